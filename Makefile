@@ -1,0 +1,49 @@
+# `make` lists what there is. Everything runs in .venv, which the first target that needs it makes.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+STAMP := .tidemark/setup
+
+.PHONY: help setup test demo up bench test-faults lint format compose-env clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with the locked dependencies
+
+$(STAMP): pyproject.toml uv.lock deploy/bootstrap.sh
+	@deploy/bootstrap.sh
+
+test: lint ## check everything: ruff, mypy, import-linter, pytest
+	$(BIN)/pytest tests --ignore=tests/benchmarks -m "not slow" $(ARGS)
+
+demo: $(STAMP) ## real orders through real servers, compared with their source (ARGS="--orders 20000")
+	@$(BIN)/tidemark demo $(ARGS)
+
+up: $(STAMP) ## start everything and stay; Ctrl-C stops it
+	@$(BIN)/tidemark up $(ARGS)
+
+bench: $(STAMP) ## orders a second and lag, beside a bare yardstick, as JSON
+	@$(BIN)/python -m tests.benchmarks.end_to_end $(ARGS)
+
+test-faults: $(STAMP) ## kill each process and server in the middle of a run
+	$(BIN)/pytest tests/faults -m "" $(ARGS)
+
+lint: $(STAMP) ## ruff, mypy --strict and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+compose-env: .env ## generate passwords for docker compose, once
+
+.env:
+	@deploy/compose-env.sh > .env.part && mv .env.part .env && echo "wrote .env"
+
+clean: ## remove .venv, caches and the data that `make up` keeps
+	rm -rf .venv .tidemark dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

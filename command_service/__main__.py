@@ -1,0 +1,22 @@
+"""``python -m command_service worker|relay|http``: one deployable each."""
+
+import sys
+from typing import Final
+
+from command_service import http, relay, worker
+from shared.process import execute
+from shared.settings import Settings
+
+DEPLOYABLES: Final = {"worker": worker.run, "relay": relay.run, "http": http.run}
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) != 1 or arguments[0] not in DEPLOYABLES:
+        print(f"usage: python -m command_service {'|'.join(DEPLOYABLES)}", file=sys.stderr)
+        sys.exit(2)
+    settings = Settings()
+    execute(arguments[0], lambda: DEPLOYABLES[arguments[0]](settings), log_level=settings.log_level)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,102 @@
+"""Answers: every outcome to whoever asked, every rejection to ``outcomes`` as well, and what is no command to ``commands.dead``.
+
+All of them are confirmed by the broker before the command's own message is acknowledged. A reply queue that is gone drops its reply:
+the outcome stays in the database, and the same command sent again gets it.
+"""
+
+import traceback
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from command_service.decision import SOURCE, Failed, Outcome
+from command_service.intake import Command, Message, Undecodable
+from shared import topology
+from shared.broker import Outgoing
+from shared.consuming import Delivery
+from shared.contracts.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, pack
+from shared.contracts.outcomes import REJECTED, OutcomeEnvelope, Rejected, outcome_id
+
+TRACE_BYTES: Final = 2048
+
+Result = Outcome | Failed | Undecodable
+
+
+def answers(delivery: Delivery, message: Message, results: Sequence[Result]) -> Iterator[Outgoing]:
+    """All that is to be published about one message, ``results`` being one for each of its parts."""
+    replies: list[bytes] = []
+    for part, result in zip(message.parts, results, strict=True):
+        match result:
+            case Outcome():
+                replies.append(result.body)
+                if not result.accepted and isinstance(part, Command):
+                    yield _rejected(part, result, delivery)
+            case Undecodable():
+                replies.append(_refusal(result))
+                yield _dead_letter(result.body, result.code, result.message, delivery)
+            case Failed():
+                yield _dead_letter(_body_of(part), "handler-failed", str(result.error), delivery, result.error)
+    if delivery.reply_to and replies:
+        yield Outgoing(
+            exchange="",
+            routing_key=delivery.reply_to,
+            body=pack(replies) if message.batch else replies[0],
+            content_type=BATCH_CONTENT_TYPE if message.batch else CONTENT_TYPE,
+            correlation_id=delivery.correlation_id,
+            mandatory=False,
+        )
+
+
+def _rejected(command: Command, outcome: Outcome, delivery: Delivery) -> Outgoing:
+    return Outgoing(
+        exchange=topology.OUTCOMES,
+        routing_key=topology.rejected_key(command.envelope.type),
+        body=outcome.body,
+        content_type=CONTENT_TYPE,
+        type=REJECTED,
+        correlation_id=delivery.correlation_id,
+        mandatory=False,
+    )
+
+
+def _refusal(part: Undecodable) -> bytes:
+    """A rejection that is not kept: without a sound id there is nothing to keep it under."""
+    data = Rejected(
+        command_id=part.command_id,
+        command_type=part.command_type,
+        code=part.code,
+        message=part.message,
+        errors=part.errors,
+    )
+    envelope = OutcomeEnvelope(
+        id=outcome_id(part.command_id), source=SOURCE, type=REJECTED, time=datetime.now(UTC), data=data
+    )
+    return envelope.model_dump_json(exclude_none=True).encode()
+
+
+def _dead_letter(
+    body: bytes, reason: str, message: str, delivery: Delivery, error: Exception | None = None
+) -> Outgoing:
+    headers = {
+        "tidemark-reason": reason,
+        "tidemark-message": message[:TRACE_BYTES],
+        "tidemark-origin": delivery.queue,
+        "tidemark-routing-key": delivery.routing_key,
+        "tidemark-reply-to": delivery.reply_to,
+        "tidemark-failed-at": datetime.now(UTC).isoformat(),
+    }
+    if error is not None:
+        headers["tidemark-exception"] = type(error).__name__
+        headers["tidemark-trace"] = "".join(traceback.format_exception(error))[-TRACE_BYTES:]
+    return Outgoing(
+        exchange=topology.DEAD,
+        routing_key="commands",
+        body=body,
+        content_type=delivery.content_type,
+        correlation_id=delivery.correlation_id,
+        headers=headers,
+    )
+
+
+def _body_of(part: Command | Undecodable) -> bytes:
+    return part.body if isinstance(part, Undecodable) else part.envelope.model_dump_json(exclude_none=True).encode()

@@ -1,0 +1,237 @@
+"""Deciding a batch of commands in memory: pure, so that it can be done again when the database says that the world has moved.
+
+Commands are decided in order, each seeing what those before it have changed. One command's refusal or failure touches no other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal
+
+from command_service.domain.aggregate import Aggregate, Refused, State
+from command_service.intake import Command, Invalid, Task
+from shared.contracts.envelope import EventEnvelope
+from shared.contracts.outcomes import ACCEPTED, REJECTED, Accepted, OutcomeEnvelope, Rejected, outcome_id
+from shared.contracts.registry import EVENTS
+from shared.contracts.values import EventData
+
+SOURCE: Final = "tidemark/command-service"
+
+Kind = Literal["command.accepted", "command.rejected"]
+
+ClaimKey = tuple[str, str]
+"""(scope, value)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a command; ``body`` is the envelope, the same bytes every time it is asked for."""
+
+    body: bytes
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A command handled before: its digest and its outcome."""
+
+    digest: bytes
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Deciding raised something that is no refusal: a fault of ours. The command has no outcome yet."""
+
+    error: Exception
+
+
+@dataclass(slots=True)
+class Current:
+    """A stream as the batch sees it; ``loaded`` is the version the database has."""
+
+    aggregate: Aggregate
+    loaded: int
+    version: int
+    state: State | None
+
+    def state_json(self) -> str:
+        return "null" if self.state is None else self.state.model_dump_json()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A new event, serialised once: the same text goes into the event store and the outbox."""
+
+    stream: str
+    version: int
+    type: str
+    envelope: str
+
+
+@dataclass(slots=True)
+class Known:
+    """What the database says before the batch. ``claims`` holds a key for each claim looked up; None: it is free."""
+
+    decided: Mapping[str, Decided] = field(default_factory=dict)
+    streams: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """stream → (version, state as JSON)"""
+    claims: dict[ClaimKey, str | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a batch of commands comes to. Only when ``missing`` is empty may it be written."""
+
+    results: list[Outcome | Failed] = field(default_factory=list)
+    """One for each command, in order."""
+    decided: dict[str, tuple[Command, Outcome]] = field(default_factory=dict)
+    """New outcomes, by command id."""
+    streams: dict[str, Current] = field(default_factory=dict)
+    events: list[Recorded] = field(default_factory=list)
+    claims: dict[ClaimKey, str | None] = field(default_factory=dict)
+    """Who holds each claim after the batch; None: nobody."""
+    missing: set[ClaimKey] = field(default_factory=set)
+    """Claims that have to be looked up before this can be decided."""
+
+    def changed_streams(self) -> Iterable[tuple[str, Current]]:
+        return ((name, current) for name, current in self.streams.items() if current.version != current.loaded)
+
+
+def decide(commands: Sequence[Command], known: Known, now: datetime) -> Batch:
+    batch = Batch()
+    for command in commands:
+        batch.results.append(_handle(batch, command, known, now))
+    return batch
+
+
+def _handle(batch: Batch, command: Command, known: Known, now: datetime) -> Outcome | Failed:
+    command_id = command.envelope.id
+    before = known.decided.get(command_id)
+    if before is None and command_id in batch.decided:
+        earlier, outcome = batch.decided[command_id]
+        before = Decided(earlier.digest, outcome)
+    if before is not None:
+        if before.digest == command.digest:
+            return before.outcome
+        # Not kept: the outcome of this id is, and stays, that of the first body.
+        return rejection(
+            command, "idempotency-key-reused", "this id was used before, for a command with another body", now
+        )
+    try:
+        outcome = _decide_one(batch, command, known, now)
+    except Refused as refusal:
+        outcome = rejection(command, refusal.code, refusal.message, now)
+    except Exception as error:  # noqa: BLE001 - a fault in one decision must not fail its neighbours
+        return Failed(error)
+    batch.decided[command_id] = (command, outcome)
+    return outcome
+
+
+def _decide_one(batch: Batch, command: Command, known: Known, now: datetime) -> Outcome:
+    task = command.task
+    if isinstance(task, Invalid):
+        return rejection(command, task.code, task.message, now, task.errors)
+    current = batch.streams.get(task.stream)
+    if current is None:
+        current = batch.streams[task.stream] = _load(task, known)
+    expected = command.envelope.expectedversion
+    if expected is not None and expected != current.version:
+        message = f"{task.stream} is at version {current.version}, not {expected}"
+        raise Refused("version-conflict", message)
+    events = task.aggregate.decide(current.state, task.data, now)
+    state = current.state
+    for event in events:
+        state = task.aggregate.evolve(state, event)
+    recorded = [
+        _record(command, task.stream, current.version + number, event, now) for number, event in enumerate(events, 1)
+    ]
+    _take_claims(batch, task, events, known)
+    # From here on nothing raises: the command is in, whole.
+    current.state = state
+    current.version += len(recorded)
+    batch.events += recorded
+    return _acceptance(command, task.stream, current.version, tuple(event.type for event in recorded), now)
+
+
+def _load(task: Task, known: Known) -> Current:
+    row = known.streams.get(task.stream)
+    if row is None:
+        return Current(task.aggregate, loaded=0, version=0, state=None)
+    version, state = row
+    return Current(task.aggregate, version, version, task.aggregate.state.model_validate_json(state))
+
+
+def _take_claims(batch: Batch, task: Task, events: Sequence[EventData], known: Known) -> None:
+    wanted: dict[ClaimKey, str | None] = {}
+    for event in events:
+        claims = task.aggregate.claims(event)
+        for key in claims.release:
+            if _holder(batch, wanted, key, known) == task.stream:
+                wanted[key] = None
+        for claim in claims.take:
+            key = (claim.scope, claim.value)
+            if _holder(batch, wanted, key, known) is not None:
+                raise Refused(claim.code, claim.message)
+            wanted[key] = task.stream
+    batch.claims |= wanted
+
+
+def _holder(batch: Batch, wanted: Mapping[ClaimKey, str | None], key: ClaimKey, known: Known) -> str | None:
+    for layer in (wanted, batch.claims, known.claims):
+        if key in layer:
+            return layer[key]
+    batch.missing.add(key)
+    return None
+
+
+def _record(command: Command, stream: str, version: int, event: EventData, now: datetime) -> Recorded:
+    event_type, schema_version = EVENTS[type(event)]
+    envelope = EventEnvelope.model_construct(
+        specversion="1.0",
+        id=f"{stream}@{version}",
+        source=SOURCE,
+        type=event_type,
+        subject=stream,
+        time=now,
+        datacontenttype="application/json",
+        data=event,
+        streamversion=version,
+        schemaversion=schema_version,
+        causationid=command.envelope.id,
+        correlationid=command.correlation_id or command.envelope.id,
+        traceparent=command.envelope.traceparent,
+    )
+    return Recorded(stream, version, event_type, envelope.model_dump_json(exclude_none=True))
+
+
+def _acceptance(command: Command, stream: str, version: int, events: tuple[str, ...], now: datetime) -> Outcome:
+    envelope = command.envelope
+    data = Accepted(
+        command_id=envelope.id, command_type=envelope.type, stream=stream, version=version, events=events
+    )
+    return Outcome(_outcome(envelope.id, ACCEPTED, stream, data, now), accepted=True)
+
+
+def rejection(
+    command: Command, code: str, message: str, now: datetime, errors: tuple[dict[str, str], ...] = ()
+) -> Outcome:
+    envelope = command.envelope
+    data = Rejected(
+        command_id=envelope.id, command_type=envelope.type, code=code, message=message, errors=errors
+    )
+    return Outcome(_outcome(envelope.id, REJECTED, envelope.subject, data, now), accepted=False)
+
+
+def _outcome(command_id: str, kind: Kind, subject: str | None, data: Accepted | Rejected, now: datetime) -> bytes:
+    envelope = OutcomeEnvelope.model_construct(
+        specversion="1.0",
+        id=outcome_id(command_id),
+        source=SOURCE,
+        type=kind,
+        subject=subject,
+        time=now,
+        datacontenttype="application/json",
+        data=data,
+    )
+    return envelope.model_dump_json(exclude_none=True).encode()

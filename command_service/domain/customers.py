@@ -1,0 +1,104 @@
+"""A customer. An e-mail address belongs to one customer at a time, whatever its case.
+
+Refusals: customer-already-registered, customer-not-found, email-already-taken.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, assert_never
+
+from command_service.domain.aggregate import Aggregate, Claim, Claims, Refused, State
+from shared.contracts.customers import (
+    ChangeEmail,
+    CustomerRegistered,
+    CustomerRenamed,
+    EmailChanged,
+    RegisterCustomer,
+    RenameCustomer,
+)
+from shared.contracts.values import EventData
+
+Command = RegisterCustomer | RenameCustomer | ChangeEmail
+Event = CustomerRegistered | CustomerRenamed | EmailChanged
+
+EMAIL_SCOPE: Final = "customer-email"
+
+
+class Customer(State):
+    customer_id: str
+    name: str
+    email: str | None
+
+
+def decide(customer: Customer | None, command: Command, now: datetime) -> Sequence[Event]:
+    if isinstance(command, RegisterCustomer):
+        if customer is not None:
+            raise Refused("customer-already-registered", f"customer {command.customer_id} is already registered")
+        return [CustomerRegistered(**dict(command), registered_at=now)]
+    if customer is None:
+        raise Refused("customer-not-found", "there is no such customer")
+    match command:
+        case RenameCustomer():
+            if command.name == customer.name:
+                return []
+            return [
+                CustomerRenamed(
+                    customer_id=customer.customer_id, name=command.name, previous_name=customer.name, renamed_at=now
+                )
+            ]
+        case ChangeEmail():
+            if command.email == customer.email:
+                return []
+            return [
+                EmailChanged(
+                    customer_id=customer.customer_id,
+                    email=command.email,
+                    previous_email=customer.email,
+                    changed_at=now,
+                )
+            ]
+        case _:
+            assert_never(command)
+
+
+def evolve(customer: Customer | None, event: Event) -> Customer:
+    if isinstance(event, CustomerRegistered):
+        return Customer(customer_id=event.customer_id, name=event.name, email=event.email)
+    if customer is None:
+        raise ValueError(f"{type(event).__name__} cannot begin a customer")
+    match event:
+        case CustomerRenamed():
+            return customer.model_copy(update={"name": event.name})
+        case EmailChanged():
+            return customer.model_copy(update={"email": event.email})
+        case _:
+            assert_never(event)
+
+
+def claims(event: EventData) -> Claims:
+    match event:
+        case CustomerRegistered(email=str(email)):
+            return Claims(take=[_address(email)])
+        case EmailChanged(email=email, previous_email=previous):
+            if previous is None:
+                return Claims(take=[_address(email)])
+            if previous.lower() == email.lower():
+                return Claims()
+            return Claims(take=[_address(email)], release=[(EMAIL_SCOPE, previous.lower())])
+        case _:
+            return Claims()
+
+
+def _address(email: str) -> Claim:
+    return Claim(EMAIL_SCOPE, email.lower(), "email-already-taken", "this e-mail address belongs to another customer")
+
+
+CUSTOMERS: Final = Aggregate(
+    kind="customers",
+    state=Customer,
+    decide=decide,
+    evolve=evolve,
+    commands=frozenset({RegisterCustomer, RenameCustomer, ChangeEmail}),
+    creates={RegisterCustomer: "customer_id"},
+    claims=claims,
+)

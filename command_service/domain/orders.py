@@ -1,0 +1,125 @@
+"""An order: placed → paid → shipped → delivered; it can be cancelled until it is shipped.
+
+Refusals: order-already-placed, order-not-found, invalid-transition, payment-mismatch.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NoReturn, assert_never
+
+from command_service.domain.aggregate import Aggregate, Refused, State
+from shared.contracts.orders import (
+    CancelOrder,
+    DeliverOrder,
+    Line,
+    OrderCancelled,
+    OrderDelivered,
+    OrderPaid,
+    OrderPlaced,
+    OrderShipped,
+    PayOrder,
+    PlaceOrder,
+    ShipOrder,
+)
+from shared.contracts.values import EventData
+
+Command = PlaceOrder | PayOrder | ShipOrder | DeliverOrder | CancelOrder
+Event = OrderPlaced | OrderPaid | OrderShipped | OrderDelivered | OrderCancelled
+
+
+class Status(StrEnum):
+    PLACED = "placed"
+    PAID = "paid"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+
+
+class Order(State):
+    """``placed`` is the event that began it: a cancellation hands its content on."""
+
+    status: Status
+    placed: OrderPlaced
+
+
+def decide(order: Order | None, command: Command, now: datetime) -> Sequence[Event]:
+    if isinstance(command, PlaceOrder):
+        if order is not None:
+            raise Refused("order-already-placed", f"order {command.order_id} has already been placed")
+        return [_placed(command, now)]
+    if order is None:
+        raise Refused("order-not-found", "there is no such order")
+    placed, at = order.placed, command.at or now
+    match command, order.status:
+        case PayOrder(), Status.PLACED:
+            if command.amount != placed.total:
+                raise Refused("payment-mismatch", f"the order's total is {placed.total}, the payment {command.amount}")
+            return [
+                OrderPaid(
+                    order_id=placed.order_id,
+                    customer_id=placed.customer_id,
+                    amount=command.amount,
+                    currency=placed.currency,
+                    method=command.method,
+                    paid_at=at,
+                )
+            ]
+        case ShipOrder(), Status.PAID:
+            return [
+                OrderShipped(
+                    order_id=placed.order_id, carrier=command.carrier, tracking=command.tracking, shipped_at=at
+                )
+            ]
+        case DeliverOrder(), Status.SHIPPED:
+            return [OrderDelivered(order_id=placed.order_id, delivered_at=at)]
+        case CancelOrder(), (Status.PLACED | Status.PAID):
+            return [OrderCancelled(**dict(placed), reason=command.reason, cancelled_at=at)]
+        case _:
+            _invalid(command, order.status)
+
+
+def evolve(order: Order | None, event: Event) -> Order:
+    if isinstance(event, OrderPlaced):
+        return Order(status=Status.PLACED, placed=event)
+    if order is None:
+        raise ValueError(f"{type(event).__name__} cannot begin an order")
+    match event:
+        case OrderPaid():
+            status = Status.PAID
+        case OrderShipped():
+            status = Status.SHIPPED
+        case OrderDelivered():
+            status = Status.DELIVERED
+        case OrderCancelled():
+            status = Status.CANCELLED
+        case _:
+            assert_never(event)
+    return order.model_copy(update={"status": status})
+
+
+def _placed(command: PlaceOrder, now: datetime) -> OrderPlaced:
+    return OrderPlaced(
+        order_id=command.order_id,
+        customer_id=command.customer_id,
+        currency=command.currency,
+        lines=tuple(Line.model_construct(**dict(line)) for line in command.lines),
+        item_count=sum(line.quantity for line in command.lines),
+        total=sum(line.amount for line in command.lines),
+        placed_at=command.placed_at or now,
+    )
+
+
+def _invalid(command: EventData | Command, status: Status) -> NoReturn:
+    wish = {PayOrder: "paid", ShipOrder: "shipped", DeliverOrder: "delivered", CancelOrder: "cancelled"}[type(command)]
+    raise Refused("invalid-transition", f"an order that is {status} cannot be {wish}")
+
+
+ORDERS: Final = Aggregate(
+    kind="orders",
+    state=Order,
+    decide=decide,
+    evolve=evolve,
+    commands=frozenset({PlaceOrder, PayOrder, ShipOrder, DeliverOrder, CancelOrder}),
+    creates={PlaceOrder: "order_id"},
+)

@@ -1,0 +1,144 @@
+"""A product of the catalogue: its text, price, stock and reviews.
+
+Refusals: product-already-exists, product-not-found, stock-limit, sku-already-used, review-already-added.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, assert_never
+
+from command_service.domain.aggregate import Aggregate, Claim, Claims, Refused, State
+from shared.contracts.catalog import (
+    AddReview,
+    ChangePrice,
+    CreateProduct,
+    PriceChanged,
+    ProductCreated,
+    ProductUpdated,
+    ReceiveStock,
+    ReviewAdded,
+    StockReceived,
+    UpdateProduct,
+    Variant,
+)
+from shared.contracts.values import MAX_AMOUNT, EventData
+
+Command = CreateProduct | ChangePrice | UpdateProduct | ReceiveStock | AddReview
+Event = ProductCreated | PriceChanged | ProductUpdated | StockReceived | ReviewAdded
+
+
+class Product(State):
+    product_id: str
+    name: str
+    description: str | None
+    category: str
+    brand: str | None
+    price: int
+    currency: str
+    stock: int = 0
+    review_count: int = 0
+    rating_sum: int = 0
+
+
+def decide(product: Product | None, command: Command, now: datetime) -> Sequence[Event]:
+    if isinstance(command, CreateProduct):
+        if product is not None:
+            raise Refused("product-already-exists", f"product {command.product_id} already exists")
+        fields = dict(command) | {"variants": tuple(Variant(**dict(variant)) for variant in command.variants)}
+        return [ProductCreated(**fields, created_at=now)]
+    if product is None:
+        raise Refused("product-not-found", "there is no such product")
+    match command:
+        case ChangePrice():
+            return _change_price(product, command, now)
+        case UpdateProduct():
+            return _update(product, command, now)
+        case ReceiveStock():
+            stock = product.stock + command.quantity
+            if stock > MAX_AMOUNT:
+                raise Refused("stock-limit", f"the stock would be above {MAX_AMOUNT}")
+            return [
+                StockReceived(product_id=product.product_id, quantity=command.quantity, stock=stock, received_at=now)
+            ]
+        case AddReview():
+            return [
+                ReviewAdded(
+                    **dict(command),
+                    product_id=product.product_id,
+                    review_count=product.review_count + 1,
+                    rating_sum=product.rating_sum + command.rating,
+                    added_at=now,
+                )
+            ]
+        case _:
+            assert_never(command)
+
+
+def evolve(product: Product | None, event: Event) -> Product:
+    if isinstance(event, ProductCreated):
+        return Product(**event.model_dump(exclude={"variants", "created_at"}))
+    if product is None:
+        raise ValueError(f"{type(event).__name__} cannot begin a product")
+    match event:
+        case PriceChanged():
+            return product.model_copy(update={"price": event.price})
+        case ProductUpdated():
+            return product.model_copy(update=event.model_dump(include={"name", "description", "category", "brand"}))
+        case StockReceived():
+            return product.model_copy(update={"stock": event.stock})
+        case ReviewAdded():
+            return product.model_copy(update={"review_count": event.review_count, "rating_sum": event.rating_sum})
+        case _:
+            assert_never(event)
+
+
+def claims(event: EventData) -> Claims:
+    """A SKU belongs to one product; a review id is used once for a product."""
+    match event:
+        case ProductCreated():
+            return Claims(
+                take=[
+                    Claim("sku", variant.sku, "sku-already-used", f"SKU {variant.sku} belongs to another product")
+                    for variant in event.variants
+                ]
+            )
+        case ReviewAdded():
+            message = f"review {event.review_id} has already been added"
+            return Claims(
+                take=[Claim(f"review:{event.product_id}", event.review_id, "review-already-added", message)]
+            )
+        case _:
+            return Claims()
+
+
+def _change_price(product: Product, command: ChangePrice, now: datetime) -> Sequence[Event]:
+    if command.price == product.price:
+        return []
+    return [
+        PriceChanged(
+            product_id=product.product_id,
+            previous_price=product.price,
+            price=command.price,
+            currency=product.currency,
+            changed_at=now,
+        )
+    ]
+
+
+def _update(product: Product, command: UpdateProduct, now: datetime) -> Sequence[Event]:
+    before = {name: getattr(product, name) for name in ("name", "description", "category", "brand")}
+    after = before | {name: value for name, value in dict(command).items() if value is not None}
+    if after == before:
+        return []
+    return [ProductUpdated(product_id=product.product_id, **after, updated_at=now)]
+
+
+PRODUCTS: Final = Aggregate(
+    kind="products",
+    state=Product,
+    decide=decide,
+    evolve=evolve,
+    commands=frozenset({CreateProduct, ChangePrice, UpdateProduct, ReceiveStock, AddReview}),
+    creates={CreateProduct: "product_id"},
+    claims=claims,
+)

@@ -1,0 +1,160 @@
+"""The write database: what a batch needs to know, and the one transaction that makes it so.
+
+Streams are written first and in order of their names: two writers of one stream meet at its row, so the later one's outbox rows
+have the higher ids, and no two batches can deadlock on streams. Everything is compare-and-set on the version that was read;
+whoever loses gets ConflictError, with nothing written.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from command_service.decision import Batch, ClaimKey, Decided, Known, Outcome
+from command_service.intake import Command, Task
+from command_service.outbox import ENQUEUE, NOTIFY
+from shared.contracts.outcomes import ACCEPTED
+from shared.postgres import Connection
+
+COMMANDS_BY_ID: Final = """
+SELECT command_id, body_hash, outcome, outcome ->> 'type' AS type FROM commands WHERE command_id = ANY ($1::text[])
+"""
+STREAMS_BY_NAME: Final = "SELECT stream, version, state FROM streams WHERE stream = ANY ($1::text[])"
+CLAIMS_BY_KEY: Final = """
+SELECT scope, value, stream FROM claims JOIN unnest($1::text[], $2::text[]) AS wanted (scope, value) USING (scope, value)
+"""
+INSERT_STREAMS: Final = """
+INSERT INTO streams (stream, kind, version, state, updated_at)
+SELECT stream, kind, version, state::json, $5
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS new (stream, kind, version, state)
+"""
+UPDATE_STREAMS: Final = """
+WITH changed AS (
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS c (stream, expected, version, state)
+), locked AS (
+    SELECT s.stream FROM streams s JOIN changed c ON s.stream = c.stream AND s.version = c.expected
+    ORDER BY s.stream FOR UPDATE OF s
+)
+UPDATE streams s SET version = c.version, state = c.state::json, updated_at = $5
+FROM changed c JOIN locked l ON l.stream = c.stream
+WHERE s.stream = c.stream AND s.version = c.expected
+"""
+INSERT_COMMANDS: Final = """
+INSERT INTO commands (command_id, command_type, body_hash, outcome, decided_at)
+SELECT command_id, command_type, body_hash, outcome::json, $5
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) AS new (command_id, command_type, body_hash, outcome)
+"""
+INSERT_EVENTS: Final = """
+INSERT INTO events (stream, version, envelope)
+SELECT stream, version, envelope::json FROM unnest($1::text[], $2::bigint[], $3::text[]) AS new (stream, version, envelope)
+"""
+DELETE_CLAIMS: Final = """
+DELETE FROM claims USING unnest($1::text[], $2::text[], $3::text[]) AS given (scope, value, stream)
+WHERE claims.scope = given.scope AND claims.value = given.value AND claims.stream = given.stream
+"""
+INSERT_CLAIMS: Final = """
+INSERT INTO claims (scope, value, stream)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS new (scope, value, stream) ORDER BY 1, 2
+"""
+OUTCOME: Final = "SELECT outcome FROM commands WHERE command_id = $1"
+
+
+class ConflictError(Exception):
+    """Somebody else has changed what the batch was decided on; nothing was written. Decide again."""
+
+
+async def load(connection: Connection, commands: Sequence[Command]) -> Known:
+    ids = [command.envelope.id for command in commands]
+    streams = {command.task.stream for command in commands if isinstance(command.task, Task)}
+    decided = await connection.fetch(COMMANDS_BY_ID, ids)
+    rows = await connection.fetch(STREAMS_BY_NAME, list(streams)) if streams else []
+    return Known(
+        decided={
+            row["command_id"]: Decided(row["body_hash"], Outcome(row["outcome"].encode(), row["type"] == ACCEPTED))
+            for row in decided
+        },
+        streams={row["stream"]: (row["version"], row["state"]) for row in rows},
+    )
+
+
+async def load_claims(connection: Connection, keys: set[ClaimKey]) -> dict[ClaimKey, str | None]:
+    """The holder of each, None where it is free."""
+    scopes, values = [key[0] for key in keys], [key[1] for key in keys]
+    rows = await connection.fetch(CLAIMS_BY_KEY, scopes, values)
+    return dict.fromkeys(keys) | {(row["scope"], row["value"]): row["stream"] for row in rows}
+
+
+async def append(connection: Connection, batch: Batch, known: Known, now: datetime) -> None:
+    """State, events, outcomes, claims and outbox rows, in one transaction. Raises ConflictError, or what the server raises."""
+    if not batch.decided:
+        return
+    try:
+        async with connection.transaction():
+            await _write_streams(connection, batch, now)
+            await _write_commands(connection, batch, now)
+            if batch.claims:
+                await _write_claims(connection, batch, known)
+            if batch.events:
+                names, versions = [e.stream for e in batch.events], [e.version for e in batch.events]
+                types, envelopes = [e.type for e in batch.events], [e.envelope for e in batch.events]
+                await connection.execute(INSERT_EVENTS, names, versions, envelopes)
+                await connection.execute(ENQUEUE, names, types, envelopes)
+                await connection.execute(NOTIFY)
+    except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+        raise ConflictError(str(error)) from error
+
+
+async def _write_streams(connection: Connection, batch: Batch, now: datetime) -> None:
+    changed = sorted(batch.changed_streams())
+    new = [(name, current) for name, current in changed if current.loaded == 0]
+    old = [(name, current) for name, current in changed if current.loaded > 0]
+    if new:
+        await connection.execute(
+            INSERT_STREAMS,
+            [name for name, _ in new],
+            [current.aggregate.kind for _, current in new],
+            [current.version for _, current in new],
+            [current.state_json() for _, current in new],
+            now,
+        )
+    if old:
+        status = await connection.execute(
+            UPDATE_STREAMS,
+            [name for name, _ in old],
+            [current.loaded for _, current in old],
+            [current.version for _, current in old],
+            [current.state_json() for _, current in old],
+            now,
+        )
+        if _count(status) != len(old):
+            raise ConflictError("a stream has moved on")
+
+
+async def _write_commands(connection: Connection, batch: Batch, now: datetime) -> None:
+    decided = sorted(batch.decided.items())
+    await connection.execute(
+        INSERT_COMMANDS,
+        [command_id for command_id, _ in decided],
+        [command.envelope.type for _, (command, _) in decided],
+        [command.digest for _, (command, _) in decided],
+        [outcome.body.decode() for _, (_, outcome) in decided],
+        now,
+    )
+
+
+async def _write_claims(connection: Connection, batch: Batch, known: Known) -> None:
+    moved = [(key, known.claims[key], holder) for key, holder in batch.claims.items() if known.claims[key] != holder]
+    released = [(scope, value, before) for (scope, value), before, _ in moved if before is not None]
+    taken = [(scope, value, holder) for (scope, value), _, holder in moved if holder is not None]
+    if released:
+        status = await connection.execute(DELETE_CLAIMS, *map(list, zip(*released, strict=True)))
+        if _count(status) != len(released):
+            raise ConflictError("a claim has changed hands")
+    if taken:
+        await connection.execute(INSERT_CLAIMS, *map(list, zip(*taken, strict=True)))
+
+
+def _count(status: str) -> int:
+    """The row count in a command tag such as ``UPDATE 3``."""
+    return int(status.rsplit(" ", 1)[-1])

@@ -1,0 +1,87 @@
+"""Handling commands as a unit of work: all of a batch in one transaction where nothing interferes, else one by one.
+
+    load ──▶ decide (pure) ──claims missing?──▶ load claims ──▶ decide again ──▶ append ──conflict──▶ one by one, each until it is in
+
+An outage of the database is waited for, with jittered back-off; nothing is given up and nothing is answered meanwhile.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import asyncpg
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_exception_type, wait_random_exponential
+
+from command_service.decision import Failed, Known, Outcome, decide
+from command_service.event_store import ConflictError, append, load, load_claims
+from command_service.intake import Command
+from shared.postgres import connect_pool, is_outage
+
+log: Final = logging.getLogger(__name__)
+
+
+class Handler:
+    """Gives commands their outcomes. ``trouble`` says what the database ails from, for readiness."""
+
+    def __init__(self, write_db_url: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._url = write_db_url
+        self._clock = clock
+        self._pool: asyncpg.Pool | None = None
+        self.trouble: str | None = "the write database has not been reached yet"
+
+    async def handle(self, commands: Sequence[Command]) -> list[Outcome | Failed]:
+        """One result for each command, in order; an outcome is committed by the time it is returned."""
+        try:
+            return await self._until_up(lambda: self._unit(commands))
+        except (ConflictError, asyncpg.PostgresError) as error:
+            log.info("a batch of %d is handled one by one: %s", len(commands), error)
+        return [await self._alone(command) for command in commands]
+
+    async def open(self) -> None:
+        """Wait until the write database answers."""
+        await self._until_up(lambda: self._unit([]))
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+
+    async def _alone(self, command: Command) -> Outcome | Failed:
+        """A lost race is run again: every round somebody wins, so this ends."""
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(ConflictError), wait=wait_random_exponential(multiplier=0.005, max=0.2)
+            ):
+                with attempt:
+                    results = await self._until_up(lambda: self._unit([command]))
+        except asyncpg.PostgresError as error:
+            return Failed(error)
+        return results[0]
+
+    async def _unit(self, commands: Sequence[Command]) -> list[Outcome | Failed]:
+        if self._pool is None:
+            self._pool = await connect_pool(self._url, max_size=2)
+        async with self._pool.acquire(timeout=10) as connection:
+            now = self._clock()
+            known = await load(connection, commands) if commands else Known()
+            batch = decide(commands, known, now)
+            while batch.missing:
+                known.claims |= await load_claims(connection, batch.missing)
+                batch = decide(commands, known, now)
+            await append(connection, batch, known, now)
+        return batch.results
+
+    async def _until_up(self, unit: Callable[[], Awaitable[list[Outcome | Failed]]]) -> list[Outcome | Failed]:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(is_outage), wait=wait_random_exponential(multiplier=0.1, max=5), after=self._waited
+        ):
+            with attempt:
+                results = await unit()
+        self.trouble = None
+        return results
+
+    def _waited(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self.trouble = f"the write database is away: {error}"
+        if state.attempt_number in (1, 10) or state.attempt_number % 100 == 0:
+            log.warning("%s (attempt %d)", self.trouble, state.attempt_number)

@@ -1,0 +1,21 @@
+"""The outbox table: written in the commands' transaction, read and emptied by the relay alone.
+
+Ids grow along each stream (see ``event_store``), so reading by id keeps every stream's order; across streams ids may become visible
+out of order, which does not matter because rows are deleted, never skipped past.
+"""
+
+from typing import Final
+
+CHANNEL: Final = "tidemark_outbox"
+
+ENQUEUE: Final = """
+INSERT INTO outbox (stream, type, envelope)
+SELECT stream, type, envelope
+FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS new (stream, type, envelope, n) ORDER BY n
+"""
+NOTIFY: Final = "SELECT pg_notify('tidemark_outbox', '')"
+
+HEAD: Final = "SELECT id, stream, type, envelope FROM outbox ORDER BY id LIMIT $1"
+DELETE: Final = "DELETE FROM outbox WHERE id = ANY ($1::bigint[])"
+NOW: Final = "SELECT clock_timestamp()"
+LEAD: Final = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"

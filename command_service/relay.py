@@ -1,0 +1,174 @@
+"""The outbox relay: hands every committed event to the broker, in stream order, confirmed, at least once.
+
+    lead (advisory lock) ──▶ read the head ──▶ pack ──▶ publish, pipelined ──▶ delete what was confirmed ──▶ wait for NOTIFY, or 1 s
+
+- One leader at a time; a second relay stands by and takes over when the leader's session ends. A leader that was paused past
+  that may publish again what its successor has published: projectors drop duplicates by version.
+- A row is deleted only after its message was confirmed, and only when everything before it in its lane was confirmed too.
+- An event that the broker cannot route, or refuses, stays; its lane waits behind it, and the relay reports itself unhealthy.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
+
+from command_service.decision import SOURCE
+from command_service.outbox import CHANNEL, DELETE, HEAD, LEAD, NOW
+from command_service.packing import Parcel, Row, parcels
+from command_service.resend import Resender
+from shared import topology
+from shared.broker import BrokerError, Outgoing, Publisher
+from shared.consuming import Consumer
+from shared.contracts.envelope import CONTENT_TYPE
+from shared.contracts.heartbeat import HEARTBEAT, Heartbeat
+from shared.postgres import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, is_outage
+from shared.process import Process
+from shared.settings import Settings
+
+log: Final = logging.getLogger(__name__)
+
+READ_AT_ONCE: Final = 2000
+POLL_EVERY_S: Final = 1.0
+HEARTBEAT_EVERY_S: Final = 1.0
+STAND_BY_S: Final = 0.5
+
+
+class Relay:
+    def __init__(self, write_db_url: str, publisher: Publisher, *, lanes: int) -> None:
+        self._url = write_db_url
+        self._publisher = publisher
+        self._lanes = lanes
+        self._woken = asyncio.Event()
+        self._last_heartbeat = 0.0
+        self.trouble: str | None = "not started"
+        """What keeps events from going out; None while all is well, and while standing by."""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Lead, or stand by to lead, until told to stop; a database that goes away is waited for."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(self._is_outage), wait=wait_random_exponential(multiplier=0.1, max=3)
+        ):
+            with attempt:
+                await self._session(stopping)
+
+    def _is_outage(self, error: BaseException) -> bool:
+        if not is_outage(error):
+            return False
+        self.trouble = f"the write database is away: {error}"
+        log.warning("%s", self.trouble)
+        return True
+
+    async def _session(self, stopping: asyncio.Event) -> None:
+        """One database connection: it holds the lock, listens, reads and deletes, so that losing it ends all four."""
+        connection = await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings={"application_name": "tidemark relay"},
+        )
+        try:
+            if not await self._lead(connection, stopping):
+                return
+            log.info("the relay leads lanes 0 to %d", self._lanes - 1)
+            await connection.add_listener(CHANNEL, self._on_notify)
+            while not stopping.is_set():
+                await self._round(connection)
+        finally:
+            connection.terminate()
+
+    async def _lead(self, connection: asyncpg.Connection, stopping: asyncio.Event) -> bool:
+        while not stopping.is_set():
+            if await connection.fetchval(LEAD, "tidemark relay, all lanes"):
+                return True
+            self.trouble = None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STAND_BY_S):
+                    await stopping.wait()
+        return False
+
+    def _on_notify(self, *_: Any) -> None:
+        self._woken.set()
+
+    async def _round(self, connection: asyncpg.Connection) -> None:
+        self._woken.clear()
+        as_of: datetime = await connection.fetchval(NOW)
+        rows = [Row(*record) for record in await connection.fetch(HEAD, READ_AT_ONCE)]
+        stuck = await self._publish(connection, parcels(rows, self._lanes)) if rows else None
+        if stuck is None and len(rows) < READ_AT_ONCE:
+            stuck = await self._heartbeat(as_of)
+        if stuck is not None:
+            self.trouble = f"events cannot be published: {type(stuck).__name__}: {stuck}"
+            log.warning("%s", self.trouble)
+            await asyncio.sleep(0.5)
+            return
+        self.trouble = None
+        if not rows:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_EVERY_S):
+                    await self._woken.wait()
+
+    async def _publish(self, connection: asyncpg.Connection, packed: Sequence[Parcel]) -> BaseException | None:
+        """Publish and delete; returns what went wrong with the first parcel that did not go out."""
+        sent = await asyncio.gather(
+            *(self._publisher.publish(parcel.message(topology.lane_key(parcel.lane))) for parcel in packed),
+            return_exceptions=True,
+        )
+        stuck: dict[int, BaseException] = {}
+        confirmed: list[int] = []
+        for parcel, error in zip(packed, sent, strict=True):
+            if error is not None:
+                stuck.setdefault(parcel.lane, error)
+            elif parcel.lane not in stuck:
+                confirmed += parcel.ids()
+        if confirmed:
+            await connection.execute(DELETE, confirmed)
+        for error in stuck.values():
+            if not isinstance(error, BrokerError):
+                raise error
+        return next(iter(stuck.values()), None)
+
+    async def _heartbeat(self, as_of: datetime) -> BrokerError | None:
+        """Everything committed before ``as_of`` has been published: say so on every lane, once a second."""
+        if time.monotonic() - self._last_heartbeat < HEARTBEAT_EVERY_S:
+            return None
+        try:
+            await asyncio.gather(*(self._publisher.publish(_beat(lane, as_of)) for lane in range(self._lanes)))
+        except BrokerError as error:
+            return error
+        self._last_heartbeat = time.monotonic()
+        return None
+
+
+def _beat(lane: int, as_of: datetime) -> Outgoing:
+    beat = Heartbeat(id=f"heartbeat/{lane}/{as_of.timestamp()}", source=SOURCE, time=as_of, lane=lane, asof=as_of)
+    return Outgoing(
+        topology.EVENTS, topology.lane_key(lane), beat.model_dump_json().encode(), CONTENT_TYPE, type=HEARTBEAT
+    )
+
+
+async def run(settings: Settings) -> int:
+    """The deployable ``relay``: it hands events on, and sends them again where a projection asks."""
+    rabbitmq_url, write_db_url = settings.require("rabbitmq_url"), settings.require("write_db_url")
+    process = Process("relay", runtime_dir=settings.runtime_dir)
+    publisher = Publisher(rabbitmq_url, "relay")
+    relay = Relay(write_db_url, publisher, lanes=settings.lanes)
+    requests = Consumer(rabbitmq_url, [topology.RESEND_QUEUE], prefetch=10, name="relay")
+    resend_publisher = Publisher(rabbitmq_url, "resend")
+    resender = Resender(write_db_url, requests, resend_publisher, lanes=settings.lanes)
+    try:
+        return await process.run(
+            {"relay": lambda: relay.run(process.stopping), "resender": lambda: resender.run(process.stopping)},
+            background={"requests": requests.run},
+            probes={"relay": lambda: relay.trouble},
+        )
+    finally:
+        await publisher.close()
+        await resend_publisher.close()
+        await resender.close()

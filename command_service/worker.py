@@ -1,0 +1,109 @@
+"""The command worker: take what waits, decide it as one unit, answer, acknowledge.
+
+    [commands] ──▶ inbox ──▶ read ──▶ Handler (one transaction) ──▶ answers, confirmed ──▶ acknowledge
+
+A crash anywhere before the acknowledgement makes the broker deliver again: the commands are known by then, and get the same outcomes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from command_service.answers import Result, answers
+from command_service.handling import Handler
+from command_service.intake import Command, Message, read
+from shared import topology
+from shared.broker import BrokerError, Outgoing, Publisher
+from shared.consuming import Consumer, Delivery
+from shared.process import Process
+from shared.settings import Settings
+
+log: Final = logging.getLogger(__name__)
+
+ANSWER_PATIENCE_S: Final = 30.0
+
+
+class Worker:
+    def __init__(self, consumer: Consumer, publisher: Publisher, handler: Handler, *, batch: int) -> None:
+        self._consumer = consumer
+        self._publisher = publisher
+        self._handler = handler
+        self._batch = batch
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        await self._handler.open()
+        while not stopping.is_set():
+            deliveries = await self._consumer.take(self._batch, timeout=0.5)
+            if deliveries:
+                await self._handle(deliveries)
+
+    async def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        messages = [read(delivery.body, delivery.correlation_id) for delivery in deliveries]
+        results = iter(await self._decide([part for m in messages for part in m.parts if isinstance(part, Command)]))
+        outgoing: list[Outgoing] = []
+        for delivery, message in zip(deliveries, messages, strict=True):
+            outgoing += answers(delivery, message, _in_order(message, results))
+        if outgoing and not await self._publish(outgoing):
+            return  # not acknowledged: the broker delivers them again, and they get the same outcomes
+        await self._consumer.acknowledge(deliveries)
+
+    async def _decide(self, commands: Sequence[Command]) -> list[Result]:
+        """Messages may be batches themselves: the unit of work stays bounded."""
+        results: list[Result] = []
+        for start in range(0, len(commands), self._batch):
+            results += await self._handler.handle(commands[start : start + self._batch])
+        return results
+
+    async def _publish(self, outgoing: Sequence[Outgoing]) -> bool:
+        """Whether every answer has been confirmed. Waits a while for a broker that comes back."""
+        waiting = list(outgoing)
+
+        async def attempt() -> None:
+            nonlocal waiting
+            done = await asyncio.gather(*map(self._publisher.publish, waiting), return_exceptions=True)
+            errors = [error for error in done if error is not None]
+            waiting = [message for message, error in zip(waiting, done, strict=True) if error is not None]
+            if errors:
+                raise errors[0]
+
+        try:
+            await AsyncRetrying(
+                retry=retry_if_exception_type(BrokerError),
+                wait=wait_random_exponential(multiplier=0.1, max=3),
+                stop=stop_after_delay(ANSWER_PATIENCE_S),
+                reraise=True,
+            )(attempt)
+        except BrokerError as error:
+            log.warning("%d answers could not be published: %s", len(waiting), error)
+            return False
+        return True
+
+
+def _in_order(message: Message, results: Iterator[Result]) -> list[Result]:
+    """A result for each part: the next of ``results`` for a command; what is no command is its own."""
+    return [next(results) if isinstance(part, Command) else part for part in message.parts]
+
+
+async def run(settings: Settings) -> int:
+    """The deployable ``worker``."""
+    rabbitmq_url = settings.require("rabbitmq_url")
+    process = Process("worker", runtime_dir=settings.runtime_dir)
+    consumer = Consumer(rabbitmq_url, [topology.COMMAND_QUEUE], prefetch=2 * settings.command_batch, name="worker")
+    publisher = Publisher(rabbitmq_url, "worker")
+    handler = Handler(settings.require("write_db_url"))
+    worker = Worker(consumer, publisher, handler, batch=settings.command_batch)
+    try:
+        return await process.run(
+            {"worker": lambda: worker.run(process.stopping)},
+            background={"consumer": consumer.run},
+            probes={
+                "consumer": lambda: None if consumer.consuming else "not consuming",
+                "database": lambda: handler.trouble,
+            },
+        )
+    finally:
+        await publisher.close()
+        await handler.close()

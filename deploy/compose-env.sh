@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Prints a .env for docker-compose.yml with passwords that nobody chose. Keep it: the data volumes know the passwords.
+set -euo pipefail
+
+password() {
+  od -An -N24 -tx1 /dev/urandom | tr -d ' \n'
+}
+
+echo "# Generated; not for the repository. See docker-compose.yml for what uses which."
+for name in POSTGRES_PASSWORD TIDEMARK_DB_PASSWORD TIDEMARK_READER_DB_PASSWORD RABBITMQ_PASSWORD \
+  REDIS_PASSWORD REDIS_READER_PASSWORD; do
+  echo "$name=$(password)"
+done

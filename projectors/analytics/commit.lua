@@ -1,0 +1,117 @@
+-- One commit, whole or not at all: Redis runs nothing else meanwhile, and every check stands before the first write.
+--
+-- KEYS: positions, held, due, progress, currencies, days, names, line-names, then those that the groups point to.
+-- ARGV[1]: the commit as MessagePack; projectors/analytics/script.py makes it and says what is in it.
+-- Returns 1: applied; 0: a position is not where it was expected; -1: a counter would leave 64 bits.
+--
+-- A Lua number is a double. Increments of 64-bit counters therefore come as text and go to HINCRBY untouched; all other
+-- numbers are versions, or scores, which are doubles in Redis anyway: exact up to 2^53.
+
+local CHUNK = 1000 -- unpack() may put some 8,000 values on Lua's stack
+
+local positions, held, due, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local currencies, days, names, line_names = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local commit = cmsgpack.unpack(ARGV[1])
+
+local function chunks(list, size) -- the bounds of each part of a list
+  local from = 1 - size
+  return function()
+    from = from + size
+    if from <= #list then return from, math.min(from + size - 1, #list) end
+  end
+end
+local function call(command, key, list) -- for commands that take any number of pairs or members
+  for from, to in chunks(list, 2 * CHUNK) do redis.call(command, key, unpack(list, from, to)) end
+end
+
+for from, to in chunks(commit.streams, CHUNK) do
+  local applied = redis.call('HMGET', positions, unpack(commit.streams, from, to))
+  for i = from, to do
+    if tonumber(applied[i - from + 1] or 0) ~= commit.expected[i] then return 0 end
+  end
+end
+
+for _, counter in ipairs(commit.counters) do
+  local key, fields, increments = KEYS[counter.key], counter.fields, counter.increments
+  for from, to in chunks(fields, CHUNK) do
+    local old = redis.call('HMGET', key, unpack(fields, from, to))
+    for i = from, to do
+      local new = tonumber(old[i - from + 1] or 0) + tonumber(increments[i])
+      if math.abs(new) > 9.2e18 then return -1 end
+    end
+  end
+end
+
+-- From here on everything is written. Who advances is free, unless it is held again below.
+
+local moved, somebody_is_held = {}, redis.call('EXISTS', held) == 1
+local function free(stream)
+  redis.call('HDEL', held, stream)
+  redis.call('ZREM', due, stream)
+end
+for i, stream in ipairs(commit.streams) do
+  if commit.versions[i] > commit.expected[i] then
+    moved[#moved + 1] = stream
+    moved[#moved + 1] = commit.versions[i]
+    if somebody_is_held then free(stream) end
+  end
+end
+call('HSET', positions, moved)
+for _, stream in ipairs(commit.released) do free(stream) end
+for _, hold in ipairs(commit.holds) do
+  redis.call('HSET', held, hold.stream, hold.hold)
+  if hold.due_at then redis.call('ZADD', due, hold.due_at, hold.stream) else redis.call('ZREM', due, hold.stream) end
+end
+
+for _, counter in ipairs(commit.counters) do
+  local key = KEYS[counter.key]
+  for i, field in ipairs(counter.fields) do redis.call('HINCRBY', key, field, counter.increments[i]) end
+end
+
+-- A tally adds the same increments under several keys; a member that comes to zero is taken out. Read, add and write in
+-- a few calls of many members each: half the time, and half the append-only file, of an increment for each.
+local function add(key, members, increments, from, to, read, write, remove, number_first)
+  local old = redis.call(read, key, unpack(members, from, to))
+  local changed, gone, n = {}, {}, 0
+  for i = from, to do
+    local new = tonumber(old[i - from + 1] or 0) + increments[i]
+    if new == 0 then
+      gone[#gone + 1] = members[i]
+    else
+      changed[n + 1] = number_first and new or members[i]
+      changed[n + 2] = number_first and members[i] or new
+      n = n + 2
+    end
+  end
+  if n > 0 then redis.call(write, key, unpack(changed)) end
+  if #gone > 0 then redis.call(remove, key, unpack(gone)) end
+end
+for _, tally in ipairs(commit.buyers) do
+  for _, key in ipairs(tally.keys) do
+    for from, to in chunks(tally.members, CHUNK) do
+      add(KEYS[key], tally.members, tally.increments, from, to, 'HMGET', 'HSET', 'HDEL', false)
+    end
+  end
+end
+for _, tally in ipairs(commit.products) do
+  for _, key in ipairs(tally.keys) do
+    for from, to in chunks(tally.members, CHUNK) do
+      add(KEYS[key], tally.members, tally.increments, from, to, 'ZMSCORE', 'ZADD', 'ZREM', true)
+    end
+  end
+end
+
+call('SADD', currencies, commit.currencies)
+call('ZADD', days, commit.days)
+call('HSET', names, commit.names)
+call('HSET', line_names, commit.line_names)
+
+-- as_of is text of one width, so that it sorts as time does.
+for _, step in ipairs(commit.progress) do
+  if step.as_of and step.as_of > (redis.call('HGET', progress, step.lane .. ':as_of') or '') then
+    redis.call('HSET', progress, step.lane .. ':as_of', step.as_of)
+  end
+  redis.call('HINCRBY', progress, step.lane .. ':events_applied', step.events)
+end
+
+return 1

@@ -1,0 +1,121 @@
+"""A commit as the keys and the argument of ``commit.lua``: the other half of that script.
+
+What several keys get alike (a day, its month, all time) is said once, and points to its keys by their place in KEYS.
+MessagePack, because Redis takes it apart in C.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from pydantic import TypeAdapter
+
+from projectors.analytics.projection import Counts, Effects, by_day, by_hour, by_span
+from projectors.projection import Commit, Hold
+from shared.views.analytics import Keys
+
+_HOLD: Final = TypeAdapter(Hold)
+_HOLD_FIELDS: Final = TypeAdapter(dict[str, Any])
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class Call:
+    """``keys`` and ``argument`` of one run of ``commit.lua``."""
+
+    def __init__(self, layout: Keys, commit: Commit, effects: Effects) -> None:
+        self.keys: list[str] = [
+            layout.positions,
+            layout.held,
+            layout.due,
+            layout.progress,
+            layout.currencies,
+            layout.days,
+            layout.names,
+            layout.line_names,
+        ]
+        settled = effects.settled()
+        self.argument: Final[bytes] = _ENCODER.encode(
+            _moves(commit)
+            | {
+                "released": commit.released,
+                "holds": [_held(stream, hold) for stream, hold in commit.holds.items()],
+                "counters": self._counters(layout, settled),
+                "buyers": self._tallies(_buyers(layout, settled)),
+                "products": self._tallies(_products(layout, settled)),
+                "currencies": list({currency for currency, _ in settled.sales}),
+                "days": [text for day in settled.units for text in (day, day)],
+                "names": _flat(settled.names),
+                "line_names": _flat(settled.line_names),
+                "progress": [
+                    {"lane": str(lane), "as_of": _sortable(step.as_of) if step.as_of else False, "events": step.events}
+                    for lane, step in commit.progress.items()
+                ],
+            }
+        )
+
+    def _counters(self, layout: Keys, effects: Effects) -> list[dict[str, Any]]:
+        counters = {layout.hours_in(currency): counts for currency, counts in by_hour(effects).items()}
+        counters |= {layout.days_in(currency): counts for currency, counts in by_day(effects).items()}
+        return [
+            {"key": self._place(key), "fields": list(counts), "increments": [str(each) for each in counts.values()]}
+            for key, counts in counters.items()
+        ]
+
+    def _tallies(self, groups: Sequence[tuple[Sequence[str], Counts]]) -> list[dict[str, Any]]:
+        return [
+            {
+                "keys": [self._place(key) for key in keys],
+                "members": list(counts),
+                "increments": list(counts.values()),
+            }
+            for keys, counts in groups
+        ]
+
+    def _place(self, key: str) -> int:
+        self.keys.append(key)
+        return len(self.keys)
+
+
+def _moves(commit: Commit) -> dict[str, Any]:
+    """Where the streams are expected and where they go; one that is merely held stays, and is only checked."""
+    moves = {advance.stream: (advance.expected, advance.version) for advance in commit.advances}
+    for stream, hold in commit.holds.items():
+        moves.setdefault(stream, (hold.version - 1, hold.version - 1))
+    return {
+        "streams": list(moves),
+        "expected": [expected for expected, _ in moves.values()],
+        "versions": [version for _, version in moves.values()],
+    }
+
+
+def _buyers(layout: Keys, effects: Effects) -> list[tuple[list[str], Counts]]:
+    return [([layout.buyers(span) for span in spans], counts) for spans, counts in by_span(effects.buyers)]
+
+
+def _products(layout: Keys, effects: Effects) -> list[tuple[list[str], Counts]]:
+    groups = [([layout.units(span) for span in spans], counts) for spans, counts in by_span(effects.units)]
+    for currency in {currency for currency, _ in effects.sales}:
+        days = {day: counts for (other, day), counts in effects.sales.items() if other == currency}
+        groups += [([layout.sales(currency, span) for span in spans], counts) for spans, counts in by_span(days)]
+    return groups
+
+
+def _flat(pairs: Mapping[str, str]) -> list[str]:
+    return [text for pair in pairs.items() for text in pair]
+
+
+def _held(stream: str, hold: Hold) -> dict[str, Any]:
+    """The hold as JSON without ``due_at``, which has a key of its own and moves on by itself."""
+    text = _HOLD.dump_json(hold, exclude={"due_at"}).decode()
+    return {"stream": stream, "hold": text, "due_at": repr(hold.due_at.timestamp()) if hold.due_at else False}
+
+
+def hold_from_json(text: str, due_at: float | None) -> Hold:
+    """A hold as the store keeps it: its JSON, and its time from the other key."""
+    due = None if due_at is None else datetime.fromtimestamp(due_at, UTC)
+    return _HOLD.validate_python({**_HOLD_FIELDS.validate_json(text), "due_at": due})
+
+
+def _sortable(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,105 @@
+"""The analytics figures in Redis: one script a commit checks every position and then changes everything, or nothing.
+
+Redis must persist (``appendonly yes``) and must not evict (``maxmemory-policy noeviction``): the positions live there
+as well, so whatever is lost is lost together and comes again.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import DataError, RedisError
+
+from projectors.analytics.projection import fold
+from projectors.analytics.script import Call, hold_from_json
+from projectors.projection import Commit, Position, StalePositionError, StoreUnavailableError
+from shared.views.analytics import PREFIX, Keys
+
+CONNECT_TIMEOUT_S: Final = 5.0
+COMMAND_TIMEOUT_S: Final = 30.0
+ASK_AGAIN: Final = timedelta(seconds=30)
+
+_HERE: Final = Path(__file__).parent
+_APPLIED, _STALE, _OVERFLOW = 1, 0, -1
+
+
+class CounterOverflowError(ValueError):
+    """A counter would leave the 64 bits that Redis has for it: some amount of the commit is beyond reason."""
+
+
+class AnalyticsStore:
+    """``projectors.projection.Store`` on Redis 7 or Valkey. ``prefix`` tells generations apart."""
+
+    def __init__(self, url: str, prefix: str = PREFIX) -> None:
+        self._keys = Keys(prefix)
+        # No retries below us: what became of a commit whose answer is lost, the caller finds out from the positions.
+        self._redis: Redis = Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=COMMAND_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._commit = self._redis.register_script((_HERE / "commit.lua").read_text())
+        self._overdue = self._redis.register_script((_HERE / "overdue.lua").read_text())
+
+    async def open(self) -> None:
+        with _outages_named():
+            await self._redis.ping()
+
+    async def close(self) -> None:
+        await asyncio.wait_for(self._redis.aclose(), CONNECT_TIMEOUT_S)
+
+    async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
+        if not streams:
+            return {}
+        wanted = list(streams)
+        with _outages_named():
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.hmget(self._keys.positions, wanted)
+                pipeline.hmget(self._keys.held, wanted)
+                pipeline.zmscore(self._keys.due, wanted)
+                applied, held, due = await pipeline.execute()
+        found = zip(wanted, applied, held, due, strict=True)
+        return {stream: _position(int(version or 0), hold, due_at) for stream, version, hold, due_at in found}
+
+    async def commit(self, commit: Commit) -> None:
+        call = Call(self._keys, commit, fold(commit.advances))
+        with _outages_named():
+            result = await self._commit(keys=call.keys, args=[call.argument])
+        if result == _STALE:
+            raise StalePositionError
+        if result == _OVERFLOW:
+            raise CounterOverflowError
+
+    async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        later = (now + ASK_AGAIN).timestamp()
+        with _outages_named():
+            found = await self._overdue(
+                keys=[self._keys.due, self._keys.positions], args=[repr(now.timestamp()), limit, repr(later)]
+            )
+        return [(stream, int(applied)) for stream, applied in zip(found[::2], found[1::2], strict=True)]
+
+
+def _position(applied: int, hold: str | None, due_at: float | None) -> Position:
+    if hold is None:
+        return Position(applied)
+    found = hold_from_json(hold, due_at)
+    return Position(applied, found if found.version > applied else None)
+
+
+@contextmanager
+def _outages_named() -> Iterator[None]:
+    """Whatever Redis refuses, it would refuse for any event: out of memory, read-only, loading, no rights, away."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error

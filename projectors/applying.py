@@ -1,0 +1,177 @@
+"""Applying events to a store: gate, commit, and where a commit fails find out whose fault it was.
+
+    positions ──gate──▶ plans ──commit──▶ done
+                          ▲        ├── StalePositionError: somebody else was faster ──▶ read positions again
+                          │        ├── ProjectionError(event): cut that stream's run before it, hold the stream ──┐
+                          └────────┼──────────────────────────────────────────────────────────────────────────────┘
+                                   ├── StoreUnavailableError: nobody's fault; to the caller, nothing is counted
+                                   └── anything else: halve the streams until one is alone, then its run
+
+What the streams' steps come to is published by the caller, after the commit and before the acknowledgement.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from projectors.decoding import Arrived
+from projectors.gating import StreamPlan, gate, hold_after, wants_resend
+from projectors.notices import dead_letter, resend_requests, retry_copy
+from projectors.projection import (
+    Advance,
+    Commit,
+    Event,
+    Hold,
+    LaneProgress,
+    ProjectionError,
+    StalePositionError,
+    Store,
+    StoreUnavailableError,
+)
+from projectors.retry import Failure, RetryLater, describe, held_after, verdict
+from shared.broker import Outgoing
+
+FAILED: Final = "projection-failed"
+
+
+@dataclass(slots=True)
+class Applied:
+    """What came of some events: how many changed the store, and what is to be published about the others."""
+
+    events: int = 0
+    duplicates: int = 0
+    outgoing: list[Outgoing] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Stop:
+    """Where a stream's step ends, and why."""
+
+    item: Arrived
+    failure: Failure
+    curable: bool
+
+
+class Applier:
+    """Applies events for one projector, all streams of a call in as few commits as their failures allow."""
+
+    def __init__(
+        self, projector: str, store: Store, *, tiers: Sequence[tuple[str, int]], clock: Callable[[], datetime]
+    ) -> None:
+        self._projector = projector
+        self._store = store
+        self._tiers = tiers
+        self._clock = clock
+
+    async def apply(self, arrived: Sequence[Arrived], as_of: Mapping[int, datetime]) -> Applied:
+        """Raises StoreUnavailableError, with some streams perhaps applied already: calling again with the same is right."""
+        applied = Applied()
+        await self._apply(arrived, applied)
+        await self._commit_progress(as_of)
+        return applied
+
+    async def _apply(self, arrived: Sequence[Arrived], applied: Applied) -> None:
+        stops: dict[str, _Stop] = {}
+        while True:
+            positions = await self._store.positions(sorted({item.event.stream for item in arrived}))
+            gated = gate(arrived, positions)
+            try:
+                step = await self._step(gated.plans, stops)
+            except StalePositionError:
+                await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
+            except ProjectionError as error:
+                stops[error.event.stream] = _stop_at(arrived, error.event, error.__cause__ or error)
+            except StoreUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, one of these events is at fault
+                await self._split(gated.plans, arrived, error, applied)
+                return
+            else:
+                applied.events += step.events
+                applied.outgoing += step.outgoing
+                applied.duplicates += gated.duplicates
+                return
+
+    async def _split(
+        self, plans: Sequence[StreamPlan], arrived: Sequence[Arrived], error: Exception, applied: Applied
+    ) -> None:
+        """The database refused the whole: find the event it refused."""
+        streams = sorted(plan.stream for plan in plans)
+        if len(streams) > 1:
+            first = set(streams[: len(streams) // 2])
+            await self._apply([item for item in arrived if item.event.stream in first], applied)
+            rest = set(streams) - first
+            await self._apply([item for item in arrived if item.event.stream in rest], applied)
+            return
+        plan = plans[0]
+        if len(plan.run) > 1:
+            for item in plan.run:
+                await self._apply([item], applied)
+            beyond = [item for item in arrived if item.event.version > plan.reached]
+            if beyond:
+                await self._apply(beyond, applied)
+            return
+        step = await self._step([plan], {plan.stream: _Stop(plan.run[0], describe(error, FAILED), curable=True)})
+        applied.outgoing += step.outgoing
+
+    async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, _Stop]) -> Applied:
+        """One commit. Returns what it applied and what must be published because of it."""
+        now = self._clock()
+        advances: list[Advance] = []
+        holds: dict[str, Hold] = {}
+        released: list[str] = []
+        step = Applied()
+        resends: list[tuple[str, int]] = []
+        per_lane: dict[int, int] = {}
+        for plan in plans:
+            stop = stops.get(plan.stream) or _unreadable(plan)
+            run = [item.event for item in plan.run]
+            if stop is not None:
+                run = [event for event in run if event.version < stop.item.event.version]
+            if run:
+                advances.append(Advance(plan.stream, plan.position.applied, run))
+                per_lane[run[0].lane] = per_lane.get(run[0].lane, 0) + len(run)
+                step.events += len(run)
+            hold = self._stopped(plan, stop, now, step) if stop is not None else hold_after(plan, now)
+            if hold is not None:
+                holds[plan.stream] = hold
+                if stop is None and wants_resend(plan, hold):
+                    resends.append((plan.stream, hold.version))
+            elif plan.position.hold is not None:
+                released.append(plan.stream)
+        progress = {lane: LaneProgress(None, count) for lane, count in per_lane.items()}
+        if advances or holds:
+            await self._store.commit(Commit(advances, holds, released, progress))
+        step.outgoing += resend_requests(self._projector, resends)
+        return step
+
+    def _stopped(self, plan: StreamPlan, stop: _Stop, now: datetime, step: Applied) -> Hold:
+        version = stop.item.event.version
+        before = plan.position.hold
+        attempts = before.attempts + 1 if before is not None and before.version == version else 1
+        decided = verdict(attempts, self._tiers, curable=stop.curable)
+        hold = held_after(plan.position, version, plan.seen, stop.failure, decided, now)
+        if isinstance(decided, RetryLater):
+            step.outgoing.append(retry_copy(self._projector, stop.item, decided.tier))
+        else:
+            step.outgoing.append(dead_letter(self._projector, stop.item, hold, stop.failure))
+        return hold
+
+    async def _commit_progress(self, as_of: Mapping[int, datetime]) -> None:
+        """Last: only when everything before a heartbeat is in, or held, is the store as fresh as it says."""
+        if as_of:
+            await self._store.commit(Commit(progress={lane: LaneProgress(time, 0) for lane, time in as_of.items()}))
+
+
+def _unreadable(plan: StreamPlan) -> _Stop | None:
+    if plan.stopper is None or plan.stopper.failure is None:
+        return None
+    return _Stop(plan.stopper, plan.stopper.failure, curable=False)
+
+
+def _stop_at(arrived: Sequence[Arrived], event: Event, error: BaseException) -> _Stop:
+    item = next(i for i in arrived if i.event.stream == event.stream and i.event.version == event.version)
+    return _Stop(item, describe(error, FAILED), curable=True)

@@ -1,0 +1,92 @@
+"""From deliveries to events: what cannot be understood becomes a failure of its own, beside the events that can."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from projectors.projection import Event
+from projectors.retry import Failure, describe
+from shared.consuming import Delivery
+from shared.contracts.envelope import EnvelopeError, ReceivedEvent, split
+from shared.contracts.heartbeat import HEARTBEAT, Heartbeat
+from shared.contracts.registry import UnknownEventError, event_data
+from shared.contracts.values import EventData
+
+UNDECODABLE: Final = "undecodable-event"
+UNKNOWN: Final = "unknown-event"
+
+
+class Unreadable(EventData):
+    """Stands in for the data of an event whose type, schema version or data we do not understand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An event with a sound envelope. ``failure``: its data is beyond us, so its stream stops here."""
+
+    event: Event
+    element: Any
+    """The envelope as plain JSON, for sending on."""
+    failure: Failure | None = None
+
+    def body(self) -> bytes:
+        return to_json(self.element)
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A message, or an element of one, that names no stream: it can hold nothing, and is a dead letter by itself."""
+
+    body: bytes
+    failure: Failure
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What some deliveries of one projector held."""
+
+    arrived: list[Arrived] = field(default_factory=list)
+    undecodable: list[Undecodable] = field(default_factory=list)
+    as_of: dict[int, datetime] = field(default_factory=dict)
+    """Lane → the latest heartbeat's ``asof``."""
+
+
+def decode(deliveries: Sequence[Delivery], lane_of_queue: dict[str, int]) -> Decoded:
+    decoded = Decoded()
+    for delivery in deliveries:
+        try:
+            elements = split(delivery.body)
+        except EnvelopeError as error:
+            decoded.undecodable.append(Undecodable(delivery.body, describe(error, UNDECODABLE)))
+            continue
+        for element in elements:
+            _decode(decoded, element, lane_of_queue[delivery.queue])
+    return decoded
+
+
+def _decode(decoded: Decoded, element: Any, lane: int) -> None:
+    try:
+        if isinstance(element, dict) and element.get("type") == HEARTBEAT:
+            beat = Heartbeat.model_validate(element)
+            decoded.as_of[lane] = max(beat.asof, decoded.as_of.get(lane, beat.asof))
+            return
+        envelope = ReceivedEvent.model_validate(element)
+    except ValidationError as error:
+        decoded.undecodable.append(Undecodable(to_json(element), describe(error, UNDECODABLE)))
+        return
+    failure: Failure | None = None
+    data: EventData
+    try:
+        data = event_data(envelope.type, envelope.schemaversion, envelope.data)
+    except UnknownEventError as error:
+        data, failure = Unreadable(), describe(error, UNKNOWN)
+    except (ValidationError, LookupError, TypeError, ValueError) as error:
+        data, failure = Unreadable(), describe(error, UNDECODABLE)
+    event = Event(
+        envelope.id, envelope.type, envelope.subject, envelope.streamversion, envelope.time, data, lane
+    )
+    decoded.arrived.append(Arrived(event, element, failure))

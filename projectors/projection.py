@@ -1,0 +1,135 @@
+"""The port between the consumer runtime and a read store.
+
+The runtime decides *what* may be applied (version gating, holds, splitting); a store makes it so, whole or not at all:
+
+    Commit ──store.commit──▶ data + positions + holds + progress change in one transaction (or one script)
+                        ├──▶ StalePositionError   a position moved since it was read: nothing changed; read again
+                        ├──▶ ProjectionError      the pure projection raised on one event: nothing changed
+                        ├──▶ StoreUnavailableError   not the events' fault: nothing changed, or unknown; pause and try again
+                        └──▶ anything else        some event of the commit is at fault; split to find which
+
+A commit whose outcome is unknown (the connection went away) is safe to repeat: the versions tell what has been applied.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from shared.contracts.values import EventData
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One decoded event, its data in the current class."""
+
+    id: str
+    type: str
+    stream: str
+    """``<kind>/<id>``, e.g. ``orders/o-17``."""
+    version: int
+    time: datetime
+    data: EventData
+    lane: int
+    body: bytes = b""
+    """The envelope as it came, to be sent on unchanged where the event has to be held."""
+
+
+class HoldStatus(StrEnum):
+    """Why a stream does not advance in this projection."""
+
+    GAP = "gap"
+    """An earlier event has not come; it has been asked for."""
+    RETRYING = "retrying"
+    """``version`` failed and waits in a delay tier."""
+    DEAD = "dead"
+    """``version`` is a dead letter; an operator decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    status: HoldStatus
+    version: int
+    """The version the stream waits for: always applied + 1."""
+    seen: int
+    """The highest version that has come by so far; those between wait in the event store."""
+    attempts: int
+    reason: str
+    exception: str
+    fingerprint: str
+    first_failed_at: datetime
+    last_failed_at: datetime
+    due_at: datetime | None
+    """When to ask for a resend if nothing has come by then; None: never (dead)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    applied: int = 0
+    hold: Hold | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The events of one stream that are next, without holes: ``expected + 1`` first."""
+
+    stream: str
+    expected: int
+    events: Sequence[Event]
+
+    @property
+    def version(self) -> int:
+        return self.expected + len(self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneProgress:
+    """``as_of``: everything committed in the lane before this time has been seen; None: says nothing new."""
+
+    as_of: datetime | None
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One atomic step. A stream in ``advances`` loses its hold unless ``holds`` gives it one."""
+
+    advances: Sequence[Advance] = ()
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    released: Sequence[str] = ()
+    """Held streams that are held no longer (all in ``advances``)."""
+    progress: Mapping[int, LaneProgress] = field(default_factory=dict)
+
+
+class StalePositionError(Exception):
+    """Somebody else advanced one of the commit's streams; nothing was written."""
+
+
+class StoreUnavailableError(Exception):
+    """The store cannot be reached or refuses everyone: an outage, never an event's fault."""
+
+
+class ProjectionError(Exception):
+    """The projection raised on ``event``; the cause is chained."""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__(f"{event.stream}@{event.version} ({event.type})")
+        self.event = event
+
+
+class Store(Protocol):
+    """One projection's store. The contract suite in ``tests/contract/test_store.py`` runs against each."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
+        """The position of each stream; a stream never seen is at Position()."""
+
+    async def commit(self, commit: Commit) -> None:
+        """All of it or nothing; see the module's docstring for what it raises."""
+
+    async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        """(stream, applied) of holds whose ``due_at`` has passed, oldest first; each gets a later ``due_at`` (30 s on)."""

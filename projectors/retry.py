@@ -1,0 +1,107 @@
+"""The failure policy: pure. What becomes of a stream whose next event failed, and what is to be published about it.
+
+    attempt 1, 2, … of an event ──▶ RetryLater(tier, delay)        while there are tiers left
+                               └──▶ GiveUp                         then the stream is dead until an operator acts
+"""
+
+import re
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import PurePath
+from typing import Final
+
+from projectors.projection import Hold, HoldStatus, Position
+
+OWN_PACKAGES: Final = frozenset({"projectors", "shared", "command_service", "query_service"})
+RESEND_AFTER: Final = timedelta(seconds=2)
+"""How long a gap may stay before the events are asked for again; a retry's copy is given its delay plus this."""
+
+_VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    tier: str
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    pass
+
+
+Verdict = RetryLater | GiveUp
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an event could not be applied, in a form that can be stored and compared."""
+
+    reason: str
+    """Stable, kebab-case: projection-failed, unknown-event, undecodable-event."""
+    exception: str
+    fingerprint: str
+    """The same for failures with the same cause: exception type, innermost frame of our own code, message without its values."""
+    trace: str
+
+
+def verdict(attempts: int, tiers: Sequence[tuple[str, int]], *, curable: bool = True) -> Verdict:
+    """``attempts``: how many times the event has failed by now. What time cannot cure is given up at once."""
+    if not curable or attempts > len(tiers):
+        return GiveUp()
+    tier, delay_ms = tiers[attempts - 1]
+    return RetryLater(tier, timedelta(milliseconds=delay_ms))
+
+
+def describe(error: BaseException, reason: str) -> Failure:
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
+    place = f"{PurePath(frames[-1].filename).name}:{frames[-1].name}" if frames else "-"
+    message = str(error)
+    normal = _VARYING.sub("?", message)[:200]
+    name = type(error).__name__
+    trace = "".join(traceback.format_exception(error))
+    return Failure(reason, f"{name}: {message}"[:2000], f"{name}|{place}|{normal}", trace)
+
+
+def held_after(
+    position: Position, version: int, seen: int, failure: Failure, decided: Verdict, now: datetime
+) -> Hold:
+    """The hold of a stream whose event ``version`` has failed now."""
+    before = position.hold
+    again = before is not None and before.version == version and before.status is not HoldStatus.GAP
+    attempts = before.attempts + 1 if again and before is not None else 1
+    retry = isinstance(decided, RetryLater)
+    return Hold(
+        status=HoldStatus.RETRYING if retry else HoldStatus.DEAD,
+        version=version,
+        seen=max(seen, before.seen if before is not None else 0, version),
+        attempts=attempts,
+        reason=failure.reason,
+        exception=failure.exception,
+        fingerprint=failure.fingerprint,
+        first_failed_at=before.first_failed_at if again and before is not None else now,
+        last_failed_at=now,
+        due_at=now + decided.delay + RESEND_AFTER if isinstance(decided, RetryLater) else None,
+    )
+
+
+def gap(applied: int, seen: int, now: datetime) -> Hold:
+    """The hold of a stream of which ``seen`` came, though ``applied + 1`` has not."""
+    return Hold(
+        status=HoldStatus.GAP,
+        version=applied + 1,
+        seen=seen,
+        attempts=0,
+        reason="gap",
+        exception="",
+        fingerprint="",
+        first_failed_at=now,
+        last_failed_at=now,
+        due_at=now + RESEND_AFTER,
+    )
+
+
+def _is_ours(filename: str) -> bool:
+    return bool(OWN_PACKAGES & set(PurePath(filename).parts)) and "site-packages" not in filename

@@ -1,0 +1,144 @@
+"""The summary's tables: documents, history and prices, written set-based; see the migrations for the DDL."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic_core import to_json
+
+from projectors.folding import Fields
+from projectors.postgres_store import PostgresStore
+from projectors.projection import Advance
+from projectors.summary.projection import Changes, fold
+from shared.views.summary import SCHEMA
+
+if TYPE_CHECKING:
+    from projectors.postgres_store import Connection
+
+ADD_HISTORY: Final = """
+INSERT INTO history (stream, version, type, at, data)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::timestamptz[], $5::jsonb[])
+"""
+
+CREATE_ORDERS: Final = """
+INSERT INTO orders (
+    order_id, customer_id, status, currency, item_count, total, placed_at, updated_at, version, doc
+)
+SELECT * FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::timestamptz[],
+    $9::bigint[], $10::jsonb[]
+)
+ON CONFLICT (order_id) DO UPDATE SET
+    customer_id = excluded.customer_id,
+    status = excluded.status,
+    currency = excluded.currency,
+    item_count = excluded.item_count,
+    total = excluded.total,
+    placed_at = excluded.placed_at,
+    updated_at = excluded.updated_at,
+    version = excluded.version,
+    doc = excluded.doc
+"""
+
+# What no event changes after an order is placed (customer, currency, items, total, placed_at) is not looked for.
+CHANGE_ORDERS: Final = """
+UPDATE orders SET
+    status = coalesce(fields ->> 'status', orders.status),
+    updated_at = (fields ->> 'updated_at')::timestamptz,
+    version = (fields ->> 'version')::bigint,
+    doc = doc || fields
+FROM unnest($1::text[], $2::jsonb[]) AS changed (order_id, fields)
+WHERE orders.order_id = changed.order_id
+RETURNING orders.order_id
+"""
+
+CREATE_PRODUCTS: Final = """
+INSERT INTO products (product_id, name, category, version, doc)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::jsonb[])
+ON CONFLICT (product_id) DO UPDATE SET
+    name = excluded.name,
+    category = excluded.category,
+    version = excluded.version,
+    doc = excluded.doc
+"""
+
+CHANGE_PRODUCTS: Final = """
+UPDATE products SET
+    name = coalesce(fields ->> 'name', products.name),
+    category = coalesce(fields ->> 'category', products.category),
+    version = (fields ->> 'version')::bigint,
+    doc = doc || fields
+FROM unnest($1::text[], $2::jsonb[]) AS changed (product_id, fields)
+WHERE products.product_id = changed.product_id
+RETURNING products.product_id
+"""
+
+ADD_PRICES: Final = """
+INSERT INTO price_history (product_id, version, price, currency, at)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[])
+"""
+
+CREATE_CUSTOMERS: Final = """
+INSERT INTO customers (customer_id, name, version, doc)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::jsonb[])
+ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, version = excluded.version, doc = excluded.doc
+"""
+
+CHANGE_CUSTOMERS: Final = """
+UPDATE customers SET
+    name = coalesce(fields ->> 'name', customers.name),
+    version = (fields ->> 'version')::bigint,
+    doc = doc || fields
+FROM unnest($1::text[], $2::jsonb[]) AS changed (customer_id, fields)
+WHERE customers.customer_id = changed.customer_id
+RETURNING customers.customer_id
+"""
+
+_ORDER: Final = (
+    "order_id", "customer_id", "status", "currency", "item_count", "total", "placed_at", "updated_at", "version"
+)  # fmt: skip
+_PRODUCT: Final = ("product_id", "name", "category", "version")
+_CUSTOMER: Final = ("customer_id", "name", "version")
+
+
+class SummaryStore(PostgresStore[Changes]):
+    def __init__(self, url: str, schema: str = SCHEMA) -> None:
+        super().__init__(url, schema)
+
+    def fold(self, advances: Sequence[Advance]) -> Changes:
+        return fold(advances)
+
+    async def write(self, connection: "Connection", changes: Changes) -> None:
+        if changes.history:
+            await connection.execute(ADD_HISTORY, *_history_columns(changes))
+        if rows := changes.orders.created:
+            await connection.execute(CREATE_ORDERS, *_columns(rows, _ORDER))
+        if rows := changes.orders.changed:
+            changes.orders.require(_keys(await connection.fetch(CHANGE_ORDERS, list(rows), _json(rows))))
+        if rows := changes.products.created:
+            await connection.execute(CREATE_PRODUCTS, *_columns(rows, _PRODUCT))
+        if rows := changes.products.changed:
+            changes.products.require(_keys(await connection.fetch(CHANGE_PRODUCTS, list(rows), _json(rows))))
+        if changes.prices:
+            await connection.execute(ADD_PRICES, *zip(*changes.prices, strict=True))
+        if rows := changes.customers.created:
+            await connection.execute(CREATE_CUSTOMERS, *_columns(rows, _CUSTOMER))
+        if rows := changes.customers.changed:
+            changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, list(rows), _json(rows))))
+
+
+def _history_columns(changes: Changes) -> list[Sequence[Any]]:
+    streams, versions, types, times, data = zip(*changes.history, strict=True)
+    return [streams, versions, types, times, [to_json(each).decode() for each in data]]
+
+
+def _columns(documents: dict[str, Fields], names: Sequence[str]) -> list[list[Any]]:
+    """A column for each name, and the documents themselves as the last."""
+    return [[document[name] for document in documents.values()] for name in names] + [_json(documents)]
+
+
+def _json(documents: dict[str, Fields]) -> list[Any]:
+    return [to_json(document).decode() for document in documents.values()]
+
+
+def _keys(rows: Sequence[Any]) -> list[str]:
+    return [row[0] for row in rows]

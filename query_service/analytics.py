@@ -1,0 +1,192 @@
+"""Sums over time: revenue, what sold most, how many customers. Everything by ``placed_at``, in UTC, ``to`` exclusive."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final
+
+import msgspec
+from litestar import Response, get
+from litestar.params import Parameter
+
+from query_service.analytics_store import AnalyticsStore, pairs
+from query_service.conditional import answer
+from query_service.problems import ANSWERS, InvalidParameterError
+from query_service.ranges import Asked, Granularity, Range, asked, day_range, spans, starts
+from query_service.ranking import Sold, top
+from query_service.requests import QueryRequest
+from shared.views.analytics import METRICS, DistinctCustomers, Revenue, TopProducts
+
+MAX_PRODUCTS: Final = 1000
+SCANNED_AT_ONCE: Final = 5000
+
+_EDGE: Final = "a date or an RFC 3339 time at the start of a bucket, UTC; left out: as far as there is data"
+From = Annotated[str | None, Parameter(query="from", max_length=40, description=f"Inclusive: {_EDGE}.")]
+To = Annotated[str | None, Parameter(query="to", max_length=40, description=f"Exclusive: {_EDGE}.")]
+Currency = Annotated[
+    str | None,
+    Parameter(
+        pattern="^[A-Z]{3}$", description="ISO 4217. May be left out while orders of one currency only were seen."
+    ),
+]
+
+
+class Measure(StrEnum):
+    UNITS = "units"
+    REVENUE = "revenue"
+
+
+@get("/analytics/revenue", responses=ANSWERS, tags=["analytics"])
+async def revenue(
+    request: QueryRequest,
+    from_: From = None,
+    to: To = None,
+    granularity: Annotated[Granularity, Parameter(description="The size of a bucket.")] = Granularity.DAY,
+    currency: Currency = None,
+) -> Response[Revenue]:
+    """Orders, units and revenue in minor units, bucket by bucket, without holes, and their total.
+
+    A cancelled order is taken back out of the bucket it was placed in and counted there under `cancelled`.
+    `currency` is null only as long as there has not been any order.
+    """
+    question = asked(from_, to, granularity)
+    store = request.stores.analytics
+    as_of = await store.headers()
+    seen, data = await _extent(store)
+    currency = _the(currency, seen)
+    range_ = question.over(data)
+    times = starts(range_, granularity) if range_ else []
+    sums = await _sums(store, currency, times, granularity)
+    buckets = [{"start": time, **dict(zip(METRICS, row, strict=True))} for time, row in zip(times, sums, strict=True)]
+    total = {metric: sum(row[place] for row in sums) for place, metric in enumerate(METRICS)}
+    body = {"currency": currency, "granularity": granularity, "buckets": buckets, "total": total}
+    return answer(request, msgspec.json.encode(body), as_of)
+
+
+@get("/analytics/top-products", responses=ANSWERS, tags=["analytics"])
+async def top_products(
+    request: QueryRequest,
+    from_: From = None,
+    to: To = None,
+    by: Annotated[Measure, Parameter(description="What to rank by.")] = Measure.UNITS,
+    limit: Annotated[int, Parameter(ge=1, le=MAX_PRODUCTS, description="How many.")] = 10,
+    currency: Currency = None,
+) -> Response[TopProducts]:
+    """The products that sold most, whole days only; ties in order of product id.
+
+    `revenue` is that in `currency`; `units` are those sold in any.
+    """
+    question = asked(from_, to, Granularity.DAY)
+    store = request.stores.analytics
+    as_of = await store.headers()
+    seen, data = await _extent(store)
+    currency = _the(currency, seen)
+    ranked: list[Sold] = []
+    if currency and (chosen := _spans(question, data)):
+        ranked = await top(Sales(store, currency, chosen, by), limit, by_revenue=by is Measure.REVENUE)
+    names = await _names(store, [one.product_id for one in ranked])
+    items = [
+        {"product_id": one.product_id, "name": name, "units": one.units, "revenue": one.revenue}
+        for one, name in zip(ranked, names, strict=True)
+    ]
+    return answer(request, msgspec.json.encode({"items": items}), as_of)
+
+
+@get("/analytics/customers", responses=ANSWERS, tags=["analytics"])
+async def distinct_customers(request: QueryRequest, from_: From = None, to: To = None) -> Response[DistinctCustomers]:
+    """How many customers placed an order that was not cancelled, exactly; whole days only."""
+    question = asked(from_, to, Granularity.DAY)
+    store = request.stores.analytics
+    as_of = await store.headers()
+    _, data = await _extent(store)
+    distinct = await _distinct(store, _spans(question, data))
+    return answer(request, msgspec.json.encode({"distinct": distinct}), as_of)
+
+
+class Sales:
+    """The sorted sets of ``spans`` as ranking wants them."""
+
+    def __init__(self, store: AnalyticsStore, currency: str, spans: list[str], by: Measure) -> None:
+        self._store = store
+        self._units = [store.keys.units(span) for span in spans]
+        self._sales = [store.keys.sales(currency, span) for span in spans]
+        self._ranked = self._units if by is Measure.UNITS else self._sales
+
+    async def chunk(self, start: int, count: int) -> list[list[tuple[str, int]]]:
+        last = start + count - 1
+        replies = await self._store.ask(*(("ZREVRANGE", key, start, last, "WITHSCORES") for key in self._ranked))
+        return [pairs(reply) for reply in replies]
+
+    async def totals(self, members: list[str]) -> list[Sold]:
+        replies = await self._store.ask(*(("ZMSCORE", key, *members) for key in (*self._units, *self._sales)))
+        units, sales = replies[: len(self._units)], replies[len(self._units) :]
+        return [
+            Sold(member, sum(int(row[i] or 0) for row in units), sum(int(row[i] or 0) for row in sales))
+            for i, member in enumerate(members)
+        ]
+
+
+async def _extent(store: AnalyticsStore) -> tuple[list[str], Range | None]:
+    """The currencies seen, and the days that hold data."""
+    days = store.keys.days
+    seen, first, last = await store.ask(
+        ("SMEMBERS", store.keys.currencies), ("ZRANGE", days, 0, 0), ("ZRANGE", days, -1, -1)
+    )
+    return sorted(seen), day_range(first[0], last[0]) if first else None
+
+
+def _the(currency: str | None, seen: list[str]) -> str | None:
+    """The currency asked for, else the only one there is; None if there is none yet."""
+    if currency is None and len(seen) > 1:
+        raise InvalidParameterError("currency", f"say which: there are orders in {', '.join(seen)}")
+    return currency or (seen[0] if seen else None)
+
+
+def _spans(question: Asked, data: Range | None) -> list[str]:
+    range_ = question.over(data)
+    if data is None or range_ is None:
+        return []
+    return spans(range_, data)
+
+
+async def _sums(
+    store: AnalyticsStore, currency: str | None, times: list[datetime], granularity: Granularity
+) -> list[list[int]]:
+    """For each bucket its METRICS; zeros where nothing happened."""
+    if currency is None or not times:
+        return [[0] * len(METRICS) for _ in times]
+    hours = granularity is Granularity.HOUR
+    key = store.keys.hours_in(currency) if hours else store.keys.days_in(currency)
+    fields = [f"{granularity.stamp(time)}:{metric}" for time in times for metric in METRICS]
+    (values,) = await store.ask(("HMGET", key, *fields))
+    numbers = [int(value or 0) for value in values]
+    return [numbers[i : i + len(METRICS)] for i in range(0, len(numbers), len(METRICS))]
+
+
+async def _names(store: AnalyticsStore, product_ids: list[str]) -> list[str | None]:
+    """What the catalogue calls each product, else what an order line did."""
+    if not product_ids:
+        return []
+    own, lines = await store.ask(
+        ("HMGET", store.keys.names, *product_ids), ("HMGET", store.keys.line_names, *product_ids)
+    )
+    return [name if name is not None else line for name, line in zip(own, lines, strict=True)]
+
+
+async def _distinct(store: AnalyticsStore, chosen: list[str]) -> int:
+    if not chosen:
+        return 0
+    if len(chosen) == 1:
+        (count,) = await store.ask(("HLEN", store.keys.buyers(chosen[0])))
+        return int(count)
+    customers: set[str] = set()
+    cursors = {store.keys.buyers(span): 0 for span in chosen}
+    while cursors:
+        # In steps, so that a large shop's customers do not keep Redis from its other clients.
+        replies = await store.ask(*(("HSCAN", key, at, "COUNT", SCANNED_AT_ONCE) for key, at in cursors.items()))
+        for key, (following, found) in zip(list(cursors), replies, strict=True):
+            customers.update(found)
+            if following:
+                cursors[key] = int(following)
+            else:
+                del cursors[key]
+    return len(customers)

@@ -1,0 +1,109 @@
+"""The analytics read store in Redis: read-only commands, every one within the deadline."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import redis.exceptions
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from query_service.as_of import AsOf
+from query_service.stores import DEADLINE_S, Pause
+from shared.views.analytics import Keys
+from shared.views.progress import Freshness
+
+CONNECTIONS: Final = 8
+Command = tuple[str | int, ...]
+
+T = TypeVar("T")
+
+
+class AnalyticsStore:
+    """One generation's keys. Raises StoreDownError when Redis does not answer or refuses."""
+
+    projection: str = "analytics"
+
+    def __init__(self, url: str, keys: Keys | None = None) -> None:
+        self.keys = keys or Keys()
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=DEADLINE_S,
+            socket_timeout=DEADLINE_S,
+            socket_connect_timeout=2.0,
+            decode_responses=True,
+            protocol=2,
+            # Once more, for a connection that died while it lay idle.
+            retry=Retry(NoBackoff(), 1),
+        )
+        self._redis: Redis = Redis(connection_pool=pool)
+        self._pause = Pause(self.projection)
+        self._as_of = AsOf(self._read_as_of)
+
+    async def headers(self) -> Mapping[str, str]:
+        return await self._as_of.headers()
+
+    async def ask(self, *commands: Command) -> list[Any]:
+        """The reply to each command, all taken at one moment (MULTI)."""
+
+        async def all_at_once() -> list[Any]:
+            async with self._redis.pipeline(transaction=len(commands) > 1) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)
+                replies: list[Any] = await pipeline.execute()
+                return replies
+
+        return await self._within_deadline(all_at_once)
+
+    async def freshness(self, now: datetime) -> Freshness:
+        progress, held = await self.ask(("HGETALL", self.keys.progress), ("HLEN", self.keys.held))
+        as_of = oldest(progress)
+        return Freshness(
+            projection=self.projection,
+            as_of=as_of,
+            lag_seconds=None if as_of is None else (now - as_of).total_seconds(),
+            events_applied=sum(int(value) for name, value in progress.items() if name.endswith(":events_applied")),
+            held=held,
+        )
+
+    async def ping(self) -> None:
+        await self.ask(("HLEN", self.keys.progress))
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+    async def _read_as_of(self) -> datetime | None:
+        (progress,) = await self.ask(("HGETALL", self.keys.progress))
+        return oldest(progress)
+
+    async def _within_deadline(self, operation: Callable[[], Awaitable[T]]) -> T:
+        self._pause.check()
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await operation()
+        except (TimeoutError, redis.exceptions.TimeoutError) as error:
+            raise self._pause.failed("it did not answer in time") from error
+        except redis.exceptions.BusyLoadingError as error:
+            raise self._pause.failed("it is loading its data") from error
+        except redis.exceptions.AuthenticationError as error:
+            raise self._pause.failed("it refuses our credentials") from error
+        except (redis.exceptions.ConnectionError, OSError) as error:
+            raise self._pause.failed("it cannot be reached") from error
+
+
+def oldest(progress: Mapping[str, str]) -> datetime | None:
+    """The time up to which every lane has come; None while a lane that has events has had no heartbeat."""
+    lanes = {name.partition(":")[0] for name in progress}
+    times = [progress.get(f"{lane}:as_of") for lane in lanes]
+    if not times or not all(times):
+        return None
+    return min(datetime.fromisoformat(time) for time in times if time)
+
+
+def pairs(flat: Sequence[str]) -> list[tuple[str, int]]:
+    """A WITHSCORES reply: members and their scores, which are whole numbers up to 2**53."""
+    return [(flat[i], int(float(flat[i + 1]))) for i in range(0, len(flat), 2)]

@@ -1,0 +1,111 @@
+"""The query service: everything people may ask, answered from the read stores and from nothing else."""
+
+import functools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from litestar import Litestar
+from litestar.datastructures import ResponseHeader, State
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Tag
+from litestar.types import Message, Receive, Scope, Send
+
+from query_service import analytics, customers, freshness, health, orders, products, search
+from query_service.analytics_store import AnalyticsStore
+from query_service.as_of import HEADER
+from query_service.parameters import well_formed
+from query_service.postgres_store import PostgresStore
+from query_service.problems import Problem, on_http_exception, on_problem, on_unexpected
+from query_service.requests import QueryRequest, Stores
+from shared.settings import Settings
+from shared.views import search as search_view
+from shared.views import summary as summary_view
+
+ROUTES: Final = (
+    orders.order,
+    orders.orders,
+    orders.history,
+    customers.customer,
+    customers.customer_orders,
+    products.product,
+    products.products,
+    products.price_history,
+    analytics.revenue,
+    analytics.top_products,
+    analytics.distinct_customers,
+    search.search_products,
+    search.search_orders,
+    freshness.freshness,
+    health.live,
+    health.ready,
+)
+
+_DESCRIPTION: Final = """\
+Answers from Tidemark's read models. Money is in minor units of its currency, times are RFC 3339 in UTC.
+
+Every answer read from a projection says in `Tidemark-As-Of` how far that projection had come: whatever was committed
+before that time is in the answer. It also has an `ETag`; ask with `If-None-Match` and get 304 while nothing changed.
+Lists come in pages: give `next_cursor` as `cursor`, with the same filters, for what follows. Errors are problem+json
+(RFC 9457); parameters that a route does not have are refused, for a misspelt filter would give a wrong answer.
+"""
+
+
+def create_app(stores: Stores) -> Litestar:
+    """The application over ``stores``, which it closes when it shuts down."""
+
+    @asynccontextmanager
+    async def closing(_: Litestar) -> AsyncIterator[None]:
+        yield
+        await stores.close()
+
+    return QueryService(
+        route_handlers=ROUTES,
+        request_class=QueryRequest,
+        guards=[well_formed],
+        exception_handlers={Problem: on_problem, HTTPException: on_http_exception, Exception: on_unexpected},
+        state=State({"stores": stores}),
+        lifespan=[closing],
+        response_headers=[
+            ResponseHeader(name=HEADER, documentation_only=True, description="How far the projection had come."),
+            ResponseHeader(name="ETag", documentation_only=True, description="Changes whenever the answer does."),
+        ],
+        openapi_config=OpenAPIConfig(
+            title="Tidemark query service",
+            version="1",
+            description=_DESCRIPTION,
+            path="/schema",
+            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
+            use_handler_docstrings=True,
+            tags=[Tag(name=name) for name in ("orders", "customers", "products", "analytics", "search", "operations")],
+        ),
+        logging_config=None,
+        debug=False,
+    )
+
+
+def open_stores(settings: Settings) -> Stores:
+    """The stores that the settings name; none is connected to yet. Raises MissingSettingError."""
+    return Stores(
+        summary=PostgresStore("summary", settings.require("summary_db_url"), summary_view.SCHEMA),
+        search=PostgresStore("search", settings.require("search_db_url"), search_view.SCHEMA),
+        analytics=AnalyticsStore(settings.require("analytics_redis_url")),
+    )
+
+
+class QueryService(Litestar):
+    """Answers HEAD as it would GET, without the body (RFC 9110 §9.3.2)."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await super().__call__({**scope, "method": "GET"}, receive, functools.partial(_without_body, send))
+        else:
+            await super().__call__(scope, receive, send)
+
+
+async def _without_body(send: Send, message: Message) -> None:
+    if message["type"] == "http.response.body":
+        message = {**message, "body": b""}
+    await send(message)

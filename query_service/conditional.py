@@ -1,0 +1,34 @@
+"""ETags: an answer and its tag change together, so that ``If-None-Match`` never hides a change (RFC 9110 §13.1.2).
+
+A tag is ``"<versions>-<digest>"``: the versions of the streams that the answer is made of (its own first, then those it
+borrows from), and a digest of the body. Versions say what one holds; the digest also tells two builds of a projection
+apart, which may answer differently for the same versions. Lists have the digest alone.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from litestar import MediaType, Request, Response
+
+
+def etag(body: bytes, *versions: int) -> str:
+    digest = blake2b(body, digest_size=8).hexdigest()
+    return f'"{".".join(map(str, versions))}-{digest}"' if versions else f'"{digest}"'
+
+
+def matches(if_none_match: str | None, tag: str) -> bool:
+    """Whether the client already has it. The weak comparison; ``*`` is any representation at all."""
+    if if_none_match is None:
+        return False
+    candidates = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
+    return tag in candidates or "*" in candidates
+
+
+def answer(request: Request[Any, Any, Any], body: bytes, as_of: Mapping[str, str], *versions: int) -> Response[Any]:
+    """``body`` (JSON text, sent untouched) as 200, or 304 without it; both with ``ETag`` and ``Tidemark-As-Of``."""
+    tag = etag(body, *versions)
+    headers = {"ETag": tag, "Cache-Control": "no-cache", **as_of}
+    if matches(request.headers.get("if-none-match"), tag):
+        return Response(None, status_code=304, headers=headers)
+    return Response(body, media_type=MediaType.JSON, headers=headers)

@@ -1,0 +1,45 @@
+"""Customers: one, and the orders of one."""
+
+from typing import Final
+
+from litestar import Response, get
+
+from query_service.conditional import answer
+from query_service.orders import Status, list_orders
+from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page
+from query_service.parameters import Moment
+from query_service.problems import ANSWERS_FOR_ONE, NotFoundError
+from query_service.requests import QueryRequest
+from shared.views.summary import CustomerView, OrderSummary
+
+CUSTOMER: Final = "SELECT version, doc::text AS body FROM customers WHERE customer_id = $1"
+
+
+@get("/customers/{customer_id:str}", responses=ANSWERS_FOR_ONE, tags=["customers"])
+async def customer(request: QueryRequest, customer_id: str) -> Response[CustomerView]:
+    """One customer."""
+    summary = request.stores.summary
+    as_of = await summary.headers()
+    row = await summary.fetchrow(CUSTOMER, customer_id)
+    if row is None:
+        raise NotFoundError("customer", customer_id, as_of)
+    return answer(request, row["body"].encode(), as_of, row["version"])
+
+
+@get("/customers/{customer_id:str}/orders", responses=ANSWERS_FOR_ONE, tags=["customers"])
+async def customer_orders(
+    request: QueryRequest,
+    customer_id: str,
+    status: Status = None,
+    placed_from: Moment = None,
+    placed_to: Moment = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response[Page[OrderSummary]]:
+    """A customer's orders, the newest first; 404 only if there is neither the customer nor an order of theirs.
+
+    Orders may come before the registration of who placed them.
+    """
+    return await list_orders(
+        request, customer_id, status, placed_from, placed_to, limit, cursor, customer_must_exist=True
+    )

@@ -1,0 +1,48 @@
+"""How far each projection has come. A store that is down says so in its entry and takes nothing from the others."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from litestar import Response, get
+from pydantic import BaseModel
+
+from query_service.as_of import HEADER, rfc3339
+from query_service.conditional import answer
+from query_service.problems import ANSWERS, StoreDownError
+from query_service.requests import QueryRequest
+from query_service.stores import ReadStore
+from shared.views.progress import Freshness
+
+
+class Unavailable(BaseModel):
+    """A projection whose store does not answer, and why."""
+
+    projection: str
+    error: str
+
+
+class FreshnessReport(BaseModel):
+    """Every projection, in the order events are easiest followed: summary, analytics, search."""
+
+    projections: list[Freshness | Unavailable]
+
+
+@get("/freshness", responses={key: ANSWERS[key] for key in (304, 400)}, tags=["operations"])
+async def freshness(request: QueryRequest) -> Response[FreshnessReport]:
+    """For each projection: everything committed before `as_of` is in its answers, or its stream is held.
+
+    `as_of` is null before the first heartbeat; `held` counts streams that wait for something. The header
+    `Tidemark-As-Of` is the oldest of them.
+    """
+    now = datetime.now(UTC)
+    found = await asyncio.gather(*(_of(store, now) for store in request.stores.all))
+    times = [one.as_of for one in found if isinstance(one, Freshness)]
+    oldest = {HEADER: rfc3339(min(known))} if (known := [time for time in times if time]) else {}
+    return answer(request, FreshnessReport(projections=found).model_dump_json().encode(), oldest)
+
+
+async def _of(store: ReadStore, now: datetime) -> Freshness | Unavailable:
+    try:
+        return await store.freshness(now)
+    except StoreDownError as error:
+        return Unavailable(projection=store.projection, error=error.reason)

@@ -1,0 +1,148 @@
+"""Orders: one, a list, what happened to one. ``customers`` lists a customer's orders through here, too."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Response, get
+from litestar.params import Parameter
+
+from query_service.conditional import answer
+from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, VersionKey, page
+from query_service.parameters import EARLIEST, LATEST, IdParameter, Moment, identity, moment
+from query_service.problems import ANSWERS, ANSWERS_FOR_ONE, NotFoundError
+from query_service.requests import QueryRequest
+from shared.views.summary import HistoryEntry, OrderStatus, OrderSummary, OrderView
+
+OrderKey = tuple[Annotated[datetime, msgspec.Meta(tz=True)], str]
+
+Status = Annotated[OrderStatus | None, Parameter(description="Only orders that are in this status now.")]
+
+# The names of lines that came without one are borrowed from the products; the sum of those products' versions changes
+# whenever one of them does, for versions only grow and an order's lines never change.
+ORDER: Final = """
+SELECT o.version, coalesce(c.version, 0) AS customer_version, coalesce(borrowed.versions, 0)::bigint AS product_versions,
+       (o.doc || jsonb_build_object('customer_name', c.name, 'lines', coalesce(borrowed.lines, o.doc->'lines')))::text
+           AS body
+FROM orders o
+LEFT JOIN customers c USING (customer_id)
+CROSS JOIN LATERAL (
+    SELECT sum(p.version) AS versions,
+           jsonb_agg(line || jsonb_build_object('name', coalesce(line->>'name', p.name)) ORDER BY place) AS lines
+    FROM jsonb_array_elements(o.doc->'lines') WITH ORDINALITY AS listed (line, place)
+    LEFT JOIN products p ON line->>'name' IS NULL AND p.product_id = line->>'product_id'
+    WHERE jsonb_path_exists(o.doc, '$.lines[*] ? (!exists(@.name) || @.name == null)')
+) borrowed
+WHERE o.order_id = $1
+"""
+
+# One branch runs, according to the filters given: $1 customer, $2 status. The page begins below ($4, $5).
+LIST: Final = """
+WITH page AS (
+    (SELECT order_id FROM orders
+     WHERE $1::text IS NULL AND $2::text IS NULL AND placed_at >= $3 AND (placed_at, order_id) < ($4, $5)
+     ORDER BY placed_at DESC, order_id DESC LIMIT $6)
+    UNION ALL
+    (SELECT order_id FROM orders
+     WHERE $1::text IS NULL AND status = $2 AND placed_at >= $3 AND (placed_at, order_id) < ($4, $5)
+     ORDER BY placed_at DESC, order_id DESC LIMIT $6)
+    UNION ALL
+    (SELECT order_id FROM orders
+     WHERE customer_id = $1 AND ($2::text IS NULL OR status = $2)
+       AND placed_at >= $3 AND (placed_at, order_id) < ($4, $5)
+     ORDER BY placed_at DESC, order_id DESC LIMIT $6)
+)
+SELECT o.placed_at, o.order_id, jsonb_build_object(
+    'order_id', o.order_id, 'customer_id', o.customer_id, 'customer_name', c.name, 'status', o.status,
+    'currency', o.currency, 'item_count', o.item_count, 'total', o.total,
+    'placed_at', o.doc->'placed_at', 'updated_at', o.doc->'updated_at', 'version', o.version)::text AS item
+FROM page JOIN orders o USING (order_id) LEFT JOIN customers c USING (customer_id)
+ORDER BY o.placed_at DESC, o.order_id DESC
+"""
+
+CUSTOMER_IS_KNOWN: Final = """
+SELECT WHERE EXISTS (SELECT FROM customers WHERE customer_id = $1)
+          OR EXISTS (SELECT FROM orders WHERE customer_id = $1)
+"""
+
+HISTORY: Final = """
+SELECT version, jsonb_build_object('version', version, 'type', type, 'data', data,
+    'at', replace(to_jsonb(at) #>> '{}', '+00:00', 'Z'))::text AS item
+FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
+"""
+
+
+@get("/orders/{order_id:str}", responses=ANSWERS_FOR_ONE, tags=["orders"])
+async def order(request: QueryRequest, order_id: str) -> Response[OrderView]:
+    """One order, with the names it borrows: the customer's, and the product's where a line came without one.
+
+    The ETag changes with any of them.
+    """
+    summary = request.stores.summary
+    as_of = await summary.headers()
+    row = await summary.fetchrow(ORDER, order_id)
+    if row is None:
+        raise NotFoundError("order", order_id, as_of)
+    versions = (row["version"], row["customer_version"], row["product_versions"])
+    return answer(request, row["body"].encode(), as_of, *versions)
+
+
+@get("/orders", responses=ANSWERS, tags=["orders"])
+async def orders(
+    request: QueryRequest,
+    customer_id: IdParameter = None,
+    status: Status = None,
+    placed_from: Moment = None,
+    placed_to: Moment = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response[Page[OrderSummary]]:
+    """Orders, the newest first by `placed_at`. `placed_from` is inclusive, `placed_to` exclusive."""
+    if customer_id is not None:
+        identity("customer_id", customer_id)
+    return await list_orders(request, customer_id, status, placed_from, placed_to, limit, cursor)
+
+
+@get("/orders/{order_id:str}/history", responses=ANSWERS_FOR_ONE, tags=["orders"])
+async def history(
+    request: QueryRequest, order_id: str, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Response[Page[HistoryEntry]]:
+    """Everything that happened to an order, from version 1 on, as the events said it."""
+    question = Question("history", order_id)
+    after = question.key(cursor, VersionKey)[0] if cursor else 0
+    summary = request.stores.summary
+    as_of = await summary.headers()
+    rows = await summary.fetch(HISTORY, f"orders/{order_id}", after, limit + 1)
+    if not rows and after == 0:
+        raise NotFoundError("order", order_id, as_of)
+    following = question.cursor((rows[limit - 1]["version"],)) if len(rows) > limit else None
+    return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
+
+
+async def list_orders(
+    request: QueryRequest,
+    customer_id: str | None,
+    status: OrderStatus | None,
+    placed_from: str | None,
+    placed_to: str | None,
+    limit: int,
+    cursor: str | None,
+    *,
+    customer_must_exist: bool = False,
+) -> Response[Any]:
+    """A page of orders; with ``customer_must_exist``, NotFoundError if nobody knows the customer."""
+    since = moment("placed_from", placed_from) if placed_from else EARLIEST
+    until = moment("placed_to", placed_to) if placed_to else LATEST
+    question = Question("orders", customer_id, status, since, until)
+    # No id sorts before the empty one: so without a cursor this says "placed before ``until``".
+    before, before_id = question.key(cursor, OrderKey) if cursor else (until, "")
+    summary = request.stores.summary
+    as_of = await summary.headers()
+    rows = await summary.fetch(LIST, customer_id, status, since, before, before_id, limit + 1)
+    if not rows and customer_must_exist and not await summary.fetch(CUSTOMER_IS_KNOWN, customer_id):
+        raise NotFoundError("customer", str(customer_id), as_of)
+    following = None
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        following = question.cursor((last["placed_at"], last["order_id"]))
+    return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)

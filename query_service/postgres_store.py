@@ -1,0 +1,145 @@
+"""A read store in PostgreSQL: read-only, lazily connected, every statement within the deadline.
+
+Connections are taken from the pool once and kept: giving one back costs a round trip to reset it, and there is nothing
+to reset on a connection that only reads. One on which anything went wrong is thrown away, never reused.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import asyncpg
+
+from query_service.as_of import AsOf
+from query_service.problems import StoreDownError
+from query_service.stores import DEADLINE_S, Pause
+from shared.postgres import connect_pool, is_outage
+from shared.views.progress import Freshness
+
+CONNECTIONS: Final = 8
+SIMILAR_ENOUGH: Final = 0.45
+"""From which ``word_similarity`` on a word counts as misspelt, not as another one."""
+
+# What the pool is asked for besides: the server gives up a little before we do; the trigram operator's threshold.
+_SESSION: Final = urlencode(
+    {"statement_timeout": f"{int(DEADLINE_S * 900)}ms", "pg_trgm.word_similarity_threshold": SIMILAR_ENOUGH}
+)
+
+_AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
+_FRESHNESS: Final = """
+SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END AS as_of,
+       coalesce(sum(events_applied), 0)::bigint AS events_applied,
+       (SELECT count(*) FROM held) AS held
+FROM progress
+"""
+
+
+class PostgresStore:
+    """One projection's schema. Raises StoreDownError for whatever is not the statement's own fault."""
+
+    def __init__(self, projection: str, url: str, schema: str) -> None:
+        self.projection = projection
+        self._url = url
+        self._schema = schema
+        self._pool: asyncpg.Pool | None = None
+        self._idle: list[Any] = []
+        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._connecting = asyncio.Lock()
+        self._pause = Pause(projection)
+        self._as_of = AsOf(self._read_as_of)
+
+    async def headers(self) -> Mapping[str, str]:
+        return await self._as_of.headers()
+
+    async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        self._pause.check()
+        try:
+            async with asyncio.timeout(DEADLINE_S), self._slots:
+                return await self._run(statement, arguments)
+        except TimeoutError as error:
+            raise self._pause.failed("it did not answer in time") from error
+        except asyncpg.QueryCanceledError as error:
+            # The store is well; this one question is too much for it.
+            raise StoreDownError(self.projection, "the question took too long") from error
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
+            raise self._pause.failed("its tables have not been created yet") from error
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            raise self._pause.failed(_reason(error)) from error
+
+    async def fetchrow(self, statement: str, *arguments: object) -> asyncpg.Record | None:
+        """The first row, if any; statements that give more than a row have no place here."""
+        rows = await self.fetch(statement, *arguments)
+        return rows[0] if rows else None
+
+    async def freshness(self, now: datetime) -> Freshness:
+        row = await self.fetchrow(_FRESHNESS)
+        assert row is not None  # noqa: S101 (an aggregate always gives a row)
+        as_of = row["as_of"]
+        return Freshness(
+            projection=self.projection,
+            as_of=as_of,
+            lag_seconds=None if as_of is None else (now - as_of).total_seconds(),
+            events_applied=row["events_applied"],
+            held=row["held"],
+        )
+
+    async def ping(self) -> None:
+        await self.fetch(_AS_OF)
+
+    async def close(self) -> None:
+        self._idle.clear()
+        if self._pool is not None:
+            self._pool.terminate()
+
+    async def _run(self, statement: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
+        pool = self._pool or await self._connect()
+        connection = await self._connection(pool)
+        try:
+            rows = await connection.fetch(statement, *arguments)
+        except BaseException:
+            # Terminated first, it is given back without waiting for a server that may never answer.
+            connection.terminate()
+            await pool.release(connection)
+            raise
+        self._idle.append(connection)
+        return rows
+
+    async def _connection(self, pool: asyncpg.Pool) -> Any:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+            await pool.release(connection)
+        return await pool.acquire()
+
+    async def _connect(self) -> asyncpg.Pool:
+        async with self._connecting:
+            self._pause.check()
+            if self._pool is None:
+                try:
+                    url = self._url + ("&" if "?" in self._url else "?") + _SESSION
+                    self._pool = await connect_pool(url, schema=self._schema, read_only=True, max_size=CONNECTIONS)
+                except Exception as error:
+                    if not is_outage(error):
+                        raise
+                    raise self._pause.failed(_reason(error)) from error
+            return self._pool
+
+    async def _read_as_of(self) -> datetime | None:
+        row = await self.fetchrow(_AS_OF)
+        return row[0] if row else None
+
+
+def _reason(error: Exception) -> str:
+    """What happened, in words that name no address, user or statement."""
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError | asyncpg.InvalidPasswordError):
+        return "it refuses our credentials"
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return "its database does not exist"
+    if isinstance(error, asyncpg.CannotConnectNowError):
+        return "it is starting up or shutting down"
+    return "it cannot be reached" if isinstance(error, OSError) else f"{type(error).__name__}"

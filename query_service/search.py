@@ -1,0 +1,166 @@
+"""Finding products and orders by words. How words are understood is in ``words``; how they are looked up, in the SQL."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from litestar import Response, get
+from litestar.params import Parameter
+from pydantic import BaseModel, Field
+
+from query_service import words
+from query_service.conditional import answer
+from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, page
+from query_service.parameters import LATEST
+from query_service.postgres_store import SIMILAR_ENOUGH, PostgresStore
+from query_service.problems import ANSWERS, InvalidParameterError
+from query_service.products import Category
+from query_service.requests import QueryRequest
+from shared.contracts.values import MAX_AMOUNT
+from shared.views.search import OrderHit, ProductHit
+
+PRODUCTS: Final = Path(__file__).with_name("search_products.sql").read_text()
+ORDERS: Final = Path(__file__).with_name("search_orders.sql").read_text()
+
+# $1 what is typed, $2 the unfinished last words (null: none), $3 whether "or" stands before them. One row for each.
+UNDERSTAND: Final = """
+SELECT (CASE WHEN last IS NULL THEN websearch_to_tsquery('simple', head)
+             WHEN either THEN websearch_to_tsquery('simple', head) || to_tsquery('simple', last || ':*')
+             ELSE websearch_to_tsquery('simple', head) && to_tsquery('simple', last || ':*') END)::text AS query,
+       websearch_to_tsquery('simple', concat_ws(' ', head, last))::text AS exactly
+FROM unnest($1::text[], $2::text[], $3::boolean[]) AS typed (head, last, either)
+"""
+ANY_PRODUCT: Final = "SELECT EXISTS (SELECT FROM products WHERE words @@ $1::text::tsquery)"
+
+Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+Mode = Literal["words", "similar", "filters"]
+ProductKey = tuple[Mode, Score, str]
+OrderKey = tuple[Score, Annotated[datetime, msgspec.Meta(tz=True)], str]
+
+Brand = Annotated[str | None, Parameter(description="Only products of this brand, spelt as it is.", max_length=200)]
+MinPrice = Annotated[int | None, Parameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
+MaxPrice = Annotated[int | None, Parameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
+
+
+class FacetValue(BaseModel):
+    value: str
+    count: int
+
+
+class PriceFacet(BaseModel):
+    """In minor units, whatever the currency; null when nothing matches."""
+
+    min: int | None
+    max: int | None
+
+
+class Facets(BaseModel):
+    """Over everything that matches, filters included; the hundred most frequent values of each."""
+
+    category: list[FacetValue]
+    brand: list[FacetValue]
+    price: PriceFacet
+
+
+class ProductHits(Page[ProductHit]):
+    total: int = Field(description="How many products match, exactly.")
+    facets: Facets
+    matched: Mode = Field(
+        description="`words`: by the words asked for. `similar`: no product has them, these have words spelt like them."
+        " `filters`: no words were asked for."
+    )
+
+
+class OrderHits(Page[OrderHit]):
+    total: int = Field(description="How many orders match, exactly.")
+
+
+@get("/search/products", responses=ANSWERS, tags=["search"])
+async def search_products(
+    request: QueryRequest,
+    q: words.Words | None = None,
+    category: Category = None,
+    brand: Brand = None,
+    min_price: MinPrice = None,
+    max_price: MaxPrice = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response[ProductHits]:
+    """Products by words and filters, the best match first; when no product has the words, those spelt alike.
+
+    `q` may be left out only when there is a filter.
+    """
+    filters = (category, brand, min_price, max_price)
+    if q is not None and not q.strip():
+        raise InvalidParameterError("q", "is empty")
+    if q is None and all(one is None for one in filters):
+        raise InvalidParameterError("q", "is required unless there is a filter")
+    question = Question("search-products", q, *filters)
+    after = question.key(cursor, ProductKey) if cursor else None
+    store = request.stores.search
+    as_of = await store.headers()
+    query, exactly = None, None
+    mode: Mode = "filters"
+    if q is not None:
+        ((query, exactly),) = await _understand(store, [words.asked(q)])
+        mode = after[0] if after else await _mode(store, query)
+    alike = words.plain(q) if q is not None and mode == "similar" else []
+    by_words = mode == "words"
+    row = await store.fetchrow(
+        PRODUCTS,
+        query if by_words else None,
+        exactly if by_words else None,
+        (alike[0] if alike else "") if mode == "similar" else None,
+        alike,
+        *filters,
+        after[1] if after else math.inf,
+        after[2] if after else "",
+        limit + 1,
+        SIMILAR_ENOUGH,
+    )
+    assert row is not None  # noqa: S101 (the statement always gives one row)
+    following = None
+    if len(row["items"]) > limit:
+        following = question.cursor((mode, row["scores"][limit - 1], row["ids"][limit - 1]))
+    body = page(row["items"][:limit], following, total=str(row["total"]), facets=row["facets"], matched=f'"{mode}"')
+    return answer(request, body, as_of)
+
+
+@get("/search/orders", responses=ANSWERS, tags=["search"])
+async def search_orders(
+    request: QueryRequest, q: words.Words, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Response[OrderHits]:
+    """Orders in which all words are found: in their products' names, their customer's name, or what they say themselves.
+
+    An order's id finds that order. The best match first, then the newest.
+    """
+    if not q.strip():
+        raise InvalidParameterError("q", "is empty")
+    asked = words.terms(q)
+    question = Question("search-orders", q)
+    score, placed_at, order_id = question.key(cursor, OrderKey) if cursor else (math.inf, LATEST, "")
+    store = request.stores.search
+    as_of = await store.headers()
+    terms = sorted({query for query, _ in await _understand(store, asked) if query})
+    row = await store.fetchrow(ORDERS, terms, q.strip(), score, placed_at, order_id, limit + 1)
+    assert row is not None  # noqa: S101 (the statement always gives one row)
+    following = None
+    if len(row["items"]) > limit:
+        last = limit - 1
+        following = question.cursor((row["scores"][last], row["times"][last], row["ids"][last]))
+    return answer(request, page(row["items"][:limit], following, total=str(row["total"])), as_of)
+
+
+async def _understand(store: PostgresStore, asked: Sequence[words.Asked]) -> list[tuple[str, str]]:
+    """Each as a tsquery, and the same with its last word finished."""
+    columns = [one.head for one in asked], [one.last for one in asked], [one.either for one in asked]
+    return [(row["query"], row["exactly"]) for row in await store.fetch(UNDERSTAND, *columns)]
+
+
+async def _mode(store: PostgresStore, query: str) -> Mode:
+    """By words as soon as any product has them, filtered out or not: so a filter never turns misspelt ones up."""
+    (row,) = await store.fetch(ANY_PRODUCT, query)
+    return "words" if row[0] else "similar"

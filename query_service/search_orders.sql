@@ -1,0 +1,40 @@
+-- A page of the orders in which every term is found, and how many there are in all.
+-- A term is found in an order's own words, in its customer's name, or in a product that one of its lines does not name.
+--   $1 terms, as tsquery; $2 what was typed, if it may be an order's id
+--   $3, $4, $5 score, time and id of the last order of the page before; $6 page size
+WITH terms AS (
+    SELECT term::tsquery AS term FROM unnest($1::text[]) AS term
+), hits AS (
+    SELECT term, o.order_id FROM terms JOIN orders o ON o.words @@ term
+    UNION
+    SELECT term, o.order_id FROM terms JOIN customers c ON c.words @@ term JOIN orders o USING (customer_id)
+    UNION
+    SELECT term, o.order_id
+    FROM terms
+    CROSS JOIN LATERAL (SELECT array_agg(product_id) AS ids FROM products p WHERE p.words @@ term) named
+    JOIN orders o ON o.unnamed && named.ids
+), found AS (
+    SELECT order_id FROM hits GROUP BY order_id HAVING count(*) = (SELECT count(DISTINCT term) FROM terms)
+    UNION
+    SELECT order_id FROM orders WHERE order_id = $2::text
+), matched AS MATERIALIZED (
+    SELECT o.*, c.name AS customer_name, CASE WHEN o.order_id = $2 THEN 100 ELSE 0 END + coalesce(
+        (SELECT sum(ts_rank_cd(o.words || coalesce(c.words, ''), term)) FROM terms), 0)::float8 AS score
+    FROM found JOIN orders o USING (order_id) LEFT JOIN customers c USING (customer_id)
+), page AS (
+    SELECT score, placed_at, order_id, jsonb_build_object(
+        'order_id', order_id, 'customer_id', customer_id, 'customer_name', customer_name, 'status', status,
+        'currency', currency, 'item_count', item_count, 'total', total,
+        'placed_at', replace(to_jsonb(placed_at) #>> '{}', '+00:00', 'Z'), 'version', version, 'score', score
+        )::text AS item
+    FROM matched
+    WHERE (score, placed_at, order_id) < ($3::float8, $4::timestamptz, $5::text)
+    ORDER BY score DESC, placed_at DESC, order_id DESC
+    LIMIT $6
+)
+SELECT
+    (SELECT count(*) FROM matched) AS total,
+    ARRAY(SELECT item FROM page ORDER BY score DESC, placed_at DESC, order_id DESC) AS items,
+    ARRAY(SELECT score FROM page ORDER BY score DESC, placed_at DESC, order_id DESC) AS scores,
+    ARRAY(SELECT placed_at FROM page ORDER BY score DESC, placed_at DESC, order_id DESC) AS times,
+    ARRAY(SELECT order_id FROM page ORDER BY score DESC, placed_at DESC, order_id DESC) AS ids

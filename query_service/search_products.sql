@@ -1,0 +1,49 @@
+-- A page of the products that match, how many there are in all, and their facets.
+-- One branch runs: $1 (a tsquery) by words; $3 (the longest word) by similarity; neither: by the filters alone.
+--   $1, $2  tsquery with the last word unfinished, and as typed: what matches both ranks higher
+--   $3, $4  the word looked up by trigrams in names; all words, each of which must be found alike somewhere
+--   $5 category, $6 brand, $7 and $8 price from and to, both inclusive; null: any
+--   $9, $10 score and id of the last product of the page before; $11 page size; $12 how alike is alike enough
+WITH matched AS MATERIALIZED (
+    SELECT p.*, (ts_rank_cd(words, $1::text::tsquery) + ts_rank_cd(words, $2::text::tsquery))::float8 AS score
+    FROM products p
+    WHERE words @@ $1::text::tsquery
+      AND ($5::text IS NULL OR category = $5) AND ($6::text IS NULL OR brand = $6)
+      AND ($7::bigint IS NULL OR price >= $7) AND ($8::bigint IS NULL OR price <= $8)
+    UNION ALL
+    SELECT p.*, (SELECT avg(word_similarity(word, name)) FROM unnest($4::text[]) AS word)::float8 AS score
+    FROM products p
+    WHERE $3::text <% name
+      AND ($5::text IS NULL OR category = $5) AND ($6::text IS NULL OR brand = $6)
+      AND ($7::bigint IS NULL OR price >= $7) AND ($8::bigint IS NULL OR price <= $8)
+      AND NOT EXISTS (SELECT FROM unnest($4::text[]) AS word
+                      WHERE word_similarity(word, concat_ws(' ', name, brand, category)) < $12::float8)
+    UNION ALL
+    SELECT p.*, 0::float8 AS score
+    FROM products p
+    WHERE $1::text IS NULL AND $3::text IS NULL
+      AND ($5::text IS NULL OR category = $5) AND ($6::text IS NULL OR brand = $6)
+      AND ($7::bigint IS NULL OR price >= $7) AND ($8::bigint IS NULL OR price <= $8)
+), page AS (
+    SELECT product_id, score, jsonb_build_object(
+        'product_id', product_id, 'name', name, 'description', description, 'category', category, 'brand', brand,
+        'price', price, 'currency', currency, 'version', version, 'score', score)::text AS item
+    FROM matched
+    WHERE score < $9::float8 OR (score = $9 AND product_id > $10::text)
+    ORDER BY score DESC, product_id
+    LIMIT $11
+), categories AS (
+    SELECT category AS value, count(*) AS count FROM matched GROUP BY category ORDER BY count DESC, value LIMIT 100
+), brands AS (
+    SELECT brand AS value, count(*) AS count FROM matched
+    WHERE brand IS NOT NULL GROUP BY brand ORDER BY count DESC, value LIMIT 100
+)
+SELECT
+    (SELECT count(*) FROM matched) AS total,
+    jsonb_build_object(
+        'category', (SELECT coalesce(jsonb_agg(to_jsonb(categories) ORDER BY count DESC, value), '[]') FROM categories),
+        'brand', (SELECT coalesce(jsonb_agg(to_jsonb(brands) ORDER BY count DESC, value), '[]') FROM brands),
+        'price', (SELECT jsonb_build_object('min', min(price), 'max', max(price)) FROM matched))::text AS facets,
+    ARRAY(SELECT item FROM page ORDER BY score DESC, product_id) AS items,
+    ARRAY(SELECT score FROM page ORDER BY score DESC, product_id) AS scores,
+    ARRAY(SELECT product_id FROM page ORDER BY score DESC, product_id) AS ids

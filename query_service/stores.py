@@ -1,0 +1,51 @@
+"""The three read stores, as the query service sees them: each answers within a deadline or raises StoreDownError.
+
+Nothing is connected when the service starts; the first request does it, and again after every outage. A store that has
+just failed is not asked again for half a second: those who come in between get their 503 at once.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from query_service.problems import StoreDownError
+from shared.views.progress import Freshness
+
+DEADLINE_S: Final = 5.0
+"""The longest a request waits for one store."""
+PAUSE_S: Final = 0.5
+
+
+class ReadStore(Protocol):
+    """What freshness and readiness need of any store; each raises StoreDownError."""
+
+    projection: str
+
+    async def headers(self) -> Mapping[str, str]:
+        """``Tidemark-As-Of`` for what is read from now on."""
+
+    async def freshness(self, now: datetime) -> Freshness: ...
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class Pause:
+    """Keeps requests away from a store that has just failed."""
+
+    projection: str
+    _until: float = 0.0
+    _reason: str = ""
+
+    def check(self) -> None:
+        if time.monotonic() < self._until:
+            raise StoreDownError(self.projection, self._reason)
+
+    def failed(self, reason: str) -> StoreDownError:
+        self._until = time.monotonic() + PAUSE_S
+        self._reason = reason
+        return StoreDownError(self.projection, reason)

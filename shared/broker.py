@@ -1,0 +1,157 @@
+"""RabbitMQ: publishing that is known to have worked, and the errors of talking to a broker.
+
+    BrokerError
+    ├── BrokerUnavailableError   the connection or channel went away, or time ran out: the outcome is unknown
+    ├── UnroutableError          the broker has no queue for the message: it is not stored
+    └── RefusedError             the broker said no (a full queue, …): it is not stored everywhere it should be
+
+Consuming has a connection of its own (``shared.consuming``): under a memory alarm RabbitMQ blocks connections that publish.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
+
+CONNECT_DEADLINE_S: Final = 10.0
+PUBLISH_DEADLINE_S: Final = 30.0
+CLOSE_DEADLINE_S: Final = 2.0
+
+
+class BrokerError(Exception):
+    """Talking to RabbitMQ failed."""
+
+
+class BrokerUnavailableError(BrokerError):
+    """The broker is away or too slow: whether it took the message is unknown, so publish it again."""
+
+
+class UnroutableError(BrokerError):
+    """No queue is bound for this exchange and routing key."""
+
+
+class RefusedError(BrokerError):
+    """The broker answered with a negative acknowledgement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A durable message. ``mandatory``: having nowhere to go is an error (UnroutableError)."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    content_type: str
+    type: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    mandatory: bool = True
+
+
+@asynccontextmanager
+async def deadline(seconds: float) -> AsyncIterator[None]:
+    """Bound a conversation with the broker; whatever goes wrong in it is a BrokerError.
+
+    A dying connection raises CancelledError into its users although nobody cancelled them: that is an outage too.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise BrokerUnavailableError("the connection died") from error
+    except PublishError as error:
+        raise UnroutableError(str(error)[:300]) from error
+    except DeliveryError as error:
+        raise RefusedError("negative acknowledgement") from error
+    except (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError) as error:
+        raise BrokerUnavailableError(f"{type(error).__name__}: {error}"[:300]) from error
+
+
+class Publisher:
+    """Publishes over one connection and one channel of its own, made when first needed and again after every failure."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._connecting = asyncio.Lock()
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._exchanges: dict[str, AbstractExchange] = {}
+
+    async def publish(self, message: Outgoing) -> None:
+        """Return only when the broker has confirmed that it keeps the message. Raises BrokerError otherwise.
+
+        Concurrent calls are pipelined, and reach the broker in the order in which they were made.
+        """
+        channel: AbstractChannel | None = None
+        try:
+            async with deadline(PUBLISH_DEADLINE_S):
+                channel = self._channel
+                if channel is None or channel.is_closed:
+                    channel = await self._open()
+                exchange = self._exchanges.get(message.exchange)
+                if exchange is None:
+                    exchange = await self._exchange(channel, message.exchange)
+                await exchange.publish(_to_wire(message), message.routing_key, mandatory=message.mandatory)
+        except BrokerUnavailableError:
+            if channel is self._channel:
+                self._channel = None
+            raise
+
+    async def open(self) -> None:
+        """Connect now, so that the first publish need not. Raises BrokerUnavailableError."""
+        async with deadline(CONNECT_DEADLINE_S):
+            await self._open()
+
+    async def close(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            await _close(connection)
+
+    async def _open(self) -> AbstractChannel:
+        async with self._connecting:
+            if self._channel is not None and not self._channel.is_closed:
+                return self._channel
+            await self.close()
+            self._connection = await aio_pika.connect(
+                self._url, timeout=CONNECT_DEADLINE_S, client_properties={"connection_name": f"{self._name} publisher"}
+            )
+            self._exchanges = {}
+            self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+            return self._channel
+
+    async def _exchange(self, channel: AbstractChannel, name: str) -> AbstractExchange:
+        exchange = await channel.get_exchange(name, ensure=False) if name else channel.default_exchange
+        self._exchanges[name] = exchange
+        return exchange
+
+
+def _to_wire(message: Outgoing) -> aio_pika.Message:
+    return aio_pika.Message(
+        message.body,
+        content_type=message.content_type,
+        type=message.type,
+        correlation_id=message.correlation_id,
+        reply_to=message.reply_to,
+        headers=dict(message.headers),
+        message_id=uuid4().hex,  # unique for each publish: confirms are matched by it
+        timestamp=datetime.now(UTC),
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with suppress(BrokerError):
+        async with deadline(CLOSE_DEADLINE_S):
+            await connection.close()

@@ -1,0 +1,210 @@
+"""Consuming as an inbox: deliveries wait, unacknowledged, until somebody takes what is there as one batch.
+
+    RabbitMQ ──prefetch──▶ FastStream subscriber ──▶ inbox ──take──▶ the worker: transaction ──acknowledge──▶ RabbitMQ
+
+Nothing is acknowledged but by ``acknowledge``. When the connection is lost, what is in the inbox is dropped (the broker delivers it
+again) and a new connection is made, with jittered back-off. A consumer that the broker cancelled counts as a lost connection.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiormq
+from faststream import AckPolicy
+from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
+from faststream.rabbit.schemas.queue import QueueType
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline
+
+log: Final = logging.getLogger(__name__)
+
+WATCH_EVERY_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message, not yet acknowledged."""
+
+    queue: str
+    body: bytes
+    headers: Mapping[str, Any]
+    content_type: str
+    routing_key: str
+    reply_to: str
+    correlation_id: str | None
+    redelivered: bool
+    tag: int
+    channel: aiormq.abc.AbstractChannel
+
+    @property
+    def deliveries(self) -> int:
+        """How many times it has been delivered before, as far as the queue has counted."""
+        count = self.headers.get("x-delivery-count", 0)
+        return count if isinstance(count, int) else 0
+
+
+class Consumer:
+    """The deliveries of some queues, over a connection of its own. ``run`` keeps it connected."""
+
+    def __init__(self, url: str, queues: Sequence[str], *, prefetch: int, name: str) -> None:
+        self._url = url
+        self._queues = queues
+        self._prefetch = prefetch
+        self._name = name
+        self._inbox: deque[Delivery] = deque()
+        self._arrived = asyncio.Event()
+        self._acknowledged: dict[aiormq.abc.AbstractChannel, int] = {}
+        self.consuming = False
+        """Whether every queue has a live consumer; readiness depends on it."""
+
+    async def run(self) -> None:
+        """Consume until cancelled."""
+        while True:
+            broker, lost = await self._connect()
+            try:
+                self.consuming = True
+                log.info("%s is consuming from %s", self._name, ", ".join(self._queues))
+                await self._watch(broker, lost)
+            except BrokerError as error:
+                log.info("%s: %s", self._name, error)
+            finally:
+                self.consuming = False
+                self._inbox.clear()
+                self._acknowledged.clear()
+                await self._stop(broker)
+            log.warning("%s lost its connection to RabbitMQ; connecting again", self._name)
+
+    async def take(self, limit: int, *, timeout: float) -> list[Delivery]:  # noqa: ASYNC109 - an empty answer, no error
+        """What is waiting, at most ``limit`` messages, in the order of arrival; [] when nothing comes in ``timeout`` seconds."""
+        if not self._inbox:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return []
+        taken = [self._inbox.popleft() for _ in range(min(limit, len(self._inbox)))]
+        taken.sort(key=lambda delivery: (id(delivery.channel), delivery.tag))
+        return taken
+
+    async def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
+        """Tell the broker that these are done. One that can no longer be told delivers them again: that is harmless."""
+        by_channel: dict[aiormq.abc.AbstractChannel, list[int]] = defaultdict(list)
+        for delivery in deliveries:
+            by_channel[delivery.channel].append(delivery.tag)
+        for channel, tags in by_channel.items():
+            tags.sort()
+            try:
+                async with deadline(CONNECT_DEADLINE_S):
+                    await self._acknowledge(channel, tags)
+            except BrokerError as error:
+                log.info("%s could not acknowledge %d deliveries: %s", self._name, len(tags), error)
+
+    async def _acknowledge(self, channel: aiormq.abc.AbstractChannel, tags: Sequence[int]) -> None:
+        """With one frame as far as the tags follow, without a hole, on those acknowledged before."""
+        before = self._acknowledged.get(channel, 0)
+        upto = before
+        for tag in tags:
+            if tag == upto + 1:
+                upto = tag
+        if upto > before:
+            await channel.basic_ack(upto, multiple=True)
+            self._acknowledged[channel] = upto
+        for tag in tags:
+            if tag > upto:
+                await channel.basic_ack(tag)
+
+    async def _connect(self) -> tuple[RabbitBroker, asyncio.Event]:
+        async for attempt in AsyncRetrying(
+            wait=wait_random_exponential(multiplier=0.2, max=5), retry=retry_if_exception_type(BrokerError), reraise=True
+        ):
+            with attempt:
+                broker, lost = self._build()
+                try:
+                    async with deadline(CONNECT_DEADLINE_S):
+                        await broker.start()
+                except BaseException as error:
+                    log.warning("%s cannot consume yet: %s", self._name, error)
+                    await self._stop(broker)
+                    raise
+        return broker, lost
+
+    def _build(self) -> tuple[RabbitBroker, asyncio.Event]:
+        lost = asyncio.Event()
+
+        def on_close(*_: object) -> None:
+            lost.set()
+
+        broker = RabbitBroker(
+            self._url,
+            timeout=CONNECT_DEADLINE_S,
+            on_close=[on_close],
+            logger=None,
+            apply_types=False,
+            graceful_timeout=1,
+            client_properties={"connection_name": f"{self._name} consumer"},  # type: ignore[arg-type]
+        )
+        for queue in self._queues:
+            subscriber = broker.subscriber(
+                RabbitQueue(queue, QueueType.QUORUM, durable=True, declare=False),
+                channel=Channel(prefetch_count=self._prefetch),
+                ack_policy=AckPolicy.MANUAL,
+                decoder=_undecoded,
+                no_reply=True,
+            )
+            subscriber(self._receiver(queue))
+        return broker, lost
+
+    def _receiver(self, queue: str) -> Any:
+        async def receive(message: RabbitMessage) -> None:
+            raw = message.raw_message
+            if raw.delivery_tag is None:
+                return
+            self._inbox.append(
+                Delivery(
+                    queue=queue,
+                    body=raw.body,
+                    headers=raw.headers,
+                    content_type=raw.content_type or "",
+                    routing_key=raw.routing_key or "",
+                    reply_to=raw.reply_to or "",
+                    correlation_id=raw.correlation_id,
+                    redelivered=bool(raw.redelivered),
+                    tag=raw.delivery_tag,
+                    channel=raw.channel,
+                )
+            )
+            self._arrived.set()
+
+        return receive
+
+    async def _watch(self, broker: RabbitBroker, lost: asyncio.Event) -> None:
+        """Return when the connection, a channel or a consumer is gone."""
+        consumers = []
+        for subscriber in broker.subscribers:
+            queue: Any = getattr(subscriber, "_queue_obj", None)
+            async with deadline(CONNECT_DEADLINE_S):
+                consumers.append(await queue.channel.get_underlay_channel())
+        while not lost.is_set() and all(not channel.is_closed and channel.consumers for channel in consumers):
+            try:
+                async with asyncio.timeout(WATCH_EVERY_S):
+                    await lost.wait()
+            except TimeoutError:
+                continue
+
+    async def _stop(self, broker: RabbitBroker) -> None:
+        try:
+            async with deadline(CLOSE_DEADLINE_S):
+                await broker.stop()
+        except BrokerError as error:
+            log.debug("%s gave up closing a connection: %s", self._name, error)
+
+
+async def _undecoded(message: RabbitMessage) -> RabbitMessage:
+    """FastStream's decoder would parse JSON by content type; a batch is decoded by its worker, where a failure has a place."""
+    return message

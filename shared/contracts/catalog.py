@@ -1,0 +1,130 @@
+"""Catalogue: products, their price, stock and reviews. Money is in minor units of ``currency``."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, Strict, model_validator
+
+from shared.contracts.values import (
+    Amount,
+    CommandData,
+    Currency,
+    EventData,
+    Id,
+    Label,
+    Name,
+    Quantity,
+    Text,
+    Timestamp,
+)
+
+Rating = Annotated[int, Strict(), Field(ge=1, le=5)]
+
+
+class ProductVariant(CommandData):
+    sku: Id
+    size: Label | None = None
+    colour: Label | None = None
+
+
+class CreateProduct(CommandData):
+    product_id: Id
+    name: Name
+    description: Text | None = None
+    category: Label
+    brand: Label | None = None
+    price: Amount
+    currency: Currency
+    variants: Annotated[tuple[ProductVariant, ...], Field(max_length=200)] = ()
+
+    @model_validator(mode="after")
+    def _skus_differ(self) -> Self:
+        if len({variant.sku for variant in self.variants}) != len(self.variants):
+            raise ValueError("two variants have the same sku")
+        return self
+
+
+class ChangePrice(CommandData):
+    price: Amount
+
+
+class UpdateProduct(CommandData):
+    """At least one field; a field left out stays as it is."""
+
+    name: Name | None = None
+    description: Text | None = None
+    category: Label | None = None
+    brand: Label | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not any(value is not None for value in (self.name, self.description, self.category, self.brand)):
+            raise ValueError("give at least one of name, description, category, brand")
+        return self
+
+
+class ReceiveStock(CommandData):
+    quantity: Quantity
+
+
+class AddReview(CommandData):
+    review_id: Id
+    rating: Rating
+    text: Text | None = None
+    customer_id: Id | None = None
+
+
+class Variant(EventData):
+    sku: str
+    size: str | None = None
+    colour: str | None = None
+
+
+class ProductCreated(EventData):
+    product_id: str
+    name: str
+    description: str | None = None
+    category: str
+    brand: str | None = None
+    price: int
+    currency: str
+    variants: tuple[Variant, ...] = ()
+    created_at: Timestamp
+
+
+class PriceChanged(EventData):
+    product_id: str
+    previous_price: int
+    price: int
+    currency: str
+    changed_at: Timestamp
+
+
+class ProductUpdated(EventData):
+    """The product's text as it stands after the change, whole."""
+
+    product_id: str
+    name: str
+    description: str | None = None
+    category: str
+    brand: str | None = None
+    updated_at: Timestamp
+
+
+class StockReceived(EventData):
+    product_id: str
+    quantity: int
+    stock: int
+    """Units on hand after this delivery."""
+    received_at: Timestamp
+
+
+class ReviewAdded(EventData):
+    product_id: str
+    review_id: str
+    rating: int
+    text: str | None = None
+    customer_id: str | None = None
+    review_count: int
+    rating_sum: int
+    """Sum of all ratings so far, this one included: average = rating_sum / review_count."""
+    added_at: Timestamp

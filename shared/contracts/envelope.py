@@ -1,0 +1,101 @@
+"""One envelope everywhere: CloudEvents 1.0, structured JSON, single or batch.
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md (structured and batch modes).
+
+``EnvelopeError`` is the only error that reading raises: the bytes are not an envelope we can understand.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StringConstraints, ValidationError
+from pydantic_core import from_json
+
+from shared.contracts.values import EventData, Id, SafeText, Timestamp
+
+CONTENT_TYPE: Final = "application/cloudevents+json"
+BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+MAX_BATCH: Final = 100
+
+TypeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64}){1,3}$")]
+Source = Annotated[SafeText, Field(min_length=1, max_length=500)]
+TraceParent = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
+"""W3C Trace Context, level 1: version-traceid-parentid-flags."""
+
+
+class EnvelopeError(ValueError):
+    """The bytes are not a CloudEvents envelope; the message says where they stop being one."""
+
+
+class CommandEnvelope(BaseModel):
+    """A request to change one stream. ``id`` is the idempotency key; ``data`` is checked against the type's contract."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    specversion: Literal["1.0"] = "1.0"
+    id: Id
+    source: Source
+    type: TypeName
+    subject: Id | None = None
+    time: Timestamp | None = None
+    datacontenttype: Literal["application/json"] = "application/json"
+    data: dict[str, Any]
+    expectedversion: Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)] | None = None
+    """The version the sender last saw; 0 means the stream must not exist yet."""
+    traceparent: TraceParent | None = None
+
+
+class EventEnvelope(BaseModel):
+    """A fact about one stream. ``streamversion`` counts 1, 2, 3 … without holes within ``subject``."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    data: SerializeAsAny[EventData] | dict[str, Any]
+    streamversion: Annotated[int, Field(ge=1)]
+    schemaversion: Annotated[int, Field(ge=1)]
+    causationid: str
+    correlationid: str
+    traceparent: str | None = None
+
+
+class ReceivedEvent(EventEnvelope):
+    """An event as read from the wire: ``data`` is plain JSON until the registry gives it its class."""
+
+    data: dict[str, Any]
+
+
+def split(body: bytes) -> Sequence[Any]:
+    """The envelopes in a message, as plain JSON values: one for the structured form, several for the batch form.
+
+    The form is told by the first byte, not by the content type, so that a wrong header loses nothing.
+    Raises EnvelopeError for what is not JSON, not an object or array, or an empty batch.
+    """
+    try:
+        parsed = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise EnvelopeError(f"not JSON: {str(error)[:200]}") from error
+    if isinstance(parsed, list):
+        if not parsed:
+            raise EnvelopeError("an empty batch")
+        return parsed
+    return [parsed]
+
+
+def pack(envelopes: Sequence[bytes]) -> bytes:
+    """Several serialised envelopes as one batch body. Nothing is parsed again."""
+    return b"[" + b",".join(envelopes) + b"]"
+
+
+def describe(error: ValidationError) -> list[dict[str, str]]:
+    """A validation error as ``[{field, message}]``, without the offending values: they may be secret or huge."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in found[:20]]

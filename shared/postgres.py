@@ -1,0 +1,96 @@
+"""PostgreSQL: connections, what counts as an outage, and migrations."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+Connection: TypeAlias = "asyncpg.Connection | PoolConnectionProxy"
+"""A connection, of one's own or lent by a pool."""
+
+CONNECT_TIMEOUT_S: Final = 5.0
+COMMAND_TIMEOUT_S: Final = 30.0
+
+# SQLSTATE classes in which the data or the statement is at fault; every other error hits whoever comes: an outage.
+_FAULT_OF_DATA: Final = (
+    asyncpg.exceptions.DataError,
+    asyncpg.exceptions.IntegrityConstraintViolationError,
+    asyncpg.exceptions.ProgramLimitExceededError,
+    asyncpg.exceptions.RaiseError,
+)
+
+_CREATE_LEDGER: Final = """
+CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
+"""
+_APPLIED: Final = "SELECT name FROM migrations"
+_RECORD: Final = "INSERT INTO migrations (name) VALUES ($1)"
+_ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark migrations', 0))"
+_READER_EXISTS: Final = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tidemark_reader')"
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether this is the server's or the network's trouble (retry later), not that of the data at hand.
+
+    Deadlocks, timeouts, full disks, too many connections, shutdown and a lost connection all count as outages.
+    """
+    if isinstance(error, _FAULT_OF_DATA):
+        return False
+    return isinstance(
+        error, asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | TimeoutError
+    )
+
+
+async def connect_pool(
+    url: str, *, schema: str = "public", read_only: bool = False, min_size: int = 1, max_size: int = 4
+) -> asyncpg.Pool:
+    """A pool whose connections see ``schema`` first. Raises what ``is_outage`` recognises when the server is away."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=min_size,
+        max_size=max_size,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=COMMAND_TIMEOUT_S,
+        server_settings={
+            "search_path": f"{schema}, public",
+            "timezone": "UTC",
+            "application_name": "tidemark",
+            "default_transaction_read_only": "on" if read_only else "off",
+            "idle_in_transaction_session_timeout": "60s",
+            "jit": "off",
+        },
+    )
+
+
+async def migrate(url: str, migrations: Iterable[Path], *, schema: str = "public", readable: bool = False) -> list[str]:
+    """Apply the ``.sql`` files not applied yet, in order, in one transaction; returns their names.
+
+    Safe to run by several processes at once and again at any time. ``readable``: the role ``tidemark_reader``,
+    where it exists, may read every table of the schema.
+    """
+    connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, command_timeout=300)
+    try:
+        async with connection.transaction():
+            await connection.execute(_ONE_AT_A_TIME)
+            quoted = await connection.fetchval("SELECT quote_ident($1)", schema)
+            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted}")
+            await connection.execute("SELECT set_config('search_path', $1, true)", f"{quoted}, public")
+            await connection.execute(_CREATE_LEDGER)
+            applied = {row["name"] for row in await connection.fetch(_APPLIED)}
+            done = []
+            for path in migrations:
+                if path.name in applied:
+                    continue
+                await connection.execute(await asyncio.to_thread(path.read_text))
+                await connection.execute(_RECORD, path.name)
+                done.append(path.name)
+            if readable and await connection.fetchval(_READER_EXISTS):
+                await connection.execute(f"GRANT USAGE ON SCHEMA {quoted} TO tidemark_reader")
+                await connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {quoted} TO tidemark_reader")
+            return done
+    finally:
+        await connection.close(timeout=5)

@@ -1,0 +1,123 @@
+"""Running a deployable: its core tasks, its signals, its readiness.
+
+A process lives as long as all its core tasks do. When one of them ends, however it ended, the process stops and exits with 1:
+a half-dead worker is worse than a dead one. SIGTERM and SIGINT set ``stopping``; tasks then have ``GRACE_S`` seconds to finish
+the batch at hand before they are cancelled, and the process exits with 0.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final, TypeVar
+
+import uvloop
+
+from shared.settings import MissingSettingError
+
+log: Final = logging.getLogger(__name__)
+
+GRACE_S: Final = 15.0
+HEALTH_EVERY_S: Final = 1.0
+
+T = TypeVar("T")
+Probe = Callable[[], str | None]
+"""What is wrong with a component now, in words; None: it is well."""
+
+
+class Process:
+    """One deployable, by the name that ``tidemark up`` knows it by."""
+
+    def __init__(self, name: str, *, runtime_dir: str = "") -> None:
+        self.name = name
+        self.stopping = asyncio.Event()
+        self._health_file = Path(runtime_dir) / f"{name}.json" if runtime_dir else None
+
+    async def run(
+        self,
+        workers: Mapping[str, Callable[[], Awaitable[None]]],
+        *,
+        background: Mapping[str, Callable[[], Awaitable[None]]],
+        probes: Mapping[str, Probe],
+    ) -> int:
+        """Run until a signal comes or a task ends; returns the exit code.
+
+        ``workers`` watch ``stopping`` and end by themselves; ``background`` tasks serve them and are cancelled after them.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        names = {asyncio.create_task(_awaited(start)): name for name, start in {**workers, **background}.items()}
+        working = [task for task, name in names.items() if name in workers]
+        stop = asyncio.create_task(_until(self.stopping))
+        health = asyncio.create_task(self._report_health(probes))
+        await asyncio.wait({stop, health, *names}, return_when=asyncio.FIRST_COMPLETED)
+        ended = [] if self.stopping.is_set() else [task for task in names if task.done()]
+        self.stopping.set()
+        for task in ended:
+            log.critical("%s: core task %s ended: %s", self.name, names[task], _reason(task))
+        await asyncio.wait(working, timeout=GRACE_S)
+        rest = [task for task in (*names, health, stop) if not task.done()]
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=5)
+        return 1 if ended else 0
+
+    async def _report_health(self, probes: Mapping[str, Probe]) -> None:
+        """Say ``tidemark ready`` once, and keep the health file: what ``tidemark health <name>`` reads."""
+        announced = False
+        while True:
+            troubles = {name: trouble for name, probe in probes.items() if (trouble := probe()) is not None}
+            if not troubles and not announced:
+                announced = True
+                print(f"tidemark ready: {self.name}", flush=True)
+            if self._health_file is not None:
+                document = {"name": self.name, "ready": not troubles, "troubles": troubles, "at": time.time()}
+                await asyncio.to_thread(_write_whole, self._health_file, json.dumps(document))
+            await asyncio.sleep(HEALTH_EVERY_S if announced else 0.05)
+
+
+def execute(name: str, main: Callable[[], Awaitable[int]], *, log_level: str = "INFO") -> None:
+    """Run ``main`` on uvloop and exit with its code; what stops it from starting is one line on stderr and exit code 2."""
+    logging.basicConfig(level=log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("aio_pika").setLevel(logging.ERROR)
+    logging.getLogger("aiormq").setLevel(logging.ERROR)
+    try:
+        code = uvloop.run(_awaited(main))
+    except MissingSettingError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        code = 2
+    sys.stdout.flush()
+    # Threads of libraries that hang must not keep a stopped process alive.
+    os._exit(code)
+
+
+async def _awaited(start: Callable[[], Awaitable[T]]) -> T:
+    return await start()
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def _reason(task: asyncio.Task[None]) -> str:
+    if task.cancelled():
+        return "cancelled"
+    error = task.exception()
+    if error is not None:
+        log.error("", exc_info=error)
+    return repr(error) if error is not None else "returned"
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Replace the file at once: a reader sees the old text or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)

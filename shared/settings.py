@@ -1,0 +1,44 @@
+"""Settings, all from the environment with the prefix ``TIDEMARK_``. A deployable reads only those it needs."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """``TIDEMARK_RABBITMQ_URL``, ``TIDEMARK_WRITE_DB_URL`` … A URL left out is the empty string: asking for it fails clearly."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
+
+    rabbitmq_url: str = ""
+    write_db_url: str = ""
+    summary_db_url: str = ""
+    search_db_url: str = ""
+    operations_db_url: str = ""
+    analytics_redis_url: str = ""
+
+    lanes: Annotated[int, Field(ge=1, le=256)] = 4
+    query_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    command_port: Annotated[int, Field(ge=0, le=65535)] = 8081
+    console_port: Annotated[int, Field(ge=0, le=65535)] = 8082
+    host: str = "127.0.0.1"
+
+    command_batch: Annotated[int, Field(ge=1, le=2000)] = 200
+    """Most commands decided in one transaction."""
+    projector_batch: Annotated[int, Field(ge=1, le=5000)] = 500
+    """Most events applied in one transaction."""
+    log_level: str = "INFO"
+    runtime_dir: str = ""
+    """Where each process keeps its health file; empty: none is written."""
+
+    def require(self, name: str) -> str:
+        """The URL of that name. Raises MissingSettingError, naming the variable, when it is not set."""
+        value: str = getattr(self, name)
+        if not value:
+            raise MissingSettingError(f"TIDEMARK_{name.upper()} is not set")
+        return value
+
+
+class MissingSettingError(RuntimeError):
+    """A setting this process needs is not in the environment."""

@@ -1,0 +1,130 @@
+"""Every exchange, queue, binding and TTL of Tidemark: names live here and nowhere else.
+
+    commands ──#──▶ commands (queue) ──limit──▶ dead ──commands──▶ commands.dead
+    events ──lane.<n>, <projector>.lane.<n>──▶ <projector>.<n> ──limit──▶ dead ──<projector>──▶ <projector>.dead
+    retry.<tier> ──<projector>.#──▶ <projector>.retry.<tier> ──TTL──▶ events (same routing key: back to the lane)
+    control ──resend──▶ control.resend
+
+All queues are quorum queues; every one that dead-letters does so at-least-once, which RabbitMQ honours only together with
+``overflow: reject-publish``. The services never declare anything: ``tidemark migrate`` does, from ``declarations``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+from zlib import crc32
+
+COMMANDS: Final = "commands"
+OUTCOMES: Final = "outcomes"
+EVENTS: Final = "events"
+CHANGES: Final = "changes"
+CONTROL: Final = "control"
+DEAD: Final = "dead"
+EXCHANGES: Final = (COMMANDS, OUTCOMES, EVENTS, CHANGES, CONTROL, DEAD)
+
+PROJECTORS: Final = ("summary", "analytics", "search")
+
+COMMAND_QUEUE: Final = "commands"
+RESEND_QUEUE: Final = "control.resend"
+RESEND_KEY: Final = "resend"
+
+RETRY_TIERS: Final[tuple[tuple[str, int], ...]] = (("1s", 1_000), ("5s", 5_000), ("25s", 25_000))
+"""Name and delay in milliseconds of each tier, in the order a failing event goes through them."""
+
+DELIVERY_LIMIT: Final = 20
+MAX_EVENTS_PER_MESSAGE: Final = 100
+MAX_BYTES_PER_MESSAGE: Final = 256 * 1024
+
+
+def lane_of(stream: str, lanes: int) -> int:
+    """The lane of a stream: CRC-32 of its UTF-8 name modulo the number of lanes; the same in every process and language."""
+    return crc32(stream.encode()) % lanes
+
+
+def rejected_key(command_type: str) -> str:
+    return f"rejected.{command_type}"
+
+
+def lane_key(lane: int) -> str:
+    """Routing key of a lane's events, for every projector."""
+    return f"lane.{lane}"
+
+
+def private_lane_key(projector: str, lane: int) -> str:
+    """Routing key of a lane's events for one projector alone: resends and retries."""
+    return f"{projector}.lane.{lane}"
+
+
+def lane_queue(projector: str, lane: int) -> str:
+    return f"{projector}.{lane}"
+
+
+def retry_exchange(tier: str) -> str:
+    return f"retry.{tier}"
+
+
+def retry_queue(projector: str, tier: str) -> str:
+    return f"{projector}.retry.{tier}"
+
+
+def dead_queue(origin: str) -> str:
+    """Where the dead letters of a projector, or of ``commands``, wait for an operator."""
+    return f"{origin}.dead"
+
+
+@dataclass(frozen=True)
+class Queue:
+    name: str
+    arguments: dict[str, Any]
+    bindings: tuple[tuple[str, str], ...]
+    """(exchange, routing key)"""
+
+
+@dataclass(frozen=True)
+class Topology:
+    exchanges: tuple[str, ...] = field(default=EXCHANGES)
+    queues: tuple[Queue, ...] = ()
+
+
+def declarations(lanes: int) -> Topology:
+    """The whole topology for this number of lanes. All exchanges are durable topic exchanges."""
+    tiers = tuple(retry_exchange(tier) for tier, _ in RETRY_TIERS)
+    return Topology(exchanges=EXCHANGES + tiers, queues=tuple(_queues(lanes)))
+
+
+def _queues(lanes: int) -> Iterator[Queue]:
+    yield Queue(COMMAND_QUEUE, _dead_lettering(DEAD, "commands") | _backstop(), ((COMMANDS, "#"),))
+    yield Queue(dead_queue("commands"), _quorum(), ((DEAD, "commands"),))
+    yield Queue(RESEND_QUEUE, _quorum() | {"x-single-active-consumer": True}, ((CONTROL, RESEND_KEY),))
+    for projector in PROJECTORS:
+        for lane in range(lanes):
+            yield Queue(
+                lane_queue(projector, lane),
+                _dead_lettering(DEAD, projector) | _backstop() | {"x-single-active-consumer": True},
+                ((EVENTS, lane_key(lane)), (EVENTS, private_lane_key(projector, lane))),
+            )
+        for tier, delay in RETRY_TIERS:
+            yield Queue(
+                retry_queue(projector, tier),
+                _dead_lettering(EVENTS, None) | {"x-message-ttl": delay},
+                ((retry_exchange(tier), f"{projector}.#"),),
+            )
+        yield Queue(dead_queue(projector), _quorum(), ((DEAD, projector),))
+
+
+def _quorum() -> dict[str, Any]:
+    return {"x-queue-type": "quorum"}
+
+
+def _dead_lettering(exchange: str, key: str | None) -> dict[str, Any]:
+    arguments = _quorum() | {
+        "x-dead-letter-exchange": exchange,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    return arguments if key is None else arguments | {"x-dead-letter-routing-key": key}
+
+
+def _backstop() -> dict[str, Any]:
+    """A message whose processing keeps killing the process is dead-lettered after this many redeliveries."""
+    return {"x-delivery-limit": DELIVERY_LIMIT}

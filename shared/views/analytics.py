@@ -1,0 +1,108 @@
+"""The layout of the analytics store in Redis: every key, and what it holds. Written by one projector, read by the query service.
+
+With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``, ``<hour>`` ``YYYYMMDDHH``, ``<month>`` ``YYYYMM`` (all UTC, by ``placed_at``):
+
+    <p>:hour:<c>             hash   "<hour>:orders|items|revenue|cancelled" → integer
+    <p>:day:<c>              hash   "<day>:orders|items|revenue|cancelled" → integer
+    <p>:currencies           set    currencies seen
+    <p>:units:<span>         zset   product id → units;               span = a day, a month, or "all"
+    <p>:sales:<c>:<span>     zset   product id → revenue, minor units; the same spans
+    <p>:buyers:<span>        hash   customer id → orders not cancelled (absent at 0); the same spans
+    <p>:days                 zset   "<day>" → the same as a number; one member for each day that has had an order
+    <p>:names                hash   product id → name in the catalogue
+    <p>:line-names           hash   product id → name last seen on an order line: used where the catalogue has none
+    <p>:positions            hash   stream → applied version
+    <p>:held                 hash   stream → the hold, as JSON
+    <p>:due                  zset   stream → due_at of its hold, seconds since 1970
+    <p>:progress             hash   "<lane>:as_of" (RFC 3339), "<lane>:events_applied"
+"""
+
+from datetime import datetime
+from typing import Final
+
+from pydantic import BaseModel
+
+PREFIX: Final = "analytics"
+ALL: Final = "all"
+METRICS: Final = ("orders", "items", "revenue", "cancelled")
+
+
+def hour_of(time: datetime) -> str:
+    return time.strftime("%Y%m%d%H")
+
+
+def day_of(time: datetime) -> str:
+    return time.strftime("%Y%m%d")
+
+
+def month_of(time: datetime) -> str:
+    return time.strftime("%Y%m")
+
+
+class Keys:
+    """The keys of one generation; ``prefix`` tells generations apart."""
+
+    def __init__(self, prefix: str = PREFIX) -> None:
+        self.prefix = prefix
+        self.currencies: Final = f"{prefix}:currencies"
+        self.days: Final = f"{prefix}:days"
+        self.names: Final = f"{prefix}:names"
+        self.line_names: Final = f"{prefix}:line-names"
+        self.positions: Final = f"{prefix}:positions"
+        self.held: Final = f"{prefix}:held"
+        self.due: Final = f"{prefix}:due"
+        self.progress: Final = f"{prefix}:progress"
+
+    def hours_in(self, currency: str) -> str:
+        return f"{self.prefix}:hour:{currency}"
+
+    def days_in(self, currency: str) -> str:
+        return f"{self.prefix}:day:{currency}"
+
+    def units(self, span: str) -> str:
+        return f"{self.prefix}:units:{span}"
+
+    def sales(self, currency: str, span: str) -> str:
+        return f"{self.prefix}:sales:{currency}:{span}"
+
+    def buyers(self, span: str) -> str:
+        return f"{self.prefix}:buyers:{span}"
+
+
+class RevenueBucket(BaseModel):
+    """Orders placed in the bucket and not cancelled; ``items`` are units; ``cancelled`` counts orders."""
+
+    start: datetime
+    orders: int
+    items: int
+    revenue: int
+    cancelled: int
+
+
+class RevenueTotal(BaseModel):
+    orders: int
+    items: int
+    revenue: int
+    cancelled: int
+
+
+class Revenue(BaseModel):
+    currency: str
+    granularity: str
+    buckets: list[RevenueBucket]
+    total: RevenueTotal
+
+
+class TopProduct(BaseModel):
+    product_id: str
+    name: str | None
+    units: int
+    revenue: int
+
+
+class TopProducts(BaseModel):
+    items: list[TopProduct]
+
+
+class DistinctCustomers(BaseModel):
+    distinct: int

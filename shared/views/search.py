@@ -1,0 +1,36 @@
+"""What a search finds. Tables ``products``, ``customers``, ``orders`` (``projectors/search/migrations``)."""
+
+from datetime import datetime
+
+from pydantic import BaseModel
+
+SCHEMA = "search"
+"""The PostgreSQL schema the read model lives in: the search_path of writer and reader."""
+
+CONFIGURATION = "simple"
+"""The text search configuration of everything indexed and asked."""
+
+
+class ProductHit(BaseModel):
+    product_id: str
+    name: str
+    description: str | None
+    category: str
+    brand: str | None
+    price: int
+    currency: str
+    version: int
+    score: float
+
+
+class OrderHit(BaseModel):
+    order_id: str
+    customer_id: str
+    customer_name: str | None
+    status: str
+    currency: str
+    item_count: int
+    total: int
+    placed_at: datetime
+    version: int
+    score: float

@@ -1,0 +1,123 @@
+"""The summary's documents, as the projector writes them and the query service answers with them. Money in minor units.
+
+Tables: ``orders``, ``history``, ``customers``, ``products``, ``price_history`` (``projectors/summary/migrations``). ``doc`` holds the
+fields below, except those marked *borrowed*: they belong to other streams and are joined in when read.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+SCHEMA = "summary"
+"""The PostgreSQL schema the read model lives in: the search_path of writer and reader."""
+
+
+class OrderStatus(StrEnum):
+    PLACED = "placed"
+    PAID = "paid"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+
+
+class OrderLineView(BaseModel):
+    product_id: str
+    name: str | None = None
+    """The line's own name, else *borrowed* from the product."""
+    quantity: int
+    amount: int
+
+
+class OrderDocument(BaseModel):
+    """What ``orders.doc`` holds."""
+
+    order_id: str
+    customer_id: str
+    status: OrderStatus
+    currency: str
+    item_count: int
+    total: int
+    lines: list[OrderLineView]
+    placed_at: datetime
+    updated_at: datetime
+    paid_at: datetime | None = None
+    paid_amount: int | None = None
+    shipped_at: datetime | None = None
+    carrier: str | None = None
+    tracking: str | None = None
+    delivered_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    cancellation_reason: str | None = None
+    version: int
+
+
+class OrderView(OrderDocument):
+    customer_name: str | None = None
+    """*Borrowed* from the customer."""
+
+
+class OrderSummary(BaseModel):
+    """An order in a list: without its lines."""
+
+    order_id: str
+    customer_id: str
+    customer_name: str | None
+    status: OrderStatus
+    currency: str
+    item_count: int
+    total: int
+    placed_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class HistoryEntry(BaseModel):
+    version: int
+    type: str
+    at: datetime
+    data: dict[str, Any]
+
+
+class CustomerView(BaseModel):
+    """What ``customers.doc`` holds."""
+
+    customer_id: str
+    name: str
+    email: str | None = None
+    registered_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class VariantView(BaseModel):
+    sku: str
+    size: str | None = None
+    colour: str | None = None
+
+
+class ProductView(BaseModel):
+    """What ``products.doc`` holds."""
+
+    product_id: str
+    name: str
+    description: str | None = None
+    category: str
+    brand: str | None = None
+    price: int
+    currency: str
+    variants: list[VariantView] = []
+    stock: int = 0
+    rating_average: float | None = None
+    """Rounded to two decimals; null without reviews."""
+    review_count: int = 0
+    updated_at: datetime
+    version: int
+
+
+class PricePoint(BaseModel):
+    version: int
+    price: int
+    currency: str
+    at: datetime
