@@ -57,7 +57,7 @@ INSERT_CLAIMS: Final = """
 INSERT INTO claims (scope, value, stream)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS new (scope, value, stream) ORDER BY 1, 2
 """
-OUTCOME: Final = "SELECT outcome FROM commands WHERE command_id = $1"
+OUTCOME: Final = "SELECT outcome, body_hash FROM commands WHERE command_id = $1"
 
 
 class ConflictError(Exception):

@@ -86,7 +86,7 @@ class Applier:
                 stops[error.event.stream] = _stop_at(arrived, error.event, error.__cause__ or error)
             except StoreUnavailableError:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, one of these events is at fault
+            except Exception as error:
                 await self._split(gated.plans, arrived, error, applied)
                 return
             else:

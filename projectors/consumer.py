@@ -45,7 +45,7 @@ SUSPICIOUS_AFTER: Final = 2
 T = TypeVar("T")
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the process was told to stop while it waited
+class Stopped(Exception):
     """The process is stopping; what was at hand stays unacknowledged."""
 
 

@@ -3,7 +3,7 @@
 CREATE TABLE positions (
     stream  text PRIMARY KEY,
     applied bigint NOT NULL CHECK (applied > 0)
-);
+) WITH (fillfactor = 80); -- room for the next version on the same page: then the index is not written again
 
 -- Streams that do not advance, and why. A stream whose first event fails is here without being in positions.
 CREATE TABLE held (

@@ -63,7 +63,7 @@ async def serve(settings: Settings) -> None:
     if serving.done():
         serving.result()
         raise CannotServeError("the HTTP server ended by itself")
-    server.stop()
+    server.stop()  # type: ignore[no-untyped-call]
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(serving, STOPPING_S)
 

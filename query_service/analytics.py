@@ -1,5 +1,6 @@
-"""Sums over time: revenue, what sold most, how many customers. Everything by ``placed_at``, in UTC, ``to`` exclusive."""
+"""Sums over time: revenue, what sold most, how many customers. All by ``placed_at``, in UTC, ``to`` exclusive."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final
@@ -12,7 +13,7 @@ from query_service.analytics_store import AnalyticsStore, pairs
 from query_service.conditional import answer
 from query_service.problems import ANSWERS, InvalidParameterError
 from query_service.ranges import Asked, Granularity, Range, asked, day_range, spans, starts
-from query_service.ranking import Sold, top
+from query_service.ranking import top
 from query_service.requests import QueryRequest
 from shared.views.analytics import METRICS, DistinctCustomers, Revenue, TopProducts
 
@@ -71,7 +72,7 @@ async def top_products(
     limit: Annotated[int, Parameter(ge=1, le=MAX_PRODUCTS, description="How many.")] = 10,
     currency: Currency = None,
 ) -> Response[TopProducts]:
-    """The products that sold most, whole days only; ties in order of product id.
+    """The products that sold most, whole days only; ties in order of product id. Those that sold none are not listed.
 
     `revenue` is that in `currency`; `units` are those sold in any.
     """
@@ -80,13 +81,18 @@ async def top_products(
     as_of = await store.headers()
     seen, data = await _extent(store)
     currency = _the(currency, seen)
-    ranked: list[Sold] = []
-    if currency and (chosen := _spans(question, data)):
-        ranked = await top(Sales(store, currency, chosen, by), limit, by_revenue=by is Measure.REVENUE)
-    names = await _names(store, [one.product_id for one in ranked])
+    chosen = _spans(question, data) if currency else []
+    units = Sales(store, [store.keys.units(span) for span in chosen])
+    sales = Sales(store, [store.keys.sales(str(currency), span) for span in chosen])
+    ranked, beside = (units, sales) if by is Measure.UNITS else (sales, units)
+    beside_by = Measure.REVENUE if by is Measure.UNITS else Measure.UNITS
+    best = await top(ranked, limit) if chosen else []
+    product_ids = [product_id for product_id, _ in best]
+    others = await beside.totals(product_ids)
+    names = await _names(store, product_ids)
     items = [
-        {"product_id": one.product_id, "name": name, "units": one.units, "revenue": one.revenue}
-        for one, name in zip(ranked, names, strict=True)
+        {"product_id": product_id, "name": name, by: score, beside_by: other}
+        for (product_id, score), other, name in zip(best, others, names, strict=True)
     ]
     return answer(request, msgspec.json.encode({"items": items}), as_of)
 
@@ -103,26 +109,22 @@ async def distinct_customers(request: QueryRequest, from_: From = None, to: To =
 
 
 class Sales:
-    """The sorted sets of ``spans`` as ranking wants them."""
+    """The sorted sets of a range's spans, as ranking wants them."""
 
-    def __init__(self, store: AnalyticsStore, currency: str, spans: list[str], by: Measure) -> None:
+    def __init__(self, store: AnalyticsStore, keys: Sequence[str]) -> None:
         self._store = store
-        self._units = [store.keys.units(span) for span in spans]
-        self._sales = [store.keys.sales(currency, span) for span in spans]
-        self._ranked = self._units if by is Measure.UNITS else self._sales
+        self._keys = keys
 
     async def chunk(self, start: int, count: int) -> list[list[tuple[str, int]]]:
         last = start + count - 1
-        replies = await self._store.ask(*(("ZREVRANGE", key, start, last, "WITHSCORES") for key in self._ranked))
+        replies = await self._store.ask(*(("ZREVRANGE", key, start, last, "WITHSCORES") for key in self._keys))
         return [pairs(reply) for reply in replies]
 
-    async def totals(self, members: list[str]) -> list[Sold]:
-        replies = await self._store.ask(*(("ZMSCORE", key, *members) for key in (*self._units, *self._sales)))
-        units, sales = replies[: len(self._units)], replies[len(self._units) :]
-        return [
-            Sold(member, sum(int(row[i] or 0) for row in units), sum(int(row[i] or 0) for row in sales))
-            for i, member in enumerate(members)
-        ]
+    async def totals(self, members: Sequence[str]) -> list[int]:
+        if not members:
+            return []
+        rows = await self._store.ask(*(("ZMSCORE", key, *members) for key in self._keys))
+        return [sum(int(score or 0) for score in column) for column in zip(*rows, strict=True)]
 
 
 async def _extent(store: AnalyticsStore) -> tuple[list[str], Range | None]:

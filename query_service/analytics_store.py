@@ -47,16 +47,16 @@ class AnalyticsStore:
         return await self._as_of.headers()
 
     async def ask(self, *commands: Command) -> list[Any]:
-        """The reply to each command, all taken at one moment (MULTI)."""
+        """The reply to each command, in one round trip; Redis may serve others between two of them."""
 
-        async def all_at_once() -> list[Any]:
-            async with self._redis.pipeline(transaction=len(commands) > 1) as pipeline:
+        async def replies() -> list[Any]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
                 for command in commands:
                     pipeline.execute_command(*command)
-                replies: list[Any] = await pipeline.execute()
-                return replies
+                found: list[Any] = await pipeline.execute()
+                return found
 
-        return await self._within_deadline(all_at_once)
+        return await self._within_deadline(replies)
 
     async def freshness(self, now: datetime) -> Freshness:
         progress, held = await self.ask(("HGETALL", self.keys.progress), ("HLEN", self.keys.held))

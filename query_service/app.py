@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Tag
-from litestar.types import Message, Receive, Scope, Send
+from litestar.types import Message, Send
 
 from query_service import analytics, customers, freshness, health, orders, products, search
 from query_service.analytics_store import AnalyticsStore
@@ -98,14 +98,13 @@ def open_stores(settings: Settings) -> Stores:
 class QueryService(Litestar):
     """Answers HEAD as it would GET, without the body (RFC 9110 §9.3.2)."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            await super().__call__({**scope, "method": "GET"}, receive, functools.partial(_without_body, send))
+            asked: Any = {**scope, "method": "GET"}
+            await super().__call__(asked, receive, functools.partial(_without_body, send))
         else:
             await super().__call__(scope, receive, send)
 
 
 async def _without_body(send: Send, message: Message) -> None:
-    if message["type"] == "http.response.body":
-        message = {**message, "body": b""}
-    await send(message)
+    await send({**message, "body": b""} if message["type"] == "http.response.body" else message)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
-from litestar import Response, get
+from litestar import get
 from pydantic import BaseModel
 
 from query_service.problems import READINESS, Problem, StoreDownError

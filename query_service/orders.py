@@ -8,20 +8,25 @@ from litestar import Response, get
 from litestar.params import Parameter
 
 from query_service.conditional import answer
-from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, VersionKey, page
+from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, VersionKey, page
 from query_service.parameters import EARLIEST, LATEST, IdParameter, Moment, identity, moment
 from query_service.problems import ANSWERS, ANSWERS_FOR_ONE, NotFoundError
 from query_service.requests import QueryRequest
 from shared.views.summary import HistoryEntry, OrderStatus, OrderSummary, OrderView
 
-OrderKey = tuple[Annotated[datetime, msgspec.Meta(tz=True)], str]
+
+class OrderKey(SortKey, frozen=True):
+    placed_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    order_id: str
+
 
 Status = Annotated[OrderStatus | None, Parameter(description="Only orders that are in this status now.")]
 
 # The names of lines that came without one are borrowed from the products; the sum of those products' versions changes
 # whenever one of them does, for versions only grow and an order's lines never change.
 ORDER: Final = """
-SELECT o.version, coalesce(c.version, 0) AS customer_version, coalesce(borrowed.versions, 0)::bigint AS product_versions,
+SELECT o.version, coalesce(c.version, 0) AS customer_version,
+       coalesce(borrowed.versions, 0)::bigint AS product_versions,
        (o.doc || jsonb_build_object('customer_name', c.name, 'lines', coalesce(borrowed.lines, o.doc->'lines')))::text
            AS body
 FROM orders o
@@ -109,13 +114,13 @@ async def history(
 ) -> Response[Page[HistoryEntry]]:
     """Everything that happened to an order, from version 1 on, as the events said it."""
     question = Question("history", order_id)
-    after = question.key(cursor, VersionKey)[0] if cursor else 0
+    after = question.key(cursor, VersionKey).version if cursor else 0
     summary = request.stores.summary
     as_of = await summary.headers()
     rows = await summary.fetch(HISTORY, f"orders/{order_id}", after, limit + 1)
     if not rows and after == 0:
         raise NotFoundError("order", order_id, as_of)
-    following = question.cursor((rows[limit - 1]["version"],)) if len(rows) > limit else None
+    following = question.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
     return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
@@ -135,14 +140,14 @@ async def list_orders(
     until = moment("placed_to", placed_to) if placed_to else LATEST
     question = Question("orders", customer_id, status, since, until)
     # No id sorts before the empty one: so without a cursor this says "placed before ``until``".
-    before, before_id = question.key(cursor, OrderKey) if cursor else (until, "")
+    before = question.key(cursor, OrderKey) if cursor else OrderKey(until, "")
     summary = request.stores.summary
     as_of = await summary.headers()
-    rows = await summary.fetch(LIST, customer_id, status, since, before, before_id, limit + 1)
+    rows = await summary.fetch(LIST, customer_id, status, since, before.placed_at, before.order_id, limit + 1)
     if not rows and customer_must_exist and not await summary.fetch(CUSTOMER_IS_KNOWN, customer_id):
         raise NotFoundError("customer", str(customer_id), as_of)
     following = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        following = question.cursor((last["placed_at"], last["order_id"]))
+        following = question.cursor(OrderKey(last["placed_at"], last["order_id"]))
     return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)

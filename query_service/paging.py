@@ -27,10 +27,18 @@ Cursor = Annotated[
     Parameter(description="`next_cursor` of the page before, with the same filters.", max_length=2000),
 ]
 
-VersionKey = tuple[Annotated[int, msgspec.Meta(ge=0, lt=2**63)]]
-"""The sort key of what is listed by version."""
 
-Key = TypeVar("Key")
+class SortKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What items of a list are sorted by; in a cursor, that of the last item."""
+
+
+class VersionKey(SortKey, frozen=True):
+    """Of what is listed by version."""
+
+    version: Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+
+
+Key = TypeVar("Key", bound=SortKey)
 Item = TypeVar("Item")
 
 _ALPHABET: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -49,7 +57,7 @@ class Question:
     def __init__(self, route: str, *filters: object) -> None:
         self._fingerprint = blake2b(repr((route, filters)).encode(), digest_size=6).hexdigest()
 
-    def cursor(self, key: tuple[object, ...]) -> str:
+    def cursor(self, key: SortKey) -> str:
         raw = msgspec.json.encode((self._fingerprint, key))
         return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
@@ -65,7 +73,7 @@ class Question:
             found = msgspec.json.decode(key, type=shape)
         except (binascii.Error, msgspec.MsgspecError, UnicodeError) as error:
             raise _malformed() from error
-        if any(isinstance(part, str) and "\x00" in part for part in _parts(found)):
+        if any(isinstance(part, str) and "\x00" in part for part in msgspec.structs.astuple(found)):
             raise _malformed()
         return found
 
@@ -75,10 +83,6 @@ def page(items: Iterable[str], next_cursor: str | None, **more: str) -> bytes:
     members = "".join(f',"{name}":{text}' for name, text in more.items())
     following = "null" if next_cursor is None else f'"{next_cursor}"'
     return f'{{"items":[{",".join(items)}],"next_cursor":{following}{members}}}'.encode()
-
-
-def _parts(key: object) -> Iterable[object]:
-    return key if isinstance(key, tuple) else (key,)
 
 
 def _malformed() -> InvalidParameterError:

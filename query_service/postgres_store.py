@@ -22,9 +22,13 @@ CONNECTIONS: Final = 8
 SIMILAR_ENOUGH: Final = 0.45
 """From which ``word_similarity`` on a word counts as misspelt, not as another one."""
 
-# What the pool is asked for besides: the server gives up a little before we do; the trigram operator's threshold.
+# What sessions have besides: the server gives up a little before we do; searches that find much stay in memory.
 _SESSION: Final = urlencode(
-    {"statement_timeout": f"{int(DEADLINE_S * 900)}ms", "pg_trgm.word_similarity_threshold": SIMILAR_ENOUGH}
+    {
+        "statement_timeout": f"{int(DEADLINE_S * 900)}ms",
+        "work_mem": "32MB",
+        "pg_trgm.word_similarity_threshold": SIMILAR_ENOUGH,
+    }
 )
 
 _AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
@@ -99,7 +103,7 @@ class PostgresStore:
         pool = self._pool or await self._connect()
         connection = await self._connection(pool)
         try:
-            rows = await connection.fetch(statement, *arguments)
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
         except BaseException:
             # Terminated first, it is given back without waiting for a server that may never answer.
             connection.terminate()

@@ -47,7 +47,7 @@ class ProblemDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: list[ParameterError] | None = None
 
 
-class Problem(Exception):  # noqa: N818 (it is the field's own word)
+class Problem(Exception):
     """An answer other than the one asked for."""
 
     status: int = 500
@@ -83,7 +83,7 @@ class NotFoundError(Problem):
 
 
 class StoreDownError(Problem):
-    """A read store cannot be reached, refuses, or takes too long. ``reason`` is for whoever asks: no addresses in it."""
+    """A read store cannot be reached, refuses, or takes too long. ``reason`` is for whoever asks: no addresses."""
 
     status = 503
     code = "store-unavailable"

@@ -6,7 +6,7 @@ from litestar import Response, get
 from litestar.params import Parameter
 
 from query_service.conditional import answer
-from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, VersionKey, page
+from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, VersionKey, page
 from query_service.problems import ANSWERS, ANSWERS_FOR_ONE, NotFoundError
 from query_service.requests import QueryRequest
 from shared.views.summary import PricePoint, ProductView
@@ -14,6 +14,11 @@ from shared.views.summary import PricePoint, ProductView
 Category = Annotated[
     str | None, Parameter(description="Only products of this category, spelt as it is.", max_length=200)
 ]
+
+
+class ProductKey(SortKey, frozen=True):
+    product_id: str
+
 
 PRODUCT: Final = "SELECT version, doc::text AS body FROM products WHERE product_id = $1"
 
@@ -50,11 +55,11 @@ async def products(
 ) -> Response[Page[ProductView]]:
     """Products by id, all or those of a category."""
     question = Question("products", category)
-    after = question.key(cursor, tuple[str])[0] if cursor else ""
+    after = question.key(cursor, ProductKey).product_id if cursor else ""
     summary = request.stores.summary
     as_of = await summary.headers()
     rows = await summary.fetch(LIST, category, after, limit + 1)
-    following = question.cursor((rows[limit - 1]["product_id"],)) if len(rows) > limit else None
+    following = question.cursor(ProductKey(rows[limit - 1]["product_id"])) if len(rows) > limit else None
     return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
@@ -64,11 +69,11 @@ async def price_history(
 ) -> Response[Page[PricePoint]]:
     """What a product has cost, from its creation on; `version` is the product's own at that change."""
     question = Question("price-history", product_id)
-    after = question.key(cursor, VersionKey)[0] if cursor else 0
+    after = question.key(cursor, VersionKey).version if cursor else 0
     summary = request.stores.summary
     as_of = await summary.headers()
     rows = await summary.fetch(PRICES, product_id, after, limit + 1)
     if not rows and after == 0:
         raise NotFoundError("product", product_id, as_of)
-    following = question.cursor((rows[limit - 1]["version"],)) if len(rows) > limit else None
+    following = question.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
     return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)

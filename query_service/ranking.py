@@ -1,56 +1,52 @@
-"""The largest sums over several sorted sets, exactly, without reading the sets whole (Fagin's threshold algorithm).
+"""The largest sums over several sorted sets, exactly, and mostly without reading them whole.
 
-Every list is read from its top in growing chunks. A member not seen in any of them can add up to no more than the last
-scores read, together; when the worst of the best ``limit`` is above that, none is missing. Members that tie are in order
-of their ids, so the bound has to be passed, not reached.
+After Fagin, Lotem and Naor, "Optimal aggregation algorithms for middleware" (2003), no random access until the end.
+
+Every set is read from its top in growing chunks, and what was read is added up. What is still unread adds at most the
+last score read of each set, together the *slack*. So a member's sum lies between what was added up and that plus the
+slack, and one not seen at all has at most the slack. When the ``limit``-th best is above the slack, and few enough could
+still be among the best, those are looked up and the answer is exact.
 """
 
+import heapq
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-CHUNK: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Sold:
-    """One product over the whole range."""
-
-    product_id: str
-    units: int
-    revenue: int
+CHUNK: Final = 256
+LOOKED_UP: Final = 1000
+"""Most members looked up in every set; reading on is cheaper than looking up more."""
 
 
 class Lists(Protocol):
     """The sorted sets, one for each span; scores are 0 or more, and a member that is absent counts 0."""
 
     async def chunk(self, start: int, count: int) -> Sequence[Sequence[tuple[str, int]]]:
-        """From each list, ``count`` members from position ``start`` on, by descending score."""
+        """From each set, ``count`` members from position ``start`` on, by descending score."""
 
-    async def totals(self, members: Sequence[str]) -> Sequence[Sold]:
-        """Each member's sums."""
+    async def totals(self, members: Sequence[str]) -> Sequence[int]:
+        """Each member's sum over all sets."""
 
 
-async def top(lists: Lists, limit: int, *, by_revenue: bool) -> list[Sold]:
-    """The ``limit`` products that sold most; one of which nothing was sold (all orders cancelled) is not among them."""
-    seen: dict[str, Sold] = {}
+async def top(lists: Lists, limit: int) -> list[tuple[str, int]]:
+    """The ``limit`` members with the largest sums above 0, and the sums; ties in order of the members."""
+    added_up: Counter[str] = Counter()
     start, count = 0, max(CHUNK, limit)
     while True:
         chunks = await lists.chunk(start, count)
-        fresh = {member for chunk in chunks for member, _ in chunk} - seen.keys()
-        if fresh:
-            seen.update((one.product_id, one) for one in await lists.totals(sorted(fresh)))
-        best = _best(seen.values(), limit, by_revenue=by_revenue)
-        unread = [chunk[-1][1] for chunk in chunks if len(chunk) == count]
-        if not unread or (len(best) == limit and _score(best[-1], by_revenue) > sum(unread)):
-            return best
+        for chunk in chunks:
+            for member, score in chunk:
+                added_up[member] += score
+        slack = sum(chunk[-1][1] for chunk in chunks if len(chunk) == count)
+        if not slack:
+            return _best(added_up.items(), limit)
+        best = heapq.nlargest(limit, added_up.values())
+        if len(best) == limit and best[-1] > slack:
+            contenders = [member for member, score in added_up.items() if score + slack >= best[-1]]
+            if len(contenders) <= max(LOOKED_UP, 2 * limit):
+                return _best(zip(contenders, await lists.totals(contenders), strict=True), limit)
         start, count = start + count, count * 2
 
 
-def _best(candidates: Iterable[Sold], limit: int, *, by_revenue: bool) -> list[Sold]:
-    sold = [one for one in candidates if one.units > 0]
-    return sorted(sold, key=lambda one: (-_score(one, by_revenue), one.product_id))[:limit]
-
-
-def _score(sold: Sold, by_revenue: bool) -> int:
-    return sold.revenue if by_revenue else sold.units
+def _best(sums: Iterable[tuple[str, int]], limit: int) -> list[tuple[str, int]]:
+    return heapq.nsmallest(limit, (one for one in sums if one[1] > 0), key=lambda one: (-one[1], one[0]))

@@ -1,4 +1,4 @@
-"""Finding products and orders by words. How words are understood is in ``words``; how they are looked up, in the SQL."""
+"""Finding products and orders by words. How words are understood is in ``words``, how they are looked up in the SQL."""
 
 import math
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from pydantic import BaseModel, Field
 
 from query_service import words
 from query_service.conditional import answer
-from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, page
+from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, page
 from query_service.parameters import LATEST
-from query_service.postgres_store import SIMILAR_ENOUGH, PostgresStore
+from query_service.postgres_store import PostgresStore
 from query_service.problems import ANSWERS, InvalidParameterError
 from query_service.products import Category
 from query_service.requests import QueryRequest
@@ -33,12 +33,28 @@ SELECT (CASE WHEN last IS NULL THEN websearch_to_tsquery('simple', head)
        websearch_to_tsquery('simple', concat_ws(' ', head, last))::text AS exactly
 FROM unnest($1::text[], $2::text[], $3::boolean[]) AS typed (head, last, either)
 """
+# The longest of the words that any name has one alike of.
+ALIKE: Final = """
+SELECT word FROM unnest($1::text[]) WITH ORDINALITY AS asked (word, place)
+WHERE EXISTS (SELECT FROM products WHERE word <% name) ORDER BY place LIMIT 1
+"""
 ANY_PRODUCT: Final = "SELECT EXISTS (SELECT FROM products WHERE words @@ $1::text::tsquery)"
 
 Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Mode = Literal["words", "similar", "filters"]
-ProductKey = tuple[Mode, Score, str]
-OrderKey = tuple[Score, Annotated[datetime, msgspec.Meta(tz=True)], str]
+
+
+class ProductKey(SortKey, frozen=True):
+    mode: Mode
+    score: Score
+    product_id: str
+
+
+class OrderKey(SortKey, frozen=True):
+    score: Score
+    placed_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    order_id: str
+
 
 Brand = Annotated[str | None, Parameter(description="Only products of this brand, spelt as it is.", max_length=200)]
 MinPrice = Annotated[int | None, Parameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
@@ -106,25 +122,25 @@ async def search_products(
     mode: Mode = "filters"
     if q is not None:
         ((query, exactly),) = await _understand(store, [words.asked(q)])
-        mode = after[0] if after else await _mode(store, query)
-    alike = words.plain(q) if q is not None and mode == "similar" else []
+        mode = after.mode if after else await _mode(store, query)
+    plain = words.plain(q) if q is not None and mode == "similar" else []
+    alike = await store.fetchrow(ALIKE, plain) if plain else None
     by_words = mode == "words"
     row = await store.fetchrow(
         PRODUCTS,
         query if by_words else None,
         exactly if by_words else None,
-        (alike[0] if alike else "") if mode == "similar" else None,
-        alike,
+        (alike["word"] if alike else "") if mode == "similar" else None,
+        plain,
         *filters,
-        after[1] if after else math.inf,
-        after[2] if after else "",
+        after.score if after else math.inf,
+        after.product_id if after else "",
         limit + 1,
-        SIMILAR_ENOUGH,
     )
     assert row is not None  # noqa: S101 (the statement always gives one row)
     following = None
     if len(row["items"]) > limit:
-        following = question.cursor((mode, row["scores"][limit - 1], row["ids"][limit - 1]))
+        following = question.cursor(ProductKey(mode, row["scores"][limit - 1], row["ids"][limit - 1]))
     body = page(row["items"][:limit], following, total=str(row["total"]), facets=row["facets"], matched=f'"{mode}"')
     return answer(request, body, as_of)
 
@@ -133,7 +149,7 @@ async def search_products(
 async def search_orders(
     request: QueryRequest, q: words.Words, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[OrderHits]:
-    """Orders in which all words are found: in their products' names, their customer's name, or what they say themselves.
+    """Orders in which all words are found, in their products' names, their customer's name, or their own words.
 
     An order's id finds that order. The best match first, then the newest.
     """
@@ -141,16 +157,16 @@ async def search_orders(
         raise InvalidParameterError("q", "is empty")
     asked = words.terms(q)
     question = Question("search-orders", q)
-    score, placed_at, order_id = question.key(cursor, OrderKey) if cursor else (math.inf, LATEST, "")
+    after = question.key(cursor, OrderKey) if cursor else OrderKey(math.inf, LATEST, "")
     store = request.stores.search
     as_of = await store.headers()
     terms = sorted({query for query, _ in await _understand(store, asked) if query})
-    row = await store.fetchrow(ORDERS, terms, q.strip(), score, placed_at, order_id, limit + 1)
+    row = await store.fetchrow(ORDERS, terms, q.strip(), after.score, after.placed_at, after.order_id, limit + 1)
     assert row is not None  # noqa: S101 (the statement always gives one row)
     following = None
     if len(row["items"]) > limit:
         last = limit - 1
-        following = question.cursor((row["scores"][last], row["times"][last], row["ids"][last]))
+        following = question.cursor(OrderKey(row["scores"][last], row["times"][last], row["ids"][last]))
     return answer(request, page(row["items"][:limit], following, total=str(row["total"])), as_of)
 
 

@@ -1,9 +1,9 @@
 -- A page of the products that match, how many there are in all, and their facets.
 -- One branch runs: $1 (a tsquery) by words; $3 (the longest word) by similarity; neither: by the filters alone.
 --   $1, $2  tsquery with the last word unfinished, and as typed: what matches both ranks higher
---   $3, $4  the word looked up by trigrams in names; all words, each of which must be found alike somewhere
+--   $3, $4  the word that names must have one alike of; all words, which rank
 --   $5 category, $6 brand, $7 and $8 price from and to, both inclusive; null: any
---   $9, $10 score and id of the last product of the page before; $11 page size; $12 how alike is alike enough
+--   $9, $10 score and id of the last product of the page before; $11 page size
 WITH matched AS MATERIALIZED (
     SELECT p.*, (ts_rank_cd(words, $1::text::tsquery) + ts_rank_cd(words, $2::text::tsquery))::float8 AS score
     FROM products p
@@ -16,8 +16,6 @@ WITH matched AS MATERIALIZED (
     WHERE $3::text <% name
       AND ($5::text IS NULL OR category = $5) AND ($6::text IS NULL OR brand = $6)
       AND ($7::bigint IS NULL OR price >= $7) AND ($8::bigint IS NULL OR price <= $8)
-      AND NOT EXISTS (SELECT FROM unnest($4::text[]) AS word
-                      WHERE word_similarity(word, concat_ws(' ', name, brand, category)) < $12::float8)
     UNION ALL
     SELECT p.*, 0::float8 AS score
     FROM products p

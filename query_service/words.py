@@ -59,7 +59,7 @@ def terms(q: str) -> list[Asked]:
 
 
 def plain(q: str) -> list[str]:
-    """The bare words that are asked for, without operators and what is excluded; the longest first, eight at most."""
+    """The bare words that are asked for, without operators and what is excluded; eight at most, the longest first."""
     kept = re.sub(r"(?:^|\s)-\S+", " ", q)
     words = {word.lower() for word in re.findall(r"\w+", kept)} - {"or"}
     return sorted(words, key=lambda word: (-len(word), word))[:8]

@@ -30,6 +30,10 @@ Probe = Callable[[], str | None]
 """What is wrong with a component now, in words; None: it is well."""
 
 
+class CannotStartError(RuntimeError):
+    """Something this process needs is not to be had; the message says what, in one line."""
+
+
 class Process:
     """One deployable, by the name that ``tidemark up`` knows it by."""
 
@@ -90,7 +94,7 @@ def execute(name: str, main: Callable[[], Awaitable[int]], *, log_level: str = "
     logging.getLogger("aiormq").setLevel(logging.ERROR)
     try:
         code = uvloop.run(_awaited(main))
-    except MissingSettingError as error:
+    except (MissingSettingError, CannotStartError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         code = 2
     sys.stdout.flush()

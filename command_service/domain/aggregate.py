@@ -22,7 +22,7 @@ class State(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a failure
+class Refused(Exception):
     """The domain says no. ``code`` is stable and kebab-case, for programs; the message is for people."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -14,7 +14,7 @@ from shared.views.search import SCHEMA
 if TYPE_CHECKING:
     from projectors.postgres_store import Connection
 
-# Words: the order's own id above the names of its lines. unnamed comes as a JSON array, since unnest flattens arrays
+# Words: the order's own id above the names of its lines, and these above the customer's id. unnamed comes as a JSON array, since unnest flattens arrays
 # of arrays.
 CREATE_ORDERS: Final = """
 INSERT INTO orders (
@@ -23,6 +23,7 @@ INSERT INTO orders (
 SELECT order_id, customer_id, status, currency, item_count, total, placed_at, version,
     CASE WHEN unnamed = '[]' THEN '{}' ELSE ARRAY(SELECT jsonb_array_elements_text(unnamed)) END,
     setweight(to_tsvector('simple', order_id), 'A') || setweight(to_tsvector('simple', names), 'B')
+        || setweight(to_tsvector('simple', customer_id), 'C')
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::bigint[],
     $9::jsonb[], $10::text[]

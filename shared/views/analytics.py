@@ -87,7 +87,9 @@ class RevenueTotal(BaseModel):
 
 
 class Revenue(BaseModel):
-    currency: str
+    """``currency`` is null only while no order has been seen and none was asked for."""
+
+    currency: str | None
     granularity: str
     buckets: list[RevenueBucket]
     total: RevenueTotal

@@ -1,0 +1,136 @@
+"""Every HTTP error is answered as RFC 9457 problem+json, and none of them tells what is inside.
+
+    Problem                     a refusal that a service words itself: status, code, what to do
+    litestar's HTTPException    routes, methods, media types, sizes, parameters that do not parse: the same shape
+    anything else               500: logged here with its traceback, answered without a word of it
+
+``type`` is ``urn:tidemark:problem:<code>``; codes are stable.
+"""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+log: Final = logging.getLogger(__name__)
+
+_CODES: Final = {
+    400: "invalid-request",
+    404: "no-such-route",
+    405: "method-not-allowed",
+    413: "message-too-large",
+    415: "unsupported-media-type",
+}
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One field or parameter that cannot be accepted."""
+
+    field: str
+    message: str
+
+
+class ProblemDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    """``urn:tidemark:problem:<code>``."""
+    title: str
+    status: int
+    detail: str
+    instance: str
+    """The path that was asked for."""
+    code: str
+    """Stable, kebab-case: for programs."""
+    errors: list[FieldError] | None = None
+
+
+class Problem(Exception):  # noqa: N818 - the field's own word
+    """An answer other than the one asked for."""
+
+    status: int = 500
+    code: str = "internal-error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        errors: list[FieldError] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status or self.status
+        self.code = code or self.code
+        self.headers = dict(headers or {})
+        self.errors = errors
+
+
+def on_problem(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    return _answer(request, problem.status, problem.code, problem.detail, problem.headers, problem.errors)
+
+
+def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What the framework refuses."""
+    if error.status_code >= 500:
+        return on_unexpected(request, error)
+    if isinstance(error, ValidationException):
+        errors = [
+            FieldError(str(extra.get("key", "?")), str(extra.get("message", "malformed")))
+            for extra in error.extra or []
+            if isinstance(extra, dict)
+        ]
+        detail = "; ".join(f"{one.field}: {one.message}" for one in errors) or "a parameter is malformed"
+        return _answer(request, 400, "invalid-parameter", detail, {}, errors or None)
+    detail = {
+        404: "there is nothing at this path; /schema lists what there is",
+        405: f"{request.method} is not possible here; /schema lists what is",
+    }.get(error.status_code, HTTPStatus(error.status_code).description or HTTPStatus(error.status_code).phrase)
+    code = _CODES.get(error.status_code, "request-refused")
+    return _answer(request, error.status_code, code, detail, error.headers or {}, None)
+
+
+def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """A fault of ours: the log has the traceback, the answer has nothing of it."""
+    log.error("unexpected error while answering %r", request.scope["path"], exc_info=error)
+    return _answer(request, 500, Problem.code, "an error inside the service; it has been logged", {}, None)
+
+
+EXCEPTION_HANDLERS: Final[dict[Any, Any]] = {
+    Problem: on_problem,
+    HTTPException: on_http_exception,
+    Exception: on_unexpected,
+}
+
+
+def _answer(
+    request: Request[Any, Any, Any],
+    status: int,
+    code: str,
+    detail: str,
+    headers: Mapping[str, str],
+    errors: list[FieldError] | None,
+) -> Response[bytes]:
+    document = ProblemDocument(
+        type=f"urn:tidemark:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=_sendable(detail),
+        instance=_sendable(request.scope["path"]),
+        code=code,
+        errors=[FieldError(_sendable(one.field), _sendable(one.message)) for one in errors] if errors else None,
+    )
+    headers = {"Cache-Control": "no-store", **headers}
+    return Response(msgspec.json.encode(document), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _sendable(text: str) -> str:
+    return text[:500].encode("utf-8", "replace").decode()

@@ -1,0 +1,106 @@
+"""A private place for answers: an exclusive queue of ours, made again under a new name whenever the connection is lost.
+
+The broker forgets the queue, and what was in it, together with the connection. Whoever waits for an answer asks again,
+giving the new name; ``queue`` says which one is good now.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+import aio_pika
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+
+from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline
+
+log: Final = logging.getLogger(__name__)
+
+WATCH_EVERY_S: Final = 0.5
+MAX_PAUSE_S: Final = 3.0
+
+Received = Callable[[bytes, str], None]
+"""Takes an answer's body and its correlation id."""
+
+
+class Replies:
+    """The answers to what we ask, over a connection of its own. ``run`` keeps it connected until cancelled."""
+
+    def __init__(self, url: str, received: Received, name: str) -> None:
+        self._url = url
+        self._received = received
+        self._name = name
+        self._ready = asyncio.Event()
+        self.queue = ""
+        """Where to have answers sent now; empty while there is no connection."""
+        self.trouble: BrokerError | None = None
+        """What went wrong last."""
+
+    async def ready(self) -> None:
+        """Return once there is a queue."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            connection: AbstractConnection | None = None
+            try:
+                async with deadline(CONNECT_DEADLINE_S):
+                    connection = await aio_pika.connect(
+                        self._url,
+                        timeout=CONNECT_DEADLINE_S,
+                        client_properties={"connection_name": f"{self._name} replies"},
+                    )
+                failures = 0
+                await self._receive(connection)
+            except BrokerError as error:
+                self.trouble = error
+                failures += 1
+                log.info("%s has no place for answers: %s", self._name, error)
+            finally:
+                self.queue = ""
+                self._ready.clear()
+                await _close(connection)
+            await asyncio.sleep(_pause(failures))
+
+    async def _receive(self, connection: AbstractConnection) -> None:
+        """Return when the connection, the channel or the queue is gone. Raises BrokerUnavailableError."""
+        lost = asyncio.Event()
+
+        def on_close(*_: object) -> None:
+            lost.set()
+
+        async with deadline(CONNECT_DEADLINE_S):
+            channel = await connection.channel(publisher_confirms=False)
+            connection.close_callbacks.add(on_close)
+            channel.close_callbacks.add(on_close)
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+            await queue.consume(self._take, no_ack=True)
+            consumers: dict[str, Any] = (await channel.get_underlay_channel()).consumers  # type: ignore[attr-defined]
+        self.queue = queue.name
+        self._ready.set()
+        while not lost.is_set() and not connection.is_closed and consumers:
+            try:
+                async with asyncio.timeout(WATCH_EVERY_S):
+                    await lost.wait()
+            except TimeoutError:
+                continue
+
+    async def _take(self, message: AbstractIncomingMessage) -> None:
+        self._received(message.body, message.correlation_id or "")
+
+
+def _pause(failures: int) -> float:
+    """Jittered, growing back-off: clients that lost one broker do not come back to it all at once."""
+    return random.uniform(0, min(MAX_PAUSE_S, 0.1 * 2 ** min(failures, 10)))  # noqa: S311 - spreads load, hides nothing
+
+
+async def _close(connection: AbstractConnection | None) -> None:
+    if connection is None:
+        return
+    try:
+        async with deadline(CLOSE_DEADLINE_S):
+            await connection.close()
+    except BrokerError as error:
+        log.info("a connection was left to close by itself: %s", error)

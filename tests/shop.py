@@ -1,0 +1,135 @@
+"""Events of a small shop, for tests: each builder gives what a test does not care about a plain value."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from projectors.projection import Advance, Event
+from shared.contracts.catalog import (
+    PriceChanged,
+    ProductCreated,
+    ProductUpdated,
+    ReviewAdded,
+    StockReceived,
+    Variant,
+)
+from shared.contracts.customers import CustomerRegistered, CustomerRenamed, EmailChanged
+from shared.contracts.orders import Line, OrderCancelled, OrderDelivered, OrderPaid, OrderPlaced, OrderShipped
+from shared.contracts.registry import EVENTS
+from shared.contracts.values import EventData
+
+NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
+LINES = (
+    Line(product_id="p-1", name="Banana", quantity=3, amount=150),
+    Line(product_id="p-2", quantity=1, amount=250),
+)
+
+
+def event(data: EventData, stream: str, version: int = 1, lane: int = 0) -> Event:
+    kind = EVENTS.get(type(data), ("tests.something-new", 1))[0]
+    return Event(f"{stream}@{version}", kind, stream, version, NOON, data, lane)
+
+
+def run(stream: str, *facts: EventData, expected: int = 0) -> Advance:
+    """The facts as the events of a stream that come after version ``expected``."""
+    return Advance(stream, expected, [event(data, stream, expected + 1 + i) for i, data in enumerate(facts)])
+
+
+def placed(
+    order_id: str = "o-1",
+    *,
+    customer_id: str = "c-1",
+    currency: str = "EUR",
+    lines: Sequence[Line] = LINES,
+    total: int | None = None,
+    at: datetime = NOON,
+) -> OrderPlaced:
+    return OrderPlaced(
+        order_id=order_id,
+        customer_id=customer_id,
+        currency=currency,
+        lines=tuple(lines),
+        item_count=sum(line.quantity for line in lines),
+        total=sum(line.amount for line in lines) if total is None else total,
+        placed_at=at,
+    )
+
+
+def paid(order_id: str = "o-1", *, customer_id: str = "c-1", amount: int = 400, at: datetime = NOON) -> OrderPaid:
+    return OrderPaid(order_id=order_id, customer_id=customer_id, amount=amount, currency="EUR", paid_at=at)
+
+
+def shipped(order_id: str = "o-1", *, at: datetime = NOON) -> OrderShipped:
+    return OrderShipped(order_id=order_id, carrier="DHL", tracking="T1", shipped_at=at)
+
+
+def delivered(order_id: str = "o-1", *, at: datetime = NOON) -> OrderDelivered:
+    return OrderDelivered(order_id=order_id, delivered_at=at)
+
+
+def cancelled(order: OrderPlaced, *, reason: str = "changed my mind", at: datetime = NOON) -> OrderCancelled:
+    return OrderCancelled(**dict(order), reason=reason, cancelled_at=at)
+
+
+def created(product_id: str = "p-1", *, name: str = "Banana", price: int = 50) -> ProductCreated:
+    return ProductCreated(
+        product_id=product_id,
+        name=name,
+        description="yellow",
+        category="Fruit",
+        brand="Sunny",
+        price=price,
+        currency="EUR",
+        variants=(Variant(sku=f"{product_id}-s", size="S"),),
+        created_at=NOON,
+    )
+
+
+def repriced(product_id: str = "p-1", *, price: int = 60, previous: int = 50) -> PriceChanged:
+    return PriceChanged(product_id=product_id, previous_price=previous, price=price, currency="EUR", changed_at=NOON)
+
+
+def updated(product_id: str = "p-1", *, name: str = "Red banana") -> ProductUpdated:
+    return ProductUpdated(product_id=product_id, name=name, category="Fruit", updated_at=NOON)
+
+
+def received(product_id: str = "p-1", *, quantity: int = 5, stock: int = 5) -> StockReceived:
+    return StockReceived(product_id=product_id, quantity=quantity, stock=stock, received_at=NOON)
+
+
+def reviewed(product_id: str = "p-1", *, rating: int = 4, count: int = 1, total: int = 4) -> ReviewAdded:
+    return ReviewAdded(
+        product_id=product_id,
+        review_id=f"r-{count}",
+        rating=rating,
+        review_count=count,
+        rating_sum=total,
+        added_at=NOON,
+    )
+
+
+def registered(customer_id: str = "c-1", *, name: str = "Ada") -> CustomerRegistered:
+    return CustomerRegistered(customer_id=customer_id, name=name, registered_at=NOON)
+
+
+def renamed(customer_id: str = "c-1", *, name: str = "Ada L.") -> CustomerRenamed:
+    return CustomerRenamed(customer_id=customer_id, name=name, previous_name="Ada", renamed_at=NOON)
+
+
+def new_email(customer_id: str = "c-1", *, email: str = "ada@example.org") -> EmailChanged:
+    return EmailChanged(customer_id=customer_id, email=email, changed_at=NOON)
+
+
+class SomethingNew(EventData):
+    """An event that no projection knows."""
+
+    note: str = "new"
+
+
+def poison(order_id: str = "o-1") -> OrderPlaced:
+    """An event that no projection can read: it lacks everything but its id."""
+    return OrderPlaced.model_construct(order_id=order_id)
+
+
+def unstorable(order_id: str = "o-1") -> OrderPlaced:
+    """An event that projections can read and no store can keep: its total needs more than 64 bits."""
+    return placed(order_id, total=2**63)
