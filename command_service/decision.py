@@ -207,9 +207,7 @@ def _record(command: Command, stream: str, version: int, event: EventData, now: 
 
 def _acceptance(command: Command, stream: str, version: int, events: tuple[str, ...], now: datetime) -> Outcome:
     envelope = command.envelope
-    data = Accepted(
-        command_id=envelope.id, command_type=envelope.type, stream=stream, version=version, events=events
-    )
+    data = Accepted(command_id=envelope.id, command_type=envelope.type, stream=stream, version=version, events=events)
     return Outcome(_outcome(envelope.id, ACCEPTED, stream, data, now), accepted=True)
 
 
@@ -217,9 +215,7 @@ def rejection(
     command: Command, code: str, message: str, now: datetime, errors: tuple[dict[str, str], ...] = ()
 ) -> Outcome:
     envelope = command.envelope
-    data = Rejected(
-        command_id=envelope.id, command_type=envelope.type, code=code, message=message, errors=errors
-    )
+    data = Rejected(command_id=envelope.id, command_type=envelope.type, code=code, message=message, errors=errors)
     return Outcome(_outcome(envelope.id, REJECTED, envelope.subject, data, now), accepted=False)
 
 

@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if
 from command_service.decision import Failed, Known, Outcome, decide
 from command_service.event_store import ConflictError, append, load, load_claims
 from command_service.intake import Command
-from shared.postgres import connect_pool, is_outage
+from shared.postgres import Database, is_outage
 
 log: Final = logging.getLogger(__name__)
 
@@ -25,9 +25,8 @@ class Handler:
     """Gives commands their outcomes. ``trouble`` says what the database ails from, for readiness."""
 
     def __init__(self, write_db_url: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._url = write_db_url
+        self._database = Database(write_db_url)
         self._clock = clock
-        self._pool: asyncpg.Pool | None = None
         self.trouble: str | None = "the write database has not been reached yet"
 
     async def handle(self, commands: Sequence[Command]) -> list[Outcome | Failed]:
@@ -43,8 +42,7 @@ class Handler:
         await self._until_up(lambda: self._unit([]))
 
     async def close(self) -> None:
-        if self._pool is not None:
-            self._pool.terminate()
+        await self._database.close()
 
     async def _alone(self, command: Command) -> Outcome | Failed:
         """A lost race is run again: every round somebody wins, so this ends."""
@@ -59,9 +57,8 @@ class Handler:
         return results[0]
 
     async def _unit(self, commands: Sequence[Command]) -> list[Outcome | Failed]:
-        if self._pool is None:
-            self._pool = await connect_pool(self._url, max_size=2)
-        async with self._pool.acquire(timeout=10) as connection:
+        pool = await self._database.pool()
+        async with pool.acquire(timeout=10) as connection:
             now = self._clock()
             known = await load(connection, commands) if commands else Known()
             batch = decide(commands, known, now)

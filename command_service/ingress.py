@@ -229,5 +229,3 @@ def _wait(prefer: str) -> float | None:
     """Seconds of ``Prefer: wait=N`` (RFC 7240 §4.3), at most LONGEST_WAIT_S; None without it."""
     found = PREFER_WAIT.search(prefer)
     return min(float(found.group(1)), LONGEST_WAIT_S) if found else None
-
-

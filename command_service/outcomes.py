@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-import asyncpg
-
 from command_service.event_store import OUTCOME
 from shared.contracts.envelope import EnvelopeError, split
-from shared.postgres import connect_pool, is_outage
+from shared.postgres import Database, is_outage
 from shared.problems import Problem
 from shared.replies import Replies
 
@@ -28,8 +26,7 @@ class Decided:
 
 class Outcomes:
     def __init__(self, write_db_url: str, rabbitmq_url: str) -> None:
-        self._url = write_db_url
-        self._pool: asyncpg.Pool | None = None
+        self._database = Database(write_db_url, read_only=True, max_size=4)
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._replies = Replies(rabbitmq_url, self._received, "http")
 
@@ -42,17 +39,15 @@ class Outcomes:
         await self._replies.run()
 
     async def close(self) -> None:
-        if self._pool is not None:
-            self._pool.terminate()
+        await self._database.close()
 
     async def read(self, command_id: str) -> Decided | None:
         """The outcome, the same bytes every time; None: there is none. Raises Problem while the database is away."""
         if "\x00" in command_id:
             return None
         try:
-            if self._pool is None:
-                self._pool = await connect_pool(self._url, read_only=True)
-            row = await self._pool.fetchrow(OUTCOME, command_id, timeout=5)
+            pool = await self._database.pool()
+            row = await pool.fetchrow(OUTCOME, command_id, timeout=5)
         except Exception as error:
             if not is_outage(error):
                 raise

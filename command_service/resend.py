@@ -10,7 +10,6 @@ import asyncio
 import logging
 from typing import Final
 
-import asyncpg
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception, retry_if_exception_type, wait_random_exponential
 
@@ -19,7 +18,7 @@ from shared import topology
 from shared.broker import BrokerError, Publisher
 from shared.consuming import Consumer, Delivery
 from shared.contracts.control import Resend, ResendRequest
-from shared.postgres import connect_pool, is_outage
+from shared.postgres import Database, is_outage
 
 log: Final = logging.getLogger(__name__)
 
@@ -38,11 +37,10 @@ LIMIT $5
 
 class Resender:
     def __init__(self, write_db_url: str, consumer: Consumer, publisher: Publisher, *, lanes: int) -> None:
-        self._url = write_db_url
+        self._database = Database(write_db_url, max_size=1)
         self._consumer = consumer
         self._publisher = publisher
         self._lanes = lanes
-        self._pool: asyncpg.Pool | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
@@ -53,8 +51,7 @@ class Resender:
                 await self._consumer.acknowledge([delivery])
 
     async def close(self) -> None:
-        if self._pool is not None:
-            self._pool.terminate()
+        await self._database.close()
 
     async def _until_sent(self, request: Resend) -> None:
         async for attempt in AsyncRetrying(
@@ -66,14 +63,13 @@ class Resender:
         log.info("sent %d events of %d streams again to %s", count, len(request.streams), request.projection)
 
     async def _send(self, request: Resend) -> int:
-        if self._pool is None:
-            self._pool = await connect_pool(self._url, max_size=1)
+        pool = await self._database.pool()
         wanted: dict[str, int] = {}
         for item in request.streams:
             wanted[item.stream] = min(item.version, wanted.get(item.stream, item.version))
         count, stream, version = 0, "", 0
         while True:
-            page = await self._pool.fetch(EVENTS_FROM, list(wanted), list(wanted.values()), stream, version, PAGE)
+            page = await pool.fetch(EVENTS_FROM, list(wanted), list(wanted.values()), stream, version, PAGE)
             for parcel in parcels((Row(*record) for record in page), self._lanes):
                 key = topology.private_lane_key(request.projection, parcel.lane)
                 await self._publisher.publish(parcel.message(key))
@@ -88,7 +84,7 @@ def _read(delivery: Delivery) -> Resend | None:
     try:
         request = ResendRequest.model_validate_json(delivery.body).data
     except ValidationError as error:
-        log.error("an unreadable resend request was dropped: %s", error)
+        log.error("an unreadable resend request was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
         return None
     if request.projection not in topology.PROJECTORS:
         log.error("a resend for the unknown projection %r was dropped", request.projection)

@@ -17,10 +17,10 @@ from uuid import uuid4
 
 from deploy.outcomes import Outcome, Tally, outcomes_in
 from deploy.parcels import CommandMessage, Parcel, parcels
-from deploy.replies import Replies
 from shared import topology
 from shared.broker import BrokerError, Outgoing, Publisher
 from shared.contracts.envelope import MAX_BATCH
+from shared.replies import Replies
 
 LOOK_EVERY_S: Final = 0.2
 LONGEST_RESEND_S: Final = 60.0

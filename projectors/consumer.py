@@ -169,9 +169,7 @@ async def run(name: str, store: Store, settings: Settings) -> int:
     queues = [topology.lane_queue(name, lane) for lane in range(settings.lanes)]
     consumer = Consumer(rabbitmq_url, queues, prefetch=PREFETCH, name=name)
     publisher = Publisher(rabbitmq_url, name)
-    projector = Projector(
-        name, store, consumer, publisher, lanes=settings.lanes, batch=settings.projector_batch
-    )
+    projector = Projector(name, store, consumer, publisher, lanes=settings.lanes, batch=settings.projector_batch)
     try:
         return await process.run(
             {name: lambda: projector.run(process.stopping)},

@@ -86,7 +86,5 @@ def _decode(decoded: Decoded, element: Any, lane: int) -> None:
         data, failure = Unreadable(), describe(error, UNKNOWN)
     except (ValidationError, LookupError, TypeError, ValueError) as error:
         data, failure = Unreadable(), describe(error, UNDECODABLE)
-    event = Event(
-        envelope.id, envelope.type, envelope.subject, envelope.streamversion, envelope.time, data, lane
-    )
+    event = Event(envelope.id, envelope.type, envelope.subject, envelope.streamversion, envelope.time, data, lane)
     decoded.arrived.append(Arrived(event, element, failure))

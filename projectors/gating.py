@@ -1,8 +1,8 @@
 """Version gating: pure. Given where a stream stands and which of its events have come, what is next?
 
-    v ≤ applied            duplicate: dropped
-    v = applied + 1 …      the run: everything that follows without a hole, and can be read
-    after a hole           noted in a hold (``seen``), not kept: the event store has it
+v ≤ applied            duplicate: dropped
+v = applied + 1 …      the run: everything that follows without a hole, and can be read
+after a hole           noted in a hold (``seen``), not kept: the event store has it
 """
 
 from collections import defaultdict

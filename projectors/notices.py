@@ -66,5 +66,3 @@ def _headers(projector: str, failure: Failure) -> dict[str, Any]:
 
 def _short(text: str) -> str:
     return text.encode()[-TEXT_LIMIT:].decode(errors="ignore")
-
-

@@ -1,7 +1,7 @@
 """The failure policy: pure. What becomes of a stream whose next event failed, and what is to be published about it.
 
-    attempt 1, 2, … of an event ──▶ RetryLater(tier, delay)        while there are tiers left
-                               └──▶ GiveUp                         then the stream is dead until an operator acts
+attempt 1, 2, … of an event ──▶ RetryLater(tier, delay)        while there are tiers left
+                           └──▶ GiveUp                         then the stream is dead until an operator acts
 """
 
 import re
@@ -65,9 +65,7 @@ def describe(error: BaseException, reason: str) -> Failure:
     return Failure(reason, f"{name}: {message}"[:2000], f"{name}|{place}|{normal}", trace)
 
 
-def held_after(
-    position: Position, version: int, seen: int, failure: Failure, decided: Verdict, now: datetime
-) -> Hold:
+def held_after(position: Position, version: int, seen: int, failure: Failure, decided: Verdict, now: datetime) -> Hold:
     """The hold of a stream whose event ``version`` has failed now."""
     before = position.hold
     again = before is not None and before.version == version and before.status is not HoldStatus.GAP

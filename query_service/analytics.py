@@ -36,7 +36,7 @@ class Measure(StrEnum):
     REVENUE = "revenue"
 
 
-@get("/analytics/revenue", responses=ANSWERS, tags=["analytics"])
+@get("/analytics/revenue", responses=ANSWERS, tags=["analytics"], summary="Revenue by hour or day")
 async def revenue(
     request: QueryRequest,
     from_: From = None,
@@ -63,7 +63,7 @@ async def revenue(
     return answer(request, msgspec.json.encode(body), as_of)
 
 
-@get("/analytics/top-products", responses=ANSWERS, tags=["analytics"])
+@get("/analytics/top-products", responses=ANSWERS, tags=["analytics"], summary="What sold most")
 async def top_products(
     request: QueryRequest,
     from_: From = None,
@@ -97,7 +97,7 @@ async def top_products(
     return answer(request, msgspec.json.encode({"items": items}), as_of)
 
 
-@get("/analytics/customers", responses=ANSWERS, tags=["analytics"])
+@get("/analytics/customers", responses=ANSWERS, tags=["analytics"], summary="How many customers")
 async def distinct_customers(request: QueryRequest, from_: From = None, to: To = None) -> Response[DistinctCustomers]:
     """How many customers placed an order that was not cancelled, exactly; whole days only."""
     question = asked(from_, to, Granularity.DAY)

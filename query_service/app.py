@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from litestar import Litestar
+from litestar import Litestar, Response, Router
 from litestar.datastructures import ResponseHeader, State
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Tag
@@ -51,6 +51,8 @@ before that time is in the answer. It also has an `ETag`; ask with `If-None-Matc
 Lists come in pages: give `next_cursor` as `cursor`, with the same filters, for what follows. Errors are problem+json
 (RFC 9457); parameters that a route does not have are refused, for a misspelt filter would give a wrong answer.
 """
+_AS_OF: Final = "RFC 3339: whatever was committed before it is in the answer. Absent before the first heartbeat."
+_ETAG: Final = "Changes whenever the answer does; ask with `If-None-Match`."
 
 
 def create_app(stores: Stores) -> Litestar:
@@ -69,16 +71,18 @@ def create_app(stores: Stores) -> Litestar:
         state=State({"stores": stores}),
         lifespan=[closing],
         response_headers=[
-            ResponseHeader(name=HEADER, documentation_only=True, description="How far the projection had come."),
-            ResponseHeader(name="ETag", documentation_only=True, description="Changes whenever the answer does."),
+            # The values are never sent: they tell the documentation that these are strings.
+            ResponseHeader(name=HEADER, value="", documentation_only=True, description=_AS_OF),
+            ResponseHeader(name="ETag", value="", documentation_only=True, description=_ETAG),
         ],
         openapi_config=OpenAPIConfig(
             title="Tidemark query service",
             version="1",
             description=_DESCRIPTION,
-            path="/schema",
+            openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_no_such_page),
             render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
             use_handler_docstrings=True,
+            operation_id_creator=lambda handler, _method, _path: handler.handler_name,
             tags=[Tag(name=name) for name in ("orders", "customers", "products", "analytics", "search", "operations")],
         ),
         logging_config=None,
@@ -93,6 +97,13 @@ def open_stores(settings: Settings) -> Stores:
         search=PostgresStore("search", settings.require("search_db_url"), search_view.SCHEMA),
         analytics=AnalyticsStore(settings.require("analytics_redis_url")),
     )
+
+
+def _no_such_page(response: Response[Any]) -> Response[Any]:
+    """The framework's own page for unknown paths below /schema is HTML; ours is a problem like all others."""
+    if response.status_code == 404:
+        raise NotFoundException
+    return response
 
 
 class QueryService(Litestar):

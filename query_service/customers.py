@@ -7,7 +7,7 @@ from litestar import Response, get
 from query_service.conditional import answer
 from query_service.orders import Status, list_orders
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page
-from query_service.parameters import Moment
+from query_service.parameters import CustomerId, Moment
 from query_service.problems import ANSWERS_FOR_ONE, NotFoundError
 from query_service.requests import QueryRequest
 from shared.views.summary import CustomerView, OrderSummary
@@ -15,8 +15,8 @@ from shared.views.summary import CustomerView, OrderSummary
 CUSTOMER: Final = "SELECT version, doc::text AS body FROM customers WHERE customer_id = $1"
 
 
-@get("/customers/{customer_id:str}", responses=ANSWERS_FOR_ONE, tags=["customers"])
-async def customer(request: QueryRequest, customer_id: str) -> Response[CustomerView]:
+@get("/customers/{customer_id:str}", responses=ANSWERS_FOR_ONE, tags=["customers"], summary="One customer")
+async def customer(request: QueryRequest, customer_id: CustomerId) -> Response[CustomerView]:
     """One customer."""
     summary = request.stores.summary
     as_of = await summary.headers()
@@ -26,10 +26,12 @@ async def customer(request: QueryRequest, customer_id: str) -> Response[Customer
     return answer(request, row["body"].encode(), as_of, row["version"])
 
 
-@get("/customers/{customer_id:str}/orders", responses=ANSWERS_FOR_ONE, tags=["customers"])
+@get(
+    "/customers/{customer_id:str}/orders", responses=ANSWERS_FOR_ONE, tags=["customers"], summary="A customer's orders"
+)
 async def customer_orders(
     request: QueryRequest,
-    customer_id: str,
+    customer_id: CustomerId,
     status: Status = None,
     placed_from: Moment = None,
     placed_to: Moment = None,

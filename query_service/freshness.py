@@ -10,7 +10,7 @@ from query_service.as_of import HEADER, rfc3339
 from query_service.conditional import answer
 from query_service.problems import ANSWERS, StoreDownError
 from query_service.requests import QueryRequest
-from query_service.stores import ReadStore
+from query_service.stores import ReadStore, promptly
 from shared.views.progress import Freshness
 
 
@@ -27,7 +27,12 @@ class FreshnessReport(BaseModel):
     projections: list[Freshness | Unavailable]
 
 
-@get("/freshness", responses={key: ANSWERS[key] for key in (304, 400)}, tags=["operations"])
+@get(
+    "/freshness",
+    responses={key: ANSWERS[key] for key in (304, 400)},
+    tags=["operations"],
+    summary="How far each projection has come",
+)
 async def freshness(request: QueryRequest) -> Response[FreshnessReport]:
     """For each projection: everything committed before `as_of` is in its answers, or its stream is held.
 
@@ -43,6 +48,6 @@ async def freshness(request: QueryRequest) -> Response[FreshnessReport]:
 
 async def _of(store: ReadStore, now: datetime) -> Freshness | Unavailable:
     try:
-        return await store.freshness(now)
+        return await promptly(store.freshness(now), store.projection)
     except StoreDownError as error:
         return Unavailable(projection=store.projection, error=error.reason)

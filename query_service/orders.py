@@ -9,7 +9,7 @@ from litestar.params import Parameter
 
 from query_service.conditional import answer
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, VersionKey, page
-from query_service.parameters import EARLIEST, LATEST, IdParameter, Moment, identity, moment
+from query_service.parameters import EARLIEST, LATEST, IdParameter, Moment, OrderId, identity, moment
 from query_service.problems import ANSWERS, ANSWERS_FOR_ONE, NotFoundError
 from query_service.requests import QueryRequest
 from shared.views.summary import HistoryEntry, OrderStatus, OrderSummary, OrderView
@@ -77,8 +77,8 @@ FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
 """
 
 
-@get("/orders/{order_id:str}", responses=ANSWERS_FOR_ONE, tags=["orders"])
-async def order(request: QueryRequest, order_id: str) -> Response[OrderView]:
+@get("/orders/{order_id:str}", responses=ANSWERS_FOR_ONE, tags=["orders"], summary="One order")
+async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderView]:
     """One order, with the names it borrows: the customer's, and the product's where a line came without one.
 
     The ETag changes with any of them.
@@ -92,7 +92,7 @@ async def order(request: QueryRequest, order_id: str) -> Response[OrderView]:
     return answer(request, row["body"].encode(), as_of, *versions)
 
 
-@get("/orders", responses=ANSWERS, tags=["orders"])
+@get("/orders", responses=ANSWERS, tags=["orders"], summary="Orders, the newest first")
 async def orders(
     request: QueryRequest,
     customer_id: IdParameter = None,
@@ -108,9 +108,9 @@ async def orders(
     return await list_orders(request, customer_id, status, placed_from, placed_to, limit, cursor)
 
 
-@get("/orders/{order_id:str}/history", responses=ANSWERS_FOR_ONE, tags=["orders"])
+@get("/orders/{order_id:str}/history", responses=ANSWERS_FOR_ONE, tags=["orders"], summary="What happened to an order")
 async def history(
-    request: QueryRequest, order_id: str, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    request: QueryRequest, order_id: OrderId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[HistoryEntry]]:
     """Everything that happened to an order, from version 1 on, as the events said it."""
     question = Question("history", order_id)

@@ -5,6 +5,7 @@ to reset on a connection that only reads. One on which anything went wrong is th
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -50,7 +51,7 @@ class PostgresStore:
         self._pool: asyncpg.Pool | None = None
         self._idle: list[Any] = []
         self._slots = asyncio.Semaphore(CONNECTIONS)
-        self._connecting = asyncio.Lock()
+        self._opening = asyncio.Lock()
         self._pause = Pause(projection)
         self._as_of = AsOf(self._read_as_of)
 
@@ -100,13 +101,14 @@ class PostgresStore:
             self._pool.terminate()
 
     async def _run(self, statement: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
-        pool = self._pool or await self._connect()
+        pool = await self._opened()
         connection = await self._connection(pool)
         try:
             rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
         except BaseException:
             # Terminated first, it is given back without waiting for a server that may never answer.
-            connection.terminate()
+            with contextlib.suppress(asyncpg.InterfaceError):
+                connection.terminate()
             await pool.release(connection)
             raise
         self._idle.append(connection)
@@ -115,27 +117,32 @@ class PostgresStore:
     async def _connection(self, pool: asyncpg.Pool) -> Any:
         while self._idle:
             connection = self._idle.pop()
-            if not connection.is_closed():
+            if not _is_closed(connection):
                 return connection
             await pool.release(connection)
         return await pool.acquire()
 
-    async def _connect(self) -> asyncpg.Pool:
-        async with self._connecting:
-            self._pause.check()
-            if self._pool is None:
-                try:
+    async def _opened(self) -> asyncpg.Pool:
+        """The pool, still without a connection when it is new: nothing is tried in the background."""
+        if self._pool is None:
+            async with self._opening:
+                if self._pool is None:
                     url = self._url + ("&" if "?" in self._url else "?") + _SESSION
-                    self._pool = await connect_pool(url, schema=self._schema, read_only=True, max_size=CONNECTIONS)
-                except Exception as error:
-                    if not is_outage(error):
-                        raise
-                    raise self._pause.failed(_reason(error)) from error
-            return self._pool
+                    self._pool = await connect_pool(
+                        url, schema=self._schema, read_only=True, min_size=0, max_size=CONNECTIONS
+                    )
+        return self._pool
 
     async def _read_as_of(self) -> datetime | None:
         row = await self.fetchrow(_AS_OF)
         return row[0] if row else None
+
+
+def _is_closed(connection: Any) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True  # it died, and the pool has taken it back already
 
 
 def _reason(error: Exception) -> str:
@@ -146,4 +153,6 @@ def _reason(error: Exception) -> str:
         return "its database does not exist"
     if isinstance(error, asyncpg.CannotConnectNowError):
         return "it is starting up or shutting down"
-    return "it cannot be reached" if isinstance(error, OSError) else f"{type(error).__name__}"
+    if isinstance(error, OSError | asyncpg.PostgresConnectionError | asyncpg.InterfaceError):
+        return "it cannot be reached"
+    return f"it refuses with {type(error).__name__}"

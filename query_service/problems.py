@@ -11,6 +11,7 @@
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,11 +20,13 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
 
 _log = logging.getLogger(__name__)
+_READING: Final = {"Allow": "GET, HEAD, OPTIONS"}
 _CODES: Final = {404: "no-such-route", 405: "method-not-allowed"}
 
 
@@ -106,14 +109,15 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
         return on_unexpected(request, error)
     if isinstance(error, ValidationException):
         errors = [_parameter_error(extra) for extra in error.extra or [] if isinstance(extra, dict)]
-        detail = "; ".join(f"{one.parameter}: {one.detail}" for one in errors) or "a parameter is malformed"
+        detail = "; ".join(f"{one.parameter}: {one.detail}" for one in errors) or _first_sentence(error.detail)
         return _answer(request, 400, InvalidParameterError.code, detail, {}, errors or None)
     code = _CODES.get(error.status_code, "request-refused")
     detail = {
         404: "there is nothing at this path; /schema lists what there is",
         405: f"{request.method} is not possible here; everything is read with GET",
     }.get(error.status_code, HTTPStatus(error.status_code).description)
-    return _answer(request, error.status_code, code, detail, error.headers or {}, None)
+    headers = _READING if error.status_code == 405 else error.headers or {}
+    return _answer(request, error.status_code, code, detail, headers, None)
 
 
 def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -142,6 +146,11 @@ def _answer(
     return Response(msgspec.json.encode(document), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
+def _first_sentence(detail: str) -> str:
+    """Of a framework's message about parameters; what follows names the URL again."""
+    return re.sub(r" for (path|url) .*", "", detail, flags=re.DOTALL)
+
+
 def _parameter_error(extra: Mapping[str, Any]) -> ParameterError:
     return ParameterError(str(extra.get("key", "?")), str(extra.get("message", "malformed")))
 
@@ -150,15 +159,59 @@ def _sendable(text: str) -> str:
     return text[:500].encode("utf-8", "replace").decode()
 
 
-def _documented(description: str) -> ResponseSpec:
-    return ResponseSpec(ProblemDocument, generate_examples=False, description=description, media_type=MEDIA_TYPE)
+def _documented(status: int, description: str, code: str, detail: str, path: str) -> ResponseSpec:
+    return ResponseSpec(
+        ProblemDocument,
+        generate_examples=False,
+        description=description,
+        media_type=MEDIA_TYPE,
+        examples=[Example(summary=code, value=_example(status, code, detail, path))],
+    )
 
 
-_INVALID: Final = _documented("A parameter is malformed, out of range, unknown or given twice.")
-_DOWN: Final = _documented("The read store behind this route does not answer. Retry-After says when to come again.")
+def _example(status: int, code: str, detail: str, path: str) -> dict[str, object]:
+    return {
+        "type": f"urn:tidemark:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": path,
+    }
+
+
+_INVALID: Final = _documented(
+    400,
+    "A parameter is malformed, out of range, unknown or given twice.",
+    "invalid-parameter",
+    "limit: Expected `int` <= 200",
+    "/orders",
+)
+_DOWN: Final = _documented(
+    503,
+    "The read store behind this route does not answer. Retry-After says when to come again.",
+    "store-unavailable",
+    "the summary store is unavailable: it cannot be reached; try again",
+    "/orders",
+)
 _UNCHANGED: Final = ResponseSpec(None, description="Unchanged: If-None-Match named the current ETag.")
+
+_MISSING: Final = _documented(
+    404,
+    "The projection has nothing of that id.",
+    "order-not-found",
+    "there is no order o-17, as of the time in Tidemark-As-Of",
+    "/orders/o-17",
+)
+_NOT_READY: Final = _documented(
+    503,
+    "A read store cannot be reached; the detail says which and why.",
+    "not-ready",
+    "search: it cannot be reached",
+    "/health/ready",
+)
 
 ANSWERS: Final = {304: _UNCHANGED, 400: _INVALID, 503: _DOWN}
 """What a route may answer besides 200, for its documentation."""
-ANSWERS_FOR_ONE: Final = {**ANSWERS, 404: _documented("The projection has nothing of that id.")}
-READINESS: Final = {503: _documented("A read store cannot be reached; the detail says which and why.")}
+ANSWERS_FOR_ONE: Final = {**ANSWERS, 404: _MISSING}
+LIVENESS: Final = {400: _INVALID}
+READINESS: Final = {400: _INVALID, 503: _NOT_READY}

@@ -7,6 +7,7 @@ from litestar.params import Parameter
 
 from query_service.conditional import answer
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, VersionKey, page
+from query_service.parameters import ProductId
 from query_service.problems import ANSWERS, ANSWERS_FOR_ONE, NotFoundError
 from query_service.requests import QueryRequest
 from shared.views.summary import PricePoint, ProductView
@@ -38,8 +39,8 @@ FROM price_history WHERE product_id = $1 AND version > $2 ORDER BY version LIMIT
 """
 
 
-@get("/products/{product_id:str}", responses=ANSWERS_FOR_ONE, tags=["products"])
-async def product(request: QueryRequest, product_id: str) -> Response[ProductView]:
+@get("/products/{product_id:str}", responses=ANSWERS_FOR_ONE, tags=["products"], summary="One product")
+async def product(request: QueryRequest, product_id: ProductId) -> Response[ProductView]:
     """One product with its variants, stock and rating."""
     summary = request.stores.summary
     as_of = await summary.headers()
@@ -49,7 +50,7 @@ async def product(request: QueryRequest, product_id: str) -> Response[ProductVie
     return answer(request, row["body"].encode(), as_of, row["version"])
 
 
-@get("/products", responses=ANSWERS, tags=["products"])
+@get("/products", responses=ANSWERS, tags=["products"], summary="Products by id")
 async def products(
     request: QueryRequest, category: Category = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[ProductView]]:
@@ -63,9 +64,14 @@ async def products(
     return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
-@get("/products/{product_id:str}/price-history", responses=ANSWERS_FOR_ONE, tags=["products"])
+@get(
+    "/products/{product_id:str}/price-history",
+    responses=ANSWERS_FOR_ONE,
+    tags=["products"],
+    summary="What a product has cost",
+)
 async def price_history(
-    request: QueryRequest, product_id: str, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    request: QueryRequest, product_id: ProductId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[PricePoint]]:
     """What a product has cost, from its creation on; `version` is the product's own at that change."""
     question = Question("price-history", product_id)

@@ -4,8 +4,8 @@ After Fagin, Lotem and Naor, "Optimal aggregation algorithms for middleware" (20
 
 Every set is read from its top in growing chunks, and what was read is added up. What is still unread adds at most the
 last score read of each set, together the *slack*. So a member's sum lies between what was added up and that plus the
-slack, and one not seen at all has at most the slack. When the ``limit``-th best is above the slack, and few enough could
-still be among the best, those are looked up and the answer is exact.
+slack, and one not seen at all has at most the slack. When the ``limit``-th best is above the slack, and few enough
+could still be among the best, those are looked up and the answer is exact.
 """
 
 import heapq
@@ -31,12 +31,15 @@ class Lists(Protocol):
 async def top(lists: Lists, limit: int) -> list[tuple[str, int]]:
     """The ``limit`` members with the largest sums above 0, and the sums; ties in order of the members."""
     added_up: Counter[str] = Counter()
+    known: dict[tuple[int, str], int] = {}
     start, count = 0, max(CHUNK, limit)
     while True:
         chunks = await lists.chunk(start, count)
-        for chunk in chunks:
+        for place, chunk in enumerate(chunks):
             for member, score in chunk:
-                added_up[member] += score
+                # Sets may change while they are read, and show a member twice: its latest score counts.
+                added_up[member] += score - known.get((place, member), 0)
+                known[place, member] = score
         slack = sum(chunk[-1][1] for chunk in chunks if len(chunk) == count)
         if not slack:
             return _best(added_up.items(), limit)

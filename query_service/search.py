@@ -94,10 +94,10 @@ class OrderHits(Page[OrderHit]):
     total: int = Field(description="How many orders match, exactly.")
 
 
-@get("/search/products", responses=ANSWERS, tags=["search"])
+@get("/search/products", responses=ANSWERS, tags=["search"], summary="Find products")
 async def search_products(
     request: QueryRequest,
-    q: words.Words | None = None,
+    q: words.OptionalWords = None,
     category: Category = None,
     brand: Brand = None,
     min_price: MinPrice = None,
@@ -145,7 +145,7 @@ async def search_products(
     return answer(request, body, as_of)
 
 
-@get("/search/orders", responses=ANSWERS, tags=["search"])
+@get("/search/orders", responses=ANSWERS, tags=["search"], summary="Find orders")
 async def search_orders(
     request: QueryRequest, q: words.Words, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[OrderHits]:

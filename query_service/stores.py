@@ -4,18 +4,23 @@ Nothing is connected when the service starts; the first request does it, and aga
 just failed is not asked again for half a second: those who come in between get their 503 at once.
 """
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from query_service.problems import StoreDownError
 from shared.views.progress import Freshness
 
+T = TypeVar("T")
+
 DEADLINE_S: Final = 5.0
 """The longest a request waits for one store."""
 PAUSE_S: Final = 0.5
+PROMPT_S: Final = 2.0
+"""The longest a question about the stores themselves waits for one."""
 
 
 class ReadStore(Protocol):
@@ -31,6 +36,15 @@ class ReadStore(Protocol):
     async def ping(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+async def promptly(asking: Awaitable[T], projection: str) -> T:
+    """The answer to a question about a store itself. Raises StoreDownError after PROMPT_S."""
+    try:
+        async with asyncio.timeout(PROMPT_S):
+            return await asking
+    except TimeoutError as error:
+        raise StoreDownError(projection, "it did not answer in time") from error
 
 
 @dataclass

@@ -15,14 +15,13 @@ from query_service.problems import InvalidParameterError
 MAX_LENGTH: Final = 500
 MAX_WORDS: Final = 32
 
-Words = Annotated[
-    str,
-    Parameter(
-        max_length=MAX_LENGTH,
-        description='Words, all of which must be found. `"in this order"`, `or` and `-without` are understood; the last'
-        " word may be unfinished.",
-    ),
-]
+_TYPED: Final = Parameter(
+    max_length=MAX_LENGTH,
+    description='Words, all of which must be found. `"in this order"`, `or` and `-without` are understood; the last word'
+    " may be unfinished.",
+)
+Words = Annotated[str, _TYPED]
+OptionalWords = Annotated[str | None, _TYPED]
 
 _OPERATORS: Final = re.compile(r'"|(?:^|\s)-|(?:^|\s)or(?:\s|$)', re.IGNORECASE)
 _LAST: Final = re.compile(r"(?P<head>.*(?:^|\s))(?P<last>\w+)$", re.DOTALL)

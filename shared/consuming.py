@@ -121,7 +121,9 @@ class Consumer:
 
     async def _connect(self) -> tuple[RabbitBroker, asyncio.Event]:
         async for attempt in AsyncRetrying(
-            wait=wait_random_exponential(multiplier=0.2, max=5), retry=retry_if_exception_type(BrokerError), reraise=True
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            retry=retry_if_exception_type(BrokerError),
+            reraise=True,
         ):
             with attempt:
                 broker, lost = self._build()

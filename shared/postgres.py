@@ -15,6 +15,7 @@ Connection: TypeAlias = "asyncpg.Connection | PoolConnectionProxy"
 
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 30.0
+CLOSE_TIMEOUT_S: Final = 2.0
 
 # SQLSTATE classes in which the data or the statement is at fault; every other error hits whoever comes: an outage.
 _FAULT_OF_DATA: Final = (
@@ -64,6 +65,38 @@ async def connect_pool(
             "jit": "off",
         },
     )
+
+
+class Database:
+    """A pool that is made when it is first needed, so that a process starts, and waits, while its server is away."""
+
+    def __init__(self, url: str, *, schema: str = "public", read_only: bool = False, max_size: int = 2) -> None:
+        self._url = url
+        self._schema = schema
+        self._read_only = read_only
+        self._max_size = max_size
+        self._connecting = asyncio.Lock()
+        self._pool: asyncpg.Pool | None = None
+
+    async def pool(self) -> asyncpg.Pool:
+        """Raises what ``is_outage`` recognises when the server is away."""
+        async with self._connecting:
+            if self._pool is None:
+                self._pool = await connect_pool(
+                    self._url, schema=self._schema, read_only=self._read_only, max_size=self._max_size
+                )
+            return self._pool
+
+    async def close(self) -> None:
+        """Give up the connections, politely for a moment, then at once."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await pool.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()
 
 
 async def migrate(url: str, migrations: Iterable[Path], *, schema: str = "public", readable: bool = False) -> list[str]:

@@ -51,7 +51,7 @@ class ProblemDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: list[FieldError] | None = None
 
 
-class Problem(Exception):  # noqa: N818 - the field's own word
+class Problem(Exception):
     """An answer other than the one asked for."""
 
     status: int = 500

@@ -104,9 +104,7 @@ def claims(event: EventData) -> Claims:
             )
         case ReviewAdded():
             message = f"review {event.review_id} has already been added"
-            return Claims(
-                take=[Claim(f"review:{event.product_id}", event.review_id, "review-already-added", message)]
-            )
+            return Claims(take=[Claim(f"review:{event.product_id}", event.review_id, "review-already-added", message)])
         case _:
             return Claims()
 

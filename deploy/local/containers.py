@@ -71,7 +71,7 @@ def available() -> bool:
         return True
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         asked = [program, "version", "--format", "{{.Server.Version}}"]
-        return subprocess.run(asked, capture_output=True, timeout=10, check=False).returncode == 0  # noqa: S603
+        return subprocess.run(asked, capture_output=True, timeout=10, check=False).returncode == 0
     return False
 
 
@@ -100,11 +100,17 @@ def running(root: Path | None) -> Iterator[Started]:
 def _start(
     made: list[tuple["DockerContainer", int]], passwords: dict[str, str], volumes: str | None, stack: ExitStack
 ) -> Started:
+    from testcontainers.core.config import testcontainers_config
+    from testcontainers.core.container import Reaper
+
     for (container, port), path in zip(made, DATA_FOLDERS, strict=True):
         container.with_exposed_ports(port)
         if volumes:
             container.with_volume_mapping(f"{volumes}-{port}", path, "rw")
         stack.callback(container.stop)
+    if not testcontainers_config.ryuk_disabled:
+        # The one that removes the others has to be there first: side by side, each of them would start one.
+        Reaper.get_instance()
     with ThreadPoolExecutor(len(made)) as threads:
         for start in [threads.submit(container.start) for container, _ in made]:
             start.result()

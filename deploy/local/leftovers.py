@@ -9,6 +9,7 @@ The watcher runs this file as a script: it imports nothing of Tidemark.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ import psutil
 
 OWNER = "owner.json"
 PROCESS = "process.json"
+LOCK = "lock"
 PREFIX = "tidemark-"
 WATCH_INTERVAL = 0.25
 
@@ -130,7 +132,7 @@ def clear_all(folder: Path) -> None:
 
 def watch(root: Path, owner: dict[str, Any]) -> subprocess.Popen[bytes]:
     """Start the watcher: it ends by itself once the owner has gone, or is no longer the one on record."""
-    return subprocess.Popen(  # noqa: S603 (this file, by ourselves)
+    return subprocess.Popen(
         [sys.executable, "-P", __file__, str(root), json.dumps(owner)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -144,9 +146,12 @@ def _wait_and_clear(root: Path, owner: dict[str, Any]) -> None:
         if not (root / OWNER).exists():
             return
         time.sleep(WATCH_INTERVAL)
-    record = read(root / OWNER)
-    if record.get("pid") == owner["pid"] and record.get("started") == owner["started"]:
-        clear(root)
+    with contextlib.suppress(OSError), (root / LOCK).open("a") as lock:
+        # Whoever has the lock is the next owner, and has seen to it already.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        record = read(root / OWNER)
+        if record.get("pid") == owner["pid"] and record.get("started") == owner["started"]:
+            clear(root)
 
 
 if __name__ == "__main__":

@@ -127,17 +127,20 @@ def _move_erlang(root: Path) -> None:
 
 def _run(program: str, *arguments: str, cwd: Path | None = None, check: bool = True) -> str | None:
     """What the program printed; ``None`` if it failed and ``check`` is off."""
-    done = subprocess.run(  # noqa: S603 (apt-get, dpkg, systemctl, with arguments of ours)
-        [shutil.which(program) or program, *arguments],
-        cwd=cwd,
-        env=os.environ | QUIET,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=MINUTES * 60,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [shutil.which(program) or program, *arguments],
+            cwd=cwd,
+            env=os.environ | QUIET,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=MINUTES * 60,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ProgramMissingError(f"`{program} {arguments[0]}` took over {MINUTES} minutes: {ADVICE}") from error
     if done.returncode == 0:
         return done.stdout
     if not check:

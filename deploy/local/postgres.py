@@ -61,8 +61,11 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, on its old data if it has any; ``wait_ready`` tells when it can be used."""
-        if not (self.data / "PG_VERSION").exists():
+        # On record beside the passwords, and only when it is done: data without them, or half made, are of no use.
+        made = self.folder / "made"
+        if not made.exists():
             self._initialise()
+            made.touch()
         settings = [argument for key, value in SETTINGS.items() for argument in ("-c", f"{key}={value}")]
         argv = [str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port), *settings]
         self._process.start(argv, programs.environment(), self.data)
@@ -115,7 +118,7 @@ class Postgres:
             os.chown(password, account.pw_uid, account.pw_gid)
         argv: list[str | Path] = [self._programs / "initdb", "-D", self.data, "--username", ADMIN, "--pwfile", password]
         argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
-        done = subprocess.run(  # noqa: S603 (a program that was looked up, with arguments of ours)
+        done = subprocess.run(
             argv,
             env=programs.environment(),
             cwd=self.data,
@@ -145,7 +148,7 @@ class Postgres:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             segment = lines[6].split()[1]
             if ipcrm := programs.find("ipcrm"):
-                subprocess.run([ipcrm, "-m", segment], capture_output=True, timeout=5, check=False)  # noqa: S603
+                subprocess.run([ipcrm, "-m", segment], capture_output=True, timeout=5, check=False)
 
 
 def unprivileged_user() -> str | None:

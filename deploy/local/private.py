@@ -10,8 +10,9 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -23,6 +24,7 @@ from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.redis import Redis
 
 PORT_ATTEMPTS: Final = 5
+CLEARED_WITHIN: Final = 10.0
 
 Server = Postgres | Redis | RabbitMQ
 
@@ -46,6 +48,12 @@ class PrivateServers:
         """Start all three at once and return when all are ready; if one fails, none is left."""
         with ThreadPoolExecutor(len(self.all)) as threads:
             started = [threads.submit(_bring_up, server) for server in self.all]
+            try:
+                wait(started)
+            except KeyboardInterrupt:
+                # What is on its way up cannot be stopped before it is there.
+                wait(started)
+                raise
         failures = [error for one in started if (error := one.exception())]
         if failures:
             self.stop()
@@ -87,7 +95,7 @@ def private_servers(root: Path | None = None, *, keep: bool = False) -> Iterator
 
 @contextmanager
 def _owned(folder: Path, *, temporary: bool) -> Iterator[None]:
-    with (folder / "lock").open("a") as lock:
+    with (folder / leftovers.LOCK).open("a") as lock:
         _lock(lock, folder)
         leftovers.clear(folder)
         folder.mkdir(exist_ok=True)
@@ -103,11 +111,16 @@ def _owned(folder: Path, *, temporary: bool) -> Iterator[None]:
 
 
 def _lock(lock: IO[str], folder: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        pid = leftovers.read(folder / leftovers.OWNER).get("pid", "unknown")
-        raise ServersError(f"the servers in {folder} are in use by process {pid}: stop it first") from error
+    deadline = time.monotonic() + CLEARED_WITHIN
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        owner = leftovers.read(folder / leftovers.OWNER)
+        # A dead owner's watcher holds the lock while it clears up.
+        if leftovers.alive(owner) or time.monotonic() > deadline:
+            raise ServersError(f"the servers in {folder} are in use by process {owner.get('pid')}: stop it first")
+        time.sleep(0.05)
 
 
 def _bring_up(server: Server) -> None:

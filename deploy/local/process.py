@@ -52,7 +52,7 @@ class ServerProcess:
             raise ServersError(f"{self.name} is already running")
         account = pwd.getpwnam(self.user) if self.user else None
         with self.log.open("ab") as output:
-            self._popen = subprocess.Popen(  # noqa: S603 (a program that was looked up)
+            self._popen = subprocess.Popen(
                 argv,
                 env=dict(env),
                 cwd=cwd,

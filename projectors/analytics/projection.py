@@ -142,6 +142,8 @@ def by_span(days: Mapping[str, Counts]) -> list[tuple[list[str], Counts]]:
         months[day[:_MONTH]].append(day)
     groups = {day: ([day], counts) for day, counts in days.items()}
     for span, parts in (*months.items(), (ALL, list(months))):
+        if not parts:
+            continue
         if len(parts) == 1:
             groups[span] = groups[parts[0]]
             groups[span][0].append(span)

@@ -176,7 +176,7 @@ async def test_a_frozen_server_says_nothing_until_it_is_thawed(servers: Servers,
 
 
 def test_servers_and_their_folder_are_gone_when_the_owner_was_killed() -> None:
-    with subprocess.Popen([sys.executable, "-c", OWNER_PROCESS], stdout=subprocess.PIPE, text=True) as owner:  # noqa: S603
+    with subprocess.Popen([sys.executable, "-c", OWNER_PROCESS], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         root = Path(owner.stdout.readline().strip())
         records = [leftovers.read(path) for path in root.glob("*/process.json")]

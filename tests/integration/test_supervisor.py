@@ -197,7 +197,7 @@ def test_only_the_command_service_sees_the_write_database_and_the_query_service_
 
 
 def _up(programs: list[tuple[str, str]]) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [sys.executable, "-c", UP.format(programs=programs)],
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,

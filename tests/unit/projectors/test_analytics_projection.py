@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from projectors.analytics.projection import Effects, by_day, by_hour, by_span, effects, fold
 from projectors.projection import Event, ProjectionError
 from shared.contracts.orders import Line, OrderPlaced
-from shared.contracts.values import MAX_AMOUNT
+from shared.contracts.values import MAX_AMOUNT, EventData
 from tests import shop
 
 lines = st.builds(
@@ -104,7 +104,7 @@ def test_the_catalogue_names_products_and_lines_do_where_it_does_not() -> None:
 
 
 @pytest.mark.parametrize("data", [shop.paid(), shop.shipped(), shop.registered(), shop.received(), shop.SomethingNew()])
-def test_what_is_not_counted_has_no_effect(data: shop.EventData) -> None:
+def test_what_is_not_counted_has_no_effect(data: EventData) -> None:
     assert effects([shop.event(data, "any/1")]) == Effects()
 
 

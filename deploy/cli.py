@@ -1,0 +1,182 @@
+"""``tidemark``: what an operator does. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 a server is away or too slow."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from deploy import environment
+from deploy.bulk import load_file
+from deploy.local.servers import ServersError, provide
+from deploy.sending import send_one
+from shared.broker import BrokerError
+from shared.postgres import is_outage
+from shared.settings import MissingSettingError, Settings
+
+T = TypeVar("T")
+
+WRONG_USE: Final = 2
+AWAY: Final = 3
+HEALTH_IS_STALE_AFTER_S: Final = 10.0
+
+app = typer.Typer(
+    name="tidemark",
+    help="CQRS on RabbitMQ that can be trusted. Start with: tidemark demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", help="For people, or for programs.")]
+
+
+def fail(message: str, code: int) -> typer.Exit:
+    """One line on stderr, and an exit code."""
+    Console(stderr=True).print(f"tidemark: {' '.join(message.split())}", style="red", markup=False, highlight=False)
+    return typer.Exit(code)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work; what goes wrong with servers and settings is one line and an exit code."""
+    try:
+        return asyncio.run(work)
+    except MissingSettingError as error:
+        raise fail(f"{error}; set it, or run this where `tidemark up` runs", WRONG_USE) from error
+    except (BrokerError, TimeoutError) as error:
+        raise fail(f"RabbitMQ: {error or 'no answer in time'}", AWAY) from error
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        raise fail(f"PostgreSQL: {error}", AWAY) from error
+
+
+def settings() -> Settings:
+    try:
+        return environment.settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise fail(f"TIDEMARK_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}", WRONG_USE) from error
+
+
+@app.command()
+def up(
+    data: Annotated[Path, typer.Option(help="Where servers that this starts keep their data.")] = environment.HOME
+    / "servers",
+) -> None:
+    """Start every deployable, and the servers they need, and stay until Ctrl-C.
+
+    Servers are those that TIDEMARK_*_URL name; else containers, where Docker runs; else private instances with their
+    data in --data. In another terminal, in the same folder, `tidemark send` and the others find them by themselves.
+    """
+    from deploy.running import stay_up
+
+    try:
+        with provide(data) as servers:
+            raise typer.Exit(run(stay_up(servers)))
+    except ServersError as error:
+        raise fail(str(error), AWAY) from error
+
+
+@app.command()
+def demo(
+    orders: Annotated[int, typer.Option(min=1, help="How many baskets to load.")] = 5000,
+    all_orders: Annotated[bool, typer.Option("--all", help="All 155,848 baskets of the year.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Run a year of a grocery chain through the whole system and compare every store with the source, to the cent."""
+    from deploy.demo.command import demo as run_demo
+
+    raise typer.Exit(run_demo(orders, all_orders, output.value))
+
+
+@app.command()
+def migrate(output: OutputOption = Output.TABLE) -> None:
+    """Create or update the schemas of all databases, and RabbitMQ's exchanges, queues and bindings. Safe to run again."""
+    from deploy.migrate import migrate as run_migrations
+
+    done = run(run_migrations(settings()))
+    print(json.dumps({"done": done}) if output is Output.JSON else "\n".join(done))
+
+
+@app.command()
+def send(
+    command_type: Annotated[str, typer.Argument(help="For example orders.place-order")],
+    data: Annotated[str, typer.Argument(help="The command's data as JSON; - reads it from standard input.")],
+    subject: Annotated[str | None, typer.Option(help="Id of what the command is about.")] = None,
+    command_id: Annotated[str | None, typer.Option("--id", help="Idempotency key; one is made if missing.")] = None,
+    expected_version: Annotated[int | None, typer.Option(min=0, help="The version you last saw.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the outcome.")] = 30.0,
+) -> None:
+    """Send one command and print its outcome as JSON. Exit code 0: accepted, 1: rejected, 3: no outcome in time.
+
+    Example: tidemark send customers.register-customer '{"customer_id": "c-1", "name": "Ann"}'
+    """
+    try:
+        payload = json.loads(sys.stdin.read() if data == "-" else data)
+    except (ValueError, RecursionError) as error:
+        raise fail(f"the data is not JSON: {error}", WRONG_USE) from error
+    attributes = {"subject": subject, "id": command_id, "expectedversion": expected_version}
+    try:
+        outcome = run(send_one(settings(), command_type, payload, attributes, timeout))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", WRONG_USE) from error
+    print(json.dumps(outcome, indent=2, ensure_ascii=False))
+    raise typer.Exit(0 if outcome["type"] == "command.accepted" else 1)
+
+
+@app.command()
+def load(
+    file: Annotated[Path, typer.Argument(help="One command envelope (CloudEvents JSON) a line; - is standard input.")],
+    window: Annotated[int, typer.Option(min=1, help="Most commands without outcome at any time.")] = 2000,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Send many commands and count their outcomes. Exit code 0: all accepted, 1: some rejected or unreadable.
+
+    Safe to run again with the same file: a command that was decided keeps its outcome.
+    """
+    if str(file) != "-" and not file.is_file():
+        raise fail(f"there is no file {file}", WRONG_USE)
+    report = run(load_file(settings(), file, window))
+    print(json.dumps(report.as_dict()) if output is Output.JSON else report.as_text())
+    raise typer.Exit(0 if report.clean else 1)
+
+
+@app.command()
+def health(name: Annotated[str, typer.Argument(help="A deployable: worker, relay, summary …")]) -> None:
+    """Whether a deployable on this machine is ready, by its health file in TIDEMARK_RUNTIME_DIR. Exit code 0 or 1."""
+    folder = settings().runtime_dir
+    if not folder:
+        raise fail("TIDEMARK_RUNTIME_DIR is not set", WRONG_USE)
+    try:
+        document = json.loads((Path(folder) / f"{name}.json").read_text())
+    except (OSError, ValueError) as error:
+        raise fail(f"{name} has written no health file: {error}", 1) from error
+    age = time.time() - document["at"]
+    if age > HEALTH_IS_STALE_AFTER_S:
+        raise fail(f"{name} has said nothing for {age:.0f} s", 1)
+    print(json.dumps(document))
+    raise typer.Exit(0 if document["ready"] else 1)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

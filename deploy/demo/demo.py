@@ -1,0 +1,84 @@
+"""``tidemark demo``: the whole system, from nothing to a report and back to nothing.
+
+    servers ──▶ migrate ──▶ deployables ──▶ send ──▶ wait ──▶ compare ──▶ stop everything
+
+What was started is stopped in every case; servers given by the environment were not started and keep their data.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from deploy.demo.display import Display
+from deploy.demo.flow import flow
+from deploy.demo.report import Report
+from deploy.deployables import program
+from deploy.local import ports
+from deploy.local.servers import Servers
+from deploy.migrate import migrate
+from deploy.supervisor import Supervisor
+from shared.settings import Settings
+
+DEPLOYABLES: Final = ("worker", "relay", "summary", "analytics", "search", "query")
+"""What a demo needs; the HTTP ingress is not among it, because commands come over the bus."""
+
+
+class DeployableDiedError(Exception):
+    """A deployable ended in the middle of the run; the message says which, why, and what it said last."""
+
+
+async def run(servers: Servers, orders: int | None, display: Display) -> Report:
+    """Bring the system up on these servers, run the demo, stop what was started. Raises DeployableDiedError,
+    DiedError, and what ``flow`` raises."""
+    display.say(f"servers: {servers.origin}")
+    await migrate(settings_for(servers))
+    port = ports.free_port()
+    environment = dict(os.environ) | {"TIDEMARK_QUERY_PORT": str(port), "TIDEMARK_LOG_LEVEL": "WARNING"}
+    async with Supervisor(output=None) as supervisor:
+        await supervisor.start(program(name, servers, environment) for name in DEPLOYABLES)
+        display.say(f"running: {', '.join(DEPLOYABLES)}")
+        pids = _pids(supervisor)
+        running = asyncio.create_task(flow(servers, f"http://127.0.0.1:{port}", orders, display, pids))
+        dying = asyncio.create_task(supervisor.died())
+        try:
+            with _cancelled_by_sigterm(running):
+                await asyncio.wait({running, dying}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                raise DeployableDiedError(str(dying.result()))
+            return running.result()
+        finally:
+            for task in (running, dying):
+                task.cancel()
+            await asyncio.gather(running, dying, return_exceptions=True)
+
+
+def settings_for(servers: Servers) -> Settings:
+    """The settings of one who may write to all of these servers; everything else as the environment says."""
+    return Settings(
+        rabbitmq_url=servers.rabbitmq_url,
+        write_db_url=servers.write_db_url,
+        summary_db_url=servers.summary_db_url,
+        search_db_url=servers.search_db_url,
+        operations_db_url=servers.operations_db_url,
+        analytics_redis_url=servers.analytics_redis_url,
+    )
+
+
+def _pids(supervisor: Supervisor) -> Callable[[], Mapping[str, int]]:
+    def pids() -> dict[str, int]:
+        return {name: supervisor.pid(name) for name in DEPLOYABLES if supervisor.running(name)} | {"demo": os.getpid()}
+
+    return pids
+
+
+@contextmanager
+def _cancelled_by_sigterm(task: asyncio.Task[Report]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)

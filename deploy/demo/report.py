@@ -1,0 +1,186 @@
+"""What a demo run came to: one document, shown as tables or as JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any, Final, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.demo.comparison import STORES, Line
+from deploy.processes import Cost
+
+Verdict = Literal["equal", "NOT EQUAL", "not comparable"]
+
+REFUSAL: Final = "validation-failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Times in seconds, money in cents. ``refused_by_source``: baskets that the system has to refuse."""
+
+    sent: int
+    resent: int
+    accepted: int
+    rejected: Mapping[str, int]
+    examples: Mapping[str, str]
+    refused_by_source: int
+    baskets: int
+    seconds: float
+    """From the first order sent to the last one visible in all three stores."""
+    lag_seconds: Mapping[str, float]
+    """By store: from the last outcome to the last accepted stream being there."""
+    outcome_seconds: Mapping[str, float | None]
+    """p50 and p99 from sending a command to its outcome, in a full window."""
+    freshness: Sequence[Mapping[str, Any]]
+    lines: Sequence[Line]
+    streams_of_others: Mapping[str, int] = field(default_factory=dict)
+    """By store: streams in it that this run did not send; with any, the stores' sums cannot be this source's."""
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+
+    @property
+    def comparable(self) -> bool:
+        return not any(self.streams_of_others.values())
+
+    @property
+    def refusals_equal(self) -> bool:
+        """Refused were the baskets that had to be, and nothing else."""
+        return dict(self.rejected) == ({REFUSAL: self.refused_by_source} if self.refused_by_source else {})
+
+    @property
+    def equal(self) -> bool:
+        return self.refusals_equal and (not self.comparable or all(line.equal for line in self.lines))
+
+    @property
+    def orders_per_second(self) -> float:
+        return self.baskets / self.seconds if self.seconds else 0.0
+
+    def verdict(self, line: Line) -> Verdict:
+        if not self.comparable:
+            return "not comparable"
+        return "equal" if line.equal else "NOT EQUAL"
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything above, for programs."""
+        return {
+            "equal": self.equal,
+            "comparable": self.comparable,
+            "commands": {
+                "sent": self.sent,
+                "resent": self.resent,
+                "accepted": self.accepted,
+                "rejected": {
+                    code: {"count": count, "example": self.examples.get(code)} for code, count in self.rejected.items()
+                },
+            },
+            "refused": {
+                "source": self.refused_by_source,
+                "system": self.rejected.get(REFUSAL, 0),
+                "equal": self.refusals_equal,
+            },
+            "orders_per_second": round(self.orders_per_second, 1),
+            "seconds": round(self.seconds, 3),
+            "lag_seconds": {store: round(seconds, 3) for store, seconds in self.lag_seconds.items()},
+            "outcome_seconds": self.outcome_seconds,
+            "freshness": list(self.freshness),
+            "streams_of_others": dict(self.streams_of_others),
+            "figures": [
+                {"name": line.name, "source": _plain(line.source), "verdict": self.verdict(line)}
+                | {store: _plain(line.stores.get(store)) for store in STORES}
+                for line in self.lines
+            ],
+            "processes": {name: asdict(cost) for name, cost in self.costs.items()},
+        }
+
+
+def show(report: Report, console: Console) -> None:
+    """The tables for people."""
+    console.print(_figures(report))
+    refusals = "equal" if report.refusals_equal else "NOT EQUAL"
+    console.print(
+        f"baskets refused ({REFUSAL}): source {report.refused_by_source:,}, "
+        f"system {report.rejected.get(REFUSAL, 0):,}: [{_colour(refusals)}]{refusals}[/]"
+    )
+    if not report.comparable:
+        others = ", ".join(f"{count:,} in {store}" for store, count in report.streams_of_others.items() if count)
+        console.print(
+            f"[yellow]The stores hold streams that this run did not send ({others}), "
+            "so their sums are not this source's: nothing was compared.[/]"
+        )
+    console.print(_commands(report))
+    console.print(_costs(report))
+
+
+def _figures(report: Report) -> Table:
+    table = Table("figure", title="source against the stores", title_justify="left")
+    for name in ("source", *STORES):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    for line in report.lines:
+        verdict = report.verdict(line)
+        cells = [_cell(line, store) for store in STORES]
+        table.add_row(line.name, _shown(line.name, line.source), *cells, f"[{_colour(verdict)}]{verdict}[/]")
+    return table
+
+
+def _cell(line: Line, store: str) -> str:
+    if store not in line.stores:
+        return "–"
+    value = line.stores[store]
+    if isinstance(value, tuple) and value == line.source:
+        return f"the same {len(value)}"
+    return _shown(line.name, value)
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        return "\n".join(f"{key}  {_amount(name, number)}" for key, number in value)
+    return _amount(name, value)
+
+
+def _amount(name: str, value: int) -> str:
+    return f"{value / 100:,.2f}" if "revenue" in name else f"{value:,}"
+
+
+def _commands(report: Report) -> Table:
+    table = Table("run", "", title_justify="left", show_header=False)
+    again = f" ({report.resent:,} sent again)" if report.resent else ""
+    table.add_row("commands sent", f"{report.sent:,}{again}")
+    table.add_row("accepted", f"{report.accepted:,}")
+    for code, count in report.rejected.items():
+        table.add_row(f"rejected: {code}", f"{count:,}, such as: {report.examples.get(code, '')}")
+    table.add_row("orders a second", f"{report.orders_per_second:,.0f} end to end, in {report.seconds:.2f} s")
+    outcome = ", ".join(f"{name} {_milliseconds(value)}" for name, value in report.outcome_seconds.items())
+    table.add_row("sent → outcome", f"{outcome} (window full)")
+    lag = ", ".join(f"{store} {_milliseconds(seconds)}" for store, seconds in report.lag_seconds.items())
+    table.add_row("last outcome → visible", lag)
+    for one in report.freshness:
+        known = one.get("lag_seconds")
+        seconds = "unknown" if known is None else f"{known:.2f} s old"
+        table.add_row(f"freshness: {one['projection']}", f"{seconds}, {one.get('events_applied', 0):,} events applied")
+    return table
+
+
+def _costs(report: Report) -> Table:
+    table = Table("process", title="memory and CPU", title_justify="left")
+    table.add_column("peak resident MiB", justify="right")
+    table.add_column("CPU s", justify="right")
+    for name, cost in report.costs.items():
+        table.add_row(name, f"{cost.peak_mib:,.1f}", f"{cost.cpu_s:,.2f}")
+    return table
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds * 1000:,.0f} ms"
+
+
+def _colour(verdict: str) -> str:
+    return {"equal": "green", "NOT EQUAL": "bold red"}.get(verdict, "yellow")
+
+
+def _plain(value: Any) -> Any:
+    """Tuples and days as JSON has them."""
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return value.isoformat() if isinstance(value, date) else value

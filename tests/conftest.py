@@ -1,0 +1,50 @@
+"""Real servers for every test that needs them: started once, private, gone at the end."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+from deploy.local.servers import Servers, provide
+from deploy.migrate import migrate
+from shared.settings import Settings
+
+# The machine is shared and slow at times: how long an example takes says nothing about the code.
+hypothesis_settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("shared-machine")
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL, Redis and RabbitMQ for this session alone, whatever else runs on the machine."""
+    with provide() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def settings(servers: Servers) -> Iterator[Settings]:
+    """Settings as a deployable on these servers reads them."""
+    before = dict(os.environ)
+    os.environ.update(servers.environ())
+    yield Settings()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+async def migrated(settings: Settings) -> Settings:
+    """The same settings, on servers with every schema and queue in place."""
+    await migrate(settings)
+    return settings
+
+
+@pytest.fixture
+async def write_db(migrated: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """The write database, empty."""
+    connection = await asyncpg.connect(migrated.write_db_url)
+    await connection.execute("TRUNCATE streams, events, commands, claims, outbox")
+    yield connection
+    await connection.close()

@@ -1,0 +1,34 @@
+"""Each read store in turn, empty, on real servers."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deploy.local.servers import Servers
+from projectors.projection import Store
+from projectors.search.store import SearchStore
+from projectors.summary.store import SummaryStore
+from tests.contract.read_stores import PostgresReadStore, ReadStore, RedisReadStore
+
+
+@pytest.fixture(params=["summary", "analytics", "search"])
+async def read_store(request: pytest.FixtureRequest, servers: Servers) -> ReadStore:
+    """An empty read store of each kind in turn."""
+    found: ReadStore
+    match request.param:
+        case "summary":
+            found = PostgresReadStore("summary", SummaryStore, servers.summary_db_url)
+        case "search":
+            found = PostgresReadStore("search", SearchStore, servers.search_db_url)
+        case _:
+            found = RedisReadStore(servers.analytics_redis_url)
+    await found.clear()
+    return found
+
+
+@pytest.fixture
+async def store(read_store: ReadStore) -> AsyncIterator[Store]:
+    store = read_store.connect()
+    await store.open()
+    yield store
+    await store.close()

@@ -1,0 +1,79 @@
+"""Every statement of the read stores is valid against the migrated schema, and the hot ones use an index."""
+
+from collections.abc import AsyncIterator
+from types import ModuleType
+
+import asyncpg
+import pytest
+
+from deploy.local.servers import Servers
+from projectors import postgres_store
+from projectors.migrations import files, migrate
+from projectors.search import store as search_store
+from projectors.summary import store as summary_store
+
+SCHEMA = "sql_{}"
+
+
+@pytest.fixture(params=["summary", "search"])
+async def database(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
+    url = servers.summary_db_url if request.param == "summary" else servers.search_db_url
+    schema = SCHEMA.format(request.param)
+    await migrate(request.param, url, schema=schema)
+    connection = await asyncpg.connect(url, timeout=5, server_settings={"search_path": f"{schema}, public"})
+    yield request.param, connection
+    await connection.execute(f"DROP SCHEMA {schema} CASCADE")
+    await connection.close(timeout=5)
+
+
+def statements(*modules: ModuleType) -> dict[str, str]:
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str) and " " in value
+    }
+
+
+async def test_every_statement_can_be_prepared(database: tuple[str, asyncpg.Connection]) -> None:
+    projector, connection = database
+    own = statements(summary_store if projector == "summary" else search_store)
+    shared = statements(postgres_store)
+    assert len(own) >= 6
+    assert len(shared) >= 8
+    for statement in (own | shared).values():
+        await connection.prepare(statement)
+
+
+async def test_migrating_again_changes_nothing(database: tuple[str, asyncpg.Connection], servers: Servers) -> None:
+    projector, _ = database
+    url = servers.summary_db_url if projector == "summary" else servers.search_db_url
+    assert await migrate(projector, url, schema=SCHEMA.format(projector)) == []
+    assert await migrate("analytics", url) == []
+    assert files(projector)[0].name == "positions.sql"
+
+
+@pytest.mark.parametrize("statement", ["ADVANCE_STREAMS", "POSITIONS", "CHANGE_ORDERS"])
+async def test_a_batch_is_found_by_its_keys_in_a_large_table(
+    database: tuple[str, asyncpg.Connection], statement: str
+) -> None:
+    projector, connection = database
+    module = summary_store if projector == "summary" else search_store
+    await connection.execute("INSERT INTO positions SELECT 'orders/' || n, 1 FROM generate_series(1, 20000) n")
+    columns = {"summary": "now(), now(), 1, '{}'", "search": "now(), 1, '{}', ''"}[projector]
+    await connection.execute(
+        f"INSERT INTO orders SELECT n, 'c', 'placed', 'EUR', 1, 1, {columns} FROM generate_series(1, 20000) n"  # noqa: S608
+    )
+    await connection.execute("ANALYZE positions, orders")
+    keys = [f"orders/{n}" for n in range(1, 20000, 200)]
+    ones = [1] * len(keys)
+    arguments: list[list[object]] = {
+        "ADVANCE_STREAMS": [keys, ones, ones],
+        "POSITIONS": [keys],
+        "CHANGE_ORDERS": [keys, ["{}"] * len(keys)] if projector == "summary" else [keys, ["paid"] * len(keys), ones],
+    }[statement]  # type: ignore[assignment]
+    await connection.execute("SET plan_cache_mode = force_custom_plan")
+    plan = await connection.fetch("EXPLAIN " + (statements(postgres_store, module)[statement]), *arguments)
+    text = "\n".join(row[0] for row in plan)
+    assert "Seq Scan on positions" not in text
+    assert "Seq Scan on orders" not in text

@@ -1,0 +1,137 @@
+"""Deciding a batch: in order, each seeing those before it, no one hurting another."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from command_service.decision import Batch, Decided, Failed, Known, Outcome, decide
+from command_service.intake import Command, read
+from shared.contracts.envelope import ReceivedEvent
+from shared.contracts.registry import event_data
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def command(type_: str, key: str, data: dict[str, Any], **attributes: Any) -> Command:
+    element = {"specversion": "1.0", "id": key, "source": "test", "type": type_, "data": data} | attributes
+    (part,) = read(json.dumps(element).encode()).parts
+    assert isinstance(part, Command), part
+    return part
+
+
+def register(key: str, customer: str, email: str | None = None) -> Command:
+    data = {"customer_id": customer, "name": "Ann"} | ({"email": email} if email else {})
+    return command("customers.register-customer", key, data)
+
+
+def rename(key: str, customer: str, name: str, **attributes: Any) -> Command:
+    return command("customers.rename-customer", key, {"name": name}, subject=customer, **attributes)
+
+
+def codes(batch: Batch) -> list[str]:
+    found = []
+    for result in batch.results:
+        assert isinstance(result, Outcome)
+        data = json.loads(result.body)["data"]
+        found.append(data.get("code", f"v{data.get('version')}"))
+    return found
+
+
+def test_commands_of_one_batch_build_on_each_other() -> None:
+    batch = decide([register("k1", "c"), rename("k2", "c", "Bea"), rename("k3", "c", "Cleo")], Known(), NOW)
+    assert codes(batch) == ["v1", "v2", "v3"]
+    assert [(event.stream, event.version) for event in batch.events] == [("customers/c", n) for n in (1, 2, 3)]
+    assert batch.streams["customers/c"].version == 3
+
+
+def test_the_state_in_the_store_is_what_later_batches_decide_on() -> None:
+    first = decide([register("k1", "c")], Known(), NOW)
+    known = Known(streams={"customers/c": (1, first.streams["customers/c"].state_json())})
+    assert codes(decide([register("k2", "c"), rename("k3", "c", "Bea")], known, NOW)) == [
+        "customer-already-registered",
+        "v2",
+    ]
+
+
+def test_the_same_command_twice_in_a_batch_has_one_effect_and_one_outcome() -> None:
+    batch = decide([register("k1", "c"), register("k1", "c")], Known(), NOW)
+    assert batch.results[0] == batch.results[1]
+    assert len(batch.events) == len(batch.decided) == 1
+
+
+def test_a_known_command_gets_its_outcome_again_and_writes_nothing() -> None:
+    again = register("k1", "c")
+    known = Known(decided={"k1": Decided(again.digest, Outcome(b"as before", accepted=False))})
+    batch = decide([again], known, NOW)
+    assert batch.results == [Outcome(b"as before", accepted=False)]
+    assert not batch.decided
+    assert not batch.events
+
+
+def test_the_same_id_with_another_body_is_refused_and_the_first_outcome_stays() -> None:
+    batch = decide([register("k1", "c"), register("k1", "d")], Known(), NOW)
+    assert codes(batch) == ["v1", "idempotency-key-reused"]
+    assert list(batch.decided) == ["k1"]
+    assert batch.decided["k1"][1].accepted
+
+
+def test_the_expected_version_is_compared_with_what_the_batch_has_made() -> None:
+    batch = decide(
+        [
+            register("k1", "c"),
+            rename("k2", "c", "Bea", expectedversion=1),
+            rename("k3", "c", "Cleo", expectedversion=1),
+            rename("k4", "d", "Dora", expectedversion=3),
+        ],
+        Known(),
+        NOW,
+    )
+    assert codes(batch) == ["v1", "v2", "version-conflict", "version-conflict"]
+
+
+def test_claims_are_looked_up_first_and_then_bind_within_the_batch() -> None:
+    commands = [register("k1", "a", "x@example.org"), register("k2", "b", "X@example.org")]
+    first = decide(commands, Known(), NOW)
+    assert first.missing == {("customer-email", "x@example.org")}
+    free = decide(commands, Known(claims=dict.fromkeys(first.missing)), NOW)
+    assert not free.missing
+    assert codes(free) == ["v1", "email-already-taken"]
+    taken = decide(commands, Known(claims=dict.fromkeys(first.missing, "customers/z")), NOW)
+    assert codes(taken) == ["email-already-taken"] * 2
+    assert not taken.events
+
+
+def test_a_released_address_is_free_for_the_next_command() -> None:
+    keys = [("customer-email", "x@example.org"), ("customer-email", "y@example.org")]
+    batch = decide(
+        [
+            register("k1", "a", "x@example.org"),
+            command("customers.change-email", "k2", {"email": "y@example.org"}, subject="a"),
+            register("k3", "b", "x@example.org"),
+        ],
+        Known(claims=dict.fromkeys(keys)),
+        NOW,
+    )
+    assert codes(batch) == ["v1", "v2", "v1"]
+    assert batch.claims == {keys[0]: "customers/b", keys[1]: "customers/a"}
+
+
+def test_a_fault_in_one_decision_is_its_own_and_has_no_outcome() -> None:
+    known = Known(streams={"customers/bad": (1, "{not json")})
+    batch = decide([rename("k1", "bad", "Ann"), register("k2", "c")], known, NOW)
+    assert isinstance(batch.results[0], Failed)
+    assert isinstance(batch.results[1], Outcome)
+    assert list(batch.decided) == ["k2"]
+
+
+def test_an_event_on_the_wire_reads_back_as_what_was_decided() -> None:
+    batch = decide([register("k1", "c", None)], Known(), NOW)
+    event = ReceivedEvent.model_validate_json(batch.events[0].envelope)
+    assert (event.id, event.subject, event.streamversion, event.causationid) == (
+        "customers/c@1",
+        "customers/c",
+        1,
+        "k1",
+    )
+    data = event_data(event.type, event.schemaversion, event.data)
+    assert data.model_dump()["name"] == "Ann"

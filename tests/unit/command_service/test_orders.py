@@ -1,0 +1,119 @@
+"""given(events).when(command).then(events): what an order's life may be."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from command_service.domain.aggregate import Refused
+from command_service.domain.orders import Order, Status, decide, evolve
+from shared.contracts.orders import (
+    CancelOrder,
+    DeliverOrder,
+    OrderCancelled,
+    OrderDelivered,
+    OrderPaid,
+    OrderPlaced,
+    OrderShipped,
+    PayOrder,
+    PlaceOrder,
+    ShipOrder,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PLACE = PlaceOrder.model_validate(
+    {
+        "order_id": "o-1",
+        "customer_id": "c-1",
+        "currency": "EUR",
+        "lines": [
+            {"product_id": "p-1", "quantity": 2, "amount": 500},
+            {"product_id": "p-2", "quantity": 1, "amount": 250},
+        ],
+    }
+)
+PAY = PayOrder(amount=750)
+LIFE: Sequence[Any] = (PLACE, PAY, ShipOrder(), DeliverOrder())
+
+
+def given(*commands: Any) -> Order | None:
+    order: Order | None = None
+    for command in commands:
+        for event in decide(order, command, NOW):
+            order = evolve(order, event)
+    return order
+
+
+def refusal(order: Order | None, command: Any) -> str:
+    with pytest.raises(Refused) as refused:
+        decide(order, command, NOW)
+    return refused.value.code
+
+
+def test_a_placed_order_carries_its_sums_and_takes_the_time_of_its_placing() -> None:
+    (event,) = decide(None, PLACE, NOW)
+    assert isinstance(event, OrderPlaced)
+    assert (event.item_count, event.total, event.placed_at) == (3, 750, NOW)
+
+
+def test_an_order_is_placed_once() -> None:
+    assert refusal(given(PLACE), PLACE) == "order-already-placed"
+
+
+@pytest.mark.parametrize("command", [PAY, ShipOrder(), DeliverOrder(), CancelOrder(reason="no")])
+def test_nothing_happens_to_an_order_that_is_not_there(command: Any) -> None:
+    assert refusal(None, command) == "order-not-found"
+
+
+def test_the_whole_life_of_an_order() -> None:
+    kinds = []
+    order: Order | None = None
+    for command in LIFE:
+        for event in decide(order, command, NOW):
+            kinds.append(type(event))
+            order = evolve(order, event)
+    assert kinds == [OrderPlaced, OrderPaid, OrderShipped, OrderDelivered]
+
+
+@pytest.mark.parametrize(
+    ("steps", "command"),
+    [
+        (1, ShipOrder()),
+        (1, DeliverOrder()),
+        (2, PAY),
+        (3, CancelOrder(reason="late")),
+        (4, ShipOrder()),
+        (4, CancelOrder(reason="late")),
+    ],
+)
+def test_steps_cannot_be_skipped_repeated_or_taken_back(steps: int, command: Any) -> None:
+    assert refusal(given(*LIFE[:steps]), command) == "invalid-transition"
+
+
+def test_a_payment_is_the_order_s_total_to_the_cent() -> None:
+    assert refusal(given(PLACE), PayOrder(amount=749)) == "payment-mismatch"
+
+
+def test_a_cancellation_carries_the_whole_order() -> None:
+    (event,) = decide(given(PLACE, PAY), CancelOrder(reason="changed my mind"), NOW)
+    assert isinstance(event, OrderCancelled)
+    assert (event.total, event.item_count, len(event.lines), event.placed_at) == (750, 3, 2, NOW)
+    assert refusal(given(PLACE, CancelOrder(reason="no")), PAY) == "invalid-transition"
+
+
+@for_all(st.lists(st.sampled_from([PLACE, PAY, ShipOrder(), DeliverOrder(), CancelOrder(reason="x")]), max_size=8))
+def test_whatever_is_asked_state_survives_its_own_json(commands: list[Any]) -> None:
+    order: Order | None = None
+    for command in commands:
+        try:
+            events = decide(order, command, NOW)
+        except Refused:
+            continue
+        for event in events:
+            order = evolve(order, event)
+    if order is not None:
+        assert Order.model_validate_json(order.model_dump_json()) == order
+        assert order.status in Status

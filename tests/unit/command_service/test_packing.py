@@ -1,0 +1,34 @@
+"""Packing: order within a lane, bounds of a message, and nothing lost."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from command_service.packing import Row, parcels
+from shared import topology
+from shared.contracts.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, split
+
+rows = st.lists(st.tuples(st.integers(0, 20), st.sampled_from([10, 1000, 100_000, 300_000])), max_size=250).map(
+    lambda drawn: [
+        Row(number, f"orders/{stream}", "t.t", '{"n":%d,"x":"%s"}' % (number, "y" * size))
+        for number, (stream, size) in enumerate(drawn)
+    ]
+)
+
+
+@given(rows, st.integers(1, 8))
+def test_every_row_travels_once_and_a_lane_keeps_its_order(drawn: list[Row], lanes: int) -> None:
+    packed = parcels(drawn, lanes)
+    for lane in range(lanes):
+        expected = [row for row in drawn if topology.lane_of(row.stream, lanes) == lane]
+        assert [row for parcel in packed if parcel.lane == lane for row in parcel.rows] == expected
+    assert sum(len(parcel.rows) for parcel in packed) == len(drawn)
+
+
+@given(rows)
+def test_a_message_stays_within_its_bounds_unless_one_event_alone_is_larger(drawn: list[Row]) -> None:
+    for parcel in parcels(drawn, 2):
+        message = parcel.message("lane.0")
+        assert len(parcel.rows) <= topology.MAX_EVENTS_PER_MESSAGE
+        assert len(message.body) <= topology.MAX_BYTES_PER_MESSAGE or len(parcel.rows) == 1
+        assert len(split(message.body)) == len(parcel.rows)
+        assert message.content_type == (CONTENT_TYPE if len(parcel.rows) == 1 else BATCH_CONTENT_TYPE)
