@@ -187,7 +187,7 @@ def _holder(batch: Batch, wanted: Mapping[ClaimKey, str | None], key: ClaimKey, 
 
 def _record(command: Command, stream: str, version: int, event: EventData, now: datetime) -> Recorded:
     event_type, schema_version = EVENTS[type(event)]
-    envelope = EventEnvelope.model_construct(
+    envelope = EventEnvelope(
         specversion="1.0",
         id=f"{stream}@{version}",
         source=SOURCE,
@@ -220,7 +220,7 @@ def rejection(
 
 
 def _outcome(command_id: str, kind: Kind, subject: str | None, data: Accepted | Rejected, now: datetime) -> bytes:
-    envelope = OutcomeEnvelope.model_construct(
+    envelope = OutcomeEnvelope(
         specversion="1.0",
         id=outcome_id(command_id),
         source=SOURCE,

@@ -17,7 +17,7 @@ from command_service.packing import Row, parcels
 from shared import topology
 from shared.broker import BrokerError, Publisher
 from shared.consuming import Consumer, Delivery
-from shared.contracts.control import Resend, ResendRequest
+from shared.contracts.control import Request, Resend
 from shared.postgres import Database, is_outage
 
 log: Final = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Resender:
 def _read(delivery: Delivery) -> Resend | None:
     """None for what is no request: it came over a private exchange, so it is a fault of ours, said aloud and dropped."""
     try:
-        request = ResendRequest.model_validate_json(delivery.body).data
+        request = Request[Resend].model_validate_json(delivery.body).data
     except ValidationError as error:
         log.error("an unreadable resend request was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
         return None

@@ -5,6 +5,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from shared.contracts.envelope import EnvelopeError, split
@@ -25,6 +26,8 @@ class Outcome:
     code: str = ""
     message: str = ""
     errors: tuple[Any, ...] = ()
+    decided_at: datetime | None = None
+    """By the service's clock: long ago for a command that was sent before."""
 
 
 def outcomes_in(body: bytes) -> Iterator[Outcome]:
@@ -42,7 +45,15 @@ def outcomes_in(body: bytes) -> Iterator[Outcome]:
             code=data.get("code", ""),
             message=data.get("message", ""),
             errors=tuple(data.get("errors", ())),
+            decided_at=_time(envelope.get("time")),
         )
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
 
 
 @dataclass(slots=True)

@@ -10,11 +10,12 @@ from projectors.projection import Hold
 from projectors.retry import Failure
 from shared import topology
 from shared.broker import Outgoing
-from shared.contracts.control import MAX_STREAMS, RESEND, Resend, ResendRequest, StreamFrom
+from shared.contracts.control import MAX_STREAMS, PASSED, RESEND, Passed, PassedEvent, Request, Resend, StreamFrom
 from shared.contracts.envelope import CONTENT_TYPE
 
 TEXT_LIMIT: Final = 2048
-"""Bytes of any text in a header: all headers together must stay under 32 KiB."""
+TRACE_LIMIT: Final = 16 * 1024
+"""Bytes of a text in a header, and of the stack trace: all headers together must stay under 32 KiB."""
 
 
 def retry_copy(projector: str, item: Arrived, tier: str) -> Outgoing:
@@ -28,6 +29,7 @@ def dead_letter(projector: str, item: Arrived, hold: Hold, failure: Failure) -> 
         "tidemark-stream": item.event.stream,
         "tidemark-version": item.event.version,
         "tidemark-attempts": hold.attempts,
+        "tidemark-seen": hold.seen,
         "tidemark-first-failed-at": hold.first_failed_at.isoformat(),
     }
     return Outgoing(topology.DEAD, projector, item.body(), CONTENT_TYPE, type=item.event.type, headers=headers)
@@ -43,14 +45,32 @@ def resend_requests(projector: str, wanted: Sequence[tuple[str, int]]) -> Iterat
     """``wanted``: (stream, first version) each."""
     for start in range(0, len(wanted), MAX_STREAMS):
         streams = tuple(StreamFrom(stream=s, version=v) for s, v in wanted[start : start + MAX_STREAMS])
-        request = ResendRequest(
+        request = Request(
             id=f"resend/{uuid4()}",
-            source=f"tidemark/projectors/{projector}",
+            source=_source(projector),
+            type=RESEND,
             time=datetime.now(UTC),
             data=Resend(projection=projector, streams=streams),
         )
         body = request.model_dump_json().encode()
         yield Outgoing(topology.CONTROL, topology.RESEND_KEY, body, CONTENT_TYPE, type=RESEND)
+
+
+def passed_notice(projector: str, events: Sequence[PassedEvent]) -> Outgoing:
+    """For the dead-letter worker: these held their streams and do so no longer."""
+    notice = Request(
+        id=f"passed/{uuid4()}",
+        source=_source(projector),
+        type=PASSED,
+        time=datetime.now(UTC),
+        data=Passed(projection=projector, events=tuple(events)),
+    )
+    body = notice.model_dump_json().encode()
+    return Outgoing(topology.CHANGES, topology.passed_key(projector), body, CONTENT_TYPE, type=PASSED)
+
+
+def _source(projector: str) -> str:
+    return f"tidemark/projectors/{projector}"
 
 
 def _headers(projector: str, failure: Failure) -> dict[str, Any]:
@@ -59,10 +79,11 @@ def _headers(projector: str, failure: Failure) -> dict[str, Any]:
         "tidemark-reason": failure.reason,
         "tidemark-exception": _short(failure.exception),
         "tidemark-fingerprint": _short(failure.fingerprint),
-        "tidemark-trace": _short(failure.trace),
+        "tidemark-trace": _short(failure.trace, TRACE_LIMIT),
         "tidemark-failed-at": datetime.now(UTC).isoformat(),
     }
 
 
-def _short(text: str) -> str:
-    return text.encode()[-TEXT_LIMIT:].decode(errors="ignore")
+def _short(text: str, limit: int = TEXT_LIMIT) -> str:
+    """The end of it: that is where a trace says what went wrong."""
+    return text.encode()[-limit:].decode(errors="ignore")

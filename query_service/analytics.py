@@ -7,11 +7,12 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from query_service.analytics_store import AnalyticsStore, pairs
 from query_service.conditional import answer
-from query_service.problems import ANSWERS, InvalidParameterError
+from query_service.documented import ANSWERS
+from query_service.problems import InvalidParameterError
 from query_service.ranges import Asked, Granularity, Range, asked, day_range, spans, starts
 from query_service.ranking import top
 from query_service.requests import QueryRequest
@@ -21,11 +22,11 @@ MAX_PRODUCTS: Final = 1000
 SCANNED_AT_ONCE: Final = 5000
 
 _EDGE: Final = "a date or an RFC 3339 time at the start of a bucket, UTC; left out: as far as there is data"
-From = Annotated[str | None, Parameter(query="from", max_length=40, description=f"Inclusive: {_EDGE}.")]
-To = Annotated[str | None, Parameter(query="to", max_length=40, description=f"Exclusive: {_EDGE}.")]
+From = Annotated[str | None, QueryParameter(name="from", max_length=40, description=f"Inclusive: {_EDGE}.")]
+To = Annotated[str | None, QueryParameter(name="to", max_length=40, description=f"Exclusive: {_EDGE}.")]
 Currency = Annotated[
     str | None,
-    Parameter(
+    QueryParameter(
         pattern="^[A-Z]{3}$", description="ISO 4217. May be left out while orders of one currency only were seen."
     ),
 ]
@@ -41,7 +42,7 @@ async def revenue(
     request: QueryRequest,
     from_: From = None,
     to: To = None,
-    granularity: Annotated[Granularity, Parameter(description="The size of a bucket.")] = Granularity.DAY,
+    granularity: Annotated[Granularity, QueryParameter(description="The size of a bucket.")] = Granularity.DAY,
     currency: Currency = None,
 ) -> Response[Revenue]:
     """Orders, units and revenue in minor units, bucket by bucket, without holes, and their total.
@@ -68,8 +69,8 @@ async def top_products(
     request: QueryRequest,
     from_: From = None,
     to: To = None,
-    by: Annotated[Measure, Parameter(description="What to rank by.")] = Measure.UNITS,
-    limit: Annotated[int, Parameter(ge=1, le=MAX_PRODUCTS, description="How many.")] = 10,
+    by: Annotated[Measure, QueryParameter(description="What to rank by.")] = Measure.UNITS,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_PRODUCTS, description="How many.")] = 10,
     currency: Currency = None,
 ) -> Response[TopProducts]:
     """The products that sold most, whole days only; ties in order of product id. Those that sold none are not listed.

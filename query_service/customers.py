@@ -5,10 +5,11 @@ from typing import Final
 from litestar import Response, get
 
 from query_service.conditional import answer
+from query_service.documented import ANSWERS_FOR_ONE
 from query_service.orders import Status, list_orders
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page
 from query_service.parameters import CustomerId, Moment
-from query_service.problems import ANSWERS_FOR_ONE, NotFoundError
+from query_service.problems import NotFoundError
 from query_service.requests import QueryRequest
 from shared.views.summary import CustomerView, OrderSummary
 

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from query_service.as_of import HEADER, rfc3339
 from query_service.conditional import answer
-from query_service.problems import ANSWERS, StoreDownError
+from query_service.documented import ANSWERS
+from query_service.problems import StoreDownError
 from query_service.requests import QueryRequest
 from query_service.stores import ReadStore, promptly
 from shared.views.progress import Freshness

@@ -6,7 +6,8 @@ from typing import Literal
 from litestar import get
 from pydantic import BaseModel
 
-from query_service.problems import LIVENESS, READINESS, Problem, StoreDownError
+from query_service.documented import LIVENESS, READINESS
+from query_service.problems import Problem, StoreDownError
 from query_service.requests import QueryRequest
 from query_service.stores import ReadStore, promptly
 

@@ -5,12 +5,13 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from query_service.conditional import answer
+from query_service.documented import ANSWERS, ANSWERS_FOR_ONE
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, VersionKey, page
 from query_service.parameters import EARLIEST, LATEST, IdParameter, Moment, OrderId, identity, moment
-from query_service.problems import ANSWERS, ANSWERS_FOR_ONE, NotFoundError
+from query_service.problems import NotFoundError
 from query_service.requests import QueryRequest
 from shared.views.summary import HistoryEntry, OrderStatus, OrderSummary, OrderView
 
@@ -20,7 +21,7 @@ class OrderKey(SortKey, frozen=True):
     order_id: str
 
 
-Status = Annotated[OrderStatus | None, Parameter(description="Only orders that are in this status now.")]
+Status = Annotated[OrderStatus | None, QueryParameter(description="Only orders that are in this status now.")]
 
 # The names of lines that came without one are borrowed from the products; the sum of those products' versions changes
 # whenever one of them does, for versions only grow and an order's lines never change.

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from pydantic import BaseModel, Field
 
 from query_service.problems import InvalidParameterError
@@ -21,10 +21,10 @@ from query_service.problems import InvalidParameterError
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 
-Limit = Annotated[int, Parameter(ge=1, le=MAX_LIMIT, description="Most items on a page.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Most items on a page.")]
 Cursor = Annotated[
     str | None,
-    Parameter(description="`next_cursor` of the page before, with the same filters.", max_length=2000),
+    QueryParameter(description="`next_cursor` of the page before, with the same filters.", max_length=2000),
 ]
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 from pydantic import TypeAdapter, ValidationError
 
 from query_service.problems import InvalidParameterError
@@ -24,12 +24,14 @@ LATEST: Final = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 MOMENT: Final = "a date (2026-03-01, midnight UTC) or an RFC 3339 time (2026-03-01T09:30:00Z)"
 
-Moment = Annotated[str | None, Parameter(max_length=40, description=MOMENT, examples=[Example(value="2026-03-01")])]
+Moment = Annotated[
+    str | None, QueryParameter(max_length=40, description=MOMENT, examples=[Example(value="2026-03-01")])
+]
 _AN_ID: Final = "An id, as the sender of the command chose it: 1 to 128 letters, digits or . _ : ~ @ + = -"
-IdParameter = Annotated[str | None, Parameter(description=_AN_ID, examples=[Example(value="household-7")])]
-OrderId = Annotated[str, Parameter(description=_AN_ID, examples=[Example(value="basket-31198570044")])]
-CustomerId = Annotated[str, Parameter(description=_AN_ID, examples=[Example(value="household-7")])]
-ProductId = Annotated[str, Parameter(description=_AN_ID, examples=[Example(value="product-1082185")])]
+IdParameter = Annotated[str | None, QueryParameter(description=_AN_ID, examples=[Example(value="household-7")])]
+OrderId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(value="basket-31198570044")])]
+CustomerId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(value="household-7")])]
+ProductId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(value="product-1082185")])]
 
 _ID: Final[TypeAdapter[str]] = TypeAdapter(Id)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)

@@ -3,17 +3,18 @@
 from typing import Annotated, Final
 
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from query_service.conditional import answer
+from query_service.documented import ANSWERS, ANSWERS_FOR_ONE
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, VersionKey, page
 from query_service.parameters import ProductId
-from query_service.problems import ANSWERS, ANSWERS_FOR_ONE, NotFoundError
+from query_service.problems import NotFoundError
 from query_service.requests import QueryRequest
 from shared.views.summary import PricePoint, ProductView
 
 Category = Annotated[
-    str | None, Parameter(description="Only products of this category, spelt as it is.", max_length=200)
+    str | None, QueryParameter(description="Only products of this category, spelt as it is.", max_length=200)
 ]
 
 

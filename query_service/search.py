@@ -8,15 +8,16 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from pydantic import BaseModel, Field
 
 from query_service import words
 from query_service.conditional import answer
+from query_service.documented import ANSWERS
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, page
 from query_service.parameters import LATEST
 from query_service.postgres_store import PostgresStore
-from query_service.problems import ANSWERS, InvalidParameterError
+from query_service.problems import InvalidParameterError
 from query_service.products import Category
 from query_service.requests import QueryRequest
 from shared.contracts.values import MAX_AMOUNT
@@ -26,9 +27,10 @@ PRODUCTS: Final = Path(__file__).with_name("search_products.sql").read_text()
 ORDERS: Final = Path(__file__).with_name("search_orders.sql").read_text()
 
 # $1 what is typed, $2 the unfinished last words (null: none), $3 whether "or" stands before them. One row for each.
-UNDERSTAND: Final = """
+UNDERSTAND: Final = r"""
 SELECT (CASE WHEN last IS NULL THEN websearch_to_tsquery('simple', head)
-             WHEN either THEN websearch_to_tsquery('simple', head) || to_tsquery('simple', last || ':*')
+             WHEN either THEN websearch_to_tsquery('simple', regexp_replace(head, '(^|\s)or\s*$', '', 'i'))
+                              || to_tsquery('simple', last || ':*')
              ELSE websearch_to_tsquery('simple', head) && to_tsquery('simple', last || ':*') END)::text AS query,
        websearch_to_tsquery('simple', concat_ws(' ', head, last))::text AS exactly
 FROM unnest($1::text[], $2::text[], $3::boolean[]) AS typed (head, last, either)
@@ -56,9 +58,11 @@ class OrderKey(SortKey, frozen=True):
     order_id: str
 
 
-Brand = Annotated[str | None, Parameter(description="Only products of this brand, spelt as it is.", max_length=200)]
-MinPrice = Annotated[int | None, Parameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
-MaxPrice = Annotated[int | None, Parameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
+Brand = Annotated[
+    str | None, QueryParameter(description="Only products of this brand, spelt as it is.", max_length=200)
+]
+MinPrice = Annotated[int | None, QueryParameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
+MaxPrice = Annotated[int | None, QueryParameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
 
 
 class FacetValue(BaseModel):
@@ -122,7 +126,7 @@ async def search_products(
     mode: Mode = "filters"
     if q is not None:
         ((query, exactly),) = await _understand(store, [words.asked(q)])
-        mode = after.mode if after else await _mode(store, query)
+        mode = after.mode if after else await _mode(store, q, query)
     plain = words.plain(q) if q is not None and mode == "similar" else []
     alike = await store.fetchrow(ALIKE, plain) if plain else None
     by_words = mode == "words"
@@ -176,7 +180,12 @@ async def _understand(store: PostgresStore, asked: Sequence[words.Asked]) -> lis
     return [(row["query"], row["exactly"]) for row in await store.fetch(UNDERSTAND, *columns)]
 
 
-async def _mode(store: PostgresStore, query: str) -> Mode:
-    """By words as soon as any product has them, filtered out or not: so a filter never turns misspelt ones up."""
+async def _mode(store: PostgresStore, q: str, query: str) -> Mode:
+    """By words if any product has them, filtered out or not, so that no filter turns up what is spelt alike.
+
+    Quotes mean what they say: nothing else is looked for.
+    """
+    if '"' in q:
+        return "words"
     (row,) = await store.fetch(ANY_PRODUCT, query)
     return "words" if row[0] else "similar"

@@ -8,14 +8,14 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from query_service.problems import InvalidParameterError
 
 MAX_LENGTH: Final = 500
 MAX_WORDS: Final = 32
 
-_TYPED: Final = Parameter(
+_TYPED: Final = QueryParameter(
     max_length=MAX_LENGTH,
     description='Words, all of which must be found. `"in this order"`, `or` and `-without` are understood; the last word'
     " may be unfinished.",

@@ -8,6 +8,7 @@ again) and a new connection is made, with jittered back-off. A consumer that the
 
 import asyncio
 import logging
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, dea
 log: Final = logging.getLogger(__name__)
 
 WATCH_EVERY_S: Final = 0.5
+BUSY_WITHIN_S: Final = 0.005
+LINGER_S: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +83,21 @@ class Consumer:
             log.warning("%s lost its connection to RabbitMQ; connecting again", self._name)
 
     async def take(self, limit: int, *, timeout: float) -> list[Delivery]:  # noqa: ASYNC109 - an empty answer, no error
-        """What is waiting, at most ``limit`` messages, in the order of arrival; [] when nothing comes in ``timeout`` seconds."""
+        """What is waiting, at most ``limit`` messages, in the order of arrival; [] when nothing comes in ``timeout`` seconds.
+
+        Under load, which is when something comes right after the last batch, it lingers for a moment: a fuller batch
+        costs everybody less. A message that comes alone is handed over at once.
+        """
         if not self._inbox:
+            idle_since = time.monotonic()
             self._arrived.clear()
             try:
                 async with asyncio.timeout(timeout):
                     await self._arrived.wait()
             except TimeoutError:
                 return []
+            if time.monotonic() - idle_since < BUSY_WITHIN_S:
+                await asyncio.sleep(LINGER_S)
         taken = [self._inbox.popleft() for _ in range(min(limit, len(self._inbox)))]
         taken.sort(key=lambda delivery: (id(delivery.channel), delivery.tag))
         return taken

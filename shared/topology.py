@@ -3,7 +3,10 @@
     commands ──#──▶ commands (queue) ──limit──▶ dead ──commands──▶ commands.dead
     events ──lane.<n>, <projector>.lane.<n>──▶ <projector>.<n> ──limit──▶ dead ──<projector>──▶ <projector>.dead
     retry.<tier> ──<projector>.#──▶ <projector>.retry.<tier> ──TTL──▶ events (same routing key: back to the lane)
-    control ──resend──▶ control.resend
+    control ──resend──▶ control.resend                          the command service sends events again
+    control ──replay, discard, edit, steer──▶ control.operations   the dead-letter worker does what operators ask
+    control ──discard.<projector>──▶ control.<projector>        a projector steps over an event
+    changes ──*.passed──▶ dead_letters.passed                   a projection has got past an event that held its stream
 
 All queues are quorum queues; every one that dead-letters does so at-least-once, which RabbitMQ honours only together with
 ``overflow: reject-publish``. The services never declare anything: ``tidemark migrate`` does, from ``declarations``.
@@ -27,6 +30,9 @@ PROJECTORS: Final = ("summary", "analytics", "search")
 COMMAND_QUEUE: Final = "commands"
 RESEND_QUEUE: Final = "control.resend"
 RESEND_KEY: Final = "resend"
+OPERATIONS_QUEUE: Final = "control.operations"
+OPERATIONS_KEYS: Final = ("replay", "discard", "edit", "steer")
+PASSED_QUEUE: Final = "dead_letters.passed"
 
 RETRY_TIERS: Final[tuple[tuple[str, int], ...]] = (("1s", 1_000), ("5s", 5_000), ("25s", 25_000))
 """Name and delay in milliseconds of each tier, in the order a failing event goes through them."""
@@ -57,6 +63,21 @@ def private_lane_key(projector: str, lane: int) -> str:
 
 def lane_queue(projector: str, lane: int) -> str:
     return f"{projector}.{lane}"
+
+
+def discard_key(projector: str) -> str:
+    """Routing key of an order to one projection to step over an event."""
+    return f"discard.{projector}"
+
+
+def control_queue(projector: str) -> str:
+    """Where orders to one projection wait for any of its processes."""
+    return f"control.{projector}"
+
+
+def passed_key(projector: str) -> str:
+    """Routing key of the news that a projection has got past an event that held its stream."""
+    return f"{projector}.passed"
 
 
 def retry_exchange(tier: str) -> str:
@@ -94,13 +115,16 @@ def declarations(lanes: int) -> Topology:
 
 def _queues(lanes: int) -> Iterator[Queue]:
     yield Queue(COMMAND_QUEUE, _dead_lettering(DEAD, "commands") | _backstop(), ((COMMANDS, "#"),))
-    yield Queue(dead_queue("commands"), _quorum(), ((DEAD, "commands"),))
-    yield Queue(RESEND_QUEUE, _quorum() | {"x-single-active-consumer": True}, ((CONTROL, RESEND_KEY),))
+    yield Queue(dead_queue("commands"), _quorum() | _one_at_a_time(), ((DEAD, "commands"),))
+    yield Queue(RESEND_QUEUE, _quorum() | _one_at_a_time(), ((CONTROL, RESEND_KEY),))
+    yield Queue(OPERATIONS_QUEUE, _quorum() | _one_at_a_time(), tuple((CONTROL, key) for key in OPERATIONS_KEYS))
+    yield Queue(PASSED_QUEUE, _quorum() | _one_at_a_time(), ((CHANGES, "*.passed"),))
     for projector in PROJECTORS:
+        yield Queue(control_queue(projector), _quorum() | _one_at_a_time(), ((CONTROL, discard_key(projector)),))
         for lane in range(lanes):
             yield Queue(
                 lane_queue(projector, lane),
-                _dead_lettering(DEAD, projector) | _backstop() | {"x-single-active-consumer": True},
+                _dead_lettering(DEAD, projector) | _backstop() | _one_at_a_time(),
                 ((EVENTS, lane_key(lane)), (EVENTS, private_lane_key(projector, lane))),
             )
         for tier, delay in RETRY_TIERS:
@@ -109,7 +133,7 @@ def _queues(lanes: int) -> Iterator[Queue]:
                 _dead_lettering(EVENTS, None) | {"x-message-ttl": delay},
                 ((retry_exchange(tier), f"{projector}.#"),),
             )
-        yield Queue(dead_queue(projector), _quorum(), ((DEAD, projector),))
+        yield Queue(dead_queue(projector), _quorum() | _one_at_a_time(), ((DEAD, projector),))
 
 
 def _quorum() -> dict[str, Any]:
@@ -123,6 +147,11 @@ def _dead_lettering(exchange: str, key: str | None) -> dict[str, Any]:
         "x-overflow": "reject-publish",
     }
     return arguments if key is None else arguments | {"x-dead-letter-routing-key": key}
+
+
+def _one_at_a_time() -> dict[str, Any]:
+    """Of several consumers one is active, so that the usual case comes in order."""
+    return {"x-single-active-consumer": True}
 
 
 def _backstop() -> dict[str, Any]:

@@ -12,7 +12,6 @@ from command_service.domain.aggregate import Aggregate, Refused, State
 from shared.contracts.orders import (
     CancelOrder,
     DeliverOrder,
-    Line,
     OrderCancelled,
     OrderDelivered,
     OrderPaid,
@@ -103,7 +102,7 @@ def _placed(command: PlaceOrder, now: datetime) -> OrderPlaced:
         order_id=command.order_id,
         customer_id=command.customer_id,
         currency=command.currency,
-        lines=tuple(Line.model_construct(**dict(line)) for line in command.lines),
+        lines=command.lines,
         item_count=sum(line.quantity for line in command.lines),
         total=sum(line.amount for line in command.lines),
         placed_at=command.placed_at or now,

@@ -22,7 +22,7 @@ class Display:
         self._tasks: dict[str, TaskID] = {}
         self._done: dict[str, int] = {}
         self._totals: dict[str, int] = {}
-        self._said = time.monotonic()
+        self._said = 0.0
 
     def say(self, text: str) -> None:
         """One line, at once."""
@@ -30,6 +30,7 @@ class Display:
 
     def begin(self, name: str, total: int) -> None:
         self._done[name], self._totals[name] = 0, total
+        self._said = time.monotonic()
         if self._bars is not None:
             self._tasks[name] = self._bars.add_task(name, total=total)
 

@@ -6,6 +6,7 @@ Starts and stops nothing, so that it runs as well over a system that somebody ki
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from deploy.demo.catching_up import wait_until_applied
@@ -30,6 +31,9 @@ class Sending:
 
     def __init__(self, display: Display) -> None:
         self._display = display
+        self._began = datetime.now(UTC)
+        self.decided_before = 0
+        """Outcomes of an earlier run: the same commands, the same answers."""
         self.first_order_at = 0.0
         self.last_outcome_at = 0.0
         self.versions: dict[str, int] = {}
@@ -43,6 +47,8 @@ class Sending:
         self.last_outcome_at = time.monotonic()
         if outcome.accepted:
             self.versions[outcome.stream] = outcome.version
+        if outcome.decided_at is not None and outcome.decided_at < self._began:
+            self.decided_before += 1
         self._display.advance("outcomes", 1)
 
 
@@ -77,6 +83,7 @@ async def flow(
     return Report(
         sent=tally.sent,
         resent=tally.resent,
+        decided_before=sending.decided_before,
         accepted=tally.accepted,
         rejected=dict(tally.rejected),
         examples=tally.examples,

@@ -22,6 +22,8 @@ class Report:
 
     sent: int
     resent: int
+    decided_before: int = 0
+    """Of the outcomes, those that an earlier run of the same commands had led to."""
     accepted: int
     rejected: Mapping[str, int]
     examples: Mapping[str, str]
@@ -69,6 +71,7 @@ class Report:
             "commands": {
                 "sent": self.sent,
                 "resent": self.resent,
+                "decided_before": self.decided_before,
                 "accepted": self.accepted,
                 "rejected": {
                     code: {"count": count, "example": self.examples.get(code)} for code, count in self.rejected.items()
@@ -148,6 +151,8 @@ def _commands(report: Report) -> Table:
     again = f" ({report.resent:,} sent again)" if report.resent else ""
     table.add_row("commands sent", f"{report.sent:,}{again}")
     table.add_row("accepted", f"{report.accepted:,}")
+    if report.decided_before:
+        table.add_row("decided in an earlier run", f"{report.decided_before:,}: sent again, answered the same")
     for code, count in report.rejected.items():
         table.add_row(f"rejected: {code}", f"{count:,}, such as: {report.examples.get(code, '')}")
     table.add_row("orders a second", f"{report.orders_per_second:,.0f} end to end, in {report.seconds:.2f} s")

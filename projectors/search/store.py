@@ -12,10 +12,10 @@ from projectors.search.projection import Changes, fold
 from shared.views.search import SCHEMA
 
 if TYPE_CHECKING:
-    from projectors.postgres_store import Connection
+    from projectors.postgres_positions import Connection
 
-# Words: the order's own id above the names of its lines, and these above the customer's id. unnamed comes as a JSON array, since unnest flattens arrays
-# of arrays.
+# Words: the order's own id above the names of its lines, and these above the customer's id.
+# unnamed comes as a JSON array, since unnest flattens arrays of arrays.
 CREATE_ORDERS: Final = """
 INSERT INTO orders (
     order_id, customer_id, status, currency, item_count, total, placed_at, version, unnamed, words

@@ -12,7 +12,7 @@ from projectors.summary.projection import Changes, fold
 from shared.views.summary import SCHEMA
 
 if TYPE_CHECKING:
-    from projectors.postgres_store import Connection
+    from projectors.postgres_positions import Connection
 
 ADD_HISTORY: Final = """
 INSERT INTO history (stream, version, type, at, data)

@@ -1,41 +1,162 @@
-"""Requests on ``control``: what projectors and operators ask of the services that own the truth."""
+"""Requests on ``control``, and the news on ``changes`` that answers them. Each travels as a CloudEvents envelope, ``Request``.
 
-from typing import Annotated, Final, Literal
+    operator ──replay, discard, edit, steer──▶ dead-letter worker ──resend──▶ command service ──events──▶ projector
+                                                        └──discard.<projector>──▶ projector ──<projector>.passed──▶ dead-letter worker
+
+Every act of an operator names its ``actor`` and ``reason``; the ``id`` of its request makes asking twice harmless.
+"""
+
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.contracts.values import Timestamp
+from shared.contracts.values import Id, SafeText, Timestamp
 
-RESEND: Final[Literal["control.resend"]] = "control.resend"
 MAX_STREAMS: Final = 1000
 
+Actor = Annotated[SafeText, Field(min_length=1, max_length=200)]
+Reason = Annotated[SafeText, Field(max_length=2000)]
 
-class StreamFrom(BaseModel):
+
+class ControlData(BaseModel):
+    """What a request on ``control`` asks for; ``verb`` is its routing key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Data = TypeVar("Data", bound=ControlData)
+
+
+class Request(BaseModel, Generic[Data]):
+    """The envelope: ``type`` is ``control.<verb>``."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    specversion: Literal["1.0"] = "1.0"
+    id: Annotated[SafeText, Field(min_length=1, max_length=200)]
+    source: Annotated[SafeText, Field(min_length=1, max_length=500)]
+    type: str
+    time: Timestamp
+    data: Data
+
+
+class StreamFrom(ControlData):
     """A stream, and the first version wanted of it."""
-
-    model_config = ConfigDict(frozen=True)
 
     stream: str
     version: Annotated[int, Field(ge=1)]
 
 
-class Resend(BaseModel):
-    """Send these streams' events again, from the given versions on, to one projection alone. Asking twice is harmless."""
+RESEND: Final = "control.resend"
 
-    model_config = ConfigDict(frozen=True)
+
+class Resend(ControlData):
+    """Send these streams' events again, from the given versions on, to one projection alone. Asking twice is harmless."""
 
     projection: str
     streams: Annotated[tuple[StreamFrom, ...], Field(min_length=1, max_length=MAX_STREAMS)]
 
 
-class ResendRequest(BaseModel):
-    """CloudEvents envelope of a Resend."""
+STEP_OVER: Final = "control.step-over"
 
-    model_config = ConfigDict(frozen=True)
 
-    specversion: Literal["1.0"] = "1.0"
-    id: str
-    source: str
-    type: Literal["control.resend"] = RESEND
-    time: Timestamp
-    data: Resend
+class StepOver(ControlData):
+    """To a projector: advance this stream past ``version`` without applying it. Nothing happens unless it waits there."""
+
+    projection: str
+    stream: str
+    version: Annotated[int, Field(ge=1)]
+    actor: Actor
+    reason: Reason
+
+
+PASSED: Final = "projection.passed"
+
+
+class PassedEvent(ControlData):
+    stream: str
+    version: int
+    how: Literal["applied", "discarded"]
+
+
+class Passed(ControlData):
+    """From a projector: these events held their streams, and hold them no longer."""
+
+    projection: str
+    events: Annotated[tuple[PassedEvent, ...], Field(min_length=1)]
+
+
+class Selection(ControlData):
+    """Which dead letters an act is about: all that fit every criterion given. ``everything`` must be said, not implied."""
+
+    letter_ids: tuple[int, ...] | None = None
+    origin: str | None = None
+    """A projector's name, or ``commands``."""
+    fingerprint: str | None = None
+    stream: str | None = None
+    type: str | None = None
+    failed_from: Timestamp | None = None
+    failed_to: Timestamp | None = None
+    text: Annotated[SafeText, Field(max_length=200)] | None = None
+    """A substring of the exception or the reason."""
+    everything: bool = False
+
+
+REPLAY: Final = "control.replay"
+
+
+class Replay(ControlData):
+    """Freeze a selection into a job and send its letters through the normal path again."""
+
+    selection: Selection
+    actor: Actor
+    reason: Reason = ""
+    rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """Letters a second; None: as fast as they are answered."""
+    canary: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """So many first; the job goes on only when all of them have succeeded."""
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Most letters under way at any time."""
+    stop_after: Annotated[int, Field(ge=1)] | None = 10
+    """The job stops itself when this many of its letters came back with a fingerprint they had before; None: never."""
+    dry_run: bool = False
+
+
+DISCARD: Final = "control.discard"
+
+
+class Discard(ControlData):
+    """Give up the selected letters: projections step over their events, commands are dropped."""
+
+    selection: Selection
+    actor: Actor
+    reason: Annotated[SafeText, Field(min_length=1, max_length=2000)]
+    dry_run: bool = False
+
+
+EDIT: Final = "control.edit"
+
+
+class Edit(ControlData):
+    """Send a dead command again with other data, under a new id; the original is kept, and each knows of the other."""
+
+    letter_id: int
+    command_id: Id | None = None
+    """The new command's id; one is made where it is missing."""
+    type: str | None = None
+    subject: str | None = None
+    data: dict[str, Any]
+    actor: Actor
+    reason: Annotated[SafeText, Field(min_length=1, max_length=2000)]
+
+
+STEER: Final = "control.steer"
+
+
+class Steer(ControlData):
+    """Pause, resume or cancel a replay job."""
+
+    job_id: int
+    to: Literal["paused", "running", "cancelled"]
+    actor: Actor
+    reason: Reason = ""

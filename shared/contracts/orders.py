@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, SerializeAsAny, model_validator
 
 from shared.contracts.values import (
     MAX_AMOUNT,
@@ -19,8 +19,19 @@ from shared.contracts.values import (
 )
 
 
-class OrderLine(CommandData):
-    """One line: ``amount`` is the line's total in minor units, not the price of one."""
+class Line(EventData):
+    """One line, as events carry it: ``amount`` is the line's total in minor units, not the price of one."""
+
+    product_id: str
+    name: str | None = None
+    quantity: int
+    amount: int
+
+
+class OrderLine(Line):
+    """One line, as a command gives it: the same, with what it may be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     product_id: Id
     name: Name | None = None
@@ -63,18 +74,11 @@ class CancelOrder(CommandData):
     at: Timestamp | None = None
 
 
-class Line(EventData):
-    product_id: str
-    name: str | None = None
-    quantity: int
-    amount: int
-
-
 class OrderPlaced(EventData):
     order_id: str
     customer_id: str
     currency: str
-    lines: tuple[Line, ...]
+    lines: tuple[SerializeAsAny[Line], ...]
     item_count: int
     """Units, summed over the lines."""
     total: int
@@ -108,7 +112,7 @@ class OrderCancelled(EventData):
     order_id: str
     customer_id: str
     currency: str
-    lines: tuple[Line, ...]
+    lines: tuple[SerializeAsAny[Line], ...]
     item_count: int
     total: int
     placed_at: Timestamp

@@ -18,12 +18,6 @@ LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
 
-def _no_nul(value: str) -> str:
-    if "\x00" in value:
-        raise ValueError("text must not contain NUL (U+0000)")
-    return value
-
-
 def _only_rfc3339(value: Any) -> Any:
     if isinstance(value, datetime):
         return value
@@ -43,7 +37,8 @@ def _in_utc(value: datetime) -> datetime:
     return value
 
 
-SafeText = Annotated[str, Strict(), AfterValidator(_no_nul)]
+SafeText = Annotated[str, Strict(), StringConstraints(pattern=r"^[^\x00]*$")]
+"""Any text but NUL (U+0000), which PostgreSQL cannot store."""
 
 Id = Annotated[str, Strict(), StringConstraints(pattern=r"^[\p{L}\p{N}._:~@+=-]{1,128}$")]
 """1 to 128 letters, digits or ``. _ : ~ @ + = -``; chosen by the sender."""

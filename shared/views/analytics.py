@@ -12,7 +12,7 @@ With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``
     <p>:names                hash   product id → name in the catalogue
     <p>:line-names           hash   product id → name last seen on an order line: used where the catalogue has none
     <p>:positions            hash   stream → applied version
-    <p>:held                 hash   stream → the hold, as JSON
+    <p>:held                 hash   stream → the hold, as JSON, without its due_at
     <p>:due                  zset   stream → due_at of its hold, seconds since 1970
     <p>:progress             hash   "<lane>:as_of" (RFC 3339), "<lane>:events_applied"
 """

@@ -3,6 +3,7 @@
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 from redis.asyncio import Redis
@@ -115,8 +116,8 @@ class RedisReadStore(ReadStore):
 
     async def _hash(self, key: str) -> dict[str, str]:
         async with self._redis() as redis:
-            fields: dict[str, str] = await redis.execute_command("HGETALL", key)
-        return fields
+            found: Any = await redis.hgetall(key)
+        return dict(found)
 
     @contextlib.asynccontextmanager
     async def _redis(self) -> AsyncIterator[Redis]:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from deploy.local.servers import Servers
 from projectors.analytics.store import AnalyticsStore, CounterOverflowError
 from projectors.migrations import migrate
-from projectors.projection import Advance, Commit, ProjectionError, Store
+from projectors.projection import Advance, Commit, ProjectionError, Store, StoreUnavailableError
 from projectors.search.store import SearchStore
 from projectors.summary.store import SummaryStore
 from shared.contracts.orders import Line
@@ -194,6 +194,18 @@ async def test_the_largest_amounts_are_exact_and_beyond_64_bits_nothing_is_writt
         await store.commit(Commit(runs[1000:]))
     assert await redis.hlen(KEYS.positions) == 1001
     assert await redis.hget(KEYS.days_in("EUR"), "20260331:orders") == "1001"
+
+
+async def test_a_server_without_memory_is_an_outage_and_nothing_is_written(analytics: tuple[Store, Any]) -> None:
+    store, redis = analytics
+    before = (await redis.config_get("maxmemory"))["maxmemory"]
+    await redis.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(StoreUnavailableError):
+            await store.commit(Commit([shop.run("orders/o-1", shop.placed())]))
+    finally:
+        await redis.config_set("maxmemory", before)
+    assert [key async for key in redis.scan_iter(f"{GENERATION}:*")] == []
 
 
 async def test_a_batch_of_many_products_and_a_server_that_forgot_the_script(analytics: tuple[Store, Any]) -> None:

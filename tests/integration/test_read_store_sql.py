@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from types import ModuleType
+from typing import Any
 
 import asyncpg
 import pytest
 
 from deploy.local.servers import Servers
-from projectors import postgres_store
+from projectors import postgres_positions
 from projectors.migrations import files, migrate
 from projectors.search import store as search_store
 from projectors.summary import store as summary_store
@@ -38,7 +39,7 @@ def statements(*modules: ModuleType) -> dict[str, str]:
 async def test_every_statement_can_be_prepared(database: tuple[str, asyncpg.Connection]) -> None:
     projector, connection = database
     own = statements(summary_store if projector == "summary" else search_store)
-    shared = statements(postgres_store)
+    shared = statements(postgres_positions)
     assert len(own) >= 6
     assert len(shared) >= 8
     for statement in (own | shared).values():
@@ -67,13 +68,17 @@ async def test_a_batch_is_found_by_its_keys_in_a_large_table(
     await connection.execute("ANALYZE positions, orders")
     keys = [f"orders/{n}" for n in range(1, 20000, 200)]
     ones = [1] * len(keys)
-    arguments: list[list[object]] = {
+    arguments: dict[str, list[list[Any]]] = {
         "ADVANCE_STREAMS": [keys, ones, ones],
         "POSITIONS": [keys],
-        "CHANGE_ORDERS": [keys, ["{}"] * len(keys)] if projector == "summary" else [keys, ["paid"] * len(keys), ones],
-    }[statement]  # type: ignore[assignment]
-    await connection.execute("SET plan_cache_mode = force_custom_plan")
-    plan = await connection.fetch("EXPLAIN " + (statements(postgres_store, module)[statement]), *arguments)
+        "CHANGE_ORDERS": [keys, ["{}"] * 100] if projector == "summary" else [keys, ["paid"] * 100, ones],
+    }
+    async with connection.transaction():
+        if statement != "POSITIONS":
+            await connection.execute(postgres_positions.BY_KEY_ONLY)
+        plan = await connection.fetch(
+            "EXPLAIN " + statements(postgres_positions, module)[statement], *arguments[statement]
+        )
     text = "\n".join(row[0] for row in plan)
-    assert "Seq Scan on positions" not in text
-    assert "Seq Scan on orders" not in text
+    assert "Index" in text
+    assert "Seq Scan" not in text

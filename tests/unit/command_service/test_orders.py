@@ -115,5 +115,6 @@ def test_whatever_is_asked_state_survives_its_own_json(commands: list[Any]) -> N
         for event in events:
             order = evolve(order, event)
     if order is not None:
-        assert Order.model_validate_json(order.model_dump_json()) == order
+        again = Order.model_validate_json(order.model_dump_json())
+        assert again.model_dump() == order.model_dump()
         assert order.status in Status

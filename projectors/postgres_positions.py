@@ -1,0 +1,211 @@
+"""The tables ``positions``, ``held`` and ``progress`` that every PostgreSQL read store has beside its data.
+
+- Positions move by compare-and-set, rows in the order of their names: of two writers who read the same position exactly
+  one goes on, and they never deadlock over it. The other gets StalePositionError.
+- A hold is written only where it waits for the event after the position, so a writer that was paused for long and wakes
+  up cannot hold a stream that has gone on without it.
+
+Functions here run within the caller's transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+
+from projectors.projection import Commit, Hold, HoldStatus, LaneProgress, Position, StalePositionError
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = asyncpg.Connection | PoolConnectionProxy
+
+# A commit touches rows by their keys and nothing else, while tables grow from nothing to millions of rows under a cached
+# plan and statistics that lag behind: so no plan may read a table whole.
+BY_KEY_ONLY: Final = """
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true)
+"""
+
+OPEN_STREAMS: Final = """
+WITH opened AS (
+    INSERT INTO positions (stream, applied)
+    SELECT stream, version FROM unnest($1::text[], $2::bigint[]) AS wanted (stream, version)
+    ORDER BY stream
+    ON CONFLICT (stream) DO NOTHING
+    RETURNING stream
+)
+SELECT count(*) FROM opened
+"""
+
+# A version that equals the expected one only checks, and locks, the position.
+ADVANCE_STREAMS: Final = """
+WITH locked AS MATERIALIZED (
+    SELECT positions.stream, wanted.version
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS wanted (stream, expected, version)
+    JOIN positions ON positions.stream = wanted.stream AND positions.applied = wanted.expected
+    ORDER BY positions.stream
+    FOR UPDATE OF positions
+), advanced AS (
+    UPDATE positions SET applied = locked.version
+    FROM locked
+    WHERE positions.stream = locked.stream AND positions.applied < locked.version
+)
+SELECT count(*) FROM locked
+"""
+
+COUNT_OPENED: Final = "SELECT count(*) FROM positions WHERE stream = ANY($1::text[])"
+
+RELEASE: Final = "DELETE FROM held WHERE stream = ANY($1::text[])"
+
+HOLD: Final = """
+INSERT INTO held (
+    stream, status, version, seen, attempts, reason, exception, fingerprint, first_failed_at, last_failed_at, due_at
+)
+SELECT * FROM unnest(
+    $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::text[], $8::text[],
+    $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]
+) AS hold (stream)
+ORDER BY hold.stream
+ON CONFLICT (stream) DO UPDATE SET
+    status = excluded.status,
+    version = excluded.version,
+    seen = excluded.seen,
+    attempts = excluded.attempts,
+    reason = excluded.reason,
+    exception = excluded.exception,
+    fingerprint = excluded.fingerprint,
+    first_failed_at = excluded.first_failed_at,
+    last_failed_at = excluded.last_failed_at,
+    due_at = excluded.due_at
+"""
+
+# GREATEST ignores nulls: a lane that says nothing new keeps its time.
+PROGRESS: Final = """
+INSERT INTO progress (lane, as_of, events_applied, updated_at)
+SELECT lane, as_of, events, now()
+FROM unnest($1::integer[], $2::timestamptz[], $3::bigint[]) AS step (lane, as_of, events)
+ORDER BY lane
+ON CONFLICT (lane) DO UPDATE SET
+    as_of = greatest(progress.as_of, excluded.as_of),
+    events_applied = progress.events_applied + excluded.events_applied,
+    updated_at = excluded.updated_at
+"""
+
+# LIMIT makes each of them a look into the index, whatever the statistics say.
+POSITIONS: Final = """
+SELECT wanted.stream, coalesce(position.applied, 0) AS applied, hold.*
+FROM unnest($1::text[]) AS wanted (stream)
+LEFT JOIN LATERAL (SELECT applied FROM positions WHERE stream = wanted.stream LIMIT 1) AS position ON true
+LEFT JOIN LATERAL (
+    SELECT status, version, seen, attempts, reason, exception, fingerprint, first_failed_at, last_failed_at, due_at
+    FROM held
+    WHERE stream = wanted.stream AND version > coalesce(position.applied, 0)
+    LIMIT 1
+) AS hold ON true
+WHERE position.applied IS NOT NULL OR hold.status IS NOT NULL
+"""
+
+# SKIP LOCKED: a stream that is being written at this moment needs no resend, and nobody waits for it here.
+OVERDUE: Final = """
+WITH overdue AS MATERIALIZED (
+    SELECT stream, due_at FROM held
+    WHERE due_at <= $1
+    ORDER BY due_at, stream
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+), asked_again AS (
+    UPDATE held SET due_at = $1 + interval '30 seconds'
+    FROM overdue
+    WHERE held.stream = overdue.stream
+)
+SELECT overdue.stream, coalesce(positions.applied, 0) AS applied
+FROM overdue
+LEFT JOIN positions ON positions.stream = overdue.stream
+ORDER BY overdue.due_at, overdue.stream
+"""
+
+_NEVER_SEEN: Final = Position()
+
+
+async def advance(connection: "Connection", commit: Commit) -> None:
+    """Move the positions of ``advances``, check those of mere holds. Raises StalePositionError."""
+    advancing = {advance.stream for advance in commit.advances}
+    wanted = [(advance.stream, advance.expected, advance.version) for advance in commit.advances]
+    wanted += [
+        (name, hold.version - 1, hold.version - 1) for name, hold in commit.holds.items() if name not in advancing
+    ]
+    new = [(stream, version) for stream, expected, version in wanted if expected == 0 and version > 0]
+    known = [move for move in wanted if move[1] > 0]
+    unseen = [stream for stream, _, version in wanted if version == 0]
+    if new and await connection.fetchval(OPEN_STREAMS, *_columns(new)) != len(new):
+        raise StalePositionError
+    if known and await connection.fetchval(ADVANCE_STREAMS, *_columns(known)) != len(known):
+        raise StalePositionError
+    if unseen and await connection.fetchval(COUNT_OPENED, unseen):
+        raise StalePositionError
+
+
+async def hold(connection: "Connection", commit: Commit) -> None:
+    """Free what has advanced, unless it is held again, and hold what ``holds`` says."""
+    free = {advance.stream for advance in commit.advances}.union(commit.released).difference(commit.holds)
+    if free:
+        await connection.execute(RELEASE, sorted(free))
+    if commit.holds:
+        await connection.execute(HOLD, *_columns([_hold_row(*held) for held in commit.holds.items()]))
+
+
+async def progress(connection: "Connection", steps: Mapping[int, LaneProgress]) -> None:
+    if steps:
+        rows = [(lane, step.as_of, step.events) for lane, step in steps.items()]
+        await connection.execute(PROGRESS, *_columns(rows))
+
+
+async def positions(connection: "Connection", streams: Sequence[str]) -> dict[str, Position]:
+    rows = await connection.fetch(POSITIONS, list(streams))
+    found = {row["stream"]: _position(row) for row in rows}
+    return {stream: found.get(stream, _NEVER_SEEN) for stream in streams}
+
+
+async def overdue(connection: "Connection", now: datetime, limit: int) -> list[tuple[str, int]]:
+    rows = await connection.fetch(OVERDUE, now, limit)
+    return [(row["stream"], row["applied"]) for row in rows]
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return list(zip(*rows, strict=True))
+
+
+def _hold_row(stream: str, hold: Hold) -> tuple[Any, ...]:
+    return (
+        stream,
+        hold.status,
+        hold.version,
+        hold.seen,
+        hold.attempts,
+        hold.reason,
+        hold.exception,
+        hold.fingerprint,
+        hold.first_failed_at,
+        hold.last_failed_at,
+        hold.due_at,
+    )
+
+
+def _position(row: asyncpg.Record) -> Position:
+    if row["status"] is None:
+        return Position(row["applied"])
+    hold = Hold(
+        status=HoldStatus(row["status"]),
+        version=row["version"],
+        seen=row["seen"],
+        attempts=row["attempts"],
+        reason=row["reason"],
+        exception=row["exception"],
+        fingerprint=row["fingerprint"],
+        first_failed_at=row["first_failed_at"],
+        last_failed_at=row["last_failed_at"],
+        due_at=row["due_at"],
+    )
+    return Position(row["applied"], hold)

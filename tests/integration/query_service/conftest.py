@@ -1,0 +1,177 @@
+"""The query service over real stores: a database and a Redis prefix of its own, with a small shop in them."""
+
+import json
+import secrets
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from deploy.local.servers import Servers
+from query_service.analytics_store import AnalyticsStore
+from query_service.app import create_app
+from query_service.postgres_store import PostgresStore
+from query_service.requests import Stores
+from shared.postgres import migrate
+from shared.views.analytics import Keys
+
+PROJECTORS = Path(__file__).parents[3] / "projectors"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HEARD = datetime(2026, 3, 9, 9, 30, 0, 250_000, tzinfo=UTC)
+
+
+class Shop:
+    """Writes what projectors would have written."""
+
+    def __init__(self, summary: asyncpg.Connection, search: asyncpg.Connection) -> None:
+        self.summary = summary
+        self.search = search
+
+    async def customer(self, customer_id: str, name: str, version: int = 1) -> None:
+        doc = {"customer_id": customer_id, "name": name, "email": None, "version": version}
+        await self.summary.execute(
+            "INSERT INTO customers VALUES ($1, $2, $3, $4)"
+            " ON CONFLICT (customer_id) DO UPDATE SET name = $2, version = $3, doc = $4",
+            customer_id,
+            name,
+            version,
+            json.dumps(doc | {"registered_at": iso(NOON), "updated_at": iso(NOON)}),
+        )
+        await self.search.execute(
+            "INSERT INTO customers VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", customer_id, name, 1
+        )
+
+    async def product(
+        self, product_id: str, name: str, category: str, price: int, version: int = 1, **more: Any
+    ) -> None:
+        doc = {"product_id": product_id, "name": name, "category": category, "price": price, "currency": "USD"}
+        doc |= {
+            "description": None,
+            "brand": None,
+            "variants": [],
+            "stock": 0,
+            "rating_average": None,
+            "review_count": 0,
+        }
+        doc |= {"updated_at": iso(NOON), "version": version, **more}
+        await self.summary.execute(
+            "INSERT INTO products VALUES ($1, $2, $3, $4, $5)"
+            " ON CONFLICT (product_id) DO UPDATE SET name = $2, version = $4, doc = $5",
+            product_id,
+            name,
+            category,
+            version,
+            json.dumps(doc),
+        )
+        await self.search.execute(
+            "INSERT INTO products VALUES ($1, $2, $3, $4, $5, $6, 'USD', 1) ON CONFLICT DO NOTHING",
+            *(product_id, name, doc["description"], category, doc["brand"], price),
+        )
+
+    async def order(
+        self, order_id: str, customer_id: str, at: datetime, lines: list[dict[str, Any]], status: str = "placed"
+    ) -> None:
+        count, total = sum(line["quantity"] for line in lines), sum(line["amount"] for line in lines)
+        facts: tuple[Any, ...] = (order_id, customer_id, status, "USD", count, total, at)
+        doc: dict[str, Any] = {"order_id": order_id, "customer_id": customer_id, "status": status, "currency": "USD"}
+        doc |= {"item_count": count, "total": total, "lines": lines, "version": 1}
+        doc |= {"placed_at": iso(at), "updated_at": iso(at)}
+        await self.summary.execute(
+            "INSERT INTO orders VALUES ($1, $2, $3, $4, $5, $6, $7, $7, 1, $8)", *facts, json.dumps(doc)
+        )
+        await self.summary.execute(
+            "INSERT INTO history VALUES ($1, 1, 'order.placed', $2, $3)", f"orders/{order_id}", at, json.dumps(doc)
+        )
+        unnamed = [line["product_id"] for line in lines if not line.get("name")]
+        words = " ".join(line["name"] for line in lines if line.get("name"))
+        await self.search.execute(
+            "INSERT INTO orders VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, to_tsvector('simple', $9))",
+            *(*facts, unnamed, words),
+        )
+
+
+def iso(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
+
+
+def line(product_id: str, name: str | None, quantity: int = 1, amount: int = 100) -> dict[str, Any]:
+    return {"product_id": product_id, "name": name, "quantity": quantity, "amount": amount}
+
+
+@pytest.fixture(scope="session")
+async def query_urls(servers: Servers) -> AsyncIterator[tuple[str, str]]:
+    """A database with both schemas: its URL for the owner and for the reader."""
+    name = f"query_{secrets.token_hex(4)}"
+    owner = await asyncpg.connect(servers.summary_db_url)
+    await owner.execute(f"CREATE DATABASE {name}")
+    here, reader = (urlsplit(url)._replace(path=f"/{name}").geturl() for url in _owner_and_reader(servers))
+    for schema in ("summary", "search"):
+        files = [PROJECTORS / "positions.sql", *sorted((PROJECTORS / schema / "migrations").glob("*.sql"))]
+        await migrate(here, files, schema=schema, readable=True)
+    yield here, reader
+    await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await owner.close()
+
+
+def _owner_and_reader(servers: Servers) -> tuple[str, str]:
+    return servers.summary_db_url, servers.summary_reader_url
+
+
+@pytest.fixture(scope="session")
+async def shop(query_urls: tuple[str, str]) -> AsyncIterator[Shop]:
+    """A dairy with four customers and forty orders, one every six hours."""
+    url, _ = query_urls
+    summary = await asyncpg.connect(url, server_settings={"search_path": "summary, public"})
+    search = await asyncpg.connect(url, server_settings={"search_path": "search, public"})
+    shop = Shop(summary, search)
+    for place, name in enumerate(("Anna Smith", "Bert Jones", "Cleo Müller")):
+        await shop.customer(f"c{place}", name)
+    await shop.product("milk", "Whole milk", "DAIRY", 199, brand="National", description="from happy cows")
+    await shop.product("skimmed", "Skimmed milk", "DAIRY", 149, brand="Private")
+    await shop.product("choc", "Chocolate cookies", "BAKERY", 299, brand="National")
+    await shop.product("bread", "Sourdough bread", "BAKERY", 450)
+    for number in range(40):
+        lines = [line("milk", "Whole milk" if number % 2 else None, 2, 398), line("bread", "Sourdough bread", 1, 450)]
+        status = ("placed", "paid", "cancelled")[number % 3]
+        await shop.order(f"o{number:02}", f"c{number % 4}", NOON + timedelta(hours=6 * number), lines, status)
+    for connection in (summary, search):
+        await connection.execute(
+            "INSERT INTO progress VALUES (0, $1, 30, now()), (1, $2, 12, now())", HEARD, datetime.now(UTC)
+        )
+    yield shop
+    await summary.close()
+    await search.close()
+
+
+@pytest.fixture(scope="session")
+async def analytics_keys(servers: Servers) -> AsyncIterator[tuple[Redis, Keys]]:
+    """A writer to Redis, and keys that are ours alone; gone at the end."""
+    redis = Redis.from_url(servers.analytics_redis_url, decode_responses=True, protocol=2)
+    keys = Keys(f"query-{secrets.token_hex(4)}")
+    yield redis, keys
+    if found := [key async for key in redis.scan_iter(f"{keys.prefix}:*")]:
+        await redis.delete(*found)
+    await redis.aclose()
+
+
+@pytest.fixture(scope="session")
+async def client(
+    servers: Servers, query_urls: tuple[str, str], shop: Shop, analytics_keys: tuple[Redis, Keys]
+) -> AsyncIterator[httpx.AsyncClient]:
+    """The application as a reader of these stores."""
+    _, reader = query_urls
+    stores = Stores(
+        summary=PostgresStore("summary", reader, "summary"),
+        search=PostgresStore("search", reader, "search"),
+        analytics=AnalyticsStore(servers.analytics_reader_url, analytics_keys[1]),
+    )
+    app = create_app(stores)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://query") as client:  # type: ignore[arg-type]
+        yield client
+    await stores.close()

@@ -1,0 +1,98 @@
+"""Time ranges: buckets without holes, and spans that cover exactly the days asked for."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from query_service.problems import InvalidParameterError
+from query_service.ranges import MAX_BUCKETS, Asked, Granularity, Range, asked, day_range, spans, starts
+
+DAYS = st.dates(date(2024, 1, 1), date(2026, 12, 31))
+
+
+def at(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def days_of(span: str) -> list[str]:
+    """The days of one span, counted by the calendar and not by the code under test."""
+    if len(span) == 8:
+        return [span]
+    first = date(int(span[:4]), int(span[4:]), 1)
+    return [f"{day:%Y%m%d}" for offset in range(31) if (day := first + timedelta(offset)).month == first.month]
+
+
+@given(DAYS, DAYS, DAYS, DAYS)
+def test_spans_cover_every_day_that_holds_data_once_and_no_other(a: date, b: date, c: date, d: date) -> None:
+    data = day_range(*(f"{day:%Y%m%d}" for day in sorted((a, b))))
+    first, end = sorted((c, d))
+    found = spans(Range(at(first), at(end)), data)
+    wanted = [
+        f"{day:%Y%m%d}"
+        for offset in range((end - first).days)
+        if min(a, b) <= (day := first + timedelta(offset)) <= max(a, b)
+    ]
+    if found == ["all"]:
+        assert len(wanted) == (max(a, b) - min(a, b)).days + 1
+    else:
+        assert [day for span in found for day in days_of(span)] == wanted
+
+
+def test_whole_months_are_taken_whole() -> None:
+    data = day_range("20250101", "20261231")
+    range_ = Range(at(date(2026, 1, 30)), at(date(2026, 4, 2)))
+    assert spans(range_, data) == ["20260130", "20260131", "202602", "202603", "20260401"]
+
+
+def test_a_range_around_all_data_is_everything() -> None:
+    data = day_range("20250108", "20260310")
+    assert spans(Range(at(date(1, 1, 1)), at(date(9999, 12, 31))), data) == ["all"]
+
+
+@given(DAYS, st.integers(0, 400), st.sampled_from(Granularity))
+def test_buckets_follow_each_other_without_holes(first: date, days: int, granularity: Granularity) -> None:
+    range_ = Range(at(first), at(first) + timedelta(days=days))
+    times = starts(range_, granularity)
+    ends = [*times[1:], range_.end] if times else []
+    assert [end - time for time, end in zip(times, ends, strict=True)] == [granularity.step] * len(times)
+    assert (times[0] if times else range_.end) == range_.start
+
+
+def test_too_many_buckets_are_refused() -> None:
+    with pytest.raises(InvalidParameterError, match=str(MAX_BUCKETS)):
+        starts(Range(at(date(1970, 1, 1)), at(date(2026, 1, 1))), Granularity.HOUR)
+
+
+@pytest.mark.parametrize(
+    ("from_", "to", "granularity"),
+    [
+        ("2026-01-01T00:30:00Z", None, Granularity.HOUR),
+        ("2026-01-01T01:00:00Z", None, Granularity.DAY),
+        ("2026-01-01T00:00:00+02:00", None, Granularity.DAY),
+        (None, "2026-01-01T00:00:00.000001Z", Granularity.DAY),
+        ("2026-01-02", "2026-01-01", Granularity.DAY),
+        ("2026-02-30", None, Granularity.DAY),
+        ("0000-01-01", None, Granularity.DAY),
+        ("yesterday", None, Granularity.DAY),
+    ],
+)
+def test_what_is_not_on_an_edge_or_in_order_is_refused(
+    from_: str | None, to: str | None, granularity: Granularity
+) -> None:
+    with pytest.raises(InvalidParameterError):
+        asked(from_, to, granularity)
+
+
+def test_an_offset_is_turned_into_utc() -> None:
+    assert asked("2026-01-01T01:00:00+02:00", None, Granularity.HOUR).start == datetime(2025, 12, 31, 23, tzinfo=UTC)
+
+
+def test_what_is_left_open_goes_as_far_as_there_is_data() -> None:
+    data = day_range("20260105", "20260107")
+    assert Asked(None, None).over(data) == data == Range(at(date(2026, 1, 5)), at(date(2026, 1, 8)))
+    assert Asked(at(date(2026, 1, 6)), None).over(data) == Range(at(date(2026, 1, 6)), data.end)
+    assert Asked(at(date(2027, 1, 1)), None).over(data) == Range(at(date(2027, 1, 1)), at(date(2027, 1, 1)))
+    assert Asked(None, at(date(2020, 1, 1))).over(data) == Range(at(date(2020, 1, 1)), at(date(2020, 1, 1)))
+    assert Asked(None, None).over(None) is None
