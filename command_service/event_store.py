@@ -2,7 +2,7 @@
 
 Streams are written first and in order of their names: two writers of one stream meet at its row, so the later one's outbox rows
 have the higher ids, and no two batches can deadlock on streams. Everything is compare-and-set on the version that was read;
-whoever loses gets ConflictError, with nothing written.
+whoever loses gets ConflictError, with nothing written. ``updated_at`` is the database's clock: workers' clocks may differ.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ SELECT scope, value, stream FROM claims JOIN unnest($1::text[], $2::text[]) AS w
 """
 INSERT_STREAMS: Final = """
 INSERT INTO streams (stream, kind, version, state, updated_at)
-SELECT stream, kind, version, state::json, $5
+SELECT stream, kind, version, state::json, now()
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS new (stream, kind, version, state)
 """
 UPDATE_STREAMS: Final = """
@@ -36,7 +36,7 @@ WITH changed AS (
     SELECT s.stream FROM streams s JOIN changed c ON s.stream = c.stream AND s.version = c.expected
     ORDER BY s.stream FOR UPDATE OF s
 )
-UPDATE streams s SET version = c.version, state = c.state::json, updated_at = $5
+UPDATE streams s SET version = c.version, state = c.state::json, updated_at = now()
 FROM changed c JOIN locked l ON l.stream = c.stream
 WHERE s.stream = c.stream AND s.version = c.expected
 """
@@ -91,7 +91,7 @@ async def append(connection: Connection, batch: Batch, known: Known, now: dateti
         return
     try:
         async with connection.transaction():
-            await _write_streams(connection, batch, now)
+            await _write_streams(connection, batch)
             await _write_commands(connection, batch, now)
             if batch.claims:
                 await _write_claims(connection, batch, known)
@@ -105,7 +105,7 @@ async def append(connection: Connection, batch: Batch, known: Known, now: dateti
         raise ConflictError(str(error)) from error
 
 
-async def _write_streams(connection: Connection, batch: Batch, now: datetime) -> None:
+async def _write_streams(connection: Connection, batch: Batch) -> None:
     changed = sorted(batch.changed_streams())
     new = [(name, current) for name, current in changed if current.loaded == 0]
     old = [(name, current) for name, current in changed if current.loaded > 0]
@@ -116,7 +116,6 @@ async def _write_streams(connection: Connection, batch: Batch, now: datetime) ->
             [current.aggregate.kind for _, current in new],
             [current.version for _, current in new],
             [current.state_json() for _, current in new],
-            now,
         )
     if old:
         status = await connection.execute(
@@ -125,7 +124,6 @@ async def _write_streams(connection: Connection, batch: Batch, now: datetime) ->
             [current.loaded for _, current in old],
             [current.version for _, current in old],
             [current.state_json() for _, current in old],
-            now,
         )
         if _count(status) != len(old):
             raise ConflictError("a stream has moved on")

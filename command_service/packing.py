@@ -1,7 +1,8 @@
 """Packing outbox rows into messages: pure. Order within a lane is kept; a message holds one lane's events, up to 100 or 256 KiB."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared import topology
 from shared.broker import Outgoing
@@ -31,13 +32,19 @@ class Parcel:
     def ids(self) -> list[int]:
         return [row.id for row in self.rows]
 
-    def message(self, routing_key: str) -> Outgoing:
+    def message(self, routing_key: str, headers: Mapping[str, Any] | None = None) -> Outgoing:
         """One event in the structured form, with its type where broker tools show it; several in the batch form."""
         if len(self.rows) == 1:
             row = self.rows[0]
-            return Outgoing(topology.EVENTS, routing_key, row.envelope.encode(), CONTENT_TYPE, type=row.type)
+            return Outgoing(
+                topology.EVENTS, routing_key, row.envelope.encode(), CONTENT_TYPE, row.type, headers=headers or {}
+            )
         return Outgoing(
-            topology.EVENTS, routing_key, pack([row.envelope.encode() for row in self.rows]), BATCH_CONTENT_TYPE
+            topology.EVENTS,
+            routing_key,
+            pack([row.envelope.encode() for row in self.rows]),
+            BATCH_CONTENT_TYPE,
+            headers=headers or {},
         )
 
 

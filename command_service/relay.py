@@ -5,16 +5,19 @@
 - One leader at a time; a second relay stands by and takes over when the leader's session ends. A leader that was paused past
   that may publish again what its successor has published: projectors drop duplicates by version.
 - A row is deleted only after its message was confirmed, and only when everything before it in its lane was confirmed too.
+- Messages are numbered in each lane, within the epoch of this leader, so that projectors notice one that was lost.
 - An event that the broker cannot route, or refuses, stays; its lane waits behind it, and the relay reports itself unhealthy.
 """
 
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
+from uuid import uuid4
 
 import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
@@ -27,7 +30,7 @@ from shared import topology
 from shared.broker import BrokerError, Outgoing, Publisher
 from shared.consuming import Consumer
 from shared.contracts.envelope import CONTENT_TYPE
-from shared.contracts.heartbeat import HEARTBEAT, Heartbeat
+from shared.contracts.lanes import HEARTBEAT, Heartbeat
 from shared.postgres import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, is_outage
 from shared.process import Process
 from shared.settings import Settings
@@ -49,6 +52,8 @@ class Relay:
         self._lanes = lanes
         self._woken = asyncio.Event()
         self._last_heartbeat = 0.0
+        self._epoch = uuid4().hex
+        self._numbers: Counter[int] = Counter()
         self.trouble: str | None = "not started"
         """What keeps events from going out; None while all is well, and while standing by."""
 
@@ -78,6 +83,7 @@ class Relay:
         try:
             if not await self._lead(connection, stopping):
                 return
+            self._epoch, self._numbers = uuid4().hex, Counter()
             log.info("the relay leads lanes 0 to %d", self._lanes - 1)
             await connection.add_listener(CHANNEL, self._on_notify)
             while not stopping.is_set():
@@ -121,7 +127,10 @@ class Relay:
     async def _publish(self, connection: asyncpg.Connection, packed: Sequence[Parcel]) -> BaseException | None:
         """Publish and delete; returns what went wrong with the first parcel that did not go out."""
         sent = await asyncio.gather(
-            *(self._publisher.publish(parcel.message(topology.lane_key(parcel.lane))) for parcel in packed),
+            *(
+                self._publisher.publish(parcel.message(topology.lane_key(parcel.lane), self._number(parcel.lane)))
+                for parcel in packed
+            ),
             return_exceptions=True,
         )
         stuck: dict[int, BaseException] = {}
@@ -143,18 +152,22 @@ class Relay:
         if time.monotonic() - self._last_heartbeat < HEARTBEAT_EVERY_S:
             return None
         try:
-            await asyncio.gather(*(self._publisher.publish(_beat(lane, as_of)) for lane in range(self._lanes)))
+            await asyncio.gather(*(self._publisher.publish(self._beat(lane, as_of)) for lane in range(self._lanes)))
         except BrokerError as error:
             return error
         self._last_heartbeat = time.monotonic()
         return None
 
+    def _number(self, lane: int) -> dict[str, Any]:
+        """The headers by which a projector notices that a message of the lane did not come, also when none follows it."""
+        self._numbers[lane] += 1
+        return {topology.EPOCH_HEADER: self._epoch, topology.SEQUENCE_HEADER: self._numbers[lane]}
 
-def _beat(lane: int, as_of: datetime) -> Outgoing:
-    beat = Heartbeat(id=f"heartbeat/{lane}/{as_of.timestamp()}", source=SOURCE, time=as_of, lane=lane, asof=as_of)
-    return Outgoing(
-        topology.EVENTS, topology.lane_key(lane), beat.model_dump_json().encode(), CONTENT_TYPE, type=HEARTBEAT
-    )
+    def _beat(self, lane: int, as_of: datetime) -> Outgoing:
+        beat = Heartbeat(id=f"heartbeat/{lane}/{as_of.timestamp()}", source=SOURCE, time=as_of, lane=lane, asof=as_of)
+        body = beat.model_dump_json().encode()
+        key = topology.lane_key(lane)
+        return Outgoing(topology.EVENTS, key, body, CONTENT_TYPE, HEARTBEAT, headers=self._number(lane))
 
 
 async def run(settings: Settings) -> int:

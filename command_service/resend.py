@@ -1,28 +1,39 @@
 """Resend: events from the event store to one projection's own lanes, because that projection asked.
 
     [control] resend {projection, streams: [(stream, first version) …]} ──▶ events ──▶ <projection>.lane.<n>
+    [control] heads {projection, lane, since} ──▶ the versions of the lane's streams ──▶ <projection>.lane.<n>
 
 Confirmed before the request is acknowledged, in stream order, in pages: memory does not grow with a stream's length. Asking
 twice is harmless: the projection's version gate drops what it has.
+
+Heads are exact: a stream with rows in the outbox is left out (its events are still to come), so whatever is named has been
+confirmed by the broker before, and stands before the answer in the lane's queue, or has been lost.
 """
 
 import asyncio
 import logging
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception, retry_if_exception_type, wait_random_exponential
 
+from command_service.decision import SOURCE
 from command_service.packing import Row, parcels
 from shared import topology
-from shared.broker import BrokerError, Publisher
+from shared.broker import BrokerError, Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
-from shared.contracts.control import Request, Resend
+from shared.contracts.control import AskHeads, Request, Resend
+from shared.contracts.envelope import CONTENT_TYPE
+from shared.contracts.lanes import HEADS, Heads
 from shared.postgres import Database, is_outage
 
 log: Final = logging.getLogger(__name__)
 
 PAGE: Final = 1000
+MARGIN: Final = timedelta(minutes=2)
+"""A transaction may commit this long after the time that its rows bear."""
+EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # One page over all streams asked for, in (stream, version) order; the cursor is the last (stream, version) sent.
 EVENTS_FROM: Final = """
@@ -32,6 +43,12 @@ JOIN events e ON e.stream = wanted.stream AND e.version >= wanted.version
 WHERE (e.stream, e.version) > ($3, $4)
 ORDER BY e.stream, e.version
 LIMIT $5
+"""
+HEADS_SINCE: Final = """
+SELECT s.stream, s.version FROM streams s
+WHERE s.updated_at >= $1 AND s.stream > $2 AND NOT EXISTS (SELECT FROM outbox o WHERE o.stream = s.stream)
+ORDER BY s.stream
+LIMIT $3
 """
 
 
@@ -47,22 +64,24 @@ class Resender:
             for delivery in await self._consumer.take(10, timeout=0.5):
                 request = _read(delivery)
                 if request is not None:
-                    await self._until_sent(request)
+                    await self._until_done(request)
                 await self._consumer.acknowledge([delivery])
 
     async def close(self) -> None:
         await self._database.close()
 
-    async def _until_sent(self, request: Resend) -> None:
+    async def _until_done(self, request: Request[Resend] | Request[AskHeads]) -> None:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(BrokerError) | retry_if_exception(is_outage),
             wait=wait_random_exponential(multiplier=0.2, max=5),
         ):
             with attempt:
-                count = await self._send(request)
-        log.info("sent %d events of %d streams again to %s", count, len(request.streams), request.projection)
+                if isinstance(request.data, Resend):
+                    await self._resend(request.data)
+                else:
+                    await self._tell_heads(request.id, request.data)
 
-    async def _send(self, request: Resend) -> int:
+    async def _resend(self, request: Resend) -> None:
         pool = await self._database.pool()
         wanted: dict[str, int] = {}
         for item in request.streams:
@@ -75,18 +94,48 @@ class Resender:
                 await self._publisher.publish(parcel.message(key))
             count += len(page)
             if len(page) < PAGE:
-                return count
+                break
             stream, version = page[-1]["stream"], page[-1]["id"]
+        log.info("sent %d events of %d streams again to %s", count, len(wanted), request.projection)
+
+    async def _tell_heads(self, asked: str, request: AskHeads) -> None:
+        pool = await self._database.pool()
+        since = request.since - MARGIN if request.since is not None else EVER
+        stream, last = "", False
+        while not last:
+            page = await pool.fetch(HEADS_SINCE, since, stream, PAGE)
+            last = len(page) < PAGE
+            heads = Heads(
+                id=f"{asked}/{stream}",
+                source=SOURCE,
+                time=datetime.now(UTC),
+                lane=request.lane,
+                asked=asked,
+                streams=tuple(
+                    (row["stream"], row["version"])
+                    for row in page
+                    if topology.lane_of(row["stream"], self._lanes) == request.lane
+                ),
+                last=last,
+            )
+            key = topology.private_lane_key(request.projection, request.lane)
+            body = heads.model_dump_json().encode()
+            await self._publisher.publish(Outgoing(topology.EVENTS, key, body, CONTENT_TYPE, HEADS))
+            stream = page[-1]["stream"] if page else ""
 
 
-def _read(delivery: Delivery) -> Resend | None:
+def _read(delivery: Delivery) -> Request[Resend] | Request[AskHeads] | None:
     """None for what is no request: it came over a private exchange, so it is a fault of ours, said aloud and dropped."""
+    request: Request[Resend] | Request[AskHeads]
     try:
-        request = Request[Resend].model_validate_json(delivery.body).data
+        if delivery.routing_key == topology.HEADS_KEY:
+            request = Request[AskHeads].model_validate_json(delivery.body)
+        else:
+            request = Request[Resend].model_validate_json(delivery.body)
     except ValidationError as error:
-        log.error("an unreadable resend request was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
+        log.error("an unreadable request on control was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
         return None
-    if request.projection not in topology.PROJECTORS:
-        log.error("a resend for the unknown projection %r was dropped", request.projection)
+    if request.data.projection not in topology.PROJECTORS:
+        log.error("a request for the unknown projection %r was dropped", request.data.projection)
         return None
     return request

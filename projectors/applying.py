@@ -13,28 +13,37 @@ What the streams' steps come to is published by the caller, after the commit and
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from projectors.decoding import Arrived
-from projectors.gating import StreamPlan, gate, hold_after, wants_resend
-from projectors.notices import dead_letter, resend_requests, retry_copy
+from projectors.gating import Gated, StreamPlan, gate, hold_after, wants_resend
+from projectors.notices import dead_letter, passed_notice, resend_requests, retry_copy
 from projectors.projection import (
     Advance,
     Commit,
     Event,
     Hold,
+    HoldStatus,
     LaneProgress,
     ProjectionError,
     StalePositionError,
     Store,
     StoreUnavailableError,
 )
-from projectors.retry import Failure, RetryLater, describe, held_after, verdict
+from projectors.retry import Failure, RetryLater, describe, gap, held_after, verdict
 from shared.broker import Outgoing
+from shared.contracts.control import PassedEvent
 
 FAILED: Final = "projection-failed"
+KILLED: Final = Failure(
+    reason="process-killed",
+    exception="the process died while this event was being applied",
+    fingerprint="process-killed",
+    trace="",
+)
 
 
 @dataclass(slots=True)
@@ -69,21 +78,77 @@ class Applier:
     async def apply(self, arrived: Sequence[Arrived], as_of: Mapping[int, datetime]) -> Applied:
         """Raises StoreUnavailableError, with some streams perhaps applied already: calling again with the same is right."""
         applied = Applied()
-        await self._apply(arrived, applied)
+        if arrived:
+            await self._apply(arrived, applied)
         await self._commit_progress(as_of)
         return applied
 
+    async def compare(self, heads: Mapping[str, int]) -> Applied:
+        """Hold every stream that is behind its head, and ask for what it misses. ``heads``: stream → version."""
+        positions = await self._store.positions(sorted(heads))
+        plans = []
+        for stream, version in heads.items():
+            position = positions[stream]
+            known = position.applied if position.hold is None else max(position.applied, position.hold.seen)
+            if version > known:
+                plans.append(StreamPlan(stream, position, [], None, version))
+        try:
+            return await self._step(plans, {}) if plans else Applied()
+        except StalePositionError:
+            return await self.compare(heads)
+
+    async def step_over(self, stream: str, version: int) -> Applied:
+        """Advance the stream past an event that holds it; nothing happens where it does not wait for that event."""
+        position = (await self._store.positions([stream]))[stream]
+        if position.hold is None or position.hold.version != version or position.hold.status is HoldStatus.GAP:
+            return Applied()
+        now = self._clock()
+        behind = gap(version, position.hold.seen, now) if position.hold.seen > version else None
+        commit = Commit(
+            advances=[Advance(stream, position.applied, (), skipped=1)],
+            holds={stream: behind} if behind is not None else {},
+            released=[] if behind is not None else [stream],
+        )
+        try:
+            await self._store.commit(commit)
+        except StalePositionError:
+            return await self.step_over(stream, version)
+        wanted = [(stream, version + 1)] if behind is not None else []
+        return Applied(outgoing=list(resend_requests(self._projector, wanted)))
+
+    async def suspect(self, item: Arrived) -> Outgoing | None:
+        """Write down, before it is tried, that this event may kill the process; a dead letter once it has done so too often.
+
+        Succeeding takes the note away; dying leaves it, and counts.
+        """
+        event = item.event
+        position = (await self._store.positions([event.stream]))[event.stream]
+        if event.version != position.applied + 1 or item.failure is not None:
+            return None
+        now = self._clock()
+        before = position.hold.attempts if position.hold is not None and position.hold.version == event.version else 0
+        decided = verdict(before + 1, self._tiers)
+        hold = held_after(position, event.version, event.version, KILLED, decided, now)
+        with suppress(StalePositionError):
+            await self._store.commit(Commit(holds={event.stream: hold}))
+        if isinstance(decided, RetryLater):
+            return None
+        return dead_letter(self._projector, item, hold, KILLED)
+
     async def _apply(self, arrived: Sequence[Arrived], applied: Applied) -> None:
         stops: dict[str, _Stop] = {}
+        gated: Gated | None = None
         while True:
-            positions = await self._store.positions(sorted({item.event.stream for item in arrived}))
-            gated = gate(arrived, positions)
+            if gated is None:
+                positions = await self._store.positions(sorted({item.event.stream for item in arrived}))
+                gated = gate(arrived, positions)
             try:
                 step = await self._step(gated.plans, stops)
             except StalePositionError:
+                gated = None
                 await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
             except ProjectionError as error:
-                stops[error.event.stream] = _stop_at(arrived, error.event, error.__cause__ or error)
+                stops |= {event.stream: _stop_at(arrived, event, cause) for event, cause in error.failures}
             except StoreUnavailableError:
                 raise
             except Exception as error:
@@ -125,6 +190,7 @@ class Applier:
         released: list[str] = []
         step = Applied()
         resends: list[tuple[str, int]] = []
+        passed: list[PassedEvent] = []
         per_lane: dict[int, int] = {}
         for plan in plans:
             stop = stops.get(plan.stream) or _unreadable(plan)
@@ -135,6 +201,9 @@ class Applier:
                 advances.append(Advance(plan.stream, plan.position.applied, run))
                 per_lane[run[0].lane] = per_lane.get(run[0].lane, 0) + len(run)
                 step.events += len(run)
+                held = plan.position.hold
+                if held is not None and held.status is not HoldStatus.GAP:
+                    passed.append(PassedEvent(stream=plan.stream, version=held.version, how="applied"))
             hold = self._stopped(plan, stop, now, step) if stop is not None else hold_after(plan, now)
             if hold is not None:
                 holds[plan.stream] = hold
@@ -146,6 +215,8 @@ class Applier:
         if advances or holds:
             await self._store.commit(Commit(advances, holds, released, progress))
         step.outgoing += resend_requests(self._projector, resends)
+        if passed:
+            step.outgoing.append(passed_notice(self._projector, passed))
         return step
 
     def _stopped(self, plan: StreamPlan, stop: _Stop, now: datetime, step: Applied) -> Hold:

@@ -24,11 +24,16 @@ from tenacity import (
 
 from projectors.applying import Applied, Applier
 from projectors.decoding import Arrived, decode
-from projectors.notices import resend_requests, undecodable_letter
+from projectors.drill import drilled
+from projectors.lanewatch import LaneWatch
+from projectors.notices import heads_request, resend_requests, undecodable_letter
+from projectors.options import Options
+from projectors.orders import Orders
 from projectors.projection import Store, StoreUnavailableError
 from shared import topology
 from shared.broker import BrokerError, Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
+from shared.contracts.lanes import Heads
 from shared.process import Process
 from shared.settings import Settings
 
@@ -41,6 +46,8 @@ SWEEP_EVERY_S: Final = 1.0
 NOTICE_PATIENCE_S: Final = 30.0
 SUSPICIOUS_AFTER: Final = 2
 """A message delivered this often before may be killing us: it is tried alone."""
+DEADLY_AFTER: Final = 3
+"""And after one more time its events are tried one by one, each written down before."""
 
 T = TypeVar("T")
 
@@ -50,16 +57,17 @@ class Stopped(Exception):
 
 
 class Projector:
-    def __init__(
-        self, name: str, store: Store, consumer: Consumer, publisher: Publisher, *, lanes: int, batch: int
-    ) -> None:
+    def __init__(self, name: str, store: Store, consumer: Consumer, publisher: Publisher, options: Options) -> None:
         self.name = name
         self._store = store
         self._consumer = consumer
         self._publisher = publisher
-        self._batch = batch
-        self._lane_of_queue = {topology.lane_queue(name, lane): lane for lane in range(lanes)}
-        self._applier = Applier(name, store, tiers=topology.RETRY_TIERS, clock=lambda: datetime.now(UTC))
+        self._options = options
+        self._lane_of_queue = {topology.lane_queue(name, lane): lane for lane in range(options.lanes)}
+        tiers = topology.RETRY_TIERS[: options.retries]
+        self._applier = Applier(name, store, tiers=tiers, clock=lambda: datetime.now(UTC))
+        self._orders = Orders(name, store, self._applier)
+        self._watch = LaneWatch()
         self._stopping = asyncio.Event()
         self._swept = 0.0
         self.trouble: str | None = "the store has not been reached yet"
@@ -70,39 +78,84 @@ class Projector:
             await self._until_up(self._store.open)
             while not stopping.is_set():
                 deliveries = await self._consumer.take(TAKE, timeout=0.5)
-                for group in _groups(deliveries):
+                events = [delivery for delivery in deliveries if delivery.queue in self._lane_of_queue]
+                for group in _groups(events):
                     await self._handle(group)
+                for delivery in deliveries:
+                    if delivery.queue not in self._lane_of_queue:
+                        await self._obey(delivery)
                 await self._sweep()
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         decoded = decode(deliveries, self._lane_of_queue)
         outgoing = [undecodable_letter(self.name, item) for item in decoded.undecodable]
-        for unit in _units(decoded.arrived, self._batch):
-            outgoing += (await self._apply(unit)).outgoing
-        if decoded.as_of:
-            await self._until_up(lambda: self._applier.apply([], decoded.as_of))
+        if deliveries[0].deliveries >= DEADLY_AFTER:
+            outgoing += await self._one_by_one(decoded.arrived)
+        else:
+            for unit in _units(decoded.arrived, self._options.batch):
+                outgoing += (await self._apply(unit)).outgoing
+        for delivery in deliveries:
+            self._watch.note(self._lane_of_queue[delivery.queue], dict(delivery.headers))
+        for heads in decoded.heads:
+            outgoing += await self._compare(heads)
+        as_of = self._watch.trusted(decoded.as_of)
+        if as_of:
+            await self._until_up(lambda: self._applier.apply([], as_of))
         if await self._publish(outgoing):
             await self._consumer.acknowledge(deliveries)
 
     async def _apply(self, unit: Sequence[Arrived]) -> Applied:
         return await self._until_up(lambda: self._applier.apply(unit, {}))
 
+    async def _one_by_one(self, arrived: Sequence[Arrived]) -> list[Outgoing]:
+        """For a message that may be killing the process: so that only the guilty event is held, and not for ever tried."""
+        outgoing: list[Outgoing] = []
+        for item in arrived:
+            letter = await self._until_up(lambda item=item: self._applier.suspect(item))  # type: ignore[misc]
+            if letter is not None:
+                outgoing.append(letter)
+            else:
+                outgoing += (await self._apply([item])).outgoing
+        return outgoing
+
+    async def _compare(self, heads: Heads) -> list[Outgoing]:
+        """Nothing is trusted before all that is missing has been noted, and asked for."""
+        result = await self._until_up(lambda: self._applier.compare(dict(heads.streams)))
+        if heads.last:
+            self._watch.settle(heads.lane, heads.asked)
+        return result.outgoing
+
+    async def _obey(self, delivery: Delivery) -> None:
+        outgoing = await self._until_up(lambda: self._orders.obey(delivery))
+        if await self._publish(outgoing):
+            await self._consumer.acknowledge([delivery])
+
     async def _sweep(self) -> None:
-        """Ask again for what was asked for and has not come."""
-        if time.monotonic() - self._swept < SWEEP_EVERY_S:
+        """Ask again for what was asked for and has not come, and for the heads of lanes that may have lost something."""
+        now = time.monotonic()
+        if now - self._swept < SWEEP_EVERY_S:
             return
-        self._swept = time.monotonic()
+        self._swept = now
         overdue = await self._until_up(lambda: self._store.overdue(datetime.now(UTC), 1000))
         if overdue:
             log.info("%s asks again for %d streams", self.name, len(overdue))
             wanted = [(stream, applied + 1) for stream, applied in overdue]
             await self._publish(list(resend_requests(self.name, wanted)))
+        lanes = self._watch.to_ask(now)
+        if lanes:
+            as_of = await self._until_up(self._store.as_of)
+            for lane in lanes:
+                state = self._watch.lanes[lane]
+                # as_of stands still while a lane is suspect, so what the store says now was certain before.
+                state.asked, request = heads_request(self.name, lane, as_of.get(lane))
+                state.asked_at = now
+                await self._publish([request])
 
     async def _until_up(self, step: Callable[[], Awaitable[T]]) -> T:
         """An outage is not poison: wait, however long it takes, and do the same again. Raises Stopped."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailableError),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
+            wait=wait_random_exponential(multiplier=0.1, max=self._options.longest_pause_s),
             before_sleep=self._say_trouble,
             sleep=self._pause,
         )
@@ -165,11 +218,12 @@ def _units(arrived: Sequence[Arrived], limit: int) -> list[Sequence[Arrived]]:
 async def run(name: str, store: Store, settings: Settings) -> int:
     """One projector, as a deployable."""
     rabbitmq_url = settings.require("rabbitmq_url")
+    options = Options.of(name, settings)
     process = Process(name, runtime_dir=settings.runtime_dir)
     queues = [topology.lane_queue(name, lane) for lane in range(settings.lanes)]
-    consumer = Consumer(rabbitmq_url, queues, prefetch=PREFETCH, name=name)
+    consumer = Consumer(rabbitmq_url, [*queues, topology.control_queue(name)], prefetch=PREFETCH, name=name)
     publisher = Publisher(rabbitmq_url, name)
-    projector = Projector(name, store, consumer, publisher, lanes=settings.lanes, batch=settings.projector_batch)
+    projector = Projector(name, drilled(name, store, settings), consumer, publisher, options)
     try:
         return await process.run(
             {name: lambda: projector.run(process.stopping)},
@@ -181,5 +235,5 @@ async def run(name: str, store: Store, settings: Settings) -> int:
         )
     finally:
         await publisher.close()
-        with suppress(StoreUnavailableError):
+        with suppress(StoreUnavailableError, TimeoutError):
             await store.close()

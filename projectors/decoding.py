@@ -12,7 +12,7 @@ from projectors.projection import Event
 from projectors.retry import Failure, describe
 from shared.consuming import Delivery
 from shared.contracts.envelope import EnvelopeError, ReceivedEvent, split
-from shared.contracts.heartbeat import HEARTBEAT, Heartbeat
+from shared.contracts.lanes import HEADS, HEARTBEAT, Heads, Heartbeat
 from shared.contracts.registry import UnknownEventError, event_data
 from shared.contracts.values import EventData
 
@@ -53,6 +53,7 @@ class Decoded:
     undecodable: list[Undecodable] = field(default_factory=list)
     as_of: dict[int, datetime] = field(default_factory=dict)
     """Lane → the latest heartbeat's ``asof``."""
+    heads: list[Heads] = field(default_factory=list)
 
 
 def decode(deliveries: Sequence[Delivery], lane_of_queue: dict[str, int]) -> Decoded:
@@ -70,9 +71,13 @@ def decode(deliveries: Sequence[Delivery], lane_of_queue: dict[str, int]) -> Dec
 
 def _decode(decoded: Decoded, element: Any, lane: int) -> None:
     try:
-        if isinstance(element, dict) and element.get("type") == HEARTBEAT:
+        kind = element.get("type") if isinstance(element, dict) else None
+        if kind == HEARTBEAT:
             beat = Heartbeat.model_validate(element)
             decoded.as_of[lane] = max(beat.asof, decoded.as_of.get(lane, beat.asof))
+            return
+        if kind == HEADS:
+            decoded.heads.append(Heads.model_validate(element))
             return
         envelope = ReceivedEvent.model_validate(element)
     except ValidationError as error:

@@ -15,13 +15,21 @@ class MissingRowError(LookupError):
 
 
 def each_event(advances: Sequence[Advance], apply: Callable[[Event], None]) -> None:
-    """Give every event to ``apply``, each stream's in order. Raises ProjectionError, the cause chained."""
+    """Give every event to ``apply``, each stream's in order, a stream no further than its first failure.
+
+    Raises one ProjectionError for all that failed, the causes with it.
+    """
+    failures: list[tuple[Event, Exception]] = []
     for advance in advances:
         for event in advance.events:
             try:
                 apply(event)
             except Exception as error:
-                raise ProjectionError(event) from error
+                failures.append((event, error))
+                break
+    if failures:
+        (event, cause), *others = failures
+        raise ProjectionError(event, *others) from cause
 
 
 @dataclass(slots=True)
@@ -49,8 +57,13 @@ class Rows:
         row.update(fields)
 
     def require(self, found: Iterable[str]) -> None:
-        """Raises ProjectionError for the first changed row that is not among those ``found`` in the store."""
+        """Raises ProjectionError for the changed rows that are not among those ``found`` in the store."""
         present = set(found)
-        for key, event in self.changed_by.items():
-            if key not in present:
-                raise ProjectionError(event) from MissingRowError(f"no row {key!r} for {event.type} to change")
+        missing = [
+            (event, MissingRowError(f"no row {key!r} for {event.type} to change"))
+            for key, event in self.changed_by.items()
+            if key not in present
+        ]
+        if missing:
+            (event, cause), *others = missing
+            raise ProjectionError(event, *others) from cause

@@ -10,7 +10,18 @@ from projectors.projection import Hold
 from projectors.retry import Failure
 from shared import topology
 from shared.broker import Outgoing
-from shared.contracts.control import MAX_STREAMS, PASSED, RESEND, Passed, PassedEvent, Request, Resend, StreamFrom
+from shared.contracts.control import (
+    HEADS,
+    MAX_STREAMS,
+    PASSED,
+    RESEND,
+    AskHeads,
+    Passed,
+    PassedEvent,
+    Request,
+    Resend,
+    StreamFrom,
+)
 from shared.contracts.envelope import CONTENT_TYPE
 
 TEXT_LIMIT: Final = 2048
@@ -45,7 +56,7 @@ def resend_requests(projector: str, wanted: Sequence[tuple[str, int]]) -> Iterat
     """``wanted``: (stream, first version) each."""
     for start in range(0, len(wanted), MAX_STREAMS):
         streams = tuple(StreamFrom(stream=s, version=v) for s, v in wanted[start : start + MAX_STREAMS])
-        request = Request(
+        request = Request[Resend](
             id=f"resend/{uuid4()}",
             source=_source(projector),
             type=RESEND,
@@ -56,9 +67,23 @@ def resend_requests(projector: str, wanted: Sequence[tuple[str, int]]) -> Iterat
         yield Outgoing(topology.CONTROL, topology.RESEND_KEY, body, CONTENT_TYPE, type=RESEND)
 
 
+def heads_request(projector: str, lane: int, since: datetime | None) -> tuple[str, Outgoing]:
+    """The request's id, and the request."""
+    asked = f"heads/{uuid4()}"
+    request = Request[AskHeads](
+        id=asked,
+        source=_source(projector),
+        type=HEADS,
+        time=datetime.now(UTC),
+        data=AskHeads(projection=projector, lane=lane, since=since),
+    )
+    body = request.model_dump_json().encode()
+    return asked, Outgoing(topology.CONTROL, topology.HEADS_KEY, body, CONTENT_TYPE, type=HEADS)
+
+
 def passed_notice(projector: str, events: Sequence[PassedEvent]) -> Outgoing:
     """For the dead-letter worker: these held their streams and do so no longer."""
-    notice = Request(
+    notice = Request[Passed](
         id=f"passed/{uuid4()}",
         source=_source(projector),
         type=PASSED,

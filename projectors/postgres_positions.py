@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from projectors.projection import Commit, Hold, HoldStatus, LaneProgress, Position, StalePositionError
+from projectors.storable import storable
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -80,6 +81,8 @@ ON CONFLICT (stream) DO UPDATE SET
     last_failed_at = excluded.last_failed_at,
     due_at = excluded.due_at
 """
+
+AS_OF: Final = "SELECT lane, as_of FROM progress"
 
 # GREATEST ignores nulls: a lane that says nothing new keeps its time.
 PROGRESS: Final = """
@@ -153,7 +156,9 @@ async def hold(connection: "Connection", commit: Commit) -> None:
     if free:
         await connection.execute(RELEASE, sorted(free))
     if commit.holds:
-        await connection.execute(HOLD, *_columns([_hold_row(*held) for held in commit.holds.items()]))
+        await connection.execute(
+            HOLD, *_columns([_hold_row(stream, storable(hold)) for stream, hold in commit.holds.items()])
+        )
 
 
 async def progress(connection: "Connection", steps: Mapping[int, LaneProgress]) -> None:
@@ -209,3 +214,7 @@ def _position(row: asyncpg.Record) -> Position:
         due_at=row["due_at"],
     )
     return Position(row["applied"], hold)
+
+
+async def as_of(connection: "Connection") -> dict[int, datetime | None]:
+    return {row["lane"]: row["as_of"] for row in await connection.fetch(AS_OF)}

@@ -59,6 +59,10 @@ class PostgresStore(ABC, Generic[Changes]):
             await postgres_positions.hold(connection, commit)
             await postgres_positions.progress(connection, commit.progress)
 
+    async def as_of(self) -> dict[int, datetime | None]:
+        async with self._connection() as connection:
+            return await postgres_positions.as_of(connection)
+
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         async with self._connection() as connection:
             return await postgres_positions.overdue(connection, now, limit)

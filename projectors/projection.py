@@ -32,8 +32,6 @@ class Event:
     time: datetime
     data: EventData
     lane: int
-    body: bytes = b""
-    """The envelope as it came, to be sent on unchanged where the event has to be held."""
 
 
 class HoldStatus(StrEnum):
@@ -77,10 +75,12 @@ class Advance:
     stream: str
     expected: int
     events: Sequence[Event]
+    skipped: int = 0
+    """Events after those that are stepped over: an operator has discarded them."""
 
     @property
     def version(self) -> int:
-        return self.expected + len(self.events)
+        return self.expected + len(self.events) + self.skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,17 @@ class StoreUnavailableError(Exception):
 
 
 class ProjectionError(Exception):
-    """The projection raised on ``event``; the cause is chained."""
+    """The projection raised on these events: the first of each stream it could not apply, with what it raised."""
 
-    def __init__(self, event: Event) -> None:
+    def __init__(self, event: Event, *others: tuple[Event, BaseException]) -> None:
         super().__init__(f"{event.stream}@{event.version} ({event.type})")
         self.event = event
+        self._others = others
+
+    @property
+    def failures(self) -> Sequence[tuple[Event, BaseException]]:
+        """Each event with its cause."""
+        return ((self.event, self.__cause__ or self), *self._others)
 
 
 class Store(Protocol):
@@ -130,6 +136,9 @@ class Store(Protocol):
 
     async def commit(self, commit: Commit) -> None:
         """All of it or nothing; see the module's docstring for what it raises."""
+
+    async def as_of(self) -> dict[int, datetime | None]:
+        """Lane → everything committed in it before this time has been seen; a lane never heard of is left out."""
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         """(stream, applied) of holds whose ``due_at`` has passed, oldest first; each gets a later ``due_at`` (30 s on)."""

@@ -86,14 +86,16 @@ async def top_products(
     units = Sales(store, [store.keys.units(span) for span in chosen])
     sales = Sales(store, [store.keys.sales(str(currency), span) for span in chosen])
     ranked, beside = (units, sales) if by is Measure.UNITS else (sales, units)
-    beside_by = Measure.REVENUE if by is Measure.UNITS else Measure.UNITS
     best = await top(ranked, limit) if chosen else []
     product_ids = [product_id for product_id, _ in best]
     others = await beside.totals(product_ids)
     names = await _names(store, product_ids)
+    counts, revenues = [score for _, score in best], others
+    if by is Measure.REVENUE:
+        counts, revenues = revenues, counts
     items = [
-        {"product_id": product_id, "name": name, by: score, beside_by: other}
-        for (product_id, score), other, name in zip(best, others, names, strict=True)
+        {"product_id": product_id, "name": name, "units": count, "revenue": amount}
+        for product_id, name, count, amount in zip(product_ids, names, counts, revenues, strict=True)
     ]
     return answer(request, msgspec.json.encode({"items": items}), as_of)
 

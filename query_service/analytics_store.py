@@ -86,13 +86,13 @@ class AnalyticsStore:
             async with asyncio.timeout(DEADLINE_S):
                 return await operation()
         except (TimeoutError, redis.exceptions.TimeoutError) as error:
-            raise self._pause.failed("it did not answer in time") from error
+            raise self._pause.failed("it did not answer in time", error) from error
         except redis.exceptions.BusyLoadingError as error:
-            raise self._pause.failed("it is loading its data") from error
-        except redis.exceptions.AuthenticationError as error:
-            raise self._pause.failed("it refuses our credentials") from error
+            raise self._pause.failed("it is loading its data", error) from error
+        except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            raise self._pause.failed("it refuses our credentials", error) from error
         except (redis.exceptions.ConnectionError, OSError) as error:
-            raise self._pause.failed("it cannot be reached") from error
+            raise self._pause.failed("it cannot be reached", error) from error
 
 
 def oldest(progress: Mapping[str, str]) -> datetime | None:

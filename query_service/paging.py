@@ -35,7 +35,7 @@ class SortKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 class VersionKey(SortKey, frozen=True):
     """Of what is listed by version."""
 
-    version: Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+    version: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 Key = TypeVar("Key", bound=SortKey)

@@ -64,16 +64,16 @@ class PostgresStore:
             async with asyncio.timeout(DEADLINE_S), self._slots:
                 return await self._run(statement, arguments)
         except TimeoutError as error:
-            raise self._pause.failed("it did not answer in time") from error
+            raise self._pause.failed("it did not answer in time", error) from error
         except asyncpg.QueryCanceledError as error:
             # The store is well; this one question is too much for it.
             raise StoreDownError(self.projection, "the question took too long") from error
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
-            raise self._pause.failed("its tables have not been created yet") from error
+            raise self._pause.failed("its tables have not been created yet", error) from error
         except Exception as error:
             if not is_outage(error):
                 raise
-            raise self._pause.failed(_reason(error)) from error
+            raise self._pause.failed(_reason(error), error) from error
 
     async def fetchrow(self, statement: str, *arguments: object) -> asyncpg.Record | None:
         """The first row, if any; statements that give more than a row have no place here."""

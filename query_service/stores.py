@@ -5,6 +5,7 @@ just failed is not asked again for half a second: those who come in between get 
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from query_service.problems import StoreDownError
 from shared.views.progress import Freshness
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 DEADLINE_S: Final = 5.0
 """The longest a request waits for one store."""
 PAUSE_S: Final = 0.5
+QUIET_S: Final = 10.0
+"""A store that stays down is logged no more often than this."""
 PROMPT_S: Final = 2.0
 """The longest a question about the stores themselves waits for one."""
 
@@ -54,12 +58,19 @@ class Pause:
     projection: str
     _until: float = 0.0
     _reason: str = ""
+    _quiet_until: float = 0.0
 
     def check(self) -> None:
         if time.monotonic() < self._until:
             raise StoreDownError(self.projection, self._reason)
 
-    def failed(self, reason: str) -> StoreDownError:
-        self._until = time.monotonic() + PAUSE_S
+    def failed(self, reason: str, error: BaseException) -> StoreDownError:
+        now = time.monotonic()
+        if now > self._quiet_until:
+            _log.warning(
+                "the %s store is unavailable: %s (%s: %s)", self.projection, reason, type(error).__name__, error
+            )
+            self._quiet_until = now + QUIET_S
+        self._until = now + PAUSE_S
         self._reason = reason
         return StoreDownError(self.projection, reason)

@@ -24,7 +24,7 @@ Words = Annotated[str, _TYPED]
 OptionalWords = Annotated[str | None, _TYPED]
 
 _OPERATORS: Final = re.compile(r'"|(?:^|\s)-|(?:^|\s)or(?:\s|$)', re.IGNORECASE)
-_LAST: Final = re.compile(r"(?P<head>.*(?:^|\s))(?P<last>\w+)$", re.DOTALL)
+_LAST: Final = re.compile(r"(?P<head>.*(?:^|\s))(?P<last>\w+)\Z", re.DOTALL)
 _OR: Final = re.compile(r"(?:^|\s)or\s*$", re.IGNORECASE)
 
 

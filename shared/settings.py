@@ -26,9 +26,9 @@ class Settings(BaseSettings):
 
     command_batch: Annotated[int, Field(ge=1, le=2000)] = 200
     """Most commands decided in one transaction."""
-    projector_batch: Annotated[int, Field(ge=1, le=5000)] = 500
-    """Most events applied in one transaction."""
     log_level: str = "INFO"
+    poison: str = ""
+    """For tests and drills only: what a projection shall fail on, see ``projectors/drill.py``."""
     runtime_dir: str = ""
     """Where each process keeps its health file; empty: none is written."""
 

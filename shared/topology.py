@@ -3,9 +3,9 @@
     commands ──#──▶ commands (queue) ──limit──▶ dead ──commands──▶ commands.dead
     events ──lane.<n>, <projector>.lane.<n>──▶ <projector>.<n> ──limit──▶ dead ──<projector>──▶ <projector>.dead
     retry.<tier> ──<projector>.#──▶ <projector>.retry.<tier> ──TTL──▶ events (same routing key: back to the lane)
-    control ──resend──▶ control.resend                          the command service sends events again
+    control ──resend, heads──▶ control.resend                   the command service sends events again, or says what there is
     control ──replay, discard, edit, steer──▶ control.operations   the dead-letter worker does what operators ask
-    control ──discard.<projector>──▶ control.<projector>        a projector steps over an event
+    control ──<projector>.#──▶ control.<projector>              a projector steps over an event, or says how far it is
     changes ──*.passed──▶ dead_letters.passed                   a projection has got past an event that held its stream
 
 All queues are quorum queues; every one that dead-letters does so at-least-once, which RabbitMQ honours only together with
@@ -30,9 +30,14 @@ PROJECTORS: Final = ("summary", "analytics", "search")
 COMMAND_QUEUE: Final = "commands"
 RESEND_QUEUE: Final = "control.resend"
 RESEND_KEY: Final = "resend"
+HEADS_KEY: Final = "heads"
 OPERATIONS_QUEUE: Final = "control.operations"
 OPERATIONS_KEYS: Final = ("replay", "discard", "edit", "steer")
 PASSED_QUEUE: Final = "dead_letters.passed"
+
+EPOCH_HEADER: Final = "tidemark-epoch"
+SEQUENCE_HEADER: Final = "tidemark-sequence"
+"""On every message of the relay: which relay numbered it, and its number in its lane, 1, 2, 3 … without holes."""
 
 RETRY_TIERS: Final[tuple[tuple[str, int], ...]] = (("1s", 1_000), ("5s", 5_000), ("25s", 25_000))
 """Name and delay in milliseconds of each tier, in the order a failing event goes through them."""
@@ -67,7 +72,12 @@ def lane_queue(projector: str, lane: int) -> str:
 
 def discard_key(projector: str) -> str:
     """Routing key of an order to one projection to step over an event."""
-    return f"discard.{projector}"
+    return f"{projector}.discard"
+
+
+def inquire_key(projector: str) -> str:
+    """Routing key of a question to one projection: how far are you?"""
+    return f"{projector}.inquire"
 
 
 def control_queue(projector: str) -> str:
@@ -116,11 +126,11 @@ def declarations(lanes: int) -> Topology:
 def _queues(lanes: int) -> Iterator[Queue]:
     yield Queue(COMMAND_QUEUE, _dead_lettering(DEAD, "commands") | _backstop(), ((COMMANDS, "#"),))
     yield Queue(dead_queue("commands"), _quorum() | _one_at_a_time(), ((DEAD, "commands"),))
-    yield Queue(RESEND_QUEUE, _quorum() | _one_at_a_time(), ((CONTROL, RESEND_KEY),))
+    yield Queue(RESEND_QUEUE, _quorum() | _one_at_a_time(), ((CONTROL, RESEND_KEY), (CONTROL, HEADS_KEY)))
     yield Queue(OPERATIONS_QUEUE, _quorum() | _one_at_a_time(), tuple((CONTROL, key) for key in OPERATIONS_KEYS))
     yield Queue(PASSED_QUEUE, _quorum() | _one_at_a_time(), ((CHANGES, "*.passed"),))
     for projector in PROJECTORS:
-        yield Queue(control_queue(projector), _quorum() | _one_at_a_time(), ((CONTROL, discard_key(projector)),))
+        yield Queue(control_queue(projector), _quorum() | _one_at_a_time(), ((CONTROL, f"{projector}.#"),))
         for lane in range(lanes):
             yield Queue(
                 lane_queue(projector, lane),

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any, Final, Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from deploy.demo.comparison import STORES, Line
@@ -154,7 +155,7 @@ def _commands(report: Report) -> Table:
     if report.decided_before:
         table.add_row("decided in an earlier run", f"{report.decided_before:,}: sent again, answered the same")
     for code, count in report.rejected.items():
-        table.add_row(f"rejected: {code}", f"{count:,}, such as: {report.examples.get(code, '')}")
+        table.add_row(escape(f"rejected: {code}"), f"{count:,}, such as: {escape(report.examples.get(code, ''))}")
     table.add_row("orders a second", f"{report.orders_per_second:,.0f} end to end, in {report.seconds:.2f} s")
     outcome = ", ".join(f"{name} {_milliseconds(value)}" for name, value in report.outcome_seconds.items())
     table.add_row("sent → outcome", f"{outcome} (window full)")

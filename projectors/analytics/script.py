@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from projectors.analytics.projection import Counts, Effects, by_day, by_hour, by_span
 from projectors.projection import Commit, Hold
+from projectors.storable import storable
 from shared.views.analytics import Keys
 
 _HOLD: Final = TypeAdapter(Hold)
@@ -39,7 +40,7 @@ class Call:
             _moves(commit)
             | {
                 "released": commit.released,
-                "holds": [_held(stream, hold) for stream, hold in commit.holds.items()],
+                "holds": [_held(stream, storable(hold)) for stream, hold in commit.holds.items()],
                 "counters": self._counters(layout, settled),
                 "buyers": self._tallies(_buyers(layout, settled)),
                 "products": self._tallies(_products(layout, settled)),

@@ -78,6 +78,13 @@ class AnalyticsStore:
         if result == _OVERFLOW:
             raise CounterOverflowError
 
+    async def as_of(self) -> dict[int, datetime | None]:
+        with _outages_named():
+            progress: dict[str, str] = await self._redis.hgetall(self._keys.progress)  # type: ignore[assignment]
+        lanes = {int(name.partition(":")[0]) for name in progress}
+        found = {lane: progress.get(f"{lane}:as_of") for lane in lanes}
+        return {lane: datetime.fromisoformat(text) if text else None for lane, text in found.items()}
+
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         later = (now + ASK_AGAIN).timestamp()
         with _outages_named():

@@ -57,6 +57,27 @@ class Resend(ControlData):
     streams: Annotated[tuple[StreamFrom, ...], Field(min_length=1, max_length=MAX_STREAMS)]
 
 
+HEADS: Final = "control.heads"
+
+
+class AskHeads(ControlData):
+    """Tell this projection the heads of the lane's streams that have changed since then (None: of all), over its own lane."""
+
+    projection: str
+    lane: Annotated[int, Field(ge=0)]
+    since: Timestamp | None
+
+
+INQUIRE: Final = "control.inquire"
+
+
+class Inquire(ControlData):
+    """To a projector: which of these events, that once held their streams, have you got past?"""
+
+    projection: str
+    events: Annotated[tuple[StreamFrom, ...], Field(min_length=1, max_length=MAX_STREAMS)]
+
+
 STEP_OVER: Final = "control.step-over"
 
 

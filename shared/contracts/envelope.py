@@ -70,6 +70,9 @@ class EventEnvelope(BaseModel):
 class ReceivedEvent(EventEnvelope):
     """An event as read from the wire: ``data`` is plain JSON until the registry gives it its class."""
 
+    type: Annotated[SafeText, Field(max_length=200)]
+    subject: Annotated[SafeText, Field(min_length=1, max_length=300)]
+    streamversion: Annotated[int, Field(ge=1, le=2**53 - 1)]
     data: dict[str, Any]
 
 

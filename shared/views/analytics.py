@@ -1,6 +1,7 @@
 """The layout of the analytics store in Redis: every key, and what it holds. Written by one projector, read by the query service.
 
-With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``, ``<hour>`` ``YYYYMMDDHH``, ``<month>`` ``YYYYMM`` (all UTC, by ``placed_at``):
+With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``, ``<hour>`` ``YYYYMMDDHH``, ``<month>`` ``YYYYMM``
+(all UTC, by ``placed_at``):
 
     <p>:hour:<c>             hash   "<hour>:orders|items|revenue|cancelled" → integer
     <p>:day:<c>              hash   "<day>:orders|items|revenue|cancelled" → integer

@@ -23,7 +23,7 @@ COMMANDS: Final = "yardstick.commands"
 EVENTS: Final = "yardstick.events"
 SINKS: Final = ("summary", "analytics", "search")
 ROLES: Final = ("worker", "relay", *SINKS)
-QUORUM: Final = {"x-queue-type": "quorum"}
+QUORUM: Final[dict[str, Any]] = {"x-queue-type": "quorum"}
 
 RABBITMQ_URL: Final = "TIDEMARK_RABBITMQ_URL"
 

@@ -16,7 +16,7 @@ from tests.benchmarks.yardstick import consume, sink_queue
 
 PREFETCH: Final = 25
 """Messages of up to 100 events."""
-TAKE: Final = 5
+TAKE: Final = 10
 
 SUMMARY_ORDERS: Final = """
 INSERT INTO orders (order_id, customer_id, status, currency, item_count, total, placed_at, updated_at, version, doc)

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from projectors.projection import (
+    Advance,
     Commit,
     Hold,
     HoldStatus,
@@ -164,11 +165,27 @@ async def test_a_hold_is_kept_whole_and_changed_by_the_next(store: Store) -> Non
     assert await store.positions(["orders/o-1"]) == {"orders/o-1": Position(0, dead)}
 
 
+async def test_a_hold_can_tell_of_text_that_no_store_can_keep(store: Store) -> None:
+    await store.commit(held("orders/o-1", exception="ValueError: a\x00b \ud800", fingerprint="\x00"))
+    hold = (await store.positions(["orders/o-1"]))["orders/o-1"].hold
+    assert hold is not None
+    assert (hold.exception, hold.fingerprint) == ("ValueError: a\ufffdb ?", "\ufffd")
+
+
 async def test_a_held_stream_is_free_once_it_advances(store: Store) -> None:
     await store.commit(held("orders/o-1"))
     await store.commit(Commit([shop.run("orders/o-1", shop.placed())], released=["orders/o-1"]))
     assert await store.positions(["orders/o-1"]) == {"orders/o-1": Position(1)}
     assert await store.overdue(LATE, 10) == []
+
+
+@pytest.mark.parametrize("applied", [0, 1])
+async def test_an_event_that_was_discarded_is_stepped_over_and_its_stream_is_free(store: Store, applied: int) -> None:
+    if applied:
+        await store.commit(Commit([shop.run("orders/o-1", shop.placed())]))
+    await store.commit(held("orders/o-1", version=applied + 1))
+    await store.commit(Commit([Advance("orders/o-1", applied, [], skipped=1)], released=["orders/o-1"]))
+    assert await store.positions(["orders/o-1"]) == {"orders/o-1": Position(applied + 1)}
 
 
 async def test_a_stream_that_advances_up_to_its_next_failure_stays_held(store: Store) -> None:

@@ -136,6 +136,8 @@ async def shop(query_urls: tuple[str, str]) -> AsyncIterator[Shop]:
     await shop.product("skimmed", "Skimmed milk", "DAIRY", 149, brand="Private")
     await shop.product("choc", "Chocolate cookies", "BAKERY", 299, brand="National")
     await shop.product("bread", "Sourdough bread", "BAKERY", 450)
+    for version, price in ((1, 199), (4, 189), (9, 209)):
+        await summary.execute("INSERT INTO price_history VALUES ('milk', $1, $2, 'USD', $3)", version, price, NOON)
     for number in range(40):
         lines = [line("milk", "Whole milk" if number % 2 else None, 2, 398), line("bread", "Sourdough bread", 1, 450)]
         status = ("placed", "paid", "cancelled")[number % 3]

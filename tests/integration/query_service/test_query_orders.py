@@ -118,14 +118,10 @@ async def test_a_customers_orders_are_found_even_before_the_customer_is(client: 
     }
 
 
-async def test_history_and_prices_tell_what_happened_in_order(client: httpx.AsyncClient, shop: Any) -> None:
-    for version, price in ((1, 199), (4, 189), (9, 209)):
-        await shop.summary.execute(
-            "INSERT INTO price_history VALUES ('milk', $1, $2, 'USD', $3)", version, price, LATER
-        )
+async def test_history_and_prices_tell_what_happened_in_order(client: httpx.AsyncClient) -> None:
     prices = await pages(client, "/products/milk/price-history", limit=2)
     assert [(point["version"], point["price"]) for point in prices] == [(1, 199), (4, 189), (9, 209)]
-    assert prices[0]["at"] == "2026-04-01T12:00:00Z"
+    assert prices[0]["at"] == "2026-03-01T12:00:00Z"
     history = (await client.get("/orders/o05/history")).json()["items"]
     assert [(entry["version"], entry["type"]) for entry in history] == [(1, "order.placed")]
 

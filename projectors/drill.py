@@ -1,0 +1,65 @@
+"""Failing on purpose, for tests and drills only: ``TIDEMARK_POISON`` names what a projection shall not be able to apply.
+
+    TIDEMARK_POISON=summary:1/100            one stream in a hundred (by CRC-32 of its name), in the summary
+    TIDEMARK_POISON=search:orders/o-17       this stream; several, separated by spaces
+
+Nothing else changes: the failure goes the way of every failure. Without the setting the store is used as it is.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from zlib import crc32
+
+from projectors.projection import Commit, Event, Position, ProjectionError, Store
+from shared.settings import Settings
+
+
+class DrillError(RuntimeError):
+    """Raised for a poisoned stream; it is what the drill's dead letters show."""
+
+
+def drilled(projector: str, store: Store, settings: Settings) -> Store:
+    name, _, rule = settings.poison.partition(":")
+    return Poisoned(store, _chooser(rule)) if name == projector and rule else store
+
+
+class Poisoned:
+    """A store that cannot apply the chosen streams' events."""
+
+    def __init__(self, store: Store, chosen: Callable[[str], bool]) -> None:
+        self._store = store
+        self._chosen = chosen
+
+    async def commit(self, commit: Commit) -> None:
+        failures: list[tuple[Event, BaseException]] = [
+            (advance.events[0], DrillError("this stream is poisoned for a drill"))
+            for advance in commit.advances
+            if advance.events and self._chosen(advance.stream)
+        ]
+        if failures:
+            (event, cause), *others = failures
+            raise ProjectionError(event, *others) from cause
+        await self._store.commit(commit)
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
+        return await self._store.positions(streams)
+
+    async def as_of(self) -> dict[int, datetime | None]:
+        return await self._store.as_of()
+
+    async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        return await self._store.overdue(now, limit)
+
+
+def _chooser(rule: str) -> Callable[[str], bool]:
+    part, slash, whole = rule.partition("/")
+    if slash and part.isdigit() and whole.isdigit() and int(whole) > 0:
+        return lambda stream: crc32(stream.encode()) % int(whole) < int(part)
+    streams = frozenset(rule.split())
+    return lambda stream: stream in streams

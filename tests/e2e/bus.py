@@ -1,0 +1,112 @@
+"""A microservice on the bus, for tests: it sends commands, sound or not, and gets the answers at a reply queue of its own."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+
+from shared import topology
+from shared.contracts.envelope import CONTENT_TYPE
+
+PATIENCE_S = 15.0
+
+
+def envelope(type_: str, data: Any, *, id_: str | None = None, **attributes: Any) -> dict[str, Any]:
+    """A command; ``attributes`` are further ones of its envelope, such as ``subject``."""
+    return {"specversion": "1.0", "id": id_ or uuid4().hex, "source": "tests", "type": type_, "data": data} | attributes
+
+
+def encode(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+class Bus:
+    def __init__(self, connection: AbstractConnection, channel: AbstractChannel, replies: AbstractQueue) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._replies = replies
+        self._waiting: dict[str, asyncio.Future[AbstractIncomingMessage]] = {}
+
+    async def send(
+        self, body: bytes, *, routing_key: str = "orders.place-order", reply_to: str | None = None, **properties: Any
+    ) -> None:
+        """Hand a message to the exchange ``commands`` and return when the broker has it."""
+        message = aio_pika.Message(
+            body, reply_to=reply_to, delivery_mode=2, **({"content_type": CONTENT_TYPE} | properties)
+        )
+        await (await self._channel.get_exchange(topology.COMMANDS, ensure=False)).publish(message, routing_key)
+
+    async def ask(self, body: bytes, **properties: Any) -> bytes:
+        """The answer to a message, as it came."""
+        key = uuid4().hex
+        answer = self._waiting[key] = asyncio.get_running_loop().create_future()
+        try:
+            await self.send(body, reply_to=self._replies.name, correlation_id=key, **properties)
+            async with asyncio.timeout(PATIENCE_S):
+                return (await answer).body
+        finally:
+            del self._waiting[key]
+
+    async def command(self, type_: str, data: Any, *, id_: str | None = None, **attributes: Any) -> dict[str, Any]:
+        """The outcome of a command: its type, with the members of its data beside it."""
+        answer = await self.ask(encode(envelope(type_, data, id_=id_, **attributes)), routing_key=type_)
+        return outcome(json.loads(answer))
+
+    async def accepted(self, type_: str, data: Any, **attributes: Any) -> dict[str, Any]:
+        found = await self.command(type_, data, **attributes)
+        assert found["type"] == "command.accepted", found
+        return found
+
+    async def put(self, queue: str, body: bytes, headers: Mapping[str, Any] | None = None) -> None:
+        """Straight into a queue, past every exchange."""
+        await self._channel.default_exchange.publish(aio_pika.Message(body, headers=dict(headers or {})), queue)
+
+    async def letters(self, queue: str, count: int) -> Sequence[AbstractIncomingMessage]:
+        """Take ``count`` messages out of a queue; fails when they do not come."""
+        arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        async with self._connection.channel() as channel:
+            await channel.set_qos(1)
+            await (await channel.get_queue(queue, ensure=False)).consume(arrived.put)
+            found = []
+            async with asyncio.timeout(PATIENCE_S):
+                while len(found) < count:
+                    found.append(await arrived.get())
+                    await found[-1].ack()
+        return found
+
+    async def depth(self, queue: str) -> int:
+        declared = await self._channel.declare_queue(queue, passive=True)
+        return declared.declaration_result.message_count or 0
+
+    async def listen(self, exchange: str, key: str) -> AbstractQueue:
+        """A queue of our own with what is published there from now on."""
+        queue = await self._channel.declare_queue(exclusive=True)
+        await queue.bind(exchange, key)
+        return queue
+
+    async def take_replies(self) -> None:
+        async def take(message: AbstractIncomingMessage) -> None:
+            waiting = self._waiting.get(message.correlation_id or "")
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message)
+
+        await self._replies.consume(take, no_ack=True)
+
+
+def outcome(answer: dict[str, Any]) -> dict[str, Any]:
+    return {"type": answer["type"], **answer["data"]}
+
+
+@asynccontextmanager
+async def bus_of(url: str) -> AsyncIterator[Bus]:
+    connection = await aio_pika.connect(url, timeout=10)
+    async with connection:
+        channel = await connection.channel(on_return_raises=True)
+        bus = Bus(connection, channel, await channel.declare_queue(exclusive=True))
+        await bus.take_replies()
+        yield bus

@@ -1,0 +1,26 @@
+"""One running system for all end-to-end tests: each uses ids and days of its own."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from deploy.local.servers import Servers
+from tests.e2e.bus import Bus
+from tests.e2e.system import System, own_servers, running_system
+
+
+@pytest.fixture(scope="package")
+def own() -> Iterator[Servers]:
+    with own_servers() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="package")
+async def system(own: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    async with running_system(own, tmp_path_factory.mktemp("system") / "output.log") as system:
+        yield system
+
+
+@pytest.fixture
+def bus(system: System) -> Bus:
+    return system.bus

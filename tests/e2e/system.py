@@ -1,0 +1,86 @@
+"""The whole system, running: every deployable as a process, on servers of its own."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.demo.demo import settings_for
+from deploy.deployables import programs
+from deploy.local.ports import free_port
+from deploy.local.servers import CHOICE, URLS, Servers, provide
+from deploy.migrate import migrate
+from deploy.supervisor import Supervisor
+from tests.e2e.bus import Bus, bus_of
+
+VISIBLE_WITHIN_S = 15.0
+
+
+@dataclass(frozen=True)
+class System:
+    servers: Servers
+    supervisor: Supervisor
+    bus: Bus
+    queries: httpx.AsyncClient
+    commands: httpx.AsyncClient
+
+    async def get(self, path: str, **parameters: Any) -> Any:
+        """The query service's answer as JSON; anything but 200 fails."""
+        response = await self.queries.get(path, params=parameters)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def visible(self, path: str, holds: Callable[[Any], Any] = bool, **parameters: Any) -> Any:
+        """The query service's answer as soon as it ``holds``; it has some seconds to become so."""
+        answer: Any = None
+        try:
+            async with asyncio.timeout(VISIBLE_WITHIN_S):
+                while True:
+                    response = await self.queries.get(path, params=parameters)
+                    answer = response.json()
+                    if response.status_code == 200 and holds(answer):
+                        return answer
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            pytest.fail(f"{path} did not come to what it should be; it is {answer}")
+
+
+@contextmanager
+def own_servers() -> Iterator[Servers]:
+    """Servers that nobody else uses: other tests look into queues and tables, and empty them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in URLS:
+            patch.delenv(f"TIDEMARK_{name.upper()}", raising=False)
+        if os.environ.get(CHOICE) == "environment":
+            patch.delenv(CHOICE)
+        with provide() as servers:
+            yield servers
+
+
+def ports() -> dict[str, str]:
+    return {"TIDEMARK_QUERY_PORT": str(free_port()), "TIDEMARK_COMMAND_PORT": str(free_port())}
+
+
+@asynccontextmanager
+async def running_system(servers: Servers, log: Path) -> AsyncIterator[System]:
+    """Migrated and started; stopped at the end. What the deployables say goes to ``log``."""
+    await migrate(settings_for(servers))
+    chosen = ports()
+    with log.open("w") as output:
+        async with Supervisor(output) as supervisor, bus_of(servers.rabbitmq_url) as bus:
+            await supervisor.start(programs(servers, os.environ | chosen))
+            async with (
+                httpx.AsyncClient(base_url=address(chosen, "QUERY"), trust_env=False, timeout=30) as queries,
+                httpx.AsyncClient(base_url=address(chosen, "COMMAND"), trust_env=False, timeout=40) as commands,
+            ):
+                yield System(servers, supervisor, bus, queries, commands)
+
+
+def address(chosen: dict[str, str], which: str) -> str:
+    return f"http://127.0.0.1:{chosen[f'TIDEMARK_{which}_PORT']}"

@@ -1,0 +1,66 @@
+"""Every statement fits the migrated schema, and the hot ones find what they need by index, however much there is."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from query_service import customers, orders, postgres_store, products, search
+
+pytestmark = pytest.mark.usefixtures("shop")
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+SUMMARY = [
+    orders.ORDER,
+    orders.LIST,
+    orders.CUSTOMER_IS_KNOWN,
+    orders.HISTORY,
+    customers.CUSTOMER,
+    products.PRODUCT,
+    products.LIST,
+    products.PRICES,
+    postgres_store._AS_OF,
+    postgres_store._FRESHNESS,
+]
+SEARCH = [search.PRODUCTS, search.ORDERS, search.UNDERSTAND, search.ALIKE, search.ANY_PRODUCT]
+HOT: list[tuple[str, str, tuple[Any, ...]]] = [
+    ("summary", orders.ORDER, ("o01",)),
+    ("summary", orders.LIST, (None, None, NOW, NOW, "", 51)),
+    ("summary", orders.LIST, ("c1", None, NOW, NOW, "", 51)),
+    ("summary", orders.LIST, (None, "paid", NOW, NOW, "", 51)),
+    ("summary", orders.HISTORY, ("orders/o01", 0, 51)),
+    ("summary", customers.CUSTOMER, ("c1",)),
+    ("summary", products.PRODUCT, ("milk",)),
+    ("summary", products.LIST, ("DAIRY", "", 51)),
+    ("summary", products.PRICES, ("milk", 0, 51)),
+    ("search", search.ANY_PRODUCT, ("'milk'",)),
+    ("search", search.ALIKE, (["milk"],)),
+    ("search", search.ORDERS, (["'milk'"], "milk", 1.0, NOW, "", 51)),
+]
+
+
+async def connected(url: str, schema: str) -> asyncpg.Connection:
+    settings = {"search_path": f"{schema}, public", "enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
+    return await asyncpg.connect(url, server_settings=settings)
+
+
+@pytest.mark.parametrize(("schema", "statements"), [("summary", SUMMARY), ("search", SEARCH)])
+async def test_every_statement_can_be_prepared_by_the_reader(
+    query_urls: tuple[str, str], schema: str, statements: list[str]
+) -> None:
+    connection = await connected(query_urls[1], schema)
+    for statement in statements:
+        await connection.prepare(statement)
+    await connection.close()
+
+
+@pytest.mark.parametrize(("schema", "statement", "arguments"), HOT)
+async def test_hot_statements_read_no_table_whole(
+    query_urls: tuple[str, str], schema: str, statement: str, arguments: tuple[Any, ...]
+) -> None:
+    connection = await connected(query_urls[1], schema)
+    plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *arguments))
+    await connection.close()
+    assert "Seq Scan" not in plan, plan
+    assert "Index" in plan, plan
