@@ -5,7 +5,6 @@ from typing import Final
 
 from command_service import http, relay, worker
 from shared.process import execute
-from shared.settings import Settings
 
 DEPLOYABLES: Final = {"worker": worker.run, "relay": relay.run, "http": http.run}
 
@@ -14,8 +13,7 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 1 or arguments[0] not in DEPLOYABLES:
         print(f"usage: python -m command_service {'|'.join(DEPLOYABLES)}", file=sys.stderr)
         sys.exit(2)
-    settings = Settings()
-    execute(arguments[0], lambda: DEPLOYABLES[arguments[0]](settings), log_level=settings.log_level)
+    execute(arguments[0], DEPLOYABLES[arguments[0]])
 
 
 if __name__ == "__main__":

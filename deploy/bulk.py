@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from pydantic_core import from_json, to_json
 
@@ -58,7 +58,7 @@ async def load_file(settings: Settings, file: Path, window: int) -> LoadReport:
 
 def _commands(file: Path, report: LoadReport) -> Iterator[CommandMessage]:
     with sys.stdin.buffer if str(file) == "-" else file.open("rb") as lines:
-        for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE + 1), b""), 1):
+        for number, line in enumerate(_lines(lines), 1):
             if not line.strip():
                 continue
             try:
@@ -67,6 +67,15 @@ def _commands(file: Path, report: LoadReport) -> Iterator[CommandMessage]:
                 report.unreadable += 1
                 if len(report.examples) < EXAMPLES:
                     report.examples.append(f"line {number}: {error}")
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """One by one; of a line that is too long only the beginning, which tells that it is."""
+    while line := file.readline(LONGEST_LINE + 1):
+        rest = line
+        while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
+            rest = file.readline(LONGEST_LINE + 1)
+        yield line
 
 
 def _command(line: bytes) -> CommandMessage:

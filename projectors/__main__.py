@@ -12,12 +12,12 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 1 or arguments[0] not in STORES:
         print(f"usage: python -m projectors {'|'.join(STORES)}", file=sys.stderr)
         sys.exit(2)
-    name, settings = arguments[0], Settings()
+    name = arguments[0]
 
-    async def projector() -> int:
+    async def projector(settings: Settings) -> int:
         return await run(name, STORES[name](settings), settings)
 
-    execute(name, projector, log_level=settings.log_level)
+    execute(name, projector)
 
 
 if __name__ == "__main__":

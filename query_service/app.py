@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from litestar import Litestar, Response, Router
 from litestar.datastructures import ResponseHeader, State
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Tag
@@ -18,8 +18,9 @@ from query_service.analytics_store import AnalyticsStore
 from query_service.as_of import HEADER
 from query_service.parameters import well_formed
 from query_service.postgres_store import PostgresStore
-from query_service.problems import Problem, on_http_exception, on_problem, on_unexpected
+from query_service.problems import on_wrong_method
 from query_service.requests import QueryRequest, Stores
+from shared.problems import EXCEPTION_HANDLERS
 from shared.settings import Settings
 from shared.views import search as search_view
 from shared.views import summary as summary_view
@@ -67,7 +68,7 @@ def create_app(stores: Stores) -> Litestar:
         route_handlers=ROUTES,
         request_class=QueryRequest,
         guards=[well_formed],
-        exception_handlers={Problem: on_problem, HTTPException: on_http_exception, Exception: on_unexpected},
+        exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
         state=State({"stores": stores}),
         lifespan=[closing],
         response_headers=[

@@ -6,7 +6,7 @@ from typing import Final
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 
-from query_service.problems import MEDIA_TYPE, ProblemDocument
+from shared.problems import MEDIA_TYPE, ProblemDocument
 
 
 def _documented(status: int, description: str, code: str, detail: str, path: str) -> ResponseSpec:
@@ -26,6 +26,7 @@ def _example(status: int, code: str, detail: str, path: str) -> dict[str, object
         "status": status,
         "detail": detail,
         "instance": path,
+        "code": code,
     }
 
 

@@ -7,9 +7,10 @@ from litestar import get
 from pydantic import BaseModel
 
 from query_service.documented import LIVENESS, READINESS
-from query_service.problems import Problem, StoreDownError
+from query_service.problems import StoreDownError
 from query_service.requests import QueryRequest
 from query_service.stores import ReadStore, promptly
+from shared.problems import Problem
 
 
 class Health(BaseModel):

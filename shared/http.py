@@ -31,27 +31,55 @@ def claim_port(host: str, port: int) -> None:
         raise CannotServeError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
 
 
-async def serve(application: Any, host: str, port: int, stopping: asyncio.Event) -> None:
-    """Serve until ``stopping``; requests at hand have ``STOPPING_S`` seconds to finish."""
-    server = Server(
-        application,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGI,
-        websockets=False,
-        backlog=BACKLOG,
-        log_level=LogLevels.error,
-    )
-    serving = asyncio.create_task(server.serve())
-    stop = asyncio.create_task(_until(stopping))
-    await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
-    if serving.done():
-        serving.result()
-        raise CannotServeError("the HTTP server ended by itself")
-    server.stop()  # type: ignore[no-untyped-call]
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(serving, STOPPING_S)
+class HttpServer:
+    """An application on an address that was free. ``trouble``: None once it answers a request of our own."""
+
+    def __init__(self, application: Any, host: str, port: int) -> None:
+        """Raises CannotServeError."""
+        claim_port(host, port)
+        self._server = Server(
+            application,
+            address=host,
+            port=port,
+            interface=Interfaces.ASGI,
+            websockets=False,
+            backlog=BACKLOG,
+            log_level=LogLevels.error,
+        )
+        self._own_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        self._port = port
+        self.trouble: str | None = "not serving yet"
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Serve until ``stopping``; requests at hand have ``STOPPING_S`` seconds to finish."""
+        serving = asyncio.create_task(self._server.serve())
+        stop = asyncio.create_task(_until(stopping))
+        try:
+            while not serving.done() and self.trouble is not None and not stopping.is_set():
+                if await self._answers():
+                    self.trouble = None
+                else:
+                    await asyncio.sleep(0.02)
+            await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+        if serving.done():
+            serving.result()
+            raise CannotServeError("the HTTP server ended by itself")
+        self._server.stop()  # type: ignore[no-untyped-call]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(serving, STOPPING_S)
+
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(1):
+                reader, writer = await asyncio.open_connection(self._own_host, self._port)
+                writer.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                status = await reader.readline()
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return status.split(b" ")[1:2] == [b"200"]
 
 
 async def _until(event: asyncio.Event) -> None:

@@ -8,6 +8,7 @@
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -88,7 +89,7 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
             for extra in error.extra or []
             if isinstance(extra, dict)
         ]
-        detail = "; ".join(f"{one.field}: {one.message}" for one in errors) or "a parameter is malformed"
+        detail = "; ".join(f"{one.field}: {one.message}" for one in errors) or _first_sentence(error.detail)
         return _answer(request, 400, "invalid-parameter", detail, {}, errors or None)
     detail = {
         404: "there is nothing at this path; /schema lists what there is",
@@ -130,6 +131,11 @@ def _answer(
     )
     headers = {"Cache-Control": "no-store", **headers}
     return Response(msgspec.json.encode(document), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _first_sentence(detail: str) -> str:
+    """Of a framework's message about parameters; what follows names the URL again."""
+    return re.sub(r" for (path|url) .*", "", detail, flags=re.DOTALL)
 
 
 def _sendable(text: str) -> str:

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 import uvloop
 
-from shared.settings import MissingSettingError
+from shared.settings import MissingSettingError, Settings
 
 log: Final = logging.getLogger(__name__)
 
@@ -87,16 +87,17 @@ class Process:
             await asyncio.sleep(HEALTH_EVERY_S if announced else 0.05)
 
 
-def execute(name: str, main: Callable[[], Awaitable[int]], *, log_level: str = "INFO") -> None:
-    """Run ``main`` on uvloop and exit with its code; what stops it from starting is one line on stderr and exit code 2."""
-    logging.basicConfig(level=log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("aio_pika").setLevel(logging.ERROR)
-    logging.getLogger("aiormq").setLevel(logging.ERROR)
+def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
+    """Run ``main`` on uvloop and exit with its code; what stops it from starting is one line on stderr and exit code 1."""
     try:
-        code = uvloop.run(_awaited(main))
-    except (MissingSettingError, CannotStartError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        code = 2
+        settings = Settings()
+        logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        for noisy in ("aio_pika", "aiormq", "httpx"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        code = uvloop.run(_awaited(lambda: main(settings)))
+    except (MissingSettingError, CannotStartError, ValueError) as error:
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        code = 1
     sys.stdout.flush()
     # Threads of libraries that hang must not keep a stopped process alive.
     os._exit(code)

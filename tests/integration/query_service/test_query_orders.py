@@ -103,7 +103,7 @@ async def test_a_cursor_is_good_for_its_own_filters_only(client: httpx.AsyncClie
         f"/products?cursor={cursor}",
     ):
         answer = await client.get(path)
-        assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (400, "cursor")
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "cursor")
 
 
 async def test_a_customers_orders_are_found_even_before_the_customer_is(client: httpx.AsyncClient) -> None:

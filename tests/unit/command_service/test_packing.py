@@ -9,7 +9,7 @@ from shared.contracts.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, split
 
 rows = st.lists(st.tuples(st.integers(0, 20), st.sampled_from([10, 1000, 100_000, 300_000])), max_size=250).map(
     lambda drawn: [
-        Row(number, f"orders/{stream}", "t.t", '{"n":%d,"x":"%s"}' % (number, "y" * size))
+        Row(number, f"orders/{stream}", "t.t", f'{{"n":{number},"x":"{"y" * size}"}}')
         for number, (stream, size) in enumerate(drawn)
     ]
 )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from command_service.domain import customers, products
-from command_service.domain.aggregate import Refused
+from command_service.domain.aggregate import Claims, Refused
 from shared.contracts.catalog import AddReview, ChangePrice, CreateProduct, ReceiveStock, UpdateProduct
 from shared.contracts.customers import ChangeEmail, EmailChanged, RegisterCustomer, RenameCustomer
 
@@ -100,4 +100,4 @@ def test_an_address_is_claimed_whatever_its_case_and_released_when_it_changes() 
 def test_only_the_case_of_an_address_changing_moves_no_claim() -> None:
     (changed,) = customers.decide(customer(REGISTER), ChangeEmail(email="ann@EXAMPLE.org"), NOW)
     assert isinstance(changed, EmailChanged)
-    assert customers.claims(changed) == customers.Claims()
+    assert customers.claims(changed) == Claims()

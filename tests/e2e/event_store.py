@@ -1,0 +1,40 @@
+"""Events that no command would lead to, put where the command service puts its own: event store and outbox, in one transaction."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+
+SET_VERSION = "UPDATE streams SET version = $2 WHERE stream = $1 AND version = $2 - 1"
+ADD_EVENT = "INSERT INTO events (stream, version, envelope) VALUES ($1, $2, $3::json)"
+ADD_TO_OUTBOX = "INSERT INTO outbox (stream, type, envelope) VALUES ($1, $2, $3)"
+
+
+async def append_raw(
+    write_db_url: str, stream: str, version: int, type_: str, data: dict[str, Any], *, schema: int = 1
+) -> None:
+    """The stream must be at ``version - 1``."""
+    envelope = json.dumps(
+        {
+            "specversion": "1.0",
+            "id": f"{stream}@{version}",
+            "source": "tests",
+            "type": type_,
+            "subject": stream,
+            "time": datetime.now(UTC).isoformat(),
+            "data": data,
+            "streamversion": version,
+            "schemaversion": schema,
+            "causationid": "tests",
+            "correlationid": "tests",
+        }
+    )
+    connection = await asyncpg.connect(write_db_url)
+    try:
+        async with connection.transaction():
+            assert await connection.execute(SET_VERSION, stream, version) == "UPDATE 1"
+            await connection.execute(ADD_EVENT, stream, version, envelope)
+            await connection.execute(ADD_TO_OUTBOX, stream, type_, envelope)
+    finally:
+        await connection.close()

@@ -1,0 +1,101 @@
+"""Garbage among events: what names no stream is a dead letter; what names one holds that stream in order; all else flows."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from shared import topology
+from tests.e2e.bus import encode
+from tests.e2e.event_store import append_raw
+from tests.e2e.system import System
+
+pytestmark = pytest.mark.timeout(60)
+
+EVENT = {
+    "specversion": "1.0",
+    "id": "orders/x@1",
+    "source": "tests",
+    "type": "orders.order-placed",
+    "subject": "orders/x",
+    "time": "2026-01-01T00:00:00Z",
+    "data": {},
+    "streamversion": 1,
+    "schemaversion": 2,
+    "causationid": "c",
+    "correlationid": "c",
+}
+UNDECODABLE = {
+    "nothing at all": b"",
+    "not JSON": b"\xff\xfe\x00 an event",
+    "a number": b"42",
+    "an empty batch": b"[]",
+    "no stream": encode({name: value for name, value in EVENT.items() if name != "subject"}),
+    "version 0": encode(EVENT | {"streamversion": 0}),
+    "a version that is a text": encode(EVENT | {"streamversion": "last"}),
+    "a broken heartbeat": encode({"type": "tidemark.heartbeat", "lane": "first"}),
+    "100,000 levels deep": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "5 MB of nothing": b"\x00" * 5_000_000,
+}
+
+
+@pytest.fixture(autouse=True)
+async def everything_flows(system: System) -> AsyncIterator[None]:
+    """After every test a new stream in each lane passes through all projections."""
+    yield
+    mark = uuid4().hex
+    for number in range(8):
+        await place(system, f"{mark}-{number}", customer_id=mark)
+    await system.visible("/orders", lambda found: len(found["items"]) == 8, customer_id=mark)
+    await system.visible("/search/orders", lambda found: found["total"] == 8, q=mark)
+
+
+async def place(system: System, order_id: str, **changes: Any) -> None:
+    line = {"product_id": "p", "quantity": 1, "amount": 10}
+    order = {"order_id": order_id, "customer_id": "c", "currency": "EUR", "lines": [line]}
+    await system.bus.accepted("orders.place-order", order | changes)
+
+
+@pytest.mark.parametrize("projector", topology.PROJECTORS)
+async def test_what_is_no_event_becomes_a_dead_letter_with_its_reason(system: System, projector: str) -> None:
+    for body in UNDECODABLE.values():
+        await system.bus.put(topology.lane_queue(projector, 0), body)
+    letters = await system.bus.letters(topology.dead_queue(projector), len(UNDECODABLE))
+    assert {letter.headers["tidemark-reason"] for letter in letters} == {"undecodable-event"}
+    assert all(letter.headers["tidemark-exception"] for letter in letters)
+    bodies = {letter.body for letter in letters}
+    assert {UNDECODABLE["not JSON"], UNDECODABLE["5 MB of nothing"], UNDECODABLE["nothing at all"]} <= bodies
+
+
+@pytest.mark.parametrize(
+    ("type_", "schema", "reason"),
+    [
+        ("orders.order-gift-wrapped", 1, "unknown-event"),
+        ("orders.order-paid", 99, "unknown-event"),
+        ("orders.order-paid", 1, "undecodable-event"),
+    ],
+    ids=["unknown type", "unknown schema version", "data that does not fit"],
+)
+async def test_an_event_that_nobody_understands_holds_its_stream_only(
+    system: System, type_: str, schema: int, reason: str
+) -> None:
+    order_id = f"held-{uuid4().hex}"
+    stream = f"orders/{order_id}"
+    await place(system, order_id)
+    await system.visible(f"/orders/{order_id}")
+    await append_raw(system.servers.write_db_url, stream, 2, type_, {"order_id": order_id}, schema=schema)
+    await system.bus.accepted("orders.pay-order", {"amount": 10}, subject=order_id)
+    for projector in topology.PROJECTORS:
+        [letter] = await system.bus.letters(topology.dead_queue(projector), 1)
+        assert letter.headers["tidemark-reason"] == reason
+        assert (letter.headers["tidemark-stream"], letter.headers["tidemark-version"]) == (stream, 2)
+        assert json.loads(letter.body)["streamversion"] == 2
+    assert (await system.get(f"/orders/{order_id}"))["version"] == 1
+    connection = await asyncpg.connect(system.servers.summary_db_url, server_settings={"search_path": "summary"})
+    held = await connection.fetchrow("SELECT status, version, reason FROM held WHERE stream = $1", stream)
+    await connection.close()
+    assert held is not None
+    assert tuple(held) == ("dead", 2, reason)

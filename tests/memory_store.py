@@ -1,0 +1,78 @@
+"""A store in memory that does what ``projectors.projection`` says a store does, for histories of many thousand steps."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from projectors.projection import (
+    Commit,
+    Event,
+    Hold,
+    Position,
+    ProjectionError,
+    StalePositionError,
+    StoreUnavailableError,
+)
+
+
+class MemoryStore:
+    """Keeps, as its data, the ids of the events applied to each stream, in order."""
+
+    def __init__(self) -> None:
+        self.applied: dict[str, int] = {}
+        self.data: dict[str, list[str]] = {}
+        self.holds: dict[str, Hold] = {}
+        self.lanes: dict[int, tuple[datetime | None, int]] = {}
+        self.down = False
+        self.failing: set[str] = set()
+        """Streams whose events the projection cannot apply."""
+
+    async def open(self) -> None:
+        self._reach()
+
+    async def close(self) -> None:
+        pass
+
+    async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
+        self._reach()
+        return {stream: Position(self.applied.get(stream, 0), self.holds.get(stream)) for stream in streams}
+
+    async def commit(self, commit: Commit) -> None:
+        self._reach()
+        failures: list[tuple[Event, BaseException]] = [
+            (advance.events[0], ValueError("poison"))
+            for advance in commit.advances
+            if advance.events and advance.stream in self.failing
+        ]
+        if failures:
+            (event, cause), *others = failures
+            raise ProjectionError(event, *others) from cause
+        if any(self.applied.get(advance.stream, 0) != advance.expected for advance in commit.advances):
+            raise StalePositionError
+        for advance in commit.advances:
+            self.data.setdefault(advance.stream, []).extend(event.id for event in advance.events)
+            self.applied[advance.stream] = advance.version
+            self.holds.pop(advance.stream, None)
+        for stream in commit.released:
+            self.holds.pop(stream, None)
+        self.holds |= commit.holds
+        for lane, step in commit.progress.items():
+            before, count = self.lanes.get(lane, (None, 0))
+            times = [time for time in (before, step.as_of) if time is not None]
+            self.lanes[lane] = (max(times, default=None), count + step.events)
+
+    async def as_of(self) -> dict[int, datetime | None]:
+        self._reach()
+        return {lane: time for lane, (time, _) in self.lanes.items()}
+
+    async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        self._reach()
+        due = [(hold.due_at, stream) for stream, hold in self.holds.items() if hold.due_at and hold.due_at <= now]
+        found = [stream for _, stream in sorted(due)[:limit]]
+        for stream in found:
+            self.holds[stream] = replace(self.holds[stream], due_at=now + timedelta(seconds=30))
+        return [(stream, self.applied.get(stream, 0)) for stream in found]
+
+    def _reach(self) -> None:
+        if self.down:
+            raise StoreUnavailableError("down")
