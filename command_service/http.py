@@ -10,10 +10,10 @@ from shared.settings import Settings
 
 async def run(settings: Settings) -> int:
     rabbitmq_url, write_db_url = settings.require("rabbitmq_url"), settings.require("write_db_url")
-    process = Process("http", runtime_dir=settings.runtime_dir)
     publisher = Publisher(rabbitmq_url, "http")
     outcomes = Outcomes(write_db_url, rabbitmq_url)
     server = HttpServer(create_app(Ingress(publisher, outcomes)), settings.host, settings.command_port)
+    process = Process("http", runtime_dir=settings.runtime_dir, address=server.address)
     try:
         return await process.run(
             {"server": lambda: server.run(process.stopping)},

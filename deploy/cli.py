@@ -47,7 +47,8 @@ OutputOption = Annotated[Output, typer.Option("--output", help="For people, or f
 
 def fail(message: str, code: int) -> typer.Exit:
     """One line on stderr, and an exit code."""
-    Console(stderr=True).print(f"tidemark: {' '.join(message.split())}", style="red", markup=False, highlight=False)
+    line = f"tidemark: {' '.join(message.split())}"
+    Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     return typer.Exit(code)
 
 
@@ -58,7 +59,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except MissingSettingError as error:
         raise fail(f"{error}; set it, or run this where `tidemark up` runs", WRONG_USE) from error
     except (BrokerError, TimeoutError) as error:
-        raise fail(f"RabbitMQ: {error or 'no answer in time'}", AWAY) from error
+        raise fail(f"RabbitMQ: {str(error) or 'no answer in time'}", AWAY) from error
     except Exception as error:
         if not is_outage(error):
             raise

@@ -53,6 +53,8 @@ async def send_one(
             )
             outcome: dict[str, Any] = msgspec.json.decode(await answer)
             return outcome
+    except TimeoutError as error:
+        raise replies.trouble or error from error
     finally:
         receiving.cancel()
         await asyncio.gather(receiving, return_exceptions=True)

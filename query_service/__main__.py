@@ -8,8 +8,8 @@ from shared.settings import Settings
 
 async def run(settings: Settings) -> int:
     """The deployable ``query``."""
-    process = Process("query", runtime_dir=settings.runtime_dir)
     server = HttpServer(create_app(open_stores(settings)), settings.host, settings.query_port)
+    process = Process("query", runtime_dir=settings.runtime_dir, address=server.address)
     return await process.run(
         {"server": lambda: server.run(process.stopping)}, background={}, probes={"server": lambda: server.trouble}
     )

@@ -52,6 +52,5 @@ class StoreDownError(Problem):
 
 def on_wrong_method(request: Request[Any, Any, Any], error: MethodNotAllowedException) -> Response[bytes]:
     """405, naming HEAD too: the framework does not know that we answer it."""
-    answer = on_http_exception(request, error)
-    answer.headers["Allow"] = READING
-    return answer
+    error.headers = {"Allow": READING}
+    return on_http_exception(request, error)

@@ -48,6 +48,7 @@ class HttpServer:
         )
         self._own_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
         self._port = port
+        self.address = f"http://{self._own_host}:{port}"
         self.trouble: str | None = "not serving yet"
 
     async def run(self, stopping: asyncio.Event) -> None:

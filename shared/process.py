@@ -37,8 +37,9 @@ class CannotStartError(RuntimeError):
 class Process:
     """One deployable, by the name that ``tidemark up`` knows it by."""
 
-    def __init__(self, name: str, *, runtime_dir: str = "") -> None:
+    def __init__(self, name: str, *, runtime_dir: str = "", address: str = "") -> None:
         self.name = name
+        self._address = f" {address}" if address else ""
         self.stopping = asyncio.Event()
         self._health_file = Path(runtime_dir) / f"{name}.json" if runtime_dir else None
 
@@ -80,7 +81,7 @@ class Process:
             troubles = {name: trouble for name, probe in probes.items() if (trouble := probe()) is not None}
             if not troubles and not announced:
                 announced = True
-                print(f"tidemark ready: {self.name}", flush=True)
+                print(f"tidemark ready: {self.name}{self._address}", flush=True)
             if self._health_file is not None:
                 document = {"name": self.name, "ready": not troubles, "troubles": troubles, "at": time.time()}
                 await asyncio.to_thread(_write_whole, self._health_file, json.dumps(document))

@@ -99,7 +99,7 @@ async def test_a_port_that_is_taken_is_one_clear_line(environ: dict[str, str]) -
             async with asyncio.timeout(30):
                 out, error = await process.communicate()
     assert (process.returncode, out) == (1, b"")
-    assert error.decode().strip() == f"query service: cannot listen on 127.0.0.1 port {port}: Address already in use"
+    assert error.decode().strip() == f"query: cannot listen on 127.0.0.1 port {port}: Address already in use"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""Fingerprints for letters that came without one: the same for failures with the same cause. Pure.
+
+``exception type | innermost frame of our own code | message without its values``, as projectors make them; what is known
+here is only text, so the frame is read from the trace.
+"""
+
+import re
+from hashlib import sha256
+from pathlib import PurePath
+from typing import Final
+
+MAX_LENGTH: Final = 500
+
+_OWN: Final = frozenset({"projectors", "shared", "command_service", "query_service"})
+_FRAME: Final = re.compile(r'File "([^"\n]{1,1000})", line \d+, in ([^\s]{1,200})')
+_VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
+_TYPE: Final = re.compile(r"[A-Za-z_][\w.]{0,200}")
+
+
+def fingerprint(reason: str, exception: str, trace: str) -> str:
+    """``exception`` is ``Type: message``, a bare message, or nothing: then the reason stands for it."""
+    name, _, message = exception.partition(": ")
+    if not _TYPE.fullmatch(name):
+        name, message = reason, exception
+    return bounded(f"{name}|{_place(trace)}|{_VARYING.sub('?', message)[:200]}")
+
+
+def bounded(text: str) -> str:
+    """The text itself if it is short enough to be indexed, else its beginning and a hash that stands for the rest."""
+    if len(text) <= MAX_LENGTH:
+        return text
+    return f"{text[: MAX_LENGTH - 17]}#{sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def _place(trace: str) -> str:
+    ours = [match for match in _FRAME.findall(trace) if _OWN & set(PurePath(match[0]).parts) and _is_code(match[0])]
+    return f"{PurePath(ours[-1][0]).name}:{ours[-1][1]}" if ours else "-"
+
+
+def _is_code(filename: str) -> bool:
+    return "site-packages" not in filename

@@ -1,0 +1,79 @@
+"""A dead letter as it comes in: one event, one command, or bytes that are neither. All of its values can be stored."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+COMMANDS: Final = "commands"
+"""The origin of dead commands; every other origin is a projector's name."""
+
+
+class Incoming(NamedTuple):
+    """A row of the type ``incoming`` (``migrations/0001_operations.sql``), field by field."""
+
+    origin: str
+    identity: bytes
+    stream: str | None
+    version: int | None
+    type: str | None
+    command_id: str | None
+    reason: str
+    exception: str
+    fingerprint: str
+    attempts: int
+    first_failed_at: datetime
+    failed_at: datetime
+    seen: int | None
+    trace_id: str | None
+    routing_key: str
+    reply_to: str | None
+    correlation_id: str | None
+    content_type: str
+    body: bytes
+    headers: str
+    """A JSON object."""
+    trace: str
+
+    @property
+    def key(self) -> tuple[str, bytes]:
+        return self.origin, self.identity
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stream and the version of an event in it."""
+
+    stream: str
+    version: int
+
+
+def event_identity(stream: str, version: int) -> bytes:
+    """An event is the same letter however often it fails."""
+    return _digest(b"event", stream.encode("utf-8", "replace"), str(version).encode())
+
+
+def command_identity(envelope: Mapping[str, Any]) -> bytes | None:
+    """A command is the same letter when its id and what it asks for are; None for what has no id to go by."""
+    if not isinstance(envelope.get("id"), str):
+        return None
+    asked = [envelope.get(name) for name in ("id", "type", "subject", "expectedversion", "data")]
+    try:
+        return _digest(b"command", json.dumps(asked, sort_keys=True).encode("utf-8", "replace"))
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def content_identity(body: bytes) -> bytes:
+    """Bytes that name nothing are the same letter when they are the same bytes."""
+    return _digest(b"content", body)
+
+
+def _digest(*parts: bytes) -> bytes:
+    digest = sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()

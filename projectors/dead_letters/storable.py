@@ -1,0 +1,76 @@
+"""From whatever a header may hold to what PostgreSQL can keep: no NUL, no lone surrogate, no infinity, no bottomless nesting."""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+MAX_DEPTH: Final = 6
+MAX_TEXT: Final = 2000
+MAX_TRACE: Final = 32 * 1024
+MAX_BIGINT: Final = 2**63 - 1
+
+
+def text(value: object, limit: int = MAX_TEXT) -> str:
+    """Bytes are read as UTF-8; what cannot be kept is replaced."""
+    found = value.decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else str(value)
+    return found[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def optional_text(value: object, limit: int = MAX_TEXT) -> str | None:
+    """None for nothing and for the empty text."""
+    return text(value, limit) or None if isinstance(value, str | bytes | bytearray) else None
+
+
+def short_string(value: object) -> str | None:
+    """A text that AMQP can carry as a short string (255 bytes), else None."""
+    found = optional_text(value)
+    return found if found is not None and len(found.encode()) <= 255 else None
+
+
+def whole(value: object, *, at_least: int = 0) -> int | None:
+    """An integer that fits a bigint."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if at_least <= value <= MAX_BIGINT else None
+
+
+def moment(value: object) -> datetime | None:
+    """RFC 3339 text or an AMQP timestamp, in UTC; None for anything else, or a time that nobody can mean."""
+    found = value
+    if isinstance(value, str):
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(found, datetime):
+        return None
+    try:
+        at = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
+    return at if 1970 <= at.year < 2200 else None
+
+
+def document(headers: Mapping[str, Any]) -> str:
+    """Headers as a JSON object."""
+    return json.dumps({text(name, 255): _value(value, 1) for name, value in headers.items()})
+
+
+def _value(value: object, depth: int) -> object:
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if depth < MAX_DEPTH:
+        if isinstance(value, Mapping):
+            return {text(name, 255): _value(item, depth + 1) for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [_value(item, depth + 1) for item in value]
+    try:
+        return text(value, MAX_TRACE)
+    except RecursionError:
+        return "…"
