@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from pydantic import ValidationError
+from pydantic_core import from_json
 from rich.console import Console
 
 from deploy import environment
@@ -128,8 +129,8 @@ def send(
     Example: tidemark send customers.register-customer '{"customer_id": "c-1", "name": "Ann"}'
     """
     try:
-        payload = json.loads(sys.stdin.read() if data == "-" else data)
-    except (ValueError, RecursionError) as error:
+        payload = from_json(sys.stdin.buffer.read() if data == "-" else data, allow_inf_nan=False)
+    except ValueError as error:
         raise fail(f"the data is not JSON: {error}", WRONG_USE) from error
     attributes = {"subject": subject, "id": command_id, "expectedversion": expected_version}
     try:

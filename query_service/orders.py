@@ -28,10 +28,15 @@ Status = Annotated[OrderStatus | None, QueryParameter(description="Only orders t
 ORDER: Final = """
 SELECT o.version, coalesce(c.version, 0) AS customer_version,
        coalesce(borrowed.versions, 0)::bigint AS product_versions,
-       (o.doc || jsonb_build_object('customer_name', c.name, 'lines', coalesce(borrowed.lines, o.doc->'lines')))::text
-           AS body
+       (o.doc || jsonb_build_object(
+           'customer_name', c.name,
+           'lines', coalesce(borrowed.lines, o.doc->'lines'),
+           'held', CASE WHEN h.stream IS NOT NULL THEN jsonb_build_object(
+               'status', h.status, 'version', h.version, 'reason', h.reason,
+               'since', replace(to_jsonb(h.first_failed_at) #>> '{}', '+00:00', 'Z')) END))::text AS body
 FROM orders o
 LEFT JOIN customers c USING (customer_id)
+LEFT JOIN held h ON h.stream = 'orders/' || o.order_id
 CROSS JOIN LATERAL (
     SELECT sum(p.version) AS versions,
            jsonb_agg(line || jsonb_build_object('name', coalesce(line->>'name', p.name)) ORDER BY place) AS lines
@@ -71,6 +76,8 @@ SELECT WHERE EXISTS (SELECT FROM customers WHERE customer_id = $1)
           OR EXISTS (SELECT FROM orders WHERE customer_id = $1)
 """
 
+HELD: Final = "SELECT reason FROM held WHERE stream = $1"
+
 HISTORY: Final = """
 SELECT version, jsonb_build_object('version', version, 'type', type, 'data', data,
     'at', replace(to_jsonb(at) #>> '{}', '+00:00', 'Z'))::text AS item
@@ -82,13 +89,14 @@ FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
 async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderView]:
     """One order, with the names it borrows: the customer's, and the product's where a line came without one.
 
-    The ETag changes with any of them.
+    `held` says that a later event of the order waits in this view, and why. The ETag changes with any of them.
     """
     summary = request.stores.summary
     as_of = await summary.headers()
     row = await summary.fetchrow(ORDER, order_id)
     if row is None:
-        raise NotFoundError("order", order_id, as_of)
+        held = await summary.fetchrow(HELD, f"orders/{order_id}")
+        raise NotFoundError("order", order_id, as_of, held["reason"] if held else None)
     versions = (row["version"], row["customer_version"], row["product_versions"])
     return answer(request, row["body"].encode(), as_of, *versions)
 

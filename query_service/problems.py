@@ -31,8 +31,11 @@ class InvalidParameterError(Problem):
 class NotFoundError(Problem):
     """The projection that was read, as of the time in the headers, has nothing of that id."""
 
-    def __init__(self, kind: str, id_: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, id_: str, headers: Mapping[str, str], held: str | None = None) -> None:
+        """``held``: why the projection holds the stream, so that there is something, but it cannot be shown yet."""
         detail = f"there is no {kind} {id_}, as of the time in Tidemark-As-Of"
+        if held is not None:
+            detail += f"; its first event is held in this view: {held}"
         super().__init__(detail, status=404, code=f"{kind}-not-found", headers=headers)
 
 

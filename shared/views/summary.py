@@ -53,9 +53,22 @@ class OrderDocument(BaseModel):
     version: int
 
 
+class HeldView(BaseModel):
+    """Why a later event of this stream is not in the view yet."""
+
+    status: str
+    """``gap``: it is being fetched; ``retrying``: it failed and is tried again; ``dead``: an operator has to act."""
+    version: int
+    """The version that the view waits for."""
+    reason: str
+    since: datetime
+
+
 class OrderView(OrderDocument):
     customer_name: str | None = None
     """*Borrowed* from the customer."""
+    held: HeldView | None = None
+    """Set while this view holds the order's stream."""
 
 
 class OrderSummary(BaseModel):

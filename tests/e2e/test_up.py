@@ -117,12 +117,3 @@ async def test_up_says_which_deployable_was_killed_and_ends_the_others(own: Serv
         assert await up.ended() == 1
         assert any("search died: SIGKILL" in line for line in up.lines), up.lines
         assert not any(child.is_running() for child in children.values())
-
-
-async def test_up_without_a_port_says_which_one_is_taken(own: Servers, tmp_path: Path) -> None:
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    taken = str(server.sockets[0].getsockname()[1])
-    async with server, tidemark_up(tmp_path, own.environ() | {"TIDEMARK_QUERY_PORT": taken}) as up:
-        assert await up.ended() == 1
-        assert any(f"port {taken}" in line for line in up.lines), up.lines
-        assert any("query died" in line for line in up.lines), up.lines

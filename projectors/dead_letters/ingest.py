@@ -1,0 +1,66 @@
+"""Letters into the operations database: each event or command is one letter, and each of its failures counts once.
+
+    incoming ──unknown identity──▶ a new letter
+            ├──known, a failure we have──▶ nothing: the broker delivered it again
+            └──known, a new failure──▶ the same letter, live again, one more attempt; replay jobs hear of it
+
+Functions here run within the caller's transaction, and are called by one task at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from projectors.dead_letters.items import fail_items
+from projectors.dead_letters.letter import Incoming
+from shared.postgres import Connection
+
+# A batch touches rows by their keys and nothing else, while tables grow from nothing to millions of rows under statistics
+# that lag behind: so no plan may read a table whole.
+BY_KEY_ONLY: Final = """
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true)
+"""
+KNOWN: Final = """
+SELECT letters.origin, letters.identity, failures.letter_id IS NOT NULL AS repeated
+FROM unnest($1::text[], $2::bytea[], $3::timestamptz[]) AS wanted (origin, identity, failed_at)
+JOIN letters ON letters.origin = wanted.origin AND letters.identity = wanted.identity
+LEFT JOIN letter_failures AS failures
+    ON failures.letter_id = letters.id AND failures.failed_at = wanted.failed_at
+"""
+NEW_LETTERS: Final = (Path(__file__).parent / "new_letters.sql").read_text()
+FAILED_AGAIN: Final = (Path(__file__).parent / "failed_again.sql").read_text()
+
+
+async def ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
+    """Returns how many failures were new."""
+    await connection.execute(BY_KEY_ONLY)
+    return sum([await _ingest(connection, part) for part in _distinct(incoming)])
+
+
+async def _ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
+    rows = await connection.fetch(
+        KNOWN,
+        [letter.origin for letter in incoming],
+        [letter.identity for letter in incoming],
+        [letter.failed_at for letter in incoming],
+    )
+    repeated = {(row["origin"], row["identity"]): row["repeated"] for row in rows}
+    new = [letter for letter in incoming if letter.key not in repeated]
+    again = [letter for letter in incoming if repeated.get(letter.key) is False]
+    if new:
+        await connection.execute(NEW_LETTERS, new)
+    if again:
+        changed = await connection.fetch(FAILED_AGAIN, again)
+        await fail_items(connection, [row["letter_id"] for row in changed])
+    return len(new) + len(again)
+
+
+def _distinct(incoming: Sequence[Incoming]) -> Iterator[list[Incoming]]:
+    """Parts in which no letter comes twice, in order: the second failure of one finds the first in its place."""
+    rest = list(incoming)
+    while rest:
+        part: dict[tuple[str, bytes], Incoming] = {}
+        later = [letter for letter in rest if part.setdefault(letter.key, letter) is not letter]
+        yield list(part.values())
+        rest = later
