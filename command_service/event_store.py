@@ -16,6 +16,7 @@ from command_service.intake import Command, Task
 from command_service.outbox import ENQUEUE, NOTIFY
 from shared.contracts.outcomes import ACCEPTED
 from shared.postgres import Connection
+from shared.topology import hash_of
 
 COMMANDS_BY_ID: Final = """
 SELECT command_id, body_hash, outcome, outcome ->> 'type' AS type FROM commands WHERE command_id = ANY ($1::text[])
@@ -99,7 +100,7 @@ async def append(connection: Connection, batch: Batch, known: Known, now: dateti
                 names, versions = [e.stream for e in batch.events], [e.version for e in batch.events]
                 types, envelopes = [e.type for e in batch.events], [e.envelope for e in batch.events]
                 await connection.execute(INSERT_EVENTS, names, versions, envelopes)
-                await connection.execute(ENQUEUE, names, types, envelopes)
+                await connection.execute(ENQUEUE, names, list(map(hash_of, names)), types, envelopes)
                 await connection.execute(NOTIFY)
     except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
         raise ConflictError(str(error)) from error

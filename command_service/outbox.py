@@ -9,13 +9,18 @@ from typing import Final
 CHANNEL: Final = "tidemark_outbox"
 
 ENQUEUE: Final = """
-INSERT INTO outbox (stream, type, envelope)
-SELECT stream, type, envelope
-FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS new (stream, type, envelope, n) ORDER BY n
+INSERT INTO outbox (stream, hash, type, envelope)
+SELECT stream, hash, type, envelope
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) WITH ORDINALITY AS new (stream, hash, type, envelope, n)
+ORDER BY n
 """
 NOTIFY: Final = "SELECT pg_notify('tidemark_outbox', '')"
 
-HEAD: Final = "SELECT id, stream, type, envelope FROM outbox ORDER BY id LIMIT $1"
+HEAD: Final = """
+SELECT id, stream, type, envelope FROM outbox WHERE hash % $2::bigint <> ALL ($3::bigint[]) ORDER BY id LIMIT $1
+"""
+"""The oldest $1 rows but for those of the lanes $3, of $2 lanes."""
+
 DELETE: Final = "DELETE FROM outbox WHERE id = ANY ($1::bigint[])"
 NOW: Final = "SELECT clock_timestamp()"
 LEAD: Final = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"

@@ -6,7 +6,8 @@
   that may publish again what its successor has published: projectors drop duplicates by version.
 - A row is deleted only after its message was confirmed, and only when everything before it in its lane was confirmed too.
 - Messages are numbered in each lane, within the epoch of this leader, so that projectors notice one that was lost.
-- An event that the broker cannot route, or refuses, stays; its lane waits behind it, and the relay reports itself unhealthy.
+- An event that the broker cannot route, or refuses, stays; its lane waits behind it, the other lanes do not, and the relay reports itself
+  unhealthy.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from command_service.outbox import CHANNEL, DELETE, HEAD, LEAD, NOW
 from command_service.packing import Parcel, Row, parcels
 from command_service.resend import Resender
 from shared import topology
-from shared.broker import BrokerError, Outgoing, Publisher
+from shared.broker import BrokerError, BrokerUnavailableError, Outgoing, Publisher
 from shared.consuming import Consumer
 from shared.contracts.envelope import CONTENT_TYPE
 from shared.contracts.lanes import HEARTBEAT, Heartbeat
@@ -40,6 +41,7 @@ log: Final = logging.getLogger(__name__)
 READ_AT_ONCE: Final = 2000
 POLL_EVERY_S: Final = 1.0
 HEARTBEAT_EVERY_S: Final = 1.0
+PROBE_EVERY_S: Final = 1.0
 STAND_BY_S: Final = 0.5
 LINGER_S: Final = 0.004
 """After a round that found something: under load the next one then finds more, and packs it better."""
@@ -52,6 +54,9 @@ class Relay:
         self._lanes = lanes
         self._woken = asyncio.Event()
         self._last_heartbeat = 0.0
+        self._stuck: set[int] = set()
+        """Lanes whose events the broker cannot route, or refuses: left out, and tried again once a second."""
+        self._probed = 0.0
         self._epoch = uuid4().hex
         self._numbers: Counter[int] = Counter()
         self.trouble: str | None = "not started"
@@ -106,17 +111,20 @@ class Relay:
 
     async def _round(self, connection: asyncpg.Connection) -> None:
         self._woken.clear()
+        if time.monotonic() - self._probed >= PROBE_EVERY_S:
+            self._probed, self._stuck = time.monotonic(), set()
         as_of: datetime = await connection.fetchval(NOW)
-        rows = [Row(*record) for record in await connection.fetch(HEAD, READ_AT_ONCE)]
-        stuck = await self._publish(connection, parcels(rows, self._lanes)) if rows else None
-        if stuck is None and len(rows) < READ_AT_ONCE:
-            stuck = await self._heartbeat(as_of)
-        if stuck is not None:
-            self.trouble = f"events cannot be published: {type(stuck).__name__}: {stuck}"
+        read = await connection.fetch(HEAD, READ_AT_ONCE, self._lanes, list(self._stuck))
+        rows = [Row(*record) for record in read]
+        trouble = await self._publish(connection, parcels(rows, self._lanes)) if rows else None
+        if trouble is None and len(rows) < READ_AT_ONCE:
+            trouble = await self._heartbeat(as_of)
+        if trouble is not None:
+            self.trouble = f"events cannot be published: {type(trouble).__name__}: {trouble}"
             log.warning("%s", self.trouble)
-            await asyncio.sleep(0.5)
-            return
-        self.trouble = None
+            await asyncio.sleep(0.1 if self._stuck else 0.5)
+        elif not self._stuck:
+            self.trouble = None
         if rows and len(rows) < READ_AT_ONCE:
             await asyncio.sleep(LINGER_S)
         elif not rows:
@@ -124,7 +132,7 @@ class Relay:
                 async with asyncio.timeout(POLL_EVERY_S):
                     await self._woken.wait()
 
-    async def _publish(self, connection: asyncpg.Connection, packed: Sequence[Parcel]) -> BaseException | None:
+    async def _publish(self, connection: asyncpg.Connection, packed: Sequence[Parcel]) -> BrokerError | None:
         """Publish and delete; returns what went wrong with the first parcel that did not go out."""
         sent = await asyncio.gather(
             *(
@@ -133,28 +141,35 @@ class Relay:
             ),
             return_exceptions=True,
         )
-        stuck: dict[int, BaseException] = {}
+        failed: dict[int, BaseException] = {}
         confirmed: list[int] = []
         for parcel, error in zip(packed, sent, strict=True):
             if error is not None:
-                stuck.setdefault(parcel.lane, error)
-            elif parcel.lane not in stuck:
+                failed.setdefault(parcel.lane, error)
+            elif parcel.lane not in failed:
                 confirmed += parcel.ids()
         if confirmed:
             await connection.execute(DELETE, confirmed)
-        for error in stuck.values():
+        for lane, error in failed.items():
             if not isinstance(error, BrokerError):
                 raise error
-        return next(iter(stuck.values()), None)
+            if not isinstance(error, BrokerUnavailableError):
+                self._stuck.add(lane)
+        return next((error for error in failed.values() if isinstance(error, BrokerError)), None)
 
     async def _heartbeat(self, as_of: datetime) -> BrokerError | None:
-        """Everything committed before ``as_of`` has been published: say so on every lane, once a second."""
+        """Everything committed before ``as_of`` has been published, but for stuck lanes: say so, once a second."""
         if time.monotonic() - self._last_heartbeat < HEARTBEAT_EVERY_S:
             return None
-        try:
-            await asyncio.gather(*(self._publisher.publish(self._beat(lane, as_of)) for lane in range(self._lanes)))
-        except BrokerError as error:
-            return error
+        lanes = [lane for lane in range(self._lanes) if lane not in self._stuck]
+        beats = [self._publisher.publish(self._beat(lane, as_of)) for lane in lanes]
+        for lane, error in zip(lanes, await asyncio.gather(*beats, return_exceptions=True), strict=True):
+            if isinstance(error, BrokerError):
+                if not isinstance(error, BrokerUnavailableError):
+                    self._stuck.add(lane)
+                return error
+            if error is not None:
+                raise error
         self._last_heartbeat = time.monotonic()
         return None
 

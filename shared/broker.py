@@ -74,7 +74,7 @@ async def deadline(seconds: float) -> AsyncIterator[None]:
         raise UnroutableError(str(error)[:300]) from error
     except DeliveryError as error:
         raise RefusedError("negative acknowledgement") from error
-    except (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError) as error:
+    except (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError, ExceptionGroup) as error:
         raise BrokerUnavailableError(f"{type(error).__name__}: {error}"[:300]) from error
 
 

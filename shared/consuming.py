@@ -11,7 +11,7 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiormq
@@ -51,6 +51,14 @@ class Delivery:
         return count if isinstance(count, int) else 0
 
 
+@dataclass(slots=True)
+class _Acknowledged:
+    """Every tag up to ``upto``, and those in ``beyond``."""
+
+    upto: int = 0
+    beyond: set[int] = field(default_factory=set)
+
+
 class Consumer:
     """The deliveries of some queues, over a connection of its own. ``run`` keeps it connected."""
 
@@ -61,7 +69,7 @@ class Consumer:
         self._name = name
         self._inbox: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
-        self._acknowledged: dict[aiormq.abc.AbstractChannel, int] = {}
+        self._acknowledged: dict[aiormq.abc.AbstractChannel, _Acknowledged] = {}
         self.consuming = False
         """Whether every queue has a live consumer; readiness depends on it."""
 
@@ -117,16 +125,16 @@ class Consumer:
 
     async def _acknowledge(self, channel: aiormq.abc.AbstractChannel, tags: Sequence[int]) -> None:
         """With one frame as far as the tags follow, without a hole, on those acknowledged before."""
-        before = self._acknowledged.get(channel, 0)
-        upto = before
+        done = self._acknowledged.setdefault(channel, _Acknowledged())
+        before = done.upto
+        done.beyond.update(tags)
+        while done.upto + 1 in done.beyond:
+            done.upto += 1
+            done.beyond.discard(done.upto)
+        if done.upto > before:
+            await channel.basic_ack(done.upto, multiple=True)
         for tag in tags:
-            if tag == upto + 1:
-                upto = tag
-        if upto > before:
-            await channel.basic_ack(upto, multiple=True)
-            self._acknowledged[channel] = upto
-        for tag in tags:
-            if tag > upto:
+            if tag > done.upto:
                 await channel.basic_ack(tag)
 
     async def _connect(self) -> tuple[RabbitBroker, asyncio.Event]:

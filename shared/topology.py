@@ -49,7 +49,11 @@ MAX_BYTES_PER_MESSAGE: Final = 256 * 1024
 
 def lane_of(stream: str, lanes: int) -> int:
     """The lane of a stream: CRC-32 of its UTF-8 name modulo the number of lanes; the same in every process and language."""
-    return crc32(stream.encode()) % lanes
+    return hash_of(stream) % lanes
+
+
+def hash_of(stream: str) -> int:
+    return crc32(stream.encode())
 
 
 def rejected_key(command_type: str) -> str:

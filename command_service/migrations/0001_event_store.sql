@@ -35,6 +35,8 @@ CREATE TABLE claims (
 CREATE TABLE outbox (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     stream   text NOT NULL,
+    -- CRC-32 of the stream: its lane is the remainder by the number of lanes, which may change while rows wait.
+    hash     bigint NOT NULL,
     type     text NOT NULL,
     envelope text NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);

@@ -1,8 +1,8 @@
 """From deliveries to letters: whatever comes over a dead-letter queue becomes at least one letter. Pure; never raises.
 
-    made by us (tidemark-* headers)        one letter: the event, the command, or the bytes, with why it failed
-    made by the broker (x-death headers)   the delivery limit was reached: a letter for each event or command inside
-    anything else                          somebody published to ``dead`` by hand: read like the broker's
+made by us (tidemark-* headers)        one letter: the event, the command, or the bytes, with why it failed
+made by the broker (x-death headers)   the delivery limit was reached: a letter for each event or command inside
+anything else                          somebody published to ``dead`` by hand: read like the broker's
 """
 
 from collections.abc import Iterator, Mapping

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -73,7 +74,7 @@ async def measure(servers: Servers, orders: Orders, count: int, rounds: int) -> 
         "orders_per_second": medians,
         "ratio": round(medians["tidemark"] / medians["yardstick"], 3),
         "cpu_ratio": round(cpu["yardstick"]["total"] / cpu["tidemark"]["total"], 3),
-        "disturbed": any(run["machine"]["others"] > DISTURBED * _capacity(run) for run in runs),
+        "disturbed": any(run["machine"]["others"] > DISTURBED * _capacity(run) for run in (*runs, *lags.values())),
         "lag": lags,
         "cpu_ms_per_order": cpu,
         "peak_mib": {run["pipeline"]: run.pop("peak_mib") for run in runs},
@@ -92,16 +93,18 @@ async def _run(
             await supervisor.start(pipeline.programs())
             await send(probe, servers.rabbitmq_url, orders, 0, WARM_UP, 0)
             await probe.wait_for(WARM_UP)
-            cost = Costs(supervisor, ROLES, _server_pids(servers))
-            run = await throughput(probe, servers.rabbitmq_url, orders, count, cost)
+            begin = partial(Costs, supervisor, ROLES, _server_pids(servers))
+            run = await throughput(probe, servers.rabbitmq_url, orders, count, begin)
             lags: dict[str, Any] = {}
             if before is not None:
                 half = _median([*before, run], pipeline.name) / 2
                 first = WARM_UP + count
-                slow = await lag(probe, servers.rabbitmq_url, orders, first, SLOW_RATE, LAG_SECONDS, poll_s=0.004)
+                slow = await lag(
+                    probe, servers.rabbitmq_url, orders, first, SLOW_RATE, LAG_SECONDS, begin, poll_s=0.004
+                )
                 first += int(SLOW_RATE * LAG_SECONDS)
                 seconds = min(LAG_SECONDS, (len(orders.streams) - first) / half)
-                fast = await lag(probe, servers.rabbitmq_url, orders, first, half, seconds, poll_s=0.01)
+                fast = await lag(probe, servers.rabbitmq_url, orders, first, half, seconds, begin, poll_s=0.01)
                 lags = {"at_50_a_second": slow, "at_half_rate": fast}
             return run, lags
     finally:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -49,9 +49,10 @@ class Costs:
         self._machine_before = _machine()
 
     def machine(self) -> dict[str, float]:
-        """CPU seconds of the whole machine since then, and those of them that are nobody's here: somebody else's work."""
+        """CPU seconds of the whole machine since then; of them those of the bench itself (its sender and its looking),
+        and those that are nobody's here: somebody else's work."""
         spent = {name: now - self._machine_before[name] for name, now in _machine().items()}
-        ours = spent.pop("bench") + sum(cost.cpu_s for cost in self.spent().values())
+        ours = spent["bench"] + sum(cost.cpu_s for cost in self.spent().values())
         return {name: round(value, 2) for name, value in (spent | {"others": max(0.0, spent["busy"] - ours)}).items()}
 
     def spent(self) -> dict[str, Cost]:
@@ -82,8 +83,11 @@ async def send(probe: Probe, rabbitmq_url: str, orders: Orders, first: int, coun
     return report
 
 
-async def throughput(probe: Probe, rabbitmq_url: str, orders: Orders, count: int, cost: Costs) -> dict[str, Any]:
+async def throughput(
+    probe: Probe, rabbitmq_url: str, orders: Orders, count: int, begin: Callable[[], Costs]
+) -> dict[str, Any]:
     """Orders a second from the first publication to the last order in the last store, everything at full speed."""
+    cost = begin()
     report = await send(probe, rabbitmq_url, orders, WARM_UP, count, 0)
     visible = await probe.wait_for(WARM_UP + count)
     began = report["published"][0]
@@ -103,7 +107,15 @@ async def throughput(probe: Probe, rabbitmq_url: str, orders: Orders, count: int
 
 
 async def lag(
-    probe: Probe, rabbitmq_url: str, orders: Orders, first: int, rate: float, seconds: float, *, poll_s: float
+    probe: Probe,
+    rabbitmq_url: str,
+    orders: Orders,
+    first: int,
+    rate: float,
+    seconds: float,
+    begin: Callable[[], Costs],
+    *,
+    poll_s: float,
 ) -> dict[str, Any]:
     """Milliseconds from an order's publication to its being in all three stores, open loop at ``rate``.
 
@@ -111,6 +123,7 @@ async def lag(
     which is how much too long a time may be.
     """
     await asyncio.sleep(SETTLE_S)
+    cost = begin()
     count = int(rate * seconds)
     every = max(1, round(rate / WATCHED_A_SECOND))
     watched = [orders.streams[number] for number in range(first, first + count, every)]
@@ -132,6 +145,8 @@ async def lag(
         "seconds": round(seconds, 1),
         "watched": len(watched),
         "poll_ms": poll_s * 1000,
+        "machine": cost.machine(),
+        "cpu_seconds": {name: one.cpu_s for name, one in cost.spent().items()},
         **_milliseconds(everywhere),
         "until_decided": _milliseconds([at - published[stream] for stream, at in decided.items()]),
         "until_visible": {

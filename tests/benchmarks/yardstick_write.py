@@ -34,8 +34,8 @@ SELECT id, 'orders.place-order', hash, outcome::json, $4
 FROM unnest($1::text[], $2::bytea[], $3::text[]) AS new (id, hash, outcome)
 """
 ENQUEUE: Final = """
-INSERT INTO outbox (stream, type, envelope)
-SELECT stream, 'orders.order-placed', envelope FROM unnest($1::text[], $2::text[]) AS new (stream, envelope)
+INSERT INTO outbox (stream, hash, type, envelope)
+SELECT stream, 0, 'orders.order-placed', envelope FROM unnest($1::text[], $2::text[]) AS new (stream, envelope)
 """
 NOTIFY: Final = "SELECT pg_notify('yardstick', '')"
 HEAD: Final = "SELECT id, envelope FROM outbox ORDER BY id LIMIT $1"

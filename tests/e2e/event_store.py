@@ -6,9 +6,11 @@ from typing import Any
 
 import asyncpg
 
+from shared.topology import hash_of
+
 SET_VERSION = "UPDATE streams SET version = $2 WHERE stream = $1 AND version = $2 - 1"
 ADD_EVENT = "INSERT INTO events (stream, version, envelope) VALUES ($1, $2, $3::json)"
-ADD_TO_OUTBOX = "INSERT INTO outbox (stream, type, envelope) VALUES ($1, $2, $3)"
+ADD_TO_OUTBOX = "INSERT INTO outbox (stream, hash, type, envelope) VALUES ($1, $4, $2, $3)"
 
 
 async def append_raw(
@@ -35,6 +37,6 @@ async def append_raw(
         async with connection.transaction():
             assert await connection.execute(SET_VERSION, stream, version) == "UPDATE 1"
             await connection.execute(ADD_EVENT, stream, version, envelope)
-            await connection.execute(ADD_TO_OUTBOX, stream, type_, envelope)
+            await connection.execute(ADD_TO_OUTBOX, stream, type_, envelope, hash_of(stream))
     finally:
         await connection.close()

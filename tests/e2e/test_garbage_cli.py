@@ -78,7 +78,9 @@ async def test_a_rejection_is_printed_and_its_exit_code_is_one(system: System, t
     assert (run.returncode, json.loads(run.stdout)["data"]["code"]) == (1, "unknown-command")
 
 
-async def test_loading_garbage_loads_what_is_good_and_counts_the_rest(own: Servers, system: System, tmp_path: Path) -> None:
+async def test_loading_garbage_loads_what_is_good_and_counts_the_rest(
+    own: Servers, system: System, tmp_path: Path
+) -> None:
     good = {"specversion": "1.0", "source": "t", "type": "customers.register-customer"}
     lines = [
         json.dumps(good | {"id": "load-1", "data": {"customer_id": "load-1", "name": "One"}}).encode(),

@@ -93,12 +93,19 @@ async def test_an_order_that_is_paid_shipped_and_delivered_shows_each_step(syste
         ("deliver", {}),
     ]
     for version, (step, data) in enumerate(steps, 2):
-        outcome = await system.bus.accepted(f"orders.{step}-order", data, subject="steps-1", expectedversion=version - 1)
+        outcome = await system.bus.accepted(
+            f"orders.{step}-order", data, subject="steps-1", expectedversion=version - 1
+        )
         assert outcome["version"] == version
     shown = await system.visible("/orders/steps-1", lambda found: found["version"] == 4)
     assert (shown["status"], shown["paid_amount"], shown["carrier"]) == ("delivered", 450, "DHL")
     history = (await system.get("/orders/steps-1/history"))["items"]
-    assert [entry["type"].removeprefix("orders.order-") for entry in history] == ["placed", "paid", "shipped", "delivered"]
+    assert [entry["type"].removeprefix("orders.order-") for entry in history] == [
+        "placed",
+        "paid",
+        "shipped",
+        "delivered",
+    ]
     refused = await system.bus.command("orders.cancel-order", {"reason": "too late"}, subject="steps-1")
     assert refused["code"] == "invalid-transition"
 

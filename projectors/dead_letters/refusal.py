@@ -1,0 +1,14 @@
+"""Why a request of an operator is not done: an answer, never a failure of ours."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class Refusal(Exception):
+    """``code`` is stable, for programs; the message is for people. Nothing has been written."""
+
+    def __init__(self, code: str, message: str, errors: Sequence[dict[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.errors = list(errors)

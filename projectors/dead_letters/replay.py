@@ -1,0 +1,172 @@
+"""The replay engine: advances jobs, paced and bounded, from what the tables say; whoever kills it changes nothing.
+
+    job_items ──taken, committed──▶ sent ──▶ resend requests, commands ──▶ … the normal path … ──▶ news (``items``)
+                                     └── no news: ask the projection, ask for a resend again, at last give up
+
+An item is marked as sent before it goes out. So a crash leaves at worst a letter marked and not sent: the next engine asks again for
+all that has no answer. Asking twice is harmless for events (versions) and for commands (ids). One engine leads, by an advisory lock.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import uuid4
+
+from projectors.dead_letters import replay_store as store
+from projectors.dead_letters.courier import discards_due, edited_sent, edited_waiting
+from projectors.dead_letters.jobs import SENDING, State, advance
+from projectors.dead_letters.orders import command, inquiries, resends
+from projectors.dead_letters.pacing import Pace
+from projectors.dead_letters.replay_store import Job, Taken
+from projectors.dead_letters.stopping import Patience, Stopped
+from shared.broker import Publisher
+from shared.postgres import Connection, Database
+
+log: Final = logging.getLogger(__name__)
+
+LARGEST_STEP: Final = 1000
+IDLE_S: Final = 0.5
+PACED_S: Final = 0.02
+LINGER_S: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the engine waits for news of a letter, in seconds."""
+
+    ask_every: float = 10.0
+    """The projection is asked whether it has got past the event."""
+    resend_every: int = 6
+    """Every so many asks, the event is sent once more."""
+    give_up_after: int = 18
+    """After so many asks the letter is dead again, its item failed as ``no-answer``."""
+    settle: float = 3.0
+    """A command that does not come back within this time has been taken; canaries and the ends of jobs wait for it."""
+
+
+class Engine:
+    def __init__(
+        self, operations_db_url: str, schema: str, publisher: Publisher, *, timing: Timing | None = None
+    ) -> None:
+        self._database = Database(operations_db_url, schema=schema, max_size=1)
+        self._publisher = publisher
+        self._timing = timing or Timing()
+        self._paces: dict[int, Pace] = {}
+        self._news = asyncio.Event()
+        self._patience = Patience(asyncio.Event())
+
+    @property
+    def trouble(self) -> str | None:
+        return self._patience.trouble
+
+    def news(self) -> None:
+        """Something has changed in the tables: look at once."""
+        self._news.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        self._patience = Patience(stopping)
+        try:
+            while not stopping.is_set():
+                await self._patience.until_up(self._lead)
+                await self._patience.pause(IDLE_S)
+        except Stopped:
+            return
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def _lead(self) -> None:
+        """Returns when another engine leads. Raises Stopped, and what the database raises when it goes away."""
+        pool = await self._database.pool()
+        async with pool.acquire(timeout=10) as connection:
+            if not await connection.fetchval(store.LEAD):
+                return
+            await connection.execute(store.BY_KEY_ONLY)
+            await connection.execute(store.ASK_AGAIN)
+            await connection.execute(store.STEP_OVER_AGAIN)
+            self._patience.trouble = None
+            while True:
+                self._news.clear()
+                pause = await self.step(connection)
+                await self._rest(pause)
+
+    async def step(self, connection: Connection) -> float:
+        """One round over all there is to do. Returns how long there is nothing to do, unless there is news."""
+        await self._deliver(connection)
+        await self._ask_again(connection)
+        pause = IDLE_S
+        for job in await store.open_jobs(connection, self._timing.settle):
+            moved = advance(job.facts)
+            if moved is not None:
+                log.info("replay job %d: %s %s", job.id, moved.to, moved.why)
+                await store.move(connection, job, moved)
+                pause = 0.0
+            elif job.facts.state in SENDING:
+                pause = min(pause, await self._send_next(connection, job))
+        return pause
+
+    async def _send_next(self, connection: Connection, job: Job) -> float:
+        """Send what the job's window and rate allow. Returns when more may be allowed."""
+        room = _room(job)
+        if room <= 0:
+            return IDLE_S
+        pace = self._paces.setdefault(job.id, Pace(job.rate)) if job.rate is not None else None
+        allowed = pace.allow(time.monotonic(), room) if pace is not None else room
+        if allowed:
+            canary = job.facts.state is State.CANARY
+            taken = await store.take(connection, job, job.facts.canary if canary else 2**31 - 1, allowed)
+            await self._send(connection, taken)
+            if pace is not None:
+                pace.give_back(allowed - taken.count)
+        return max(PACED_S, pace.next_in) if pace is not None else IDLE_S
+
+    async def _send(self, connection: Connection, taken: Taken) -> None:
+        """Returns when the broker has confirmed all of it."""
+        now, request_id = datetime.now(UTC), f"replay/{uuid4()}"
+        outgoing = list(resends(taken.events, request_id, now))
+        if taken.commands:
+            outgoing += map(command, await store.commands(connection, taken.commands))
+        await self._patience.publish(self._publisher, outgoing, seconds=None)
+        if taken.commands:
+            await store.replayed(connection, taken.commands)
+            self._news.set()
+
+    async def _ask_again(self, connection: Connection) -> None:
+        timing = self._timing
+        due = await store.overdue(connection, timing.ask_every, timing.resend_every, timing.give_up_after)
+        asked = list(inquiries(due.inquire, f"inquiry/{uuid4()}", datetime.now(UTC)))
+        await self._patience.publish(self._publisher, asked, seconds=None)
+        await self._send(connection, due.again)
+        if due.given_up:
+            log.warning("no answer about %d letters: they are dead again", len(due.given_up))
+
+    async def _deliver(self, connection: Connection) -> None:
+        await self._patience.publish(self._publisher, await discards_due(connection), seconds=None)
+        edited = await edited_waiting(connection)
+        if edited:
+            await self._patience.publish(self._publisher, list(edited.values()), seconds=None)
+            await edited_sent(connection, list(edited))
+
+    async def _rest(self, seconds: float) -> None:
+        """Until there is news, at most so long; news come in crowds, and are better met together."""
+        if seconds > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+        await self._patience.pause(LINGER_S)
+
+
+def _room(job: Job) -> int:
+    """How many letters may go out now. A job that is to stop itself starts with few, and with every success dares one more:
+    whatever ``concurrency`` says, a cause that is not cured is met by ``stop_after`` letters, not by all."""
+    window = job.concurrency
+    if job.facts.stop_after is not None:
+        window = min(window, job.facts.stop_after + job.succeeded)
+    room = min(window - job.under_way, job.queued, LARGEST_STEP)
+    worth_it = min(window // 4, job.queued) if job.rate is None else 1
+    return room if room >= worth_it else 0

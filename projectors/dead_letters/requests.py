@@ -1,0 +1,119 @@
+"""Operators' requests: each is done once, whatever the broker repeats, and always answered.
+
+    [control.operations] ──▶ read ──▶ one transaction: the act, its audit, the answer by request id ──▶ answer, confirmed ──▶ acknowledge
+                               └── refused: an answer with a code; nothing is written
+
+The same request id again gets the same answer; with another body it is refused. A dry run writes nothing.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+
+import asyncpg
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from projectors.dead_letters.editing import edit
+from projectors.dead_letters.orders import SOURCE
+from projectors.dead_letters.refusal import Refusal
+from projectors.dead_letters.selecting import discard, replay
+from projectors.dead_letters.steering import steer
+from projectors.dead_letters.stopping import is_away
+from shared.broker import Outgoing
+from shared.consuming import Delivery
+from shared.contracts.control import ControlData, Discard, Edit, Replay, Request, Steer
+from shared.contracts.envelope import CONTENT_TYPE, describe
+from shared.postgres import Connection, Database
+from shared.views.operations import ACCEPTED, REJECTED, Done, OperationAnswer, Refused
+
+log: Final = logging.getLogger(__name__)
+
+ANSWERED: Final = "SELECT digest, answer::text AS answer FROM requests WHERE request_id = $1"
+KEEP_ANSWER: Final = "INSERT INTO requests (request_id, verb, digest, answer) VALUES ($1, $2, $3, $4::jsonb)"
+
+Act = Callable[[Connection, Any, str], Awaitable[Done]]
+
+VERBS: Final[dict[str, tuple[type[Request[Any]], Act]]] = {
+    "replay": (Request[Replay], replay),
+    "discard": (Request[Discard], discard),
+    "edit": (Request[Edit], edit),
+    "steer": (Request[Steer], steer),
+}
+"""Routing key → what such a request looks like, and what does it."""
+
+
+async def handle(database: Database, delivery: Delivery) -> Done | Refused:
+    """Raises only what ``is_away`` recognises: then nothing was done, or it is known by its id that it was."""
+    verb = delivery.routing_key
+    request_id = _id_in(delivery.body)
+    try:
+        return await _handle(database, delivery, request_id)
+    except Refusal as refusal:
+        return _refused(request_id, verb, refusal)
+    except ValidationError as error:
+        return _refused(request_id, verb, Refusal("validation-failed", "not such a request", describe(error)))
+    except (asyncpg.DataError, ValueError) as error:
+        return _refused(request_id, verb, Refusal("validation-failed", str(error)[:300]))
+    except Exception as error:
+        if is_away(error):
+            raise
+        log.exception("a %s request failed", verb)
+        return _refused(
+            request_id, verb, Refusal("internal-error", "an error inside the dead-letter worker; it has been logged")
+        )
+
+
+def answer(delivery: Delivery, result: Done | Refused) -> Outgoing | None:
+    """For whoever asked to be told; a place that is gone gets nothing."""
+    if not delivery.reply_to:
+        return None
+    kind = ACCEPTED if isinstance(result, Done) else REJECTED
+    envelope = OperationAnswer(
+        id=f"{result.request_id}/answer", source=SOURCE, type=kind, time=datetime.now(UTC), data=result
+    )
+    return Outgoing(
+        exchange="",
+        routing_key=delivery.reply_to,
+        body=envelope.model_dump_json(exclude_none=True).encode(),
+        content_type=CONTENT_TYPE,
+        type=kind,
+        correlation_id=delivery.correlation_id,
+        mandatory=False,
+    )
+
+
+async def _handle(database: Database, delivery: Delivery, request_id: str) -> Done:
+    known = VERBS.get(delivery.routing_key)
+    if known is None:
+        raise Refusal("validation-failed", f"there is no operation {delivery.routing_key!r}")
+    shape, act = known
+    request: Request[ControlData] = shape.model_validate_json(delivery.body)
+    digest = sha256(delivery.routing_key.encode() + request.data.model_dump_json().encode()).digest()
+    pool = await database.pool()
+    async with pool.acquire(timeout=10) as connection, connection.transaction():
+        before = await connection.fetchrow(ANSWERED, request_id)
+        if before is not None:
+            if before["digest"] != digest:
+                raise Refusal("request-id-reused", "this id belongs to another request")
+            return Done.model_validate_json(before["answer"])
+        done = await act(connection, request.data, request_id)
+        if not done.dry_run:
+            await connection.execute(KEEP_ANSWER, request_id, delivery.routing_key, digest, done.model_dump_json())
+    return done
+
+
+def _id_in(body: bytes) -> str:
+    """The request's id as far as it can be read: an answer should name what it answers."""
+    try:
+        parsed = from_json(body)
+    except ValueError:
+        return ""
+    found = parsed.get("id") if isinstance(parsed, dict) else None
+    return found[:200] if isinstance(found, str) else ""
+
+
+def _refused(request_id: str, verb: str, refusal: Refusal) -> Refused:
+    return Refused(request_id=request_id, verb=verb, code=refusal.code, message=refusal.message, errors=refusal.errors)

@@ -1,0 +1,111 @@
+"""Waiting for what is away, and giving up waiting when the process stops."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar
+
+import asyncpg
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_never,
+    wait_random_exponential,
+)
+
+from shared.broker import BrokerError, Outgoing, Publisher
+from shared.postgres import is_outage
+
+log: Final = logging.getLogger(__name__)
+
+AT_ONCE: Final = 500
+"""Most publishes under way at any time."""
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The process is stopping; what was at hand stays unacknowledged, or in its table, for the next one."""
+
+
+class Patience:
+    """Waits, with jittered back-off, for the operations database and the broker. ``trouble``: what is away now."""
+
+    def __init__(self, stopping: asyncio.Event) -> None:
+        self._stopping = stopping
+        self.trouble: str | None = None
+
+    async def until_up(self, step: Callable[[], Awaitable[T]]) -> T:
+        """The step's result, however long the database is away. Raises Stopped, and what is the step's own fault."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(is_away),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            before_sleep=self._say,
+            sleep=self.pause,
+        )
+        async for attempt in retrying:
+            with attempt:
+                result = await step()
+        self.trouble = None
+        return result
+
+    async def publish(self, publisher: Publisher, outgoing: Sequence[Outgoing], *, seconds: float | None) -> bool:
+        """Whether the broker has confirmed all of them in time (None: time does not matter). Raises Stopped."""
+        for start in range(0, len(outgoing), AT_ONCE):
+            if not await self._publish(publisher, outgoing[start : start + AT_ONCE], seconds):
+                return False
+        return True
+
+    async def pause(self, seconds: float) -> None:
+        """Raises Stopped as soon as the process is stopping."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        if self._stopping.is_set():
+            raise Stopped
+
+    async def _publish(self, publisher: Publisher, outgoing: Sequence[Outgoing], seconds: float | None) -> bool:
+        waiting = list(outgoing)
+
+        async def attempt() -> None:
+            nonlocal waiting
+            done = await asyncio.gather(*map(publisher.publish, waiting), return_exceptions=True)
+            errors = [error for error in done if error is not None]
+            waiting = [message for message, error in zip(waiting, done, strict=True) if error is not None]
+            if errors:
+                raise errors[0]
+
+        try:
+            await AsyncRetrying(
+                retry=retry_if_exception_type(BrokerError),
+                wait=wait_random_exponential(multiplier=0.1, max=3),
+                stop=stop_never if seconds is None else stop_after_delay(seconds),
+                before_sleep=self._say,
+                sleep=self.pause,
+                reraise=True,
+            )(attempt)
+        except BrokerError as error:
+            log.warning("%d messages could not be published: %s", len(waiting), error)
+            return False
+        self.trouble = None
+        return True
+
+    def _say(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        self.trouble = f"waiting: {error}"
+        if state.attempt_number in (1, 10) or state.attempt_number % 100 == 0:
+            log.warning("%s (attempt %d)", self.trouble, state.attempt_number)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the same again will do: the database is away, or another worker wrote the same row first.
+
+    What the driver itself refuses to send (a ValueError) is not an outage.
+    """
+    if isinstance(error, asyncpg.UniqueViolationError):
+        return True
+    return is_outage(error) and not isinstance(error, ValueError)

@@ -1,0 +1,218 @@
+"""The operations database, as the dead-letter worker writes it and others read it (``projectors/dead_letters/migrations``).
+
+- ``letters``: one row for each event of a projection, and each command or bytes, that ever became a dead letter; without its payload.
+  ``dead`` and ``replaying`` are live. An event is the same letter however often it fails; so is a command with its id and data.
+- ``payloads``: body, headers and stack trace of a letter: not for everybody's eyes.
+- ``letter_failures``: each failure of a letter, once.
+- ``jobs``, ``job_items``: replay jobs, their frozen selections, and what came of each letter.
+- ``discards``: orders to step over events, until they are done. ``resent_commands``: edited commands, with the letter each replaces.
+- ``audit``: who did what, when and why; rows are added and never changed.
+
+Statements: ``shared.views.operations_queries``. Counts of a job: queued + under_way + succeeded + failed + skipped = total.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel
+
+SCHEMA: Final = "operations"
+"""The PostgreSQL schema the tables live in: the search_path of writer and reader."""
+
+
+class LetterStatus(StrEnum):
+    DEAD = "dead"
+    REPLAYING = "replaying"
+    RESOLVED = "resolved"
+    DISCARDED = "discarded"
+    SUPERSEDED = "superseded"
+
+
+class LetterView(BaseModel):
+    """A letter in a list: no payload."""
+
+    id: int
+    origin: str
+    """A projector's name, or ``commands``."""
+    stream: str | None
+    version: int | None
+    type: str | None
+    command_id: str | None
+    reason: str
+    """Stable, kebab-case: projection-failed, unknown-event, undecodable-event, handler-failed, delivery-limit …"""
+    exception: str
+    fingerprint: str
+    attempts: int
+    first_failed_at: datetime
+    last_failed_at: datetime
+    waiting: int
+    """Events known to wait behind it in its stream."""
+    trace_id: str | None
+    size: int
+    """Bytes of the body."""
+    status: LetterStatus
+    resolved_at: datetime | None
+    resolution: str | None
+    replaces: int | None
+    """The letter whose edited command this is."""
+    replaced_by: str | None
+    """The id of the command sent instead."""
+    discarding: bool
+    """A discard has been asked for and the projection has not yet confirmed it."""
+
+
+class FailureView(BaseModel):
+    failed_at: datetime
+    attempts: int
+    reason: str
+    exception: str
+    fingerprint: str
+
+
+class EditedCommandView(BaseModel):
+    """A command sent instead of a dead one."""
+
+    command_id: str
+    type: str
+    actor: str
+    reason: str
+    created_at: datetime
+    published_at: datetime | None
+
+
+class LetterDetail(LetterView):
+    """A letter with its payload and history."""
+
+    routing_key: str
+    reply_to: str | None
+    correlation_id: str | None
+    content_type: str
+    body: str
+    """As text; what is not UTF-8 is replaced."""
+    headers: dict[str, Any]
+    trace: str
+    failures: list[FailureView]
+    """The latest 100, newest first."""
+    edited: list[EditedCommandView]
+
+
+class GroupView(BaseModel):
+    """Live letters with the same cause."""
+
+    origin: str
+    fingerprint: str
+    reason: str
+    exception: str
+    """Of the example."""
+    count: int
+    replaying: int
+    waiting: int
+    types: list[str]
+    first_failed_at: datetime
+    last_failed_at: datetime
+    example: int
+    """The id of the latest letter."""
+
+
+class JobState(StrEnum):
+    PENDING = "pending"
+    CANARY = "canary"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+class JobView(BaseModel):
+    id: int
+    request_id: str
+    actor: str
+    reason: str
+    selection: dict[str, Any]
+    rate: float | None
+    canary: int
+    concurrency: int
+    stop_after: int | None
+    state: JobState
+    why: str
+    """Why the job is in this state, where it is not for the asking."""
+    total: int
+    queued: int
+    under_way: int
+    succeeded: int
+    failed: int
+    skipped: int
+    same: int
+    """Of the failed: with the fingerprint they had before."""
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class AuditEntry(BaseModel):
+    id: int
+    at: datetime
+    actor: str
+    act: str
+    reason: str
+    letter_id: int | None
+    job_id: int | None
+    request_id: str | None
+    details: dict[str, Any]
+
+
+ACCEPTED: Final[Literal["operation.accepted"]] = "operation.accepted"
+REJECTED: Final[Literal["operation.rejected"]] = "operation.rejected"
+
+
+class LetterPreview(BaseModel):
+    id: int
+    origin: str
+    stream: str | None
+    version: int | None
+    type: str | None
+    exception: str
+    attempts: int
+    last_failed_at: datetime
+
+
+class Done(BaseModel):
+    """What an operator's request came to. ``dry_run``: what it would come to; nothing was written."""
+
+    request_id: str
+    verb: str
+    dry_run: bool = False
+    job_id: int | None = None
+    count: int | None = None
+    """Letters the act is about."""
+    left_out: int | None = None
+    """Selected letters that cannot be replayed: they name no stream, so there is nothing to send again."""
+    letters: list[LetterPreview] = []
+    """The first of them."""
+    command_id: str | None = None
+    """The edited command's id."""
+    state: JobState | None = None
+
+
+class Refused(BaseModel):
+    """``code``: validation-failed, nothing-selected, letter-not-found, letter-closed, not-a-command, not-editable, job-not-found,
+    invalid-transition, request-id-reused, internal-error."""
+
+    request_id: str
+    verb: str
+    code: str
+    message: str
+    errors: list[dict[str, Any]] = []
+
+
+class OperationAnswer(BaseModel):
+    """The envelope of an answer: CloudEvents, structured JSON, to the request's ``reply_to`` with its ``correlation_id``."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str
+    type: Literal["operation.accepted", "operation.rejected"]
+    time: datetime
+    data: Done | Refused

@@ -1,0 +1,129 @@
+"""The statements that read the operations database, for all who do. Results fit the models in ``shared.views.operations``.
+
+``$1 … $8`` are what a selection asks for, from ``parameters``; they go to the function ``matching`` of the schema, which is inlined.
+Run them with ``search_path = operations`` and, where connections are kept, ``plan_cache_mode = force_custom_plan``: which
+index is right depends on what is asked. ``details``, ``headers`` and ``selection`` are JSON text.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from shared.contracts.control import Selection
+
+MAX_ID: Final = 2**63 - 1
+
+GROUPS: Final = """
+WITH parts AS (
+    SELECT origin, fingerprint, type, count(*) AS count, count(*) FILTER (WHERE status = 'replaying') AS replaying,
+        sum(greatest(seen - version, 0)) AS waiting, min(first_failed_at) AS first_failed_at,
+        max(last_failed_at) AS last_failed_at, max(id) AS example
+    FROM matching($1, $2, $3, $4, $5, $6, $7, $8)
+    WHERE status IN ('dead', 'replaying')
+    GROUP BY origin, fingerprint, type
+), groups AS (
+    SELECT origin, fingerprint, sum(count)::bigint AS count, sum(replaying)::bigint AS replaying,
+        coalesce(sum(waiting), 0)::bigint AS waiting, min(first_failed_at) AS first_failed_at,
+        max(last_failed_at) AS last_failed_at, max(example) AS example,
+        coalesce(array_agg(type ORDER BY type) FILTER (WHERE type IS NOT NULL), '{}') AS types
+    FROM parts GROUP BY origin, fingerprint
+    ORDER BY count DESC, example DESC LIMIT $9
+)
+SELECT groups.*, letters.reason, letters.exception
+FROM groups JOIN letters ON letters.id = groups.example
+ORDER BY groups.count DESC, groups.example DESC
+"""
+"""$9: how many groups, the largest first."""
+
+LIVE_LETTERS: Final = """
+SELECT id, origin, stream, version, type, command_id, reason, exception, fingerprint, attempts, first_failed_at,
+    last_failed_at, coalesce(greatest(seen - version, 0), 0) AS waiting, trace_id, size, status, resolved_at, resolution,
+    replaces, replaced_by,
+    EXISTS (SELECT FROM discards WHERE discards.letter_id = found.id AND discards.due_at IS NOT NULL) AS discarding
+FROM matching($1, $2, $3, $4, $5, $6, $7, $8) AS found
+WHERE status IN ('dead', 'replaying')
+  AND ($9::timestamptz IS NULL OR (last_failed_at, id) < ($9, $10))
+ORDER BY last_failed_at DESC, id DESC LIMIT $11
+"""
+"""$9, $10: (last_failed_at, id) of the last letter of the page before, or NULL and 0; $11: how many."""
+
+LETTERS: Final = """
+SELECT id, origin, stream, version, type, command_id, reason, exception, fingerprint, attempts, first_failed_at,
+    last_failed_at, coalesce(greatest(seen - version, 0), 0) AS waiting, trace_id, size, status, resolved_at, resolution,
+    replaces, replaced_by,
+    EXISTS (SELECT FROM discards WHERE discards.letter_id = found.id AND discards.due_at IS NOT NULL) AS discarding
+FROM matching($1, $2, $3, $4, $5, $6, $7, $8) AS found
+WHERE ($12::text[] IS NULL OR status = ANY ($12))
+  AND ($9::timestamptz IS NULL OR (last_failed_at, id) < ($9, $10))
+ORDER BY last_failed_at DESC, id DESC LIMIT $11
+"""
+"""As LIVE_LETTERS, of any status, or of those in $12."""
+
+COUNT_LIVE: Final = """
+SELECT count(*) FROM matching($1, $2, $3, $4, $5, $6, $7, $8) WHERE status IN ('dead', 'replaying')
+"""
+
+LETTER: Final = """
+SELECT letters.id, origin, stream, version, type, command_id, reason, exception, fingerprint, attempts, first_failed_at,
+    last_failed_at, coalesce(greatest(seen - version, 0), 0) AS waiting, trace_id, size, status, resolved_at, resolution,
+    replaces, replaced_by, routing_key, reply_to, correlation_id, content_type, body, headers::text AS headers, trace,
+    EXISTS (SELECT FROM discards WHERE discards.letter_id = letters.id AND discards.due_at IS NOT NULL) AS discarding
+FROM letters JOIN payloads ON payloads.letter_id = letters.id
+WHERE letters.id = $1
+"""
+"""With the payload; ``body`` is bytes."""
+
+FAILURES: Final = """
+SELECT failed_at, attempts, reason, exception, fingerprint FROM letter_failures
+WHERE letter_id = $1 ORDER BY failed_at DESC LIMIT 100
+"""
+EDITED: Final = """
+SELECT command_id, type, actor, reason, created_at, published_at FROM resent_commands
+WHERE letter_id = $1 ORDER BY created_at DESC LIMIT 100
+"""
+
+HOLDING: Final = """
+SELECT id, version, status, reason, exception FROM letters
+WHERE origin = $1 AND stream = $2 AND status IN ('dead', 'replaying') ORDER BY version LIMIT 1
+"""
+"""The letter that holds a stream in a projection, if any."""
+
+JOBS: Final = """
+SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary, concurrency, stop_after, state, why, total,
+    total - under_way - succeeded - failed - skipped AS queued, under_way, succeeded, failed, skipped, same,
+    created_at, started_at, finished_at
+FROM jobs WHERE id < $1 ORDER BY id DESC LIMIT $2
+"""
+"""$1: the last id of the page before, or MAX_ID; $2: how many."""
+
+JOB: Final = """
+SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary, concurrency, stop_after, state, why, total,
+    total - under_way - succeeded - failed - skipped AS queued, under_way, succeeded, failed, skipped, same,
+    created_at, started_at, finished_at
+FROM jobs WHERE id = $1
+"""
+
+JOB_LETTERS: Final = """
+SELECT ord, letter_id, status, outcome, sent_at FROM job_items
+WHERE job_id = $1 AND ord > $2 AND ($4::text IS NULL OR status = $4) ORDER BY ord LIMIT $3
+"""
+"""$2: the last ``ord`` of the page before, or 0; $3: how many; $4: of this status only."""
+
+AUDIT: Final = """
+SELECT id, at, actor, act, reason, letter_id, job_id, request_id, details::text AS details FROM audit
+WHERE id < $1 AND ($2::bigint IS NULL OR letter_id = $2) AND ($3::bigint IS NULL OR job_id = $3)
+  AND ($4::text IS NULL OR actor = $4) AND ($5::text IS NULL OR act = $5)
+ORDER BY id DESC LIMIT $6
+"""
+"""$1: the last id of the page before, or MAX_ID."""
+
+Parameters = tuple[
+    list[int] | None, str | None, str | None, str | None, str | None, datetime | None, datetime | None, str | None
+]
+
+
+def parameters(selection: Selection) -> Parameters:
+    """A selection as ``$1 … $8``; nothing given selects everything. Text with NUL in it, which no letter has, finds nothing."""
+    ids = None if selection.letter_ids is None else [n for n in selection.letter_ids if 0 < n <= MAX_ID]
+    texts = [selection.origin, selection.fingerprint, selection.stream, selection.type, selection.text]
+    origin, fingerprint, stream, kind, words = (None if t is None else t.replace("\x00", "\ufffd") for t in texts)
+    return ids, origin, fingerprint, stream, kind, selection.failed_from, selection.failed_to, words

@@ -1,0 +1,134 @@
+"""The whole system on private servers that tests may kill: emptied and started afresh for each test."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Final, TextIO
+
+import aio_pika
+import asyncpg
+from redis.asyncio import Redis
+
+from deploy.child import Program
+from deploy.demo.demo import settings_for
+from deploy.deployables import DEPLOYABLES, program
+from deploy.local.ports import free_port
+from deploy.local.private import PrivateServers, Server
+from deploy.local.servers import Servers
+from deploy.migrate import migrate
+from deploy.supervisor import Supervisor
+from shared import topology
+
+TABLES: Final = """
+SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND tablename <> 'migrations'
+"""
+
+
+@dataclass
+class Cluster:
+    """``names`` are the deployables that run. Servers are killed through ``private``."""
+
+    servers: Servers
+    private: PrivateServers
+    supervisor: Supervisor
+    names: Sequence[str]
+    query_url: str
+    random: Random
+
+    def server(self, name: str) -> Server:
+        found: dict[str, Server] = {
+            "postgres": self.private.postgres,
+            "redis": self.private.redis,
+            "rabbitmq": self.private.rabbitmq,
+        }
+        return found[name]
+
+    async def pause(self, least: float, most: float) -> None:
+        await asyncio.sleep(self.random.uniform(least, most))
+
+    async def kill_and_restart(self, name: str) -> None:
+        """SIGKILL a deployable or a server; start it again a moment later."""
+        if name in self.names:
+            await self.supervisor.kill(name)
+            await self.pause(0, 1)
+            await self.supervisor.restart(name)
+        else:
+            server = self.server(name)
+            await asyncio.to_thread(server.kill)
+            await self.pause(0, 1)
+            await asyncio.to_thread(server.start)
+            await asyncio.to_thread(server.wait_ready)
+
+    @asynccontextmanager
+    async def frozen(self, name: str) -> AsyncIterator[None]:
+        server = self.server(name)
+        await asyncio.to_thread(server.freeze)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(server.thaw)
+
+    def died(self) -> list[str]:
+        """The deployables that are not running, though they should be."""
+        return [name for name in self.names if not self.supervisor.running(name)]
+
+
+@asynccontextmanager
+async def running_cluster(
+    servers: Servers, output: TextIO, random: Random, *, seen: Mapping[str, str] | None = None
+) -> AsyncIterator[Cluster]:
+    """Everything empty, everything running. ``seen``: URLs, by field of ``Servers``, that the deployables get instead."""
+    assert servers.private is not None
+    await empty(servers)
+    port = free_port()
+    base = os.environ | {
+        "TIDEMARK_QUERY_PORT": str(port),
+        "TIDEMARK_COMMAND_PORT": str(free_port()),
+        "TIDEMARK_LOG_LEVEL": "INFO",
+    }
+    behind = replace(servers, **dict(seen or {}))  # type: ignore[arg-type]
+    programs: list[Program] = [program(name, behind, base) for name in DEPLOYABLES]
+    async with Supervisor(output) as supervisor:
+        await supervisor.start(programs)
+        names = tuple(DEPLOYABLES)
+        yield Cluster(servers, servers.private, supervisor, names, f"http://127.0.0.1:{port}", random)
+
+
+async def prepare(servers: Servers) -> None:
+    """Migrate, and wait until the queues survive a kill.
+
+    RabbitMQ 3.10 writes the name of a new quorum queue some tenths of a second after it has confirmed the
+    declaration; killed in between, it elects no leader for the queue afterwards.
+    """
+    assert servers.private is not None
+    await migrate(settings_for(servers))
+    names = [queue.name.encode() for queue in topology.declarations(lanes=4).queues]
+    data = servers.private.rabbitmq.data
+    async with asyncio.timeout(20):
+        while not all(name in b"".join(_registries(data)) for name in names):
+            await asyncio.sleep(0.1)
+
+
+def _registries(data: Path) -> list[bytes]:
+    return [path.read_bytes() for path in data.glob("*/quorum/*/names.dets")]
+
+
+async def empty(servers: Servers) -> None:
+    urls = (servers.write_db_url, servers.summary_db_url, servers.search_db_url, servers.operations_db_url)
+    for url in dict.fromkeys(urls):
+        connection = await asyncpg.connect(url)
+        tables = [row[0] for row in await connection.fetch(TABLES)]
+        if tables:
+            await connection.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
+        await connection.close()
+    async with Redis.from_url(servers.analytics_redis_url) as redis:
+        await redis.flushall()
+    async with await aio_pika.connect(servers.rabbitmq_url) as connection:
+        channel = await connection.channel()
+        for queue in topology.declarations(lanes=4).queues:
+            await (await channel.get_queue(queue.name, ensure=False)).purge()

@@ -1,0 +1,98 @@
+"""Load that can be hurt: the demo's year as commands, every outcome remembered, and moments in the middle to strike at.
+
+Nothing here is trusted to be complete: ``audit`` holds what was acknowledged against what is there.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+
+from deploy.demo.source import RetailYear, retail_folder
+from deploy.demo.truth import Truth, truth
+from deploy.outcomes import Outcome, Tally
+from deploy.parcels import CommandMessage
+from deploy.sender import CommandSender
+from tests.faults.cluster import Cluster
+
+
+@cache
+def year(orders: int) -> RetailYear:
+    return RetailYear(orders)
+
+
+@cache
+def source(orders: int) -> Truth:
+    return truth(retail_folder(), orders)
+
+
+@dataclass
+class Load:
+    """Outcomes as they come. ``sending`` ends when every command has its own."""
+
+    total: int
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    repeated: list[str] = field(default_factory=list)
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+    sending: asyncio.Task[Tally] = field(init=False)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Each accepted stream and the version it has come to."""
+        found: dict[str, int] = {}
+        for outcome in self.outcomes.values():
+            if outcome.accepted:
+                found[outcome.stream] = max(outcome.version, found.get(outcome.stream, 0))
+        return found
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        if outcome.command_id in self.outcomes:
+            self.repeated.append(outcome.command_id)
+        self.outcomes[outcome.command_id] = outcome
+        self._moved.set()
+
+    async def reaches(self, share: float) -> None:
+        """Return when this share of the commands has outcomes; fails if the load ends in an error before."""
+        while len(self.outcomes) < share * self.total:
+            if self.sending.done():
+                self.sending.result()
+            self._moved.clear()
+            await asyncio.wait_for(self._moved.wait(), 120)
+
+    async def finished(self) -> Tally:
+        return await self.sending
+
+
+def demo_commands(orders: int) -> Iterator[CommandMessage]:
+    """Customers, products and baskets in turns, so that what borrows a name comes before, among and after its owner."""
+    chosen = year(orders)
+    sources: list[Iterator[CommandMessage]] = [chosen.customers(), chosen.products(), chosen.baskets()]
+    while sources:
+        for each in list(sources):
+            for _ in range(100):
+                command = next(each, None)
+                if command is None:
+                    sources.remove(each)
+                    break
+                yield command
+
+
+def demo_size(orders: int) -> int:
+    chosen = year(orders)
+    return chosen.customer_count + chosen.product_count + chosen.basket_count
+
+
+@asynccontextmanager
+async def loading(
+    cluster: Cluster, commands: Iterable[CommandMessage], total: int, *, window: int = 400
+) -> AsyncIterator[Load]:
+    """The load, running. A small window makes it last, so that there is a middle to strike at."""
+    load = Load(total)
+    sender = CommandSender(cluster.servers.rabbitmq_url, window=window, resend_after_s=3, patience_s=90, name="faults")
+    load.sending = asyncio.create_task(sender.send(commands, load.on_outcome))
+    try:
+        yield load
+    finally:
+        load.sending.cancel()
+        await asyncio.gather(load.sending, return_exceptions=True)
