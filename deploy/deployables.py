@@ -37,6 +37,7 @@ DEPLOYABLES: Final[Mapping[str, Deployable]] = {
     "summary": Deployable(("projectors", "summary"), frozenset({RABBITMQ, SUMMARY})),
     "analytics": Deployable(("projectors", "analytics"), frozenset({RABBITMQ, ANALYTICS})),
     "search": Deployable(("projectors", "search"), frozenset({RABBITMQ, SEARCH})),
+    "dead_letters": Deployable(("projectors", "dead_letters"), frozenset({RABBITMQ, OPERATIONS})),
     "query": Deployable(
         ("query_service",), frozenset({RABBITMQ, SUMMARY, SEARCH, OPERATIONS, ANALYTICS}), reads_only=True
     ),

@@ -6,6 +6,7 @@ from typing import Final
 import aio_pika
 
 import command_service
+from projectors.dead_letters.migrations import migrate as migrate_operations
 from projectors.migrations import migrate as migrate_projection
 from shared import topology
 from shared.broker import CONNECT_DEADLINE_S, deadline
@@ -28,6 +29,8 @@ async def migrate(settings: Settings) -> list[str]:
     for projector, setting in (("summary", "summary_db_url"), ("search", "search_db_url")):
         names = await migrate_projection(projector, settings.require(setting))
         done += [f"{projector}: {name}" for name in names]
+    names = await migrate_operations(settings.require("operations_db_url"))
+    done += [f"operations: {name}" for name in names]
     count = await declare(settings.require("rabbitmq_url"), settings.lanes)
     done.append(f"rabbitmq: {count} exchanges and queues in place")
     return done

@@ -1,23 +1,24 @@
-"""``python -m projectors summary|analytics|search``: one projector each; several of one share its lanes."""
+"""``python -m projectors summary|analytics|search|dead_letters``: one each; several of a projector share its lanes."""
 
 import sys
 
 from projectors.consumer import run
+from projectors.dead_letters import worker as dead_letters
 from projectors.registry import STORES
 from shared.process import execute
 from shared.settings import Settings
 
 
 def main(arguments: list[str]) -> None:
-    if len(arguments) != 1 or arguments[0] not in STORES:
-        print(f"usage: python -m projectors {'|'.join(STORES)}", file=sys.stderr)
+    if len(arguments) != 1 or arguments[0] not in {*STORES, dead_letters.NAME}:
+        print(f"usage: python -m projectors {'|'.join([*STORES, dead_letters.NAME])}", file=sys.stderr)
         sys.exit(2)
     name = arguments[0]
 
     async def projector(settings: Settings) -> int:
         return await run(name, STORES[name](settings), settings)
 
-    execute(name, projector)
+    execute(name, dead_letters.run if name == dead_letters.NAME else projector)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ class Bus:
     async def ask(self, body: bytes, **properties: Any) -> bytes:
         """The answer to a message, as it came."""
         key = uuid4().hex
-        answer = self._waiting[key] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[AbstractIncomingMessage] = asyncio.get_running_loop().create_future()
+        self._waiting[key] = answer
         try:
             await self.send(body, reply_to=self._replies.name, correlation_id=key, **properties)
             async with asyncio.timeout(PATIENCE_S):
@@ -72,7 +73,7 @@ class Bus:
         async with self._connection.channel() as channel:
             await channel.set_qos(1)
             await (await channel.get_queue(queue, ensure=False)).consume(arrived.put)
-            found = []
+            found: list[AbstractIncomingMessage] = []
             async with asyncio.timeout(PATIENCE_S):
                 while len(found) < count:
                     found.append(await arrived.get())

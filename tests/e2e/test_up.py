@@ -48,7 +48,7 @@ class Up:
 
     def children(self) -> dict[str, psutil.Process]:
         """By the name of their deployable."""
-        found = {}
+        found: dict[str, psutil.Process] = {}
         for child in psutil.Process(self.process.pid).children():
             arguments = child.cmdline()
             found |= {name: child for name, one in DEPLOYABLES.items() if tuple(arguments[2:]) == one.arguments}

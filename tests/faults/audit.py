@@ -41,7 +41,7 @@ async def caught_up(cluster: Cluster, load: Load, *, but: frozenset[str] = froze
 async def differences(cluster: Cluster, load: Load, *, but: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Empty when all is well. ``but``: streams that a test has broken on purpose."""
     async with asyncio.timeout(RECOVERY_S):
-        while left := await _left_over(cluster, but):  # noqa: ASYNC110 - it is the broker and the tables that are asked
+        while left := await _left_over(cluster, but):
             if set(left) - {"outbox", "ready"}:
                 break
             await asyncio.sleep(0.2)
@@ -100,7 +100,7 @@ async def _read_side(cluster: Cluster, load: Load, but: frozenset[str]) -> dict[
             found["history against events"] = None if written == sum(truth.values()) else (written, sum(truth.values()))
         await connection.close()
     async with Redis.from_url(servers.analytics_redis_url, decode_responses=True) as redis:
-        raw: dict[str, str] = await redis.hgetall(Keys().positions)
+        raw: Any = await redis.hgetall(Keys().positions)
     found["analytics against the event store"] = _unlike(truth, {name: int(value) for name, value in raw.items()}, but)
     return found
 
@@ -117,7 +117,7 @@ async def _left_over(cluster: Cluster, but: frozenset[str]) -> dict[str, Any]:
         found["ready" if all(row["status"] == "gap" for row in rows) else f"held in {name}"] = rows
         await connection.close()
     async with Redis.from_url(servers.analytics_redis_url, decode_responses=True) as redis:
-        held: dict[str, str] = await redis.hgetall(Keys().held)
+        held: Any = await redis.hgetall(Keys().held)
     found["held in analytics"] = {stream: hold for stream, hold in held.items() if stream not in but}
     depths = await queue_depths(servers.rabbitmq_url)
     found["dead letters"] = {

@@ -110,7 +110,7 @@ async def prepare(servers: Servers) -> None:
     names = [queue.name.encode() for queue in topology.declarations(lanes=4).queues]
     data = servers.private.rabbitmq.data
     async with asyncio.timeout(20):
-        while not all(name in b"".join(_registries(data)) for name in names):
+        while not all(name in b"".join(_registries(data)) for name in names):  # noqa: ASYNC110 - a file
             await asyncio.sleep(0.1)
 
 
@@ -128,7 +128,7 @@ async def empty(servers: Servers) -> None:
         await connection.close()
     async with Redis.from_url(servers.analytics_redis_url) as redis:
         await redis.flushall()
-    async with await aio_pika.connect(servers.rabbitmq_url) as connection:
-        channel = await connection.channel()
+    async with await aio_pika.connect(servers.rabbitmq_url) as broker:
+        channel = await broker.channel()
         for queue in topology.declarations(lanes=4).queues:
             await (await channel.get_queue(queue.name, ensure=False)).purge()

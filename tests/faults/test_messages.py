@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import aio_pika
 import asyncpg
@@ -33,8 +34,8 @@ def lives(count: int) -> Iterator[CommandMessage]:
 
 def _step(step: str, order_id: str) -> CommandMessage:
     line = {"product_id": "p", "quantity": 1, "amount": 5}
-    placing = {"order_id": order_id, "customer_id": "c", "currency": "EUR", "lines": [line]}
-    data = {"place": placing, "pay": {"amount": 5}}.get(step, {})
+    placing: dict[str, Any] = {"order_id": order_id, "customer_id": "c", "currency": "EUR", "lines": [line]}
+    data: dict[str, Any] = {"place": placing, "pay": {"amount": 5}}.get(step, {})
     return command_message(f"orders.{step}-order", f"{step}-{order_id}", data, source="tests", subject=order_id)
 
 
@@ -115,7 +116,7 @@ async def test_an_event_that_fails_in_some_projections_holds_its_stream_there_an
     async with Redis.from_url(cluster.servers.analytics_redis_url, decode_responses=True) as redis:
         assert await redis.hget(Keys().positions, poisoned) == "4"
     depths = await queue_depths(cluster.servers.rabbitmq_url)
-    assert {name: depth for name, depth in depths.items() if depth > 4 or name.endswith(".dead") and depth} == {
+    assert {name: depth for name, depth in depths.items() if depth > 4 or (name.endswith(".dead") and depth)} == {
         "summary.dead": 1,
         "search.dead": 1,
     }

@@ -81,7 +81,7 @@ async def test_a_leader_that_was_paused_and_lost_its_lead_does_no_harm_when_it_w
         os.kill(paused, signal.SIGSTOP)
         try:
             async with asyncio.timeout(60):
-                while await leaders(cluster) in (set(), {before}):
+                while await leaders(cluster) in (set(), {before}):  # noqa: ASYNC110 - asked of the server
                     await asyncio.sleep(0.2)
             await cluster.pause(0, 1)
         finally:

@@ -1,0 +1,53 @@
+"""The dead-letter worker on real servers, and stand-ins for a projection and the command service that fail as they are told."""
+
+from collections.abc import AsyncIterator
+
+import aio_pika
+import asyncpg
+import pytest
+
+from projectors.dead_letters.desk import QUEUES
+from projectors.dead_letters.migrations import migrate
+from shared import topology
+from shared.settings import Settings
+from shared.views.operations import SCHEMA
+from tests.integration.dead_letters.house import House
+
+TABLES = "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, audit"
+OTHERS = (topology.RESEND_QUEUE, topology.COMMAND_QUEUE, *map(topology.control_queue, topology.PROJECTORS))
+
+
+@pytest.fixture(scope="session")
+async def operations(migrated: Settings) -> Settings:
+    await migrate(migrated.operations_db_url)
+    return migrated
+
+
+@pytest.fixture
+async def db(operations: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """The operations database, empty, as its owner sees it."""
+    connection = await asyncpg.connect(
+        operations.operations_db_url, server_settings={"search_path": f"{SCHEMA}, public"}
+    )
+    async with connection.transaction():
+        await connection.execute("ALTER TABLE audit DISABLE TRIGGER ALL")
+        await connection.execute(f"TRUNCATE {TABLES} RESTART IDENTITY")
+        await connection.execute("ALTER TABLE audit ENABLE TRIGGER ALL")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def house(db: asyncpg.Connection, operations: Settings) -> AsyncIterator[House]:
+    """A worker with a summary projection and a command service around it, on empty queues; the worker is not started."""
+    connection = await aio_pika.connect(operations.rabbitmq_url)
+    channel = await connection.channel()
+    for name in (*QUEUES, *OTHERS):
+        queue = await channel.get_queue(name, ensure=False)
+        await queue.purge()
+    await connection.close()
+    made = House(operations, db)
+    try:
+        yield made
+    finally:
+        await made.close()
