@@ -1,0 +1,62 @@
+"""The failure policy: every failing event goes through the tiers in order, once each, and is then given up."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projectors.projection import HoldStatus, Position
+from projectors.retry import Failure, GiveUp, RetryLater, describe, gap, held_after, verdict
+from shared.topology import RETRY_TIERS
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+FAILURE = Failure("projection-failed", "ValueError: x", "f", "trace")
+tiers = st.lists(st.tuples(st.text("abc", min_size=1), st.integers(1, 60_000)), max_size=5)
+
+
+@given(tiers, st.integers(1, 20))
+def test_attempt_n_waits_in_tier_n_and_past_the_last_it_is_given_up(some: list[tuple[str, int]], attempts: int) -> None:
+    decided = verdict(attempts, some)
+    if attempts <= len(some):
+        name, delay = some[attempts - 1]
+        assert decided == RetryLater(name, timedelta(milliseconds=delay))
+    else:
+        assert decided == GiveUp()
+
+
+@given(tiers, st.integers(1, 20))
+def test_what_time_cannot_cure_is_given_up_at_once(some: list[tuple[str, int]], attempts: int) -> None:
+    assert verdict(attempts, some, curable=False) == GiveUp()
+
+
+@given(st.integers(0, 100), st.integers(1, 10))
+def test_failing_again_and_again_ends_as_a_dead_letter_that_remembers_its_first_time(applied: int, extra: int) -> None:
+    position = Position(applied)
+    for attempt in range(1, len(RETRY_TIERS) + 1 + extra):
+        at = NOW + timedelta(minutes=attempt)
+        decided = verdict(attempt, RETRY_TIERS)
+        hold = held_after(position, applied + 1, applied + 1, FAILURE, decided, at)
+        assert hold.attempts == attempt
+        assert hold.first_failed_at == NOW + timedelta(minutes=1)
+        assert hold.last_failed_at == at
+        assert (hold.status is HoldStatus.DEAD) == (attempt > len(RETRY_TIERS))
+        assert (hold.due_at is None) == (hold.status is HoldStatus.DEAD)
+        position = replace(position, hold=hold)
+
+
+def test_a_gap_that_turns_out_to_be_poison_counts_from_one() -> None:
+    position = Position(4, gap(4, 9, NOW))
+    hold = held_after(position, 5, 5, FAILURE, verdict(1, RETRY_TIERS), NOW)
+    assert (hold.attempts, hold.seen) == (1, 9)
+
+
+def test_a_fingerprint_is_the_same_for_the_same_cause_and_not_for_another() -> None:
+    def failing(text: str) -> Failure:
+        try:
+            raise ValueError(text)
+        except ValueError as error:
+            return describe(error, "projection-failed")
+
+    assert failing("order 17 of 'c-1'").fingerprint == failing("order 99 of 'c-2'").fingerprint
+    assert failing("order 17").fingerprint != failing("no such row").fingerprint
