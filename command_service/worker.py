@@ -10,8 +10,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
-
 from command_service.answers import Result, answers
 from command_service.handling import Handler
 from command_service.intake import Command, Message, read
@@ -59,25 +57,10 @@ class Worker:
 
     async def _publish(self, outgoing: Sequence[Outgoing]) -> bool:
         """Whether every answer has been confirmed. Waits a while for a broker that comes back."""
-        waiting = list(outgoing)
-
-        async def attempt() -> None:
-            nonlocal waiting
-            done = await asyncio.gather(*map(self._publisher.publish, waiting), return_exceptions=True)
-            errors = [error for error in done if error is not None]
-            waiting = [message for message, error in zip(waiting, done, strict=True) if error is not None]
-            if errors:
-                raise errors[0]
-
         try:
-            await AsyncRetrying(
-                retry=retry_if_exception_type(BrokerError),
-                wait=wait_random_exponential(multiplier=0.1, max=3),
-                stop=stop_after_delay(ANSWER_PATIENCE_S),
-                reraise=True,
-            )(attempt)
+            await self._publisher.publish_all(outgoing, patience_s=ANSWER_PATIENCE_S)
         except BrokerError as error:
-            log.warning("%d answers could not be published: %s", len(waiting), error)
+            log.warning("answers could not be published: %s", error)
             return False
         return True
 

@@ -18,7 +18,6 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     retry_if_exception_type,
-    stop_after_delay,
     wait_random_exponential,
 )
 
@@ -167,26 +166,12 @@ class Projector:
 
     async def _publish(self, outgoing: Sequence[Outgoing]) -> bool:
         """Whether all was confirmed; if not, the deliveries stay unacknowledged and come again."""
-        waiting = list(outgoing)
-
-        async def attempt() -> None:
-            nonlocal waiting
-            done = await asyncio.gather(*map(self._publisher.publish, waiting), return_exceptions=True)
-            errors = [error for error in done if error is not None]
-            waiting = [message for message, error in zip(waiting, done, strict=True) if error is not None]
-            if errors:
-                raise errors[0]
-
+        if not outgoing:
+            return True
         try:
-            await AsyncRetrying(
-                retry=retry_if_exception_type(BrokerError),
-                wait=wait_random_exponential(multiplier=0.1, max=3),
-                stop=stop_after_delay(NOTICE_PATIENCE_S),
-                sleep=self._pause,
-                reraise=True,
-            )(attempt)
+            await self._publisher.publish_all(outgoing, patience_s=NOTICE_PATIENCE_S, sleep=self._pause)
         except BrokerError as error:
-            log.warning("%s could not publish %d notices: %s", self.name, len(waiting), error)
+            log.warning("%s could not publish its notices: %s", self.name, error)
             return False
         return True
 

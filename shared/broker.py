@@ -9,7 +9,7 @@ Consuming has a connection of its own (``shared.consuming``): under a memory ala
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from uuid import uuid4
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 CONNECT_DEADLINE_S: Final = 10.0
 PUBLISH_DEADLINE_S: Final = 30.0
@@ -108,6 +109,32 @@ class Publisher:
             if channel is self._channel:
                 self._channel = None
             raise
+
+    async def publish_all(
+        self,
+        messages: Sequence[Outgoing],
+        *,
+        patience_s: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Return when all are confirmed; what fails is tried again, with jittered back-off, for ``patience_s`` seconds.
+
+        Raises the BrokerError that is left then; and whatever ``sleep`` raises, to be called off in a pause.
+        """
+        waiting = list(messages)
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(BrokerError),
+            wait=wait_random_exponential(multiplier=0.1, max=3),
+            stop=stop_after_delay(patience_s),
+            sleep=sleep,
+            reraise=True,
+        ):
+            with attempt:
+                done = await asyncio.gather(*map(self.publish, waiting), return_exceptions=True)
+                errors = [error for error in done if error is not None]
+                waiting = [message for message, error in zip(waiting, done, strict=True) if error is not None]
+                if errors:
+                    raise errors[0]
 
     async def open(self) -> None:
         """Connect now, so that the first publish need not. Raises BrokerUnavailableError."""

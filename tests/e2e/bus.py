@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from shared import topology
 from shared.contracts.envelope import CONTENT_TYPE
@@ -26,8 +26,7 @@ def encode(value: Any) -> bytes:
 
 
 class Bus:
-    def __init__(self, connection: AbstractConnection, channel: AbstractChannel, replies: AbstractQueue) -> None:
-        self._connection = connection
+    def __init__(self, channel: AbstractChannel, replies: AbstractQueue) -> None:
         self._channel = channel
         self._replies = replies
         self._waiting: dict[str, asyncio.Future[AbstractIncomingMessage]] = {}
@@ -67,19 +66,6 @@ class Bus:
         """Straight into a queue, past every exchange."""
         await self._channel.default_exchange.publish(aio_pika.Message(body, headers=dict(headers or {})), queue)
 
-    async def letters(self, queue: str, count: int) -> Sequence[AbstractIncomingMessage]:
-        """Take ``count`` messages out of a queue; fails when they do not come."""
-        arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-        async with self._connection.channel() as channel:
-            await channel.set_qos(1)
-            await (await channel.get_queue(queue, ensure=False)).consume(arrived.put)
-            found: list[AbstractIncomingMessage] = []
-            async with asyncio.timeout(PATIENCE_S):
-                while len(found) < count:
-                    found.append(await arrived.get())
-                    await found[-1].ack()
-        return found
-
     async def depth(self, queue: str) -> int:
         declared = await self._channel.declare_queue(queue, passive=True)
         return declared.declaration_result.message_count or 0
@@ -108,6 +94,6 @@ async def bus_of(url: str) -> AsyncIterator[Bus]:
     connection = await aio_pika.connect(url, timeout=10)
     async with connection:
         channel = await connection.channel(on_return_raises=True)
-        bus = Bus(connection, channel, await channel.declare_queue(exclusive=True))
+        bus = Bus(channel, await channel.declare_queue(exclusive=True))
         await bus.take_replies()
         yield bus

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
@@ -17,9 +18,17 @@ from deploy.local.ports import free_port
 from deploy.local.servers import CHOICE, URLS, Servers, provide
 from deploy.migrate import migrate
 from deploy.supervisor import Supervisor
+from shared.views import operations
 from tests.e2e.bus import Bus, bus_of
 
 VISIBLE_WITHIN_S = 15.0
+
+LETTER = """
+SELECT letters.*, payloads.body FROM letters JOIN payloads ON payloads.letter_id = letters.id
+WHERE origin = $1 AND ($2::bytea IS NULL OR position($2 IN payloads.body) > 0) AND ($3::text IS NULL OR stream = $3)
+    AND ($4::bytea IS NULL OR payloads.body = $4)
+ORDER BY letters.id
+"""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,26 @@ class System:
         response = await self.queries.get(path, params=parameters)
         assert response.status_code == 200, response.text
         return response.json()
+
+    async def letter(
+        self, origin: str, *, body: bytes | None = None, part: bytes | None = None, stream: str | None = None
+    ) -> asyncpg.Record:
+        """The dead letter with this body, with this in its body, or about this stream, as soon as it is there."""
+        connection = await asyncpg.connect(
+            self.servers.operations_db_url, server_settings={"search_path": operations.SCHEMA}
+        )
+        try:
+            async with asyncio.timeout(VISIBLE_WITHIN_S):
+                while True:
+                    found = await connection.fetch(LETTER, origin, part, stream, body)
+                    if found:
+                        [letter] = found
+                        return letter
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            pytest.fail(f"there is no dead letter from {origin} about {body or part or stream!r}"[:300])
+        finally:
+            await connection.close()
 
     async def visible(self, path: str, holds: Callable[[Any], Any] = bool, **parameters: Any) -> Any:
         """The query service's answer as soon as it ``holds``; it has some seconds to become so."""

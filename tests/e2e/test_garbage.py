@@ -11,6 +11,7 @@ import pytest
 
 from shared import topology
 from tests.e2e.bus import Bus, encode, envelope, outcome
+from tests.e2e.system import System
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -118,15 +119,21 @@ async def rejected(bus: Bus, body: bytes, **properties: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("code", ["malformed-message", "message-too-large"])
-async def test_what_is_no_command_is_rejected_and_becomes_a_dead_letter_with_its_reason(bus: Bus, code: str) -> None:
+async def test_what_is_no_command_is_rejected_and_becomes_a_dead_letter_with_its_reason(
+    system: System, code: str
+) -> None:
     for name, body in {"malformed-message": MALFORMED, "message-too-large": TOO_LARGE}[code].items():
-        refused = await rejected(bus, body)
+        refused = await rejected(system.bus, body)
         assert refused["code"] == code, name
-        await bus.send(body)
-        for letter in await bus.letters("commands.dead", 2):
-            assert letter.headers["tidemark-reason"] == code, name
-            assert letter.headers["tidemark-message"], name
-            assert letter.body == body or json.loads(letter.body) == json.loads(body)[0], name
+        letter = await system.letter("commands", body=body)
+        assert (letter["reason"], letter["status"]) == (code, "dead"), name
+        assert letter["exception"], name
+
+
+async def test_what_is_no_command_is_a_dead_letter_where_nobody_can_be_told(system: System) -> None:
+    body = f"nobody is told: {uuid4()}".encode()
+    await system.bus.send(body)
+    assert (await system.letter("commands", body=body))["reason"] == "malformed-message"
 
 
 @pytest.mark.parametrize("data", INVALID.values(), ids=INVALID)
@@ -170,12 +177,13 @@ async def test_a_sound_command_is_taken_whatever_its_properties_say(bus: Bus, pr
     assert answer["type"] == "command.accepted"
 
 
-async def test_a_reply_address_that_does_not_exist_stops_nothing(bus: Bus) -> None:
+async def test_a_reply_address_that_does_not_exist_stops_nothing(system: System) -> None:
+    bus = system.bus
     for address in ("nobody", "a" * 255, "\r\n", "commands.nowhere"):
         await bus.send(encode(envelope("orders.place-order", order())), reply_to=address)
-    await bus.send(b"garbage", reply_to="nobody")
-    [letter] = await bus.letters("commands.dead", 1)
-    assert (letter.body, letter.headers["tidemark-reply-to"]) == (b"garbage", "nobody")
+    body = f"garbage {uuid4()}".encode()
+    await bus.send(body, reply_to="nobody")
+    assert (await system.letter("commands", body=body))["reply_to"] == "nobody"
 
 
 async def test_a_number_too_large_for_a_double_is_an_invalid_amount(bus: Bus) -> None:
@@ -188,19 +196,20 @@ async def test_duplicate_keys_are_read_as_the_last_one(bus: Bus) -> None:
     assert json.loads(await bus.ask(body))["type"] == "command.accepted"
 
 
-async def test_what_is_wrong_in_a_mixed_batch_harms_nothing_beside_it(bus: Bus) -> None:
+async def test_what_is_wrong_in_a_mixed_batch_harms_nothing_beside_it(system: System) -> None:
+    mark = uuid4().hex
     good = [envelope("orders.place-order", order()) for _ in range(3)]
-    batch = [
+    batch: list[Any] = [
         good[0],
-        {"type": "orders.place-order"},
+        {"type": "orders.place-order", "source": mark},
         envelope("orders.frobnicate", {}),
         good[1],
-        17,
+        f"no envelope {mark}",
         envelope("orders.place-order", line(amount=-1)),
         good[0],
         good[2],
     ]
-    answers = [outcome(answer) for answer in json.loads(await bus.ask(encode(batch)))]
+    answers = [outcome(answer) for answer in json.loads(await system.bus.ask(encode(batch)))]
     assert [answer.get("code", "accepted") for answer in answers] == [
         "accepted",
         "malformed-message",
@@ -212,5 +221,6 @@ async def test_what_is_wrong_in_a_mixed_batch_harms_nothing_beside_it(bus: Bus) 
         "accepted",
     ]
     assert answers[0] == answers[6]
-    letters = await bus.letters("commands.dead", 2)
-    assert [json.loads(letter.body) for letter in letters] == [batch[1], 17]
+    for element, part in ((batch[1], f'"{mark}"'), (batch[4], f"no envelope {mark}")):
+        letter = await system.letter("commands", part=part.encode())
+        assert (letter["reason"], json.loads(letter["body"])) == ("malformed-message", element)

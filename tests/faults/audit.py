@@ -14,6 +14,7 @@ from deploy.demo.read_stores import open_read_stores
 from deploy.demo.store_figures import store_figures
 from shared import topology
 from shared.contracts.outcomes import ACCEPTED
+from shared.views import operations
 from shared.views.analytics import Keys
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, source
@@ -28,6 +29,9 @@ FROM streams LEFT JOIN events USING (stream) GROUP BY stream
 EVENTS: Final = "SELECT count(*) FROM events"
 HISTORY: Final = "SELECT count(*) FROM history"
 POSITIONS: Final = "SELECT stream, applied FROM positions"
+LETTERS: Final = (
+    "SELECT origin, stream, version, reason, exception, status FROM letters WHERE status <> 'resolved' LIMIT 5"
+)
 HELD: Final = "SELECT stream, status, version, seen, reason, exception FROM held LIMIT 5"
 
 
@@ -123,6 +127,10 @@ async def _left_over(cluster: Cluster, but: frozenset[str]) -> dict[str, Any]:
     found["dead letters"] = {
         name: depth for name, depth in depths.items() if name.endswith(".dead") and depth and not but
     }
+    connection = await asyncpg.connect(servers.operations_db_url, server_settings={"search_path": operations.SCHEMA})
+    letters = [dict(row) for row in await connection.fetch(LETTERS) if row["stream"] not in but]
+    await connection.close()
+    found["letters"] = letters
     found["ready"] = found.get("ready") or {
         name: depth for name, depth in depths.items() if not name.endswith(".dead") and depth > 5
     }

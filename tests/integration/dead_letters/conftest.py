@@ -29,12 +29,14 @@ async def db(operations: Settings) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(
         operations.operations_db_url, server_settings={"search_path": f"{SCHEMA}, public"}
     )
-    async with connection.transaction():
-        await connection.execute("ALTER TABLE audit DISABLE TRIGGER ALL")
-        await connection.execute(f"TRUNCATE {TABLES} RESTART IDENTITY")
-        await connection.execute("ALTER TABLE audit ENABLE TRIGGER ALL")
-    yield connection
-    await connection.close()
+    try:
+        async with connection.transaction():
+            await connection.execute("ALTER TABLE audit DISABLE TRIGGER audit_table_stays")
+            await connection.execute(f"TRUNCATE {TABLES} RESTART IDENTITY")
+            await connection.execute("ALTER TABLE audit ENABLE TRIGGER audit_table_stays")
+        yield connection
+    finally:
+        await connection.close()
 
 
 @pytest.fixture

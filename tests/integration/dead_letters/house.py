@@ -119,9 +119,7 @@ class House:
         return given
 
     async def letter(self, origin: str, body: bytes, headers: Headers, **properties: Any) -> None:
-        await self.publisher.publish(
-            Outgoing(topology.DEAD, origin, body, CONTENT_TYPE, headers=headers, **properties)
-        )
+        await self.publisher.publish(Outgoing(topology.DEAD, origin, body, CONTENT_TYPE, headers=headers, **properties))
 
     async def command_dies(self, command_id: str, data: dict[str, Any] | None = None, **properties: Any) -> None:
         await self.letter("commands", command(command_id, data), command_headers(), **properties)
@@ -163,8 +161,8 @@ class House:
             exchange = await channel.get_exchange(topology.CONTROL, ensure=False)
             await exchange.publish(message, verb)
             async with asyncio.timeout(30):
-                while (reply := await queue.get(no_ack=True, fail=False)) is None:
-                    await asyncio.sleep(0.02)
+                async with queue.iterator(no_ack=True) as replies:
+                    reply = await anext(replies)
         assert reply.correlation_id == "c-1"
         answer = json.loads(reply.body)
         return {"type": answer["type"], **answer["data"]}

@@ -1,0 +1,184 @@
+"""Discard, edit, and everything an operator may get wrong; the audit that nobody can change."""
+
+import json
+
+import asyncpg
+import pytest
+
+from projectors.dead_letters import audit, courier, editing, ingest, items, replay_store, requests, selecting, steering
+from shared.contracts.control import Selection
+from shared.views import operations_queries as queries
+from shared.views.operations import GroupView, LetterView
+from tests.integration.dead_letters.house import House
+
+ALL = {"everything": True}
+
+
+async def test_discard_frees_the_stream_and_says_who_and_why(house: House) -> None:
+    await house.play()
+    await house.start()
+    await house.die("orders/o1", 4)
+    await house.die("orders/o2", 1)
+    await house.statuses(dead=2)
+    answer = await house.ask("discard", selection={"stream": "orders/o1"}, reason="a test order")
+    assert answer["count"] == 1
+    await house.statuses(dead=1, discarded=1)
+    assert house.stepped_over == [("orders/o1", 4)]
+    row = await house.db.fetchrow("SELECT actor, act, reason, details FROM audit")
+    assert row is not None
+    assert (row["actor"], row["act"], row["reason"]) == ("ann", "discard", "a test order")
+    assert json.loads(row["details"]).items() >= {"stream": "orders/o1", "version": 4, "origin": "summary"}.items()
+
+
+async def test_what_no_projection_waits_for_is_discarded_at_once(house: House) -> None:
+    await house.start()
+    await house.command_dies("k1")
+    await house.letter("summary", b"\xff", {"tidemark-reason": "undecodable-event"})
+    await house.statuses(dead=2)
+    assert (await house.ask("replay", selection={"origin": "summary"}))["code"] == "nothing-selected"
+    assert (await house.ask("discard", selection=ALL, reason="noise"))["count"] == 2
+    await house.statuses(discarded=2)
+    assert (await house.ask("discard", selection=ALL, reason="noise"))["code"] == "nothing-selected"
+
+
+async def test_a_discarded_letter_is_skipped_by_the_jobs_that_wait_for_it(house: House) -> None:
+    await house.play()
+    await house.start()
+    for number in range(5):
+        await house.die(f"orders/o{number}")
+    await house.statuses(dead=5)
+    answer = await house.ask("replay", selection=ALL, rate=0.5)
+    await house.ask("discard", selection={"stream": "orders/o4"}, reason="no")
+    await house.statuses(discarded=1)
+    await house.ask("steer", job_id=answer["job_id"], to="paused")
+    assert await house.db.fetchval("SELECT skipped FROM jobs") == 1
+    await house.passed(*[(f"orders/o{number}", 1) for number in range(5)])
+    await house.job(answer["job_id"], "completed")
+
+
+async def test_an_edited_command_goes_out_under_a_new_id_and_each_knows_of_the_other(house: House) -> None:
+    await house.play()
+    await house.start()
+    await house.command_dies("k1", {"name": "Zoë"}, correlation_id="c-9")
+    await house.statuses(dead=1)
+    answer = await house.ask("edit", letter_id=1, data={"name": "Zoe"}, command_id="k1-mended", reason="no umlauts")
+    assert answer["command_id"] == "k1-mended"
+    await house.statuses(superseded=1)
+
+    async def sent() -> bool:
+        return bool(house.commands)
+
+    await house.until(sent)
+    body = json.loads(house.commands[0].body)
+    assert (body["id"], body["type"], body["subject"], body["data"]) == (
+        "k1-mended",
+        "customers.rename-customer",
+        "c1",
+        {"name": "Zoe"},
+    )
+    assert (house.commands[0].reply_to, house.commands[0].correlation_id) == ("reply.shop", "c-9")
+    await house.command_dies("k1-mended", {"name": "Zoe"})
+    await house.statuses(2, dead=1, superseded=1)
+    assert await house.db.fetchval("SELECT replaced_by FROM letters WHERE id = 1") == "k1-mended"
+    assert await house.db.fetchval("SELECT replaces FROM letters WHERE id = 2") == 1
+    assert await house.db.fetchval("SELECT body FROM payloads WHERE letter_id = 1") is not None
+    assert (await house.ask("edit", letter_id=1, data={"name": "Z"}, reason="x"))["code"] == "letter-closed"
+    taken = await house.ask("edit", letter_id=2, data={"name": "Z"}, command_id="k1", reason="x")
+    assert taken["errors"][0]["field"] == "command_id"
+    assert (await house.ask("edit", letter_id=2, data={"name": "Z"}, reason="x"))["command_id"][14] == "7"
+
+
+@pytest.mark.parametrize(
+    ("verb", "data", "code"),
+    [
+        ("edit", {"letter_id": 1, "data": {"name": 7}, "reason": "x"}, "validation-failed"),
+        ("edit", {"letter_id": 1, "data": {}, "type": "no.such", "reason": "x"}, "validation-failed"),
+        ("edit", {"letter_id": 2, "data": {}, "reason": "x"}, "not-a-command"),
+        ("edit", {"letter_id": 3, "data": {}, "reason": "x"}, "not-editable"),
+        ("edit", {"letter_id": 2**70, "data": {}, "reason": "x"}, "letter-not-found"),
+        ("edit", {"letter_id": 1, "data": {"name": "a"}, "reason": ""}, "validation-failed"),
+        ("replay", {"selection": {}}, "validation-failed"),
+        ("replay", {"selection": {"letter_ids": [99, 2**70, -1]}}, "letter-not-found"),
+        ("replay", {"selection": {"letter_ids": []}}, "nothing-selected"),
+        ("replay", {"selection": {"stream": "no\x00such"}}, "nothing-selected"),
+        ("replay", {"selection": {"everything": True}, "rate": -1}, "validation-failed"),
+        ("discard", {"selection": {"everything": True}}, "validation-failed"),
+        ("discard", {"selection": {"text": "no such words"}, "reason": "x"}, "nothing-selected"),
+        ("steer", {"job_id": 1, "to": "paused"}, "job-not-found"),
+        ("steer", {"job_id": 1, "to": "nowhere"}, "validation-failed"),
+    ],
+)
+async def test_a_request_that_cannot_be_done_is_refused_with_a_code_and_writes_nothing(
+    house: House, verb: str, data: dict[str, object], code: str
+) -> None:
+    await house.start()
+    await house.command_dies("k1")
+    await house.statuses(dead=1)
+    await house.die("orders/o1")
+    await house.statuses(dead=2)
+    await house.letter("commands", b"\xff", {"tidemark-reason": "malformed-message"})
+    await house.statuses(dead=3)
+    answer = await house.ask(verb, **data)
+    assert (answer["type"], answer["code"]) == ("operation.rejected", code)
+    assert answer["message"]
+    assert await house.db.fetchval("SELECT (SELECT count(*) FROM audit) + (SELECT count(*) FROM requests)") == 0
+    await house.statuses(dead=3)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"{}", b"[" * 100_000, b'{"id": 7}'])
+async def test_garbage_on_the_control_exchange_is_answered_and_stops_nobody(house: House, body: bytes) -> None:
+    await house.start()
+    for verb in ("replay", "discard", "edit", "steer"):
+        assert (await house.ask_raw(verb, body))["code"] == "validation-failed"
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'bob'", "DELETE FROM audit", "TRUNCATE audit"])
+async def test_nobody_changes_the_audit(house: House, statement: str) -> None:
+    await house.db.execute("INSERT INTO audit (actor, act, reason) VALUES ('ann', 'discard', 'why not')")
+    with pytest.raises(asyncpg.RaiseError, match="append-only"):
+        await house.db.execute(statement)
+    assert await house.db.fetchval("SELECT actor FROM audit") == "ann"
+
+
+async def test_every_statement_fits_the_schema(db: asyncpg.Connection) -> None:
+    modules = (audit, courier, editing, ingest, items, replay_store, requests, selecting, steering, queries)
+    statements = {
+        f"{module.__name__}.{name}": text
+        for module in modules
+        for name, text in vars(module).items()
+        if name.isupper() and isinstance(text, str) and " " in text.strip()
+    }
+    assert len(statements) >= 35
+    for text in statements.values():
+        await db.prepare(text)
+
+
+async def test_lists_and_groups_are_read_through_the_shared_statements(house: House) -> None:
+    await house.start()
+    for number in range(7):
+        await house.die(f"orders/o{number}", message="boom" if number < 5 else "bang")
+    await house.statuses(dead=7)
+    rows = await house.db.fetch(queries.GROUPS, *queries.parameters(Selection(origin="summary")), 10)
+    groups = [GroupView.model_validate(dict(row)) for row in rows]
+    assert [(group.count, group.exception, group.waiting, group.types) for group in groups] == [
+        (5, "ValueError: boom", 10, ["orders.order-placed"]),
+        (2, "ValueError: bang", 4, ["orders.order-placed"]),
+    ]
+    chosen = queries.parameters(Selection(text="BOOM"))
+    first = await house.db.fetch(queries.LIVE_LETTERS, *chosen, None, 0, 3)
+    last = first[-1]
+    second = await house.db.fetch(queries.LIVE_LETTERS, *chosen, last["last_failed_at"], last["id"], 3)
+    streams = [LetterView.model_validate(dict(row)).stream for row in (*first, *second)]
+    assert streams == [f"orders/o{number}" for number in (4, 3, 2, 1, 0)]
+
+
+@pytest.mark.parametrize(("statement", "index"), [(queries.LIVE_LETTERS, "letters_live_by_time")])
+async def test_a_page_of_letters_is_read_from_an_index(db: asyncpg.Connection, statement: str, index: str) -> None:
+    await db.execute(
+        "INSERT INTO letters (origin, identity, reason, exception, fingerprint, attempts, first_failed_at, last_failed_at, "
+        "routing_key, content_type, size) SELECT 'summary', int8send(n), 'r', 'e', 'f' || n % 20, 4, now(), "
+        "now() - n * interval '1 second', '', '', 1 FROM generate_series(1, 20000) n"
+    )
+    await db.execute("ANALYZE letters")
+    plan = await db.fetch("EXPLAIN " + statement, *queries.parameters(Selection()), None, 0, 50)
+    assert index in "\n".join(row[0] for row in plan)
