@@ -4,12 +4,15 @@ SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .tidemark/setup
 
-.PHONY: help setup test demo up bench test-faults lint format compose-env clean
+.PHONY: help setup test demo drill up bench test-faults lint format compose-env clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## make .venv with the locked dependencies
+setdrill: $(STAMP) ## a projection fails: see, fix, canary, replay, compare
+	@$(BIN)/tidemark drill poison $(ARGS)
+
+up: $(STAMP) ## make .venv with the locked dependencies
 
 $(STAMP): pyproject.toml uv.lock deploy/bootstrap.sh
 	@deploy/bootstrap.sh
@@ -19,6 +22,9 @@ test: lint ## check everything: ruff, mypy, import-linter, pytest
 
 demo: $(STAMP) ## real orders through real servers, compared with their source (ARGS="--orders 20000")
 	@$(BIN)/tidemark demo $(ARGS)
+
+drill: $(STAMP) ## a projection fails: see, fix, canary, replay, compare
+	@$(BIN)/tidemark drill poison $(ARGS)
 
 up: $(STAMP) ## start everything and stay; Ctrl-C stops it
 	@$(BIN)/tidemark up $(ARGS)

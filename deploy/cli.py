@@ -1,13 +1,10 @@
 """``tidemark``: what an operator does. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 a server is away or too slow."""
 
-import asyncio
 import json
 import sys
 import time
-from collections.abc import Coroutine
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final
 
 import typer
 from pydantic import ValidationError
@@ -16,16 +13,11 @@ from rich.console import Console
 
 from deploy import environment
 from deploy.bulk import load_file
+from deploy.dead_letters.commands import app as dead_letters
 from deploy.local.servers import ServersError, provide
 from deploy.sending import send_one
-from shared.broker import BrokerError
-from shared.postgres import is_outage
-from shared.settings import MissingSettingError, Settings
+from deploy.terminal import AWAY, WRONG_USE, Output, OutputOption, fail, run, settings
 
-T = TypeVar("T")
-
-WRONG_USE: Final = 2
-AWAY: Final = 3
 HEALTH_IS_STALE_AFTER_S: Final = 10.0
 
 app = typer.Typer(
@@ -38,41 +30,7 @@ app = typer.Typer(
 )
 
 
-class Output(StrEnum):
-    TABLE = "table"
-    JSON = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", help="For people, or for programs.")]
-
-
-def fail(message: str, code: int) -> typer.Exit:
-    """One line on stderr, and an exit code."""
-    line = f"tidemark: {' '.join(message.split())}"
-    Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-    return typer.Exit(code)
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work; what goes wrong with servers and settings is one line and an exit code."""
-    try:
-        return asyncio.run(work)
-    except MissingSettingError as error:
-        raise fail(f"{error}; set it, or run this where `tidemark up` runs", WRONG_USE) from error
-    except (BrokerError, TimeoutError) as error:
-        raise fail(f"RabbitMQ: {str(error) or 'no answer in time'}", AWAY) from error
-    except Exception as error:
-        if not is_outage(error):
-            raise
-        raise fail(f"PostgreSQL: {error}", AWAY) from error
-
-
-def settings() -> Settings:
-    try:
-        return environment.settings()
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise fail(f"TIDEMARK_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}", WRONG_USE) from error
+app.add_typer(dead_letters, name="dead-letters")
 
 
 @app.command()
@@ -104,6 +62,36 @@ def demo(
     from deploy.demo.command import demo as run_demo
 
     raise typer.Exit(run_demo(orders, all_orders, output.value))
+
+
+drills = typer.Typer(help="Practise on a system of its own what must work on a bad day.", no_args_is_help=True)
+app.add_typer(drills, name="drill")
+
+
+@drills.callback()
+def drill() -> None:
+    """Practise on a system of its own what must work on a bad day."""
+
+
+@drills.command()
+def poison(orders: Annotated[int, typer.Option(min=200, help="How many baskets to load.")] = 1000) -> None:
+    """A projection fails on one stream in a hundred: see the dead letters, deploy the fix, replay with a canary, compare."""
+    from rich.console import Console
+
+    from deploy.demo.command import FAILURES
+    from deploy.demo.display import displaying
+    from deploy.demo.report import show
+    from deploy.drill import DrillFailedError
+    from deploy.drill import poison as run_drill
+
+    console = Console()
+    try:
+        with displaying() as display, provide() as servers:
+            report = run(run_drill(servers, orders, display, console))
+    except (*FAILURES, DrillFailedError) as error:
+        raise fail(str(error), 1) from error
+    show(report, console)
+    raise typer.Exit(0 if report.equal else 1)
 
 
 @app.command()

@@ -1,4 +1,7 @@
-"""The query service: everything people may ask, answered from the read stores and from nothing else."""
+"""The query service: everything people may ask, answered from the read stores and from nothing else.
+
+What operators do about dead letters (``acts``) it hands to the dead-letter worker, over RabbitMQ; it writes nothing itself.
+"""
 
 import functools
 from collections.abc import AsyncIterator
@@ -10,12 +13,26 @@ from litestar.datastructures import ResponseHeader, State
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Tag
+from litestar.openapi.spec import Components, Tag
 from litestar.types import Message, Send
 
-from query_service import analytics, customers, freshness, health, orders, products, search
+from query_service import (
+    acts,
+    analytics,
+    customers,
+    dead_letters,
+    freshness,
+    health,
+    operations_log,
+    orders,
+    products,
+    search,
+)
+from query_service.acts_documented import KEY, KEY_SCHEME
 from query_service.analytics_store import AnalyticsStore
 from query_service.as_of import HEADER
+from query_service.operations_store import OperationsStore
+from query_service.operator import Operators
 from query_service.parameters import well_formed
 from query_service.postgres_store import PostgresStore
 from query_service.problems import on_wrong_method
@@ -39,6 +56,18 @@ ROUTES: Final = (
     analytics.distinct_customers,
     search.search_products,
     search.search_orders,
+    dead_letters.dead_letters,
+    dead_letters.dead_letter_groups,
+    dead_letters.dead_letter,
+    operations_log.jobs,
+    operations_log.job,
+    operations_log.audit,
+    acts.replay,
+    acts.discard,
+    acts.edit,
+    acts.pause_job,
+    acts.resume_job,
+    acts.cancel_job,
     freshness.freshness,
     health.live,
     health.ready,
@@ -51,13 +80,15 @@ Every answer read from a projection says in `Tidemark-As-Of` how far that projec
 before that time is in the answer. It also has an `ETag`; ask with `If-None-Match` and get 304 while nothing changed.
 Lists come in pages: give `next_cursor` as `cursor`, with the same filters, for what follows. Errors are problem+json
 (RFC 9457); parameters that a route does not have are refused, for a misspelt filter would give a wrong answer.
+
+Operators act on dead letters with their key, `Authorization: Bearer ...`, and their name, `Tidemark-Actor`.
 """
 _AS_OF: Final = "RFC 3339: whatever was committed before it is in the answer. Absent before the first heartbeat."
 _ETAG: Final = "Changes whenever the answer does; ask with `If-None-Match`."
 
 
-def create_app(stores: Stores) -> Litestar:
-    """The application over ``stores``, which it closes when it shuts down."""
+def create_app(stores: Stores, operators: Operators | None = None) -> Litestar:
+    """The application over ``stores``, which it closes when it shuts down. Without ``operators`` nobody may act."""
 
     @asynccontextmanager
     async def closing(_: Litestar) -> AsyncIterator[None]:
@@ -69,7 +100,7 @@ def create_app(stores: Stores) -> Litestar:
         request_class=QueryRequest,
         guards=[well_formed],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
-        state=State({"stores": stores}),
+        state=State({"stores": stores, "operators": operators or Operators()}),
         lifespan=[closing],
         response_headers=[
             # The values are never sent: they tell the documentation that these are strings.
@@ -80,6 +111,7 @@ def create_app(stores: Stores) -> Litestar:
             title="Tidemark query service",
             version="1",
             description=_DESCRIPTION,
+            components=Components(security_schemes={KEY: KEY_SCHEME}),
             openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_no_such_page),
             render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
             use_handler_docstrings=True,
@@ -97,6 +129,7 @@ def open_stores(settings: Settings) -> Stores:
         summary=PostgresStore("summary", settings.require("summary_db_url"), summary_view.SCHEMA),
         search=PostgresStore("search", settings.require("search_db_url"), search_view.SCHEMA),
         analytics=AnalyticsStore(settings.require("analytics_redis_url")),
+        operations=OperationsStore(settings.operations_db_url),
     )
 
 

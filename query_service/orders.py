@@ -13,7 +13,21 @@ from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, S
 from query_service.parameters import EARLIEST, LATEST, IdParameter, Moment, OrderId, identity, moment
 from query_service.problems import NotFoundError
 from query_service.requests import QueryRequest
-from shared.views.summary import HistoryEntry, OrderStatus, OrderSummary, OrderView
+from shared.views.summary import HeldView, HistoryEntry, OrderStatus, OrderSummary, OrderView
+
+
+class HeldBy(HeldView):
+    """Why a later event of the order is not in the view yet, and the letter it has become."""
+
+    letter_id: int | None = None
+    """Only of a ``dead`` one; absent also while the letter has not come to the operations database, or that is away."""
+    letter: str | None = None
+    """Where the letter is: ``/dead-letters/<id>``."""
+
+
+class OrderAnswer(OrderView):
+    held: HeldBy | None = None
+    """Set while this view holds the order's stream."""
 
 
 class OrderKey(SortKey, frozen=True):
@@ -33,7 +47,8 @@ SELECT o.version, coalesce(c.version, 0) AS customer_version,
            'lines', coalesce(borrowed.lines, o.doc->'lines'),
            'held', CASE WHEN h.stream IS NOT NULL THEN jsonb_build_object(
                'status', h.status, 'version', h.version, 'reason', h.reason,
-               'since', replace(to_jsonb(h.first_failed_at) #>> '{}', '+00:00', 'Z')) END))::text AS body
+               'since', replace(to_jsonb(h.first_failed_at) #>> '{}', '+00:00', 'Z')) END))::text AS body,
+       CASE WHEN h.status = 'dead' THEN h.version END AS dead_version
 FROM orders o
 LEFT JOIN customers c USING (customer_id)
 LEFT JOIN held h ON h.stream = 'orders/' || o.order_id
@@ -76,7 +91,7 @@ SELECT WHERE EXISTS (SELECT FROM customers WHERE customer_id = $1)
           OR EXISTS (SELECT FROM orders WHERE customer_id = $1)
 """
 
-HELD: Final = "SELECT reason FROM held WHERE stream = $1"
+HELD: Final = "SELECT reason, CASE WHEN status = 'dead' THEN version END AS dead_version FROM held WHERE stream = $1"
 
 HISTORY: Final = """
 SELECT version, jsonb_build_object('version', version, 'type', type, 'data', data,
@@ -86,19 +101,24 @@ FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
 
 
 @get("/orders/{order_id:str}", responses=ANSWERS_FOR_ONE, tags=["orders"], summary="One order")
-async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderView]:
+async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswer]:
     """One order, with the names it borrows: the customer's, and the product's where a line came without one.
 
-    `held` says that a later event of the order waits in this view, and why. The ETag changes with any of them.
+    `held` says that a later event of the order waits in this view, and why; once it is `dead`, also which dead letter it is, as far
+    as the operations database answers. The ETag changes with any of them.
     """
     summary = request.stores.summary
     as_of = await summary.headers()
     row = await summary.fetchrow(ORDER, order_id)
     if row is None:
         held = await summary.fetchrow(HELD, f"orders/{order_id}")
-        raise NotFoundError("order", order_id, as_of, held["reason"] if held else None)
+        letter_id = await _letter(request, order_id, held["dead_version"]) if held else None
+        where = f"; see /dead-letters/{letter_id}" if letter_id else ""
+        raise NotFoundError("order", order_id, as_of, f"{held['reason']}{where}" if held else None)
     versions = (row["version"], row["customer_version"], row["product_versions"])
-    return answer(request, row["body"].encode(), as_of, *versions)
+    letter_id = await _letter(request, order_id, row["dead_version"])
+    body = row["body"].encode() if letter_id is None else _with_letter(row["body"], letter_id)
+    return answer(request, body, as_of, *versions)
 
 
 @get("/orders", responses=ANSWERS, tags=["orders"], summary="Orders, the newest first")
@@ -131,6 +151,18 @@ async def history(
         raise NotFoundError("order", order_id, as_of)
     following = question.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
     return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
+
+
+async def _letter(request: QueryRequest, order_id: str, dead_version: int | None) -> int | None:
+    if dead_version is None:
+        return None
+    return await request.stores.operations.holding("summary", f"orders/{order_id}", dead_version)
+
+
+def _with_letter(body: str, letter_id: int) -> bytes:
+    document = msgspec.json.decode(body)
+    document["held"] |= {"letter_id": letter_id, "letter": f"/dead-letters/{letter_id}"}
+    return msgspec.json.encode(document)
 
 
 async def list_orders(

@@ -33,6 +33,9 @@ OrderId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(val
 CustomerId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(value="household-7")])]
 ProductId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(value="product-1082185")])]
 
+LetterId = Annotated[int, PathParameter(ge=1, le=2**63 - 1, description="A dead letter's number.")]
+JobId = Annotated[int, PathParameter(ge=1, le=2**63 - 1, description="A replay job's number.")]
+
 _ID: Final[TypeAdapter[str]] = TypeAdapter(Id)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)

@@ -1,9 +1,9 @@
 """What the query service refuses, in its own words; every other error is answered in the same form by ``shared.problems``.
 
-    Problem
-    ├── InvalidParameterError   400: which parameter, and what it has to look like
-    ├── NotFoundError           404: nothing of that id in the projection
-    └── StoreDownError          503: a read store does not answer; Retry-After says when to come again
+Problem
+├── InvalidParameterError   400: which parameter, and what it has to look like
+├── NotFoundError           404: nothing of that id in the projection
+└── StoreDownError          503: a read store does not answer; Retry-After says when to come again
 """
 
 from collections.abc import Mapping
@@ -54,6 +54,13 @@ class StoreDownError(Problem):
 
 
 def on_wrong_method(request: Request[Any, Any, Any], error: MethodNotAllowedException) -> Response[bytes]:
-    """405, naming HEAD too: the framework does not know that we answer it."""
-    error.headers = {"Allow": READING}
+    """405, naming HEAD too where there is GET: the framework does not know that we answer it."""
+    allowed = (error.headers or {}).get("allow", "")
+    methods = [method.strip() for method in allowed.split(",")]
+    others = [method for method in methods if method and method not in READING]
+    if "GET" in methods or not allowed:
+        others.insert(0, READING)
+    elif "OPTIONS" in methods:
+        others.append("OPTIONS")
+    error.headers = {"Allow": ", ".join(others)}
     return on_http_exception(request, error)

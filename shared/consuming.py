@@ -132,7 +132,8 @@ class Consumer:
             done.upto += 1
             done.beyond.discard(done.upto)
         if done.upto > before:
-            await channel.basic_ack(done.upto, multiple=True)
+            # The last of these, not of those acknowledged out of order before: the broker closes the channel over a tag twice.
+            await channel.basic_ack(max(tag for tag in tags if tag <= done.upto), multiple=True)
         for tag in tags:
             if tag > done.upto:
                 await channel.basic_ack(tag)

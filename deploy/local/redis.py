@@ -29,7 +29,7 @@ save ""
 maxmemory-policy noeviction
 daemonize no
 loglevel notice
-user default off
+user default off ~* &* +@all
 """
 
 

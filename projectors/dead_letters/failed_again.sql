@@ -21,12 +21,12 @@ WITH again AS MATERIALIZED (
         resolution = NULL
     FROM again
     WHERE letters.origin = again.origin AND letters.identity = again.identity
-    RETURNING letters.id, letters.attempts, again.*
+    RETURNING letters.id, letters.attempts AS attempts_now, again.*
 ), kept AS (
     UPDATE payloads SET body = changed.body, headers = changed.headers::jsonb, trace = changed.trace
     FROM changed WHERE payloads.letter_id = changed.id
 )
 INSERT INTO letter_failures (letter_id, failed_at, attempts, reason, exception, fingerprint)
-SELECT id, failed_at, attempts, reason, exception, fingerprint FROM changed
+SELECT id, failed_at, attempts_now, reason, exception, fingerprint FROM changed
 ON CONFLICT DO NOTHING
 RETURNING letter_id

@@ -16,7 +16,7 @@ from shared.postgres import Connection
 # A command counts as replayed when the broker has it; should it come back while its job is on, it has failed after all.
 FAIL_ITEMS: Final = """
 WITH before AS (
-    SELECT i.job_id, i.ord, i.status, i.fingerprint = l.fingerprint AS same
+    SELECT i.job_id, i.ord, i.status, $2::text = 'failed-again' AND i.fingerprint = l.fingerprint AS same
     FROM job_items i JOIN letters l ON l.id = i.letter_id JOIN jobs j ON j.id = i.job_id
     WHERE i.letter_id = ANY ($1::bigint[])
       AND (i.status = 'sent'
@@ -24,12 +24,12 @@ WITH before AS (
     ORDER BY i.job_id, i.ord
     FOR UPDATE OF i
 ), changed AS (
-    UPDATE job_items i SET status = 'failed', outcome = $2::text
+    UPDATE job_items i SET status = 'failed', outcome = $2
     FROM before WHERE i.job_id = before.job_id AND i.ord = before.ord
 )
 UPDATE jobs SET
-    under_way = under_way - counted.sent, succeeded = succeeded - counted.succeeded,
-    failed = failed + counted.failed, same = same + counted.same
+    under_way = under_way - counted.sent, succeeded = jobs.succeeded - counted.succeeded,
+    failed = jobs.failed + counted.failed, same = jobs.same + counted.same
 FROM (
     SELECT job_id, count(*) AS failed, count(*) FILTER (WHERE status = 'sent') AS sent,
         count(*) FILTER (WHERE status = 'succeeded') AS succeeded, count(*) FILTER (WHERE same) AS same
@@ -52,7 +52,7 @@ WITH before AS (
     FROM before WHERE i.job_id = before.job_id AND i.ord = before.ord
 )
 UPDATE jobs SET
-    under_way = under_way - counted.sent, succeeded = jobs.succeeded + counted.succeeded, skipped = skipped + counted.skipped
+    under_way = under_way - counted.sent, succeeded = jobs.succeeded + counted.succeeded, skipped = jobs.skipped + counted.skipped
 FROM (
     SELECT job_id, count(*) FILTER (WHERE status = 'sent') AS sent, count(*) FILTER (WHERE succeeded) AS succeeded,
         count(*) FILTER (WHERE NOT succeeded) AS skipped

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Final, TextIO
+from urllib.parse import urlsplit
 
 import aio_pika
 import asyncpg
@@ -119,11 +120,13 @@ def _registries(data: Path) -> list[bytes]:
 
 
 async def empty(servers: Servers) -> None:
+    assert servers.private is not None
     urls = (servers.write_db_url, servers.summary_db_url, servers.search_db_url, servers.operations_db_url)
     for url in dict.fromkeys(urls):
-        connection = await asyncpg.connect(url)
-        tables = [row[0] for row in await connection.fetch(TABLES)]
-        if tables:
+        # As the administrator: some tables are guarded by triggers that let nothing go.
+        admin = servers.private.postgres.admin_url(urlsplit(url).path.removeprefix("/"))
+        connection = await asyncpg.connect(admin, server_settings={"session_replication_role": "replica"})
+        if tables := [row[0] for row in await connection.fetch(TABLES)]:
             await connection.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
         await connection.close()
     async with Redis.from_url(servers.analytics_redis_url) as redis:
