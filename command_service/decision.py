@@ -122,7 +122,7 @@ def _handle(batch: Batch, command: Command, known: Known, now: datetime) -> Outc
         outcome = _decide_one(batch, command, known, now)
     except Refused as refusal:
         outcome = rejection(command, refusal.code, refusal.message, now)
-    except Exception as error:
+    except Exception as error:  # a fault in one decision must not fail its neighbours
         return Failed(error)
     batch.decided[command_id] = (command, outcome)
     return outcome

@@ -44,7 +44,9 @@ HEARTBEAT_EVERY_S: Final = 1.0
 PROBE_EVERY_S: Final = 1.0
 STAND_BY_S: Final = 0.5
 LINGER_S: Final = 0.004
-"""After a round that found something: under load the next one then finds more, and packs it better."""
+BUSY_LINGER_S: Final = 0.012
+BUSY_ROWS: Final = 4
+"""After a round that found something, or even much: under load the next one then finds more, and packs it better."""
 
 
 class Relay:
@@ -126,7 +128,7 @@ class Relay:
         elif not self._stuck:
             self.trouble = None
         if rows and len(rows) < READ_AT_ONCE:
-            await asyncio.sleep(LINGER_S)
+            await asyncio.sleep(BUSY_LINGER_S if len(rows) >= BUSY_ROWS else LINGER_S)
         elif not rows:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_EVERY_S):

@@ -151,7 +151,7 @@ class Applier:
                 stops |= {event.stream: _stop_at(arrived, event, cause) for event, cause in error.failures}
             except StoreUnavailableError:
                 raise
-            except Exception as error:
+            except Exception as error:  # whatever it is, one of these events is at fault
                 await self._split(gated.plans, arrived, error, applied)
                 return
             else:

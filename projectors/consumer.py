@@ -42,6 +42,7 @@ PREFETCH: Final = 25
 """Messages of up to 100 events, for each lane: what bounds a projector's memory."""
 TAKE: Final = 50
 SWEEP_EVERY_S: Final = 1.0
+LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NOTICE_PATIENCE_S: Final = 30.0
 SUSPICIOUS_AFTER: Final = 2
 """A message delivered this often before may be killing us: it is tried alone."""
@@ -51,7 +52,7 @@ DEADLY_AFTER: Final = 3
 T = TypeVar("T")
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # not a failure: the process was told to stop while it waited
     """The process is stopping; what was at hand stays unacknowledged."""
 
 
@@ -67,6 +68,8 @@ class Projector:
         self._applier = Applier(name, store, tiers=tiers, clock=lambda: datetime.now(UTC))
         self._orders = Orders(name, store, self._applier)
         self._watch = LaneWatch()
+        self._certain: dict[int, datetime] = {}
+        """The ``as_of`` of each lane that the store has confirmed to us."""
         self._stopping = asyncio.Event()
         self._swept = 0.0
         self.trouble: str | None = "the store has not been reached yet"
@@ -100,6 +103,7 @@ class Projector:
         as_of = self._watch.trusted(decoded.as_of)
         if as_of:
             await self._until_up(lambda: self._applier.apply([], as_of))
+            self._certain |= as_of
         if await self._publish(outgoing):
             await self._consumer.acknowledge(deliveries)
 
@@ -130,7 +134,10 @@ class Projector:
             await self._consumer.acknowledge([delivery])
 
     async def _sweep(self) -> None:
-        """Ask again for what was asked for and has not come, and for the heads of lanes that may have lost something."""
+        """Ask again for what was asked for and has not come, and for the heads of lanes that may have lost something.
+
+        A store that knows less than it did (emptied, or restored from a backup) puts its lanes under suspicion as well.
+        """
         now = time.monotonic()
         if now - self._swept < SWEEP_EVERY_S:
             return
@@ -140,15 +147,18 @@ class Projector:
             log.info("%s asks again for %d streams", self.name, len(overdue))
             wanted = [(stream, applied + 1) for stream, applied in overdue]
             await self._publish(list(resend_requests(self.name, wanted)))
-        lanes = self._watch.to_ask(now)
-        if lanes:
-            as_of = await self._until_up(self._store.as_of)
-            for lane in lanes:
-                state = self._watch.lanes[lane]
-                # as_of stands still while a lane is suspect, so what the store says now was certain before.
-                state.asked, request = heads_request(self.name, lane, as_of.get(lane))
-                state.asked_at = now
-                await self._publish([request])
+        as_of = await self._until_up(self._store.as_of)
+        for lane, certain in self._certain.items():
+            if (as_of.get(lane) or LONG_AGO) < certain:
+                log.warning("%s: the store has been set back; comparing lane %d", self.name, lane)
+                self._watch.doubt(lane)
+        self._certain = {lane: time for lane, time in as_of.items() if time is not None}
+        for lane in self._watch.to_ask(now):
+            state = self._watch.lanes[lane]
+            # as_of stands still while a lane is suspect, so what the store says now was certain before.
+            state.asked, request = heads_request(self.name, lane, as_of.get(lane))
+            state.asked_at = now
+            await self._publish([request])
 
     async def _until_up(self, step: Callable[[], Awaitable[T]]) -> T:
         """An outage is not poison: wait, however long it takes, and do the same again. Raises Stopped."""

@@ -42,6 +42,10 @@ class LaneWatch:
         state.epoch, state.number = epoch, number
         self._suspect(state)
 
+    def doubt(self, lane: int) -> None:
+        """The store knows less of the lane than it did: it was emptied, or set back."""
+        self._suspect(self.lanes.setdefault(lane, Lane()))
+
     def settle(self, lane: int, asked: str) -> None:
         """The last page of the answer has been compared."""
         state = self.lanes.setdefault(lane, Lane())

@@ -22,7 +22,7 @@ class State(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Refused(Exception):
+class Refused(Exception):  # an answer, not a failure
     """The domain says no. ``code`` is stable and kebab-case, for programs; the message is for people."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -1,6 +1,5 @@
 """``tidemark dead-letters``: what failed, why, and what to do about it. The commands that look; those that act are in ``acting``."""
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -16,27 +15,22 @@ from shared.views.operations_queries import MAX_ID
 app = typer.Typer(
     help="""What failed, and what to do about it.
 
-    A dead letter is an event or a command that could not be processed. An event holds its own stream in its own projection,
-    and nothing else, until it is replayed or discarded.
+    A dead letter is an event or a command that could not be processed. An event holds its own
+    stream in its own projection, and nothing else, until it is replayed or discarded.
 
     From an alarm to an end, usually:
 
     \b
-      tidemark dead-letters groups                       what fails, by cause
-      tidemark dead-letters show 17                      one of them: exception, trace, body
+      tidemark dead-letters groups                      what fails, by cause
+      tidemark dead-letters show 17                     one: exception, body
       (mend the projection, deploy it)
-      tidemark dead-letters replay --like 17 --dry-run   what a replay would take
-      tidemark dead-letters replay --like 17 --canary 5 --wait --reason "fixed in 1.4.2"
-      tidemark dead-letters audit                        who did what, and why
+      tidemark dead-letters replay --like 17 --dry-run  what it would take
+      tidemark dead-letters replay --like 17 --canary 5 --wait
+      tidemark dead-letters audit                       who did what, and why
     """,
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-app.add_typer(jobs, name="jobs")
-app.command()(acting.replay)
-app.command()(acting.discard)
-app.command()(acting.edit)
-
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")]
 
 
@@ -161,9 +155,15 @@ def audit(
 
     found = run(read())
     if output is Output.JSON:
-        tables.print_json({"items": json.loads(json.dumps([one.model_dump(mode="json") for one in found]))})
+        tables.print_json({"items": [one.model_dump(mode="json") for one in found]})
         return
     tables.console().print(tables.audit(found) if found else "nothing has been done")
+
+
+app.command()(acting.replay)
+app.command()(acting.edit)
+app.command()(acting.discard)
+app.add_typer(jobs, name="jobs")
 
 
 async def _count(database: OperationsDatabase, selection: Selection, live: bool, found: int, limit: int) -> int | None:

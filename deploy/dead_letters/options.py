@@ -66,11 +66,16 @@ RequestId = Annotated[
     ),
 ]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the dead-letter worker's answer.")]
-LetterId = Annotated[int, typer.Argument(min=1, max=MAX_ID, help="Number of the letter.", show_default=False)]
-LetterIds = Annotated[
-    list[int] | None, typer.Argument(min=1, max=MAX_ID, help="Numbers of letters, one or several.", show_default=False)
+LetterId = Annotated[
+    int, typer.Argument(min=1, max=MAX_ID, metavar="ID", help="Number of the letter.", show_default=False)
 ]
-JobId = Annotated[int, typer.Argument(min=1, max=MAX_ID, help="Number of the job.", show_default=False)]
+LetterIds = Annotated[
+    list[int] | None,
+    typer.Argument(
+        min=1, max=MAX_ID, metavar="[ID]...", help="Numbers of letters, one or several.", show_default=False
+    ),
+]
+JobId = Annotated[int, typer.Argument(min=1, max=MAX_ID, metavar="ID", help="Number of the job.", show_default=False)]
 
 Model = TypeVar("Model", bound=BaseModel)
 

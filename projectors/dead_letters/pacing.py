@@ -22,7 +22,7 @@ class Pace:
         if self.at is not None:
             self.tokens += max(0.0, now - self.at) * self.rate
         self.at = now
-        self.tokens = min(self.tokens, max(1.0, self.rate * BURST_S))
+        self.tokens = min(self.tokens, self.rate * BURST_S + 1.0)
         given = min(wanted, int(self.tokens))
         self.tokens -= given
         return given

@@ -168,5 +168,5 @@ def _room(job: Job) -> int:
     if job.facts.stop_after is not None:
         window = min(window, job.facts.stop_after + job.succeeded)
     room = min(window - job.under_way, job.queued, LARGEST_STEP)
-    worth_it = min(window // 4, job.queued) if job.rate is None else 1
+    worth_it = min(window // 4, job.queued, LARGEST_STEP) if job.rate is None else 1
     return room if room >= worth_it else 0
