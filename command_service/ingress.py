@@ -5,16 +5,19 @@
 202 is sent when the broker has confirmed that it keeps the command, never before.
 """
 
+import asyncio
 import re
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import Parameter
@@ -37,6 +40,8 @@ from shared.problems import EXCEPTION_HANDLERS, FieldError, Problem
 
 SOURCE: Final = "tidemark/http"
 LONGEST_WAIT_S: Final = 30.0
+DRAIN_BYTES: Final = 16 * 1024 * 1024
+DRAIN_S: Final = 5.0
 PREFER_WAIT: Final = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])", re.IGNORECASE)
 
 _STATUS_OF_CODE: Final[Mapping[str, int]] = {
@@ -171,11 +176,26 @@ async def _body(request: Request[Any, Any, State]) -> Any:
         raise Problem("the body is a command's data, as application/json", status=415, code="unsupported-media-type")
     try:
         elements = split(await request.body())
+    except RequestEntityTooLarge:
+        await _drain(request)
+        raise
     except EnvelopeError as error:
         raise Problem(f"the body is {error}", status=400, code="malformed-message") from error
     if len(elements) != 1 or not isinstance(elements[0], dict):
         raise Problem("the body must be one JSON object: the command's data", status=400, code="malformed-message")
     return elements[0]
+
+
+async def _drain(request: Request[Any, Any, State]) -> None:
+    """Read on for a while: one who is still sending would find the connection reset, and no answer."""
+    left = DRAIN_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while left > 0:
+                event: Any = await request.receive()
+                if event["type"] != "http.request" or not event.get("more_body"):
+                    return
+                left -= len(event["body"])
 
 
 def _envelope(

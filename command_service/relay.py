@@ -43,6 +43,8 @@ POLL_EVERY_S: Final = 1.0
 HEARTBEAT_EVERY_S: Final = 1.0
 PROBE_EVERY_S: Final = 1.0
 STAND_BY_S: Final = 0.5
+PAUSED_FOR: Final = "20s"
+"""A leader that asks nothing of the database for so long is frozen: its session ends, and another relay may lead."""
 LINGER_S: Final = 0.004
 BUSY_LINGER_S: Final = 0.012
 BUSY_ROWS: Final = 4
@@ -85,7 +87,7 @@ class Relay:
             self._url,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
-            server_settings={"application_name": "tidemark relay"},
+            server_settings={"application_name": "tidemark relay", "idle_session_timeout": PAUSED_FOR},
         )
         try:
             if not await self._lead(connection, stopping):

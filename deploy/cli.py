@@ -76,7 +76,6 @@ def drill() -> None:
 @drills.command()
 def poison(orders: Annotated[int, typer.Option(min=200, help="How many baskets to load.")] = 1000) -> None:
     """A projection fails on one stream in a hundred: see the dead letters, deploy the fix, replay with a canary, compare."""
-    from rich.console import Console
 
     from deploy.demo.command import FAILURES
     from deploy.demo.display import displaying

@@ -113,7 +113,7 @@ async def _ended(database: asyncpg.Connection, job_id: int) -> asyncpg.Record | 
 async def _until(look: Callable[[], Awaitable[Any]], what: str) -> Any:
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while (found := await look()) is None:
+            while (found := await look()) is None:  # noqa: ASYNC110 - what is looked at is another process's
                 await asyncio.sleep(POLL_S)
             return found
     except TimeoutError as error:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from enum import StrEnum
 from typing import Annotated, Any, Final, TypeVar
@@ -41,6 +42,9 @@ def fail(message: str, code: int) -> typer.Exit:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work; what goes wrong with servers and settings is one line and an exit code."""
+    for driver in ("aio_pika", "aiormq"):
+        # They log what they raise as well.
+        logging.getLogger(driver).setLevel(logging.CRITICAL)
     try:
         return asyncio.run(work)
     except MissingSettingError as error:
@@ -55,7 +59,10 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 def settings() -> Settings:
     try:
-        return environment.settings()
+        found = environment.settings()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise fail(f"TIDEMARK_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}", WRONG_USE) from error
+    if found.rabbitmq_url and not found.rabbitmq_url.startswith(("amqp://", "amqps://")):
+        raise fail("TIDEMARK_RABBITMQ_URL: a URL like amqp://user:password@host:5672/ is needed", WRONG_USE)
+    return found

@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 # A commit touches rows by their keys and nothing else, while tables grow from nothing to millions of rows under a cached
 # plan and statistics that lag behind: so no plan may read a table whole.
-BY_KEY_ONLY: Final = """
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-    set_config('enable_mergejoin', 'off', true)
-"""
+BY_KEY_ONLY: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 
 OPEN_STREAMS: Final = """
 WITH opened AS (

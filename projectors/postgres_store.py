@@ -28,7 +28,7 @@ class PostgresStore(ABC, Generic[Changes]):
     """``projectors.projection.Store`` on one PostgreSQL schema."""
 
     def __init__(self, url: str, schema: str) -> None:
-        self._database = Database(url, schema=schema, max_size=POOL_SIZE)
+        self._database = Database(url, schema=schema, max_size=POOL_SIZE, session=postgres_positions.BY_KEY_ONLY)
 
     @abstractmethod
     def fold(self, advances: Sequence[Advance]) -> Changes:
@@ -52,7 +52,6 @@ class PostgresStore(ABC, Generic[Changes]):
     async def commit(self, commit: Commit) -> None:
         changes = self.fold(commit.advances) if commit.advances else None
         async with self._connection() as connection, connection.transaction():
-            await connection.execute(postgres_positions.BY_KEY_ONLY)
             await postgres_positions.advance(connection, commit)
             if changes is not None:
                 await self.write(connection, changes)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import (
     OpenAPIMediaType,
+    OpenAPIResponse,
     OpenAPIType,
     Operation,
     Parameter,
@@ -60,6 +61,9 @@ class ActOperation(Operation):
     def __post_init__(self) -> None:
         self.parameters = [*(self.parameters or []), *_headers()]
         self.security = [{KEY: []}]
+        for response in (self.responses or {}).values():
+            if isinstance(response, OpenAPIResponse):
+                response.headers = None  # what the other routes send with what they read
         schema: Any = _body_schema(self.act, self.elsewhere)
         body = {"application/json": OpenAPIMediaType(schema=schema)}
         self.request_body = RequestBody(body, required=bool(schema.get("required")))

@@ -32,9 +32,12 @@ def all_succeeded(job: JobView) -> bool:
 
 
 async def follow(settings: Settings, job_id: int) -> JobView:
-    """The job as it is when it comes to rest; progress is shown on stderr. Survives short outages of the database."""
+    """The job as it is when it comes to rest; progress is shown on stderr.
+
+    A database that goes away meanwhile has OUTAGE_S to come back; one that is away at the start is an error at once.
+    """
     with _bar(job_id) as show:
-        patience = time.monotonic() + OUTAGE_S
+        patience = 0.0
         while True:
             try:
                 async with opened(settings) as database:

@@ -150,9 +150,9 @@ def _letter(
         seen=max(seen or 0, place.version) if place else None,
         trace_id=_trace_id(known.get("traceparent")),
         routing_key=short_string(key) or "",
-        reply_to=short_string(readable.get("tidemark-reply-to")) or short_string(delivery.reply_to),
+        reply_to=_reply_to(readable.get("tidemark-reply-to")) or _reply_to(delivery.reply_to),
         correlation_id=short_string(delivery.correlation_id),
-        content_type=text(delivery.content_type, 255),
+        content_type=short_string(delivery.content_type) or "",
         body=body,
         headers=document(readable),
         trace=trace,
@@ -186,6 +186,12 @@ def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     """The broker's own note about why it moved the message, the latest first."""
     deaths = headers.get("x-death")
     return deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
+
+
+def _reply_to(value: object) -> str | None:
+    """The pseudo-queue of direct replies means whoever publishes: for us to name it would close our channel."""
+    found = short_string(value)
+    return None if found == "amq.rabbitmq.reply-to" else found
 
 
 def _trace_id(traceparent: object) -> str | None:

@@ -43,6 +43,8 @@ class Timing:
     """Every so many asks, the event is sent once more."""
     give_up_after: int = 18
     """After so many asks the letter is dead again, its item failed as ``no-answer``."""
+    check_every: float = 15.0
+    """Projections are asked about a thousand live letters: news may be lost, and what the broker gave up holds no stream."""
     settle: float = 3.0
     """A command that does not come back within this time has been taken; canaries and the ends of jobs wait for it."""
 
@@ -56,6 +58,7 @@ class Engine:
         self._timing = timing or Timing()
         self._paces: dict[int, Pace] = {}
         self._news = asyncio.Event()
+        self._checked = (time.monotonic(), 0)
         self._patience = Patience(asyncio.Event())
 
     @property
@@ -97,6 +100,7 @@ class Engine:
         """One round over all there is to do. Returns how long there is nothing to do, unless there is news."""
         await self._deliver(connection)
         await self._ask_again(connection)
+        await self._check(connection)
         pause = IDLE_S
         for job in await store.open_jobs(connection, self._timing.settle):
             moved = advance(job.facts)
@@ -143,6 +147,16 @@ class Engine:
         if due.given_up:
             log.warning("no answer about %d letters: they are dead again", len(due.given_up))
 
+    async def _check(self, connection: Connection) -> None:
+        """A letter closes by itself once its projection has got past it, even if nobody heard that it did."""
+        at, after = self._checked
+        if time.monotonic() - at < self._timing.check_every:
+            return
+        events, after = await store.live_events(connection, after)
+        self._checked = (time.monotonic(), after)
+        asked = list(inquiries(events, f"inquiry/{uuid4()}", datetime.now(UTC)))
+        await self._patience.publish(self._publisher, asked, seconds=None)
+
     async def _deliver(self, connection: Connection) -> None:
         await self._patience.publish(self._publisher, await discards_due(connection), seconds=None)
         edited = await edited_waiting(connection)
@@ -162,11 +176,14 @@ class Engine:
 
 
 def _room(job: Job) -> int:
-    """How many letters may go out now. A job that is to stop itself starts with few, and with every success dares one more:
-    whatever ``concurrency`` says, a cause that is not cured is met by ``stop_after`` letters, not by all."""
+    """How many letters may go out now.
+
+    A job that is to stop itself starts with few, and every success lets it dare one more: whatever ``concurrency`` says, a cause
+    that is not cured is met by ``stop_after`` letters, not by all.
+    """
     window = job.concurrency
     if job.facts.stop_after is not None:
-        window = min(window, job.facts.stop_after + job.succeeded)
+        window = min(window, job.facts.stop_after + job.succeeded - job.facts.same)
     room = min(window - job.under_way, job.queued, LARGEST_STEP)
     worth_it = min(window // 4, job.queued, LARGEST_STEP) if job.rate is None else 1
     return room if room >= worth_it else 0

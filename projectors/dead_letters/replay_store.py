@@ -67,6 +67,11 @@ WITH due AS (
 SELECT l.id, max(due.asks) AS asks, l.origin, l.stream, l.version
 FROM due JOIN letters l ON l.id = due.letter_id GROUP BY l.id ORDER BY l.id
 """
+# Round and round over all live letters, a thousand at a time.
+LIVE_EVENTS: Final = """
+SELECT id, origin, stream, version FROM letters
+WHERE status IN ('dead', 'replaying') AND stream IS NOT NULL AND origin <> 'commands' AND id > $1 ORDER BY id LIMIT 1000
+"""
 BACK_TO_DEAD: Final = "UPDATE letters SET status = 'dead' WHERE id = ANY ($1::bigint[]) AND status = 'replaying'"
 
 
@@ -145,6 +150,12 @@ async def overdue(connection: Connection, after_s: float, resend_every: int, giv
     asked = [row for row in rows if row["asks"] < give_up_after]
     again = [row for row in asked if row["asks"] % resend_every == 0]
     return Overdue(_taken(asked, 0).events, _taken(again, len(again)), lost)
+
+
+async def live_events(connection: Connection, after: int) -> tuple[list[HeldEvent], int]:
+    """Some live letters' events, from the letter after that one on, and where to go on; 0: from the start."""
+    rows = await connection.fetch(LIVE_EVENTS, after)
+    return list(_taken(rows, 0).events), rows[-1]["id"] if len(rows) == 1000 else 0
 
 
 async def commands(connection: Connection, letter_ids: Sequence[int]) -> list[DeadCommand]:

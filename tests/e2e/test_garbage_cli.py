@@ -46,7 +46,7 @@ async def test_each_wrong_use_is_one_line_and_an_exit_code(system: System, tmp_p
         ([*send, CUSTOMER, "--id", "a b"], urls, 2, "id"),
         ([*send, '{"name": "\\ud800"}'], urls, 2, "not JSON"),
         ([*send, CUSTOMER], {}, 2, "TIDEMARK_RABBITMQ_URL is not set"),
-        ([*send, CUSTOMER, "--timeout", "1"], urls | {"TIDEMARK_RABBITMQ_URL": "not a url"}, 3, "host and port"),
+        ([*send, CUSTOMER], urls | {"TIDEMARK_RABBITMQ_URL": "not a url"}, 2, "TIDEMARK_RABBITMQ_URL"),
         ([*send, CUSTOMER, "--timeout", "1"], away, 3, "Connect"),
         ([*send, CUSTOMER], urls | {"TIDEMARK_LANES": "many"}, 2, "TIDEMARK_LANES"),
         (["load", "nowhere.jsonl"], urls, 2, "there is no file nowhere.jsonl"),

@@ -31,9 +31,11 @@ CREATE TABLE letters (
     UNIQUE (origin, identity)
 );
 CREATE INDEX letters_live_by_time ON letters (last_failed_at DESC, id DESC) WHERE status IN ('dead', 'replaying');
+CREATE INDEX letters_live ON letters (id) WHERE status IN ('dead', 'replaying');
 CREATE INDEX letters_by_time ON letters (last_failed_at DESC, id DESC);
 CREATE INDEX letters_by_group ON letters (origin, fingerprint);
 CREATE INDEX letters_by_stream ON letters USING hash (stream);
+CREATE INDEX letters_by_replaced ON letters (replaces) WHERE replaces IS NOT NULL;
 CREATE INDEX letters_by_command ON letters (command_id) WHERE command_id IS NOT NULL;
 
 CREATE TABLE payloads (
@@ -61,7 +63,8 @@ CREATE TYPE incoming AS (
     routing_key text, reply_to text, correlation_id text, content_type text, body bytea, headers text, trace text
 );
 
--- Selections mean the same to everybody who lists, groups, replays or discards. NULL: whatever it is.
+-- Selections mean the same to everybody who lists, groups, replays or discards. NULL: whatever it is. Case is ignored in ASCII
+-- words only: folding all of Unicode would take longer than all the rest.
 CREATE FUNCTION matching(
     ids bigint[], an_origin text, a_fingerprint text, a_stream text, a_type text,
     failed_from timestamptz, failed_to timestamptz, words text
@@ -74,7 +77,8 @@ CREATE FUNCTION matching(
       AND (a_type IS NULL OR type = a_type)
       AND (failed_from IS NULL OR last_failed_at >= failed_from)
       AND (failed_to IS NULL OR last_failed_at < failed_to)
-      AND (words IS NULL OR strpos(lower(exception), lower(words)) > 0 OR strpos(lower(reason), lower(words)) > 0)
+      AND (words IS NULL OR strpos(lower(exception COLLATE "C"), lower(words COLLATE "C")) > 0
+           OR strpos(lower(reason COLLATE "C"), lower(words COLLATE "C")) > 0)
 $$;
 
 -- What was asked for and accepted, with what was answered: asking again changes nothing and gets the same answer.

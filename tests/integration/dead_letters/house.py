@@ -25,7 +25,7 @@ from shared.settings import Settings
 from shared.views.operations import SCHEMA
 
 Headers = dict[str, Any]
-FAST = Timing(ask_every=0.3, resend_every=2, give_up_after=6, settle=0.3)
+FAST = Timing(ask_every=0.3, resend_every=2, give_up_after=6, check_every=0.5, settle=0.3)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Discard, edit, and everything an operator may get wrong; the audit that nobody can change."""
 
 import json
+from typing import Any
 
 import asyncpg
 import pytest
@@ -109,7 +110,7 @@ async def test_an_edited_command_goes_out_under_a_new_id_and_each_knows_of_the_o
     ],
 )
 async def test_a_request_that_cannot_be_done_is_refused_with_a_code_and_writes_nothing(
-    house: House, verb: str, data: dict[str, object], code: str
+    house: House, verb: str, data: dict[str, Any], code: str
 ) -> None:
     await house.start()
     await house.command_dies("k1")

@@ -3,6 +3,7 @@
 import asyncio
 
 from tests.integration.dead_letters.house import House
+from tests.proxy import Proxy
 
 ALL = {"everything": True}
 
@@ -26,7 +27,8 @@ async def test_replay_sends_every_stream_once_and_closes_its_letter(house: House
     assert (job["succeeded"], job["failed"]) == (30, 0)
     assert set(house.resent.values()) == {1}
     await house.statuses(resolved=30)
-    assert await house.db.fetch("SELECT act, actor, job_id FROM audit ORDER BY id") == [
+    acts = await house.db.fetch("SELECT act, actor, job_id FROM audit ORDER BY id")
+    assert [tuple(row) for row in acts] == [
         ("replay", "ann", 1),
         ("replay-completed", "tidemark", 1),
     ]
@@ -133,6 +135,30 @@ async def test_workers_killed_at_any_time_replay_everything_once_in_effect(house
     assert (job["succeeded"], job["failed"], job["under_way"]) == (400, 0, 0)
     await house.statuses(400, resolved=400)
     assert not house.held
+
+
+async def test_a_job_goes_on_after_the_database_was_away(house: House) -> None:
+    await house.play()
+    async with Proxy(house.settings.operations_db_url).running() as proxy:
+        worker = await house.start(url=proxy.url)
+        for number in range(100):
+            await house.die(f"orders/o{number}")
+        await house.statuses(dead=100)
+        await house.ask("replay", selection=ALL, concurrency=10, rate=100)
+        await asyncio.sleep(0.3)
+        for _ in range(3):
+            proxy.cut()
+            await asyncio.sleep(0.1)
+        job = await house.job(1, "completed")
+        assert (job["succeeded"], job["failed"]) == (100, 0)
+        assert not any(task.done() for task in worker.tasks)
+        await worker.kill()
+
+
+async def test_a_letter_closes_by_itself_although_the_news_of_it_was_lost(house: House) -> None:
+    await poisoned(house, 3)
+    house.held.clear()
+    await house.statuses(resolved=3)
 
 
 async def test_letters_nobody_answers_for_are_dead_again(house: House) -> None:

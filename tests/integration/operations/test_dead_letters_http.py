@@ -4,6 +4,7 @@ import asyncio
 import json
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 
@@ -108,7 +109,7 @@ async def test_a_replay_goes_from_dry_run_to_done(house: House, ann: httpx.Async
     job = (await ann.get(first.headers["location"])).json()
     assert (job["state"], job["succeeded"], job["actor"], job["reason"]) == ("completed", 3, "ann", "fixed")
     assert [one["id"] for one in (await ann.get("/dead-letters/jobs")).json()["items"]] == [job["id"]]
-    trail = (await ann.get(f"/dead-letters/audit?job_id={job['id']}")).json()["items"]
+    trail = (await ann.get(f"/dead-letters/audit?act=replay&job_id={job['id']}")).json()["items"]
     assert [(one["actor"], one["act"], one["request_id"]) for one in trail] == [("ann", "replay", "once")]
     assert (await ann.get("/dead-letters/audit?actor=bob")).json()["items"] == []
     nothing = await ann.post("/dead-letters/replay", json=body)
@@ -182,6 +183,7 @@ async def test_a_request_that_nobody_answers_is_kept_and_done_once(
     monkeypatch.undo()
     await idle.play()
     await idle.start()
+    await idle.statuses(count=1)
     answer = await ann.post("/dead-letters/discard", json=body, headers=key)
     # The worker may have met the request before the letter: then there was nothing to discard, and now there is.
     assert (answer.status_code, answer.json()["count"]) == (202, 1), answer.text
@@ -207,8 +209,6 @@ async def test_away_is_said_by_the_routes_concerned_alone(stores: Stores, ann: h
 async def test_a_held_order_names_its_letter_while_that_can_be_known(
     house: House, stores: Stores, anybody: httpx.AsyncClient, migrated: Settings
 ) -> None:
-    import asyncpg
-
     await house.die("orders/held-1", 2)
     await house.die("orders/held-2", 1)
     await house.statuses(dead=2)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,11 +53,13 @@ def test_a_gap_that_turns_out_to_be_poison_counts_from_one() -> None:
 
 
 def test_a_fingerprint_is_the_same_for_the_same_cause_and_not_for_another() -> None:
+    def fail(text: str) -> None:
+        raise ValueError(text)
+
     def failing(text: str) -> Failure:
-        try:
-            raise ValueError(text)
-        except ValueError as error:
-            return describe(error, "projection-failed")
+        with pytest.raises(ValueError, match=text) as raised:
+            fail(text)
+        return describe(raised.value, "projection-failed")
 
     assert failing("order 17 of 'c-1'").fingerprint == failing("order 99 of 'c-2'").fingerprint
     assert failing("order 17").fingerprint != failing("no such row").fingerprint

@@ -1,0 +1,42 @@
+"""Every statement that reads the operations database fits its schema, for one who may only read."""
+
+import asyncpg
+import pytest
+
+from deploy.local.servers import Servers
+from query_service.dead_letters import WAITING
+from query_service.orders import HELD, ORDER
+from shared.settings import Settings
+from shared.views import operations, operations_queries, summary
+
+STATEMENTS = {
+    name: value
+    for name, value in vars(operations_queries).items()
+    if name.isupper() and isinstance(value, str) and "SELECT" in value
+}
+
+
+async def test_the_reader_may_run_every_statement(servers: Servers, migrated: Settings) -> None:
+    assert len(STATEMENTS) >= 10
+    for url, schema, statements in (
+        (servers.operations_reader_url, operations.SCHEMA, [*STATEMENTS.values()]),
+        (servers.summary_reader_url, summary.SCHEMA, [WAITING, HELD, ORDER]),
+    ):
+        connection = await asyncpg.connect(url, server_settings={"search_path": f"{schema}, public"})
+        for statement in statements:
+            await connection.prepare(statement)
+        await connection.close()
+
+
+async def test_the_reader_may_write_nothing(servers: Servers, migrated: Settings) -> None:
+    if servers.operations_reader_url == servers.operations_db_url:
+        pytest.skip("these servers have no reader")
+    connection = await asyncpg.connect(
+        servers.operations_reader_url, server_settings={"search_path": operations.SCHEMA}
+    )
+    try:
+        await connection.execute("SET default_transaction_read_only = off")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute("INSERT INTO audit (actor, act, reason) VALUES ('a', 'b', 'c')")
+    finally:
+        await connection.close()
