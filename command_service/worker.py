@@ -6,22 +6,21 @@ A crash anywhere before the acknowledgement makes the broker deliver again: the 
 """
 
 import asyncio
-import logging
 from collections.abc import Iterator, Sequence
-from typing import Final
+from contextlib import suppress
 
 from command_service.answers import Result, answers
 from command_service.handling import Handler
 from command_service.intake import Command, Message, read
 from shared import topology
-from shared.broker import BrokerError, Outgoing, Publisher
+from shared.broker import Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
 from shared.process import Process
 from shared.settings import Settings
 
-log: Final = logging.getLogger(__name__)
 
-ANSWER_PATIENCE_S: Final = 30.0
+class Stopped(Exception):  # not a failure: the process was told to stop while it waited for the broker
+    """What was at hand stays unacknowledged: it is delivered again, and gets the same outcomes."""
 
 
 class Worker:
@@ -30,13 +29,16 @@ class Worker:
         self._publisher = publisher
         self._handler = handler
         self._batch = batch
+        self._stopping = asyncio.Event()
 
     async def run(self, stopping: asyncio.Event) -> None:
+        self._stopping = stopping
         await self._handler.open()
-        while not stopping.is_set():
-            deliveries = await self._consumer.take(self._batch, timeout=0.5)
-            if deliveries:
-                await self._handle(deliveries)
+        with suppress(Stopped):
+            while not stopping.is_set():
+                deliveries = await self._consumer.take(self._batch, timeout=0.5)
+                if deliveries:
+                    await self._handle(deliveries)
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         messages = [read(delivery.body, delivery.correlation_id) for delivery in deliveries]
@@ -44,8 +46,8 @@ class Worker:
         outgoing: list[Outgoing] = []
         for delivery, message in zip(deliveries, messages, strict=True):
             outgoing += answers(delivery, message, _in_order(message, results))
-        if outgoing and not await self._publish(outgoing):
-            return  # not acknowledged: the broker delivers them again, and they get the same outcomes
+        if outgoing:
+            await self._publisher.publish_all(outgoing, sleep=self._pause)
         await self._consumer.acknowledge(deliveries)
 
     async def _decide(self, commands: Sequence[Command]) -> list[Result]:
@@ -55,14 +57,12 @@ class Worker:
             results += await self._handler.handle(commands[start : start + self._batch])
         return results
 
-    async def _publish(self, outgoing: Sequence[Outgoing]) -> bool:
-        """Whether every answer has been confirmed. Waits a while for a broker that comes back."""
-        try:
-            await self._publisher.publish_all(outgoing, patience_s=ANSWER_PATIENCE_S)
-        except BrokerError as error:
-            log.warning("answers could not be published: %s", error)
-            return False
-        return True
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        if self._stopping.is_set():
+            raise Stopped
 
 
 def _in_order(message: Message, results: Iterator[Result]) -> list[Result]:

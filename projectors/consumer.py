@@ -30,7 +30,7 @@ from projectors.options import Options
 from projectors.orders import Orders
 from projectors.projection import Store, StoreUnavailableError
 from shared import topology
-from shared.broker import BrokerError, Outgoing, Publisher
+from shared.broker import Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
 from shared.contracts.lanes import Heads
 from shared.process import Process
@@ -43,7 +43,6 @@ PREFETCH: Final = 25
 TAKE: Final = 50
 SWEEP_EVERY_S: Final = 1.0
 LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
-NOTICE_PATIENCE_S: Final = 30.0
 SUSPICIOUS_AFTER: Final = 2
 """A message delivered this often before may be killing us: it is tried alone."""
 DEADLY_AFTER: Final = 3
@@ -104,8 +103,8 @@ class Projector:
         if as_of:
             await self._until_up(lambda: self._applier.apply([], as_of))
             self._certain |= as_of
-        if await self._publish(outgoing):
-            await self._consumer.acknowledge(deliveries)
+        await self._publish(outgoing)
+        await self._consumer.acknowledge(deliveries)
 
     async def _apply(self, unit: Sequence[Arrived]) -> Applied:
         return await self._until_up(lambda: self._applier.apply(unit, {}))
@@ -130,8 +129,8 @@ class Projector:
 
     async def _obey(self, delivery: Delivery) -> None:
         outgoing = await self._until_up(lambda: self._orders.obey(delivery))
-        if await self._publish(outgoing):
-            await self._consumer.acknowledge([delivery])
+        await self._publish(outgoing)
+        await self._consumer.acknowledge([delivery])
 
     async def _sweep(self) -> None:
         """Ask again for what was asked for and has not come, and for the heads of lanes that may have lost something.
@@ -174,16 +173,10 @@ class Projector:
         self.trouble = None
         return result
 
-    async def _publish(self, outgoing: Sequence[Outgoing]) -> bool:
-        """Whether all was confirmed; if not, the deliveries stay unacknowledged and come again."""
-        if not outgoing:
-            return True
-        try:
-            await self._publisher.publish_all(outgoing, patience_s=NOTICE_PATIENCE_S, sleep=self._pause)
-        except BrokerError as error:
-            log.warning("%s could not publish its notices: %s", self.name, error)
-            return False
-        return True
+    async def _publish(self, outgoing: Sequence[Outgoing]) -> None:
+        """Return when all is confirmed, however long it takes. Raises Stopped."""
+        if outgoing:
+            await self._publisher.publish_all(outgoing, sleep=self._pause)
 
     def _say_trouble(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None

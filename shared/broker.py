@@ -19,7 +19,7 @@ from uuid import uuid4
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 CONNECT_DEADLINE_S: Final = 10.0
 PUBLISH_DEADLINE_S: Final = 30.0
@@ -114,20 +114,18 @@ class Publisher:
         self,
         messages: Sequence[Outgoing],
         *,
-        patience_s: float,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Return when all are confirmed; what fails is tried again, with jittered back-off, for ``patience_s`` seconds.
+        """Return when all are confirmed; what fails is tried again, with jittered back-off, for as long as it takes.
 
-        Raises the BrokerError that is left then; and whatever ``sleep`` raises, to be called off in a pause.
+        Whatever ``sleep`` raises, to call it off in a pause, is raised. Giving up earlier would leave deliveries unacknowledged on a
+        channel that lives: the broker would not send them again.
         """
         waiting = list(messages)
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(BrokerError),
             wait=wait_random_exponential(multiplier=0.1, max=3),
-            stop=stop_after_delay(patience_s),
             sleep=sleep,
-            reraise=True,
         ):
             with attempt:
                 done = await asyncio.gather(*map(self.publish, waiting), return_exceptions=True)

@@ -21,6 +21,8 @@ BY_KEY_ONLY: Final = """
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
     set_config('enable_mergejoin', 'off', true)
 """
+# New letters are joined with nothing but what was just inserted: pairing them row by row would be quadratic.
+AMONG_THEMSELVES: Final = "SELECT set_config('enable_hashjoin', 'on', true)"
 KNOWN: Final = """
 SELECT letters.origin, letters.identity, failures.letter_id IS NOT NULL AS repeated
 FROM unnest($1::text[], $2::bytea[], $3::timestamptz[]) AS wanted (origin, identity, failed_at)
@@ -34,11 +36,11 @@ FAILED_AGAIN: Final = (Path(__file__).parent / "failed_again.sql").read_text()
 
 async def ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
     """Returns how many failures were new."""
-    await connection.execute(BY_KEY_ONLY)
     return sum([await _ingest(connection, part) for part in _distinct(incoming)])
 
 
 async def _ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
+    await connection.execute(BY_KEY_ONLY)
     rows = await connection.fetch(
         KNOWN,
         [letter.origin for letter in incoming],
@@ -48,11 +50,12 @@ async def _ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
     repeated = {(row["origin"], row["identity"]): row["repeated"] for row in rows}
     new = [letter for letter in incoming if letter.key not in repeated]
     again = [letter for letter in incoming if repeated.get(letter.key) is False]
-    if new:
-        await connection.execute(NEW_LETTERS, new)
     if again:
         changed = await connection.fetch(FAILED_AGAIN, again)
         await fail_items(connection, [row["letter_id"] for row in changed])
+    if new:
+        await connection.execute(AMONG_THEMSELVES)
+        await connection.execute(NEW_LETTERS, new)
     return len(new) + len(again)
 
 
