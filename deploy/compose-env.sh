@@ -8,6 +8,6 @@ password() {
 
 echo "# Generated; not for the repository. See docker-compose.yml for what uses which."
 for name in POSTGRES_PASSWORD TIDEMARK_DB_PASSWORD TIDEMARK_READER_DB_PASSWORD RABBITMQ_PASSWORD \
-  REDIS_PASSWORD REDIS_READER_PASSWORD; do
+  REDIS_PASSWORD REDIS_READER_PASSWORD OPERATOR_KEY; do
   echo "$name=$(password)"
 done

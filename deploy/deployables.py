@@ -19,6 +19,7 @@ SUMMARY: Final = "TIDEMARK_SUMMARY_DB_URL"
 SEARCH: Final = "TIDEMARK_SEARCH_DB_URL"
 OPERATIONS: Final = "TIDEMARK_OPERATIONS_DB_URL"
 ANALYTICS: Final = "TIDEMARK_ANALYTICS_REDIS_URL"
+OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Deployable:
     arguments: tuple[str, ...]
     needs: frozenset[str]
     reads_only: bool = False
+    checks_operators: bool = False
+    """Whether it needs the key that operators present."""
 
 
 DEPLOYABLES: Final[Mapping[str, Deployable]] = {
@@ -39,7 +42,10 @@ DEPLOYABLES: Final[Mapping[str, Deployable]] = {
     "search": Deployable(("projectors", "search"), frozenset({RABBITMQ, SEARCH})),
     "dead_letters": Deployable(("projectors", "dead_letters"), frozenset({RABBITMQ, OPERATIONS})),
     "query": Deployable(
-        ("query_service",), frozenset({RABBITMQ, SUMMARY, SEARCH, OPERATIONS, ANALYTICS}), reads_only=True
+        ("query_service",),
+        frozenset({RABBITMQ, SUMMARY, SEARCH, OPERATIONS, ANALYTICS}),
+        reads_only=True,
+        checks_operators=True,
     ),
 }
 """By the name that ``tidemark up`` shows, that is said in ``tidemark ready: <name>``, and that health files bear."""
@@ -51,6 +57,8 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
     inherited = os.environ if base is None else base
     urls = servers.reader_environ() if deployable.reads_only else servers.environ()
     kept = {key: value for key, value in inherited.items() if not _is_url(key)}
+    if not deployable.checks_operators:
+        kept.pop(OPERATOR_KEY, None)
     return kept | {key: url for key, url in urls.items() if key in deployable.needs} | {"PYTHONUNBUFFERED": "1"}
 
 

@@ -11,6 +11,8 @@ from query_service.postgres_store import PostgresStore
 from query_service.requests import Stores
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
+FILTERS = {"origin", "fingerprint", "stream", "type", "failed_from", "failed_to", "text"}
+BY_WHOM = {"Tidemark-Actor", "Idempotency-Key"}
 ROUTES = {
     "/orders": {"customer_id", "status", "placed_from", "placed_to", "limit", "cursor"},
     "/orders/{order_id}": {"order_id"},
@@ -25,10 +27,35 @@ ROUTES = {
     "/analytics/customers": {"from", "to"},
     "/search/products": {"q", "category", "brand", "min_price", "max_price", "limit", "cursor"},
     "/search/orders": {"q", "limit", "cursor"},
+    "/dead-letters": {*FILTERS, "status", "limit", "cursor"},
+    "/dead-letters/groups": {*FILTERS, "limit"},
+    "/dead-letters/{letter_id}": {"letter_id"},
+    "/dead-letters/jobs": {"limit", "cursor"},
+    "/dead-letters/jobs/{job_id}": {"job_id"},
+    "/dead-letters/audit": {"letter_id", "job_id", "actor", "act", "limit", "cursor"},
     "/freshness": set(),
     "/health/live": set(),
     "/health/ready": set(),
 }
+
+ACTS = {
+    "/dead-letters/replay": BY_WHOM,
+    "/dead-letters/discard": BY_WHOM,
+    "/dead-letters/edit": BY_WHOM,
+    "/dead-letters/jobs/{job_id}/pause": {*BY_WHOM, "job_id"},
+    "/dead-letters/jobs/{job_id}/resume": {*BY_WHOM, "job_id"},
+    "/dead-letters/jobs/{job_id}/cancel": {*BY_WHOM, "job_id"},
+}
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By path: each has one."""
+    found = {path: list(item.items()) for path, item in document["paths"].items()}
+    assert {path: method for path, ((method, _),) in found.items()} == {
+        **dict.fromkeys(ROUTES, "get"),
+        **dict.fromkeys(ACTS, "post"),
+    }
+    return {path: operation for path, ((_, operation),) in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -49,21 +76,32 @@ async def document() -> dict[str, Any]:
 
 def test_every_route_is_there_with_its_parameters(document: dict[str, Any]) -> None:
     assert {
-        path: {parameter["name"] for parameter in item["get"].get("parameters", [])}
-        for path, item in document["paths"].items()
-    } == ROUTES
+        path: {parameter["name"] for parameter in operation.get("parameters", [])}
+        for path, operation in operations(document).items()
+    } == ROUTES | ACTS
+
+
+def test_every_act_says_its_body_and_wants_the_key(document: dict[str, Any]) -> None:
+    for path in ACTS:
+        operation = operations(document)[path]
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        assert "reason" in schema["properties"]
+        assert not {"actor", "job_id", "to"} & schema["properties"].keys()
+        assert operation["security"] == [{"operatorKey": []}]
+        assert {"401", "403", "404", "409", "422", "503", "504"} <= operation["responses"].keys()
+    assert document["components"]["securitySchemes"]["operatorKey"]["scheme"] == "bearer"
 
 
 def test_every_operation_says_what_it_is_and_has_a_name_of_its_own(document: dict[str, Any]) -> None:
-    operations = [item["get"] for item in document["paths"].values()]
-    assert all(one["summary"] and one["description"] and one["tags"] for one in operations)
-    assert len({one["operationId"] for one in operations}) == len(operations)
+    found = operations(document).values()
+    assert all(one["summary"] and one["description"] and one["tags"] for one in found)
+    assert len({one["operationId"] for one in found}) == len(found)
     assert document["info"]["title"] == "Tidemark query service"
 
 
 def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> None:
-    for path, item in document["paths"].items():
-        responses = item["get"]["responses"]
+    for path, operation in operations(document).items():
+        responses = operation["responses"]
         assert "400" in responses
         if "{" in path:
             assert "404" in responses
@@ -75,10 +113,12 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
 
 
 def test_every_answer_has_a_shape_and_its_headers(document: dict[str, Any]) -> None:
-    for item in document["paths"].values():
-        ok = item["get"]["responses"]["200"]
+    for operation in operations(document).values():
+        ok = operation["responses"]["200"]
         assert ok["content"]["application/json"]["schema"]["$ref"]
-        assert {"ETag", "Tidemark-As-Of"} == {name for name, header in ok["headers"].items() if header["schema"]}
+    for path in ROUTES:
+        headers = operations(document)[path]["responses"]["200"]["headers"]
+        assert {"ETag", "Tidemark-As-Of"} == {name for name, header in headers.items() if header["schema"]}
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
