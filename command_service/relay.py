@@ -45,10 +45,10 @@ PROBE_EVERY_S: Final = 1.0
 STAND_BY_S: Final = 0.5
 PAUSED_FOR: Final = "20s"
 """A leader that asks nothing of the database for so long is frozen: its session ends, and another relay may lead."""
-LINGER_S: Final = 0.004
-BUSY_LINGER_S: Final = 0.012
-BUSY_ROWS: Final = 4
-"""After a round that found something, or even much: under load the next one then finds more, and packs it better."""
+SHORTEST_LINGER_S: Final = 0.004
+LINGER_PER_ROW_S: Final = 0.0008
+LONGEST_LINGER_S: Final = 0.03
+"""After a round that found something: the more it found, the longer, so that under load the next one is packed better."""
 
 
 class Relay:
@@ -130,7 +130,7 @@ class Relay:
         elif not self._stuck:
             self.trouble = None
         if rows and len(rows) < READ_AT_ONCE:
-            await asyncio.sleep(BUSY_LINGER_S if len(rows) >= BUSY_ROWS else LINGER_S)
+            await asyncio.sleep(min(SHORTEST_LINGER_S + LINGER_PER_ROW_S * len(rows), LONGEST_LINGER_S))
         elif not rows:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_EVERY_S):

@@ -26,10 +26,12 @@ log: Final = logging.getLogger(__name__)
 
 WATCH_EVERY_S: Final = 0.5
 RATE_WINDOW_S: Final = 0.1
-BUSY_RATE: Final = 150.0
-LINGER_S: Final = 0.012
+BUSY_RATE: Final = 75.0
 FULL_ENOUGH: Final = 50
-"""Above so many messages a second, and below so many in the inbox, a batch is given this long to fill."""
+"""Above so many messages a second, and below so many in the inbox, a batch is given time to fill, as follows."""
+LINGER_PER_RATE_S: Final = 2e-5
+SHORTEST_LINGER_S: Final = 0.002
+LONGEST_LINGER_S: Final = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +110,23 @@ class Consumer:
                     await self._arrived.wait()
             except TimeoutError:
                 return []
-        if len(self._inbox) < FULL_ENOUGH and self._is_busy():
-            await asyncio.sleep(LINGER_S)
+        linger = self._linger()
+        if linger and len(self._inbox) < FULL_ENOUGH:
+            await asyncio.sleep(linger)
         taken = [self._inbox.popleft() for _ in range(min(limit, len(self._inbox)))]
         taken.sort(key=lambda delivery: (id(delivery.channel), delivery.tag))
         return taken
 
-    def _is_busy(self) -> bool:
-        """Whether messages came at more than BUSY_RATE a second, lately."""
+    def _linger(self) -> float:
+        """How long to wait for more, by the rate at which messages have come lately."""
         now = time.monotonic()
         elapsed = now - self._counted_since
         if elapsed >= RATE_WINDOW_S:
             self._rate = self._count / elapsed
             self._count, self._counted_since = 0, now
-        return self._rate > BUSY_RATE
+        if self._rate < BUSY_RATE:
+            return 0.0
+        return min(max(self._rate * LINGER_PER_RATE_S, SHORTEST_LINGER_S), LONGEST_LINGER_S)
 
     async def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
         """Tell the broker that these are done. One that can no longer be told delivers them again: that is harmless."""
