@@ -129,7 +129,7 @@ def _spare_what_stays() -> None:
     """What a process has built by the time it is ready stays for its life: the collector need not walk it again and again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_YOUNG_OBJECTS, 20, 20)
+    gc.set_threshold(GC_YOUNG_OBJECTS, 10, 10)
 
 
 def _write_whole(path: Path, text: str) -> None:
