@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from projectors.decoding import Arrived
@@ -46,6 +46,9 @@ KILLED: Final = Failure(
 )
 
 
+ONCE_MORE: Final = RetryLater("", timedelta(seconds=1))
+
+
 @dataclass(slots=True)
 class Applied:
     """What came of some events: how many changed the store, and what is to be published about the others."""
@@ -53,6 +56,8 @@ class Applied:
     events: int = 0
     duplicates: int = 0
     outgoing: list[Outgoing] = field(default_factory=list)
+    suspects: list[Arrived] = field(default_factory=list)
+    """Left untouched: their streams wait for an event that has killed the process before; try each alone, marked."""
 
 
 @dataclass(slots=True)
@@ -75,11 +80,16 @@ class Applier:
         self._tiers = tiers
         self._clock = clock
 
-    async def apply(self, arrived: Sequence[Arrived], as_of: Mapping[int, datetime]) -> Applied:
-        """Raises StoreUnavailableError, with some streams perhaps applied already: calling again with the same is right."""
+    async def apply(
+        self, arrived: Sequence[Arrived], as_of: Mapping[int, datetime], *, marked: bool = False
+    ) -> Applied:
+        """Raises StoreUnavailableError, with some streams perhaps applied already: calling again with the same is right.
+
+        ``marked``: these were given to ``mark`` before, so nothing is left for suspicion.
+        """
         applied = Applied()
         if arrived:
-            await self._apply(arrived, applied)
+            await self._apply(arrived, applied, marked=marked)
         await self._commit_progress(as_of)
         return applied
 
@@ -97,11 +107,11 @@ class Applier:
         except StalePositionError:
             return await self.compare(heads)
 
-    async def step_over(self, stream: str, version: int) -> Applied:
-        """Advance the stream past an event that holds it; nothing happens where it does not wait for that event."""
+    async def step_over(self, stream: str, version: int) -> Applied | None:
+        """Advance the stream past an event that holds it; None, and nothing happens, where it does not wait for that event."""
         position = (await self._store.positions([stream]))[stream]
         if position.hold is None or position.hold.version != version or position.hold.status is HoldStatus.GAP:
-            return Applied()
+            return None
         now = self._clock()
         behind = gap(version, position.hold.seen, now) if position.hold.seen > version else None
         commit = Commit(
@@ -116,7 +126,7 @@ class Applier:
         wanted = [(stream, version + 1)] if behind is not None else []
         return Applied(outgoing=list(resend_requests(self._projector, wanted)))
 
-    async def suspect(self, item: Arrived) -> Outgoing | None:
+    async def mark(self, item: Arrived) -> Outgoing | None:
         """Write down, before it is tried, that this event may kill the process; a dead letter once it has done so too often.
 
         Succeeding takes the note away; dying leaves it, and counts.
@@ -126,8 +136,11 @@ class Applier:
         if event.version != position.applied + 1 or item.failure is not None:
             return None
         now = self._clock()
-        before = position.hold.attempts if position.hold is not None and position.hold.version == event.version else 0
-        decided = verdict(before + 1, self._tiers)
+        before = position.hold
+        known = before is not None and before.version == event.version
+        decided = verdict(before.attempts + 1 if before is not None and known else 1, self._tiers)
+        if before is not None and known and before.status is HoldStatus.DEAD:
+            decided = ONCE_MORE  # an operator has asked for it
         hold = held_after(position, event.version, event.version, KILLED, decided, now)
         with suppress(StalePositionError):
             await self._store.commit(Commit(holds={event.stream: hold}))
@@ -135,13 +148,15 @@ class Applier:
             return None
         return dead_letter(self._projector, item, hold, KILLED)
 
-    async def _apply(self, arrived: Sequence[Arrived], applied: Applied) -> None:
+    async def _apply(self, arrived: Sequence[Arrived], applied: Applied, *, marked: bool) -> None:
         stops: dict[str, _Stop] = {}
         gated: Gated | None = None
         while True:
             if gated is None:
                 positions = await self._store.positions(sorted({item.event.stream for item in arrived}))
                 gated = gate(arrived, positions)
+                if not marked:
+                    arrived = _without_suspects(gated, arrived, applied)
             try:
                 step = await self._step(gated.plans, stops)
             except StalePositionError:
@@ -152,7 +167,7 @@ class Applier:
             except StoreUnavailableError:
                 raise
             except Exception as error:  # whatever it is, one of these events is at fault
-                await self._split(gated.plans, arrived, error, applied)
+                await self._split(gated.plans, arrived, error, applied, marked=marked)
                 return
             else:
                 applied.events += step.events
@@ -161,23 +176,29 @@ class Applier:
                 return
 
     async def _split(
-        self, plans: Sequence[StreamPlan], arrived: Sequence[Arrived], error: Exception, applied: Applied
+        self,
+        plans: Sequence[StreamPlan],
+        arrived: Sequence[Arrived],
+        error: Exception,
+        applied: Applied,
+        *,
+        marked: bool,
     ) -> None:
         """The database refused the whole: find the event it refused."""
         streams = sorted(plan.stream for plan in plans)
         if len(streams) > 1:
             first = set(streams[: len(streams) // 2])
-            await self._apply([item for item in arrived if item.event.stream in first], applied)
+            await self._apply([item for item in arrived if item.event.stream in first], applied, marked=marked)
             rest = set(streams) - first
-            await self._apply([item for item in arrived if item.event.stream in rest], applied)
+            await self._apply([item for item in arrived if item.event.stream in rest], applied, marked=marked)
             return
         plan = plans[0]
         if len(plan.run) > 1:
             for item in plan.run:
-                await self._apply([item], applied)
+                await self._apply([item], applied, marked=marked)
             beyond = [item for item in arrived if item.event.version > plan.reached]
             if beyond:
-                await self._apply(beyond, applied)
+                await self._apply(beyond, applied, marked=marked)
             return
         step = await self._step([plan], {plan.stream: _Stop(plan.run[0], describe(error, FAILED), curable=True)})
         applied.outgoing += step.outgoing
@@ -235,6 +256,20 @@ class Applier:
         """Last: only when everything before a heartbeat is in, or held, is the store as fresh as it says."""
         if as_of:
             await self._store.commit(Commit(progress={lane: LaneProgress(time, 0) for lane, time in as_of.items()}))
+
+
+def _without_suspects(gated: Gated, arrived: Sequence[Arrived], applied: Applied) -> Sequence[Arrived]:
+    """Take out of the batch what belongs to streams whose next event has killed the process before."""
+    suspicious = {
+        plan.stream
+        for plan in gated.plans
+        if plan.run and plan.position.hold is not None and plan.position.hold.reason == KILLED.reason
+    }
+    if not suspicious:
+        return arrived
+    gated.plans = [plan for plan in gated.plans if plan.stream not in suspicious]
+    applied.suspects += [item for item in arrived if item.event.stream in suspicious]
+    return [item for item in arrived if item.event.stream not in suspicious]
 
 
 def _unreadable(plan: StreamPlan) -> _Stop | None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, TypeVar
 
 from tenacity import (
@@ -21,7 +22,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from projectors.applying import Applied, Applier
+from projectors.applying import Applier
 from projectors.decoding import Arrived, decode
 from projectors.drill import drilled
 from projectors.lanewatch import LaneWatch
@@ -94,7 +95,7 @@ class Projector:
             outgoing += await self._one_by_one(decoded.arrived)
         else:
             for unit in _units(decoded.arrived, self._options.batch):
-                outgoing += (await self._apply(unit)).outgoing
+                outgoing += await self._apply(unit)
         for delivery in deliveries:
             self._watch.note(self._lane_of_queue[delivery.queue], dict(delivery.headers))
         for heads in decoded.heads:
@@ -106,18 +107,20 @@ class Projector:
         await self._publish(outgoing)
         await self._consumer.acknowledge(deliveries)
 
-    async def _apply(self, unit: Sequence[Arrived]) -> Applied:
-        return await self._until_up(lambda: self._applier.apply(unit, {}))
+    async def _apply(self, unit: Sequence[Arrived]) -> list[Outgoing]:
+        applied = await self._until_up(lambda: self._applier.apply(unit, {}))
+        return applied.outgoing + await self._one_by_one(applied.suspects)
 
     async def _one_by_one(self, arrived: Sequence[Arrived]) -> list[Outgoing]:
-        """For a message that may be killing the process: so that only the guilty event is held, and not for ever tried."""
+        """For what may be killing the process: so that only the guilty event is held, and not for ever tried."""
         outgoing: list[Outgoing] = []
-        for item in arrived:
-            letter = await self._until_up(lambda item=item: self._applier.suspect(item))  # type: ignore[misc]
+        for item in sorted(arrived, key=lambda item: (item.event.stream, item.event.version)):
+            letter = await self._until_up(partial(self._applier.mark, item))
             if letter is not None:
                 outgoing.append(letter)
             else:
-                outgoing += (await self._apply([item])).outgoing
+                applied = await self._until_up(partial(self._applier.apply, [item], {}, marked=True))
+                outgoing += applied.outgoing
         return outgoing
 
     async def _compare(self, heads: Heads) -> list[Outgoing]:

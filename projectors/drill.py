@@ -2,16 +2,22 @@
 
     TIDEMARK_POISON=summary:1/100            one stream in a hundred (by CRC-32 of its name), in the summary
     TIDEMARK_POISON=search:orders/o-17       this stream; several, separated by spaces
+    TIDEMARK_POISON=search:kill:orders/o-17  the same, but the event kills the process
 
 Nothing else changes: the failure goes the way of every failure. Without the setting the store is used as it is.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Final
 from zlib import crc32
 
 from projectors.projection import Commit, Event, Position, ProjectionError, Store
 from shared.settings import Settings
+
+DEADLY: Final = "kill:"
+EXIT_CODE: Final = 70
 
 
 class DrillError(RuntimeError):
@@ -20,15 +26,19 @@ class DrillError(RuntimeError):
 
 def drilled(projector: str, store: Store, settings: Settings) -> Store:
     name, _, rule = settings.poison.partition(":")
-    return Poisoned(store, _chooser(rule)) if name == projector and rule else store
+    if name != projector or not rule:
+        return store
+    deadly = rule.startswith(DEADLY)
+    return Poisoned(store, _chooser(rule.removeprefix(DEADLY)), deadly=deadly)
 
 
 class Poisoned:
     """A store that cannot apply the chosen streams' events."""
 
-    def __init__(self, store: Store, chosen: Callable[[str], bool]) -> None:
+    def __init__(self, store: Store, chosen: Callable[[str], bool], *, deadly: bool = False) -> None:
         self._store = store
         self._chosen = chosen
+        self._deadly = deadly
 
     async def commit(self, commit: Commit) -> None:
         failures: list[tuple[Event, BaseException]] = [
@@ -36,6 +46,8 @@ class Poisoned:
             for advance in commit.advances
             if advance.events and self._chosen(advance.stream)
         ]
+        if failures and self._deadly:
+            os._exit(EXIT_CODE)
         if failures:
             (event, cause), *others = failures
             raise ProjectionError(event, *others) from cause

@@ -104,7 +104,10 @@ class Histories(RuleBasedStateMachine):
         if hold is None or hold.status is not HoldStatus.DEAD or self.store.down:
             return
         before = self.store.applied.get(stream, 0)
-        self.carry(run(self.applier.step_over(stream, hold.version)).outgoing)
+        stepped = run(self.applier.step_over(stream, hold.version))
+        assert stepped is not None
+        assert run(self.applier.step_over(stream, hold.version)) is None
+        self.carry(stepped.outgoing)
         assert self.store.applied[stream] == before + 1
         self.discarded.add((stream, hold.version))
 
