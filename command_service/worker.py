@@ -8,6 +8,7 @@ A crash anywhere before the acknowledgement makes the broker deliver again: the 
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 from command_service.answers import Result, answers
 from command_service.handling import Handler
@@ -15,12 +16,8 @@ from command_service.intake import Command, Message, read
 from shared import topology
 from shared.broker import Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
-from shared.process import Process
+from shared.process import Process, Stopped, pause
 from shared.settings import Settings
-
-
-class Stopped(Exception):  # not a failure: the process was told to stop while it waited for the broker
-    """What was at hand stays unacknowledged: it is delivered again, and gets the same outcomes."""
 
 
 class Worker:
@@ -47,7 +44,7 @@ class Worker:
         for delivery, message in zip(deliveries, messages, strict=True):
             outgoing += answers(delivery, message, _in_order(message, results))
         if outgoing:
-            await self._publisher.publish_all(outgoing, sleep=self._pause)
+            await self._publisher.publish_all(outgoing, sleep=partial(pause, self._stopping))
         await self._consumer.acknowledge(deliveries)
 
     async def _decide(self, commands: Sequence[Command]) -> list[Result]:
@@ -56,13 +53,6 @@ class Worker:
         for start in range(0, len(commands), self._batch):
             results += await self._handler.handle(commands[start : start + self._batch])
         return results
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        if self._stopping.is_set():
-            raise Stopped
 
 
 def _in_order(message: Message, results: Iterator[Result]) -> list[Result]:

@@ -34,7 +34,7 @@ from shared import topology
 from shared.broker import Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
 from shared.contracts.lanes import Heads
-from shared.process import Process
+from shared.process import Process, Stopped, pause
 from shared.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -50,10 +50,6 @@ DEADLY_AFTER: Final = 3
 """And after one more time its events are tried one by one, each written down before."""
 
 T = TypeVar("T")
-
-
-class Stopped(Exception):  # not a failure: the process was told to stop while it waited
-    """The process is stopping; what was at hand stays unacknowledged."""
 
 
 class Projector:
@@ -168,7 +164,7 @@ class Projector:
             retry=retry_if_exception_type(StoreUnavailableError),
             wait=wait_random_exponential(multiplier=0.1, max=self._options.longest_pause_s),
             before_sleep=self._say_trouble,
-            sleep=self._pause,
+            sleep=partial(pause, self._stopping),
         )
         async for attempt in retrying:
             with attempt:
@@ -179,20 +175,13 @@ class Projector:
     async def _publish(self, outgoing: Sequence[Outgoing]) -> None:
         """Return when all is confirmed, however long it takes. Raises Stopped."""
         if outgoing:
-            await self._publisher.publish_all(outgoing, sleep=self._pause)
+            await self._publisher.publish_all(outgoing, sleep=partial(pause, self._stopping))
 
     def _say_trouble(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         self.trouble = f"the store is away: {error}"
         if state.attempt_number in (1, 10) or state.attempt_number % 100 == 0:
             log.warning("%s: %s (attempt %d)", self.name, self.trouble, state.attempt_number)
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        if self._stopping.is_set():
-            raise Stopped
 
 
 def _groups(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -35,6 +36,19 @@ Probe = Callable[[], str | None]
 
 class CannotStartError(RuntimeError):
     """Something this process needs is not to be had; the message says what, in one line."""
+
+
+class Stopped(Exception):  # not a failure: the process was told to stop while it waited
+    """What was at hand stays unacknowledged, or in its table, for the next one."""
+
+
+async def pause(stopping: asyncio.Event, seconds: float) -> None:
+    """Sleep; raises Stopped as soon as the process is stopping."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    if stopping.is_set():
+        raise Stopped
 
 
 class Process:

@@ -25,12 +25,13 @@ from projectors.dead_letters.letter import Incoming, event_identity
 from projectors.dead_letters.orders import HeldEvent, inquiries
 from projectors.dead_letters.reading import ORIGIN_OF, letters_in, unreadable
 from projectors.dead_letters.requests import answer, handle
-from projectors.dead_letters.stopping import Patience, Stopped
+from projectors.dead_letters.stopping import Patience
 from shared import topology
 from shared.broker import Publisher
 from shared.consuming import Consumer, Delivery
 from shared.contracts.control import Passed, Request
 from shared.postgres import Database
+from shared.process import Stopped
 
 log: Final = logging.getLogger(__name__)
 
@@ -39,7 +40,6 @@ PREFETCH: Final = 200
 TAKE: Final = 500
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Of letters' bodies in one transaction."""
-ANSWER_PATIENCE_S: Final = 30.0
 
 
 class Desk:
@@ -97,8 +97,8 @@ class Desk:
             await self._keep(letters)
         events = [HeldEvent(n.origin, n.stream, n.version) for n in letters if n.stream is not None and n.version]
         asked = list(inquiries(events, f"inquiry/{uuid4()}", now))
-        if await self._patience.publish(self._publisher, asked, seconds=ANSWER_PATIENCE_S):
-            await self._consumer.acknowledge(deliveries)
+        await self._patience.publish(self._publisher, asked)
+        await self._consumer.acknowledge(deliveries)
 
     async def _keep(self, letters: Sequence[Incoming]) -> None:
         async def step() -> None:
@@ -125,8 +125,9 @@ class Desk:
         result = await self._patience.until_up(lambda: handle(self._database, delivery))
         log.info("%s request %s: %s", result.verb, result.request_id, type(result).__name__.lower())
         message = answer(delivery, result)
-        if message is None or await self._patience.publish(self._publisher, [message], seconds=ANSWER_PATIENCE_S):
-            await self._consumer.acknowledge([delivery])
+        if message is not None:
+            await self._patience.publish(self._publisher, [message])
+        await self._consumer.acknowledge([delivery])
 
 
 def _parts(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:

@@ -21,9 +21,10 @@ from projectors.dead_letters.jobs import SENDING, State, advance
 from projectors.dead_letters.orders import command, inquiries, resends
 from projectors.dead_letters.pacing import Pace
 from projectors.dead_letters.replay_store import Job, Taken
-from projectors.dead_letters.stopping import Patience, Stopped
+from projectors.dead_letters.stopping import Patience
 from shared.broker import Publisher
 from shared.postgres import Connection, Database
+from shared.process import Stopped
 
 log: Final = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Engine:
         outgoing = list(resends(taken.events, request_id, now))
         if taken.commands:
             outgoing += map(command, await store.commands(connection, taken.commands))
-        await self._patience.publish(self._publisher, outgoing, seconds=None)
+        await self._patience.publish(self._publisher, outgoing)
         if taken.commands:
             await store.replayed(connection, taken.commands)
             self._news.set()
@@ -142,7 +143,7 @@ class Engine:
         timing = self._timing
         due = await store.overdue(connection, timing.ask_every, timing.resend_every, timing.give_up_after)
         asked = list(inquiries(due.inquire, f"inquiry/{uuid4()}", datetime.now(UTC)))
-        await self._patience.publish(self._publisher, asked, seconds=None)
+        await self._patience.publish(self._publisher, asked)
         await self._send(connection, due.again)
         if due.given_up:
             log.warning("no answer about %d letters: they are dead again", len(due.given_up))
@@ -155,13 +156,13 @@ class Engine:
         events, after = await store.live_events(connection, after)
         self._checked = (time.monotonic(), after)
         asked = list(inquiries(events, f"inquiry/{uuid4()}", datetime.now(UTC)))
-        await self._patience.publish(self._publisher, asked, seconds=None)
+        await self._patience.publish(self._publisher, asked)
 
     async def _deliver(self, connection: Connection) -> None:
-        await self._patience.publish(self._publisher, await discards_due(connection), seconds=None)
+        await self._patience.publish(self._publisher, await discards_due(connection))
         edited = await edited_waiting(connection)
         if edited:
-            await self._patience.publish(self._publisher, list(edited.values()), seconds=None)
+            await self._patience.publish(self._publisher, list(edited.values()))
             await edited_sent(connection, list(edited))
 
     async def _rest(self, seconds: float) -> None:

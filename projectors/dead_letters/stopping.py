@@ -3,22 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Final, TypeVar
 
 import asyncpg
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    retry_if_exception_type,
-    stop_after_delay,
-    stop_never,
-    wait_random_exponential,
-)
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from shared.broker import BrokerError, Outgoing, Publisher
+from shared.broker import Outgoing, Publisher
 from shared.postgres import is_outage
+from shared.process import pause
 
 log: Final = logging.getLogger(__name__)
 
@@ -26,10 +18,6 @@ AT_ONCE: Final = 500
 """Most publishes under way at any time."""
 
 T = TypeVar("T")
-
-
-class Stopped(Exception):
-    """The process is stopping; what was at hand stays unacknowledged, or in its table, for the next one."""
 
 
 class Patience:
@@ -53,46 +41,14 @@ class Patience:
         self.trouble = None
         return result
 
-    async def publish(self, publisher: Publisher, outgoing: Sequence[Outgoing], *, seconds: float | None) -> bool:
-        """Whether the broker has confirmed all of them in time (None: time does not matter). Raises Stopped."""
+    async def publish(self, publisher: Publisher, outgoing: Sequence[Outgoing]) -> None:
+        """Return when the broker has confirmed all of them, however long it takes. Raises Stopped."""
         for start in range(0, len(outgoing), AT_ONCE):
-            if not await self._publish(publisher, outgoing[start : start + AT_ONCE], seconds):
-                return False
-        return True
+            await publisher.publish_all(outgoing[start : start + AT_ONCE], sleep=self.pause)
 
     async def pause(self, seconds: float) -> None:
         """Raises Stopped as soon as the process is stopping."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        if self._stopping.is_set():
-            raise Stopped
-
-    async def _publish(self, publisher: Publisher, outgoing: Sequence[Outgoing], seconds: float | None) -> bool:
-        waiting = list(outgoing)
-
-        async def attempt() -> None:
-            nonlocal waiting
-            done = await asyncio.gather(*map(publisher.publish, waiting), return_exceptions=True)
-            errors = [error for error in done if error is not None]
-            waiting = [message for message, error in zip(waiting, done, strict=True) if error is not None]
-            if errors:
-                raise errors[0]
-
-        try:
-            await AsyncRetrying(
-                retry=retry_if_exception_type(BrokerError),
-                wait=wait_random_exponential(multiplier=0.1, max=3),
-                stop=stop_never if seconds is None else stop_after_delay(seconds),
-                before_sleep=self._say,
-                sleep=self.pause,
-                reraise=True,
-            )(attempt)
-        except BrokerError as error:
-            log.warning("%d messages could not be published: %s", len(waiting), error)
-            return False
-        self.trouble = None
-        return True
+        await pause(self._stopping, seconds)
 
     def _say(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
