@@ -70,10 +70,6 @@ class Tally:
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
     """Seconds from the first sending of a command to its outcome."""
 
-    @property
-    def answered(self) -> int:
-        return self.accepted + self.rejected.total()
-
     def count(self, outcome: Outcome, seconds: float) -> None:
         self.latencies.append(seconds)
         if outcome.accepted:

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from projectors.decoding import Arrived
-from projectors.gating import Gated, StreamPlan, gate, hold_after, wants_resend
+from projectors.gating import StreamPlan, gate, hold_after, wants_resend
 from projectors.notices import dead_letter, passed_notice, resend_requests, retry_copy
 from projectors.projection import (
     Advance,
@@ -51,10 +51,8 @@ ONCE_MORE: Final = RetryLater("", timedelta(seconds=1))
 
 @dataclass(slots=True)
 class Applied:
-    """What came of some events: how many changed the store, and what is to be published about the others."""
+    """What came of some events, besides what the store now shows: what is to be published, and what was left for later."""
 
-    events: int = 0
-    duplicates: int = 0
     outgoing: list[Outgoing] = field(default_factory=list)
     suspects: list[Arrived] = field(default_factory=list)
     """Left untouched: their streams wait for an event that has killed the process before; try each alone, marked."""
@@ -80,9 +78,7 @@ class Applier:
         self._tiers = tiers
         self._clock = clock
 
-    async def apply(
-        self, arrived: Sequence[Arrived], as_of: Mapping[int, datetime], *, marked: bool = False
-    ) -> Applied:
+    async def apply(self, arrived: Sequence[Arrived], *, marked: bool = False) -> Applied:
         """Raises StoreUnavailableError, with some streams perhaps applied already: calling again with the same is right.
 
         ``marked``: these were given to ``mark`` before, so nothing is left for suspicion.
@@ -90,8 +86,11 @@ class Applier:
         applied = Applied()
         if arrived:
             await self._apply(arrived, applied, marked=marked)
-        await self._commit_progress(as_of)
         return applied
+
+    async def progress(self, as_of: Mapping[int, datetime]) -> None:
+        """Lane → time: everything before it is in, or held. To be said only when that is so."""
+        await self._store.commit(Commit(progress={lane: LaneProgress(time, 0) for lane, time in as_of.items()}))
 
     async def compare(self, heads: Mapping[str, int]) -> Applied:
         """Hold every stream that is behind its head, and ask for what it misses. ``heads``: stream → version."""
@@ -150,29 +149,27 @@ class Applier:
 
     async def _apply(self, arrived: Sequence[Arrived], applied: Applied, *, marked: bool) -> None:
         stops: dict[str, _Stop] = {}
-        gated: Gated | None = None
+        plans: list[StreamPlan] | None = None
         while True:
-            if gated is None:
+            if plans is None:
                 positions = await self._store.positions(sorted({item.event.stream for item in arrived}))
-                gated = gate(arrived, positions)
+                plans = gate(arrived, positions)
                 if not marked:
-                    arrived = _without_suspects(gated, arrived, applied)
+                    plans, arrived = _without_suspects(plans, arrived, applied)
             try:
-                step = await self._step(gated.plans, stops)
+                step = await self._step(plans, stops)
             except StalePositionError:
-                gated = None
+                plans = None
                 await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
             except ProjectionError as error:
                 stops |= {event.stream: _stop_at(arrived, event, cause) for event, cause in error.failures}
             except StoreUnavailableError:
                 raise
             except Exception as error:  # whatever it is, one of these events is at fault
-                await self._split(gated.plans, arrived, error, applied, marked=marked)
+                await self._split(plans, arrived, error, applied, marked=marked)
                 return
             else:
-                applied.events += step.events
                 applied.outgoing += step.outgoing
-                applied.duplicates += gated.duplicates
                 return
 
     async def _split(
@@ -221,7 +218,6 @@ class Applier:
             if run:
                 advances.append(Advance(plan.stream, plan.position.applied, run))
                 per_lane[run[0].lane] = per_lane.get(run[0].lane, 0) + len(run)
-                step.events += len(run)
                 held = plan.position.hold
                 if held is not None and held.status is not HoldStatus.GAP:
                     passed.append(PassedEvent(stream=plan.stream, version=held.version, how="applied"))
@@ -252,24 +248,23 @@ class Applier:
             step.outgoing.append(dead_letter(self._projector, stop.item, hold, stop.failure))
         return hold
 
-    async def _commit_progress(self, as_of: Mapping[int, datetime]) -> None:
-        """Last: only when everything before a heartbeat is in, or held, is the store as fresh as it says."""
-        if as_of:
-            await self._store.commit(Commit(progress={lane: LaneProgress(time, 0) for lane, time in as_of.items()}))
 
-
-def _without_suspects(gated: Gated, arrived: Sequence[Arrived], applied: Applied) -> Sequence[Arrived]:
+def _without_suspects(
+    plans: list[StreamPlan], arrived: Sequence[Arrived], applied: Applied
+) -> tuple[list[StreamPlan], Sequence[Arrived]]:
     """Take out of the batch what belongs to streams whose next event has killed the process before."""
     suspicious = {
         plan.stream
-        for plan in gated.plans
+        for plan in plans
         if plan.run and plan.position.hold is not None and plan.position.hold.reason == KILLED.reason
     }
     if not suspicious:
-        return arrived
-    gated.plans = [plan for plan in gated.plans if plan.stream not in suspicious]
+        return plans, arrived
     applied.suspects += [item for item in arrived if item.event.stream in suspicious]
-    return [item for item in arrived if item.event.stream not in suspicious]
+    return (
+        [plan for plan in plans if plan.stream not in suspicious],
+        [item for item in arrived if item.event.stream not in suspicious],
+    )
 
 
 def _unreadable(plan: StreamPlan) -> _Stop | None:

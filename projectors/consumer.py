@@ -98,13 +98,13 @@ class Projector:
             outgoing += await self._compare(heads)
         as_of = self._watch.trusted(decoded.as_of)
         if as_of:
-            await self._until_up(lambda: self._applier.apply([], as_of))
+            await self._until_up(lambda: self._applier.progress(as_of))
             self._certain |= as_of
         await self._publish(outgoing)
         await self._consumer.acknowledge(deliveries)
 
     async def _apply(self, unit: Sequence[Arrived]) -> list[Outgoing]:
-        applied = await self._until_up(lambda: self._applier.apply(unit, {}))
+        applied = await self._until_up(lambda: self._applier.apply(unit))
         return applied.outgoing + await self._one_by_one(applied.suspects)
 
     async def _one_by_one(self, arrived: Sequence[Arrived]) -> list[Outgoing]:
@@ -115,7 +115,7 @@ class Projector:
             if letter is not None:
                 outgoing.append(letter)
             else:
-                applied = await self._until_up(partial(self._applier.apply, [item], {}, marked=True))
+                applied = await self._until_up(partial(self._applier.apply, [item], marked=True))
                 outgoing += applied.outgoing
         return outgoing
 

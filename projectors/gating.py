@@ -7,7 +7,7 @@ after a hole           noted in a hold (``seen``), not kept: the event store has
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from projectors.decoding import Arrived
@@ -32,25 +32,13 @@ class StreamPlan:
         return self.position.applied + len(self.run)
 
 
-@dataclass(slots=True)
-class Gated:
-    plans: list[StreamPlan] = field(default_factory=list)
-    """Only streams for which something is to be written."""
-    duplicates: int = 0
-
-
-def gate(arrived: Sequence[Arrived], positions: Mapping[str, Position]) -> Gated:
+def gate(arrived: Sequence[Arrived], positions: Mapping[str, Position]) -> list[StreamPlan]:
+    """A plan for each stream for which something is to be written; streams of which only duplicates came have none."""
     by_stream: dict[str, dict[int, Arrived]] = defaultdict(dict)
     for item in arrived:
         by_stream[item.event.stream][item.event.version] = item
-    gated = Gated()
-    for stream, versions in by_stream.items():
-        plan = _plan(stream, versions, positions.get(stream, Position()))
-        if plan is None:
-            gated.duplicates += 1
-        else:
-            gated.plans.append(plan)
-    return gated
+    plans = (_plan(stream, versions, positions.get(stream, Position())) for stream, versions in by_stream.items())
+    return [plan for plan in plans if plan is not None]
 
 
 def hold_after(plan: StreamPlan, now: datetime) -> Hold | None:

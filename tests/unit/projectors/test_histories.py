@@ -142,7 +142,7 @@ class Histories(RuleBasedStateMachine):
             assert self.store.data.get(stream, []) == expected
 
     def deliver(self, batch: list[tuple[str, int]]) -> list[Outgoing]:
-        return run(self.applier.apply([arrived(stream, version) for stream, version in batch], {})).outgoing
+        return run(self.applier.apply([arrived(stream, version) for stream, version in batch])).outgoing
 
     def carry(self, outgoing: list[Outgoing]) -> None:
         """What the broker does with what the projector publishes."""
