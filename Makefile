@@ -9,10 +9,7 @@ STAMP := .tidemark/setup
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setdrill: $(STAMP) ## a projection fails: see, fix, canary, replay, compare
-	@$(BIN)/tidemark drill poison $(ARGS)
-
-up: $(STAMP) ## make .venv with the locked dependencies
+setup: $(STAMP) ## make .venv with the locked dependencies
 
 $(STAMP): pyproject.toml uv.lock deploy/bootstrap.sh
 	@deploy/bootstrap.sh
