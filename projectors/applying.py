@@ -71,10 +71,18 @@ class Applier:
     """Applies events for one projector, all streams of a call in as few commits as their failures allow."""
 
     def __init__(
-        self, projector: str, store: Store, *, tiers: Sequence[tuple[str, int]], clock: Callable[[], datetime]
+        self,
+        projector: str,
+        store: Store,
+        *,
+        tiers: Sequence[tuple[str, int]],
+        clock: Callable[[], datetime],
+        tell: Callable[[Mapping[str, int], Mapping[str, int]], None] = lambda *_: None,
     ) -> None:
+        """``tell`` hears, after each commit, which streams have advanced, and which are held, to and at which version."""
         self._projector = projector
         self._store = store
+        self._tell = tell
         self._tiers = tiers
         self._clock = clock
 
@@ -122,6 +130,7 @@ class Applier:
             await self._store.commit(commit)
         except StalePositionError:
             return await self.step_over(stream, version)
+        self._tell({stream: version}, {stream: behind.version} if behind is not None else {})
         wanted = [(stream, version + 1)] if behind is not None else []
         return Applied(outgoing=list(resend_requests(self._projector, wanted)))
 
@@ -231,6 +240,10 @@ class Applier:
         progress = {lane: LaneProgress(None, count) for lane, count in per_lane.items()}
         if advances or holds:
             await self._store.commit(Commit(advances, holds, released, progress))
+            self._tell(
+                {advance.stream: advance.version for advance in advances},
+                {stream: hold.version for stream, hold in holds.items()},
+            )
         step.outgoing += resend_requests(self._projector, resends)
         if passed:
             step.outgoing.append(passed_notice(self._projector, passed))

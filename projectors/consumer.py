@@ -25,6 +25,7 @@ from tenacity import (
 from projectors.applying import Applier
 from projectors.decoding import Arrived, decode
 from projectors.drill import drilled
+from projectors.herald import Herald
 from projectors.lanewatch import LaneWatch
 from projectors.notices import heads_request, resend_requests, undecodable_letter
 from projectors.options import Options
@@ -61,7 +62,8 @@ class Projector:
         self._options = options
         self._lane_of_queue = {topology.lane_queue(name, lane): lane for lane in range(options.lanes)}
         tiers = topology.RETRY_TIERS[: options.retries]
-        self._applier = Applier(name, store, tiers=tiers, clock=lambda: datetime.now(UTC))
+        self._herald = Herald(name, publisher)
+        self._applier = Applier(name, store, tiers=tiers, clock=lambda: datetime.now(UTC), tell=self._herald.tell)
         self._orders = Orders(name, store, self._applier)
         self._watch = LaneWatch()
         self._certain: dict[int, datetime] = {}
@@ -83,6 +85,7 @@ class Projector:
                     if delivery.queue not in self._lane_of_queue:
                         await self._obey(delivery)
                 await self._sweep()
+        await self._herald.close()
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         decoded = decode(deliveries, self._lane_of_queue)

@@ -44,7 +44,7 @@ class RefusedError(BrokerError):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A durable message. ``mandatory``: having nowhere to go is an error (UnroutableError)."""
+    """A message. ``mandatory``: having nowhere to go is an error (UnroutableError). ``durable``: it outlives the broker's process."""
 
     exchange: str
     routing_key: str
@@ -55,6 +55,7 @@ class Outgoing:
     reply_to: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     mandatory: bool = True
+    durable: bool = True
 
 
 @asynccontextmanager
@@ -172,7 +173,7 @@ def _to_wire(message: Outgoing) -> aio_pika.Message:
         headers=dict(message.headers),
         message_id=uuid4().hex,  # unique for each publish: confirms are matched by it
         timestamp=datetime.now(UTC),
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT if message.durable else aio_pika.DeliveryMode.NOT_PERSISTENT,
     )
 
 

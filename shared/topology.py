@@ -89,6 +89,11 @@ def control_queue(projector: str) -> str:
     return f"control.{projector}"
 
 
+def advanced_key(projection: str) -> str:
+    """Routing key of the news that a projection has advanced some streams."""
+    return projection
+
+
 def passed_key(projector: str) -> str:
     """Routing key of the news that a projection has got past an event that held its stream."""
     return f"{projector}.passed"

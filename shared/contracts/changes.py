@@ -1,0 +1,27 @@
+"""The news on ``changes``: which streams a projection has just advanced, to which version, and which it has come to hold.
+
+News wake those who wait for them; nobody relies on them. They are published after the commit, without waiting for the broker: a notice
+may be lost, or come twice, or late. What a store has applied, the store says.
+"""
+
+from typing import Final
+
+from shared.contracts.control import ControlData, Request
+
+ADVANCED: Final = "projection.advanced"
+MAX_STREAMS: Final = 1000
+
+
+class Advanced(ControlData):
+    """One commit of a projection, or a part of a large one."""
+
+    projection: str
+    generation: int = 1
+    streams: tuple[tuple[str, int], ...] = ()
+    """(stream, version): all events of the stream up to this version are applied, or have been discarded."""
+    held: tuple[tuple[str, int], ...] = ()
+    """(stream, version): the event that the stream waits for, or at which it is dead; its store's hold says which."""
+
+
+class News(Request[Advanced]):
+    """The envelope of ``Advanced``; its ``type`` is ADVANCED."""
