@@ -15,6 +15,7 @@ from command_service.decision import Batch, ClaimKey, Decided, Known, Outcome
 from command_service.intake import Command, Task
 from command_service.outbox import ENQUEUE, NOTIFY
 from shared.contracts.outcomes import ACCEPTED
+from shared.failpoints import Failpoint, reached
 from shared.postgres import Connection
 from shared.topology import hash_of
 
@@ -102,6 +103,7 @@ async def append(connection: Connection, batch: Batch, known: Known, now: dateti
                 await connection.execute(INSERT_EVENTS, names, versions, envelopes)
                 await connection.execute(ENQUEUE, names, list(map(hash_of, names)), types, envelopes)
                 await connection.execute(NOTIFY)
+            reached(Failpoint.BEFORE_COMMIT)
     except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
         raise ConflictError(str(error)) from error
 

@@ -32,6 +32,7 @@ from shared.broker import BrokerError, BrokerUnavailableError, Outgoing, Publish
 from shared.consuming import Consumer
 from shared.contracts.envelope import CONTENT_TYPE
 from shared.contracts.lanes import HEARTBEAT, Heartbeat
+from shared.failpoints import Failpoint, reached
 from shared.postgres import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, is_outage
 from shared.process import Process
 from shared.settings import Settings
@@ -140,7 +141,7 @@ class Relay:
         """Publish and delete; returns what went wrong with the first parcel that did not go out."""
         sent = await asyncio.gather(
             *(
-                self._publisher.publish(parcel.message(topology.lane_key(parcel.lane), self._number(parcel.lane)))
+                self._send(parcel.message(topology.lane_key(parcel.lane), self._number(parcel.lane)))
                 for parcel in packed
             ),
             return_exceptions=True,
@@ -153,6 +154,7 @@ class Relay:
             elif parcel.lane not in failed:
                 confirmed += parcel.ids()
         if confirmed:
+            reached(Failpoint.BEFORE_DELETE)
             await connection.execute(DELETE, confirmed)
         for lane, error in failed.items():
             if not isinstance(error, BrokerError):
@@ -160,6 +162,10 @@ class Relay:
             if not isinstance(error, BrokerUnavailableError):
                 self._stuck.add(lane)
         return next((error for error in failed.values() if isinstance(error, BrokerError)), None)
+
+    async def _send(self, message: Outgoing) -> None:
+        await self._publisher.publish(message)
+        reached(Failpoint.BEFORE_CONFIRM)
 
     async def _heartbeat(self, as_of: datetime) -> BrokerError | None:
         """Everything committed before ``as_of`` has been published, but for stuck lanes: say so, once a second."""

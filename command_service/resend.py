@@ -26,6 +26,7 @@ from shared.consuming import Consumer, Delivery
 from shared.contracts.control import AskHeads, Request, Resend
 from shared.contracts.envelope import CONTENT_TYPE
 from shared.contracts.lanes import HEADS, Heads
+from shared.failpoints import Failpoint, reached
 from shared.postgres import Database, is_outage
 
 log: Final = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Resender:
             count += len(page)
             if len(page) < PAGE:
                 break
+            reached(Failpoint.BETWEEN_PAGES)
             stream, version = page[-1]["stream"], page[-1]["id"]
         log.info("sent %d events of %d streams again to %s", count, len(wanted), request.projection)
 

@@ -16,6 +16,7 @@ from command_service.intake import Command, Message, read
 from shared import topology
 from shared.broker import Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
+from shared.failpoints import Failpoint, reached
 from shared.process import Process, Stopped, pause
 from shared.settings import Settings
 
@@ -40,11 +41,13 @@ class Worker:
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         messages = [read(delivery.body, delivery.correlation_id) for delivery in deliveries]
         results = iter(await self._decide([part for m in messages for part in m.parts if isinstance(part, Command)]))
+        reached(Failpoint.AFTER_COMMIT)
         outgoing: list[Outgoing] = []
         for delivery, message in zip(deliveries, messages, strict=True):
             outgoing += answers(delivery, message, _in_order(message, results))
         if outgoing:
             await self._publisher.publish_all(outgoing, sleep=partial(pause, self._stopping))
+        reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
 
     async def _decide(self, commands: Sequence[Command]) -> list[Result]:

@@ -36,6 +36,7 @@ from projectors.projection import (
 from projectors.retry import Failure, RetryLater, describe, gap, held_after, verdict
 from shared.broker import Outgoing
 from shared.contracts.control import PassedEvent
+from shared.failpoints import Failpoint, reached
 
 FAILED: Final = "projection-failed"
 KILLED: Final = Failure(
@@ -240,6 +241,7 @@ class Applier:
         progress = {lane: LaneProgress(None, count) for lane, count in per_lane.items()}
         if advances or holds:
             await self._store.commit(Commit(advances, holds, released, progress))
+            reached(Failpoint.AFTER_HOLD if holds else Failpoint.AFTER_COMMIT)
             self._tell(
                 {advance.stream: advance.version for advance in advances},
                 {stream: hold.version for stream, hold in holds.items()},

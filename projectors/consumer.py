@@ -35,6 +35,7 @@ from shared import topology
 from shared.broker import Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
 from shared.contracts.lanes import Heads
+from shared.failpoints import Failpoint, reached
 from shared.process import Process, Stopped, pause
 from shared.settings import Settings
 
@@ -104,6 +105,8 @@ class Projector:
             await self._until_up(lambda: self._applier.progress(as_of))
             self._certain |= as_of
         await self._publish(outgoing)
+        if decoded.arrived:
+            reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
 
     async def _apply(self, unit: Sequence[Arrived]) -> list[Outgoing]:

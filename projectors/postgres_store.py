@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from projectors import postgres_positions
 from projectors.projection import Advance, Commit, Position, StoreUnavailableError
+from shared.failpoints import Failpoint, reached
 from shared.postgres import CONNECT_TIMEOUT_S, Database, is_outage
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class PostgresStore(ABC, Generic[Changes]):
                 await self.write(connection, changes)
             await postgres_positions.hold(connection, commit)
             await postgres_positions.progress(connection, commit.progress)
+            if commit.advances:
+                reached(Failpoint.BEFORE_COMMIT)
 
     async def as_of(self) -> dict[int, datetime | None]:
         async with self._connection() as connection:

@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     poison: str = ""
     """For tests and drills only: what a projection shall fail on, see ``projectors/drill.py``."""
+    failpoint: str = ""
+    """For tests and drills only: where a process shall die, see ``shared/failpoints.py``."""
     operator_key: str = ""
     """What operators prove themselves with to the query service; empty: nobody may act over HTTP."""
     runtime_dir: str = ""

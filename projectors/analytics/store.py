@@ -19,6 +19,7 @@ from redis.exceptions import DataError, RedisError
 from projectors.analytics.projection import fold
 from projectors.analytics.script import Call, hold_from_json
 from projectors.projection import Commit, Position, StalePositionError, StoreUnavailableError
+from shared.failpoints import Failpoint, reached
 from shared.views.analytics import PREFIX, Keys
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -71,6 +72,8 @@ class AnalyticsStore:
 
     async def commit(self, commit: Commit) -> None:
         call = Call(self._keys, commit, fold(commit.advances))
+        if commit.advances:
+            reached(Failpoint.BEFORE_COMMIT)
         with _outages_named():
             result = await self._commit(keys=call.keys, args=[call.argument])
         if result == _STALE:

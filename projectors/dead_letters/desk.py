@@ -30,6 +30,7 @@ from shared import topology
 from shared.broker import Publisher
 from shared.consuming import Consumer, Delivery
 from shared.contracts.control import Passed, Request
+from shared.failpoints import Failpoint, reached
 from shared.postgres import Database
 from shared.process import Stopped
 
@@ -95,9 +96,11 @@ class Desk:
             log.exception("a dead letter is kept as bare bytes")
             letters = [unreadable(deliveries[0], RuntimeError("could not be stored as it says it is"), now)]
             await self._keep(letters)
+        reached(Failpoint.AFTER_COMMIT)
         events = [HeldEvent(n.origin, n.stream, n.version) for n in letters if n.stream is not None and n.version]
         asked = list(inquiries(events, f"inquiry/{uuid4()}", now))
         await self._patience.publish(self._publisher, asked)
+        reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
 
     async def _keep(self, letters: Sequence[Incoming]) -> None:
@@ -105,6 +108,7 @@ class Desk:
             pool = await self._database.pool()
             async with pool.acquire(timeout=10) as connection, connection.transaction():
                 await ingest(connection, letters)
+                reached(Failpoint.BEFORE_COMMIT)
 
         await self._patience.until_up(step)
 

@@ -23,6 +23,7 @@ from projectors.dead_letters.pacing import Pace
 from projectors.dead_letters.replay_store import Job, Taken
 from projectors.dead_letters.stopping import Patience
 from shared.broker import Publisher
+from shared.failpoints import Failpoint, reached
 from shared.postgres import Connection, Database
 from shared.process import Stopped
 
@@ -123,7 +124,11 @@ class Engine:
         if allowed:
             canary = job.facts.state is State.CANARY
             taken = await store.take(connection, job, job.facts.canary if canary else 2**31 - 1, allowed)
+            if taken.count:
+                reached(Failpoint.BEFORE_REPLAY)
             await self._send(connection, taken)
+            if taken.count:
+                reached(Failpoint.AFTER_REPLAY)
             if pace is not None:
                 pace.give_back(allowed - taken.count)
         return max(PACED_S, pace.next_in) if pace is not None else IDLE_S
