@@ -5,6 +5,7 @@ from typing import Final
 
 from shared.postgres import migrate as migrate_schema
 from shared.views import search, summary
+from shared.views.generations import registry_schema
 
 SCHEMAS: Final = {"summary": summary.SCHEMA, "search": search.SCHEMA}
 """Projector → schema of the live generation. A projector that is not here has nothing to migrate."""
@@ -18,11 +19,14 @@ def files(projector: str) -> list[Path]:
 
 
 async def migrate(projector: str, url: str, *, schema: str | None = None) -> list[str]:
-    """Bring a projector's store up to date; returns the names of what was applied.
+    """Bring a projector's store up to date, its registry of generations too; returns the names of what was applied.
 
-    ``schema`` names another generation than the live one. Safe to run at any time and by several at once.
+    ``schema`` names one generation, other than the first, that alone is to be migrated. Safe to run at any time and by several at once.
     """
-    live = SCHEMAS.get(projector)
-    if live is None:
+    first = SCHEMAS.get(projector)
+    if first is None:
         return []
-    return await migrate_schema(url, files(projector), schema=schema or live, readable=True)
+    if schema is not None:
+        return await migrate_schema(url, files(projector), schema=schema, readable=True)
+    done = await migrate_schema(url, [_HERE / "generations.sql"], schema=registry_schema(first), readable=True)
+    return done + await migrate_schema(url, files(projector), schema=first, readable=True)

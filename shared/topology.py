@@ -5,7 +5,9 @@
     retry.<tier> ──<projector>.#──▶ <projector>.retry.<tier> ──TTL──▶ events (same routing key: back to the lane)
     control ──resend, heads──▶ control.resend                   the command service sends events again, or says what there is
     control ──replay, discard, edit, steer──▶ control.operations   the dead-letter worker does what operators ask
-    control ──<projector>.#──▶ control.<projector>              a projector steps over an event, or says how far it is
+    control ──history──▶ control.history                       the command service sends a page of history to one projection
+    control ──<projector>.#──▶ control.<projector>              a projector steps over an event, says how far it is, rebuilds itself
+    events ──<projector>.history──▶ <projector>.history        history, for a generation that is being built
     changes ──*.passed──▶ dead_letters.passed                   a projection has got past an event that held its stream
 
 All queues are quorum queues; every one that dead-letters does so at-least-once, which RabbitMQ honours only together with
@@ -31,6 +33,8 @@ COMMAND_QUEUE: Final = "commands"
 RESEND_QUEUE: Final = "control.resend"
 RESEND_KEY: Final = "resend"
 HEADS_KEY: Final = "heads"
+HISTORY_QUEUE: Final = "control.history"
+HISTORY_KEY: Final = "history"
 OPERATIONS_QUEUE: Final = "control.operations"
 OPERATIONS_KEYS: Final = ("replay", "discard", "edit", "steer")
 PASSED_QUEUE: Final = "dead_letters.passed"
@@ -82,6 +86,16 @@ def discard_key(projector: str) -> str:
 def inquire_key(projector: str) -> str:
     """Routing key of a question to one projection: how far are you?"""
     return f"{projector}.inquire"
+
+
+def rebuild_key(projector: str, verb: str) -> str:
+    """Routing key of an order about a projection's generations: rebuild, activate, rollback, drop."""
+    return f"{projector}.{verb}"
+
+
+def history_queue(projector: str) -> str:
+    """Where history waits for a generation that is being built; also the routing key on ``events``."""
+    return f"{projector}.history"
 
 
 def control_queue(projector: str) -> str:
@@ -136,6 +150,7 @@ def _queues(lanes: int) -> Iterator[Queue]:
     yield Queue(COMMAND_QUEUE, _dead_lettering(DEAD, "commands") | _backstop(), ((COMMANDS, "#"),))
     yield Queue(dead_queue("commands"), _quorum() | _one_at_a_time(), ((DEAD, "commands"),))
     yield Queue(RESEND_QUEUE, _quorum() | _one_at_a_time(), ((CONTROL, RESEND_KEY), (CONTROL, HEADS_KEY)))
+    yield Queue(HISTORY_QUEUE, _quorum() | _one_at_a_time(), ((CONTROL, HISTORY_KEY),))
     yield Queue(OPERATIONS_QUEUE, _quorum() | _one_at_a_time(), tuple((CONTROL, key) for key in OPERATIONS_KEYS))
     yield Queue(PASSED_QUEUE, _quorum() | _one_at_a_time(), ((CHANGES, "*.passed"),))
     for projector in PROJECTORS:
@@ -146,6 +161,11 @@ def _queues(lanes: int) -> Iterator[Queue]:
                 _dead_lettering(DEAD, projector) | _backstop() | _one_at_a_time(),
                 ((EVENTS, lane_key(lane)), (EVENTS, private_lane_key(projector, lane))),
             )
+        yield Queue(
+            history_queue(projector),
+            _dead_lettering(DEAD, projector) | _backstop() | _one_at_a_time(),
+            ((EVENTS, history_queue(projector)),),
+        )
         for tier, delay in RETRY_TIERS:
             yield Queue(
                 retry_queue(projector, tier),

@@ -23,5 +23,19 @@ class Advanced(ControlData):
     """(stream, version): the event that the stream waits for, or at which it is dead; its store's hold says which."""
 
 
+ACTIVATED: Final = "projection.activated"
+
+
+class Activated(ControlData):
+    """Queries are to be answered from this generation from now on. The store's registry says the same."""
+
+    projection: str
+    generation: int
+
+
 class News(Request[Advanced]):
     """The envelope of ``Advanced``; its ``type`` is ADVANCED."""
+
+
+class Switched(Request[Activated]):
+    """The envelope of ``Activated``; its ``type`` is ACTIVATED. Same exchange, same routing key."""

@@ -68,6 +68,25 @@ class AskHeads(ControlData):
     since: Timestamp | None
 
 
+HISTORY: Final = "control.history"
+MAX_HISTORY: Final = 20_000
+
+
+class ReadHistory(ControlData):
+    """Send this projection the events that follow, in (stream, version) order, for one of its generations; a page of at most ``limit``.
+
+    They go to the projection's history queue between a HistoryPage that says what is coming and one that says it has come.
+    """
+
+    projection: str
+    generation: Annotated[int, Field(ge=2)]
+    after_stream: str = ""
+    after_version: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=MAX_HISTORY)]
+    count: bool = False
+    """Whether to say how many events there are in all."""
+
+
 INQUIRE: Final = "control.inquire"
 
 
@@ -179,5 +198,54 @@ class Steer(ControlData):
 
     job_id: int
     to: Literal["paused", "running", "cancelled"]
+    actor: Actor
+    reason: Reason = ""
+
+
+REBUILD: Final = "control.rebuild"
+
+
+class Rebuild(ControlData):
+    """To a projector: build this generation from history, beside those there are. Resumes by itself after any crash."""
+
+    projection: str
+    generation: Annotated[int, Field(ge=2, le=9999)]
+    rate: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    """Most events a second; None: as fast as live events allow."""
+    actor: Actor
+    reason: Reason = ""
+
+
+ACTIVATE: Final = "control.activate"
+
+
+class Activate(ControlData):
+    """To a projector: from now on queries are answered from this generation."""
+
+    projection: str
+    generation: Annotated[int, Field(ge=1, le=9999)]
+    actor: Actor
+    reason: Reason = ""
+
+
+ROLLBACK: Final = "control.rollback"
+
+
+class Rollback(ControlData):
+    """To a projector: make the generation active again that was so before."""
+
+    projection: str
+    actor: Actor
+    reason: Reason = ""
+
+
+DROP: Final = "control.drop"
+
+
+class Drop(ControlData):
+    """To a projector: forget this generation and its data. Refused for the active one."""
+
+    projection: str
+    generation: Annotated[int, Field(ge=1, le=9999)]
     actor: Actor
     reason: Reason = ""

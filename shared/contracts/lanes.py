@@ -1,4 +1,4 @@
-"""What travels on the lanes besides events: the relay's heartbeats, and answers to those who ask for the heads of streams."""
+"""What travels on the lanes besides events: the relay's heartbeats, and answers to those who ask for heads of streams or for history."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -20,6 +20,8 @@ class Heartbeat(BaseModel):
     time: datetime
     lane: int
     asof: datetime
+    epoch: str | None = None
+    """That of the write database: another one means that it was restored, and may know less than it did."""
 
 
 HEADS: Final[Literal["tidemark.heads"]] = "tidemark.heads"
@@ -41,3 +43,32 @@ class Heads(BaseModel):
     streams: tuple[tuple[str, int], ...]
     last: bool
     """Whether this is the last page."""
+
+
+HISTORY_PAGE: Final[Literal["tidemark.history-page"]] = "tidemark.history-page"
+
+
+class HistoryPage(BaseModel):
+    """Stands before and behind the events of a page of history, in the projection's history queue."""
+
+    model_config = ConfigDict(frozen=True)
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str
+    type: Literal["tidemark.history-page"] = HISTORY_PAGE
+    time: datetime
+    asked: str
+    """The id of the request that this answers."""
+    generation: int
+    place: Literal["begin", "end"]
+    after_stream: str
+    after_version: int
+    last_stream: str
+    last_version: int
+    """Where the page begins, exclusive, and ends, inclusive."""
+    events: int
+    total: int | None = None
+    """Of all events there were when it was asked."""
+    done: bool = False
+    """Nothing follows."""

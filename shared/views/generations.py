@@ -1,0 +1,106 @@
+"""Generations of a projection: builds of one read model side by side, each in a schema or key prefix of its own; one of them is read.
+
+    order to rebuild ──▶ building ──history applied, heads compared──▶ ready ──activate──▶ active ◀──rollback── the one before
+                                                                         └──drop──▶ gone
+
+Generation 1 bears the projection's own name, which is how every store begins; generation n is ``<name>_<n>``. Live events go to every
+generation there is, so that the one that was active before can become so again at any time.
+
+The registry says which there are. In PostgreSQL: table ``generations`` in the schema ``<name>_registry`` (DDL in
+``projectors/generations.sql``), which readers have in their search_path behind the generation's schema. In Redis: the hash
+``<name>-registry``, number → the JSON of ``Generation`` without ``active``, and the field ``active`` → number. A registry that is
+missing or empty means that generation 1 is active and there is no other. Only the projector writes it.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Literal
+
+from pydantic import BaseModel
+
+FIRST: Final = 1
+ACTIVE_FIELD: Final = "active"
+
+
+class GenerationState(StrEnum):
+    BUILDING = "building"
+    """History is being applied, or what came live meanwhile has not been compared with it."""
+    READY = "ready"
+    """It has all that the others have."""
+
+
+class Generation(BaseModel):
+    """A row of the registry. ``scanned`` of ``total`` events of history have been applied, up to ``cursor``."""
+
+    number: int
+    state: GenerationState
+    active: bool
+    begun_at: datetime
+    updated_at: datetime
+    """When history was last asked for, or applied."""
+    ready_at: datetime | None = None
+    activated_at: datetime | None = None
+    """When it last became active: of those that are not, the latest is the one to go back to."""
+    cursor_stream: str = ""
+    cursor_version: int = 0
+    scanned: int = 0
+    total: int | None = None
+    done: bool = False
+    """All of history has been applied; the heads of the lanes are being compared."""
+    rate: float | None = None
+    """Most events of history a second; None: as fast as it goes."""
+    epoch: str | None = None
+    """The epoch of the write database that it was built from."""
+
+
+def generation_name(projection: str, number: int) -> str:
+    """The schema, or key prefix, of a generation; ``projection`` is that of the first."""
+    return projection if number == FIRST else f"{projection}_{number}"
+
+
+def registry_schema(projection: str) -> str:
+    return f"{projection}_registry"
+
+
+def registry_key(projection: str) -> str:
+    return f"{projection}-registry"
+
+
+ACTIVE: Final = "SELECT number FROM generations WHERE active"
+GENERATIONS: Final = """
+SELECT number, state, active, begun_at, updated_at, ready_at, activated_at, cursor_stream, cursor_version, scanned, total, done,
+    rate, epoch
+FROM generations ORDER BY number
+"""
+
+
+class GenerationRefused(BaseModel):
+    """``code``: generation-exists, generation-not-found, generation-not-ready, generation-is-active, no-generation-before,
+    rebuild-under-way, validation-failed."""
+
+    request_id: str
+    code: str
+    message: str
+
+
+class GenerationsChanged(BaseModel):
+    """What an order came to: all generations as they are now. They may be empty of history still: ``Generation`` says how far."""
+
+    request_id: str
+    projection: str
+    generations: list[Generation]
+
+
+ACCEPTED: Final[Literal["generations.accepted"]] = "generations.accepted"
+REJECTED: Final[Literal["generations.rejected"]] = "generations.rejected"
+
+
+class GenerationAnswer(BaseModel):
+    """The envelope of an answer: CloudEvents, structured JSON, to the order's ``reply_to`` with its ``correlation_id``."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str
+    type: Literal["generations.accepted", "generations.rejected"]
+    time: datetime
+    data: GenerationsChanged | GenerationRefused
