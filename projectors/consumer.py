@@ -8,7 +8,6 @@ A crash at any point before the acknowledgement makes the broker deliver again; 
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -55,8 +54,19 @@ T = TypeVar("T")
 
 
 class Projector:
-    def __init__(self, name: str, store: Store, consumer: Consumer, publisher: Publisher, options: Options) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        consumer: Consumer,
+        publisher: Publisher,
+        options: Options,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """``clock``: for what is written down; waiting goes by the event loop's own."""
         self.name = name
+        self._clock = clock
         self._store = store
         self._consumer = consumer
         self._publisher = publisher
@@ -64,13 +74,13 @@ class Projector:
         self._lane_of_queue = {topology.lane_queue(name, lane): lane for lane in range(options.lanes)}
         tiers = topology.RETRY_TIERS[: options.retries]
         self._herald = Herald(name, publisher)
-        self._applier = Applier(name, store, tiers=tiers, clock=lambda: datetime.now(UTC), tell=self._herald.tell)
+        self._applier = Applier(name, store, tiers=tiers, clock=clock, tell=self._herald.tell)
         self._orders = Orders(name, store, self._applier)
         self._watch = LaneWatch()
         self._certain: dict[int, datetime] = {}
         """The ``as_of`` of each lane that the store has confirmed to us."""
         self._stopping = asyncio.Event()
-        self._swept = 0.0
+        self._swept = float("-inf")
         self.trouble: str | None = "the store has not been reached yet"
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -142,11 +152,11 @@ class Projector:
 
         A store that knows less than it did (emptied, or restored from a backup) puts its lanes under suspicion as well.
         """
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if now - self._swept < SWEEP_EVERY_S:
             return
         self._swept = now
-        overdue = await self._until_up(lambda: self._store.overdue(datetime.now(UTC), 1000))
+        overdue = await self._until_up(lambda: self._store.overdue(self._clock(), 1000))
         if overdue:
             log.info("%s asks again for %d streams", self.name, len(overdue))
             wanted = [(stream, applied + 1) for stream, applied in overdue]
