@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from deploy import operator, screen
 from deploy.dead_letters import editing, options, tables
 from deploy.dead_letters.asking import asked
 from deploy.dead_letters.following import follow
@@ -14,7 +15,6 @@ from shared.contracts.control import Discard, Edit, Replay, Selection
 from shared.settings import Settings
 from shared.views.operations import Done
 
-INTERRUPTED = 130
 PACE = "How"
 
 
@@ -45,9 +45,9 @@ def replay(
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the job until it is at rest; exit code 0 only when all succeeded.")
     ] = False,
-    reason: options.Reason = "",
-    actor: options.By = None,
-    request_id: options.RequestId = None,
+    reason: operator.Reason = "",
+    actor: operator.By = None,
+    request_id: operator.RequestId = None,
     timeout: options.Timeout = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -68,7 +68,7 @@ def replay(
     act = options.valid(
         Replay,
         selection=chosen,
-        actor=options.who(actor),
+        actor=operator.who(actor),
         reason=reason,
         rate=rate,
         canary=canary,
@@ -80,14 +80,14 @@ def replay(
     if wait and done.job_id is not None:
         raise typer.Exit(_followed(done.job_id, output))
     if output is Output.JSON:
-        tables.print_json(done)
+        screen.print_json(done)
         return
     if dry_run:
         _show(done, "would be replayed")
         return
     left_out = f"; {done.left_out} left out: they name no stream" if done.left_out else ""
-    tables.console().print(f"job {done.job_id} replays {done.count} letters{left_out}")
-    tables.console(stderr=True).print(f"follow it: tidemark dead-letters jobs {done.job_id} --wait")
+    screen.console().print(f"job {done.job_id} replays {done.count} letters{left_out}")
+    screen.console(stderr=True).print(f"follow it: tidemark dead-letters jobs {done.job_id} --wait")
 
 
 def discard(
@@ -103,9 +103,9 @@ def discard(
     everything: options.Everything = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would take, and do nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="It is meant: the events will never be in the view.")] = False,
-    reason: options.Reason = "",
-    actor: options.By = None,
-    request_id: options.RequestId = None,
+    reason: operator.Reason = "",
+    actor: operator.By = None,
+    request_id: operator.RequestId = None,
     timeout: options.Timeout = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -120,9 +120,9 @@ def discard(
         origin, group, stream, type_, since, until, text, letter_ids=letter_ids, everything=everything
     )
     chosen = _chosen(settings(), selection, like)
-    if not dry_run and not (yes and reason) and not options.at_a_terminal():
+    if not dry_run and not (yes and reason) and not operator.at_a_terminal():
         raise fail("discard wants --yes and --reason: what is discarded is never applied", WRONG_USE)
-    who = options.who(actor)
+    who = operator.who(actor)
     if not dry_run and not yes:
         looked = options.valid(Discard, selection=chosen, actor=who, reason=reason or "-", dry_run=True)
         _show(run(asked(settings(), looked, request_id=None, seconds=timeout)), "will be given up for ever")
@@ -133,11 +133,11 @@ def discard(
     act = options.valid(Discard, selection=chosen, actor=who, reason=reason or "dry run", dry_run=dry_run)
     done = run(asked(settings(), act, request_id=request_id, seconds=timeout))
     if output is Output.JSON:
-        tables.print_json(done)
+        screen.print_json(done)
     elif dry_run:
         _show(done, "would be discarded")
     else:
-        tables.console().print(
+        screen.console().print(
             f"{done.count} letters are discarded, as soon as their projections have stepped over them"
         )
 
@@ -155,9 +155,9 @@ def edit(
     command_id: Annotated[
         str | None, typer.Option("--id", help="The new command's id; one is made if missing.")
     ] = None,
-    reason: options.Reason = "",
-    actor: options.By = None,
-    request_id: options.RequestId = None,
+    reason: operator.Reason = "",
+    actor: operator.By = None,
+    request_id: operator.RequestId = None,
     timeout: options.Timeout = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -171,7 +171,7 @@ def edit(
     """
     given = editing.new_data(settings(), letter_id, data)
     if not reason:
-        if not options.at_a_terminal() or data == "-":
+        if not operator.at_a_terminal() or data == "-":
             raise fail("edit wants --reason: it is kept with the command", WRONG_USE)
         reason = typer.prompt("Why (kept for ever)", err=True)
     act = options.valid(
@@ -181,14 +181,14 @@ def edit(
         type=type_,
         subject=subject,
         data=given,
-        actor=options.who(actor),
+        actor=operator.who(actor),
         reason=reason,
     )
     done = run(asked(settings(), act, request_id=request_id, seconds=timeout))
     if output is Output.JSON:
-        tables.print_json(done)
+        screen.print_json(done)
         return
-    tables.console().print(f"command {tables.shown(done.command_id)} is sent instead of letter {letter_id}")
+    screen.console().print(f"command {screen.shown(done.command_id)} is sent instead of letter {letter_id}")
 
 
 async def like_letter(database: OperationsDatabase, selection: Selection, like: int | None) -> Selection:
@@ -221,15 +221,15 @@ def _followed(job_id: int, output: Output) -> int:
         return report(run(follow(settings(), job_id)), output)
     except KeyboardInterrupt as error:
         message = f"job {job_id} goes on without you; tidemark dead-letters jobs pause {job_id} holds it"
-        raise fail(message, INTERRUPTED) from error
+        raise fail(message, operator.INTERRUPTED) from error
 
 
 def _show(done: Done, what: str) -> None:
-    screen = tables.console(stderr=not done.dry_run)
-    screen.print(f"{done.count} letters {what}")
+    console = screen.console(stderr=not done.dry_run)
+    console.print(f"{done.count} letters {what}")
     if done.left_out:
-        screen.print(f"{done.left_out} are left out: they name no stream, so there is nothing to send again")
+        console.print(f"{done.left_out} are left out: they name no stream, so there is nothing to send again")
     if done.letters:
-        screen.print(tables.preview(done))
+        console.print(tables.preview(done))
     if done.count and done.count > len(done.letters):
-        screen.print(f"… and {done.count - len(done.letters)} more")
+        console.print(f"… and {done.count - len(done.letters)} more")

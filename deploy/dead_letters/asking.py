@@ -6,28 +6,19 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from deploy.dead_letters.tables import shown
-from deploy.terminal import AWAY, NO, WRONG_USE, fail
-from shared.broker import UnroutableError
-from shared.operating import Act, NoAnswerError, ask, request
+from deploy import operator
+from deploy.screen import shown
+from deploy.terminal import NO, WRONG_USE, fail
+from shared.operating import Act, ask, request
 from shared.settings import Settings
 from shared.views.operations import Done, Refused
-
-SOURCE = "tidemark/cli"
 
 
 async def asked(settings: Settings, act: Act, *, request_id: str | None, seconds: float) -> Done:
     """What it came to. Raises typer.Exit where the answer is no (1), the request is wrong (2), or nobody answers (3); BrokerError."""
     envelope = _envelope(act, request_id)
-    try:
+    with operator.asked(envelope):
         result = await ask(settings.require("rabbitmq_url"), envelope, seconds=seconds)
-    except NoAnswerError as error:
-        raise fail(
-            f"{error}; the broker keeps the request: ask again with --request-id {shown(envelope.id)} for what came of it",
-            AWAY,
-        ) from error
-    except UnroutableError as error:
-        raise fail("RabbitMQ has no queue for operators' requests yet: run tidemark migrate", AWAY) from error
     if isinstance(result, Refused):
         raise _refused(result)
     return result
@@ -35,7 +26,7 @@ async def asked(settings: Settings, act: Act, *, request_id: str | None, seconds
 
 def _envelope(act: Act, request_id: str | None) -> Any:
     try:
-        return request(act, source=SOURCE, request_id=request_id)
+        return request(act, source=operator.SOURCE, request_id=request_id)
     except (ValidationError, UnicodeError) as error:
         raise fail("--request-id: must be 1 to 200 characters", WRONG_USE) from error
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deploy import screen
 from deploy.dead_letters import acting, options, tables
 from deploy.dead_letters.jobs import app as jobs
 from deploy.dead_letters.store import OperationsDatabase, opened
@@ -59,9 +60,9 @@ def groups(
 
     found = run(read())
     if output is Output.JSON:
-        tables.print_json({"items": [one.model_dump(mode="json") for one in found]})
+        screen.print_json({"items": [one.model_dump(mode="json") for one in found]})
         return
-    tables.console().print(tables.groups(found) if found else "no live dead letters")
+    screen.console().print(tables.groups(found) if found else "no live dead letters")
 
 
 @app.command("list")
@@ -100,11 +101,11 @@ def list_(
 
     found, count = run(read())
     if output is Output.JSON:
-        tables.print_json({"items": [one.model_dump(mode="json") for one in found], "total": count})
+        screen.print_json({"items": [one.model_dump(mode="json") for one in found], "total": count})
         return
-    tables.console().print(tables.letters(found) if found else "no such dead letters")
+    screen.console().print(tables.letters(found) if found else "no such dead letters")
     if count is not None and count > len(found):
-        tables.console(stderr=True).print(f"{len(found)} of {count}; --limit shows more")
+        screen.console(stderr=True).print(f"{len(found)} of {count}; --limit shows more")
 
 
 @app.command()
@@ -123,10 +124,10 @@ def show(letter_id: options.LetterId, output: OutputOption = Output.TABLE) -> No
     if found is None:
         raise fail(f"there is no dead letter {letter_id}", NO)
     if output is Output.JSON:
-        tables.print_json(found)
+        screen.print_json(found)
         return
     for part in tables.letter(found):
-        tables.console().print(part)
+        screen.console().print(part)
 
 
 @app.command()
@@ -155,9 +156,9 @@ def audit(
 
     found = run(read())
     if output is Output.JSON:
-        tables.print_json({"items": [one.model_dump(mode="json") for one in found]})
+        screen.print_json({"items": [one.model_dump(mode="json") for one in found]})
         return
-    tables.console().print(tables.audit(found) if found else "nothing has been done")
+    screen.console().print(tables.audit(found) if found else "nothing has been done")
 
 
 app.command()(acting.replay)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-from deploy.dead_letters import options
+from deploy import operator
 from deploy.dead_letters.store import opened
 from deploy.terminal import NO, WRONG_USE, fail, run
 from shared.contracts.envelope import MAX_MESSAGE_BYTES
@@ -25,7 +25,7 @@ def new_data(settings: Settings, letter_id: int, given: str | None) -> dict[str,
     """A JSON object. Ends the command for what is none, and where there is neither data nor anybody to write it."""
     if given is not None:
         return parsed(_read(given))
-    if not options.at_a_terminal():
+    if not operator.at_a_terminal():
         raise fail("edit wants --data: JSON, @file, or - for standard input", WRONG_USE)
 
     async def read() -> LetterDetail | None:

@@ -9,7 +9,7 @@ from typing import Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.dead_letters.store import OperationsDatabase, opened
-from deploy.dead_letters.tables import console
+from deploy.screen import console
 from deploy.terminal import NO, fail
 from shared.postgres import is_outage
 from shared.settings import Settings

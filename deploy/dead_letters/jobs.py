@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from deploy import operator, screen
 from deploy.dead_letters import options, tables
 from deploy.dead_letters.asking import asked
 from deploy.dead_letters.following import all_succeeded, follow
@@ -50,9 +51,9 @@ def jobs(
 
     found = run(read())
     if output is Output.JSON:
-        tables.print_json({"items": [one.model_dump(mode="json") for one in found]})
+        screen.print_json({"items": [one.model_dump(mode="json") for one in found]})
         return
-    tables.console().print(tables.jobs(found) if found else "no replay jobs yet")
+    screen.console().print(tables.jobs(found) if found else "no replay jobs yet")
 
 
 @app.command()
@@ -74,18 +75,18 @@ def show(
     if found is None:
         raise fail(f"there is no job {job_id}", NO)
     if output is Output.JSON:
-        tables.print_json({**found.model_dump(mode="json"), "failed_letters": [one["letter_id"] for one in failed]})
+        screen.print_json({**found.model_dump(mode="json"), "failed_letters": [one["letter_id"] for one in failed]})
         return
     for part in tables.job(found, failed):
-        tables.console().print(part)
+        screen.console().print(part)
 
 
 @app.command()
 def pause(
     job_id: options.JobId,
-    reason: options.Reason = "",
-    actor: options.By = None,
-    request_id: options.RequestId = None,
+    reason: operator.Reason = "",
+    actor: operator.By = None,
+    request_id: operator.RequestId = None,
     timeout: options.Timeout = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -96,9 +97,9 @@ def pause(
 @app.command()
 def resume(
     job_id: options.JobId,
-    reason: options.Reason = "",
-    actor: options.By = None,
-    request_id: options.RequestId = None,
+    reason: operator.Reason = "",
+    actor: operator.By = None,
+    request_id: operator.RequestId = None,
     timeout: options.Timeout = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -109,9 +110,9 @@ def resume(
 @app.command()
 def cancel(
     job_id: options.JobId,
-    reason: options.Reason = "",
-    actor: options.By = None,
-    request_id: options.RequestId = None,
+    reason: operator.Reason = "",
+    actor: operator.By = None,
+    request_id: operator.RequestId = None,
     timeout: options.Timeout = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -122,11 +123,11 @@ def cancel(
 def report(job: JobView, output: Output) -> int:
     """Print how a job came to rest; returns the exit code: 0 only when all its letters succeeded."""
     if output is Output.JSON:
-        tables.print_json(job)
+        screen.print_json(job)
     else:
         said = f"job {job.id} is {job.state}: {job.succeeded} of {job.total} succeeded, {job.failed} failed"
         said += f", {job.skipped} skipped, {job.queued} not sent"
-        tables.console().print(said + (f"; {tables.shown(job.why)}" if job.why else ""))
+        screen.console().print(said + (f"; {screen.shown(job.why)}" if job.why else ""))
     return 0 if all_succeeded(job) else NO
 
 
@@ -139,9 +140,9 @@ def _steer(
     timeout: float,
     output: Output,
 ) -> None:
-    act = options.valid(Steer, job_id=job_id, to=to, actor=options.who(actor), reason=reason)
+    act = options.valid(Steer, job_id=job_id, to=to, actor=operator.who(actor), reason=reason)
     done = run(asked(settings(), act, request_id=request_id, seconds=timeout))
     if output is Output.JSON:
-        tables.print_json(done)
+        screen.print_json(done)
         return
-    tables.console().print(f"job {job_id} is {done.state or to}")
+    screen.console().print(f"job {job_id} is {done.state or to}")

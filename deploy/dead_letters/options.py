@@ -1,25 +1,22 @@
 """The options that several commands share, and what they select. Wrong ones are one line and exit code 2."""
 
-import getpass
 import re
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from deploy import operator
 from deploy.terminal import WRONG_USE, fail
-from shared.contracts.control import Actor, Selection
-from shared.contracts.envelope import describe
+from shared.contracts.control import Selection
 from shared.contracts.values import EARLIEST
 from shared.topology import PROJECTORS
 from shared.views.operations_queries import MAX_ID
 
 ORIGINS: Final = (*PROJECTORS, "commands")
 WHICH: Final = "Which letters"
-AUDIT: Final = "For the audit"
 
 Origin = Annotated[
     str | None,
@@ -53,18 +50,6 @@ Words = Annotated[
     str | None, typer.Option("--text", help="Part of the exception or the reason, in any case.", rich_help_panel=WHICH)
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All of them: to be said, not implied.", rich_help_panel=WHICH)]
-Reason = Annotated[str, typer.Option(help="Why; kept for ever.", rich_help_panel=AUDIT)]
-By = Annotated[
-    str | None, typer.Option("--actor", help="Who; the user of this terminal if left out.", rich_help_panel=AUDIT)
-]
-RequestId = Annotated[
-    str | None,
-    typer.Option(
-        "--request-id",
-        help="Id of the request: with the same one it is done once, however often it is sent.",
-        rich_help_panel=AUDIT,
-    ),
-]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the dead-letter worker's answer.")]
 LetterId = Annotated[
     int, typer.Argument(min=1, max=MAX_ID, metavar="ID", help="Number of the letter.", show_default=False)
@@ -132,15 +117,7 @@ def chosen(found: Selection) -> Selection:
 
 def valid(model: type[Model], **values: Any) -> Model:
     """What an operator asks for, as its contract has it; what does not fit is named by its option."""
-    for name, value in values.items():
-        if isinstance(value, str) and any("\ud800" <= one <= "\udfff" for one in value):
-            raise fail(f"{_OPTIONS.get(name, '--' + name.replace('_', '-'))}: must be UTF-8", WRONG_USE)
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = describe(error)[0]
-        name = first["field"].split(".")[0]
-        raise fail(f"{_OPTIONS.get(name, '--' + name.replace('_', '-'))}: {first['message']}", WRONG_USE) from error
+    return operator.valid(model, values, _OPTIONS)
 
 
 def moment(text: str | None) -> str | None:
@@ -151,20 +128,6 @@ def moment(text: str | None) -> str | None:
         age = timedelta(**{_UNITS[ago[2]]: min(int(ago[1]), MAX_AGO)})
         return max(datetime.now(UTC) - age, EARLIEST).isoformat()
     return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
-
-
-def who(given: str | None) -> Actor:
-    if given is not None:
-        return given
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError) as error:
-        raise fail("nobody knows who you are: say it with --actor", WRONG_USE) from error
-
-
-def at_a_terminal() -> bool:
-    """Whether somebody is there to be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def checked(name: str, text: str | None) -> None:

@@ -1,21 +1,14 @@
-"""Letters, groups, jobs and audit as people read them. What a letter says is anybody's text: it is shown, never obeyed.
-
-Markup is printed as it stands; control characters, and those that turn the direction of writing, are printed as escapes, so that no
-letter can colour, move or rewrite what an operator sees.
-"""
+"""Letters, groups, jobs and audit as people read them. What a letter says is anybody's text: it is shown, never obeyed."""
 
 import json
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import BaseModel
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deploy import screen
+from deploy.screen import cells, facts, shown, when
 from shared.views.operations import (
     AuditEntry,
     Done,
@@ -27,9 +20,7 @@ from shared.views.operations import (
     LetterView,
 )
 
-NOT_A_TERMINAL: Final = 180
-"""Columns where nobody's terminal says how many there are."""
-
+_NUMERIC: Final = ("id", "letters", "waiting", "attempts", "total", "done", "under way", "failed", "skipped")
 _STYLES: Final[dict[str, str]] = {
     LetterStatus.DEAD: "red",
     LetterStatus.REPLAYING: "yellow",
@@ -41,46 +32,6 @@ _STYLES: Final[dict[str, str]] = {
     JobState.PAUSED: "yellow",
     JobState.COMPLETED: "green",
 }
-_LINES: Final = re.compile(r"\r\n|\n")
-
-
-def console(*, stderr: bool = False) -> Console:
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-    return (
-        made
-        if made.is_terminal
-        else Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=NOT_A_TERMINAL)
-    )
-
-
-def shown(value: object, limit: int = 300, *, lines: bool = False) -> str:
-    """Any text, fit to be printed: at most ``limit`` characters. ``lines``: line breaks and tabs stay what they are."""
-    text = "" if value is None else str(value)
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    if lines:
-        return "\n".join("\t".join(_escaped(part) for part in line.split("\t")) for line in _LINES.split(cut))
-    return _escaped(cut)
-
-
-def _escaped(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(one if one == " " or _harmless(one) else one.encode("unicode_escape").decode() for one in text)
-
-
-def _harmless(character: str) -> bool:
-    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-
-
-def when(time: datetime | None) -> str:
-    return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
-    print(json.dumps(value, indent=2, default=str))
 
 
 def groups(found: Sequence[GroupView]) -> Table:
@@ -88,8 +39,8 @@ def groups(found: Sequence[GroupView]) -> Table:
     for one in found:
         count = f"{one.count}" + (f" ({one.replaying} replaying)" if one.replaying else "")
         table.add_row(
-            *_cells(one.origin, count, one.waiting, ", ".join(one.types), f"{one.reason}: {one.exception}"),
-            *_cells(when(one.first_failed_at), when(one.last_failed_at), one.example, one.fingerprint),
+            *cells(one.origin, count, one.waiting, ", ".join(one.types), f"{one.reason}: {one.exception}"),
+            *cells(when(one.first_failed_at), when(one.last_failed_at), one.example, one.fingerprint),
         )
     return table
 
@@ -99,17 +50,17 @@ def letters(found: Sequence[LetterView]) -> Table:
     for one in found:
         status = Text(one.status + (", discard asked" if one.discarding else ""), _STYLES.get(one.status, ""))
         table.add_row(
-            *_cells(one.id),
+            *cells(one.id),
             status,
-            *_cells(one.origin, place(one.stream, one.version, one.command_id), one.type),
-            *_cells(f"{one.reason}: {one.exception}", one.attempts, one.waiting, when(one.last_failed_at)),
+            *cells(one.origin, place(one.stream, one.version, one.command_id), one.type),
+            *cells(f"{one.reason}: {one.exception}", one.attempts, one.waiting, when(one.last_failed_at)),
         )
     return table
 
 
 def letter(one: LetterDetail) -> Iterable[Table | Text]:
     """Everything about a letter: facts, history, trace, headers, body."""
-    facts = _facts(
+    known = facts(
         ("letter", one.id),
         ("status", f"{one.status} {one.resolution or ''}".strip()),
         ("origin", one.origin),
@@ -129,17 +80,17 @@ def letter(one: LetterDetail) -> Iterable[Table | Text]:
         ("content type", one.content_type),
         ("size", f"{one.size} bytes"),
     )
-    yield facts
+    yield known
     if one.edited:
         edited = _table("command sent instead", "type", "by", "why", "when")
         for command in one.edited:
             edited.add_row(
-                *_cells(command.command_id, command.type, command.actor, command.reason, when(command.created_at))
+                *cells(command.command_id, command.type, command.actor, command.reason, when(command.created_at))
             )
         yield edited
     failures = _table("failed", "attempts", "reason", "exception")
     for failure in one.failures:
-        failures.add_row(*_cells(when(failure.failed_at), failure.attempts, failure.reason, failure.exception))
+        failures.add_row(*cells(when(failure.failed_at), failure.attempts, failure.reason, failure.exception))
     yield failures
     for title, text in (("trace", one.trace), ("headers", json.dumps(one.headers, indent=2)), ("body", one.body)):
         if text:
@@ -151,16 +102,16 @@ def jobs(found: Sequence[JobView]) -> Table:
     table = _table("job", "state", "total", "done", "under way", "failed", "skipped", "by", "reason", "created")
     for one in found:
         table.add_row(
-            *_cells(one.id),
+            *cells(one.id),
             Text(one.state, _STYLES.get(one.state, "")),
-            *_cells(one.total, one.succeeded, one.under_way, one.failed, one.skipped),
-            *_cells(one.actor, one.reason, when(one.created_at)),
+            *cells(one.total, one.succeeded, one.under_way, one.failed, one.skipped),
+            *cells(one.actor, one.reason, when(one.created_at)),
         )
     return table
 
 
 def job(one: JobView, failed: Sequence[dict[str, Any]]) -> Iterable[Table | Text]:
-    yield _facts(
+    yield facts(
         ("job", one.id),
         ("state", f"{one.state}: {one.why}" if one.why else one.state),
         ("letters", one.total),
@@ -182,7 +133,7 @@ def job(one: JobView, failed: Sequence[dict[str, Any]]) -> Iterable[Table | Text
     if failed:
         table = _table("failed letter", "how")
         for item in failed:
-            table.add_row(*_cells(item["letter_id"], item["outcome"]))
+            table.add_row(*cells(item["letter_id"], item["outcome"]))
         yield table
 
 
@@ -190,7 +141,7 @@ def audit(found: Sequence[AuditEntry]) -> Table:
     table = _table("at", "actor", "act", "letter", "job", "reason", "details")
     for one in found:
         table.add_row(
-            *_cells(when(one.at), one.actor, one.act, one.letter_id, one.job_id, one.reason, json.dumps(one.details))
+            *cells(when(one.at), one.actor, one.act, one.letter_id, one.job_id, one.reason, json.dumps(one.details))
         )
     return table
 
@@ -200,8 +151,8 @@ def preview(done: Done) -> Table:
     table = _table("id", "origin", "stream", "type", "exception", "attempts", "last failed")
     for one in done.letters:
         table.add_row(
-            *_cells(one.id, one.origin, place(one.stream, one.version, None), one.type, one.exception),
-            *_cells(one.attempts, when(one.last_failed_at)),
+            *cells(one.id, one.origin, place(one.stream, one.version, None), one.type, one.exception),
+            *cells(one.attempts, when(one.last_failed_at)),
         )
     return table
 
@@ -214,20 +165,4 @@ def place(stream: str | None, version: int | None, command_id: str | None) -> st
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        numeric = column in ("id", "letters", "waiting", "attempts", "total", "done", "under way", "failed", "skipped")
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    return table
-
-
-def _facts(*facts: tuple[str, object]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for name, value in facts:
-        if value is not None and value != "":
-            table.add_row(Text(name, "bold"), Text(shown(value, 2000)))
-    return table
-
-
-def _cells(*values: object) -> list[Text]:
-    return [Text(shown(value), overflow="fold") for value in values]
+    return screen.table(*columns, numeric=_NUMERIC)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from deploy import operator
 from deploy.cli import app
-from deploy.dead_letters import options
 from tests.integration.dead_letters.house import House
 
 EVIL = "[red]x[/red] [link=http://e]y[/link] \x1b[2J\x1b]0;title\x07 \u202egnp.exe \r\n[bold"
@@ -249,7 +249,7 @@ async def test_somebody_at_a_terminal_is_asked(house: House, tmp_path: Path, mon
     await house.statuses(dead=1)
     await house.command_dies("c-1", {"name": 5})
     await house.statuses(dead=2)
-    monkeypatch.setattr(options, "at_a_terminal", lambda: True)
+    monkeypatch.setattr(operator, "at_a_terminal", lambda: True)
     assert (await tidemark("discard", "1", given="n\n")).exit_code == 1
     await house.statuses(dead=2)
     await said("discard", "1", given="y\na test order\n")

@@ -1,0 +1,83 @@
+"""Whoever acts from a terminal: the options that say who and why, and one line for what cannot be asked or is not answered."""
+
+import getpass
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+from pydantic import BaseModel, ValidationError
+
+from deploy.screen import shown
+from deploy.terminal import AWAY, WRONG_USE, fail
+from shared.asking import NoAnswerError
+from shared.broker import UnroutableError
+from shared.contracts.control import Actor, Request
+from shared.contracts.envelope import describe
+
+SOURCE: Final = "tidemark/cli"
+INTERRUPTED: Final = 130
+AUDIT: Final = "For the audit"
+
+Reason = Annotated[str, typer.Option(help="Why; kept for ever.", rich_help_panel=AUDIT)]
+By = Annotated[
+    str | None, typer.Option("--actor", help="Who; the user of this terminal if left out.", rich_help_panel=AUDIT)
+]
+RequestId = Annotated[
+    str | None,
+    typer.Option(
+        "--request-id",
+        help="Id of the request: with the same one it is done once, however often it is sent.",
+        rich_help_panel=AUDIT,
+    ),
+]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def who(given: str | None) -> Actor:
+    if given is not None:
+        return given
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError) as error:
+        raise fail("nobody knows who you are: say it with --actor", WRONG_USE) from error
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def valid(model: type[Model], values: Mapping[str, Any], named: Mapping[str, str] | None = None) -> Model:
+    """What an operator asks for, as its contract has it; what does not fit is named by its option.
+
+    ``named``: field → option, where the option is not named after the field.
+    """
+
+    def option(field: str) -> str:
+        return (named or {}).get(field, "--" + field.replace("_", "-"))
+
+    for name, value in values.items():
+        if isinstance(value, str) and any("\ud800" <= one <= "\udfff" for one in value):
+            raise fail(f"{option(name)}: must be UTF-8", WRONG_USE)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = describe(error)[0]
+        raise fail(f"{option(first['field'].split('.')[0])}: {first['message']}", WRONG_USE) from error
+
+
+@contextmanager
+def asked(envelope: Request[Any]) -> Iterator[None]:
+    """The block asks for it over ``control``; silence, and a broker that knows no such request, are one line and exit code 3."""
+    try:
+        yield
+    except NoAnswerError as error:
+        raise fail(
+            f"{error}; the broker keeps the request: ask again with --request-id {shown(envelope.id)} for what came of it",
+            AWAY,
+        ) from error
+    except UnroutableError as error:
+        raise fail("RabbitMQ has no queue for operators' requests yet: run tidemark migrate", AWAY) from error
