@@ -6,15 +6,15 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 import msgspec
-from litestar import Response, get
+from litestar import Response
 from litestar.params import QueryParameter
 
 from query_service.analytics_store import AnalyticsStore, pairs
 from query_service.conditional import answer
-from query_service.documented import ANSWERS
 from query_service.problems import InvalidParameterError
 from query_service.ranges import Asked, Granularity, Range, asked, day_range, spans, starts
 from query_service.ranking import top
+from query_service.reading import reads
 from query_service.requests import QueryRequest
 from shared.views.analytics import METRICS, DistinctCustomers, Revenue, TopProducts
 
@@ -37,7 +37,7 @@ class Measure(StrEnum):
     REVENUE = "revenue"
 
 
-@get("/analytics/revenue", responses=ANSWERS, tags=["analytics"], summary="Revenue by hour or day")
+@reads("/analytics/revenue", tags=["analytics"], summary="Revenue by hour or day")
 async def revenue(
     request: QueryRequest,
     from_: From = None,
@@ -51,8 +51,7 @@ async def revenue(
     `currency` is null only as long as there has not been any order.
     """
     question = asked(from_, to, granularity)
-    store = request.stores.analytics
-    as_of = await store.headers()
+    store, as_of = await request.read(request.stores.analytics)
     seen, data = await _extent(store)
     currency = _the(currency, seen)
     range_ = question.over(data)
@@ -64,7 +63,7 @@ async def revenue(
     return answer(request, msgspec.json.encode(body), as_of)
 
 
-@get("/analytics/top-products", responses=ANSWERS, tags=["analytics"], summary="What sold most")
+@reads("/analytics/top-products", tags=["analytics"], summary="What sold most")
 async def top_products(
     request: QueryRequest,
     from_: From = None,
@@ -78,8 +77,7 @@ async def top_products(
     `revenue` is that in `currency`; `units` are those sold in any.
     """
     question = asked(from_, to, Granularity.DAY)
-    store = request.stores.analytics
-    as_of = await store.headers()
+    store, as_of = await request.read(request.stores.analytics)
     seen, data = await _extent(store)
     currency = _the(currency, seen)
     chosen = _spans(question, data) if currency else []
@@ -100,12 +98,11 @@ async def top_products(
     return answer(request, msgspec.json.encode({"items": items}), as_of)
 
 
-@get("/analytics/customers", responses=ANSWERS, tags=["analytics"], summary="How many customers")
+@reads("/analytics/customers", tags=["analytics"], summary="How many customers")
 async def distinct_customers(request: QueryRequest, from_: From = None, to: To = None) -> Response[DistinctCustomers]:
     """How many customers placed an order that was not cancelled, exactly; whole days only."""
     question = asked(from_, to, Granularity.DAY)
-    store = request.stores.analytics
-    as_of = await store.headers()
+    store, as_of = await request.read(request.stores.analytics)
     _, data = await _extent(store)
     distinct = await _distinct(store, _spans(question, data))
     return answer(request, msgspec.json.encode({"distinct": distinct}), as_of)

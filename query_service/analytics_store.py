@@ -1,18 +1,26 @@
-"""The analytics read store in Redis: read-only commands, every one within the deadline."""
+"""The analytics read store in Redis: read-only commands, every one within the deadline.
+
+Keys that have been dropped look like keys that never were. So with everything that is read the registry is read as well,
+after it: as long as it says that this generation is the active one, nothing of it has been dropped.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import redis.exceptions
+from pydantic import BaseModel
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from query_service.active import Pointer
 from query_service.as_of import AsOf
+from query_service.problems import GenerationGoneError
 from query_service.stores import DEADLINE_S, Pause
-from shared.views.analytics import Keys
+from shared.views.analytics import PREFIX, Keys
+from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key
 from shared.views.progress import Freshness
 
 CONNECTIONS: Final = 8
@@ -21,13 +29,23 @@ Command = tuple[str | int, ...]
 T = TypeVar("T")
 
 
+class _Epoch(BaseModel):
+    """Of a registry entry, what is of use here."""
+
+    epoch: str | None = None
+
+
 class AnalyticsStore:
-    """One generation's keys. Raises StoreDownError when Redis does not answer or refuses."""
+    """One generation's keys, ``prefix`` being that of the first. Raises StoreDownError when Redis does not answer or refuses."""
 
     projection: str = "analytics"
 
-    def __init__(self, url: str, keys: Keys | None = None) -> None:
-        self.keys = keys or Keys()
+    def __init__(self, url: str, prefix: str = PREFIX, number: int = FIRST) -> None:
+        self.number = number
+        self.keys = Keys(generation_name(prefix, number))
+        self._url = url
+        self._prefix = prefix
+        self._registry = registry_key(prefix)
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
@@ -46,9 +64,28 @@ class AnalyticsStore:
     async def headers(self) -> Mapping[str, str]:
         return await self._as_of.headers()
 
-    async def ask(self, *commands: Command) -> list[Any]:
-        """The reply to each command, in one round trip; Redis may serve others between two of them."""
+    def generation(self, number: int) -> Self:
+        return type(self)(self._url, self._prefix, number)
 
+    async def pointer(self) -> Pointer:
+        (registry,) = await self._replies(("HGETALL", self._registry))
+        if ACTIVE_FIELD not in registry:
+            return Pointer()
+        number = int(registry[ACTIVE_FIELD])
+        row = registry.get(str(number))
+        return Pointer(number, _Epoch.model_validate_json(row).epoch if row else None)
+
+    async def ask(self, *commands: Command) -> list[Any]:
+        """The reply to each command, in one round trip; Redis may serve others between two of them.
+
+        Raises GenerationGoneError when this generation is no longer the active one.
+        """
+        *found, active = await self._replies(*commands, ("HGET", self._registry, ACTIVE_FIELD))
+        if int(active or FIRST) != self.number:
+            raise GenerationGoneError(self.projection, self.number)
+        return found
+
+    async def _replies(self, *commands: Command) -> list[Any]:
         async def replies() -> list[Any]:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for command in commands:
@@ -59,7 +96,7 @@ class AnalyticsStore:
         return await self._within_deadline(replies)
 
     async def freshness(self, now: datetime) -> Freshness:
-        progress, held = await self.ask(("HGETALL", self.keys.progress), ("HLEN", self.keys.held))
+        progress, held = await self._replies(("HGETALL", self.keys.progress), ("HLEN", self.keys.held))
         as_of = oldest(progress)
         return Freshness(
             projection=self.projection,
@@ -70,7 +107,7 @@ class AnalyticsStore:
         )
 
     async def ping(self) -> None:
-        await self.ask(("HLEN", self.keys.progress))
+        await self._replies(("HLEN", self.keys.progress))
 
     async def close(self) -> None:
         await self._redis.aclose()

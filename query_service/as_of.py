@@ -5,51 +5,33 @@ progress is read *before* the data, so it can only understate. It is remembered 
 reading began, and concurrent requests share one reading.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from query_service.remembered import Remembered
+
 HEADER: Final = "Tidemark-As-Of"
 REMEMBERED_S: Final = 0.25
 
-_NEVER: Final[Mapping[str, str]] = {}
-
 
 class AsOf:
-    """One projection's header. ``read`` raises what a store raises; every request that waits for it sees the error."""
+    """One generation's header. ``read`` raises what a store raises; every request that waits for it sees the error."""
 
     def __init__(
         self, read: Callable[[], Awaitable[datetime | None]], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._read = read
-        self._clock = clock
-        self._headers = _NEVER
-        self._good_until = float("-inf")
-        self._reading: asyncio.Task[Mapping[str, str]] | None = None
+        self._known = Remembered(self._headers, REMEMBERED_S, clock)
 
     async def headers(self) -> Mapping[str, str]:
         """The header to send with whatever is read from now on; none if no heartbeat was ever applied."""
-        if self._clock() < self._good_until:
-            return self._headers
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._refresh())
-            self._reading.add_done_callback(self._done)
-        # Shielded: a client that hangs up must not take the reading away from the others.
-        return await asyncio.shield(self._reading)
+        return await self._known.get()
 
-    async def _refresh(self) -> Mapping[str, str]:
-        began = self._clock()
+    async def _headers(self) -> Mapping[str, str]:
         time_ = await self._read()
-        self._headers = _NEVER if time_ is None else {HEADER: rfc3339(time_)}
-        self._good_until = began + REMEMBERED_S
-        return self._headers
-
-    def _done(self, reading: asyncio.Task[Mapping[str, str]]) -> None:
-        self._reading = None
-        if not reading.cancelled():
-            reading.exception()  # seen by those who wait, if any still do
+        return {} if time_ is None else {HEADER: rfc3339(time_)}
 
 
 def rfc3339(time_: datetime) -> str:

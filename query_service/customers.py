@@ -2,34 +2,31 @@
 
 from typing import Final
 
-from litestar import Response, get
+from litestar import Response
 
 from query_service.conditional import answer
-from query_service.documented import ANSWERS_FOR_ONE
 from query_service.orders import Status, list_orders
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page
 from query_service.parameters import CustomerId, Moment
 from query_service.problems import NotFoundError
+from query_service.reading import reads
 from query_service.requests import QueryRequest
 from shared.views.summary import CustomerView, OrderSummary
 
 CUSTOMER: Final = "SELECT version, doc::text AS body FROM customers WHERE customer_id = $1"
 
 
-@get("/customers/{customer_id:str}", responses=ANSWERS_FOR_ONE, tags=["customers"], summary="One customer")
+@reads("/customers/{customer_id:str}", one=True, tags=["customers"], summary="One customer")
 async def customer(request: QueryRequest, customer_id: CustomerId) -> Response[CustomerView]:
     """One customer."""
-    summary = request.stores.summary
-    as_of = await summary.headers()
+    summary, as_of = await request.read(request.stores.summary)
     row = await summary.fetchrow(CUSTOMER, customer_id)
     if row is None:
         raise NotFoundError("customer", customer_id, as_of)
     return answer(request, row["body"].encode(), as_of, row["version"])
 
 
-@get(
-    "/customers/{customer_id:str}/orders", responses=ANSWERS_FOR_ONE, tags=["customers"], summary="A customer's orders"
-)
+@reads("/customers/{customer_id:str}/orders", one=True, tags=["customers"], summary="A customer's orders")
 async def customer_orders(
     request: QueryRequest,
     customer_id: CustomerId,

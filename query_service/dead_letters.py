@@ -211,10 +211,11 @@ def _selection(
 async def _waiting(request: QueryRequest, letter: dict[str, Any]) -> int:
     """The worker knows what it was told when the letter came; a projection in PostgreSQL knows what has come since."""
     known: int = letter["waiting"]
-    store = {"summary": request.stores.summary, "search": request.stores.search}.get(letter["origin"])
-    if store is None or letter["stream"] is None or letter["status"] not in LIVE:
+    active = {"summary": request.stores.summary, "search": request.stores.search}.get(letter["origin"])
+    if active is None or letter["stream"] is None or letter["status"] not in LIVE:
         return known
     try:
+        store = await active.store()
         row = await store.fetchrow(WAITING, letter["stream"], letter["version"])
     except StoreDownError:
         return known

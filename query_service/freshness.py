@@ -2,10 +2,12 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 from litestar import Response, get
 from pydantic import BaseModel
 
+from query_service.active import Active
 from query_service.as_of import HEADER, rfc3339
 from query_service.conditional import answer
 from query_service.documented import ANSWERS
@@ -41,14 +43,18 @@ async def freshness(request: QueryRequest) -> Response[FreshnessReport]:
     `Tidemark-As-Of` is the oldest of them.
     """
     now = datetime.now(UTC)
-    found = await asyncio.gather(*(_of(store, now) for store in request.stores.all))
+    found = await asyncio.gather(*(_of(active, now) for active in request.stores.all))
     times = [one.as_of for one in found if isinstance(one, Freshness)]
     oldest = {HEADER: rfc3339(min(known))} if (known := [time for time in times if time]) else {}
     return answer(request, FreshnessReport(projections=found).model_dump_json().encode(), oldest)
 
 
-async def _of(store: ReadStore, now: datetime) -> Freshness | Unavailable:
+async def _of(active: Active[Any], now: datetime) -> Freshness | Unavailable:
+    async def asked() -> Freshness:
+        store: ReadStore = await active.store()
+        return await store.freshness(now)
+
     try:
-        return await promptly(store.freshness(now), store.projection)
+        return await promptly(asked(), active.projection)
     except StoreDownError as error:
-        return Unavailable(projection=store.projection, error=error.reason)
+        return Unavailable(projection=active.projection, error=error.reason)

@@ -1,11 +1,12 @@
 """Liveness: the process answers. Readiness: every read store answers, too."""
 
 import asyncio
-from typing import Literal
+from typing import Any, Literal
 
 from litestar import get
 from pydantic import BaseModel
 
+from query_service.active import Active
 from query_service.documented import LIVENESS, READINESS
 from query_service.problems import StoreDownError
 from query_service.requests import QueryRequest
@@ -41,9 +42,13 @@ async def ready(request: QueryRequest) -> Health:
     return Health(status="ready")
 
 
-async def _reason(store: ReadStore) -> str | None:
+async def _reason(active: Active[Any]) -> str | None:
+    async def asked() -> None:
+        store: ReadStore = await active.store()
+        await store.ping()
+
     try:
-        await promptly(store.ping(), store.projection)
+        await promptly(asked(), active.projection)
     except StoreDownError as error:
         return error.reason
     return None

@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Response, get
+from litestar import Response
 from litestar.params import QueryParameter
 
 from query_service.conditional import answer
-from query_service.documented import ANSWERS, ANSWERS_FOR_ONE
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, VersionKey, page
 from query_service.parameters import EARLIEST, LATEST, IdParameter, Moment, OrderId, identity, moment
 from query_service.problems import NotFoundError
+from query_service.reading import reads
 from query_service.requests import QueryRequest
 from shared.views.summary import HeldView, HistoryEntry, OrderStatus, OrderSummary, OrderView
 
@@ -100,15 +100,14 @@ FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
 """
 
 
-@get("/orders/{order_id:str}", responses=ANSWERS_FOR_ONE, tags=["orders"], summary="One order")
+@reads("/orders/{order_id:str}", one=True, tags=["orders"], summary="One order")
 async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswer]:
     """One order, with the names it borrows: the customer's, and the product's where a line came without one.
 
     `held` says that a later event of the order waits in this view, and why; once it is `dead`, also which dead letter it is, as far
     as the operations database answers. The ETag changes with any of them.
     """
-    summary = request.stores.summary
-    as_of = await summary.headers()
+    summary, as_of = await request.read(request.stores.summary)
     row = await summary.fetchrow(ORDER, order_id)
     if row is None:
         held = await summary.fetchrow(HELD, f"orders/{order_id}")
@@ -121,7 +120,7 @@ async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswe
     return answer(request, body, as_of, *versions)
 
 
-@get("/orders", responses=ANSWERS, tags=["orders"], summary="Orders, the newest first")
+@reads("/orders", tags=["orders"], summary="Orders, the newest first")
 async def orders(
     request: QueryRequest,
     customer_id: IdParameter = None,
@@ -137,15 +136,14 @@ async def orders(
     return await list_orders(request, customer_id, status, placed_from, placed_to, limit, cursor)
 
 
-@get("/orders/{order_id:str}/history", responses=ANSWERS_FOR_ONE, tags=["orders"], summary="What happened to an order")
+@reads("/orders/{order_id:str}/history", one=True, tags=["orders"], summary="What happened to an order")
 async def history(
     request: QueryRequest, order_id: OrderId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[HistoryEntry]]:
     """Everything that happened to an order, from version 1 on, as the events said it."""
     question = Question("history", order_id)
     after = question.key(cursor, VersionKey).version if cursor else 0
-    summary = request.stores.summary
-    as_of = await summary.headers()
+    summary, as_of = await request.read(request.stores.summary)
     rows = await summary.fetch(HISTORY, f"orders/{order_id}", after, limit + 1)
     if not rows and after == 0:
         raise NotFoundError("order", order_id, as_of)
@@ -182,8 +180,7 @@ async def list_orders(
     question = Question("orders", customer_id, status, since, until)
     # No id sorts before the empty one: so without a cursor this says "placed before ``until``".
     before = question.key(cursor, OrderKey) if cursor else OrderKey(until, "")
-    summary = request.stores.summary
-    as_of = await summary.headers()
+    summary, as_of = await request.read(request.stores.summary)
     rows = await summary.fetch(LIST, customer_id, status, since, before.placed_at, before.order_id, limit + 1)
     if not rows and customer_must_exist and not await summary.fetch(CUSTOMER_IS_KNOWN, customer_id):
         raise NotFoundError("customer", str(customer_id), as_of)

@@ -8,15 +8,17 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 import asyncpg
 
+from query_service.active import Pointer
 from query_service.as_of import AsOf
-from query_service.problems import StoreDownError
+from query_service.problems import GenerationGoneError, StoreDownError
 from query_service.stores import DEADLINE_S, Pause
 from shared.postgres import connect_pool, is_outage
+from shared.views.generations import FIRST, generation_name, registry_schema
 from shared.views.progress import Freshness
 
 CONNECTIONS: Final = 8
@@ -32,6 +34,7 @@ _SESSION: Final = urlencode(
     }
 )
 
+_POINTER: Final = "SELECT number, epoch FROM generations WHERE active"
 _AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
 _FRESHNESS: Final = """
 SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END AS as_of,
@@ -42,10 +45,14 @@ FROM progress
 
 
 class PostgresStore:
-    """One projection's schema. Raises StoreDownError for whatever is not the statement's own fault."""
+    """One generation of a projection, ``schema`` being that of the first; its registry is read through it as well.
 
-    def __init__(self, projection: str, url: str, schema: str) -> None:
+    Raises StoreDownError for whatever is not the statement's own fault, GenerationGoneError where there are no tables.
+    """
+
+    def __init__(self, projection: str, url: str, schema: str, number: int = FIRST) -> None:
         self.projection = projection
+        self.number = number
         self._url = url
         self._schema = schema
         self._pool: asyncpg.Pool | None = None
@@ -54,6 +61,16 @@ class PostgresStore:
         self._opening = asyncio.Lock()
         self._pause = Pause(projection)
         self._as_of = AsOf(self._read_as_of)
+
+    def generation(self, number: int) -> Self:
+        return type(self)(self.projection, self._url, self._schema, number)
+
+    async def pointer(self) -> Pointer:
+        try:
+            row = await self.fetchrow(_POINTER)
+        except GenerationGoneError:  # of the registry: an installation from before there were generations
+            row = None
+        return Pointer() if row is None else Pointer(row["number"], row["epoch"])
 
     async def headers(self) -> Mapping[str, str]:
         return await self._as_of.headers()
@@ -69,7 +86,7 @@ class PostgresStore:
             # The store is well; this one question is too much for it.
             raise StoreDownError(self.projection, "the question took too long") from error
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
-            raise self._pause.failed("its tables have not been created yet", error) from error
+            raise GenerationGoneError(self.projection, self.number) from error
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -128,8 +145,9 @@ class PostgresStore:
             async with self._opening:
                 if self._pool is None:
                     url = self._url + ("&" if "?" in self._url else "?") + _SESSION
+                    schemas = f"{generation_name(self._schema, self.number)}, {registry_schema(self._schema)}"
                     self._pool = await connect_pool(
-                        url, schema=self._schema, read_only=True, min_size=0, max_size=CONNECTIONS
+                        url, schema=schemas, read_only=True, min_size=0, max_size=CONNECTIONS
                     )
         return self._pool
 

@@ -4,6 +4,7 @@ Problem
 ├── InvalidParameterError   400: which parameter, and what it has to look like
 ├── NotFoundError           404: nothing of that id in the projection
 └── StoreDownError          503: a read store does not answer; Retry-After says when to come again
+    └── GenerationGoneError     what was read is not there, or not to be read any more: caught once, and read anew
 """
 
 from collections.abc import Mapping
@@ -51,6 +52,14 @@ class StoreDownError(Problem):
         )
         self.store = store
         self.reason = reason
+
+
+class GenerationGoneError(StoreDownError):
+    """The generation that was being read has no tables (any more), or is not the active one any more."""
+
+    def __init__(self, store: str, number: int) -> None:
+        super().__init__(store, "its tables have not been created yet")
+        self.number = number
 
 
 def on_wrong_method(request: Request[Any, Any, Any], error: MethodNotAllowedException) -> Response[bytes]:

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Final
 
-from litestar import Response, get
+from litestar import Response
 from litestar.params import QueryParameter
 
 from query_service.conditional import answer
-from query_service.documented import ANSWERS, ANSWERS_FOR_ONE
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, VersionKey, page
 from query_service.parameters import ProductId
 from query_service.problems import NotFoundError
+from query_service.reading import reads
 from query_service.requests import QueryRequest
 from shared.views.summary import PricePoint, ProductView
 
@@ -40,34 +40,32 @@ FROM price_history WHERE product_id = $1 AND version > $2 ORDER BY version LIMIT
 """
 
 
-@get("/products/{product_id:str}", responses=ANSWERS_FOR_ONE, tags=["products"], summary="One product")
+@reads("/products/{product_id:str}", one=True, tags=["products"], summary="One product")
 async def product(request: QueryRequest, product_id: ProductId) -> Response[ProductView]:
     """One product with its variants, stock and rating."""
-    summary = request.stores.summary
-    as_of = await summary.headers()
+    summary, as_of = await request.read(request.stores.summary)
     row = await summary.fetchrow(PRODUCT, product_id)
     if row is None:
         raise NotFoundError("product", product_id, as_of)
     return answer(request, row["body"].encode(), as_of, row["version"])
 
 
-@get("/products", responses=ANSWERS, tags=["products"], summary="Products by id")
+@reads("/products", tags=["products"], summary="Products by id")
 async def products(
     request: QueryRequest, category: Category = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[ProductView]]:
     """Products by id, all or those of a category."""
     question = Question("products", category)
     after = question.key(cursor, ProductKey).product_id if cursor else ""
-    summary = request.stores.summary
-    as_of = await summary.headers()
+    summary, as_of = await request.read(request.stores.summary)
     rows = await summary.fetch(LIST, category, after, limit + 1)
     following = question.cursor(ProductKey(rows[limit - 1]["product_id"])) if len(rows) > limit else None
     return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
-@get(
+@reads(
     "/products/{product_id:str}/price-history",
-    responses=ANSWERS_FOR_ONE,
+    one=True,
     tags=["products"],
     summary="What a product has cost",
 )
@@ -77,8 +75,7 @@ async def price_history(
     """What a product has cost, from its creation on; `version` is the product's own at that change."""
     question = Question("price-history", product_id)
     after = question.key(cursor, VersionKey).version if cursor else 0
-    summary = request.stores.summary
-    as_of = await summary.headers()
+    summary, as_of = await request.read(request.stores.summary)
     rows = await summary.fetch(PRICES, product_id, after, limit + 1)
     if not rows and after == 0:
         raise NotFoundError("product", product_id, as_of)

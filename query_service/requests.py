@@ -1,15 +1,17 @@
 """The request as handlers get it: with the stores at hand."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from litestar import Request
 from litestar.datastructures import State
 
+from query_service.active import Active, Store
 from query_service.analytics_store import AnalyticsStore
 from query_service.operations_store import OperationsStore
 from query_service.operator import Operators
 from query_service.postgres_store import PostgresStore
-from query_service.stores import ReadStore
+from query_service.problems import GenerationGoneError
 
 
 class Stores:
@@ -22,19 +24,26 @@ class Stores:
         analytics: AnalyticsStore,
         operations: OperationsStore | None = None,
     ) -> None:
-        self.summary = summary
-        self.search = search
-        self.analytics = analytics
+        """``summary``, ``search``, ``analytics``: each the first generation; the others are made after it."""
+        self.summary = Active(summary)
+        self.search = Active(search)
+        self.analytics = Active(analytics)
         self.operations = operations or OperationsStore("")
 
     @property
-    def all(self) -> tuple[ReadStore, ...]:
+    def all(self) -> tuple[Active[Any], ...]:
         """Of the projections: those that readiness and freshness are about."""
         return self.summary, self.analytics, self.search
 
+    async def moved_on_from(self, gone: GenerationGoneError) -> bool:
+        """Whether another generation of that projection is active by now. Raises StoreDownError."""
+        active = next(active for active in self.all if active.projection == gone.store)
+        return await active.moved_on_from(gone)
+
     async def close(self) -> None:
-        for store in (*self.all, self.operations):
-            await store.close()
+        for active in self.all:
+            await active.close()
+        await self.operations.close()
 
 
 class QueryRequest(Request[Any, Any, State]):
@@ -42,6 +51,14 @@ class QueryRequest(Request[Any, Any, State]):
     def stores(self) -> Stores:
         stores: Stores = self.app.state.stores
         return stores
+
+    async def read(self, active: Active[Store]) -> tuple[Store, Mapping[str, str]]:
+        """The store that all of this answer is read from, and the headers to send with what is read from now on.
+
+        Raises StoreDownError.
+        """
+        store = await active.store()
+        return store, await store.headers()
 
     @property
     def operators(self) -> Operators:

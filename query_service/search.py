@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
-from litestar import Response, get
+from litestar import Response
 from litestar.params import QueryParameter
 from pydantic import BaseModel, Field
 
 from query_service import words
 from query_service.conditional import answer
-from query_service.documented import ANSWERS
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, page
 from query_service.parameters import LATEST
 from query_service.postgres_store import PostgresStore
 from query_service.problems import InvalidParameterError
 from query_service.products import Category
+from query_service.reading import reads
 from query_service.requests import QueryRequest
 from shared.contracts.values import MAX_AMOUNT
 from shared.views.search import OrderHit, ProductHit
@@ -98,7 +98,7 @@ class OrderHits(Page[OrderHit]):
     total: int = Field(description="How many orders match, exactly.")
 
 
-@get("/search/products", responses=ANSWERS, tags=["search"], summary="Find products")
+@reads("/search/products", tags=["search"], summary="Find products")
 async def search_products(
     request: QueryRequest,
     q: words.OptionalWords = None,
@@ -120,8 +120,7 @@ async def search_products(
         raise InvalidParameterError("q", "is required unless there is a filter")
     question = Question("search-products", q, *filters)
     after = question.key(cursor, ProductKey) if cursor else None
-    store = request.stores.search
-    as_of = await store.headers()
+    store, as_of = await request.read(request.stores.search)
     query, exactly = None, None
     mode: Mode = "filters"
     if q is not None:
@@ -149,7 +148,7 @@ async def search_products(
     return answer(request, body, as_of)
 
 
-@get("/search/orders", responses=ANSWERS, tags=["search"], summary="Find orders")
+@reads("/search/orders", tags=["search"], summary="Find orders")
 async def search_orders(
     request: QueryRequest, q: words.Words, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[OrderHits]:
@@ -162,8 +161,7 @@ async def search_orders(
     asked = words.terms(q)
     question = Question("search-orders", q)
     after = question.key(cursor, OrderKey) if cursor else OrderKey(math.inf, LATEST, "")
-    store = request.stores.search
-    as_of = await store.headers()
+    store, as_of = await request.read(request.stores.search)
     terms = sorted({query for query, _ in await _understand(store, asked) if query})
     row = await store.fetchrow(ORDERS, terms, q.strip(), after.score, after.placed_at, after.order_id, limit + 1)
     assert row is not None  # noqa: S101 (the statement always gives one row)

@@ -190,8 +190,13 @@ async def test_a_request_that_nobody_answers_is_kept_and_done_once(
     await idle.statuses(discarded=1)
 
 
+async def without_operations(stores: Stores) -> Stores:
+    summary, search = await stores.summary.store(), await stores.search.store()
+    return Stores(summary, search, await stores.analytics.store(), OperationsStore(GONE))
+
+
 async def test_away_is_said_by_the_routes_concerned_alone(stores: Stores, ann: httpx.AsyncClient) -> None:
-    away = Stores(stores.summary, stores.search, stores.analytics, OperationsStore(GONE))
+    away = await without_operations(stores)
     app = create_app(away, Operators("k", "amqp://nobody:x@127.0.0.1:1/"))
     headers = {"Authorization": "Bearer k", "Tidemark-Actor": "ann"}
     transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
@@ -233,7 +238,7 @@ async def test_a_held_order_names_its_letter_while_that_can_be_known(
         missing = await anybody.get("/orders/held-2")
         assert (missing.status_code, f"/dead-letters/{ids['orders/held-2']}" in missing.json()["detail"]) == (404, True)
 
-        away = Stores(stores.summary, stores.search, stores.analytics, OperationsStore(GONE))
+        away = await without_operations(stores)
         transport = httpx.ASGITransport(app=create_app(away))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://query") as client:
             without = (await client.get("/orders/held-1")).json()["held"]

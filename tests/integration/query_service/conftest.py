@@ -171,7 +171,7 @@ async def client(
     stores = Stores(
         summary=PostgresStore("summary", reader, "summary"),
         search=PostgresStore("search", reader, "search"),
-        analytics=AnalyticsStore(servers.analytics_reader_url, analytics_keys[1]),
+        analytics=AnalyticsStore(servers.analytics_reader_url, analytics_keys[1].prefix),
     )
     app = create_app(stores)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://query") as client:  # type: ignore[arg-type]

@@ -1,0 +1,186 @@
+"""Queries are answered from the active generation: all of a request from one, and no error while generations come and go."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from deploy.local.servers import Servers
+from projectors.migrations import migrate
+from query_service.analytics_store import AnalyticsStore
+from query_service.app import create_app
+from query_service.postgres_store import PostgresStore
+from query_service.requests import Stores
+from shared.views.analytics import Keys
+from shared.views.generations import generation_name, registry_key, registry_schema
+from tests.integration.query_service.conftest import NOON, iso
+
+NAMES = {1: "Anna of the first", 2: "Anna of the second"}
+
+
+class Generations:
+    """Two generations of the summary and of the figures, and what a projector does with them."""
+
+    def __init__(self, summary: asyncpg.Connection, redis: Redis, prefix: str) -> None:
+        self.summary = summary
+        self.redis = redis
+        self.prefix = prefix
+        self.stores: Stores
+
+    async def fill(self, number: int) -> None:
+        schema = generation_name("summary", number)
+        doc = {"customer_id": "c1", "name": NAMES[number], "email": None, "version": 1}
+        doc |= {"registered_at": iso(NOON), "updated_at": iso(NOON)}
+        statement = f"INSERT INTO {schema}.customers VALUES ('c1', $1, 1, $2)"  # noqa: S608 - a schema of ours
+        await self.summary.execute(statement, NAMES[number], json.dumps(doc))
+        keys = Keys(generation_name(self.prefix, number))
+        await self.redis.sadd(keys.currencies, "EUR")
+        await self.redis.zadd(keys.days, {"20260301": 20260301})
+        sums: dict[Any, Any] = {f"20260301:{metric}": number for metric in ("orders", "items", "revenue")}
+        await self.redis.hset(keys.days_in("EUR"), mapping=sums)
+
+    async def activate(self, number: int) -> None:
+        async with self.summary.transaction():
+            await self.summary.execute("UPDATE generations SET active = false")
+            await self.summary.execute("UPDATE generations SET active = true WHERE number = $1", number)
+        row = json.dumps({"number": number, "state": "ready", "epoch": "e1"})
+        await self.redis.hset(registry_key(self.prefix), mapping={str(number): row, "active": str(number)})
+
+    async def drop(self, number: int) -> None:
+        await self.summary.execute("DELETE FROM generations WHERE number = $1", number)
+        await self.summary.execute(f"DROP SCHEMA {generation_name('summary', number)} CASCADE")
+        await self.redis.hdel(registry_key(self.prefix), str(number))
+        prefix = generation_name(self.prefix, number)
+        await self.redis.delete(*[key async for key in self.redis.scan_iter(f"{prefix}:*")])
+
+
+@pytest.fixture
+async def generations(servers: Servers) -> AsyncIterator[Generations]:
+    name, prefix = f"generations_{secrets.token_hex(4)}", f"generations-{secrets.token_hex(4)}"
+    owner = await asyncpg.connect(servers.summary_db_url)
+    await owner.execute(f"CREATE DATABASE {name}")
+    here, reader = (
+        urlsplit(url)._replace(path=f"/{name}").geturl() for url in (servers.summary_db_url, servers.summary_reader_url)
+    )
+    await migrate("summary", here)
+    await migrate("summary", here, schema=generation_name("summary", 2))
+    summary = await asyncpg.connect(here, server_settings={"search_path": registry_schema("summary")})
+    await summary.execute("INSERT INTO generations (number, state) VALUES (2, 'ready')")
+    redis = Redis.from_url(servers.analytics_redis_url, decode_responses=True, protocol=2)
+    found = Generations(summary, redis, prefix)
+    for number in (1, 2):
+        await found.fill(number)
+    found.stores = Stores(
+        summary=PostgresStore("summary", reader, "summary"),
+        search=PostgresStore("search", reader, "search"),
+        analytics=AnalyticsStore(servers.analytics_reader_url, prefix),
+    )
+    yield found
+    await found.stores.close()
+    await summary.close()
+    await redis.delete(registry_key(prefix), *[key async for key in redis.scan_iter(f"{prefix}*")])
+    await redis.aclose()
+    await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await owner.close()
+
+
+@pytest.fixture
+async def asking(generations: Generations) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=create_app(generations.stores))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://query") as client:
+        yield client
+
+
+async def name(client: httpx.AsyncClient) -> str:
+    answer = await client.get("/customers/c1")
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["name"])
+
+
+async def revenue(client: httpx.AsyncClient) -> dict[str, Any]:
+    answer = await client.get("/analytics/revenue")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json()["total"])
+
+
+def total(number: int) -> dict[str, int]:
+    return {"orders": number, "items": number, "revenue": number, "cancelled": 0}
+
+
+async def test_what_is_activated_is_read_within_a_second_and_so_is_what_is_gone_back_to(
+    generations: Generations, asking: httpx.AsyncClient
+) -> None:
+    assert (await name(asking), await revenue(asking)) == (NAMES[1], total(1))
+    tags = [(await asking.get("/customers/c1")).headers["etag"]]
+    for number in (2, 1):
+        await generations.activate(number)
+        async with asyncio.timeout(1.5):
+            while (await name(asking), await revenue(asking)) != (NAMES[number], total(number)):
+                continue
+        tags.append((await asking.get("/customers/c1")).headers["etag"])
+    assert tags[0] == tags[2] != tags[1]
+
+
+async def test_a_registry_that_is_missing_means_the_first_generation(
+    generations: Generations, asking: httpx.AsyncClient
+) -> None:
+    await generations.summary.execute("DROP SCHEMA summary_registry CASCADE")
+    assert (await name(asking), await revenue(asking)) == (NAMES[1], total(1))
+
+
+async def test_a_generation_that_is_dropped_under_a_request_costs_no_error(
+    generations: Generations, asking: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await name(asking) == NAMES[1]
+    fetch = PostgresStore.fetch
+
+    async def too_late(store: PostgresStore, statement: str, *arguments: object) -> Any:
+        if "FROM customers" in statement and store.number == 1:
+            await generations.activate(2)
+            await generations.drop(1)
+        return await fetch(store, statement, *arguments)
+
+    monkeypatch.setattr(PostgresStore, "fetch", too_late)
+    assert await name(asking) == NAMES[2]
+
+
+async def test_figures_are_never_read_from_keys_that_are_being_dropped(
+    generations: Generations, asking: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await revenue(asking) == total(1)
+    ask = AnalyticsStore.ask
+
+    async def too_late(store: AnalyticsStore, *commands: Any) -> Any:
+        if commands[0][0] == "HMGET" and store.number == 1:
+            await generations.activate(2)
+            await generations.drop(1)
+        return await ask(store, *commands)
+
+    monkeypatch.setattr(AnalyticsStore, "ask", too_late)
+    assert await revenue(asking) == total(2)
+
+
+async def test_under_load_every_answer_is_of_one_generation_and_none_is_an_error(
+    generations: Generations, asking: httpx.AsyncClient
+) -> None:
+    async def ask_five_times() -> set[str]:
+        names = set()
+        for _ in range(5):
+            names.add(await name(asking))
+            assert await revenue(asking) in (total(1), total(2))
+        return names
+
+    for before, number in ((1, 2), (2, 1), (1, 2)):
+        asked = [asyncio.create_task(ask_five_times()) for _ in range(8)]
+        await generations.activate(number)
+        generations.stores.summary.forget()
+        generations.stores.analytics.forget()
+        seen = set().union(*await asyncio.gather(*asked))
+        assert {NAMES[number]} <= seen <= {NAMES[before], NAMES[number]}

@@ -1,0 +1,137 @@
+"""The generation that is read: remembered for a second, read anew on news, and never flipped back by a late answer."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Self
+
+import pytest
+
+from query_service import active as active_module
+from query_service.active import Active, Pointer
+from query_service.problems import GenerationGoneError
+from shared.views.progress import Freshness
+
+
+class Registry:
+    """What the registry says, how often it was asked, and when it may answer."""
+
+    def __init__(self) -> None:
+        self.number = 1
+        self.reads = 0
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+
+class Store:
+    projection = "summary"
+
+    def __init__(self, registry: Registry, number: int = 1) -> None:
+        self.registry = registry
+        self.number = number
+        self.closing = asyncio.Event()
+
+    def generation(self, number: int) -> Self:
+        return type(self)(self.registry, number)
+
+    async def pointer(self) -> Pointer:
+        self.registry.reads += 1
+        said = Pointer(self.registry.number)
+        await self.registry.go_on.wait()
+        return said
+
+    async def headers(self) -> Mapping[str, str]:
+        return {}
+
+    async def freshness(self, now: datetime) -> Freshness:
+        raise NotImplementedError
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None:
+        self.closing.set()
+
+    @property
+    def closed(self) -> bool:
+        return self.closing.is_set()
+
+
+async def test_the_registry_is_read_once_a_second_at_most_and_at_least() -> None:
+    registry, now = Registry(), [100.0]
+    active = Active(Store(registry), clock=lambda: now[0])
+    assert {(await active.store()).number for _ in range(3)} == {1}
+    assert registry.reads == 1
+    registry.number = 2
+    assert (await active.store()).number == 1
+    now[0] += 1.001
+    assert (await active.store()).number == 2
+    assert registry.reads == 2
+
+
+async def test_news_make_the_next_request_read_the_registry() -> None:
+    registry = Registry()
+    active = Active(Store(registry))
+    await active.store()
+    registry.number = 3
+    active.forget()
+    assert (await active.store()).number == 3
+
+
+async def test_an_answer_that_comes_late_does_not_bring_the_old_generation_back() -> None:
+    registry = Registry()
+    active = Active(Store(registry))
+    registry.go_on.clear()
+    early = asyncio.create_task(active.store())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    registry.number = 2
+    active.forget()
+    late = asyncio.create_task(active.store())
+    await asyncio.sleep(0)
+    registry.go_on.set()
+    assert ((await early).number, (await late).number) == (1, 2)
+    assert (await active.store()).number == 2
+
+
+async def test_the_generation_before_is_kept_for_a_while_then_closed_and_made_anew_on_rollback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(active_module, "RETIRED_S", 0.01)
+    registry = Registry()
+    active = Active(Store(registry))
+    first = await active.store()
+    registry.number = 2
+    active.forget()
+    second = await active.store()
+    assert not first.closed
+    async with asyncio.timeout(2):
+        await first.closing.wait()
+    registry.number = 1
+    active.forget()
+    again = await active.store()
+    assert (again.number, again is first, again.closed) == (1, False, False)
+    await active.close()
+    assert again.closed
+    assert second.closed
+
+
+async def test_who_finds_his_generation_gone_learns_whether_there_is_another() -> None:
+    registry = Registry()
+    active = Active(Store(registry))
+    await active.store()
+    assert not await active.moved_on_from(GenerationGoneError("summary", 1))
+    registry.number = 2
+    assert await active.moved_on_from(GenerationGoneError("summary", 1))
+    await active.close()
+
+
+async def test_news_may_come_before_the_reading_has_even_begun() -> None:
+    registry = Registry()
+    active = Active(Store(registry))
+    reading = asyncio.create_task(active.store())
+    await asyncio.sleep(0)
+    active.forget()
+    registry.number = 2
+    async with asyncio.timeout(2):
+        assert (await active.store()).number == 2
+        await reading
