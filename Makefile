@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .tidemark/setup
+PROCESSES ?= 2
 
 .PHONY: help setup test demo drill up bench test-faults lint format compose-env clean
 
@@ -15,7 +16,7 @@ $(STAMP): pyproject.toml uv.lock deploy/bootstrap.sh
 	@deploy/bootstrap.sh
 
 test: lint ## check everything: ruff, mypy, import-linter, pytest
-	$(BIN)/pytest tests --ignore=tests/benchmarks -m "not slow" $(ARGS)
+	$(BIN)/pytest tests --ignore=tests/benchmarks -m "not slow" -n $(PROCESSES) --dist loadgroup $(ARGS)
 
 demo: $(STAMP) ## real orders through real servers, compared with their source (ARGS="--orders 20000")
 	@$(BIN)/tidemark demo $(ARGS)

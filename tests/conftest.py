@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -12,9 +13,21 @@ from deploy.local.servers import Servers, provide
 from deploy.migrate import migrate
 from shared.settings import Settings
 
+TESTS = Path(__file__).parent
+TOGETHER = {"e2e": "system", "faults": "faults", "integration": "servers", "contract": "servers"}
+"""Folders whose tests share what is started once: with several test processes, each group stays in one of them."""
+
 # The machine is shared and slow at times: how long an example takes says nothing about the code.
 hypothesis_settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("shared-machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        group = TOGETHER.get(item.path.relative_to(TESTS).parts[0])
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
