@@ -170,9 +170,9 @@ REJECTED: Final[Literal["operation.rejected"]] = "operation.rejected"
 class LetterPreview(BaseModel):
     id: int
     origin: str
-    stream: str | None
-    version: int | None
-    type: str | None
+    stream: str | None = None
+    version: int | None = None
+    type: str | None = None
     exception: str
     attempts: int
     last_failed_at: datetime

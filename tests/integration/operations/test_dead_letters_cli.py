@@ -154,6 +154,21 @@ async def test_discard_wants_to_be_meant(house: House) -> None:
     assert house.stepped_over == [("orders/o1", 1)]
 
 
+async def test_commands_and_bytes_that_name_no_stream_are_acted_on_as_well(house: House) -> None:
+    await house.command_dies("c-1")
+    await house.command_dies("c-2")
+    await house.letter("summary", b"no event", {"tidemark-reason": "undecodable-event"})
+    await house.statuses(dead=3)
+    dry = await json_of("replay", "--all", "--dry-run")
+    assert (dry["count"], dry["left_out"], [letter["stream"] for letter in dry["letters"]]) == (2, 1, [None, None])
+    assert "command" in await said("replay", "--all", "--dry-run")
+    await refused("replay", "--origin", "summary", code=1, says="can only be discarded")
+    assert "completed: 1 of 1 succeeded" in await said("replay", "1", "--wait")
+    await said("discard", "2", "--yes", "--reason", "sent by mistake")
+    await said("discard", "--origin", "summary", "--yes", "--reason", "noise")
+    await house.statuses(resolved=1, discarded=2)
+
+
 async def test_a_command_is_edited_from_text_file_or_standard_input(house: House, tmp_path: Path) -> None:
     for number in range(3):
         await house.command_dies(f"c-{number}", {"name": number})

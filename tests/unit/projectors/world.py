@@ -1,0 +1,387 @@
+"""A world in miniature around real projectors: their store, event store, relay, broker and clock, played in memory.
+
+Whatever a projector does to the world is a step: a call of its store, a message published. Between any two steps its process may die, or
+another worker's steps may come. Time passes when everybody waits, and takes none of ours.
+"""
+
+import asyncio
+import json
+import selectors
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, Final
+from uuid import uuid4
+
+from command_service.resend import MARGIN
+from projectors.consumer import Projector
+from projectors.options import Options
+from projectors.projection import Commit, Position, StoreUnavailableError
+from shared import topology
+from shared.broker import Outgoing
+from shared.consuming import Delivery
+from shared.contracts.control import INQUIRE, STEP_OVER, Inquire, Request, StepOver, StreamFrom
+from shared.contracts.envelope import CONTENT_TYPE, pack
+from shared.contracts.lanes import Heads, Heartbeat
+from tests.shop import NOON
+from tests.unit.projectors.event_store import STREAMS, EventStore, Stored
+from tests.unit.projectors.folded_store import FoldedStore
+
+NAME: Final = "summary"
+LANES: Final = 2
+NEVER: Final = 10**9
+
+
+class Crash(BaseException):
+    """A process has died: nothing of it may run on, or be caught."""
+
+
+class _NoWaiting(selectors.DefaultSelector):
+    """Waiting is over at once; the time that it would have taken has passed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout is None:
+            raise AssertionError("everybody waits, and nothing will ever come")
+        self.passed += max(timeout, 0.0)
+        return super().select(0)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop with a time of its own."""
+
+    def __init__(self) -> None:
+        self._no_waiting = _NoWaiting()
+        super().__init__(self._no_waiting)
+
+    def time(self) -> float:
+        return self._no_waiting.passed
+
+    def pass_time(self, seconds: float) -> None:
+        self._no_waiting.passed += seconds
+
+
+@dataclass(eq=False)
+class Message:
+    """In a queue of the projection: a lane's, or that of its orders."""
+
+    queue: str
+    body: bytes
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    routing_key: str = ""
+    deliveries: int = 0
+
+    def copied(self) -> "Message":
+        return Message(self.queue, self.body, self.headers, self.routing_key)
+
+
+class Worker:
+    """One incarnation of the projector, and all that it reaches the world by. ``lives_for``: so many steps, then it dies."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.lives_for = NEVER
+        self.acknowledged: set[int] = set()
+        self._batch: list[Delivery] = []
+        self._stopping = asyncio.Event()
+        unchecked: Any = self
+        options = Options(lanes=LANES, retries=len(topology.RETRY_TIERS))
+        self._projector = Projector(NAME, unchecked, unchecked, unchecked, options, clock=lambda: world.now)
+
+    async def handle(self, messages: Sequence[Message]) -> None:
+        """Take these, do what is to be done, look after what is overdue, and wait for more. Raises Crash."""
+        self._batch = [_delivery(message, tag) for tag, message in enumerate(messages)]
+        self.acknowledged = set()
+        self._stopping = asyncio.Event()
+        await self._projector.run(self._stopping)
+
+    async def step(self) -> None:
+        for _ in range(self.world.random.choice((0, 0, 1, 2))):
+            await asyncio.sleep(0)
+        if self.lives_for <= 0:
+            raise Crash
+        self.lives_for -= 1
+
+    # The consumer.
+
+    async def take(self, limit: int, *, timeout: float) -> list[Delivery]:  # noqa: ASYNC109 - as the real one
+        batch, self._batch = self._batch, []
+        if not batch:
+            self._stopping.set()
+        return batch
+
+    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        await self.step()
+        self.acknowledged |= {delivery.tag for delivery in deliveries}
+
+    # The publisher.
+
+    async def publish_all(self, messages: Sequence[Outgoing], *, sleep: object) -> None:
+        for message in messages:
+            await self.step()
+            self.world.carry(message)
+        await self.step()
+
+    async def publish(self, message: Outgoing) -> None:
+        """News for those who wait: nobody does, here."""
+        assert not message.mandatory
+
+    # The store.
+
+    async def open(self) -> None:
+        self._reach()
+
+    async def close(self) -> None:
+        pass
+
+    async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
+        await self.step()
+        self._reach()
+        found = await self.world.store.positions(streams)
+        await self.step()
+        return found
+
+    async def commit(self, commit: Commit) -> None:
+        await self.step()
+        self._reach()
+        if any(advance.events and advance.stream in self.world.deadly for advance in commit.advances):
+            raise Crash
+        await self.world.store.commit(commit)
+        await self.step()
+
+    async def as_of(self) -> dict[int, datetime | None]:
+        await self.step()
+        self._reach()
+        return await self.world.store.as_of()
+
+    async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        await self.step()
+        self._reach()
+        found = await self.world.store.overdue(now, limit)
+        await self.step()
+        return found
+
+    def _reach(self) -> None:
+        if self.world.away > 0:
+            self.world.away -= 1
+            raise StoreUnavailableError("away")
+
+
+class World:
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.loop = Loop()
+        self.store = FoldedStore()
+        self.events = EventStore(random)
+        self.queues: dict[str, list[Message]] = {name: [] for name in QUEUES}
+        self.delayed: list[tuple[datetime, Message]] = []
+        self.requests: list[dict[str, Any]] = []
+        """To the command service, not yet answered."""
+        self.letters: set[tuple[str, int]] = set()
+        self.passed: set[tuple[str, int]] = set()
+        self.deadly: set[str] = set()
+        """Streams whose events kill whoever applies them."""
+        self.away = 0
+        """So many more calls find the store away."""
+        self.lost: set[str] = set()
+        """Streams of which the broker has lost a message."""
+        self.beats: dict[int, datetime] = {}
+        self._epoch = 0
+        self._numbers = dict.fromkeys(range(LANES), 0)
+        self.workers = [self.loop.run_until_complete(self._born()) for _ in range(2)]
+
+    def close(self) -> None:
+        self.loop.close()
+
+    @property
+    def now(self) -> datetime:
+        return NOON + timedelta(seconds=self.loop.time())
+
+    # The relay and the command service.
+
+    def publish(self, stream: str, count: int, *, unknown: bool = False) -> None:
+        """So many new events, in one message."""
+        new = [stored for _ in range(count) if (stored := self._append(stream, unknown=unknown)) is not None]
+        if new:
+            self._number(lane_of(stream), _packed(new))
+
+    def beat(self) -> None:
+        self.loop.pass_time(0.001)
+        for lane in range(LANES):
+            self.beats[lane] = self.now
+            beat = Heartbeat(id=f"beat/{self.now}", source="tests", time=self.now, lane=lane, asof=self.now)
+            self._number(lane, beat.model_dump_json().encode())
+
+    def change_relay(self) -> None:
+        self._epoch += 1
+        self._numbers = dict.fromkeys(range(LANES), 0)
+
+    def answer(self, request: dict[str, Any]) -> None:
+        data = request["data"]
+        if request["type"] == "control.resend":
+            for item in data["streams"]:
+                history = self.events.streams[item["stream"]][item["version"] - 1 :]
+                size = self.random.randint(1, 3)
+                for start in range(0, len(history), size):
+                    self._put(lane_queue(lane_of(item["stream"])), _packed(history[start : start + size]))
+            return
+        assert request["type"] == "control.heads"
+        since = datetime.fromisoformat(data["since"]) - MARGIN if data["since"] else None
+        changed = [
+            (stream, history[-1].event.version)
+            for stream, history in self.events.streams.items()
+            if history and lane_of(stream) == data["lane"] and (since is None or history[-1].at >= since)
+        ]
+        pages = [changed[:1], changed[1:]] if len(changed) > 1 else [changed]
+        for page in pages:
+            heads = Heads(
+                id=f"{request['id']}/{len(page)}",
+                source="tests",
+                time=self.now,
+                lane=data["lane"],
+                asked=request["id"],
+                streams=tuple(page),
+                last=page is pages[-1],
+            )
+            self._put(lane_queue(data["lane"]), heads.model_dump_json().encode())
+
+    # Operators.
+
+    def replay(self, stream: str) -> None:
+        hold = self.store.holds.get(stream)
+        version = hold.version if hold is not None else 1
+        self.requests.append({"type": "control.resend", "data": {"streams": [{"stream": stream, "version": version}]}})
+
+    def discard(self, stream: str, version: int) -> None:
+        order = StepOver(projection=NAME, stream=stream, version=version, actor="a test", reason="in the way")
+        self._order(topology.discard_key(NAME), Request[StepOver](**self._envelope(STEP_OVER), data=order))
+
+    def inquire(self, places: set[tuple[str, int]]) -> None:
+        """Has the projection got past these?"""
+        events = tuple(StreamFrom(stream=stream, version=version) for stream, version in sorted(places))
+        question = Inquire(projection=NAME, events=events)
+        self._order(topology.inquire_key(NAME), Request[Inquire](**self._envelope(INQUIRE), data=question))
+
+    # The broker.
+
+    def carry(self, message: Outgoing) -> None:
+        body = json.loads(message.body)
+        if message.exchange == topology.CONTROL:
+            self.requests.append(body)
+        elif message.exchange == topology.DEAD:
+            self.letters.add((str(message.headers["tidemark-stream"]), int(message.headers["tidemark-version"])))
+        elif message.exchange == topology.CHANGES:
+            self.passed |= {(event["stream"], event["version"]) for event in body["data"]["events"]}
+        else:
+            delays = {topology.retry_exchange(tier): delay for tier, delay in topology.RETRY_TIERS}
+            due = self.now + timedelta(milliseconds=delays[message.exchange])
+            lane = int(message.routing_key.rpartition(".")[2])
+            self.delayed.append((due, Message(lane_queue(lane), message.body)))
+
+    def lose(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self.queues[message.queue].remove(message)
+            self.lost |= {stream for stream in STREAMS if stream.encode() in message.body}
+
+    def pass_time(self, seconds: float) -> None:
+        self.loop.pass_time(seconds)
+        for due, message in [*self.delayed]:
+            if due <= self.now:
+                self.delayed.remove((due, message))
+                self.queues[message.queue].append(message)
+
+    def deliver(self, number: int, messages: Sequence[Message], *, lives_for: int = NEVER) -> bool:
+        """To one worker, while nobody else does anything; whether it has died."""
+        return bool(self.deliver_both({number: (messages, lives_for)}))
+
+    def deliver_both(
+        self, batches: Mapping[int, tuple[Sequence[Message], int]], *, lost: int | None = None
+    ) -> list[int]:
+        """To workers that go about it at the same time; ``lost``: what this one acknowledges does not count. Returns who has died."""
+        died = self.loop.run_until_complete(self._handle(batches))
+        for number, (messages, _) in batches.items():
+            worker = self.workers[number]
+            if number == lost:
+                continue
+            for tag, message in enumerate(messages):
+                queue = self.queues[message.queue]
+                if tag in worker.acknowledged and message in queue:
+                    queue.remove(message)
+                elif number in died and message in queue:
+                    message.deliveries += 1
+                    if message.deliveries > topology.DELIVERY_LIMIT:
+                        self.lose([message])
+        for number in died:
+            self.workers[number] = self.loop.run_until_complete(self._born())
+        return died
+
+    async def _handle(self, batches: Mapping[int, tuple[Sequence[Message], int]]) -> list[int]:
+        """Who has died of it."""
+        runs = []
+        for number, (messages, lives_for) in batches.items():
+            self.workers[number].lives_for = lives_for
+            runs.append(asyncio.create_task(self.workers[number].handle(messages)))
+        results = await asyncio.gather(*runs, return_exceptions=True)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        for result in results:
+            if result is not None and not isinstance(result, Crash):
+                raise result
+        return [number for number, result in zip(batches, results, strict=True) if result is not None]
+
+    async def _born(self) -> Worker:
+        return Worker(self)
+
+    def _append(self, stream: str, *, unknown: bool) -> Stored | None:
+        self.loop.pass_time(0.001)
+        return self.events.append(stream, self.now, unknown=unknown)
+
+    def _number(self, lane: int, body: bytes) -> None:
+        self._numbers[lane] += 1
+        headers = {topology.EPOCH_HEADER: f"relay {self._epoch}", topology.SEQUENCE_HEADER: self._numbers[lane]}
+        self._put(lane_queue(lane), body, headers)
+
+    def _put(self, queue: str, body: bytes, headers: Mapping[str, Any] | None = None, key: str = "") -> None:
+        self.queues[queue].append(Message(queue, body, headers or {}, key))
+
+    def _order(self, key: str, request: Request[Any]) -> None:
+        self._put(topology.control_queue(NAME), request.model_dump_json().encode(), key=key)
+
+    def _envelope(self, kind: str) -> dict[str, Any]:
+        return {"id": f"test/{uuid4()}", "source": "tests", "type": kind, "time": self.now}
+
+
+def lane_of(stream: str) -> int:
+    return topology.lane_of(stream, LANES)
+
+
+def lane_queue(lane: int) -> str:
+    return topology.lane_queue(NAME, lane)
+
+
+QUEUES: Final = (*map(lane_queue, range(LANES)), topology.control_queue(NAME))
+assert {lane_of(stream) for stream in STREAMS} == set(range(LANES))
+
+
+def _packed(events: Sequence[Stored]) -> bytes:
+    return events[0].body if len(events) == 1 else pack([stored.body for stored in events])
+
+
+def _delivery(message: Message, tag: int) -> Delivery:
+    no_channel: Any = None
+    return Delivery(
+        queue=message.queue,
+        body=message.body,
+        headers={**message.headers, "x-delivery-count": message.deliveries},
+        content_type=CONTENT_TYPE,
+        routing_key=message.routing_key,
+        reply_to="",
+        correlation_id=None,
+        redelivered=message.deliveries > 0,
+        tag=tag,
+        channel=no_channel,
+    )
