@@ -25,6 +25,10 @@ WRONG_USE: Final = 2
 AWAY: Final = 3
 
 
+class AwayError(Exception):
+    """A server is away or too slow; the message says which, and why, in one line."""
+
+
 class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
@@ -49,6 +53,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except MissingSettingError as error:
         raise fail(f"{error}; set it, or run this where `tidemark up` runs", WRONG_USE) from error
+    except AwayError as error:
+        raise fail(str(error), AWAY) from error
     except (BrokerError, TimeoutError) as error:
         raise fail(f"RabbitMQ: {str(error) or 'no answer in time'}", AWAY) from error
     except Exception as error:

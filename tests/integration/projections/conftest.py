@@ -1,0 +1,134 @@
+"""Two generations of each read store, filled by their own projections with the same story: one as it happens, one from history."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from deploy.local.servers import Servers
+from deploy.projections.comparison import Findings
+from deploy.projections.stores import PostgresReadStore, ReadStore, RedisReadStore
+from projectors.analytics.store import AnalyticsStore
+from projectors.migrations import migrate
+from projectors.projection import Advance, Commit, Store
+from projectors.search.store import SearchStore
+from projectors.summary.store import SummaryStore
+from shared.views.generations import generation_name
+from tests import shop
+
+
+def story() -> list[Advance]:
+    """Each stream's whole history: four orders, one of them cancelled, two products, two customers."""
+    lost = shop.placed("o-2", customer_id="c-2", currency="USD", at=shop.NOON - timedelta(days=1))
+    return [
+        shop.run("customers/c-1", shop.registered(), shop.renamed()),
+        shop.run("customers/c-2", shop.registered("c-2", name="Bo")),
+        shop.run("products/p-1", shop.created(), shop.repriced(), shop.updated()),
+        shop.run("products/p-2", shop.created("p-2", name="Milk")),
+        shop.run("orders/o-1", shop.placed(), shop.paid(), shop.shipped()),
+        shop.run("orders/o-2", lost, shop.cancelled(lost)),
+        shop.run("orders/o-3", shop.placed("o-3", customer_id="c-2")),
+        shop.run("orders/o-4", shop.placed("o-4", at=shop.NOON + timedelta(hours=1))),
+    ]
+
+
+def event_by_event(advances: Sequence[Advance]) -> list[Advance]:
+    """The same events, in steps of one event each: how they come when they are live."""
+    return [
+        Advance(advance.stream, advance.expected + number, [event])
+        for advance in advances
+        for number, event in enumerate(advance.events)
+    ]
+
+
+@dataclass
+class Pair:
+    """Generation 1, which has followed events as they came, generation 2, which was built from history, and a way into both."""
+
+    live: Store
+    rebuilt: Store
+    store: ReadStore
+    names: tuple[str, str]
+    inside: Any
+
+    async def fill(self) -> None:
+        for advance in event_by_event(story()):
+            await self.live.commit(Commit([advance]))
+        await self.rebuilt.commit(Commit(story()))
+
+    async def hurt(self, damage: str, generation: int = 2) -> None:
+        """Run SQL inside a generation's schema."""
+        await self.inside.execute(f"SET search_path = {self.names[generation - 1]}; {damage}; RESET search_path")
+
+    async def compare(self, sample: int = 5) -> Findings:
+        return await self.store.compare(2, 1, sample)
+
+
+@asynccontextmanager
+async def pair_of(servers: Servers, projection: str) -> AsyncIterator[Pair]:
+    """Under names of their own: nobody else's data are touched."""
+    base = f"compared_{projection}"
+    names = (generation_name(base, 1), generation_name(base, 2))
+    inside: Any
+    async with AsyncExitStack() as stack:
+        if projection == "analytics":
+            inside = Redis.from_url(servers.analytics_redis_url, decode_responses=True, socket_timeout=5)
+            stack.push_async_callback(inside.aclose)
+            stores: list[Store] = [AnalyticsStore(servers.analytics_redis_url, name) for name in names]
+            looking: ReadStore = RedisReadStore(base, inside)
+        else:
+            url = servers.summary_db_url if projection == "summary" else servers.search_db_url
+            kind = SummaryStore if projection == "summary" else SearchStore
+            inside = await asyncpg.connect(url, timeout=5)
+            stack.push_async_callback(inside.close)
+            for name in names:
+                await migrate(projection, url, schema=name)
+            stores = [kind(url, name) for name in names]
+            looking = PostgresReadStore(base, inside)
+        for store in stores:
+            await store.open()
+            stack.push_async_callback(store.close)
+        pair = Pair(stores[0], stores[1], looking, names, inside)
+        try:
+            await pair.fill()
+            yield pair
+        finally:
+            await _forget(pair)
+
+
+async def _forget(pair: Pair) -> None:
+    for name in pair.names:
+        if isinstance(pair.inside, Redis):
+            async for key in pair.inside.scan_iter(f"{name}:*", count=1000):
+                await pair.inside.unlink(key)
+        else:
+            await pair.inside.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+@pytest.fixture(params=["summary", "search", "analytics"])
+async def pair(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[Pair]:
+    async with pair_of(servers, request.param) as found:
+        yield found
+
+
+@pytest.fixture
+async def summary(servers: Servers) -> AsyncIterator[Pair]:
+    async with pair_of(servers, "summary") as found:
+        yield found
+
+
+@pytest.fixture
+async def search(servers: Servers) -> AsyncIterator[Pair]:
+    async with pair_of(servers, "search") as found:
+        yield found
+
+
+@pytest.fixture
+async def analytics(servers: Servers) -> AsyncIterator[Pair]:
+    async with pair_of(servers, "analytics") as found:
+        yield found
