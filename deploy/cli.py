@@ -15,6 +15,7 @@ from deploy import environment
 from deploy.bulk import load_file
 from deploy.dead_letters.commands import app as dead_letters
 from deploy.local.servers import ServersError, provide
+from deploy.projections.commands import app as projections
 from deploy.sending import send_one
 from deploy.terminal import AWAY, WRONG_USE, Output, OutputOption, fail, run, settings
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(projections, name="projections")
 
 
 @app.command()

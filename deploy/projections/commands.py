@@ -1,0 +1,148 @@
+"""``tidemark projections``: the generations of the read models. The commands that look; those that act are in ``acting``."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from deploy import screen
+from deploy.projections import acting, choosing, tables
+from deploy.projections.comparison import Comparison
+from deploy.projections.stores import GenerationGoneError, StoreAwayError, opened
+from deploy.terminal import AWAY, NO, Output, OutputOption, fail, run, settings
+from shared.settings import Settings
+from shared.topology import PROJECTORS
+
+app = typer.Typer(
+    help="""Read models, and rebuilding them while they are in use.
+
+    A generation is a build of a projection: a schema, or a key prefix, of its own. One is active:
+    queries are answered from it. All of them follow live events, so that one can go back at any time.
+
+    From a fix in a projection's code to its new read model, usually:
+
+    \b
+      (deploy the new code; tidemark migrate)
+      tidemark projections rebuild summary          a new generation, from history
+      tidemark projections compare summary          row by row, with the active one
+      tidemark projections activate summary --yes   queries see it from now on
+      tidemark projections rollback summary         should it have been a mistake
+      tidemark projections drop summary 1 --yes     when the old one is of no use any more
+    """,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.command()
+def status(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A projection; all of them if left out.", show_default=False),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Every generation of every projection: which is active, how far each has come. Exit code 3 when a store is away.
+
+    Lag is the age of the latest moment up to which everything is in the generation, or held. It is not said of one that
+    is still being built.
+
+    \b
+    tidemark projections status
+    tidemark projections status search --output json
+    """
+    names = PROJECTORS if name is None else (choosing.projection(name),)
+    found, errors = run(_statuses(settings(), names))
+    if output is Output.JSON:
+        screen.print_json({"items": [one.model_dump(mode="json") for one in found], "errors": errors})
+    elif found:
+        screen.console().print(tables.statuses(found))
+    if errors:
+        raise fail("; ".join(f"{one['projection']}: {one['error']}" for one in errors), AWAY)
+
+
+@app.command()
+def compare(
+    name: choosing.Name,
+    generation: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=choosing.MAX_GENERATION,
+            help="Which one; the newest that is ready and not active if left out.",
+        ),
+    ] = None,
+    against: Annotated[
+        int | None,
+        typer.Option(
+            "--with",
+            min=1,
+            max=choosing.MAX_GENERATION,
+            help="Which one to hold it against; the active one if left out.",
+        ),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=0, max=1000, help="Most differing rows shown of each table or kind of key.")
+    ] = 5,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Hold one generation against another, row by row, while events go on arriving. Exit code 0: equal, 1: different.
+
+    PostgreSQL compares tables by counts and digests, and row by row where these differ; Redis every member of every key.
+    What only one has in columns or tables (the code changed) is named, what both have is compared. A row counts as
+    different only if it is so while both generations stand at the same versions. Missing is what the generation lacks,
+    extra what only it has; undecided and moving is what never stood still: compare again when it is quieter.
+
+    \b
+    tidemark projections compare summary
+    tidemark projections compare analytics --generation 3 --with 2 --sample 20 --output json
+    """
+    chosen = settings()
+    found = run(compared(chosen, choosing.projection(name), generation, against, sample))
+    if output is Output.JSON:
+        screen.print_json(found)
+    else:
+        for part in tables.comparison(found):
+            screen.console().print(part)
+    raise typer.Exit(0 if found.equal else NO)
+
+
+async def compared(
+    settings: Settings, name: str, generation: int | None, against: int | None, sample: int
+) -> Comparison:
+    """Raises typer.Exit where there are no such two generations, StoreAwayError."""
+    began = time.monotonic()
+    async with opened(settings, name) as store:
+        one, other = choosing.pair(name, await store.generations(), generation, against)
+        try:
+            found = await store.compare(one.number, other.number, sample)
+        except GenerationGoneError as error:
+            raise fail(f"{name}: a generation has gone meanwhile: {error}", NO) from error
+    return Comparison(
+        **dict(found),
+        projection=name,
+        generations=(one.number, other.number),
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+async def _statuses(settings: Settings, names: Sequence[str]) -> tuple[list[tables.Status], list[dict[str, str]]]:
+    """What is known of each, and of which stores nothing is."""
+    found, errors = [], []
+    for name in names:
+        try:
+            async with opened(settings, name) as store:
+                for one in await store.generations():
+                    progress = await store.progress(one.number)
+                    found.append(tables.status_of(name, one, progress, datetime.now(UTC)))
+        except StoreAwayError as error:
+            errors.append({"projection": name, "error": str(error)})
+    return found, errors
+
+
+app.command()(acting.rebuild)
+app.command()(acting.activate)
+app.command()(acting.rollback)
+app.command()(acting.drop)
