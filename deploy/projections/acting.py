@@ -35,12 +35,14 @@ def rebuild(
 ) -> None:
     """Build a new generation from history, beside the active one, and follow it until it is ready. Nothing else changes.
 
-    Live events are applied meanwhile, and first. It survives any crash, and Ctrl-C: that ends the following only.
+    Live events are applied meanwhile, and first.
+    It survives any crash; Ctrl-C ends the following, not the rebuild.
     Called again while one is under way, it follows that one. Exit code 0: it is ready.
 
     \b
     tidemark projections rebuild summary
-    tidemark projections rebuild all --rate 5000 --reason "fixed in 1.4.2"
+    tidemark projections rebuild all --rate 5000
+    tidemark projections rebuild search --no-wait --reason "fixed in 1.4.2"
     """
     names = PROJECTORS if name == choosing.ALL else (choosing.projection(name),)
     chosen, who = settings(), operator.who(actor)

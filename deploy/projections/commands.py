@@ -18,18 +18,18 @@ from shared.topology import PROJECTORS
 app = typer.Typer(
     help="""Read models, and rebuilding them while they are in use.
 
-    A generation is a build of a projection: a schema, or a key prefix, of its own. One is active:
-    queries are answered from it. All of them follow live events, so that one can go back at any time.
+    A generation is a build of a projection, in a schema or under a key prefix of its own.
+    One is active: queries are answered from it. All follow live events, so there is a way back at any time.
 
     From a fix in a projection's code to its new read model, usually:
 
     \b
       (deploy the new code; tidemark migrate)
-      tidemark projections rebuild summary          a new generation, from history
-      tidemark projections compare summary          row by row, with the active one
-      tidemark projections activate summary --yes   queries see it from now on
-      tidemark projections rollback summary         should it have been a mistake
-      tidemark projections drop summary 1 --yes     when the old one is of no use any more
+      tidemark projections rebuild summary         a new one, from history
+      tidemark projections compare summary         row by row, with the active
+      tidemark projections activate summary        queries see it from now on
+      tidemark projections rollback summary        should that be a mistake
+      tidemark projections drop summary 1          the old one, one day
     """,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -91,13 +91,15 @@ def compare(
     """Hold one generation against another, row by row, while events go on arriving. Exit code 0: equal, 1: different.
 
     PostgreSQL compares tables by counts and digests, and row by row where these differ; Redis every member of every key.
-    What only one has in columns or tables (the code changed) is named, what both have is compared. A row counts as
-    different only if it is so while both generations stand at the same versions. Missing is what the generation lacks,
-    extra what only it has; undecided and moving is what never stood still: compare again when it is quieter.
+    Columns and tables that only one has (the code changed) are named; what both have is compared.
+    A row is different only if it is so while both generations stand at the same versions.
+    Missing: only the other has it. Extra: only this one has it.
+    Undecided, moving: it never stood still; compare again when it is quieter.
 
     \b
     tidemark projections compare summary
-    tidemark projections compare analytics --generation 3 --with 2 --sample 20 --output json
+    tidemark projections compare analytics --generation 3 --with 2
+    tidemark projections compare search --sample 20 --output json
     """
     chosen = settings()
     found = run(compared(chosen, choosing.projection(name), generation, against, sample))

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 import asyncpg
 from pydantic import BaseModel
+from pydantic_core import from_json
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -136,8 +137,8 @@ class RedisReadStore:
 
 
 def _generation(document: str, active: int) -> Generation:
-    known = Generation.model_validate_json(document)
-    return known.model_copy(update={"active": known.number == active})
+    known = from_json(document)
+    return Generation.model_validate(known | {"active": known["number"] == active})
 
 
 @asynccontextmanager
