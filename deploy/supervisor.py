@@ -97,6 +97,11 @@ class Supervisor:
         child = self._children.get(name)
         return child is not None and child.running
 
+    def death(self, name: str) -> Death | None:
+        """How the child of that name ended; ``None`` while it is running, or if it was never started."""
+        child = self._children.get(name)
+        return child.ended.result() if child is not None and child.ended.done() else None
+
     def pid(self, name: str) -> int:
         """The process id of the child; raises ``KeyError`` if it was never started."""
         return self._children[name].pid

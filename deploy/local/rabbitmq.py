@@ -68,7 +68,7 @@ class RabbitMQ:
         cookie.chmod(0o400)
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").touch()
-        env = self._environment()
+        env = self.environment()
         if not self._epmd.running:
             mapper = [str(self._epmd_program), "-port", str(self._epmd_port), "-address", "127.0.0.1"]
             self._epmd.start(mapper, env, self.folder)
@@ -105,7 +105,8 @@ class RabbitMQ:
         """The AMQP URL of the default virtual host."""
         return f"amqp://{USER}:{self._passwords[USER]}@127.0.0.1:{self.port}/?heartbeat={HEARTBEAT}"
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What the node is started with, and what a command needs to find it."""
         return programs.environment() | {
             "HOME": str(self.folder / "home"),
             "ERL_EPMD_PORT": str(self._epmd_port),

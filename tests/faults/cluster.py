@@ -1,12 +1,15 @@
-"""The whole system on private servers that tests may kill: emptied and started afresh for each test."""
+"""The whole system on private servers that tests may kill: emptied for each test, and started afresh after one that failed."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Final, TextIO
 from urllib.parse import urlsplit
 
@@ -32,14 +35,22 @@ WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND tablename <> 'm
 
 @dataclass
 class Cluster:
-    """``names`` are the deployables that run. Servers are killed through ``private``."""
+    """``programs`` are the deployables that run. Servers are killed through ``private``."""
 
     servers: Servers
     private: PrivateServers
     supervisor: Supervisor
-    names: Sequence[str]
+    programs: Mapping[str, Program]
     query_url: str
+    command_url: str
+    health: Path
     random: Random
+    _unusual: set[str] = field(default_factory=set)
+    """Deployables that run with other settings than they usually have."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(self.programs)
 
     def server(self, name: str) -> Server:
         found: dict[str, Server] = {
@@ -54,7 +65,7 @@ class Cluster:
 
     async def kill_and_restart(self, name: str) -> None:
         """SIGKILL a deployable or a server; start it again a moment later."""
-        if name in self.names:
+        if name in self.programs:
             await self.supervisor.kill(name)
             await self.pause(0, 1)
             await self.supervisor.restart(name)
@@ -65,6 +76,26 @@ class Cluster:
             await asyncio.to_thread(server.start)
             await asyncio.to_thread(server.wait_ready)
 
+    async def start_anew(self, name: str, **settings: str) -> None:
+        """Start a deployable again, with these settings besides; without any it is as usual."""
+        program = self.programs[name]
+        await self.start_instead(replace(program, env={**program.env, **settings}))
+
+    async def start_instead(self, program: Program) -> None:
+        """Start this in place of the deployable of that name."""
+        if self.supervisor.running(program.name):
+            await self.supervisor.kill(program.name)
+        usual = program == self.programs[program.name]
+        (self._unusual.discard if usual else self._unusual.add)(program.name)
+        await self.supervisor.start([program])
+
+    async def as_new(self) -> None:
+        """Every deployable running as usual, every store and queue empty."""
+        for name in self.names:
+            if name in self._unusual or not self.supervisor.running(name):
+                await self.start_anew(name)
+        await empty(self.servers)
+
     @asynccontextmanager
     async def frozen(self, name: str) -> AsyncIterator[None]:
         server = self.server(name)
@@ -73,6 +104,13 @@ class Cluster:
             yield
         finally:
             await asyncio.to_thread(server.thaw)
+
+    async def troubles(self, name: str) -> dict[str, str]:
+        """What a deployable says it ails from, as ``tidemark health`` would; empty: it is well."""
+        found: dict[str, str] = json.loads(await asyncio.to_thread((self.health / f"{name}.json").read_text))[
+            "troubles"
+        ]
+        return found
 
     def died(self) -> list[str]:
         """The deployables that are not running, though they should be."""
@@ -85,19 +123,41 @@ async def running_cluster(
 ) -> AsyncIterator[Cluster]:
     """Everything empty, everything running. ``seen``: URLs, by field of ``Servers``, that the deployables get instead."""
     assert servers.private is not None
+    await asyncio.to_thread(heal, servers.private)
     await empty(servers)
-    port = free_port()
+    queries, commands = free_port(), free_port()
+    health = await asyncio.to_thread(mkdtemp, prefix="tidemark-health-")
     base = os.environ | {
-        "TIDEMARK_QUERY_PORT": str(port),
-        "TIDEMARK_COMMAND_PORT": str(free_port()),
+        "TIDEMARK_QUERY_PORT": str(queries),
+        "TIDEMARK_COMMAND_PORT": str(commands),
         "TIDEMARK_LOG_LEVEL": "INFO",
+        "TIDEMARK_RUNTIME_DIR": health,
     }
     behind = replace(servers, **dict(seen or {}))  # type: ignore[arg-type]
-    programs: list[Program] = [program(name, behind, base) for name in DEPLOYABLES]
+    programs = {name: program(name, behind, base) for name in DEPLOYABLES}
     async with Supervisor(output) as supervisor:
-        await supervisor.start(programs)
-        names = tuple(DEPLOYABLES)
-        yield Cluster(servers, servers.private, supervisor, names, f"http://127.0.0.1:{port}", random)
+        await supervisor.start(programs.values())
+        yield Cluster(
+            servers,
+            servers.private,
+            supervisor,
+            programs,
+            query_url=f"http://127.0.0.1:{queries}",
+            command_url=f"http://127.0.0.1:{commands}",
+            health=Path(health),
+            random=random,
+        )
+    await asyncio.to_thread(rmtree, health, ignore_errors=True)
+
+
+def heal(private: PrivateServers) -> None:
+    """Thaw and start what a failed test has left frozen or dead."""
+    servers: Sequence[Server] = (private.postgres, private.redis, private.rabbitmq)
+    for server in servers:
+        server.thaw()
+        if not server.running:
+            server.start()
+        server.wait_ready()
 
 
 async def prepare(servers: Servers) -> None:

@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any, Final
 
 from deploy.demo.source import RetailYear, retail_folder
 from deploy.demo.truth import Truth, truth
 from deploy.outcomes import Outcome, Tally
-from deploy.parcels import CommandMessage
+from deploy.parcels import CommandMessage, command_message
 from deploy.sender import CommandSender
 from tests.faults.cluster import Cluster
+
+STEPS: Final = ("place", "pay", "ship", "deliver")
 
 
 @cache
@@ -81,6 +84,20 @@ def demo_commands(orders: int) -> Iterator[CommandMessage]:
 def demo_size(orders: int) -> int:
     chosen = year(orders)
     return chosen.customer_count + chosen.product_count + chosen.basket_count
+
+
+def lives(count: int) -> Iterator[CommandMessage]:
+    """Orders that are placed, then all paid, then all shipped, then all delivered."""
+    for each in STEPS:
+        for number in range(count):
+            yield step(each, f"life-{number}")
+
+
+def step(what: str, order_id: str) -> CommandMessage:
+    line = {"product_id": "p", "quantity": 1, "amount": 5}
+    placing: dict[str, Any] = {"order_id": order_id, "customer_id": "c", "currency": "EUR", "lines": [line]}
+    data: dict[str, Any] = {"place": placing, "pay": {"amount": 5}}.get(what, {})
+    return command_message(f"orders.{what}-order", f"{what}-{order_id}", data, source="tests", subject=order_id)
 
 
 @asynccontextmanager

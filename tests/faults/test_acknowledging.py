@@ -9,24 +9,22 @@ import pytest
 from deploy.local.servers import Servers
 from shared.consuming import Consumer, Delivery
 from tests.faults.audit import queue_depths
-from tests.faults.cluster import empty
 
 pytestmark = pytest.mark.timeout(60)
 
 QUEUE = "summary.0"
 
 
-async def test_what_is_acknowledged_in_any_order_is_gone_and_the_channel_lives(own: Servers) -> None:
-    await empty(own)
-    consumer = Consumer(own.rabbitmq_url, [QUEUE], prefetch=100, name="tests")
+async def test_what_is_acknowledged_in_any_order_is_gone_and_the_channel_lives(bare: Servers) -> None:
+    consumer = Consumer(bare.rabbitmq_url, [QUEUE], prefetch=100, name="tests")
     running = asyncio.create_task(consumer.run())
     try:
-        await _publish(own, 10)
+        await _publish(bare, 10)
         deliveries = await _take(consumer, 10)
         channel = deliveries[0].channel
         for group in (deliveries[2:5], deliveries[7:9], deliveries[:2], deliveries[9:], deliveries[5:7]):
             await consumer.acknowledge(group)
-        await _publish(own, 3)
+        await _publish(bare, 3)
         later = await _take(consumer, 3)
         assert {delivery.channel for delivery in later} == {channel}
         assert not any(delivery.redelivered for delivery in later)
@@ -36,11 +34,11 @@ async def test_what_is_acknowledged_in_any_order_is_gone_and_the_channel_lives(o
         with suppress(asyncio.CancelledError):
             await running
     await asyncio.sleep(0.2)
-    assert (await queue_depths(own.rabbitmq_url))[QUEUE] == 0
+    assert (await queue_depths(bare.rabbitmq_url))[QUEUE] == 0
 
 
-async def _publish(own: Servers, count: int) -> None:
-    async with await aio_pika.connect(own.rabbitmq_url) as connection:
+async def _publish(bare: Servers, count: int) -> None:
+    async with await aio_pika.connect(bare.rabbitmq_url) as connection:
         exchange = (await connection.channel()).default_exchange
         for number in range(count):
             await exchange.publish(aio_pika.Message(str(number).encode()), QUEUE)

@@ -13,7 +13,7 @@ from tests.faults.load import Load, demo_commands, demo_size, loading
 pytestmark = pytest.mark.timeout(240)
 
 SERVERS = ("postgres", "redis", "rabbitmq")
-ORDERS = 5000
+ORDERS = 1000
 
 
 async def equal_everywhere(cluster: Cluster, load: Load, orders: int) -> None:
@@ -32,7 +32,7 @@ def moments(cluster: Cluster) -> Iterator[float]:
 async def test_a_run_in_which_everything_is_killed_once_is_equal_everywhere(cluster: Cluster) -> None:
     victims = [*DEPLOYABLES, *SERVERS]
     cluster.random.shuffle(victims)
-    orders = 2000
+    orders = 500
     async with loading(cluster, demo_commands(orders), demo_size(orders), window=200) as load:
         for number, victim in enumerate(victims):
             await load.reaches(0.05 + 0.8 * number / len(victims))

@@ -1,8 +1,7 @@
 """What the broker may do to messages, and what an event may do to a projection: lost, doubled, shuffled, poisonous."""
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import aio_pika
 import asyncpg
@@ -17,27 +16,19 @@ from shared.views.analytics import Keys
 from tests.e2e.event_store import append_raw
 from tests.faults.audit import caught_up, differences
 from tests.faults.cluster import Cluster
-from tests.faults.load import Load, demo_commands, demo_size, loading
+from tests.faults.load import Load, demo_commands, demo_size, lives, loading, step
+from tests.faults.losses import losing
+from tests.faults.poison import letters, replay_everything, replayed
+from tests.faults.waiting import fetch, until
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
-ORDERS = 3000
-LIVES = 800
-STEPS = ("place", "pay", "ship", "deliver")
+ORDERS = 500
+LIVES = 400
+FOLLOWERS = 10
 
-
-def lives(count: int) -> Iterator[CommandMessage]:
-    """Orders that are placed, then all paid, then all shipped, then all delivered."""
-    for step in STEPS:
-        for number in range(count):
-            yield _step(step, f"life-{number}")
-
-
-def _step(step: str, order_id: str) -> CommandMessage:
-    line = {"product_id": "p", "quantity": 1, "amount": 5}
-    placing: dict[str, Any] = {"order_id": order_id, "customer_id": "c", "currency": "EUR", "lines": [line]}
-    data: dict[str, Any] = {"place": placing, "pay": {"amount": 5}}.get(step, {})
-    return command_message(f"orders.{step}-order", f"{step}-{order_id}", data, source="tests", subject=order_id)
+HELD = "SELECT * FROM held WHERE stream = $1"
+PRICES = "SELECT price FROM price_history WHERE product_id = 'changing' ORDER BY version"
 
 
 async def settled(cluster: Cluster, load: Load) -> None:
@@ -50,33 +41,33 @@ async def settled(cluster: Cluster, load: Load) -> None:
 async def test_events_that_the_broker_lost_come_again_when_later_ones_show_the_gap(
     cluster: Cluster, projector: str
 ) -> None:
-    published_meanwhile = 0
-    async with await aio_pika.connect(cluster.servers.rabbitmq_url) as connection:
-        channel = await connection.channel()
-        queues = [await channel.get_queue(topology.lane_queue(projector, lane), ensure=False) for lane in range(4)]
-        async with loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
-            while len(load.outcomes) < 0.6 * load.total:
-                before = len(load.outcomes)
-                # What is published while the queue is not bound is lost, to this projector alone.
-                for lane, queue in enumerate(queues):
-                    await queue.unbind(topology.EVENTS, topology.lane_key(lane))
-                await cluster.pause(0.02, 0.1)
-                for lane, queue in enumerate(queues):
-                    await queue.bind(topology.EVENTS, topology.lane_key(lane))
-                    await queue.purge()
-                published_meanwhile += len(load.outcomes) - before
-                await cluster.pause(0.02, 0.1)
-            await settled(cluster, load)
-    assert published_meanwhile > 100
+    async with loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
+        assert await losing(cluster, projector, load, upto=0.6) > 100
+        await settled(cluster, load)
+
+
+async def test_losses_duplicates_and_shuffles_in_one_mixture_change_nothing(cluster: Cluster) -> None:
+    """Each projection loses others; all get everything again, in any order, up to the very end."""
+    async with loading(cluster, lives(LIVES), 4 * LIVES, window=50) as load:
+        repeating = asyncio.create_task(_repeating(cluster, load))
+        lost = await asyncio.gather(*(losing(cluster, name, load, upto=1) for name in topology.PROJECTORS))
+        await repeating
+        await settled(cluster, load)
+    assert all(lost), lost
 
 
 async def test_duplicates_in_any_order_change_nothing(cluster: Cluster) -> None:
     async with loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
-        while not load.sending.done():
-            await _publish_again(cluster)
-            await asyncio.sleep(0.2)
-        await _publish_again(cluster)
+        await _repeating(cluster, load)
         await settled(cluster, load)
+
+
+async def _repeating(cluster: Cluster, load: Load) -> None:
+    """While the load lasts, and once more at its end."""
+    while not load.sending.done():
+        await _publish_again(cluster)
+        await asyncio.sleep(0.2)
+    await _publish_again(cluster)
 
 
 async def _publish_again(cluster: Cluster) -> None:
@@ -101,7 +92,7 @@ async def test_an_event_that_fails_in_some_projections_holds_its_stream_there_an
 ) -> None:
     """A payment for an order that no read model has: summary and search cannot apply it, analytics does not care."""
     poisoned = "orders/poisoned"
-    async with loading(cluster, [_step("place", "poisoned")], 1) as load:
+    async with loading(cluster, [step("place", "poisoned")], 1) as load:
         await load.finished()
         await caught_up(cluster, load)
     payment = {
@@ -112,13 +103,13 @@ async def test_an_event_that_fails_in_some_projections_holds_its_stream_there_an
         "paid_at": "2026-01-01T00:00:00Z",
     }
     await append_raw(cluster.servers.write_db_url, poisoned, 2, "orders.order-paid", payment)
-    async with loading(cluster, [_step("pay", "poisoned"), _step("ship", "poisoned")], 2) as later:
+    async with loading(cluster, [step("pay", "poisoned"), step("ship", "poisoned")], 2) as later:
         await later.finished()
     async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load:
         await load.finished()
         await caught_up(cluster, load)
     for name, url in (("summary", cluster.servers.summary_db_url), ("search", cluster.servers.search_db_url)):
-        held = await _until_dead(name, url, poisoned)
+        held = await _until_dead(name, url, poisoned, seen=4)
         assert (held["version"], held["seen"], held["reason"]) == (2, 4, "projection-failed")
         assert held["attempts"] == len(topology.RETRY_TIERS) + 1
     async with Redis.from_url(cluster.servers.analytics_redis_url, decode_responses=True) as redis:
@@ -128,23 +119,41 @@ async def test_an_event_that_fails_in_some_projections_holds_its_stream_there_an
     assert set(found) <= {"answered otherwise than kept", "accepted and not in the event store"}
 
 
+async def test_a_stream_whose_first_event_fails_waits_whole_and_comes_in_order(cluster: Cluster) -> None:
+    """Ten events follow it: they cost no row and no letter of their own."""
+    stream = "products/changing"
+    await cluster.start_anew("summary", TIDEMARK_POISON=f"summary:{stream}", TIDEMARK_SUMMARY_RETRIES="1")
+    prices = list(range(100, 100 + FOLLOWERS))
+    async with loading(cluster, _changing(prices), 1 + FOLLOWERS, window=1) as load:
+        await load.finished()
+        held = await _until_dead("summary", cluster.servers.summary_db_url, stream, seen=1 + FOLLOWERS)
+        assert (held["version"], held["seen"], held["attempts"]) == (1, 1 + FOLLOWERS, 2)
+        assert await until(lambda: letters(cluster)) == [(stream, 1)]
+        await caught_up(cluster, load, but=frozenset({stream}))
+        await cluster.start_anew("summary")
+        await replayed(cluster, await replay_everything(cluster))
+        await settled(cluster, load)
+    rows = await fetch(cluster.servers.summary_db_url, PRICES, schema="summary")
+    assert [row["price"] for row in rows] == [50, *prices]
+
+
+def _changing(prices: Sequence[int]) -> Iterator[CommandMessage]:
+    product = {"product_id": "changing", "name": "Tea", "price": 50, "currency": "EUR"}
+    yield command_message("catalog.create-product", "create-changing", product, source="tests")
+    for price in prices:
+        id_ = f"change-{price}"
+        yield command_message("catalog.change-price", id_, {"price": price}, source="tests", subject="changing")
+
+
 async def _origins_of_letters(cluster: Cluster) -> set[str]:
-    connection = await asyncpg.connect(
-        cluster.servers.operations_db_url, server_settings={"search_path": operations.SCHEMA}
-    )
-    rows = await connection.fetch("SELECT origin FROM letters")
-    await connection.close()
+    rows = await fetch(cluster.servers.operations_db_url, "SELECT origin FROM letters", schema=operations.SCHEMA)
     return {row["origin"] for row in rows}
 
 
-async def _until_dead(schema: str, url: str, stream: str) -> asyncpg.Record:
-    connection = await asyncpg.connect(url, server_settings={"search_path": schema})
-    try:
-        async with asyncio.timeout(60):
-            while True:
-                held = await connection.fetchrow("SELECT * FROM held WHERE stream = $1", stream)
-                if held is not None and held["status"] == "dead":
-                    return held
-                await asyncio.sleep(0.2)
-    finally:
-        await connection.close()
+async def _until_dead(schema: str, url: str, stream: str, *, seen: int) -> asyncpg.Record:
+    """The hold of the stream, once it is dead and knows of so many versions."""
+    [held] = await until(
+        lambda: fetch(url, HELD, stream, schema=schema),
+        lambda rows: bool(rows) and (rows[0]["status"], rows[0]["seen"]) == ("dead", seen),
+    )
+    return held

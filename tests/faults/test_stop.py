@@ -14,7 +14,7 @@ from tests.faults.load import demo_commands, demo_size, loading
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
-ORDERS = 5000
+ORDERS = 1000
 
 
 async def test_each_deployable_in_turn_is_out_in_time_with_exit_code_zero(cluster: Cluster) -> None:

@@ -1,0 +1,27 @@
+"""Events that the broker loses."""
+
+import aio_pika
+
+from shared import topology
+from tests.faults.cluster import Cluster
+from tests.faults.load import Load
+
+
+async def losing(cluster: Cluster, projector: str, load: Load, *, upto: float) -> int:
+    """Until the load has come so far, this projector alone loses events; returns how many outcomes came meanwhile."""
+    published_meanwhile = 0
+    async with await aio_pika.connect(cluster.servers.rabbitmq_url) as connection:
+        channel = await connection.channel()
+        queues = [await channel.get_queue(topology.lane_queue(projector, lane), ensure=False) for lane in range(4)]
+        while len(load.outcomes) < upto * load.total:
+            before = len(load.outcomes)
+            # What is published while the queue is not bound is lost.
+            for lane, queue in enumerate(queues):
+                await queue.unbind(topology.EVENTS, topology.lane_key(lane))
+            await cluster.pause(0.02, 0.1)
+            for lane, queue in enumerate(queues):
+                await queue.bind(topology.EVENTS, topology.lane_key(lane))
+                await queue.purge()
+            published_meanwhile += len(load.outcomes) - before
+            await cluster.pause(0.02, 0.1)
+    return published_meanwhile

@@ -1,0 +1,51 @@
+"""A deployable whose clock is wrong: ``python -m tests.faults.shifted <seconds> <module> <arguments>``.
+
+Everything that this process asks the time of day of is off by so many seconds: ``datetime`` and ``time.time``, for our own code and for
+every library, from the first import on. What measures durations (``time.monotonic``, the event loop) is as it is on a machine whose
+clock was set wrong.
+"""
+
+import datetime
+import runpy
+import sys
+import time
+from typing import Any, Final
+
+import asyncpg  # noqa: F401 - compiled against the real class: it has to come first
+
+_REAL: Final = datetime.datetime
+_REAL_TIME: Final = time.time
+
+
+class _AnyDatetime(type):
+    """The shifted class makes real datetimes: to ``isinstance`` the two are one."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, _REAL)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, _REAL)
+
+
+def shift(seconds: float) -> None:
+    """From now on the clocks of this process are wrong."""
+    offset = datetime.timedelta(seconds=seconds)
+
+    class Shifted(datetime.datetime, metaclass=_AnyDatetime):
+        def __new__(cls, *arguments: Any, **more: Any) -> Any:
+            return _REAL(*arguments, **more)
+
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return _REAL.now(tz) + offset
+
+    for name in ("fromisoformat", "fromtimestamp", "strptime", "combine"):
+        setattr(Shifted, name, getattr(_REAL, name))
+    datetime.datetime = Shifted  # type: ignore[misc]
+    time.time = lambda: _REAL_TIME() + seconds
+
+
+if __name__ == "__main__":
+    shift(float(sys.argv[1]))
+    sys.argv = sys.argv[2:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

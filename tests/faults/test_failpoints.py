@@ -1,0 +1,85 @@
+"""Crashes at exact places: whatever lies on the two sides of each, after the restart every store is equal to the source."""
+
+import asyncio
+
+import aio_pika
+import pytest
+
+from shared import topology
+from shared.failpoints import Failpoint
+from tests.faults.audit import caught_up, differences, figures
+from tests.faults.cluster import Cluster
+from tests.faults.crashes import armed, died_there
+from tests.faults.load import Load, demo_commands, demo_size, lives, loading
+from tests.faults.waiting import in_outbox, until
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
+
+ORDERS = 300
+
+
+async def equal_everywhere(cluster: Cluster, load: Load, orders: int) -> None:
+    await load.finished()
+    await caught_up(cluster, load)
+    assert await differences(cluster, load) == {}
+    assert await figures(cluster, load, orders) == []
+
+
+@pytest.mark.parametrize("place", [Failpoint.BEFORE_COMMIT, Failpoint.AFTER_COMMIT, Failpoint.BEFORE_ACK])
+async def test_a_worker_that_dies_there_leaves_each_command_with_one_outcome(
+    cluster: Cluster, place: Failpoint
+) -> None:
+    await armed(cluster, "worker", place=place, visit=cluster.random.randint(1, 6))
+    async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS), window=200) as load:
+        await died_there(cluster, "worker")
+        await cluster.start_anew("worker")
+        await equal_everywhere(cluster, load, ORDERS)
+
+
+@pytest.mark.parametrize("place", [Failpoint.BEFORE_CONFIRM, Failpoint.BEFORE_DELETE])
+async def test_a_relay_that_dies_there_publishes_again_what_it_has_not_deleted(
+    cluster: Cluster, place: Failpoint
+) -> None:
+    await armed(cluster, "relay", place=place, visit=cluster.random.randint(1, 6))
+    async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS), window=200) as load:
+        await died_there(cluster, "relay")
+        assert await in_outbox(cluster.servers.write_db_url) > 0
+        await cluster.start_anew("relay")
+        await equal_everywhere(cluster, load, ORDERS)
+
+
+@pytest.mark.parametrize("place", [Failpoint.BEFORE_COMMIT, Failpoint.AFTER_COMMIT, Failpoint.BEFORE_ACK])
+async def test_projectors_that_die_there_apply_each_event_once(cluster: Cluster, place: Failpoint) -> None:
+    """All three at once: each works on a store of its own."""
+    await armed(cluster, *topology.PROJECTORS, place=place, visit=cluster.random.randint(1, 4))
+    async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS), window=200) as load:
+        await died_there(cluster, *topology.PROJECTORS)
+        await asyncio.gather(*map(cluster.start_anew, topology.PROJECTORS))
+        await equal_everywhere(cluster, load, ORDERS)
+
+
+async def test_a_resend_that_dies_between_two_pages_is_done_again_whole(cluster: Cluster) -> None:
+    """The summary loses everything, at the ends of its streams as well, and asks for more than one page holds."""
+    count = 1200
+    await armed(cluster, "relay", place=Failpoint.BETWEEN_PAGES)
+    async with loading(cluster, lives(count), 4 * count) as load:
+        await _unbound(cluster, "summary", load)
+        await died_there(cluster, "relay")
+        await cluster.start_anew("relay")
+        await caught_up(cluster, load)
+        assert await differences(cluster, load) == {}
+
+
+async def _unbound(cluster: Cluster, projector: str, load: Load) -> None:
+    """Until the load is done the projector's queues get nothing of what is published."""
+    async with await aio_pika.connect(cluster.servers.rabbitmq_url) as connection:
+        channel = await connection.channel()
+        queues = [await channel.get_queue(topology.lane_queue(projector, lane), ensure=False) for lane in range(4)]
+        for lane, queue in enumerate(queues):
+            await queue.unbind(topology.EVENTS, topology.lane_key(lane))
+        try:
+            await load.finished()
+            await until(lambda: in_outbox(cluster.servers.write_db_url), lambda waiting: waiting == 0)
+        finally:
+            for lane, queue in enumerate(queues):
+                await queue.bind(topology.EVENTS, topology.lane_key(lane))

@@ -1,0 +1,161 @@
+"""PostgreSQL in every kind of trouble, for the write side and the projections alike: an outage or a lost race, never poison."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from deploy.local import databases
+from tests.faults.audit import caught_up, differences, figures
+from tests.faults.cluster import Cluster
+from tests.faults.load import Load, demo_commands, demo_size, lives, loading
+from tests.faults.small_disk import tables_on_a_small_disk
+from tests.faults.waiting import fetch, until
+from tests.faults.witness import Witness, witnessing
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+
+ORDERS = 500
+LIVES = 300
+SUMMARY = databases.READ[0]
+HOG = "hog"
+
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND application_name <> $2"
+BLOCKED_BY = "SELECT count(*) AS count FROM pg_locks WHERE NOT granted AND $1::int = ANY (pg_blocking_pids(pid))"
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = $1"
+WRITTEN_STREAMS = "SELECT stream FROM streams ORDER BY stream DESC FOR UPDATE"
+ONE_WRITTEN = "SELECT stream FROM streams WHERE stream = $1 FOR UPDATE"
+APPLIED_STREAMS = "SELECT stream FROM summary.positions ORDER BY stream DESC FOR UPDATE"
+ONE_APPLIED = "SELECT stream FROM summary.positions WHERE stream = $1 FOR UPDATE"
+
+
+async def settled(cluster: Cluster, load: Load) -> None:
+    await load.finished()
+    await caught_up(cluster, load)
+
+
+@asynccontextmanager
+async def witnessed_load(cluster: Cluster) -> AsyncIterator[Load]:
+    """The load; at its end nothing has counted against any event, and everything is equal to the source."""
+    async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load:
+        async with witnessing(cluster) as witness:
+            yield load
+            await settled(cluster, load)
+        await nothing_but_an_outage(cluster, load, witness)
+        assert await figures(cluster, load, ORDERS) == []
+
+
+async def nothing_but_an_outage(cluster: Cluster, load: Load, witness: Witness) -> None:
+    assert witness.seen == {}
+    assert await differences(cluster, load) == {}
+
+
+async def test_immediate_stops_are_recovered_from(cluster: Cluster) -> None:
+    """As ``pg_ctl stop -m immediate``: no checkpoint, no goodbye."""
+    postgres = cluster.private.postgres
+    async with witnessed_load(cluster) as load:
+        for share in (0.1, 0.4, 0.7):
+            await load.reaches(share + cluster.random.uniform(0, 0.2))
+            await asyncio.to_thread(postgres.stop, for_good=True)
+            await cluster.pause(0, 2)
+            await asyncio.to_thread(postgres.start)
+            await asyncio.to_thread(postgres.wait_ready)
+
+
+async def test_a_server_without_a_free_connection_is_waited_for(cluster: Cluster) -> None:
+    """Everybody has lost his connection, and somebody else has taken them all."""
+    hogs: list[asyncpg.Connection] = []
+    admin = await asyncpg.connect(cluster.private.postgres.admin_url())
+    refused = 0
+    async with witnessed_load(cluster) as load:
+        await load.reaches(0.3)
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            await admin.fetch(TERMINATE, databases.OWNER, HOG)
+            refused += await _take_all(cluster, hogs)
+        assert refused > 2
+        assert {"database"} <= set(await cluster.troubles("worker"))
+        for hog in hogs:
+            hog.terminate()
+        await admin.close()
+
+
+async def _take_all(cluster: Cluster, hogs: list[asyncpg.Connection]) -> bool:
+    """Connect until there is no connection left."""
+    settings = {"application_name": HOG}
+    try:
+        while True:
+            hogs.append(await asyncpg.connect(cluster.servers.operations_db_url, server_settings=settings, timeout=5))
+    except asyncpg.TooManyConnectionsError:
+        return True
+
+
+async def test_a_full_disk_is_waited_for(cluster: Cluster) -> None:
+    tables = {databases.WRITE: ["events"], SUMMARY: ["summary.orders", "summary.history"]}
+    async with tables_on_a_small_disk(cluster, tables) as disk, witnessed_load(cluster) as load:
+        await load.reaches(0.1)
+        await asyncio.to_thread(disk.fill)
+        said = await until(lambda: cluster.troubles("worker"), lambda said: "database" in said)
+        assert "space" in said["database"]
+        before = len(load.outcomes)
+        await cluster.pause(2, 4)
+        assert len(load.outcomes) == before < load.total
+        await asyncio.to_thread(disk.free)
+
+
+async def test_deadlocks_are_lost_races_and_nothing_more(cluster: Cluster) -> None:
+    """A session that locks rows in the opposite order, and never is the one that gives way."""
+    write = asyncio.create_task(_opposed(cluster, databases.WRITE, ONE_WRITTEN, WRITTEN_STREAMS))
+    read = asyncio.create_task(_opposed(cluster, SUMMARY, ONE_APPLIED, APPLIED_STREAMS))
+    async with loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
+        async with witnessing(cluster) as witness:
+            await load.reaches(0.3)
+            await asyncio.wait({write, read}, timeout=60)
+            assert await write > 0
+            assert await read > 0
+            await settled(cluster, load)
+        await nothing_but_an_outage(cluster, load, witness)
+
+
+async def _opposed(cluster: Cluster, database: str, one: str, all_of_them: str, wanted: int = 2) -> int:
+    """How many transactions of others have been given up for it."""
+    admin = cluster.private.postgres.admin_url(database)
+    connection = await asyncpg.connect(admin, server_settings={"deadlock_timeout": "1h", "application_name": "opposed"})
+    try:
+        pid = connection.get_server_pid()
+        before = await connection.fetchval(DEADLOCKS, database)
+        found = 0
+        while found < wanted:
+            stream = f"orders/life-{cluster.random.randrange(LIVES)}"
+            async with connection.transaction():
+                await connection.fetch(one, stream)
+                try:
+                    await until(lambda: fetch(admin, BLOCKED_BY, pid), lambda rows: rows[0]["count"] > 0, within_s=1.0)
+                except AssertionError:
+                    continue
+                await connection.fetch(all_of_them, timeout=20)
+            [row] = await fetch(admin, DEADLOCKS, database)
+            found = row["deadlocks"] - before
+        return found
+    finally:
+        connection.terminate()
+
+
+async def test_a_transaction_that_somebody_left_open_is_outlived(cluster: Cluster) -> None:
+    """It has written, and keeps a stream that commands are waiting for; the server ends it after a while (60 s by our settings)."""
+    settings = {"idle_in_transaction_session_timeout": "15s"}
+    somebody = await asyncpg.connect(cluster.servers.write_db_url, server_settings=settings)
+    async with loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
+        async with witnessing(cluster) as witness:
+            await load.reaches(0.3)
+            left_open = somebody.transaction()
+            await left_open.start()
+            await somebody.execute("UPDATE streams SET updated_at = updated_at WHERE stream = 'orders/life-0'")
+            began = time.monotonic()
+            await settled(cluster, load)
+            assert time.monotonic() - began > 10
+        assert somebody.is_closed()
+        await nothing_but_an_outage(cluster, load, witness)
