@@ -80,5 +80,6 @@ def _mount() -> Path:
 
 
 def _unmount(mounted: Path) -> None:
-    subprocess.run(["umount", str(mounted)], capture_output=True, timeout=30, check=True)
+    # Lazily: sessions keep the files of tables that have moved away open until they look again.
+    subprocess.run(["umount", "--lazy", str(mounted)], capture_output=True, timeout=30, check=True)
     mounted.rmdir()

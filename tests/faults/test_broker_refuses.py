@@ -90,7 +90,7 @@ async def test_events_that_a_full_queue_refuses_wait_in_the_outbox(cluster: Clus
     ("alarm", "ease", "until_ill"),
     [
         (("set_vm_memory_high_watermark", "0.00001"), ("set_vm_memory_high_watermark", "0.4"), False),
-        (("set_disk_free_limit", "999TB"), ("set_disk_free_limit", "50MB"), True),
+        (("set_disk_free_limit", "999000000000000"), ("set_disk_free_limit", "50MB"), True),
     ],
     ids=["memory", "disk"],
 )

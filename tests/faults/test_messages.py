@@ -24,7 +24,7 @@ from tests.faults.waiting import fetch, until
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
 ORDERS = 500
-LIVES = 400
+LIVES = 800
 FOLLOWERS = 10
 
 HELD = "SELECT * FROM held WHERE stream = $1"

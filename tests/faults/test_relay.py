@@ -52,7 +52,7 @@ async def leaders(cluster: Cluster) -> set[int]:
 async def test_the_relays_database_session_is_killed_again_and_again(cluster: Cluster) -> None:
     connection = await asyncpg.connect(cluster.private.postgres.admin_url())
     killed = 0
-    async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load:
+    async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS), window=100) as load:
         while not load.sending.done():
             await cluster.pause(0.05, 0.5)
             killed += await connection.fetchval(TERMINATE)
