@@ -31,7 +31,7 @@ bench: $(STAMP) ## orders a second and lag, beside a bare yardstick, as JSON
 	@$(BIN)/python -m tests.benchmarks.end_to_end $(ARGS)
 
 test-faults: $(STAMP) ## kill each process and server in the middle of a run
-	timeout --kill-after=60 1800 $(BIN)/pytest tests/faults tests/e2e/test_deadly_event.py -m "" $(ARGS)
+	timeout --kill-after=60 1800 $(BIN)/pytest tests/faults tests/e2e/test_deadly_event.py -m "" -n $(PROCESSES) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict and import-linter
 	$(BIN)/ruff check .
