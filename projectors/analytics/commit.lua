@@ -104,7 +104,28 @@ end
 call('SADD', currencies, commit.currencies)
 call('ZADD', days, commit.days)
 call('HSET', names, commit.names)
-call('HSET', line_names, commit.line_names)
+
+-- Of the names that lines had, the greatest, byte by byte: so it is the same in whatever order they came, and mostly nothing is
+-- written. (Lua's own < would ask the locale.)
+local function greater(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return x > y end
+  end
+  return #a > #b
+end
+for from, to in chunks(commit.line_names.products, CHUNK) do
+  local old = redis.call('HMGET', line_names, unpack(commit.line_names.products, from, to))
+  local new = {}
+  for i = from, to do
+    local name = commit.line_names.names[i]
+    if greater(name, old[i - from + 1] or '') then
+      new[#new + 1] = commit.line_names.products[i]
+      new[#new + 1] = name
+    end
+  end
+  if #new > 0 then redis.call('HSET', line_names, unpack(new)) end
+end
 
 -- as_of is text of one width, so that it sorts as time does.
 for _, step in ipairs(commit.progress) do

@@ -1,7 +1,8 @@
 """What events do to the figures: increments, which add up in any grouping, and the names of products. Pure.
 
 Placing an order adds it to its buckets; cancelling takes it out of the same buckets again (by ``placed_at``, which the
-cancellation carries) and counts it as cancelled there. Effects form a commutative group, names aside (the last wins):
+cancellation carries) and counts it as cancelled there. Effects form a commutative group, names aside (of the catalogue's the last
+wins, which is one stream's matter; of the lines' the greatest, since any order may bring one):
 
     effects(a + b) == effects(a) + effects(b)        effects([placed, cancelled]) is one ``cancelled`` and nothing else
 """
@@ -46,9 +47,12 @@ class Effects:
     """day → customer → orders."""
     names: dict[str, str] = field(default_factory=dict)
     line_names: dict[str, str] = field(default_factory=dict)
+    """product → the greatest, by code points, of the names its order lines had."""
 
     def __add__(self, other: "Effects") -> "Effects":
-        total = Effects(names=self.names | other.names, line_names=self.line_names | other.line_names)
+        total = Effects(names=self.names | other.names, line_names=dict(self.line_names))
+        for product, name in other.line_names.items():
+            _name(total.line_names, product, name)
         for part in (self, other):
             for bucket, metrics in part.buckets.items():
                 total.buckets[bucket] = [a + b for a, b in zip(total.buckets[bucket], metrics, strict=True)]
@@ -97,7 +101,7 @@ def _apply(found: Effects, event: Event) -> None:
             _count(found, data, 1)
             for line in data.lines:
                 if line.name:
-                    found.line_names[line.product_id] = line.name
+                    _name(found.line_names, line.product_id, line.name)
         case OrderCancelled() as data:
             _count(found, data, -1)
         case ProductCreated() | ProductUpdated() as data:
@@ -172,3 +176,8 @@ def _sum(parts: Iterable[Counts]) -> Counts:
 def _add(total: Counts, part: Counts) -> None:
     for member, increment in part.items():
         total[member] += increment
+
+
+def _name(names: dict[str, str], product: str, name: str) -> None:
+    if name > names.get(product, ""):
+        names[product] = name

@@ -47,7 +47,7 @@ class Call:
                 "currencies": list({currency for currency, _ in settled.sales}),
                 "days": [text for day in settled.units for text in (day, day)],
                 "names": _flat(settled.names),
-                "line_names": _flat(settled.line_names),
+                "line_names": {"products": list(settled.line_names), "names": list(settled.line_names.values())},
                 "progress": [
                     {"lane": str(lane), "as_of": _sortable(step.as_of) if step.as_of else False, "events": step.events}
                     for lane, step in commit.progress.items()

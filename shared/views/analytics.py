@@ -11,7 +11,8 @@ With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``
     <p>:buyers:<span>        hash   customer id → orders not cancelled (absent at 0); the same spans
     <p>:days                 zset   "<day>" → the same as a number; one member for each day that has had an order
     <p>:names                hash   product id → name in the catalogue
-    <p>:line-names           hash   product id → name last seen on an order line: used where the catalogue has none
+    <p>:line-names           hash   product id → the greatest of the names that order lines gave it (by code points: the
+                                    same in whatever order they came): used where the catalogue has none
     <p>:positions            hash   stream → applied version
     <p>:held                 hash   stream → the hold, as JSON, without its due_at
     <p>:due                  zset   stream → due_at of its hold, seconds since 1970

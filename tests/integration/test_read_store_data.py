@@ -180,6 +180,17 @@ async def test_analytics_counts_by_the_layout(analytics: tuple[Store, Any]) -> N
     assert await redis.hgetall(KEYS.line_names) == {"p-1": "Banana"}
 
 
+@pytest.mark.parametrize("order", [("apple", "Zebra", "Ähre", "Zebra 2"), ("Ähre", "Zebra 2", "Zebra", "apple")])
+async def test_the_names_that_lines_give_come_to_the_same_in_any_order(
+    analytics: tuple[Store, Any], order: Sequence[str]
+) -> None:
+    store, redis = analytics
+    for name in order:
+        lines = [Line(product_id=product, name=name, quantity=1, amount=1) for product in ("p-1", f"p-{name}")]
+        await store.commit(Commit([shop.run(f"orders/{name}", shop.placed(name, lines=lines))]))
+    assert await redis.hgetall(KEYS.line_names) == {"p-1": "Ähre"} | {f"p-{name}": name for name in order}
+
+
 async def test_the_largest_amounts_are_exact_and_beyond_64_bits_nothing_is_written(
     analytics: tuple[Store, Any],
 ) -> None:

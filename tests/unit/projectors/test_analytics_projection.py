@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -101,6 +102,17 @@ def test_the_catalogue_names_products_and_lines_do_where_it_does_not() -> None:
         ]
     )
     assert (found.names, found.line_names) == ({"p-1": "Red banana"}, {"p-1": "Banana"})
+
+
+def test_the_names_that_lines_give_come_to_the_same_in_any_order() -> None:
+    named = [
+        shop.placed(f"o-{name}", lines=[Line(product_id="p-1", name=name, quantity=1, amount=1)])
+        for name in ("Zebra", "apple", "Ähre", "Zebra 2")
+    ]
+    for order in permutations(named):
+        assert effects(events(*order)).line_names == {"p-1": "Ähre"}
+        parts = [effects(events(placed)) for placed in order]
+        assert sum(parts[1:], parts[0]).line_names == {"p-1": "Ähre"}
 
 
 @pytest.mark.parametrize("data", [shop.paid(), shop.shipped(), shop.registered(), shop.received(), shop.SomethingNew()])
