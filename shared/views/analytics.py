@@ -16,6 +16,7 @@ With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``
     <p>:positions            hash   stream → applied version
     <p>:held                 hash   stream → the hold, as JSON, without its due_at
     <p>:due                  zset   stream → due_at of its hold, seconds since 1970
+    <p>:discarded            hash   stream → versions that operators have discarded, "3 7": stepped over, or to be so
     <p>:progress             hash   "<lane>:as_of" (RFC 3339), "<lane>:events_applied"
 """
 
@@ -53,6 +54,7 @@ class Keys:
         self.positions: Final = f"{prefix}:positions"
         self.held: Final = f"{prefix}:held"
         self.due: Final = f"{prefix}:due"
+        self.discarded: Final = f"{prefix}:discarded"
         self.progress: Final = f"{prefix}:progress"
 
     def hours_in(self, currency: str) -> str:
