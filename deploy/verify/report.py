@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.dead_letters.tables import shown
+from deploy.screen import shown
 from deploy.verify.findings import Finding, Kind
 from deploy.verify.verifying import Tally
 
