@@ -18,8 +18,7 @@ from deploy.verify.findings import Progress
 from deploy.verify.models import Problems, Sight, folded, unfoldable
 from projectors.analytics.projection import fold
 from projectors.analytics.script import hold_from_json
-from projectors.projection import Advance, Event, Position
-from shared.contracts.orders import OrderPlaced
+from projectors.projection import Advance, Position
 from shared.views.analytics import Keys
 from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key
 
@@ -192,22 +191,10 @@ class _Sight:
         """Figures are sums over streams: here they are only counted."""
         effects, failed = folded(fold, advances)
         if self._figures is not None:
-            names = named_lines(event for one in advances if one.stream not in failed for event in one.events)
-            self._figures.record(effects, names)
+            self._figures.record(effects)
             counted = {stream: (self.positions[stream].applied, version) for stream, version in versions.items()}
             self._figures.saw(counted)
         return unfoldable({**broken, **failed})
-
-
-def named_lines(events: Any) -> set[tuple[str, str]]:
-    """(product, name) as the lines of orders say it."""
-    return {
-        (line.product_id, line.name)
-        for event in events
-        if isinstance(event, Event) and isinstance(event.data, OrderPlaced)
-        for line in event.data.lines
-        if line.name
-    }
 
 
 async def open_analytics(url: str, generation: int | None) -> AnalyticsModel:

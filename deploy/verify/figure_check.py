@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from deploy.verify.analytics import PORTION, AnalyticsModel, named_lines
+from deploy.verify.analytics import PORTION, AnalyticsModel
 from deploy.verify.event_store import EventStore
 from deploy.verify.figures import Cell, Figures
 from deploy.verify.findings import Finding, Kind
@@ -100,7 +100,7 @@ class FigureCheck:
         now = await self._model.positions(late)
         unsure = {stream: at for stream, at in now.items() if at > self._figures.applied(stream)}
         await self._count({stream: at for stream, at in moment.positions.items() if at > moving[stream]})
-        touched = self._figures.touched((await self._effects(unsure))[0]) if unsure else frozenset()
+        touched = self._figures.touched(await self._effects(unsure)) if unsure else frozenset()
         found = []
         for cell, unequal in cells.items():
             if cell in touched:
@@ -129,15 +129,9 @@ class FigureCheck:
             detail = {"key": key, "type": value} | ({"expected": self._model.type_of(key)} if known else {})
             return Finding(self._model.name, Kind.DIFFERENT if known else Kind.STRAY, key, detail)
         expected = self._figures.expected(cell)
-        if key == self._model.layout.line_names:
-            return self._said(cell, self._figures.line_names(member), value)
         stray = expected is None and value is not None
         detail = {"key": key, "member": member, "expected": expected, "found": value}
         return Finding(self._model.name, Kind.STRAY if stray else Kind.DIFFERENT, f"{key} {member}", detail)
-
-    def _said(self, cell: Cell, names: Sequence[str], value: Any) -> Finding:
-        detail = {"key": cell[0], "member": cell[1], "expected": {"one of": list(names)}, "found": value}
-        return Finding(self._model.name, Kind.DIFFERENT if names else Kind.STRAY, " ".join(cell), detail)
 
     async def _ask_for_changes(self) -> list[str]:
         """Streams that have changed since we last asked: from now on it is known that there is more of them."""
@@ -153,12 +147,11 @@ class FigureCheck:
         streams = list(reached)
         for start in range(0, len(streams), PORTION):
             some = {stream: reached[stream] for stream in streams[start : start + PORTION]}
-            effects, names = await self._effects(some)
-            self._figures.advance(effects, names)
+            self._figures.advance(await self._effects(some))
             versions = {stream: (at, max(at, self._figures.version(stream))) for stream, at in some.items()}
             self._figures.saw(versions)
 
-    async def _effects(self, reached: Mapping[str, int]) -> tuple[Effects, set[tuple[str, str]]]:
+    async def _effects(self, reached: Mapping[str, int]) -> Effects:
         """Of what these streams have had since they were counted."""
         wanted = {stream: (self._figures.applied(stream), at) for stream, at in reached.items()}
         over = await self._discarded(list(wanted))
@@ -167,5 +160,4 @@ class FigureCheck:
             skipped = over.get(stream, frozenset())
             sound = [event for event in events if isinstance(event, Event) and event.version not in skipped]
             advances.append(Advance(stream, wanted[stream][0], sound))
-        effects, failed = folded(fold, advances)
-        return effects, named_lines(event for one in advances if one.stream not in failed for event in one.events)
+        return folded(fold, advances)[0]

@@ -7,8 +7,7 @@ A cell is a key and a member or field. Sorts of keys differ in what "nothing" me
 
     counter   a field that is not there is 0
     tally     a member that comes to 0 is not there
-    fact      the value itself: a day's score, a currency, a product's name in the catalogue
-    one of    any of several: a product's name on order lines is that of the order that came last, and orders come in any order
+    fact      the value itself: a day's score, a currency, a product's name
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,14 +33,12 @@ class Sort(StrEnum):
     COUNTER = "counter"
     TALLY = "tally"
     FACT = "fact"
-    ONE_OF = "one of"
 
 
 SCHEMA: Final = """
 CREATE TABLE keys (id INTEGER PRIMARY KEY, name TEXT UNIQUE, sort TEXT, month INTEGER, ever INTEGER);
 CREATE TABLE log (key INTEGER, member TEXT, value);
 CREATE TABLE cells (key INTEGER, member TEXT, value, PRIMARY KEY (key, member)) WITHOUT ROWID;
-CREATE TABLE line_names (product TEXT, name TEXT, PRIMARY KEY (product, name)) WITHOUT ROWID;
 CREATE TABLE seen (stream TEXT PRIMARY KEY, applied INTEGER, version INTEGER) WITHOUT ROWID;
 CREATE INDEX moving ON seen (stream) WHERE version > applied;
 CREATE TABLE found (member TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -60,7 +57,9 @@ INCREASE: Final = """
 INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = cells.value + excluded.value
 """
 SET: Final = "INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-NAME: Final = "INSERT OR IGNORE INTO line_names VALUES (?, ?)"
+GREATEST: Final = (
+    "INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = max(cells.value, excluded.value)"
+)
 SAW: Final = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)"
 APPLIED: Final = "SELECT applied FROM seen WHERE stream = ?"
 VERSION: Final = "SELECT version FROM seen WHERE stream = ?"
@@ -78,11 +77,6 @@ DOUBTFUL: Final = "SELECT key, member, unequal FROM doubtful WHERE (key, member)
 UNEQUAL_AGAIN: Final = "UPDATE doubtful SET unequal = unequal + 1 WHERE key = ? AND member = ?"
 TRUST: Final = "DELETE FROM doubtful WHERE key = ? AND member = ?"
 COUNT_DOUBTFUL: Final = "SELECT count(*) FROM doubtful"
-NAMES_OF: Final = "SELECT name FROM line_names WHERE product = ?"
-LINE_NAMES_IN_DOUBT: Final = """
-SELECT member FROM found WHERE NOT EXISTS (SELECT 1 FROM line_names WHERE product = member AND name = found.value)
-UNION SELECT product FROM line_names WHERE product NOT IN (SELECT member FROM found)
-"""
 
 
 class Figures:
@@ -110,20 +104,20 @@ class Figures:
         """Streams of which there is more than is counted, and what is counted of them; in the order of their names."""
         return dict(self._database.execute(MOVING, (after, limit)).fetchall())
 
-    def record(self, effects: Effects, names: Iterable[tuple[str, str]]) -> None:
-        """Streams that are counted for the first time, and all (product, name) on their lines. To be ``finish``ed."""
+    def record(self, effects: Effects) -> None:
+        """Streams that are counted for the first time. To be ``finish``ed."""
         self._database.executemany(LOG, self._finest(effects))
-        self._facts(effects, names)
+        self._facts(effects)
 
     def finish(self) -> None:
         """Add up what was recorded. Takes seconds, blocks."""
         for statement in (ADD_UP, MONTHS, EVER, "DELETE FROM log"):
             self._database.execute(statement)
 
-    def advance(self, effects: Effects, names: Iterable[tuple[str, str]]) -> None:
+    def advance(self, effects: Effects) -> None:
         """What streams have had since they were counted."""
         self._database.executemany(INCREASE, ((self._ids[key], *rest) for (key, *rest) in self._everywhere(effects)))
-        self._facts(effects, names)
+        self._facts(effects)
 
     def touched(self, effects: Effects) -> set[Cell]:
         """The cells that these effects would change."""
@@ -152,9 +146,6 @@ class Figures:
                 if found is None or not want or isinstance(want, str) or isinstance(found, str):
                     return found is None and not want
                 return found == want or (abs(want) > EXACT and abs(found - want) <= abs(want) * PART)
-            case Sort.ONE_OF:
-                names = self.line_names(cell[1])
-                return found in names if names else found is None
             case _:
                 return found == want
 
@@ -165,17 +156,10 @@ class Figures:
     def compare(self, key: str) -> list[str]:
         """The members at which what was loaded is not what is expected of this key; and forget what was loaded."""
         number = self._ids.get(key, -1)
-        if self._sorts.get(key) is Sort.ONE_OF:
-            members = [row[0] for row in self._database.execute(LINE_NAMES_IN_DOUBT)]
-            self._database.execute("DELETE FROM found")
-            return members
         members = [row[0] for row in self._database.execute(UNEQUAL, (number, number))]
         unequal = [member for member in members if not self.equal((key, member), self._loaded(member))]
         self._database.execute("DELETE FROM found")
         return unequal
-
-    def line_names(self, product: str) -> list[str]:
-        return [row[0] for row in self._database.execute(NAMES_OF, (product,))]
 
     def doubt(self, cells: Iterable[Cell]) -> None:
         """To be looked at again."""
@@ -242,12 +226,12 @@ class Figures:
                 yield self._layout.hours_in(currency), f"{hour}:{metric}", value
                 yield self._layout.days_in(currency), f"{hour[:_DAY]}:{metric}", value
 
-    def _facts(self, effects: Effects, names: Iterable[tuple[str, str]]) -> None:
+    def _facts(self, effects: Effects) -> None:
         told = ((self._id(key, Sort.FACT), member, value) for key, member, value in self._told(effects))
         self._database.executemany(SET, told)
         if effects.line_names:
-            self._id(self._layout.line_names, Sort.ONE_OF)
-            self._database.executemany(NAME, names)
+            key = self._id(self._layout.line_names, Sort.FACT)
+            self._database.executemany(GREATEST, ((key, *pair) for pair in effects.line_names.items()))
 
     def _told(self, effects: Effects) -> Iterator[tuple[str, str, Value]]:
         layout = self._layout

@@ -116,7 +116,7 @@ ANALYTICS: dict[str, tuple[list[Any], Kind, str]] = {
     "a currency": (["SREM", f"{K}:currencies", "USD"], Kind.DIFFERENT, f"{K}:currencies USD"),
     "a day": (["ZREM", f"{K}:days", "20260330"], Kind.DIFFERENT, f"{K}:days 20260330"),
     "a name": (["HSET", f"{K}:names", "p-1", "Apple"], Kind.DIFFERENT, f"{K}:names p-1"),
-    "a line's name": (["HSET", f"{K}:line-names", "p-1", "Apple"], Kind.DIFFERENT, f"{K}:line-names p-1"),
+    "a line's name": (["HSET", f"{K}:line-names", "p-1", "Banana"], Kind.DIFFERENT, f"{K}:line-names p-1"),
     "a stray line's name": (["HSET", f"{K}:line-names", "p-9", "X"], Kind.STRAY, f"{K}:line-names p-9"),
     "a key too many": (["SET", f"{K}:units:20200101:x", "1"], Kind.STRAY, f"{K}:units:20200101:x"),
     "a position ahead": (["HSET", f"{K}:positions", "orders/o-4", 3], Kind.AHEAD, "orders/o-4"),
@@ -128,13 +128,6 @@ async def test_every_damage_to_the_figures_is_found(town: Town) -> None:
     for command, _, _ in ANALYTICS.values():
         await town.redis.execute_command(*command)
     assert await found(town, "analytics") == {("analytics", kind, place) for _, kind, place in ANALYTICS.values()}
-
-
-async def test_another_name_that_an_order_has_given_is_right_as_well(town: Town) -> None:
-    before = await town.redis.hget(town.keys.line_names, "p-1")
-    (other,) = {"Banana", "Plantain"} - {before}
-    await town.redis.hset(town.keys.line_names, "p-1", other)
-    assert await found(town, "analytics") == set()
 
 
 async def test_a_key_that_is_gone_or_another_is_missed(town: Town) -> None:

@@ -45,13 +45,13 @@ async def test_a_discarded_event_is_said_and_nothing_wrong(town: Town) -> None:
 
 
 async def test_what_comes_while_it_is_waited_for_is_not_behind(town: Town) -> None:
-    more = {"orders/new": [shop.placed("new")], "orders/o-5": [shop.paid("o-5")]}
-    await town.happen({"orders/new": more["orders/new"]})
-    await town.happen({"orders/o-5": more["orders/o-5"]}, after=1)
+    new, more = {"orders/new": [shop.placed("new")]}, {"orders/o-5": [shop.paid("o-5")]}
+    await town.happen(new)
+    await town.happen(more, after=1)
     verifying = asyncio.create_task(town.verify(options=replace(QUICK, stalled_s=30, patience_s=30)))
     await asyncio.sleep(0.3)  # it has looked by now, or it looks later: it must be equal either way
-    await town.apply({"orders/new": more["orders/new"]})
-    await town.apply({"orders/o-5": more["orders/o-5"]}, after=1)
+    await town.apply(new)
+    await town.apply(more, after=1)
     report = await verifying
     assert report.equal, report.findings
 
