@@ -24,6 +24,8 @@ import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from command_service.decision import SOURCE
+from command_service.history import PREFETCH as HISTORY_PREFETCH
+from command_service.history import Historian
 from command_service.outbox import CHANNEL, DELETE, HEAD, LEAD, NOW
 from command_service.packing import Parcel, Row, parcels
 from command_service.resend import Resender
@@ -196,7 +198,7 @@ class Relay:
 
 
 async def run(settings: Settings) -> int:
-    """The deployable ``relay``: it hands events on, and sends them again where a projection asks."""
+    """The deployable ``relay``: it hands events on, sends them again where a projection asks, and all of them where one is rebuilt."""
     rabbitmq_url, write_db_url = settings.require("rabbitmq_url"), settings.require("write_db_url")
     process = Process("relay", runtime_dir=settings.runtime_dir)
     publisher = Publisher(rabbitmq_url, "relay")
@@ -204,13 +206,19 @@ async def run(settings: Settings) -> int:
     requests = Consumer(rabbitmq_url, [topology.RESEND_QUEUE], prefetch=10, name="relay")
     resend_publisher = Publisher(rabbitmq_url, "resend")
     resender = Resender(write_db_url, requests, resend_publisher, lanes=settings.lanes)
+    history_requests = Consumer(rabbitmq_url, [topology.HISTORY_QUEUE], prefetch=HISTORY_PREFETCH, name="history")
+    history_publisher = Publisher(rabbitmq_url, "history")
+    historian = Historian(write_db_url, history_requests, history_publisher)
     try:
         return await process.run(
-            {"relay": lambda: relay.run(process.stopping), "resender": lambda: resender.run(process.stopping)},
-            background={"requests": requests.run},
+            {
+                "relay": lambda: relay.run(process.stopping),
+                "resender": lambda: resender.run(process.stopping),
+                "historian": lambda: historian.run(process.stopping),
+            },
+            background={"requests": requests.run, "history requests": history_requests.run},
             probes={"relay": lambda: relay.trouble},
         )
     finally:
-        await publisher.close()
-        await resend_publisher.close()
-        await resender.close()
+        for each in (publisher, resend_publisher, history_publisher, resender, historian):
+            await each.close()

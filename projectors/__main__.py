@@ -2,21 +2,21 @@
 
 import sys
 
-from projectors.consumer import run
 from projectors.dead_letters import worker as dead_letters
-from projectors.registry import STORES
+from projectors.registry import READ_MODELS
+from projectors.running import run
 from shared.process import execute
 from shared.settings import Settings
 
 
 def main(arguments: list[str]) -> None:
-    if len(arguments) != 1 or arguments[0] not in {*STORES, dead_letters.NAME}:
-        print(f"usage: python -m projectors {'|'.join([*STORES, dead_letters.NAME])}", file=sys.stderr)
+    if len(arguments) != 1 or arguments[0] not in {*READ_MODELS, dead_letters.NAME}:
+        print(f"usage: python -m projectors {'|'.join([*READ_MODELS, dead_letters.NAME])}", file=sys.stderr)
         sys.exit(2)
     name = arguments[0]
 
     async def projector(settings: Settings) -> int:
-        return await run(name, STORES[name](settings), settings)
+        return await run(name, settings)
 
     execute(name, dead_letters.run if name == dead_letters.NAME else projector)
 

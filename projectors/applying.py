@@ -1,6 +1,6 @@
 """Applying events to a store: gate, commit, and where a commit fails find out whose fault it was.
 
-    positions ──gate──▶ plans ──commit──▶ done
+    positions ──gate──▶ plans ──step, commit──▶ done
                           ▲        ├── StalePositionError: somebody else was faster ──▶ read positions again
                           │        ├── ProjectionError(event): cut that stream's run before it, hold the stream ──┐
                           └────────┼──────────────────────────────────────────────────────────────────────────────┘
@@ -14,17 +14,16 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from projectors.decoding import Arrived
-from projectors.gating import StreamPlan, gate, hold_after, wants_resend
-from projectors.notices import dead_letter, passed_notice, resend_requests, retry_copy
+from projectors.gating import StreamPlan, gate
+from projectors.notices import dead_letter, resend_requests
 from projectors.projection import (
     Advance,
     Commit,
-    Event,
     Hold,
     HoldStatus,
     LaneProgress,
@@ -34,11 +33,11 @@ from projectors.projection import (
     StoreUnavailableError,
 )
 from projectors.retry import Failure, RetryLater, describe, gap, held_after, verdict
+from projectors.roles import Role
+from projectors.stepping import FAILED, Policy, Stop, step, stop_at
 from shared.broker import Outgoing
-from shared.contracts.control import PassedEvent
 from shared.failpoints import Failpoint, reached
 
-FAILED: Final = "projection-failed"
 KILLED: Final = Failure(
     reason="process-killed",
     exception="the process died while this event was being applied",
@@ -59,17 +58,8 @@ class Applied:
     """Left untouched: their streams wait for an event that has killed the process before; try each alone, marked."""
 
 
-@dataclass(slots=True)
-class _Stop:
-    """Where a stream's step ends, and why."""
-
-    item: Arrived
-    failure: Failure
-    curable: bool
-
-
 class Applier:
-    """Applies events for one projector, all streams of a call in as few commits as their failures allow."""
+    """Applies events to one generation of a projection, all streams of a call in as few commits as their failures allow."""
 
     def __init__(
         self,
@@ -79,13 +69,21 @@ class Applier:
         tiers: Sequence[tuple[str, int]],
         clock: Callable[[], datetime],
         tell: Callable[[Mapping[str, int], Mapping[str, int]], None] = lambda *_: None,
+        role: Role = Role.ACTIVE,
     ) -> None:
         """``tell`` hears, after each commit, which streams have advanced, and which are held, to and at which version."""
-        self._projector = projector
         self._store = store
         self._tell = tell
-        self._tiers = tiers
         self._clock = clock
+        self._policy = Policy(projector, tiers, role)
+
+    @property
+    def role(self) -> Role:
+        return self._policy.role
+
+    @role.setter
+    def role(self, role: Role) -> None:
+        self._policy = replace(self._policy, role=role)
 
     async def apply(self, arrived: Sequence[Arrived], *, marked: bool = False) -> Applied:
         """Raises StoreUnavailableError, with some streams perhaps applied already: calling again with the same is right.
@@ -101,64 +99,86 @@ class Applier:
         """Lane → time: everything before it is in, or held. To be said only when that is so."""
         await self._store.commit(Commit(progress={lane: LaneProgress(time, 0) for lane, time in as_of.items()}))
 
-    async def compare(self, heads: Mapping[str, int]) -> Applied:
-        """Hold every stream that is behind its head, and ask for what it misses. ``heads``: stream → version."""
-        positions = await self._store.positions(sorted(heads))
-        plans = []
-        for stream, version in heads.items():
-            position = positions[stream]
-            known = position.applied if position.hold is None else max(position.applied, position.hold.seen)
-            if version > known:
-                plans.append(StreamPlan(stream, position, [], None, version))
-        try:
-            return await self._step(plans, {}) if plans else Applied()
-        except StalePositionError:
-            return await self.compare(heads)
+    async def compare(self, heads: Mapping[str, int], *, insist: bool = False) -> Applied:
+        """Hold every stream that is behind its head, and ask for what it misses. ``heads``: stream → version.
 
-    async def step_over(self, stream: str, version: int) -> Applied | None:
-        """Advance the stream past an event that holds it; None, and nothing happens, where it does not wait for that event."""
+        ``insist``: ask for what gaps wait for too, although that may have been asked for before.
+        """
+        positions = await self._store.positions(sorted(heads))
+        now = self._clock()
+        holds: dict[str, Hold] = {}
+        wanted: list[tuple[str, int]] = []
+        for stream, version in heads.items():
+            applied, hold = positions[stream].applied, positions[stream].hold
+            if version <= applied:
+                continue
+            if hold is None or (insist and hold.status is HoldStatus.GAP):
+                holds[stream] = gap(applied, max(version, hold.seen if hold is not None else 0), now)
+                wanted.append((stream, applied + 1))
+            elif version > hold.seen:
+                holds[stream] = replace(hold, seen=version)
+        if holds:
+            try:
+                await self._store.commit(Commit(holds=holds))
+            except StalePositionError:
+                return await self.compare(heads, insist=insist)
+            reached(Failpoint.AFTER_HOLD)
+            self._tell({}, {stream: hold.version for stream, hold in holds.items()})
+        return Applied(outgoing=list(resend_requests(self._policy.projector, wanted)))
+
+    async def step_over(self, stream: str, version: int, *, ahead: bool = False) -> Applied | None:
+        """Advance the stream past an event that holds it; None, and nothing happens, where it does not wait for that event.
+
+        ``ahead``: where the event is still to come, it is noted, and stepped over when it is its turn.
+        """
         position = (await self._store.positions([stream]))[stream]
-        if position.hold is None or position.hold.version != version or position.hold.status is HoldStatus.GAP:
+        hold = position.hold
+        waits = hold is not None and hold.version == version and (ahead or hold.status is not HoldStatus.GAP)
+        if hold is None or not waits:
+            if ahead and version > position.applied:
+                await self._store.commit(Commit(discarded=[(stream, version)]))
             return None
         now = self._clock()
-        behind = gap(version, position.hold.seen, now) if position.hold.seen > version else None
+        behind = gap(version, hold.seen, now) if hold.seen > version else None
         commit = Commit(
             advances=[Advance(stream, position.applied, (), skipped=1)],
             holds={stream: behind} if behind is not None else {},
             released=[] if behind is not None else [stream],
+            discarded=[(stream, version)],
         )
         try:
             await self._store.commit(commit)
         except StalePositionError:
-            return await self.step_over(stream, version)
+            return await self.step_over(stream, version, ahead=ahead)
         self._tell({stream: version}, {stream: behind.version} if behind is not None else {})
         wanted = [(stream, version + 1)] if behind is not None else []
-        return Applied(outgoing=list(resend_requests(self._projector, wanted)))
+        return Applied(outgoing=list(resend_requests(self._policy.projector, wanted)))
 
-    async def mark(self, item: Arrived) -> Outgoing | None:
-        """Write down, before it is tried, that this event may kill the process; a dead letter once it has done so too often.
+    async def mark(self, item: Arrived) -> list[Outgoing] | None:
+        """Write down, before it is tried, that this event may kill the process. None: try it.
 
-        Succeeding takes the note away; dying leaves it, and counts.
+        Once it has done so too often it is dead, and not to be tried: the letter of it. Succeeding takes the note away; dying leaves it,
+        and counts.
         """
         event = item.event
         position = (await self._store.positions([event.stream]))[event.stream]
-        if event.version != position.applied + 1 or item.failure is not None:
+        if event.version != position.applied + 1 or item.failure is not None or event.version in position.discarded:
             return None
         now = self._clock()
         before = position.hold
         known = before is not None and before.version == event.version
-        decided = verdict(before.attempts + 1 if before is not None and known else 1, self._tiers)
+        decided = verdict(before.attempts + 1 if before is not None and known else 1, self._policy.tiers)
         if before is not None and known and before.status is HoldStatus.DEAD:
             decided = ONCE_MORE  # an operator has asked for it
-        hold = held_after(position, event.version, event.version, KILLED, decided, now)
+        hold = held_after(position, event.version, event.version, KILLED, decided, now, role=self.role)
         with suppress(StalePositionError):
             await self._store.commit(Commit(holds={event.stream: hold}))
         if isinstance(decided, RetryLater):
             return None
-        return dead_letter(self._projector, item, hold, KILLED)
+        return [dead_letter(self._policy.projector, item, hold, KILLED)] if self.role.is_read else []
 
     async def _apply(self, arrived: Sequence[Arrived], applied: Applied, *, marked: bool) -> None:
-        stops: dict[str, _Stop] = {}
+        stops: dict[str, Stop] = {}
         plans: list[StreamPlan] | None = None
         while True:
             if plans is None:
@@ -167,19 +187,19 @@ class Applier:
                 if not marked:
                     plans, arrived = _without_suspects(plans, arrived, applied)
             try:
-                step = await self._step(plans, stops)
+                outgoing = await self._step(plans, stops)
             except StalePositionError:
                 plans = None
                 await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
             except ProjectionError as error:
-                stops |= {event.stream: _stop_at(arrived, event, cause) for event, cause in error.failures}
+                stops |= {event.stream: stop_at(arrived, event, cause) for event, cause in error.failures}
             except StoreUnavailableError:
                 raise
             except Exception as error:  # whatever it is, one of these events is at fault
                 await self._split(plans, arrived, error, applied, marked=marked)
                 return
             else:
-                applied.outgoing += step.outgoing
+                applied.outgoing += outgoing
                 return
 
     async def _split(
@@ -200,6 +220,8 @@ class Applier:
             await self._apply([item for item in arrived if item.event.stream in rest], applied, marked=marked)
             return
         plan = plans[0]
+        if not plan.run:
+            raise error
         if len(plan.run) > 1:
             for item in plan.run:
                 await self._apply([item], applied, marked=marked)
@@ -207,61 +229,21 @@ class Applier:
             if beyond:
                 await self._apply(beyond, applied, marked=marked)
             return
-        step = await self._step([plan], {plan.stream: _Stop(plan.run[0], describe(error, FAILED), curable=True)})
-        applied.outgoing += step.outgoing
+        stop = Stop(plan.run[0], describe(error, FAILED), curable=True)
+        applied.outgoing += await self._step([plan], {plan.stream: stop})
 
-    async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, _Stop]) -> Applied:
-        """One commit. Returns what it applied and what must be published because of it."""
-        now = self._clock()
-        advances: list[Advance] = []
-        holds: dict[str, Hold] = {}
-        released: list[str] = []
-        step = Applied()
-        resends: list[tuple[str, int]] = []
-        passed: list[PassedEvent] = []
-        per_lane: dict[int, int] = {}
-        for plan in plans:
-            stop = stops.get(plan.stream) or _unreadable(plan)
-            run = [item.event for item in plan.run]
-            if stop is not None:
-                run = [event for event in run if event.version < stop.item.event.version]
-            if run:
-                advances.append(Advance(plan.stream, plan.position.applied, run))
-                per_lane[run[0].lane] = per_lane.get(run[0].lane, 0) + len(run)
-                held = plan.position.hold
-                if held is not None and held.status is not HoldStatus.GAP:
-                    passed.append(PassedEvent(stream=plan.stream, version=held.version, how="applied"))
-            hold = self._stopped(plan, stop, now, step) if stop is not None else hold_after(plan, now)
-            if hold is not None:
-                holds[plan.stream] = hold
-                if stop is None and wants_resend(plan, hold):
-                    resends.append((plan.stream, hold.version))
-            elif plan.position.hold is not None:
-                released.append(plan.stream)
-        progress = {lane: LaneProgress(None, count) for lane, count in per_lane.items()}
-        if advances or holds:
-            await self._store.commit(Commit(advances, holds, released, progress))
-            reached(Failpoint.AFTER_HOLD if holds else Failpoint.AFTER_COMMIT)
+    async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, Stop]) -> list[Outgoing]:
+        """One commit. Returns what must be published because of it."""
+        taken = step(plans, stops, self._clock(), self._policy)
+        if not taken.is_empty:
+            commit = taken.commit
+            await self._store.commit(commit)
+            reached(Failpoint.AFTER_HOLD if commit.holds else Failpoint.AFTER_COMMIT)
             self._tell(
-                {advance.stream: advance.version for advance in advances},
-                {stream: hold.version for stream, hold in holds.items()},
+                {advance.stream: advance.version for advance in commit.advances},
+                {stream: hold.version for stream, hold in commit.holds.items()},
             )
-        step.outgoing += resend_requests(self._projector, resends)
-        if passed:
-            step.outgoing.append(passed_notice(self._projector, passed))
-        return step
-
-    def _stopped(self, plan: StreamPlan, stop: _Stop, now: datetime, step: Applied) -> Hold:
-        version = stop.item.event.version
-        before = plan.position.hold
-        attempts = before.attempts + 1 if before is not None and before.version == version else 1
-        decided = verdict(attempts, self._tiers, curable=stop.curable)
-        hold = held_after(plan.position, version, plan.seen, stop.failure, decided, now)
-        if isinstance(decided, RetryLater):
-            step.outgoing.append(retry_copy(self._projector, stop.item, decided.tier))
-        else:
-            step.outgoing.append(dead_letter(self._projector, stop.item, hold, stop.failure))
-        return hold
+        return taken.outgoing
 
 
 def _without_suspects(
@@ -280,14 +262,3 @@ def _without_suspects(
         [plan for plan in plans if plan.stream not in suspicious],
         [item for item in arrived if item.event.stream not in suspicious],
     )
-
-
-def _unreadable(plan: StreamPlan) -> _Stop | None:
-    if plan.stopper is None or plan.stopper.failure is None:
-        return None
-    return _Stop(plan.stopper, plan.stopper.failure, curable=False)
-
-
-def _stop_at(arrived: Sequence[Arrived], event: Event, error: BaseException) -> _Stop:
-    item = next(i for i in arrived if i.event.stream == event.stream and i.event.version == event.version)
-    return _Stop(item, describe(error, FAILED), curable=True)

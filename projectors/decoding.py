@@ -1,6 +1,6 @@
 """From deliveries to events: what cannot be understood becomes a failure of its own, beside the events that can."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -15,6 +15,7 @@ from shared.contracts.envelope import EnvelopeError, ReceivedEvent, split
 from shared.contracts.lanes import HEADS, HEARTBEAT, Heads, Heartbeat
 from shared.contracts.registry import UnknownEventError, event_data
 from shared.contracts.values import EventData
+from shared.topology import lane_of
 
 UNDECODABLE: Final = "undecodable-event"
 UNKNOWN: Final = "unknown-event"
@@ -56,7 +57,8 @@ class Decoded:
     heads: list[Heads] = field(default_factory=list)
 
 
-def decode(deliveries: Sequence[Delivery], lane_of_queue: dict[str, int]) -> Decoded:
+def decode(deliveries: Sequence[Delivery], lane_of_queue: Mapping[str, int], *, lanes: int = 1) -> Decoded:
+    """``lanes``: how many there are, for events from a queue that is no lane's."""
     decoded = Decoded()
     for delivery in deliveries:
         try:
@@ -65,16 +67,16 @@ def decode(deliveries: Sequence[Delivery], lane_of_queue: dict[str, int]) -> Dec
             decoded.undecodable.append(Undecodable(delivery.body, describe(error, UNDECODABLE)))
             continue
         for element in elements:
-            _decode(decoded, element, lane_of_queue[delivery.queue])
+            _decode(decoded, element, lane_of_queue.get(delivery.queue), lanes)
     return decoded
 
 
-def _decode(decoded: Decoded, element: Any, lane: int) -> None:
+def _decode(decoded: Decoded, element: Any, queue_lane: int | None, lanes: int) -> None:
     try:
         kind = element.get("type") if isinstance(element, dict) else None
-        if kind == HEARTBEAT:
+        if kind == HEARTBEAT and queue_lane is not None:
             beat = Heartbeat.model_validate(element)
-            decoded.as_of[lane] = max(beat.asof, decoded.as_of.get(lane, beat.asof))
+            decoded.as_of[queue_lane] = max(beat.asof, decoded.as_of.get(queue_lane, beat.asof))
             return
         if kind == HEADS:
             decoded.heads.append(Heads.model_validate(element))
@@ -91,5 +93,6 @@ def _decode(decoded: Decoded, element: Any, lane: int) -> None:
         data, failure = Unreadable(), describe(error, UNKNOWN)
     except (ValidationError, LookupError, TypeError, ValueError) as error:
         data, failure = Unreadable(), describe(error, UNDECODABLE)
+    lane = queue_lane if queue_lane is not None else lane_of(envelope.subject, lanes)
     event = Event(envelope.id, envelope.type, envelope.subject, envelope.streamversion, envelope.time, data, lane)
     decoded.arrived.append(Arrived(event, element, failure))

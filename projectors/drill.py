@@ -68,6 +68,15 @@ class Poisoned:
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         return await self._store.overdue(now, limit)
 
+    async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        return await self._store.owed(now, limit)
+
+    async def gaps(self) -> int:
+        return await self._store.gaps()
+
+    async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
+        return await self._store.discards(after, limit)
+
 
 def _chooser(rule: str) -> Callable[[str], bool]:
     part, slash, whole = rule.partition("/")

@@ -2,6 +2,7 @@
 
 v ≤ applied            duplicate: dropped
 v = applied + 1 …      the run: everything that follows without a hole, and can be read
+discarded              no hole: stepped over, whether it has come or not
 after a hole           noted in a hold (``seen``), not kept: the event store has it
 """
 
@@ -12,7 +13,8 @@ from datetime import datetime
 
 from projectors.decoding import Arrived
 from projectors.projection import Hold, HoldStatus, Position
-from projectors.retry import gap
+from projectors.retry import HISTORY_AFTER, RESEND_AFTER, gap
+from projectors.roles import Role
 
 
 @dataclass(slots=True)
@@ -26,10 +28,12 @@ class StreamPlan:
     """The event right after the run, if it is one that cannot be read."""
     seen: int
     """The highest version known to exist."""
+    reached: int
+    """The last version of the run, with what is stepped over."""
 
     @property
-    def reached(self) -> int:
-        return self.position.applied + len(self.run)
+    def moves(self) -> bool:
+        return self.reached > self.position.applied
 
 
 def gate(arrived: Sequence[Arrived], positions: Mapping[str, Position]) -> list[StreamPlan]:
@@ -41,39 +45,43 @@ def gate(arrived: Sequence[Arrived], positions: Mapping[str, Position]) -> list[
     return [plan for plan in plans if plan is not None]
 
 
-def hold_after(plan: StreamPlan, now: datetime) -> Hold | None:
+def hold_after(plan: StreamPlan, now: datetime, role: Role = Role.ACTIVE) -> Hold | None:
     """The hold of a stream whose run has been applied whole, nothing having failed: a gap, or none."""
     before = plan.position.hold
-    if not plan.run and before is not None:
+    if not plan.moves and before is not None:
         # Nothing could be applied: what holds the stream stays, and knows of what has come.
         return replace(before, seen=max(before.seen, plan.seen))
     if plan.seen > plan.reached:
-        return gap(plan.reached, plan.seen, now)
+        after = HISTORY_AFTER if role.awaits_history and not plan.moves else RESEND_AFTER
+        return gap(plan.reached, plan.seen, now, after=after)
     return None
 
 
-def wants_resend(plan: StreamPlan, after: Hold | None) -> bool:
-    """Whether a gap is new, or has moved: then the missing events are asked for at once."""
+def wants_resend(plan: StreamPlan, after: Hold | None, role: Role = Role.ACTIVE) -> bool:
+    """Whether a gap is new, or has moved: then the missing events are asked for at once, unless history is going to bring them."""
     if after is None or after.status is not HoldStatus.GAP:
         return False
-    before = plan.position.hold
-    return before is None or bool(plan.run)
+    return plan.moves or (plan.position.hold is None and not role.awaits_history)
 
 
 def _plan(stream: str, versions: Mapping[int, Arrived], position: Position) -> StreamPlan | None:
     run: list[Arrived] = []
     stopper: Arrived | None = None
-    following = position.applied + 1
-    while (item := versions.get(following)) is not None:
-        if item.failure is not None:
-            stopper = item
-            break
-        run.append(item)
-        following += 1
+    reached = position.applied
+    while True:
+        item = versions.get(reached + 1)
+        if reached + 1 not in position.discarded:
+            if item is None:
+                break
+            if item.failure is not None:
+                stopper = item
+                break
+            run.append(item)
+        reached += 1
     highest = max(versions)
     if highest <= position.applied:
         return None
     seen = max(highest, position.hold.seen if position.hold is not None else 0)
-    if not run and stopper is None and position.hold is not None and seen <= position.hold.seen:
+    if reached == position.applied and stopper is None and position.hold is not None and seen <= position.hold.seen:
         return None
-    return StreamPlan(stream, position, run, stopper, seen)
+    return StreamPlan(stream, position, run, stopper, seen, reached)

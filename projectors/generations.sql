@@ -8,12 +8,15 @@ CREATE TABLE generations (
     updated_at     timestamptz NOT NULL DEFAULT now(),
     ready_at       timestamptz,
     activated_at   timestamptz,
+    begun_by       text,
+    activated_by   text,
     cursor_stream  text NOT NULL DEFAULT '',
     cursor_version bigint NOT NULL DEFAULT 0,
     scanned        bigint NOT NULL DEFAULT 0,
     total          bigint,
     done           boolean NOT NULL DEFAULT false,
-    settled        integer[] NOT NULL DEFAULT '{}', -- lanes whose heads have been compared since all of history was applied
+    reads_since    timestamptz,
+    settled        integer[] NOT NULL DEFAULT '{}',
     rate           double precision,
     epoch          text
 );

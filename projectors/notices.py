@@ -10,20 +10,24 @@ from projectors.projection import Hold
 from projectors.retry import Failure
 from shared import topology
 from shared.broker import Outgoing
+from shared.contracts.changes import ACTIVATED, Activated, Switched
 from shared.contracts.control import (
     HEADS,
+    HISTORY,
     MAX_STREAMS,
     PASSED,
     RESEND,
     AskHeads,
     Passed,
     PassedEvent,
+    ReadHistory,
     Request,
     Resend,
     StreamFrom,
 )
 from shared.contracts.envelope import CONTENT_TYPE
 
+_FOR_REBUILD: Final = "heads/rebuild/"
 TEXT_LIMIT: Final = 2048
 TRACE_LIMIT: Final = 16 * 1024
 """Bytes of a text in a header, and of the stack trace: all headers together must stay under 32 KiB."""
@@ -67,9 +71,11 @@ def resend_requests(projector: str, wanted: Sequence[tuple[str, int]]) -> Iterat
         yield Outgoing(topology.CONTROL, topology.RESEND_KEY, body, CONTENT_TYPE, type=RESEND)
 
 
-def heads_request(projector: str, lane: int, since: datetime | None) -> tuple[str, Outgoing]:
-    """The request's id, and the request."""
-    asked = f"heads/{uuid4()}"
+def heads_request(
+    projector: str, lane: int, since: datetime | None, *, generation: int | None = None
+) -> tuple[str, Outgoing]:
+    """The request's id, and the request. ``generation``: the one that alone is to be compared, as the id says."""
+    asked = f"heads/{uuid4()}" if generation is None else f"{_FOR_REBUILD}{generation}/{uuid4()}"
     request = Request[AskHeads](
         id=asked,
         source=_source(projector),
@@ -79,6 +85,45 @@ def heads_request(projector: str, lane: int, since: datetime | None) -> tuple[st
     )
     body = request.model_dump_json().encode()
     return asked, Outgoing(topology.CONTROL, topology.HEADS_KEY, body, CONTENT_TYPE, type=HEADS)
+
+
+def rebuilt_generation(asked: str) -> int | None:
+    """The generation that heads were asked for alone, by the id of the request."""
+    number, slash, _ = asked.removeprefix(_FOR_REBUILD).partition("/")
+    return int(number) if asked.startswith(_FOR_REBUILD) and slash and number.isdecimal() else None
+
+
+def history_request(projector: str, generation: int, after: tuple[str, int], limit: int, *, count: bool) -> Outgoing:
+    stream, version = after
+    request = Request[ReadHistory](
+        id=f"history/{generation}/{uuid4()}",
+        source=_source(projector),
+        type=HISTORY,
+        time=datetime.now(UTC),
+        data=ReadHistory(
+            projection=projector,
+            generation=generation,
+            after_stream=stream,
+            after_version=version,
+            limit=limit,
+            count=count,
+        ),
+    )
+    body = request.model_dump_json().encode()
+    return Outgoing(topology.CONTROL, topology.HISTORY_KEY, body, CONTENT_TYPE, type=HISTORY)
+
+
+def switched_news(projector: str, generation: int) -> Outgoing:
+    """For those who serve queries: from now on this generation is read."""
+    news = Switched(
+        id=f"switched/{uuid4()}",
+        source=_source(projector),
+        type=ACTIVATED,
+        time=datetime.now(UTC),
+        data=Activated(projection=projector, generation=generation),
+    )
+    key, body = topology.advanced_key(projector), news.model_dump_json().encode()
+    return Outgoing(topology.CHANGES, key, body, CONTENT_TYPE, type=ACTIVATED, mandatory=False, durable=False)
 
 
 def passed_notice(projector: str, events: Sequence[PassedEvent]) -> Outgoing:

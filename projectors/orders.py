@@ -1,13 +1,14 @@
-"""What a projector is told, or asked, over ``control.<projector>``: to step over an event, and how far it has come."""
+"""What a projector is told, or asked, over ``control.<projector>``: to step over an event, how far it has come, to rebuild itself."""
 
 import logging
+from functools import partial
 from typing import Final
 
 from pydantic import ValidationError
 
-from projectors.applying import Applier
+from projectors.generation_orders import GenerationOrders
+from projectors.generations import Generations
 from projectors.notices import passed_notice
-from projectors.projection import Store
 from shared import topology
 from shared.broker import Outgoing
 from shared.consuming import Delivery
@@ -17,13 +18,16 @@ log: Final = logging.getLogger(__name__)
 
 
 class Orders:
-    def __init__(self, projector: str, store: Store, applier: Applier) -> None:
+    def __init__(self, projector: str, generations: Generations) -> None:
         self._projector = projector
-        self._store = store
-        self._applier = applier
+        self._generations = generations
+        self._about_generations = GenerationOrders(projector, generations)
 
     async def obey(self, delivery: Delivery) -> list[Outgoing]:
         """What is to be published in answer. Doing the same again is harmless. Raises StoreUnavailableError."""
+        await self._generations.refresh()
+        if (shape := self._about_generations.shape_of(delivery.routing_key)) is not None:
+            return await self._about_generations.obey(delivery, shape)
         try:
             if delivery.routing_key == topology.discard_key(self._projector):
                 order = Request[StepOver].model_validate_json(delivery.body).data
@@ -35,18 +39,36 @@ class Orders:
 
     async def _step_over(self, order: StepOver, *, again: bool) -> list[Outgoing]:
         """``again``: the order has been delivered before; then it may have been we who got the stream past the event."""
-        stepped = await self._applier.step_over(order.stream, order.version)
+        active = self._generations.active
+        stepped = await active.applier.step_over(order.stream, order.version)
         if stepped is not None:
             log.info("stepped over %s@%d for %s: %s", order.stream, order.version, order.actor, order.reason)
-        elif (await self._store.positions([order.stream]))[order.stream].applied < order.version:
+        elif (await active.store.positions([order.stream]))[order.stream].applied < order.version:
             return []
+        outgoing = list(stepped.outgoing) if stepped is not None else []
+        if stepped is not None or again:
+            outgoing += await self._step_over_elsewhere(order)
         event = PassedEvent(
             stream=order.stream, version=order.version, how="discarded" if stepped is not None or again else "applied"
         )
-        return [*(stepped.outgoing if stepped is not None else ()), passed_notice(self._projector, [event])]
+        return [*outgoing, passed_notice(self._projector, [event])]
+
+    async def _step_over_elsewhere(self, order: StepOver) -> list[Outgoing]:
+        """Where the other generations wait for the event, or when it is going to be their turn."""
+        active, outgoing = self._generations.active, []
+        stream, before = order.stream, (order.stream, order.version - 1)
+        if (stream, order.version) not in await active.store.discards(before, 1):
+            return []
+        for hosted in self._generations.each():
+            if hosted is not active:
+                step = partial(hosted.applier.step_over, stream, order.version, ahead=True)
+                stepped = await self._generations.on(hosted, step)
+                outgoing += stepped.outgoing if stepped is not None else []
+        return outgoing
 
     async def _inquire(self, question: Inquire) -> list[Outgoing]:
-        positions = await self._store.positions(sorted({event.stream for event in question.events}))
+        streams = sorted({event.stream for event in question.events})
+        positions = await self._generations.active.store.positions(streams)
         passed = [
             PassedEvent(stream=event.stream, version=event.version, how="applied")
             for event in question.events

@@ -1,4 +1,4 @@
-"""The tables ``positions``, ``held`` and ``progress`` that every PostgreSQL read store has beside its data.
+"""The tables ``positions``, ``held``, ``discarded`` and ``progress`` that every PostgreSQL read store has beside its data.
 
 - Positions move by compare-and-set, rows in the order of their names: of two writers who read the same position exactly
   one goes on, and they never deadlock over it. The other gets StalePositionError.
@@ -9,12 +9,12 @@ Functions here run within the caller's transaction.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
-from projectors.projection import Commit, Hold, HoldStatus, LaneProgress, Position, StalePositionError
+from projectors.projection import OWED, Commit, Hold, HoldStatus, LaneProgress, Position, StalePositionError
 from projectors.storable import storable
 
 if TYPE_CHECKING:
@@ -93,9 +93,13 @@ ON CONFLICT (lane) DO UPDATE SET
     updated_at = excluded.updated_at
 """
 
-# LIMIT makes each of them a look into the index, whatever the statistics say.
+# LIMIT makes each of them a look into the index, whatever the statistics say. Where nothing is discarded nothing is looked for.
 POSITIONS: Final = """
-SELECT wanted.stream, coalesce(position.applied, 0) AS applied, hold.*
+SELECT wanted.stream, coalesce(position.applied, 0) AS applied, hold.*,
+    CASE WHEN EXISTS (SELECT FROM discarded) THEN ARRAY(
+        SELECT version FROM discarded
+        WHERE discarded.stream = wanted.stream AND discarded.version > coalesce(position.applied, 0)
+    ) END AS discarded
 FROM unnest($1::text[]) AS wanted (stream)
 LEFT JOIN LATERAL (SELECT applied FROM positions WHERE stream = wanted.stream LIMIT 1) AS position ON true
 LEFT JOIN LATERAL (
@@ -104,19 +108,30 @@ LEFT JOIN LATERAL (
     WHERE stream = wanted.stream AND version > coalesce(position.applied, 0)
     LIMIT 1
 ) AS hold ON true
-WHERE position.applied IS NOT NULL OR hold.status IS NOT NULL
 """
+
+DISCARD: Final = """
+INSERT INTO discarded (stream, version)
+SELECT * FROM unnest($1::text[], $2::bigint[]) AS given (stream, version) ORDER BY stream, version
+ON CONFLICT DO NOTHING
+"""
+
+DISCARDS: Final = """
+SELECT stream, version FROM discarded WHERE (stream, version) > ($1, $2) ORDER BY stream, version LIMIT $3
+"""
+
+GAPS: Final = "SELECT count(*) FROM held WHERE status = 'gap'"
 
 # SKIP LOCKED: a stream that is being written at this moment needs no resend, and nobody waits for it here.
 OVERDUE: Final = """
 WITH overdue AS MATERIALIZED (
     SELECT stream, due_at FROM held
-    WHERE due_at <= $1
+    WHERE due_at BETWEEN $3 AND $4
     ORDER BY due_at, stream
     LIMIT $2
     FOR UPDATE SKIP LOCKED
 ), asked_again AS (
-    UPDATE held SET due_at = $1 + interval '30 seconds'
+    UPDATE held SET due_at = $1::timestamptz + interval '30 seconds'
     FROM overdue
     WHERE held.stream = overdue.stream
 )
@@ -126,6 +141,7 @@ LEFT JOIN positions ON positions.stream = overdue.stream
 ORDER BY overdue.due_at, overdue.stream
 """
 
+_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_SEEN: Final = Position()
 
 
@@ -148,7 +164,7 @@ async def advance(connection: "Connection", commit: Commit) -> None:
 
 
 async def hold(connection: "Connection", commit: Commit) -> None:
-    """Free what has advanced, unless it is held again, and hold what ``holds`` says."""
+    """Free what has advanced, unless it is held again, hold what ``holds`` says, note what is discarded."""
     free = {advance.stream for advance in commit.advances}.union(commit.released).difference(commit.holds)
     if free:
         await connection.execute(RELEASE, sorted(free))
@@ -156,6 +172,8 @@ async def hold(connection: "Connection", commit: Commit) -> None:
         await connection.execute(
             HOLD, *_columns([_hold_row(stream, storable(hold)) for stream, hold in commit.holds.items()])
         )
+    if commit.discarded:
+        await connection.execute(DISCARD, *_columns(commit.discarded))
 
 
 async def progress(connection: "Connection", steps: Mapping[int, LaneProgress]) -> None:
@@ -171,8 +189,21 @@ async def positions(connection: "Connection", streams: Sequence[str]) -> dict[st
 
 
 async def overdue(connection: "Connection", now: datetime, limit: int) -> list[tuple[str, int]]:
-    rows = await connection.fetch(OVERDUE, now, limit)
+    rows = await connection.fetch(OVERDUE, now, limit, _EVER, now)
     return [(row["stream"], row["applied"]) for row in rows]
+
+
+async def owed(connection: "Connection", now: datetime, limit: int) -> list[tuple[str, int]]:
+    rows = await connection.fetch(OVERDUE, now, limit, OWED, OWED)
+    return [(row["stream"], row["applied"]) for row in rows]
+
+
+async def gaps(connection: "Connection") -> int:
+    return int(await connection.fetchval(GAPS))
+
+
+async def discards(connection: "Connection", after: tuple[str, int], limit: int) -> list[tuple[str, int]]:
+    return [(row["stream"], row["version"]) for row in await connection.fetch(DISCARDS, *after, limit)]
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -196,8 +227,9 @@ def _hold_row(stream: str, hold: Hold) -> tuple[Any, ...]:
 
 
 def _position(row: asyncpg.Record) -> Position:
+    discarded = frozenset(row["discarded"] or ())
     if row["status"] is None:
-        return Position(row["applied"])
+        return Position(row["applied"], discarded=discarded)
     hold = Hold(
         status=HoldStatus(row["status"]),
         version=row["version"],
@@ -210,7 +242,7 @@ def _position(row: asyncpg.Record) -> Position:
         last_failed_at=row["last_failed_at"],
         due_at=row["due_at"],
     )
-    return Position(row["applied"], hold)
+    return Position(row["applied"], hold, discarded)
 
 
 async def as_of(connection: "Connection") -> dict[int, datetime | None]:

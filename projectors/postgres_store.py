@@ -40,7 +40,7 @@ class PostgresStore(ABC, Generic[Changes]):
         """Write what ``fold`` returned, in the commit's transaction. May raise ProjectionError."""
 
     async def open(self) -> None:
-        with _outages_named():
+        with outages_named():
             await self._database.pool()
 
     async def close(self) -> None:
@@ -69,10 +69,22 @@ class PostgresStore(ABC, Generic[Changes]):
         async with self._connection() as connection:
             return await postgres_positions.overdue(connection, now, limit)
 
+    async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        async with self._connection() as connection:
+            return await postgres_positions.owed(connection, now, limit)
+
+    async def gaps(self) -> int:
+        async with self._connection() as connection:
+            return await postgres_positions.gaps(connection)
+
+    async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
+        async with self._connection() as connection:
+            return await postgres_positions.discards(connection, after, limit)
+
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator["Connection"]:
         """A connection for at most COMMIT_TIMEOUT_S; outages leave the block as StoreUnavailableError."""
-        with _outages_named():
+        with outages_named():
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 pool = await self._database.pool()
                 async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
@@ -80,7 +92,7 @@ class PostgresStore(ABC, Generic[Changes]):
 
 
 @contextmanager
-def _outages_named() -> Iterator[None]:
+def outages_named() -> Iterator[None]:
     try:
         yield
     except Exception as error:

@@ -13,9 +13,9 @@ A commit whose outcome is unknown (the connection went away) is safe to repeat: 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from shared.contracts.values import EventData
 
@@ -32,6 +32,10 @@ class Event:
     time: datetime
     data: EventData
     lane: int
+
+
+OWED: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""A time that never comes: ``due_at`` of a stream that died in a generation nobody reads, so that no letter was written."""
 
 
 class HoldStatus(StrEnum):
@@ -59,24 +63,26 @@ class Hold:
     first_failed_at: datetime
     last_failed_at: datetime
     due_at: datetime | None
-    """When to ask for a resend if nothing has come by then; None: never (dead)."""
+    """When to ask for a resend if nothing has come by then; None: never (dead). OWED: dead, and nobody has been told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
     applied: int = 0
     hold: Hold | None = None
+    discarded: frozenset[int] = frozenset()
+    """Versions beyond ``applied`` that are to be stepped over: operators have discarded them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """The events of one stream that are next, without holes: ``expected + 1`` first."""
+    """The events of one stream that are next, without holes but for what is stepped over: ``expected + 1`` first."""
 
     stream: str
     expected: int
     events: Sequence[Event]
     skipped: int = 0
-    """Events after those that are stepped over: an operator has discarded them."""
+    """How many events between or after those are stepped over: an operator has discarded them."""
 
     @property
     def version(self) -> int:
@@ -100,6 +106,8 @@ class Commit:
     released: Sequence[str] = ()
     """Held streams that are held no longer (all in ``advances``)."""
     progress: Mapping[int, LaneProgress] = field(default_factory=dict)
+    discarded: Sequence[tuple[str, int]] = ()
+    """(stream, version) that operators have discarded, stepped over now or to be stepped over when it is their turn."""
 
 
 class StalePositionError(Exception):
@@ -107,7 +115,7 @@ class StalePositionError(Exception):
 
 
 class StoreUnavailableError(Exception):
-    """The store cannot be reached or refuses everyone: an outage, never an event's fault."""
+    """The store cannot be reached or refuses everyone: an outage, never an event's fault. Or this generation is no more."""
 
 
 class ProjectionError(Exception):
@@ -142,3 +150,12 @@ class Store(Protocol):
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         """(stream, applied) of holds whose ``due_at`` has passed, oldest first; each gets a later ``due_at`` (30 s on)."""
+
+    async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        """The same for holds whose ``due_at`` is OWED: dead letters that nobody has been told of."""
+
+    async def gaps(self) -> int:
+        """How many streams are held as a gap."""
+
+    async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
+        """(stream, version) of what has been discarded, past or future, in an order of the store's own from ``after`` on (("", 0): all)."""

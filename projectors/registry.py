@@ -1,16 +1,42 @@
-"""Every read model there is, by name. A new one is a folder, and a line here."""
+"""Every read model there is, by name: how a store for one of its generations is made, and its registry. A new one is a line here."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
+from projectors.analytics.registry import AnalyticsRegistry
 from projectors.analytics.store import AnalyticsStore
+from projectors.generation_registry import GenerationRegistry
+from projectors.postgres_registry import PostgresRegistry
 from projectors.projection import Store
 from projectors.search.store import SearchStore
 from projectors.summary.store import SummaryStore
 from shared.settings import Settings
+from shared.views import analytics, search, summary
+from shared.views.generations import FIRST, generation_name, registry_key
 
-STORES: Final[Mapping[str, Callable[[Settings], Store]]] = {
-    "summary": lambda settings: SummaryStore(settings.require("summary_db_url")),
-    "analytics": lambda settings: AnalyticsStore(settings.require("analytics_redis_url")),
-    "search": lambda settings: SearchStore(settings.require("search_db_url")),
+
+@dataclass(frozen=True)
+class ReadModel:
+    store: Callable[[Settings, int], Store]
+    """For the generation of that number."""
+    registry: Callable[[Settings], GenerationRegistry]
+
+
+def _analytics(settings: Settings, number: int) -> Store:
+    entry = None if number == FIRST else (registry_key(analytics.PREFIX), str(number))
+    prefix = generation_name(analytics.PREFIX, number)
+    return AnalyticsStore(settings.require("analytics_redis_url"), prefix, entry=entry)
+
+
+READ_MODELS: Final[Mapping[str, ReadModel]] = {
+    "summary": ReadModel(
+        lambda settings, n: SummaryStore(settings.require("summary_db_url"), generation_name(summary.SCHEMA, n)),
+        lambda settings: PostgresRegistry("summary", settings.require("summary_db_url")),
+    ),
+    "analytics": ReadModel(_analytics, lambda settings: AnalyticsRegistry(settings.require("analytics_redis_url"))),
+    "search": ReadModel(
+        lambda settings, n: SearchStore(settings.require("search_db_url"), generation_name(search.SCHEMA, n)),
+        lambda settings: PostgresRegistry("search", settings.require("search_db_url")),
+    ),
 }

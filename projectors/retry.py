@@ -12,11 +12,14 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Final
 
-from projectors.projection import Hold, HoldStatus, Position
+from projectors.projection import OWED, Hold, HoldStatus, Position
+from projectors.roles import Role
 
 OWN_PACKAGES: Final = frozenset({"projectors", "shared", "command_service", "query_service"})
 RESEND_AFTER: Final = timedelta(seconds=2)
 """How long a gap may stay before the events are asked for again; a retry's copy is given its delay plus this."""
+HISTORY_AFTER: Final = timedelta(minutes=2)
+"""And how long where history is going to fill it."""
 
 _VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
 
@@ -65,7 +68,16 @@ def describe(error: BaseException, reason: str) -> Failure:
     return Failure(reason, f"{name}: {message}"[:2000], f"{name}|{place}|{normal}", trace)
 
 
-def held_after(position: Position, version: int, seen: int, failure: Failure, decided: Verdict, now: datetime) -> Hold:
+def held_after(
+    position: Position,
+    version: int,
+    seen: int,
+    failure: Failure,
+    decided: Verdict,
+    now: datetime,
+    *,
+    role: Role = Role.ACTIVE,
+) -> Hold:
     """The hold of a stream whose event ``version`` has failed now."""
     before = position.hold
     again = before is not None and before.version == version and before.status is not HoldStatus.GAP
@@ -81,12 +93,12 @@ def held_after(position: Position, version: int, seen: int, failure: Failure, de
         fingerprint=failure.fingerprint,
         first_failed_at=before.first_failed_at if again and before is not None else now,
         last_failed_at=now,
-        due_at=now + decided.delay + RESEND_AFTER if isinstance(decided, RetryLater) else None,
+        due_at=_due_at(decided, now, role),
     )
 
 
-def gap(applied: int, seen: int, now: datetime) -> Hold:
-    """The hold of a stream of which ``seen`` came, though ``applied + 1`` has not."""
+def gap(applied: int, seen: int, now: datetime, *, after: timedelta = RESEND_AFTER) -> Hold:
+    """The hold of a stream of which ``seen`` came, though ``applied + 1`` has not: asked for (again) ``after`` this time."""
     return Hold(
         status=HoldStatus.GAP,
         version=applied + 1,
@@ -97,8 +109,14 @@ def gap(applied: int, seen: int, now: datetime) -> Hold:
         fingerprint="",
         first_failed_at=now,
         last_failed_at=now,
-        due_at=now + RESEND_AFTER,
+        due_at=now + after,
     )
+
+
+def _due_at(decided: Verdict, now: datetime, role: Role) -> datetime | None:
+    if isinstance(decided, RetryLater):
+        return now + decided.delay + RESEND_AFTER
+    return None if role.is_read else OWED
 
 
 def _is_ours(filename: str) -> bool:

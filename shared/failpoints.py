@@ -35,6 +35,16 @@ class Failpoint(StrEnum):
     """dead_letters: letters of a replay job are marked as sent, committed, and have not been sent."""
     AFTER_REPLAY = "after-replay"
     """dead_letters: letters of a replay job have been sent, and no answer has been seen."""
+    BETWEEN_PORTIONS = "between-portions"
+    """relay: a part of a page of history has been sent and confirmed, and another one, or the page's end, is to follow."""
+    AFTER_PORTION = "after-portion"
+    """projectors: a part of history is in the new generation, and has not been acknowledged."""
+    BEFORE_SCANNED = "before-scanned"
+    """projectors: a page of history is in the new generation, and the registry does not know."""
+    BEFORE_SWITCH = "before-switch"
+    """projectors: another generation is to be active, and is not yet."""
+    AFTER_SWITCH = "after-switch"
+    """projectors: another generation is active, and nobody has been told."""
 
 
 class _Armed:

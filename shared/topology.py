@@ -43,6 +43,11 @@ EPOCH_HEADER: Final = "tidemark-epoch"
 SEQUENCE_HEADER: Final = "tidemark-sequence"
 """On every message of the relay: which relay numbered it, and its number in its lane, 1, 2, 3 … without holes."""
 
+GENERATION_HEADER: Final = "tidemark-generation"
+PAGE_HEADER: Final = "tidemark-page"
+EVENTS_HEADER: Final = "tidemark-events"
+"""On messages with events of history: for which generation, the id of the request that they answer, and how many events there are."""
+
 RETRY_TIERS: Final[tuple[tuple[str, int], ...]] = (("1s", 1_000), ("5s", 5_000), ("25s", 25_000))
 """Name and delay in milliseconds of each tier, in the order a failing event goes through them."""
 

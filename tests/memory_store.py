@@ -5,18 +5,22 @@ Between two awaits nothing else runs, so a commit is atomic without more ado.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from projectors.projection import (
+    OWED,
     Advance,
     Commit,
     Event,
     Hold,
+    HoldStatus,
     Position,
     ProjectionError,
     StalePositionError,
     StoreUnavailableError,
 )
+
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class MemoryStore:
@@ -27,6 +31,7 @@ class MemoryStore:
         self.data: dict[str, list[str]] = {}
         self.holds: dict[str, Hold] = {}
         self.lanes: dict[int, tuple[datetime | None, int]] = {}
+        self.discarded: set[tuple[str, int]] = set()
         self.down = False
         self.failing: set[str] = set()
         """Streams whose events the projection cannot apply."""
@@ -39,7 +44,11 @@ class MemoryStore:
 
     async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
         self._reach()
-        return {stream: Position(self.applied.get(stream, 0), self.holds.get(stream)) for stream in streams}
+        return {
+            stream: Position(applied, self.holds.get(stream), self._discarded_beyond(stream, applied))
+            for stream in streams
+            for applied in [self.applied.get(stream, 0)]
+        }
 
     async def commit(self, commit: Commit) -> None:
         self._reach()
@@ -62,6 +71,7 @@ class MemoryStore:
         for stream in commit.released:
             self.holds.pop(stream, None)
         self.holds |= commit.holds
+        self.discarded |= set(commit.discarded)
         for lane, step in commit.progress.items():
             before, count = self.lanes.get(lane, (None, 0))
             times = [time for time in (before, step.as_of) if time is not None]
@@ -77,12 +87,33 @@ class MemoryStore:
         return {lane: time for lane, (time, _) in self.lanes.items()}
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        return self._due(EVER, now, limit, now)
+
+    async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        return self._due(OWED, OWED, limit, now)
+
+    async def gaps(self) -> int:
         self._reach()
-        due = [(hold.due_at, stream) for stream, hold in self.holds.items() if hold.due_at and hold.due_at <= now]
+        return sum(hold.status is HoldStatus.GAP for hold in self.holds.values())
+
+    async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
+        self._reach()
+        return [pair for pair in sorted(self.discarded) if pair > after][:limit]
+
+    def _due(self, since: datetime, until: datetime, limit: int, now: datetime) -> Sequence[tuple[str, int]]:
+        self._reach()
+        due = [
+            (hold.due_at, stream)
+            for stream, hold in self.holds.items()
+            if hold.due_at and since <= hold.due_at <= until
+        ]
         found = [stream for _, stream in sorted(due)[:limit]]
         for stream in found:
             self.holds[stream] = replace(self.holds[stream], due_at=now + timedelta(seconds=30))
         return [(stream, self.applied.get(stream, 0)) for stream in found]
+
+    def _discarded_beyond(self, stream: str, applied: int) -> frozenset[int]:
+        return frozenset(version for name, version in self.discarded if name == stream and version > applied)
 
     def _reach(self) -> None:
         if self.down:

@@ -1,8 +1,9 @@
 -- One commit, whole or not at all: Redis runs nothing else meanwhile, and every check stands before the first write.
 --
--- KEYS: positions, held, due, progress, currencies, days, names, line-names, then those that the groups point to.
+-- KEYS: positions, held, due, progress, currencies, days, names, line-names, discarded, the registry of generations, then those that
+-- the groups point to.
 -- ARGV[1]: the commit as MessagePack; projectors/analytics/script.py makes it and says what is in it.
--- Returns 1: applied; 0: a position is not where it was expected; -1: a counter would leave 64 bits.
+-- Returns 1: applied; 0: a position is not where it was expected; -1: a counter would leave 64 bits; -2: this generation is no more.
 --
 -- A Lua number is a double. Increments of 64-bit counters therefore come as text and go to HINCRBY untouched; all other
 -- numbers are versions, or scores, which are doubles in Redis anyway: exact up to 2^53.
@@ -11,7 +12,10 @@ local CHUNK = 1000 -- unpack() may put some 8,000 values on Lua's stack
 
 local positions, held, due, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local currencies, days, names, line_names = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local discarded, registry = KEYS[9], KEYS[10]
 local commit = cmsgpack.unpack(ARGV[1])
+
+if commit.entry and redis.call('HEXISTS', registry, commit.entry) == 0 then return -2 end
 
 local function chunks(list, size) -- the bounds of each part of a list
   local from = 1 - size
@@ -61,6 +65,15 @@ for _, stream in ipairs(commit.released) do free(stream) end
 for _, hold in ipairs(commit.holds) do
   redis.call('HSET', held, hold.stream, hold.hold)
   if hold.due_at then redis.call('ZADD', due, hold.due_at, hold.stream) else redis.call('ZREM', due, hold.stream) end
+end
+for _, pair in ipairs(commit.discarded) do
+  local stream, version = pair[1], tostring(pair[2])
+  local known = redis.call('HGET', discarded, stream)
+  if not known then
+    redis.call('HSET', discarded, stream, version)
+  elseif not string.find(' ' .. known .. ' ', ' ' .. version .. ' ', 1, true) then
+    redis.call('HSET', discarded, stream, known .. ' ' .. version)
+  end
 end
 
 for _, counter in ipairs(commit.counters) do

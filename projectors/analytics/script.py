@@ -22,9 +22,9 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
 class Call:
-    """``keys`` and ``argument`` of one run of ``commit.lua``."""
+    """``keys`` and ``argument`` of one run of ``commit.lua``. ``entry``: a hash and its field without which nothing is written."""
 
-    def __init__(self, layout: Keys, commit: Commit, effects: Effects) -> None:
+    def __init__(self, layout: Keys, commit: Commit, effects: Effects, entry: tuple[str, str] | None = None) -> None:
         self.keys: list[str] = [
             layout.positions,
             layout.held,
@@ -34,12 +34,16 @@ class Call:
             layout.days,
             layout.names,
             layout.line_names,
+            layout.discarded,
+            entry[0] if entry is not None else layout.positions,
         ]
         settled = effects.settled()
         self.argument: Final[bytes] = _ENCODER.encode(
             _moves(commit)
             | {
+                "entry": entry[1] if entry is not None else False,
                 "released": commit.released,
+                "discarded": commit.discarded,
                 "holds": [_held(stream, storable(hold)) for stream, hold in commit.holds.items()],
                 "counters": self._counters(layout, settled),
                 "buyers": self._tallies(_buyers(layout, settled)),

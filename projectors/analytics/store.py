@@ -18,7 +18,7 @@ from redis.exceptions import DataError, RedisError
 
 from projectors.analytics.projection import fold
 from projectors.analytics.script import Call, hold_from_json
-from projectors.projection import Commit, Position, StalePositionError, StoreUnavailableError
+from projectors.projection import OWED, Commit, HoldStatus, Position, StalePositionError, StoreUnavailableError
 from shared.failpoints import Failpoint, reached
 from shared.views.analytics import PREFIX, Keys
 
@@ -27,7 +27,8 @@ COMMAND_TIMEOUT_S: Final = 30.0
 ASK_AGAIN: Final = timedelta(seconds=30)
 
 _HERE: Final = Path(__file__).parent
-_APPLIED, _STALE, _OVERFLOW = 1, 0, -1
+_STALE, _OVERFLOW, _NO_MORE = 0, -1, -2
+_GAP: Final = f'"status":"{HoldStatus.GAP}"'
 
 
 class CounterOverflowError(ValueError):
@@ -35,23 +36,20 @@ class CounterOverflowError(ValueError):
 
 
 class AnalyticsStore:
-    """``projectors.projection.Store`` on Redis 7 or Valkey. ``prefix`` tells generations apart."""
+    """``projectors.projection.Store`` on Redis 7 or Valkey. ``prefix`` tells generations apart.
 
-    def __init__(self, url: str, prefix: str = PREFIX) -> None:
+    ``entry``: the registry's key, and the field that it must have, or nothing is written: a prefix that was dropped stays empty.
+    """
+
+    def __init__(self, url: str, prefix: str = PREFIX, *, entry: tuple[str, str] | None = None) -> None:
         self._keys = Keys(prefix)
-        # No retries below us: what became of a commit whose answer is lost, the caller finds out from the positions.
-        self._redis: Redis = Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=COMMAND_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._entry = entry
+        self._redis = client(url)
         self._commit = self._redis.register_script((_HERE / "commit.lua").read_text())
         self._overdue = self._redis.register_script((_HERE / "overdue.lua").read_text())
 
     async def open(self) -> None:
-        with _outages_named():
+        with outages_named():
             await self._redis.ping()
 
     async def close(self) -> None:
@@ -61,51 +59,84 @@ class AnalyticsStore:
         if not streams:
             return {}
         wanted = list(streams)
-        with _outages_named():
+        with outages_named():
             async with self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.hmget(self._keys.positions, wanted)
                 pipeline.hmget(self._keys.held, wanted)
                 pipeline.zmscore(self._keys.due, wanted)
-                applied, held, due = await pipeline.execute()
-        found = zip(wanted, applied, held, due, strict=True)
-        return {stream: _position(int(version or 0), hold, due_at) for stream, version, hold, due_at in found}
+                pipeline.hmget(self._keys.discarded, wanted)
+                applied, held, due, discarded = await pipeline.execute()
+        found = zip(wanted, applied, held, due, discarded, strict=True)
+        return {stream: _position(int(version or 0), *rest) for stream, version, *rest in found}
 
     async def commit(self, commit: Commit) -> None:
-        call = Call(self._keys, commit, fold(commit.advances))
+        call = Call(self._keys, commit, fold(commit.advances), self._entry)
         if commit.advances:
             reached(Failpoint.BEFORE_COMMIT)
-        with _outages_named():
+        with outages_named():
             result = await self._commit(keys=call.keys, args=[call.argument])
         if result == _STALE:
             raise StalePositionError
         if result == _OVERFLOW:
             raise CounterOverflowError
+        if result == _NO_MORE:
+            raise StoreUnavailableError(f"the generation {self._keys.prefix} is no more")
 
     async def as_of(self) -> dict[int, datetime | None]:
-        with _outages_named():
+        with outages_named():
             progress: dict[str, str] = await self._redis.hgetall(self._keys.progress)  # type: ignore[assignment]
         lanes = {int(name.partition(":")[0]) for name in progress}
         found = {lane: progress.get(f"{lane}:as_of") for lane in lanes}
         return {lane: datetime.fromisoformat(text) if text else None for lane, text in found.items()}
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        return await self._due("-inf", now, limit, now)
+
+    async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        return await self._due(repr(OWED.timestamp()), OWED, limit, now)
+
+    async def _due(self, since: str, until: datetime, limit: int, now: datetime) -> Sequence[tuple[str, int]]:
         later = (now + ASK_AGAIN).timestamp()
-        with _outages_named():
+        with outages_named():
             found = await self._overdue(
-                keys=[self._keys.due, self._keys.positions], args=[repr(now.timestamp()), limit, repr(later)]
+                keys=[self._keys.due, self._keys.positions], args=[since, repr(until.timestamp()), limit, repr(later)]
             )
         return [(stream, int(applied)) for stream, applied in zip(found[::2], found[1::2], strict=True)]
 
+    async def gaps(self) -> int:
+        with outages_named():
+            return sum([1 async for _, hold in self._redis.hscan_iter(self._keys.held, count=1000) if _GAP in hold])
 
-def _position(applied: int, hold: str | None, due_at: float | None) -> Position:
+    async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
+        with outages_named():
+            found: dict[str, str] = await self._redis.hgetall(self._keys.discarded)  # type: ignore[assignment]
+        pairs = sorted((stream, int(version)) for stream, versions in found.items() for version in versions.split())
+        return [pair for pair in pairs if pair > after][:limit]
+
+
+def client(url: str) -> Redis:
+    """No retries below us: what became of a write whose answer is lost, the caller finds out."""
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=COMMAND_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _position(applied: int, hold: str | None, due_at: float | None, discarded: str | None) -> Position:
+    beyond = (
+        frozenset(version for version in map(int, discarded.split()) if version > applied) if discarded else frozenset()
+    )
     if hold is None:
-        return Position(applied)
+        return Position(applied, discarded=beyond)
     found = hold_from_json(hold, due_at)
-    return Position(applied, found if found.version > applied else None)
+    return Position(applied, found if found.version > applied else None, beyond)
 
 
 @contextmanager
-def _outages_named() -> Iterator[None]:
+def outages_named() -> Iterator[None]:
     """Whatever Redis refuses, it would refuse for any event: out of memory, read-only, loading, no rights, away."""
     try:
         yield

@@ -41,12 +41,19 @@ class Generation(BaseModel):
     ready_at: datetime | None = None
     activated_at: datetime | None = None
     """When it last became active: of those that are not, the latest is the one to go back to."""
+    begun_by: str | None = None
+    activated_by: str | None = None
+    """The ids of the orders that did it: the same order again changes nothing."""
     cursor_stream: str = ""
     cursor_version: int = 0
     scanned: int = 0
     total: int | None = None
     done: bool = False
     """All of history has been applied; the heads of the lanes are being compared."""
+    reads_since: datetime | None = None
+    """The write database's clock when history was first read: what was committed before is in history."""
+    settled: tuple[int, ...] = ()
+    """Lanes whose heads have been compared since all of history was applied."""
     rate: float | None = None
     """Most events of history a second; None: as fast as it goes."""
     epoch: str | None = None
@@ -68,8 +75,8 @@ def registry_key(projection: str) -> str:
 
 ACTIVE: Final = "SELECT number FROM generations WHERE active"
 GENERATIONS: Final = """
-SELECT number, state, active, begun_at, updated_at, ready_at, activated_at, cursor_stream, cursor_version, scanned, total, done,
-    rate, epoch
+SELECT number, state, active, begun_at, updated_at, ready_at, activated_at, begun_by, activated_by,
+    cursor_stream, cursor_version, scanned, total, done, reads_since, settled, rate, epoch
 FROM generations ORDER BY number
 """
 

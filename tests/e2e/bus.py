@@ -32,13 +32,19 @@ class Bus:
         self._waiting: dict[str, asyncio.Future[AbstractIncomingMessage]] = {}
 
     async def send(
-        self, body: bytes, *, routing_key: str = "orders.place-order", reply_to: str | None = None, **properties: Any
+        self,
+        body: bytes,
+        *,
+        exchange: str = topology.COMMANDS,
+        routing_key: str = "orders.place-order",
+        reply_to: str | None = None,
+        **properties: Any,
     ) -> None:
-        """Hand a message to the exchange ``commands`` and return when the broker has it."""
+        """Hand a message to the exchange and return when the broker has it."""
         message = aio_pika.Message(
             body, reply_to=reply_to, delivery_mode=2, **({"content_type": CONTENT_TYPE} | properties)
         )
-        await (await self._channel.get_exchange(topology.COMMANDS, ensure=False)).publish(message, routing_key)
+        await (await self._channel.get_exchange(exchange, ensure=False)).publish(message, routing_key)
 
     async def ask(self, body: bytes, **properties: Any) -> bytes:
         """The answer to a message, as it came."""

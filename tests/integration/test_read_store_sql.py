@@ -74,9 +74,8 @@ async def test_a_batch_is_found_by_its_keys_in_a_large_table(
         "CHANGE_ORDERS": [keys, ["{}"] * 100] if projector == "summary" else [keys, ["paid"] * 100, ones],
     }
     async with connection.transaction():
-        if statement != "POSITIONS":
-            for name, value in postgres_positions.BY_KEY_ONLY.items():
-                await connection.execute("SELECT set_config($1, $2, true)", name, value)
+        for name, value in postgres_positions.BY_KEY_ONLY.items():
+            await connection.execute("SELECT set_config($1, $2, true)", name, value)
         plan = await connection.fetch(
             "EXPLAIN " + statements(postgres_positions, module)[statement], *arguments[statement]
         )

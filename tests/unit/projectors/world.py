@@ -15,8 +15,13 @@ from typing import Any, Final
 from uuid import uuid4
 
 from command_service.resend import MARGIN
+from projectors.applying import Applier
 from projectors.consumer import Projector
+from projectors.generations import Generations, Hosted
+from projectors.herald import Herald
+from projectors.lag import Lag
 from projectors.options import Options
+from projectors.patience import Patience
 from projectors.projection import Commit, Position, StoreUnavailableError
 from shared import topology
 from shared.broker import Outgoing
@@ -24,6 +29,8 @@ from shared.consuming import Delivery
 from shared.contracts.control import INQUIRE, STEP_OVER, Inquire, Request, StepOver, StreamFrom
 from shared.contracts.envelope import CONTENT_TYPE, pack
 from shared.contracts.lanes import Heads, Heartbeat
+from shared.views.generations import Generation
+from tests.memory_registry import MemoryRegistry
 from tests.shop import NOON
 from tests.unit.projectors.event_store import STREAMS, EventStore, Stored
 from tests.unit.projectors.folded_store import FoldedStore
@@ -90,13 +97,23 @@ class Worker:
         self._stopping = asyncio.Event()
         unchecked: Any = self
         options = Options(lanes=LANES, retries=len(topology.RETRY_TIERS))
-        self._projector = Projector(NAME, unchecked, unchecked, unchecked, options, clock=lambda: world.now)
+        self._patience = Patience(NAME, unchecked, stopping=self._stopping, longest_pause_s=options.longest_pause_s)
+        generations = Generations(world.registry, self._hosted, self._patience)
+        self._projector = Projector(
+            NAME, generations, unchecked, self._patience, options, lag=Lag(), clock=lambda: world.now
+        )
+
+    def _hosted(self, generation: Generation) -> Hosted:
+        store: Any = self
+        herald: Any = Herald(NAME, store)
+        applier = Applier(NAME, store, tiers=topology.RETRY_TIERS, clock=lambda: self.world.now, tell=herald.tell)
+        return Hosted(generation, store, applier)
 
     async def handle(self, messages: Sequence[Message]) -> None:
         """Take these, do what is to be done, look after what is overdue, and wait for more. Raises Crash."""
         self._batch = [_delivery(message, tag) for tag, message in enumerate(messages)]
         self.acknowledged = set()
-        self._stopping = asyncio.Event()
+        self._stopping.clear()
         await self._projector.run(self._stopping)
 
     async def step(self) -> None:
@@ -165,6 +182,19 @@ class Worker:
         await self.step()
         return found
 
+    async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        await self.step()
+        self._reach()
+        return await self.world.store.owed(now, limit)
+
+    async def gaps(self) -> int:
+        return await self.world.store.gaps()
+
+    async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
+        await self.step()
+        self._reach()
+        return await self.world.store.discards(after, limit)
+
     def _reach(self) -> None:
         if self.world.away > 0:
             self.world.away -= 1
@@ -176,6 +206,7 @@ class World:
         self.random = random
         self.loop = Loop()
         self.store = FoldedStore()
+        self.registry = MemoryRegistry(clock=lambda: self.now)
         self.events = EventStore(random)
         self.queues: dict[str, list[Message]] = {name: [] for name in QUEUES}
         self.delayed: list[tuple[datetime, Message]] = []

@@ -1,0 +1,167 @@
+"""The generations that this process serves: what the store's registry says, looked at again once a second.
+
+    a batch of live events ──▶ the active generation ──▶ each other one ──▶ acknowledged
+
+So any of them can become the active one, or become so again, at any time. A generation that was dropped meanwhile is let go: that its
+data are gone is no outage then.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeVar
+
+from projectors.applying import Applier
+from projectors.decoding import Arrived
+from projectors.generation_registry import GenerationRegistry
+from projectors.patience import Patience
+from projectors.projection import Store, StoreUnavailableError
+from projectors.roles import Role
+from shared.broker import Outgoing
+from shared.views.generations import FIRST, Generation, GenerationState
+
+log: Final = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def role_of(generation: Generation) -> Role:
+    if generation.active:
+        return Role.ACTIVE
+    return Role.FOLLOWING if generation.state is GenerationState.READY or generation.done else Role.BUILDING
+
+
+class Hosted:
+    """One generation, with its own store and applier."""
+
+    def __init__(self, generation: Generation, store: Store, applier: Applier) -> None:
+        self.generation = generation
+        self.store = store
+        self.applier = applier
+
+    @property
+    def number(self) -> int:
+        return self.generation.number
+
+    @property
+    def is_ready(self) -> bool:
+        return self.generation.state is GenerationState.READY
+
+    def update(self, generation: Generation) -> None:
+        self.generation = generation
+        self.applier.role = role_of(generation)
+
+
+class Generations:
+    """``make``: a generation → one to be hosted; its store is not open yet."""
+
+    def __init__(self, registry: GenerationRegistry, make: Callable[[Generation], Hosted], patience: Patience) -> None:
+        self.registry = registry
+        self._make = make
+        self._patience = patience
+        self._hosted: dict[int, Hosted] = {}
+        self._refreshing = asyncio.Lock()
+
+    def __iter__(self) -> Iterator[Hosted]:
+        """The active one first."""
+        return iter(sorted(self._hosted.values(), key=lambda hosted: (not hosted.generation.active, hosted.number)))
+
+    @property
+    def active(self) -> Hosted:
+        return next(iter(self))
+
+    def get(self, number: int) -> Hosted | None:
+        return self._hosted.get(number)
+
+    async def open(self) -> None:
+        await self.registry.open()
+        await self.refresh()
+
+    async def close(self) -> None:
+        for hosted in self._hosted.values():
+            with suppress(StoreUnavailableError, TimeoutError):
+                await hosted.store.close()
+        with suppress(StoreUnavailableError, TimeoutError):
+            await self.registry.close()
+
+    async def refresh(self) -> None:
+        """Serve what the registry says. Raises StoreUnavailableError."""
+        async with self._refreshing:
+            found = {generation.number: generation for generation in await self.registry.generations()}
+            for number, hosted in list(self._hosted.items()):
+                if number not in found or not _is_same(hosted.generation, found[number]):
+                    del self._hosted[number]
+                    log.info("generation %d is let go", number)
+                    await hosted.store.close()
+            for number, generation in found.items():
+                known = self._hosted.get(number)
+                if known is None:
+                    known = self._make(generation)
+                    await known.store.open()
+                    self._hosted[number] = known
+                known.update(generation)
+
+    async def apply(self, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool) -> list[Outgoing]:
+        """Have every generation apply these, in parts of ``limit`` events; what is to be published. Raises Stopped.
+
+        ``one_by_one``: for what may be killing the process.
+        """
+        outgoing: list[Outgoing] = []
+        if arrived:
+            for hosted in self.each():
+                outgoing += await self.apply_to(hosted, arrived, limit=limit, one_by_one=one_by_one)
+        return outgoing
+
+    async def apply_to(
+        self, hosted: Hosted, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool
+    ) -> list[Outgoing]:
+        if one_by_one:
+            return await self._one_by_one(hosted, arrived)
+        outgoing: list[Outgoing] = []
+        for start in range(0, len(arrived), limit):
+            unit = arrived[start : start + limit]
+            applied = await self.on(hosted, partial(hosted.applier.apply, unit))
+            if applied is None:
+                return []
+            outgoing += applied.outgoing + await self._one_by_one(hosted, applied.suspects)
+        return outgoing
+
+    def each(self) -> Iterator[Hosted]:
+        """Every one, the active one first; one that comes to be hosted meanwhile as well."""
+        served: list[Hosted] = []
+        while (following := next((hosted for hosted in self if hosted not in served), None)) is not None:
+            served.append(following)
+            yield following
+
+    async def on(self, hosted: Hosted, step: Callable[[], Awaitable[T]]) -> T | None:
+        """What the step comes to, however long its store is away; None: the generation has been dropped. Raises Stopped."""
+
+        async def attempt() -> T | None:
+            try:
+                return await step()
+            except StoreUnavailableError:
+                await self.refresh()
+                if self._hosted.get(hosted.number) is not hosted:
+                    return None
+                raise
+
+        return await self._patience.until_up(attempt)
+
+    async def _one_by_one(self, hosted: Hosted, arrived: Sequence[Arrived]) -> list[Outgoing]:
+        """For what may be killing the process: so that only the guilty event is held, and not for ever tried."""
+        outgoing: list[Outgoing] = []
+        for item in sorted(arrived, key=lambda item: (item.event.stream, item.event.version)):
+            letter = await self.on(hosted, partial(hosted.applier.mark, item))
+            if letter is not None:
+                outgoing += letter
+            else:
+                applied = await self.on(hosted, partial(hosted.applier.apply, [item], marked=True))
+                outgoing += applied.outgoing if applied is not None else []
+        return outgoing
+
+
+def _is_same(known: Generation, found: Generation) -> bool:
+    """Not another one of the same number, made after a drop. The first is always itself, also before anybody wrote it down."""
+    return known.number == FIRST or known.begun_at == found.begun_at

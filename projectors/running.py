@@ -1,0 +1,77 @@
+"""A projector as a process: its connections, its generations, and the two tasks that feed them, with live events and with history."""
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from projectors.applying import Applier
+from projectors.consumer import Projector
+from projectors.drill import drilled
+from projectors.generations import Generations, Hosted, role_of
+from projectors.herald import Herald
+from projectors.lag import Lag
+from projectors.options import Options
+from projectors.patience import Patience
+from projectors.rebuilding import Rebuilder
+from projectors.registry import READ_MODELS
+from shared import topology
+from shared.broker import Publisher
+from shared.consuming import Consumer
+from shared.process import Process
+from shared.settings import Settings
+from shared.views.generations import Generation
+
+PREFETCH: Final = 25
+"""Messages of up to 100 events, for each lane: what bounds a projector's memory."""
+HISTORY_PREFETCH: Final = 50
+
+
+async def run(name: str, settings: Settings) -> int:
+    """One projector, as a deployable."""
+    rabbitmq_url = settings.require("rabbitmq_url")
+    options = Options.of(name, settings)
+    process = Process(name, runtime_dir=settings.runtime_dir)
+    lanes = [topology.lane_queue(name, lane) for lane in range(settings.lanes)]
+    consumer = Consumer(rabbitmq_url, [*lanes, topology.control_queue(name)], prefetch=PREFETCH, name=name)
+    history = Consumer(rabbitmq_url, [topology.history_queue(name)], prefetch=HISTORY_PREFETCH, name=f"{name} history")
+    publisher = Publisher(rabbitmq_url, name)
+    patience = Patience(name, publisher, stopping=process.stopping, longest_pause_s=options.longest_pause_s)
+    heralds: list[Herald] = []
+
+    def hosted(generation: Generation) -> Hosted:
+        store = drilled(name, READ_MODELS[name].store(settings, generation.number), settings)
+        herald = Herald(name, publisher, generation=generation.number)
+        heralds.append(herald)
+        applier = Applier(
+            name,
+            store,
+            tiers=topology.RETRY_TIERS[: options.retries],
+            clock=lambda: datetime.now(UTC),
+            tell=herald.tell,
+            role=role_of(generation),
+        )
+        return Hosted(generation, store, applier)
+
+    generations = Generations(READ_MODELS[name].registry(settings), hosted, patience)
+    lag = Lag()
+    projector = Projector(name, generations, consumer, patience, options, lag=lag)
+    rebuilder = Rebuilder(name, generations, history, patience, options, lag=lag)
+    try:
+        code = await process.run(
+            {
+                name: lambda: projector.run(process.stopping),
+                "history": lambda: rebuilder.run(process.stopping),
+            },
+            background={"consumer": consumer.run, "history consumer": history.run},
+            probes={
+                "consumer": lambda: None if consumer.consuming and history.consuming else "not consuming",
+                "store": lambda: patience.trouble,
+            },
+        )
+        for herald in heralds:
+            await herald.close()
+        return code
+    finally:
+        await publisher.close()
+        with suppress(TimeoutError):
+            await generations.close()

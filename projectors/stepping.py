@@ -1,0 +1,125 @@
+"""One step of some streams: pure. From their plans, and from where they must stop, to a commit and what is to be published about it.
+
+    plans, stops ──step──▶ Commit: advances, holds, released
+                      └──▶ outgoing: retry copies and dead letters, requests for what is missing, news of what has been got past
+
+What a generation that nobody reads fails on is not published: its holds become due, and resends bring it again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from projectors.decoding import Arrived
+from projectors.gating import StreamPlan, hold_after, wants_resend
+from projectors.notices import dead_letter, passed_notice, resend_requests, retry_copy
+from projectors.projection import Advance, Commit, Event, Hold, HoldStatus, LaneProgress
+from projectors.retry import Failure, RetryLater, describe, held_after, verdict
+from projectors.roles import Role
+from shared.broker import Outgoing
+from shared.contracts.control import PassedEvent
+
+FAILED: Final = "projection-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Whose steps these are, and how its failures are dealt with."""
+
+    projector: str
+    tiers: Sequence[tuple[str, int]]
+    role: Role = Role.ACTIVE
+
+
+@dataclass(slots=True)
+class Stop:
+    """Where a stream's step ends, and why."""
+
+    item: Arrived
+    failure: Failure
+    curable: bool
+
+
+@dataclass(slots=True)
+class Step:
+    commit: Commit
+    outgoing: list[Outgoing] = field(default_factory=list)
+    """To be published once the commit is made."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.commit.advances or self.commit.holds)
+
+
+def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, policy: Policy) -> Step:
+    advances: list[Advance] = []
+    holds: dict[str, Hold] = {}
+    released: list[str] = []
+    outgoing: list[Outgoing] = []
+    resends: list[tuple[str, int]] = []
+    passed: list[PassedEvent] = []
+    per_lane: dict[int, int] = {}
+    for plan in plans:
+        stop = stops.get(plan.stream) or _unreadable(plan)
+        advance = _advance(plan, stop)
+        if advance is not None:
+            advances.append(advance)
+            if advance.events:
+                lane = advance.events[0].lane
+                per_lane[lane] = per_lane.get(lane, 0) + len(advance.events)
+            held = plan.position.hold
+            if held is not None and held.status is not HoldStatus.GAP:
+                how = "discarded" if held.version in plan.position.discarded else "applied"
+                passed.append(PassedEvent(stream=plan.stream, version=held.version, how=how))
+        if stop is not None:
+            hold, copies = stopped(plan, stop, now, policy)
+            holds[plan.stream] = hold
+            outgoing += copies
+        elif (after := hold_after(plan, now, policy.role)) is not None:
+            holds[plan.stream] = after
+            if wants_resend(plan, after, policy.role):
+                resends.append((plan.stream, after.version))
+        elif plan.position.hold is not None:
+            released.append(plan.stream)
+    progress = {lane: LaneProgress(None, count) for lane, count in per_lane.items()}
+    outgoing += resend_requests(policy.projector, resends)
+    if passed and policy.role.is_read:
+        outgoing.append(passed_notice(policy.projector, passed))
+    return Step(Commit(advances, holds, released, progress), outgoing)
+
+
+def stopped(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> tuple[Hold, list[Outgoing]]:
+    """The hold of a stream that stops here, and the copy that comes back or lies with the dead letters."""
+    version = stop.item.event.version
+    before = plan.position.hold
+    attempts = before.attempts + 1 if before is not None and before.version == version else 1
+    decided = verdict(attempts, policy.tiers, curable=stop.curable)
+    hold = held_after(plan.position, version, plan.seen, stop.failure, decided, now, role=policy.role)
+    if not policy.role.is_read:
+        return hold, []
+    if isinstance(decided, RetryLater):
+        return hold, [retry_copy(policy.projector, stop.item, decided.tier)]
+    return hold, [dead_letter(policy.projector, stop.item, hold, stop.failure)]
+
+
+def stop_at(arrived: Sequence[Arrived], event: Event, error: BaseException) -> Stop:
+    item = next(i for i in arrived if i.event.stream == event.stream and i.event.version == event.version)
+    return Stop(item, describe(error, FAILED), curable=True)
+
+
+def _advance(plan: StreamPlan, stop: Stop | None) -> Advance | None:
+    applied = plan.position.applied
+    reached, run = plan.reached, [item.event for item in plan.run]
+    if stop is not None:
+        reached = min(reached, stop.item.event.version - 1)
+        run = [event for event in run if event.version <= reached]
+    if reached == applied:
+        return None
+    return Advance(plan.stream, applied, run, skipped=reached - applied - len(run))
+
+
+def _unreadable(plan: StreamPlan) -> Stop | None:
+    if plan.stopper is None or plan.stopper.failure is None:
+        return None
+    return Stop(plan.stopper, plan.stopper.failure, curable=False)

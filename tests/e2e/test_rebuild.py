@@ -1,0 +1,132 @@
+"""A projection is rebuilt beside the live one, with orders coming in, and switched over, back, and dropped."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from deploy.demo.demo import settings_for
+from projectors.registry import READ_MODELS
+from shared.contracts.control import Activate, Drop, Rebuild, Rollback
+from shared.views.analytics import Keys
+from shared.views.generations import generation_name
+from tests.e2e.generations import done, refused, until_ready
+from tests.e2e.system import System
+
+pytestmark = pytest.mark.timeout(120)
+
+WHO = {"actor": "a test", "reason": "to see it"}
+
+
+async def place(system: System, order_id: str, customer_id: str) -> None:
+    line = {"product_id": "p-rebuilt", "quantity": 1, "amount": 10}
+    order = {"order_id": order_id, "customer_id": customer_id, "currency": "EUR", "lines": [line]}
+    await system.bus.accepted("orders.place-order", order | {"placed_at": "2032-05-04T12:00:00Z"})
+
+
+class Trickle:
+    """Orders that keep coming, and are paid."""
+
+    def __init__(self, system: System) -> None:
+        self.customer = f"trickle-{uuid4().hex}"
+        self.placed = 0
+        self._placed = asyncio.Condition()
+        self._system = system
+
+    async def places(self, count: int) -> None:
+        """Return when so many more have been placed."""
+        upto = self.placed + count
+        async with asyncio.timeout(15), self._placed:
+            await self._placed.wait_for(lambda: self.placed >= upto)
+
+    async def run(self) -> None:
+        while True:
+            await place(self._system, f"{self.customer}-{self.placed}", self.customer)
+            self.placed += 1
+            async with self._placed:
+                self._placed.notify_all()
+            await self._system.bus.accepted(
+                "orders.pay-order", {"amount": 10}, subject=f"{self.customer}-{self.placed - 1}"
+            )
+
+
+@asynccontextmanager
+async def trickling(system: System) -> AsyncIterator[Trickle]:
+    trickle = Trickle(system)
+    running = asyncio.create_task(trickle.run())
+    try:
+        yield trickle
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def rows(system: System, generation: int) -> dict[str, list[Any]]:
+    schema = generation_name("summary", generation)
+    connection = await asyncpg.connect(system.servers.summary_db_url, server_settings={"search_path": schema})
+    try:
+        return {
+            table: await connection.fetch(f"SELECT * FROM {table} ORDER BY 1, 2")  # noqa: S608
+            for table in ("orders", "customers", "products", "history", "price_history", "positions", "held")
+        }
+    finally:
+        await connection.close()
+
+
+async def figures(system: System, generation: int) -> dict[str, Any]:
+    prefix = generation_name("analytics", generation)
+    found: dict[str, Any] = {}
+    async with Redis.from_url(system.servers.analytics_redis_url, decode_responses=True) as redis:
+        async for key in redis.scan_iter(f"{prefix}:*"):
+            name = key.removeprefix(prefix)
+            kind: Any = await redis.type(key)
+            if key not in (Keys(prefix).progress, Keys(prefix).names, Keys(prefix).line_names):
+                read = {"hash": redis.hgetall, "set": redis.smembers}.get(kind)
+                found[name] = await read(key) if read else sorted(await redis.zrange(key, 0, -1, withscores=True))
+    return found
+
+
+async def until_equal(read: Any, system: System) -> None:
+    async with asyncio.timeout(15):
+        while True:
+            first, second = await read(system, 1), await read(system, 2)
+            if first == second:
+                return
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("projection", ["summary", "analytics"])
+async def test_a_projection_is_rebuilt_while_orders_come_in_and_switched_over_and_back_and_dropped(
+    system: System, projection: str
+) -> None:
+    bus = system.bus
+    async with trickling(system) as trickle:
+        known = await done(bus, Rebuild(projection=projection, generation=2, **WHO), id_=f"rebuild-{projection}")
+        assert [(each.number, each.active) for each in known] == [(1, True), (2, False)]
+        assert await refused(bus, Rebuild(projection=projection, generation=2, **WHO)) == "generation-exists"
+        ready = await until_ready(system.servers, projection, 2)
+        assert ready.scanned >= (ready.total or 1) > 0
+        activated = await done(bus, Activate(projection=projection, generation=2, **WHO))
+        assert [(each.number, each.active) for each in activated] == [(1, False), (2, True)]
+        assert await refused(bus, Drop(projection=projection, generation=2, **WHO)) == "generation-is-active"
+        await trickle.places(10)
+        back = await done(bus, Rollback(projection=projection, **WHO), id_=f"back-{projection}")
+        assert [(each.number, each.active) for each in back] == [(1, True), (2, False)]
+        again = await done(bus, Rollback(projection=projection, **WHO), id_=f"back-{projection}")
+        assert [(each.number, each.active) for each in again] == [(1, True), (2, False)]
+    await until_equal(rows if projection == "summary" else figures, system)
+    store = READ_MODELS[projection].store(settings_for(system.servers), 2)
+    assert await store.gaps() == 0
+    await store.close()
+    left = await done(bus, Drop(projection=projection, generation=2, **WHO))
+    assert [(each.number, each.active) for each in left] == [(1, True)]
+    assert await refused(bus, Activate(projection=projection, generation=2, **WHO)) == "generation-not-found"
+    if projection == "analytics":
+        assert await figures(system, 2) == {}
+    await place(system, f"{trickle.customer}-after", trickle.customer)
+    await system.visible(f"/orders/{trickle.customer}-after")
