@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
@@ -39,6 +40,7 @@ from shared.contracts.outcomes import ACCEPTED
 from shared.problems import EXCEPTION_HANDLERS, FieldError, Problem
 
 SOURCE: Final = "tidemark/http"
+CONSISTENCY: Final = "Tidemark-Consistency"
 LONGEST_WAIT_S: Final = 30.0
 DRAIN_BYTES: Final = 16 * 1024 * 1024
 DRAIN_S: Final = 5.0
@@ -65,7 +67,8 @@ async def post_command(
 
     `Idempotency-Key` is the command's id; one is made where it is missing. Sent again with the same id, the same command
     gets the same outcome. 202: the broker keeps it, the outcome will be at `Location`. With `Prefer: wait=SECONDS` (at most 30)
-    the outcome itself: 200 when accepted, a problem with the refusal's `code` otherwise.
+    the outcome itself: 200 when accepted, a problem with the refusal's `code` otherwise. `Tidemark-Consistency` of an accepted one,
+    sent along with a query, makes the query's answer have it.
     """
     ingress: Ingress = state.ingress
     envelope = _envelope(request, command_type, await _body(request), subject, expected_version)
@@ -81,7 +84,7 @@ async def get_outcome(state: State, command_id: str) -> Response[bytes]:
     if outcome is None:
         detail = "no outcome is known for this id: it has not been decided yet, or never came"
         raise Problem(detail, status=404, code="outcome-not-found", headers={"Retry-After": "1"})
-    return Response(outcome.body, media_type=CONTENT_TYPE)
+    return Response(outcome.body, media_type=CONTENT_TYPE, headers=_token(msgspec.json.decode(outcome.body)))
 
 
 @get("/health/live", include_in_schema=False)
@@ -236,13 +239,21 @@ def _same_command(known: Decided | None, digest: bytes) -> None:
 def _answer(outcome: bytes, headers: dict[str, str]) -> Response[bytes]:
     envelope = msgspec.json.decode(outcome)
     if envelope["type"] == ACCEPTED:
-        return Response(outcome, status_code=200, media_type=CONTENT_TYPE, headers=headers)
+        return Response(outcome, status_code=200, media_type=CONTENT_TYPE, headers=headers | _token(envelope))
     data = envelope["data"]
     code = data["code"]
     status = _STATUS_OF_CODE.get(code, 404 if code.endswith("-not-found") else 409)
     problem = _invalid(code, data["message"], data.get("errors", ()), status)
     problem.headers |= headers
     raise problem
+
+
+def _token(outcome: Mapping[str, Any]) -> dict[str, str]:
+    """Of an accepted one: what to ask the query service with, to read this write. Percent-encoded beyond ASCII."""
+    if outcome["type"] != ACCEPTED:
+        return {}
+    data = outcome["data"]
+    return {CONSISTENCY: f"{quote(data['stream'], safe='/._:~@+=-')}@{data['version']}"}
 
 
 def _wait(prefer: str) -> float | None:

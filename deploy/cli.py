@@ -18,6 +18,8 @@ from deploy.local.servers import ServersError, provide
 from deploy.projections.commands import app as projections
 from deploy.sending import send_one
 from deploy.terminal import AWAY, WRONG_USE, Output, OutputOption, fail, run, settings
+from deploy.verify.command import Projection, random_seed, run_verify
+from deploy.verify.verifying import Options
 
 HEALTH_IS_STALE_AFTER_S: Final = 10.0
 
@@ -146,6 +148,42 @@ def load(
     report = run(load_file(settings(), file, window))
     print(json.dumps(report.as_dict()) if output is Output.JSON else report.as_text())
     raise typer.Exit(0 if report.clean else 1)
+
+
+@app.command()
+def verify(
+    projection: Annotated[
+        list[Projection] | None, typer.Option(help="Only this one; may be given again. Otherwise: all three.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Compare the content of so many streams at random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same sample again.")] = None,
+    content: Annotated[
+        bool, typer.Option("--content/--no-content", help="Whether to compare more than versions.")
+    ] = True,
+    generation: Annotated[int | None, typer.Option(min=1, help="Of each projection; otherwise the active one.")] = None,
+    heal: Annotated[bool, typer.Option("--heal", help="Have missing events sent again, and look again.")] = False,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds that what is on its way may take.")] = 30.0,
+    limit: Annotated[int, typer.Option(min=0, max=1_000_000, help="How many findings to list; all are counted.")] = 100,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Prove it: the event store against every read store, stream by stream; then the content, by folding the events again.
+
+    The system may be live: what is on its way is waited for. Figures are sums over all streams, so --sample leaves them out.
+    Exit code 0: all equal, 1: something is missing, behind, ahead, different, stray or held, 2: wrong use, 3: a server is away.
+
+    \b
+    tidemark verify
+    tidemark verify --projection summary --sample 1000
+    tidemark verify --heal --output json
+    """
+    if heal and (not content or sample is not None):
+        raise fail("--heal needs to compare all content: it must not send again what is there already", WRONG_USE)
+    if sample is not None and not content:
+        raise fail("--sample goes with no --no-content", WRONG_USE)
+    chosen = Options(content, sample, random_seed() if seed is None else seed, patience_s=patience)
+    names = [one.value for one in projection or Projection]
+    report = run_verify(settings(), names, chosen, output, generation=generation, heal=heal, limit=limit)
+    raise typer.Exit(0 if report.equal else 1)
 
 
 @app.command()

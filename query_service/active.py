@@ -62,6 +62,10 @@ class Active(Generic[Store]):
         """The store to read from now. Raises StoreDownError."""
         return await self._known.get()
 
+    def at(self, number: int) -> Store | None:
+        """The store of a generation that is active, or was a moment ago."""
+        return self._stores.get(number)
+
     def forget(self) -> None:
         """The registry has changed: whoever comes next reads it."""
         self._known.forget()

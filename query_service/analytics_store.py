@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from query_service.active import Pointer
 from query_service.as_of import AsOf
 from query_service.problems import GenerationGoneError
-from query_service.stores import DEADLINE_S, Pause
+from query_service.stores import DEADLINE_S, Hold, Pause, Standing
 from shared.views.analytics import PREFIX, Keys
 from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key
 from shared.views.progress import Freshness
@@ -27,6 +27,14 @@ CONNECTIONS: Final = 8
 Command = tuple[str | int, ...]
 
 T = TypeVar("T")
+
+
+class _Hold(BaseModel):
+    """Of a hold as the projector writes it, what is of use here."""
+
+    status: str
+    version: int
+    reason: str
 
 
 class _Epoch(BaseModel):
@@ -95,6 +103,13 @@ class AnalyticsStore:
 
         return await self._within_deadline(replies)
 
+    async def standings(self, streams: Sequence[str]) -> Mapping[str, Standing]:
+        if not streams:
+            return {}
+        applied, held = await self.ask(("HMGET", self.keys.positions, *streams), ("HMGET", self.keys.held, *streams))
+        found = zip(streams, applied, held, strict=True)
+        return {stream: _standing(int(version or 0), hold) for stream, version, hold in found}
+
     async def freshness(self, now: datetime) -> Freshness:
         progress, held = await self._replies(("HGETALL", self.keys.progress), ("HLEN", self.keys.held))
         as_of = oldest(progress)
@@ -130,6 +145,14 @@ class AnalyticsStore:
             raise self._pause.failed("it refuses our credentials", error) from error
         except (redis.exceptions.ConnectionError, OSError) as error:
             raise self._pause.failed("it cannot be reached", error) from error
+
+
+def _standing(applied: int, text: str | None) -> Standing:
+    """A hold that the position has got past holds nothing."""
+    hold = _Hold.model_validate_json(text) if text else None
+    if hold is None or hold.version <= applied:
+        return Standing(applied)
+    return Standing(applied, Hold(hold.status, hold.version, hold.reason))
 
 
 def oldest(progress: Mapping[str, str]) -> datetime | None:

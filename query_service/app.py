@@ -38,7 +38,7 @@ from query_service.postgres_store import PostgresStore
 from query_service.problems import on_wrong_method
 from query_service.requests import QueryRequest, Stores
 from shared.problems import EXCEPTION_HANDLERS
-from shared.settings import Settings
+from shared.settings import LONGEST_WAIT_S, Settings
 from shared.views import search as search_view
 from shared.views import summary as summary_view
 
@@ -77,9 +77,12 @@ _DESCRIPTION: Final = """\
 Answers from Tidemark's read models. Money is in minor units of its currency, times are RFC 3339 in UTC.
 
 Every answer read from a projection says in `Tidemark-As-Of` how far that projection had come: whatever was committed
-before that time is in the answer. It also has an `ETag`; ask with `If-None-Match` and get 304 while nothing changed.
-Lists come in pages: give `next_cursor` as `cursor`, with the same filters, for what follows. Errors are problem+json
-(RFC 9457); parameters that a route does not have are refused, for a misspelt filter would give a wrong answer.
+before that time is in the answer. Ask with `Tidemark-Consistency: orders/<id>@<version>`, from a command's outcome, and
+`Prefer: wait=SECONDS`: then the answer has that write in it, or is a 412 that says why not.
+
+Answers have an `ETag`; ask with `If-None-Match` and get 304 while nothing changed. Lists come in pages: give
+`next_cursor` as `cursor`, with the same filters, for what follows. Errors are problem+json (RFC 9457); parameters that
+a route does not have are refused, for a misspelt filter would give a wrong answer.
 
 Operators act on dead letters with their key, `Authorization: Bearer ...`, and their name, `Tidemark-Actor`.
 """
@@ -87,7 +90,7 @@ _AS_OF: Final = "RFC 3339: whatever was committed before it is in the answer. Ab
 _ETAG: Final = "Changes whenever the answer does; ask with `If-None-Match`."
 
 
-def create_app(stores: Stores, operators: Operators | None = None) -> Litestar:
+def create_app(stores: Stores, operators: Operators | None = None, *, longest_wait_s: int = LONGEST_WAIT_S) -> Litestar:
     """The application over ``stores``, which it closes when it shuts down. Without ``operators`` nobody may act."""
 
     @asynccontextmanager
@@ -100,7 +103,7 @@ def create_app(stores: Stores, operators: Operators | None = None) -> Litestar:
         request_class=QueryRequest,
         guards=[well_formed],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
-        state=State({"stores": stores, "operators": operators or Operators()}),
+        state=State({"stores": stores, "operators": operators or Operators(), "longest_wait_s": longest_wait_s}),
         lifespan=[closing],
         response_headers=[
             # The values are never sent: they tell the documentation that these are strings.

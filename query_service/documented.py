@@ -1,21 +1,40 @@
 """What routes may answer besides 200, as their documentation says it."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example
+from litestar.openapi.spec import (
+    Example,
+    OpenAPIHeader,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Parameter,
+    Schema,
+)
 
+from query_service import consistency
+from query_service.unmet import UnmetDocument
 from shared.problems import MEDIA_TYPE, ProblemDocument
 
 
-def documented(status: int, description: str, code: str, detail: str, path: str) -> ResponseSpec:
+def documented(
+    status: int,
+    description: str,
+    code: str,
+    detail: str,
+    path: str,
+    shape: type[ProblemDocument] = ProblemDocument,
+    **members: object,
+) -> ResponseSpec:
     return ResponseSpec(
-        ProblemDocument,
+        shape,
         generate_examples=False,
         description=description,
         media_type=MEDIA_TYPE,
-        examples=[Example(summary=code, value=_example(status, code, detail, path))],
+        examples=[Example(summary=code, value=_example(status, code, detail, path) | members)],
     )
 
 
@@ -78,7 +97,65 @@ KEY_ANSWERS: Final = {
     ),
 }
 
+_UNMET: Final = documented(
+    412,
+    "The projection has not come to a version that Tidemark-Consistency asks for: not in the time given, or it cannot by"
+    " itself, for a dead letter holds the stream (`stream-held`) or the write belongs to another epoch (`epoch-mismatch`).",
+    "stream-held",
+    "the summary projection has orders/o-17 at version 2, not yet at 3; a dead letter holds the stream at version 3:"
+    " projection-failed; see /dead-letters/17",
+    "/orders/o-17",
+    UnmetDocument,
+    projection="summary",
+    generation=1,
+    stream="orders/o-17",
+    required=3,
+    applied=2,
+    lag_seconds=0.4,
+    held="dead",
+    reason="projection-failed",
+    letter_id=17,
+    letter="/dead-letters/17",
+)
+
 ANSWERS: Final = {304: _UNCHANGED, 400: INVALID, 503: _DOWN}
-ANSWERS_FOR_ONE: Final = {**ANSWERS, 404: _MISSING}
+READ: Final = {**ANSWERS, 412: _UNMET}
+READ_ONE: Final = {**READ, 404: _MISSING}
+
+
+@dataclass
+class ReadOperation(Operation):
+    """Reading from a projection: what one may ask for besides."""
+
+    def __post_init__(self) -> None:
+        text = Schema(type=OpenAPIType.STRING)
+        self.parameters = [
+            *(self.parameters or []),
+            Parameter(
+                consistency.HEADER,
+                "header",
+                text,
+                description="Writes that the answer shall have in it: `<kind>/<id>@<version>` as in a command's outcome, several"
+                " separated by commas, each maybe followed by `;epoch=<text>`.",
+                example="orders/o-17@3",
+            ),
+            Parameter(
+                consistency.PREFER,
+                "header",
+                text,
+                description="`wait=SECONDS` (RFC 7240): how long to wait for those writes, within the service's own bound.",
+                example="wait=5",
+            ),
+        ]
+        for status, response in (self.responses or {}).items():
+            if isinstance(response, OpenAPIResponse) and status in {"200", "304", "412"}:
+                response.headers = {
+                    **(response.headers or {}),
+                    consistency.APPLIED: OpenAPIHeader(
+                        schema=text, description="`wait=SECONDS`: the wait that was granted."
+                    ),
+                }
+
+
 LIVENESS: Final = {400: INVALID}
 READINESS: Final = {400: INVALID, 503: _NOT_READY}

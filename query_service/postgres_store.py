@@ -6,7 +6,7 @@ to reset on a connection that only reads. One on which anything went wrong is th
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Self
 from urllib.parse import urlencode
@@ -16,7 +16,7 @@ import asyncpg
 from query_service.active import Pointer
 from query_service.as_of import AsOf
 from query_service.problems import GenerationGoneError, StoreDownError
-from query_service.stores import DEADLINE_S, Pause
+from query_service.stores import DEADLINE_S, Hold, Pause, Standing
 from shared.postgres import connect_pool, is_outage
 from shared.views.generations import FIRST, generation_name, registry_schema
 from shared.views.progress import Freshness
@@ -36,6 +36,18 @@ _SESSION: Final = urlencode(
 
 _POINTER: Final = "SELECT number, epoch FROM generations WHERE active"
 _AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
+# LIMIT makes each of them a look into the index, whatever the statistics say.
+_STANDINGS: Final = """
+SELECT wanted.stream, coalesce(position.applied, 0) AS applied, hold.status, hold.version, hold.reason
+FROM unnest($1::text[]) AS wanted (stream)
+LEFT JOIN LATERAL (SELECT applied FROM positions WHERE stream = wanted.stream LIMIT 1) AS position ON true
+LEFT JOIN LATERAL (
+    SELECT status, version, reason FROM held
+    WHERE stream = wanted.stream AND version > coalesce(position.applied, 0)
+    LIMIT 1
+) AS hold ON true
+WHERE position.applied IS NOT NULL OR hold.status IS NOT NULL
+"""
 _FRESHNESS: Final = """
 SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END AS as_of,
        coalesce(sum(events_applied), 0)::bigint AS events_applied,
@@ -96,6 +108,15 @@ class PostgresStore:
         """The first row, if any; statements that give more than a row have no place here."""
         rows = await self.fetch(statement, *arguments)
         return rows[0] if rows else None
+
+    async def standings(self, streams: Sequence[str]) -> Mapping[str, Standing]:
+        rows = await self.fetch(_STANDINGS, list(streams))
+        return {
+            row["stream"]: Standing(
+                row["applied"], Hold(row["status"], row["version"], row["reason"]) if row["status"] else None
+            )
+            for row in rows
+        }
 
     async def freshness(self, now: datetime) -> Freshness:
         row = await self.fetchrow(_FRESHNESS)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from query_service.documented import ANSWERS, ANSWERS_FOR_ONE
+from query_service.documented import READ, READ_ONE, ReadOperation
 from query_service.problems import GenerationGoneError
 
 Handler = Callable[..., Awaitable[Response[Any]]]
@@ -22,10 +22,11 @@ TRIES: Final = 3
 
 def reads(path: str, *, one: bool = False, tags: list[str], summary: str) -> Callable[[Handler], HTTPRouteHandler]:
     """``get``, with what every answer from a projection may be; ``one``: it may also be that there is no such thing."""
-    responses = ANSWERS_FOR_ONE if one else ANSWERS
+    responses = READ_ONE if one else READ
 
     def decorate(handler: Handler) -> HTTPRouteHandler:
-        return get(path, responses=responses, tags=tags, summary=summary)(_anew_when_gone(handler))
+        route = get(path, responses=responses, operation_class=ReadOperation, tags=tags, summary=summary)
+        return route(_anew_when_gone(handler))
 
     return decorate
 

@@ -1,17 +1,21 @@
 """The request as handlers get it: with the stores at hand."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from litestar import Request
 from litestar.datastructures import State
 
+from query_service import consistency
 from query_service.active import Active, Store
 from query_service.analytics_store import AnalyticsStore
 from query_service.operations_store import OperationsStore
 from query_service.operator import Operators
+from query_service.own_writes import having
 from query_service.postgres_store import PostgresStore
 from query_service.problems import GenerationGoneError
+from query_service.waiting import Waiting
 
 
 class Stores:
@@ -29,6 +33,8 @@ class Stores:
         self.search = Active(search)
         self.analytics = Active(analytics)
         self.operations = operations or OperationsStore("")
+        self.waiting = {active.projection: Waiting(active) for active in self.all}
+        """Who waits for what in each projection."""
 
     @property
     def all(self) -> tuple[Active[Any], ...]:
@@ -39,6 +45,11 @@ class Stores:
         """Whether another generation of that projection is active by now. Raises StoreDownError."""
         active = next(active for active in self.all if active.projection == gone.store)
         return await active.moved_on_from(gone)
+
+    def end_waiting(self) -> None:
+        """The process stops: whoever waits for a write is answered by where things stand."""
+        for waiting in self.waiting.values():
+            waiting.end()
 
     async def close(self) -> None:
         for active in self.all:
@@ -55,10 +66,25 @@ class QueryRequest(Request[Any, Any, State]):
     async def read(self, active: Active[Store]) -> tuple[Store, Mapping[str, str]]:
         """The store that all of this answer is read from, and the headers to send with what is read from now on.
 
-        Raises StoreDownError.
+        It has what ``Tidemark-Consistency`` asks for. Raises StoreDownError, UnmetError, InvalidParameterError.
         """
-        store = await active.store()
-        return store, await store.headers()
+        wanted = consistency.tokens(self.headers.getall(consistency.HEADER, []))
+        if not wanted:
+            store = await active.store()
+            return store, await store.headers()
+        seconds = consistency.wait(self.headers.getall(consistency.PREFER, []), self.app.state.longest_wait_s)
+        applied = {consistency.APPLIED: f"wait={seconds}"} if seconds else {}
+        deadline = self.scope["state"].setdefault("deadline", time.monotonic() + seconds)
+        stores = self.stores
+        store = await having(
+            wanted,
+            max(0.0, deadline - time.monotonic()),
+            active=active,
+            waiting=stores.waiting[active.projection],
+            operations=stores.operations,
+            headers=applied,
+        )
+        return store, {**await store.headers(), **applied}
 
     @property
     def operators(self) -> Operators:

@@ -7,7 +7,7 @@ just failed is not asked again for half a second: those who come in between get 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol, TypeVar
@@ -27,6 +27,27 @@ PROMPT_S: Final = 2.0
 """The longest a question about the stores themselves waits for one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a stream does not advance; ``status`` as in ``shared.views.summary.HeldView``."""
+
+    status: str
+    version: int
+    reason: str
+
+    @property
+    def dead(self) -> bool:
+        return self.status == "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a store has come in one stream."""
+
+    applied: int = 0
+    hold: Hold | None = None
+
+
 class ReadStore(Protocol):
     """What freshness and readiness need of any store; each raises StoreDownError."""
 
@@ -34,6 +55,9 @@ class ReadStore(Protocol):
 
     async def headers(self) -> Mapping[str, str]:
         """``Tidemark-As-Of`` for what is read from now on."""
+
+    async def standings(self, streams: Sequence[str]) -> Mapping[str, Standing]:
+        """Where each of these streams stands; those it knows nothing of may be left out."""
 
     async def freshness(self, now: datetime) -> Freshness: ...
 

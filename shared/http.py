@@ -34,16 +34,19 @@ def claim_port(host: str, port: int) -> None:
 class HttpServer:
     """An application on an address that was free. ``trouble``: None once it answers a request of our own."""
 
-    def __init__(self, application: Any, host: str, port: int) -> None:
-        """Raises CannotServeError."""
+    def __init__(
+        self, application: Any, host: str, port: int, *, at_once: int = BACKLOG, websockets: bool = False
+    ) -> None:
+        """``at_once``: the most connections that are served at the same time; others wait. Raises CannotServeError."""
         claim_port(host, port)
         self._server = Server(
             application,
             address=host,
             port=port,
             interface=Interfaces.ASGI,
-            websockets=False,
+            websockets=websockets,
             backlog=BACKLOG,
+            backpressure=at_once,
             log_level=LogLevels.error,
         )
         self._own_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104

@@ -66,17 +66,22 @@ class Problem(Exception):
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
         errors: list[FieldError] | None = None,
+        members: Mapping[str, object] | None = None,
     ) -> None:
+        """``members``: further ones of the document (RFC 9457 §3.2)."""
         super().__init__(detail)
         self.detail = detail
         self.status = status or self.status
         self.code = code or self.code
         self.headers = dict(headers or {})
         self.errors = errors
+        self.members = dict(members or {})
 
 
 def on_problem(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
-    return _answer(request, problem.status, problem.code, problem.detail, problem.headers, problem.errors)
+    return _answer(
+        request, problem.status, problem.code, problem.detail, problem.headers, problem.errors, problem.members
+    )
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -119,6 +124,7 @@ def _answer(
     detail: str,
     headers: Mapping[str, str],
     errors: list[FieldError] | None,
+    members: Mapping[str, object] | None = None,
 ) -> Response[bytes]:
     document = ProblemDocument(
         type=f"urn:tidemark:problem:{code}",
@@ -130,7 +136,8 @@ def _answer(
         errors=[FieldError(_sendable(one.field), _sendable(one.message)) for one in errors] if errors else None,
     )
     headers = {"Cache-Control": "no-store", **headers}
-    return Response(msgspec.json.encode(document), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+    body = msgspec.json.encode({**msgspec.to_builtins(document), **members} if members else document)
+    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def _first_sentence(detail: str) -> str:

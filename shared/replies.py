@@ -1,13 +1,13 @@
-"""A private place for answers: an exclusive queue of ours, made again under a new name whenever the connection is lost.
+"""A private place for answers and news: an exclusive queue of ours, made again under a new name whenever the connection is lost.
 
 The broker forgets the queue, and what was in it, together with the connection. Whoever waits for an answer asks again,
-giving the new name; ``queue`` says which one is good now.
+giving the new name; ``queue`` says which one is good now. Who listens to news through it has missed some, and is told so.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import aio_pika
@@ -22,12 +22,25 @@ MAX_PAUSE_S: Final = 3.0
 
 Received = Callable[[bytes, str], None]
 """Takes an answer's body and its correlation id."""
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Of what waits for us in the broker; the oldest goes first."""
 
 
 class Replies:
     """The answers to what we ask, over a connection of its own. ``run`` keeps it connected until cancelled."""
 
-    def __init__(self, url: str, received: Received, name: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        received: Received,
+        name: str,
+        *,
+        bindings: Sequence[tuple[str, str]] = (),
+        changed: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        """``bindings``: exchange and routing key of what is to come here besides. ``changed`` hears when it begins, and ends."""
+        self._bindings = bindings
+        self._changed = changed
         self._url = url
         self._received = received
         self._name = name
@@ -59,8 +72,10 @@ class Replies:
                 failures += 1
                 log.info("%s has no place for answers: %s", self._name, error)
             finally:
-                self.queue = ""
-                self._ready.clear()
+                if self.queue:
+                    self.queue = ""
+                    self._ready.clear()
+                    self._changed(False)
                 await _close(connection)
             await asyncio.sleep(_pause(failures))
 
@@ -75,11 +90,15 @@ class Replies:
             channel = await connection.channel(publisher_confirms=False)
             connection.close_callbacks.add(on_close)
             channel.close_callbacks.add(on_close)
-            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+            bounds: dict[str, Any] = {"x-max-length-bytes": MAX_BYTES}
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments=bounds)
+            for exchange, key in self._bindings:
+                await queue.bind(exchange, key)
             await queue.consume(self._take, no_ack=True)
             consumers: dict[str, Any] = (await channel.get_underlay_channel()).consumers  # type: ignore[attr-defined]
         self.queue = queue.name
         self._ready.set()
+        self._changed(True)
         while not lost.is_set() and not connection.is_closed and consumers:
             try:
                 async with asyncio.timeout(WATCH_EVERY_S):

@@ -1,9 +1,11 @@
 """Settings, all from the environment with the prefix ``TIDEMARK_``. A deployable reads only those it needs."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LONGEST_WAIT_S: Final = 30
 
 
 class Settings(BaseSettings):
@@ -31,6 +33,8 @@ class Settings(BaseSettings):
     """For tests and drills only: what a projection shall fail on, see ``projectors/drill.py``."""
     failpoint: str = ""
     """For tests and drills only: where a process shall die, see ``shared/failpoints.py``."""
+    longest_wait_s: Annotated[int, Field(ge=0, le=3600)] = LONGEST_WAIT_S
+    """The longest that a query waits for the writes it asks for, whatever its ``Prefer: wait``."""
     operator_key: str = ""
     """What operators prove themselves with to the query service; empty: nobody may act over HTTP."""
     runtime_dir: str = ""

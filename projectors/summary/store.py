@@ -93,11 +93,11 @@ WHERE customers.customer_id = changed.customer_id
 RETURNING customers.customer_id
 """
 
-_ORDER: Final = (
+ORDER_COLUMNS: Final = (
     "order_id", "customer_id", "status", "currency", "item_count", "total", "placed_at", "updated_at", "version"
 )  # fmt: skip
-_PRODUCT: Final = ("product_id", "name", "category", "version")
-_CUSTOMER: Final = ("customer_id", "name", "version")
+PRODUCT_COLUMNS: Final = ("product_id", "name", "category", "version")
+CUSTOMER_COLUMNS: Final = ("customer_id", "name", "version")
 
 
 class SummaryStore(PostgresStore[Changes]):
@@ -111,17 +111,17 @@ class SummaryStore(PostgresStore[Changes]):
         if changes.history:
             await connection.execute(ADD_HISTORY, *_history_columns(changes))
         if rows := changes.orders.created:
-            await connection.execute(CREATE_ORDERS, *_columns(rows, _ORDER))
+            await connection.execute(CREATE_ORDERS, *_columns(rows, ORDER_COLUMNS))
         if rows := changes.orders.changed:
             changes.orders.require(_keys(await connection.fetch(CHANGE_ORDERS, list(rows), _json(rows))))
         if rows := changes.products.created:
-            await connection.execute(CREATE_PRODUCTS, *_columns(rows, _PRODUCT))
+            await connection.execute(CREATE_PRODUCTS, *_columns(rows, PRODUCT_COLUMNS))
         if rows := changes.products.changed:
             changes.products.require(_keys(await connection.fetch(CHANGE_PRODUCTS, list(rows), _json(rows))))
         if changes.prices:
             await connection.execute(ADD_PRICES, *zip(*changes.prices, strict=True))
         if rows := changes.customers.created:
-            await connection.execute(CREATE_CUSTOMERS, *_columns(rows, _CUSTOMER))
+            await connection.execute(CREATE_CUSTOMERS, *_columns(rows, CUSTOMER_COLUMNS))
         if rows := changes.customers.changed:
             changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, list(rows), _json(rows))))
 

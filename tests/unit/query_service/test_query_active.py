@@ -1,7 +1,7 @@
 """The generation that is read: remembered for a second, read anew on news, and never flipped back by a late answer."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
@@ -10,6 +10,7 @@ import pytest
 from query_service import active as active_module
 from query_service.active import Active, Pointer
 from query_service.problems import GenerationGoneError
+from query_service.stores import Standing
 from shared.views.progress import Freshness
 
 
@@ -39,6 +40,9 @@ class Store:
         said = Pointer(self.registry.number)
         await self.registry.go_on.wait()
         return said
+
+    async def standings(self, streams: Sequence[str]) -> Mapping[str, Standing]:
+        return {}
 
     async def headers(self) -> Mapping[str, str]:
         return {}

@@ -12,6 +12,7 @@ from query_service.requests import Stores
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 FILTERS = {"origin", "fingerprint", "stream", "type", "failed_from", "failed_to", "text"}
+OWN_WRITES = {"Tidemark-Consistency", "Prefer"}
 BY_WHOM = {"Tidemark-Actor", "Idempotency-Key"}
 ROUTES = {
     "/orders": {"customer_id", "status", "placed_from", "placed_to", "limit", "cursor"},
@@ -48,6 +49,10 @@ ACTS = {
 }
 
 
+READ = {path for path in ROUTES if path.split("/")[1] in {"orders", "customers", "products", "analytics", "search"}}
+"""Those that are answered from a projection."""
+
+
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """By path: each has one."""
     found = {path: list(item.items()) for path, item in document["paths"].items()}
@@ -78,7 +83,12 @@ def test_every_route_is_there_with_its_parameters(document: dict[str, Any]) -> N
     assert {
         path: {parameter["name"] for parameter in operation.get("parameters", [])}
         for path, operation in operations(document).items()
-    } == ROUTES | ACTS
+    } == {path: names | (OWN_WRITES if path in READ else set()) for path, names in (ROUTES | ACTS).items()}
+
+
+def test_every_answer_from_a_projection_may_say_that_a_write_is_not_in_it(document: dict[str, Any]) -> None:
+    assert len(READ) == 13
+    assert {path for path, one in operations(document).items() if "412" in one["responses"]} == READ
 
 
 def test_every_act_says_its_body_and_wants_the_key(document: dict[str, Any]) -> None:
@@ -108,7 +118,8 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
         for status, response in responses.items():
             if int(status) >= 400:
                 content = response["content"]["application/problem+json"]
-                assert content["schema"]["$ref"].endswith("/ProblemDocument")
+                shape = "UnmetDocument" if status == "412" else "ProblemDocument"
+                assert content["schema"]["$ref"].endswith(f"/{shape}")
                 assert content["examples"]
 
 
@@ -118,7 +129,8 @@ def test_every_answer_has_a_shape_and_its_headers(document: dict[str, Any]) -> N
         assert ok["content"]["application/json"]["schema"]["$ref"]
     for path in ROUTES:
         headers = operations(document)[path]["responses"]["200"]["headers"]
-        assert {"ETag", "Tidemark-As-Of"} == {name for name, header in headers.items() if header["schema"]}
+        own = {"Preference-Applied"} if path in READ else set()
+        assert {"ETag", "Tidemark-As-Of"} | own == {name for name, header in headers.items() if header["schema"]}
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

@@ -1,0 +1,139 @@
+"""The command ``tidemark verify``: opens the stores, verifies, heals where that is asked for, reports."""
+
+import json
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from enum import StrEnum
+from typing import Final
+
+from rich.console import Console
+
+from deploy.demo.display import Display, displaying
+from deploy.terminal import AWAY, Output, fail, run
+from deploy.verify.analytics import open_analytics
+from deploy.verify.away import named
+from deploy.verify.event_store import EventStore
+from deploy.verify.healing import Healer
+from deploy.verify.models import AwayError, Model
+from deploy.verify.operations import open_operations
+from deploy.verify.report import Report, show
+from deploy.verify.search import search
+from deploy.verify.spill import spilled
+from deploy.verify.summary import summary
+from deploy.verify.verifying import WORKERS, Options, Verifier
+from shared.broker import Publisher
+from shared.postgres import connect_pool
+from shared.settings import Settings
+
+URLS: Final = {"summary": "summary_db_url", "analytics": "analytics_redis_url", "search": "search_db_url"}
+
+
+class Projection(StrEnum):
+    SUMMARY = "summary"
+    ANALYTICS = "analytics"
+    SEARCH = "search"
+
+
+def run_verify(
+    settings: Settings,
+    projections: Sequence[str],
+    options: Options,
+    output: Output,
+    *,
+    generation: int | None,
+    heal: bool,
+    limit: int,
+) -> Report:
+    """Progress goes to stderr, the report to stdout. Raises typer.Exit where a server is away."""
+    try:
+        with displaying() as display:
+            if options.sample is not None:
+                display.say(f"seed {options.seed}")
+            work = verify(
+                settings,
+                options,
+                display,
+                projections=projections,
+                generation=generation,
+                heal=heal,
+                limit=limit,
+            )
+            report = run(work)
+    except AwayError as error:
+        raise fail(str(error), AWAY) from error
+    if output is Output.JSON:
+        print(json.dumps(report.as_json(), indent=2, default=str))
+    else:
+        show(report, Console(highlight=False, markup=False, emoji=False, soft_wrap=True))
+    return report
+
+
+def random_seed() -> int:
+    return random.randrange(2**31)  # noqa: S311 - to choose a sample
+
+
+async def verify(
+    settings: Settings,
+    options: Options,
+    display: Display,
+    *,
+    projections: Sequence[str] = tuple(URLS),
+    generation: int | None = None,
+    heal: bool = False,
+    limit: int = 100,
+) -> Report:
+    """Raises MissingSettingError, AwayError, and with ``heal`` BrokerError."""
+    async with AsyncExitStack() as stack:
+        spill = stack.enter_context(spilled())
+        event_store = await stack.enter_async_context(_event_store(settings.require("write_db_url")))
+        operations = await open_operations(settings.operations_db_url)
+        stack.push_async_callback(operations.close)
+        models: list[Model] = []
+        for name in projections:
+            model = await _open(name, settings.require(URLS[name]), generation)
+            stack.push_async_callback(model.close)
+            models.append(model)
+        verifier = Verifier(event_store, models, operations, spill, options, display)
+        asked = None
+        with named("write database"):
+            await verifier.run()
+            if heal:
+                publisher = Publisher(settings.require("rabbitmq_url"), "tidemark verify")
+                stack.push_async_callback(publisher.close)
+                asked = await Healer(verifier, models, event_store, spill, publisher).heal(options.patience_s)
+        return Report(
+            generations={model.name: model.generation for model in models},
+            content=_content(options),
+            tally=replace(verifier.tally),
+            counts=spill.counts(),
+            findings=spill.first(limit),
+            healed=asked,
+        )
+
+
+async def _open(name: str, url: str, generation: int | None) -> Model:
+    match name:
+        case "summary":
+            return await summary(url, generation)
+        case "search":
+            return await search(url, generation)
+        case _:
+            return await open_analytics(url, generation)
+
+
+@asynccontextmanager
+async def _event_store(url: str) -> AsyncIterator[EventStore]:
+    with named("write database"):
+        pool = await connect_pool(url, read_only=True, max_size=WORKERS + 2)
+    try:
+        yield EventStore(pool)
+    finally:
+        pool.terminate()
+
+
+def _content(options: Options) -> str:
+    if not options.content:
+        return "none"
+    return "all" if options.sample is None else f"a sample of {options.sample}, seed {options.seed}"

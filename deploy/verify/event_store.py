@@ -1,0 +1,179 @@
+"""The write database as verifying reads it: streams, their events, and what is still in the outbox. It never writes.
+
+Streams are paged in the order of the table's own index, whatever the database's collation; other stores are asked for them by name,
+so that no two databases need to agree on an order.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import asyncpg
+from pydantic import ValidationError
+
+from projectors.projection import Event
+from shared.contracts.envelope import ReceivedEvent
+from shared.contracts.registry import UnknownEventError, event_data
+
+PAGE: Final = 2000
+CHUNK_STREAMS: Final = 300
+CHUNK_EVENTS: Final = 1000
+"""What is looked at together: bounds the memory."""
+MARGIN: Final = timedelta(milliseconds=500)
+
+COUNT: Final = "SELECT count(*) FROM streams"
+STREAMS_AFTER: Final = "SELECT stream, version FROM streams WHERE stream > $1 ORDER BY stream LIMIT $2"
+SAMPLE: Final = """
+SELECT stream, version FROM (
+    SELECT stream, version FROM streams ORDER BY hashtextextended(stream, $1), stream LIMIT $2
+) AS chosen ORDER BY stream
+"""
+VERSIONS: Final = "SELECT stream, version FROM streams WHERE stream = ANY ($1::text[])"
+EVENTS: Final = """
+SELECT stream, version, envelope::text AS envelope FROM events WHERE stream = ANY ($1::text[]) ORDER BY stream, version
+"""
+EVENTS_AFTER: Final = """
+SELECT events.stream, events.version, envelope::text AS envelope
+FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS wanted (stream, after, upto)
+JOIN events ON events.stream = wanted.stream AND events.version > wanted.after AND events.version <= wanted.upto
+ORDER BY events.stream, events.version
+"""
+EVENT_COUNTS: Final = """
+SELECT stream, count(*) AS events, max(version) AS last FROM events WHERE stream = ANY ($1::text[]) GROUP BY stream
+"""
+PENDING: Final = "SELECT DISTINCT stream FROM outbox WHERE stream = ANY ($1::text[])"
+CLOCK: Final = "SELECT clock_timestamp()"
+CHANGED_SINCE: Final = "SELECT stream, version FROM streams WHERE updated_at >= $1"
+# Rows bear the time at which their transaction began: those of transactions under way are still to be seen. One that has written
+# nothing for ten seconds is a reader.
+MARK: Final = """
+SELECT least(now(), min(xact_start)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND (backend_xid IS NOT NULL OR xact_start > now() - interval '10 seconds')
+"""
+ORPHANS: Final = """
+SELECT DISTINCT stream FROM events WHERE NOT EXISTS (SELECT FROM streams WHERE streams.stream = events.stream)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An event that the contracts of today do not know, or whose data they refuse."""
+
+    stream: str
+    version: int
+    why: str
+
+
+@dataclass(slots=True)
+class Facts:
+    """Some streams in one snapshot."""
+
+    versions: dict[str, int] = field(default_factory=dict)
+    """A stream that is not here is not in the event store."""
+    pending: frozenset[str] = frozenset()
+    """Streams with events in the outbox."""
+    events: dict[str, list[Event | Unreadable]] = field(default_factory=dict)
+    holes: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Streams whose events are not 1 to their version."""
+    at: datetime = datetime.max
+    """The database's clock after all of this was read."""
+
+
+class EventStore:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def count(self) -> int:
+        return int(await self._pool.fetchval(COUNT, timeout=None))
+
+    async def chunks(self) -> AsyncIterator[list[str]]:
+        """Every stream there is, some at a time."""
+        after = ""
+        while page := await self._pool.fetch(STREAMS_AFTER, after, PAGE):
+            for chunk in _chunks(page):
+                yield chunk
+            after = page[-1]["stream"]
+
+    async def sample(self, seed: int, count: int) -> AsyncIterator[list[str]]:
+        """``count`` streams at random: the same for the same seed and streams."""
+        async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+            cursor = await connection.cursor(SAMPLE, seed, count, timeout=None)
+            while page := await cursor.fetch(PAGE):
+                for chunk in _chunks(page):
+                    yield chunk
+
+    async def read(self, streams: Sequence[str], *, content: bool) -> Facts:
+        """``content``: their events as well, otherwise only how many there are."""
+        names = list(streams)
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            versions = {row["stream"]: row["version"] for row in await connection.fetch(VERSIONS, names)}
+            facts = Facts(versions, frozenset(row["stream"] for row in await connection.fetch(PENDING, names)))
+            if content:
+                for row in await connection.fetch(EVENTS, names):
+                    facts.events.setdefault(row["stream"], []).append(decoded(*row))
+                counted = {name: (len(events), events[-1].version) for name, events in facts.events.items()}
+            else:
+                rows = await connection.fetch(EVENT_COUNTS, names)
+                counted = {row["stream"]: (row["events"], row["last"]) for row in rows}
+            facts.at = await connection.fetchval(CLOCK)
+        for name, version in versions.items():
+            events, last = counted.get(name, (0, 0))
+            if not events == last == version:
+                facts.holes[name] = {"version": version, "events": events, "last": last}
+        return facts
+
+    async def events_after(self, wanted: Mapping[str, tuple[int, int]]) -> dict[str, list[Event | Unreadable]]:
+        """Stream → its events after the first version, up to the second."""
+        afters, uptos = [after for after, _ in wanted.values()], [upto for _, upto in wanted.values()]
+        found: dict[str, list[Event | Unreadable]] = {}
+        for row in await self._pool.fetch(EVENTS_AFTER, list(wanted), afters, uptos):
+            found.setdefault(row["stream"], []).append(decoded(*row))
+        return found
+
+    async def known(self, streams: Sequence[str]) -> set[str]:
+        return {row["stream"] for row in await self._pool.fetch(VERSIONS, list(streams))}
+
+    async def clock(self) -> datetime:
+        now: datetime = await self._pool.fetchval(CLOCK)
+        return now
+
+    async def mark(self) -> datetime:
+        """A time for ``changed_since``: whatever is not visible yet will bear this time or a later one."""
+        found: datetime = await self._pool.fetchval(MARK)
+        return found - MARGIN
+
+    async def changed_since(self, mark: datetime) -> dict[str, int]:
+        """Stream → version, of all that have changed since then."""
+        return {row["stream"]: row["version"] for row in await self._pool.fetch(CHANGED_SINCE, mark)}
+
+    async def orphans(self) -> AsyncIterator[str]:
+        """Streams with events, and without a row that says which version they have."""
+        async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+            async for row in connection.cursor(ORPHANS, prefetch=PAGE, timeout=None):
+                yield row["stream"]
+
+
+def decoded(stream: str, version: int, envelope: str) -> Event | Unreadable:
+    try:
+        read = ReceivedEvent.model_validate_json(envelope)
+        data = event_data(read.type, read.schemaversion, read.data)
+    except (UnknownEventError, ValidationError, LookupError, TypeError, ValueError) as error:
+        return Unreadable(stream, version, f"{type(error).__name__}: {error}"[:300])
+    return Event(read.id, read.type, stream, version, read.time, data, lane=0)
+
+
+def _chunks(page: Sequence[asyncpg.Record]) -> list[list[str]]:
+    chunks: list[list[str]] = [[]]
+    events = 0
+    for row in page:
+        if chunks[-1] and (len(chunks[-1]) >= CHUNK_STREAMS or events + row["version"] > CHUNK_EVENTS):
+            chunks.append([])
+            events = 0
+        chunks[-1].append(row["stream"])
+        events += row["version"]
+    return chunks

@@ -1,0 +1,256 @@
+"""The figures that the events lead to, cell by cell, on disk: what every key of the analytics store should hold.
+
+    effects of some streams ──record──▶ log (finest grain) ──finish──▶ cells, with months and all time added up from days
+                                                             advance ▶ cells, from what streams have had since
+
+A cell is a key and a member or field. Sorts of keys differ in what "nothing" means:
+
+    counter   a field that is not there is 0
+    tally     a member that comes to 0 is not there
+    fact      the value itself: a day's score, a currency, a product's name
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import chain
+from typing import Any, Final
+
+from deploy.verify.spill import Spill
+from projectors.analytics.projection import Effects, by_span
+from shared.views.analytics import ALL, METRICS, Keys
+
+Cell = tuple[str, str]
+"""Key, and member or field."""
+Value = int | float | str
+
+_DAY, _MONTH = len("YYYYMMDD"), len("YYYYMM")
+EXACT: Final = 2**53
+"""Beyond it a score, which is a double, is as good as it can be within this part of itself:"""
+PART: Final = 1e-12
+
+
+class Sort(StrEnum):
+    COUNTER = "counter"
+    TALLY = "tally"
+    FACT = "fact"
+
+
+SCHEMA: Final = """
+CREATE TABLE keys (id INTEGER PRIMARY KEY, name TEXT UNIQUE, sort TEXT, month INTEGER, ever INTEGER);
+CREATE TABLE log (key INTEGER, member TEXT, value);
+CREATE TABLE cells (key INTEGER, member TEXT, value, PRIMARY KEY (key, member)) WITHOUT ROWID;
+CREATE TABLE seen (stream TEXT PRIMARY KEY, applied INTEGER, version INTEGER) WITHOUT ROWID;
+CREATE INDEX moving ON seen (stream) WHERE version > applied;
+CREATE TABLE found (member TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE doubtful (key TEXT, member TEXT, unequal INTEGER DEFAULT 0, PRIMARY KEY (key, member)) WITHOUT ROWID;
+"""
+KEY: Final = "INSERT INTO keys (name, sort, month, ever) VALUES (?, ?, ?, ?) RETURNING id"
+LOG: Final = "INSERT INTO log VALUES (?, ?, ?)"
+ADD_UP: Final = "INSERT INTO cells SELECT key, member, sum(value) FROM log GROUP BY key, member"
+MONTHS: Final = """
+INSERT INTO cells SELECT month, member, sum(value) FROM cells JOIN keys ON id = key WHERE month IS NOT NULL GROUP BY 1, 2
+"""
+EVER: Final = """
+INSERT INTO cells SELECT ever, member, sum(value) FROM cells JOIN keys ON id = key WHERE ever IS NOT NULL GROUP BY 1, 2
+"""
+INCREASE: Final = """
+INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = cells.value + excluded.value
+"""
+SET: Final = "INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+GREATEST: Final = (
+    "INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = max(cells.value, excluded.value)"
+)
+SAW: Final = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)"
+APPLIED: Final = "SELECT applied FROM seen WHERE stream = ?"
+VERSION: Final = "SELECT version FROM seen WHERE stream = ?"
+MOVING: Final = "SELECT stream, applied FROM seen WHERE version > applied AND stream > ? ORDER BY stream LIMIT ?"
+VALUE: Final = "SELECT value FROM cells WHERE key = ? AND member = ?"
+FOUND: Final = "INSERT OR REPLACE INTO found VALUES (?, ?)"
+UNEQUAL: Final = """
+SELECT cells.member FROM cells LEFT JOIN found USING (member) WHERE cells.key = ? AND found.value IS NOT cells.value
+UNION ALL SELECT member FROM found WHERE NOT EXISTS (SELECT 1 FROM cells WHERE cells.key = ? AND cells.member = found.member)
+"""
+"""More than those that count as unequal: of these few, ``equal`` decides."""
+FOUND_VALUE: Final = "SELECT value FROM found WHERE member = ?"
+DOUBT: Final = "INSERT OR IGNORE INTO doubtful (key, member) VALUES (?, ?)"
+DOUBTFUL: Final = "SELECT key, member, unequal FROM doubtful WHERE (key, member) > (?, ?) ORDER BY key, member LIMIT ?"
+UNEQUAL_AGAIN: Final = "UPDATE doubtful SET unequal = unequal + 1 WHERE key = ? AND member = ?"
+TRUST: Final = "DELETE FROM doubtful WHERE key = ? AND member = ?"
+COUNT_DOUBTFUL: Final = "SELECT count(*) FROM doubtful"
+
+
+class Figures:
+    def __init__(self, spill: Spill, layout: Keys) -> None:
+        self._database = spill.database
+        self._layout = layout
+        self._ids: dict[str, int] = {}
+        self._sorts: dict[str, Sort] = {}
+        for statement in SCHEMA.split(";\n"):
+            self._database.execute(statement)
+
+    def saw(self, positions: Mapping[str, tuple[int, int]]) -> None:
+        """Stream → what is applied of it, and counted here, and its version in the event store."""
+        self._database.executemany(SAW, ((stream, *pair) for stream, pair in positions.items()))
+
+    def applied(self, stream: str) -> int:
+        row = self._database.execute(APPLIED, (stream,)).fetchone()
+        return row[0] if row is not None else 0
+
+    def version(self, stream: str) -> int:
+        row = self._database.execute(VERSION, (stream,)).fetchone()
+        return row[0] if row is not None else 0
+
+    def moving(self, limit: int, after: str = "") -> dict[str, int]:
+        """Streams of which there is more than is counted, and what is counted of them; in the order of their names."""
+        return dict(self._database.execute(MOVING, (after, limit)).fetchall())
+
+    def record(self, effects: Effects) -> None:
+        """Streams that are counted for the first time. To be ``finish``ed."""
+        self._database.executemany(LOG, self._finest(effects))
+        self._facts(effects)
+
+    def finish(self) -> None:
+        """Add up what was recorded. Takes seconds, blocks."""
+        for statement in (ADD_UP, MONTHS, EVER, "DELETE FROM log"):
+            self._database.execute(statement)
+
+    def advance(self, effects: Effects) -> None:
+        """What streams have had since they were counted."""
+        self._database.executemany(INCREASE, ((self._ids[key], *rest) for (key, *rest) in self._everywhere(effects)))
+        self._facts(effects)
+
+    def touched(self, effects: Effects) -> set[Cell]:
+        """The cells that these effects would change."""
+        cells = {(key, member) for key, member, _ in self._everywhere(effects)}
+        cells |= {(self._layout.line_names, product) for product in effects.line_names}
+        return cells | {(key, member) for key, member, _ in self._told(effects)}
+
+    def sort(self, key: str) -> Sort | None:
+        """None: no event leads to this key."""
+        return self._sorts.get(key)
+
+    def keys(self) -> Sequence[str]:
+        return list(self._sorts)
+
+    def expected(self, cell: Cell) -> Value | None:
+        row = self._database.execute(VALUE, (self._ids.get(cell[0]), cell[1])).fetchone()
+        value: Value | None = row[0] if row is not None else None
+        return value
+
+    def equal(self, cell: Cell, found: Value | None) -> bool:
+        want = self.expected(cell)
+        match self._sorts.get(cell[0]):
+            case Sort.COUNTER if want is not None:
+                return (0 if found is None else found) == want
+            case Sort.TALLY:
+                if found is None or not want or isinstance(want, str) or isinstance(found, str):
+                    return found is None and not want
+                return found == want or (abs(want) > EXACT and abs(found - want) <= abs(want) * PART)
+            case _:
+                return found == want
+
+    def load(self, pairs: Iterable[tuple[str, Value | None]]) -> None:
+        """What the store holds under the key at hand."""
+        self._database.executemany(FOUND, pairs)
+
+    def compare(self, key: str) -> list[str]:
+        """The members at which what was loaded is not what is expected of this key; and forget what was loaded."""
+        number = self._ids.get(key, -1)
+        members = [row[0] for row in self._database.execute(UNEQUAL, (number, number))]
+        unequal = [member for member in members if not self.equal((key, member), self._loaded(member))]
+        self._database.execute("DELETE FROM found")
+        return unequal
+
+    def doubt(self, cells: Iterable[Cell]) -> None:
+        """To be looked at again."""
+        self._database.executemany(DOUBT, cells)
+
+    def doubtful(self, size: int) -> Iterator[dict[Cell, int]]:
+        """Cells that were unequal when last looked at, some at a time; and how often they were certainly so."""
+        after = ("", "")
+        while rows := self._database.execute(DOUBTFUL, (*after, size)).fetchall():
+            after = rows[-1][:2]
+            yield {(key, member): unequal for key, member, unequal in rows}
+
+    def doubtful_count(self) -> int:
+        return int(self._database.execute(COUNT_DOUBTFUL).fetchone()[0])
+
+    def trust(self, cell: Cell) -> None:
+        self._database.execute(TRUST, cell)
+
+    def unequal_again(self, cell: Cell) -> None:
+        self._database.execute(UNEQUAL_AGAIN, cell)
+
+    def _loaded(self, member: str) -> Value | None:
+        row = self._database.execute(FOUND_VALUE, (member,)).fetchone()
+        value: Value | None = row[0] if row is not None else None
+        return value
+
+    def _finest(self, effects: Effects) -> Iterator[tuple[int, str, int]]:
+        layout = self._layout
+        for day, counts in effects.units.items():
+            key = self._spans(day, layout.units)
+            yield from ((key, product, units) for product, units in counts.items())
+        for (currency, day), counts in effects.sales.items():
+            key = self._spans(day, lambda span, currency=currency: layout.sales(currency, span))
+            yield from ((key, product, amount) for product, amount in counts.items())
+        for day, counts in effects.buyers.items():
+            key = self._spans(day, layout.buyers)
+            yield from ((key, customer, orders) for customer, orders in counts.items())
+        yield from ((self._id(key, Sort.COUNTER), name, value) for key, name, value in self._buckets(effects))
+
+    def _everywhere(self, effects: Effects) -> Iterator[tuple[str, str, int]]:
+        """(key, member, increment) in days, months and all time alike."""
+        layout = self._layout
+        currencies = {currency for currency, _ in effects.sales}
+        groups = chain(
+            ((layout.units(span), counts) for spans, counts in by_span(effects.units) for span in spans),
+            ((layout.buyers(span), counts) for spans, counts in by_span(effects.buyers) for span in spans),
+            (
+                (layout.sales(currency, span), counts)
+                for currency in currencies
+                for spans, counts in by_span({day: c for (own, day), c in effects.sales.items() if own == currency})
+                for span in spans
+            ),
+        )
+        for key, counts in groups:
+            self._id(key, Sort.TALLY)
+            yield from ((key, member, increment) for member, increment in counts.items())
+        for key, name, value in self._buckets(effects):
+            self._id(key, Sort.COUNTER)
+            yield key, name, value
+
+    def _buckets(self, effects: Effects) -> Iterator[tuple[str, str, int]]:
+        for (currency, hour), metrics in effects.buckets.items():
+            for metric, value in zip(METRICS, metrics, strict=True):
+                yield self._layout.hours_in(currency), f"{hour}:{metric}", value
+                yield self._layout.days_in(currency), f"{hour[:_DAY]}:{metric}", value
+
+    def _facts(self, effects: Effects) -> None:
+        told = ((self._id(key, Sort.FACT), member, value) for key, member, value in self._told(effects))
+        self._database.executemany(SET, told)
+        if effects.line_names:
+            key = self._id(self._layout.line_names, Sort.FACT)
+            self._database.executemany(GREATEST, ((key, *pair) for pair in effects.line_names.items()))
+
+    def _told(self, effects: Effects) -> Iterator[tuple[str, str, Value]]:
+        layout = self._layout
+        yield from ((layout.currencies, currency, 1) for currency, _ in effects.sales)
+        yield from ((layout.days, day, int(day)) for day in effects.units)
+        yield from ((layout.names, product, name) for product, name in effects.names.items())
+
+    def _spans(self, day: str, key_of: Any) -> int:
+        """The id of a day's key; its month's and the one of all time are made with it."""
+        name = key_of(day)
+        known = self._ids.get(name)
+        if known is not None:
+            return known
+        month, ever = self._id(key_of(day[:_MONTH]), Sort.TALLY), self._id(key_of(ALL), Sort.TALLY)
+        return self._id(name, Sort.TALLY, month, ever)
+
+    def _id(self, name: str, sort: Sort, month: int | None = None, ever: int | None = None) -> int:
+        known = self._ids.get(name)
+        if known is None:
+            known = self._ids[name] = self._database.execute(KEY, (name, sort.value, month, ever)).fetchone()[0]
+            self._sorts[name] = sort
+        return known

@@ -1,0 +1,65 @@
+"""Healing: what only lacks events gets them; what has other content than its events say cannot be mended so, and is left alone.
+
+A stream that is behind while its content is not what its position says (a position that was set back, say) would have events applied a
+second time: no resend is asked for it. Nor for any stream of the figures while any figure is wrong: they are sums over all.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from deploy.verify.analytics import AnalyticsModel
+from deploy.verify.event_store import EventStore
+from deploy.verify.findings import Kind
+from deploy.verify.models import Model
+from deploy.verify.spill import Spill
+from deploy.verify.verifying import Verifier
+from projectors.notices import resend_requests
+from shared.broker import Publisher
+
+PORTION: Final = 1000
+LOOK_EVERY_S: Final = 0.2
+
+
+class Healer:
+    def __init__(
+        self, verifier: Verifier, models: Sequence[Model], event_store: EventStore, spill: Spill, publisher: Publisher
+    ) -> None:
+        self._verifier = verifier
+        self._models = models
+        self._event_store = event_store
+        self._spill = spill
+        self._publisher = publisher
+
+    async def heal(self, patience_s: float) -> int:
+        """Ask for what is missing, wait for it, verify those streams again; how many were asked for. Raises BrokerError."""
+        asked = 0
+        for model in self._models:
+            if isinstance(model, AnalyticsModel) and self._figures_are_wrong(model.name):
+                continue
+            for streams in self._spill.lacking(model.name, PORTION):
+                await self._heal(model, streams, patience_s)
+                asked += len(streams)
+        if asked:
+            await self._verifier.settle()
+        return asked
+
+    async def _heal(self, model: Model, streams: Sequence[str], patience_s: float) -> None:
+        applied = await self._verifier.applied(model, streams)
+        for request in resend_requests(model.name, [(stream, at + 1) for stream, at in applied.items()]):
+            await self._publisher.publish(request)
+        versions = (await self._event_store.read(streams, content=False)).versions
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            if not _behind(await self._verifier.applied(model, streams), versions):
+                break
+            await asyncio.sleep(LOOK_EVERY_S)
+        self._verifier.suspect(model.name, streams)
+
+    def _figures_are_wrong(self, name: str) -> bool:
+        return self._spill.any_of(name, Kind.DIFFERENT) or self._spill.any_of(name, Kind.STRAY)
+
+
+def _behind(applied: Mapping[str, int], versions: Mapping[str, int]) -> bool:
+    return any(applied[stream] < version for stream, version in versions.items())

@@ -1,0 +1,73 @@
+"""What the operations database knows of streams that are not like the others: letters that hold them, and what was discarded, by whom."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from deploy.verify.away import named
+from shared.postgres import connect_pool
+from shared.views.operations import SCHEMA
+
+DISCARDED: Final = """
+SELECT stream, version FROM letters WHERE origin = $1 AND stream = ANY ($2::text[]) AND status = 'discarded'
+"""
+AUDITED: Final = """
+SELECT letters.stream, letters.version, letters.id AS letter, audit.actor, audit.reason, audit.at
+FROM letters JOIN audit ON audit.letter_id = letters.id AND audit.act = 'discard'
+WHERE letters.origin = $1 AND letters.stream = ANY ($2::text[])
+ORDER BY audit.id
+"""
+LIVE: Final = """
+SELECT stream, version, id FROM letters
+WHERE origin = $1 AND stream = ANY ($2::text[]) AND status IN ('dead', 'replaying')
+"""
+
+
+class Operations:
+    """Without a database it knows nothing."""
+
+    def __init__(self, pool: asyncpg.Pool | None) -> None:
+        self._pool = pool
+
+    async def discarded(self, projection: str, streams: Sequence[str]) -> dict[str, frozenset[int]]:
+        found: dict[str, frozenset[int]] = {}
+        for row in await self._fetch(DISCARDED, projection, streams):
+            found[row["stream"]] = found.get(row["stream"], frozenset()) | {row["version"]}
+        return found
+
+    async def audited(self, projection: str, streams: Sequence[str]) -> dict[tuple[str, int], dict[str, Any]]:
+        """(stream, version) → letter, actor, reason and time of its discard."""
+        return {
+            (row["stream"], row["version"]): {
+                "letter": row["letter"],
+                "actor": row["actor"],
+                "reason": row["reason"],
+                "at": row["at"].isoformat(),
+            }
+            for row in await self._fetch(AUDITED, projection, streams)
+        }
+
+    async def letters(self, projection: str, streams: Sequence[str]) -> dict[tuple[str, int], int]:
+        """(stream, version) → the live letter that holds it."""
+        rows = await self._fetch(LIVE, projection, streams)
+        return {(row["stream"], row["version"]): row["id"] for row in rows}
+
+    async def _fetch(self, statement: str, projection: str, streams: Sequence[str]) -> list[asyncpg.Record]:
+        if self._pool is None or not streams:
+            return []
+        with named("operations"):
+            rows: list[asyncpg.Record] = await self._pool.fetch(statement, projection, list(streams))
+            return rows
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+
+
+async def open_operations(url: str) -> Operations:
+    """``url``: may be empty. Raises AwayError."""
+    if not url:
+        return Operations(None)
+    with named("operations"):
+        return Operations(await connect_pool(url, schema=SCHEMA, read_only=True))

@@ -1,0 +1,167 @@
+"""A PostgreSQL read model under verification: positions and rows of some streams in one snapshot, compared by the server.
+
+The rows that the events lead to go to the server as JSON, and only rows that differ come back: what is equal costs no reading here,
+and values are compared by the types of their columns.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Generic
+
+import asyncpg
+from pydantic_core import from_json, to_json
+
+from deploy.verify.away import named
+from deploy.verify.findings import Progress, differing
+from deploy.verify.models import Changes, Problems, Sight, folded, unfoldable
+from projectors import postgres_positions
+from projectors.projection import Advance, Position
+from shared.postgres import connect_pool
+from shared.views.generations import ACTIVE, FIRST, generation_name, registry_schema
+
+PREFETCH: Final = 1000
+WORKERS: Final = 4
+BY_KEY: Final = {"enable_seqscan": "off", "plan_cache_mode": "force_custom_plan"}
+"""Statistics may lag behind: a page of rows is found by its keys all the same."""
+
+PROGRESS: Final = "SELECT min(as_of) AS as_of, coalesce(sum(events_applied), 0)::bigint AS events FROM progress"
+POSITIONS: Final = "SELECT stream FROM positions UNION ALL SELECT stream FROM held"
+HAS_DISCARDED: Final = "SELECT to_regclass('discarded') IS NOT NULL"
+DISCARDED: Final = "SELECT stream, version FROM discarded WHERE stream = ANY ($1::text[])"
+WHOLE: Final = "SET LOCAL enable_seqscan = on"
+_UNMIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
+
+
+@dataclass(frozen=True)
+class Table(Generic[Changes]):
+    """A table, and the rows that a projection's changes are to it."""
+
+    name: str
+    kind: str | None
+    """Which streams' ids its rows bear; None: a column has the stream itself."""
+    rows: Callable[[Changes], Sequence[Mapping[str, Any]]]
+    compare: str
+    """Given ids and the rows as JSON: (id, key, found, expected) of every row that differs."""
+    mentioned: str
+    """(stream) of rows whose stream has no position."""
+
+    def ids(self, streams: Sequence[str]) -> list[str]:
+        if self.kind is None:
+            return list(streams)
+        prefix = f"{self.kind}/"
+        return [stream.removeprefix(prefix) for stream in streams if stream.startswith(prefix)]
+
+    def stream(self, row_id: str) -> str:
+        return row_id if self.kind is None else f"{self.kind}/{row_id}"
+
+
+class PostgresModel(Generic[Changes]):
+    def __init__(
+        self,
+        name: str,
+        generation: int,
+        pool: asyncpg.Pool,
+        fold: Callable[[Sequence[Advance]], Changes],
+        tables: Sequence[Table[Changes]],
+        *,
+        keeps_discarded: bool,
+    ) -> None:
+        self.name = name
+        self.generation = generation
+        self._pool = pool
+        self._fold = fold
+        self._tables = tables
+        self._keeps_discarded = keeps_discarded
+
+    @asynccontextmanager
+    async def looking(self, streams: Sequence[str]) -> AsyncIterator[Sight]:
+        with named(self.name):
+            async with (
+                self._pool.acquire() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                positions = await postgres_positions.positions(connection, streams)
+                discarded: dict[str, frozenset[int]] = {}
+                if self._keeps_discarded:
+                    for row in await connection.fetch(DISCARDED, list(streams)):
+                        discarded[row["stream"]] = discarded.get(row["stream"], frozenset()) | {row["version"]}
+                yield _Snapshot(connection, list(streams), positions, discarded, self._fold, self._tables)
+
+    async def progress(self) -> Progress:
+        with named(self.name):
+            [row] = await self._pool.fetch(PROGRESS)
+            return Progress(row["as_of"], row["events"])
+
+    async def mentioned(self) -> AsyncIterator[list[str]]:
+        for statement in (POSITIONS, *(table.mentioned for table in self._tables)):
+            with named(self.name):
+                async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+                    await connection.execute(WHOLE)
+                    cursor = await connection.cursor(statement, timeout=None)
+                    while rows := await cursor.fetch(PREFETCH):
+                        yield [row["stream"] for row in rows]
+
+    async def close(self) -> None:
+        self._pool.terminate()
+
+
+class _Snapshot(Generic[Changes]):
+    def __init__(
+        self,
+        connection: Any,
+        streams: Sequence[str],
+        positions: Mapping[str, Position],
+        discarded: Mapping[str, frozenset[int]],
+        fold: Callable[[Sequence[Advance]], Changes],
+        tables: Sequence[Table[Changes]],
+    ) -> None:
+        self._connection = connection
+        self._streams = streams
+        self.positions = positions
+        self.discarded = discarded
+        self._fold = fold
+        self._tables = tables
+
+    async def problems(
+        self, advances: Sequence[Advance], broken: Mapping[str, str], versions: Mapping[str, int]
+    ) -> Problems:
+        changes, failed = folded(self._fold, advances)
+        found = unfoldable({**broken, **failed})
+        compared = [stream for stream in self._streams if stream not in found]
+        for table in self._tables:
+            ids = table.ids(compared)
+            if not ids:
+                continue
+            rows = to_json(table.rows(changes)).decode()
+            for row_id, key, have, want in await self._connection.fetch(table.compare, ids, rows):
+                problem = differing(want and from_json(want), have and from_json(have))
+                stream = table.stream(row_id)
+                found.setdefault(stream, []).append({"table": table.name, "key": key, **problem})
+        return found
+
+
+async def open_model(
+    projection: str,
+    url: str,
+    generation: int | None,
+    fold: Callable[[Sequence[Advance]], Changes],
+    tables: Sequence[Table[Changes]],
+) -> PostgresModel[Changes]:
+    """``generation``: None is the active one. Raises AwayError."""
+    with named(projection):
+        number = generation or await _active(projection, url)
+        schema = generation_name(projection, number)
+        pool = await connect_pool(url, schema=schema, read_only=True, max_size=WORKERS, session=BY_KEY)
+        keeps = await pool.fetchval(HAS_DISCARDED)
+        return PostgresModel(projection, number, pool, fold, tables, keeps_discarded=keeps)
+
+
+async def _active(projection: str, url: str) -> int:
+    pool = await connect_pool(url, schema=registry_schema(projection), read_only=True, max_size=1)
+    try:
+        return await pool.fetchval(ACTIVE) or FIRST
+    except _UNMIGRATED:
+        return FIRST
+    finally:
+        pool.terminate()

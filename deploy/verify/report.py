@@ -1,0 +1,101 @@
+"""What verifying came to, for people and for programs."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from deploy.screen import shown
+from deploy.verify.findings import Finding, Kind
+from deploy.verify.verifying import Tally
+
+FINE: Final = frozenset({Kind.DISCARDED})
+"""What is said, and nothing wrong."""
+ADVICE: Final[Mapping[Kind, str]] = {
+    Kind.MISSING: "--heal asks for the events again",
+    Kind.BEHIND: "--heal asks for the events again",
+    Kind.AHEAD: "the event store knows less than the store: was it restored? tidemark projections rebuild {name}",
+    Kind.DIFFERENT: "only a rebuild mends it: tidemark projections rebuild {name}",
+    Kind.STRAY: "only a rebuild mends it: tidemark projections rebuild {name}",
+    Kind.HELD: "tidemark dead-letters list --projector {name}, mend what fails, and replay",
+}
+BROKEN_EVENT_STORE: Final = "the event store itself has a hole: restore it from a backup"
+
+
+@dataclass(frozen=True)
+class Report:
+    generations: Mapping[str, int]
+    content: str
+    """``all``, ``none``, or how many streams with which seed."""
+    tally: Tally
+    counts: Mapping[tuple[str, Kind], int]
+    findings: list[Finding]
+    """The first of them."""
+    healed: int | None
+    """Streams whose missing events were asked for; None: nobody wanted that."""
+
+    @property
+    def equal(self) -> bool:
+        return not any(count for (_, kind), count in self.counts.items() if kind not in FINE)
+
+    def as_json(self) -> dict[str, Any]:
+        counts: dict[str, dict[str, int]] = {name: {} for name in self.generations}
+        for (projection, kind), count in self.counts.items():
+            counts.setdefault(projection, {})[kind.value] = count
+        return {
+            "equal": self.equal,
+            "generations": dict(self.generations),
+            "content": self.content,
+            **asdict(self.tally),
+            "counts": counts,
+            "asked_again": self.healed,
+            "findings": [asdict(one) for one in self.findings],
+        }
+
+
+def show(report: Report, console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("projection", "generation", *Kind):
+        table.add_column(str(column), justify="left" if column == "projection" else "right")
+    names = [*report.generations, *({name for name, _ in report.counts} - set(report.generations))]
+    for name in names:
+        counts = [report.counts.get((name, kind), 0) for kind in Kind]
+        cells = [Text(str(count), _style(kind) if count else "") for kind, count in zip(Kind, counts, strict=True)]
+        table.add_row(name, str(report.generations.get(name, "")), *cells)
+    console.print(table)
+    for finding in report.findings:
+        line = Text(f"{finding.projection}: ")
+        line.append(finding.kind.value, _style(finding.kind))
+        console.print(line.append(f" {shown(finding.place)} {shown(_said(finding.detail), 600)}"))
+    more = sum(report.counts.values()) - len({(one.projection, one.kind, one.place) for one in report.findings})
+    if more > 0:
+        console.print(f"… and {more:,} more; --limit shows them")
+    for advice in _advice(report):
+        console.print(advice)
+    tally = report.tally
+    compared = f"{tally.compared:,} with their content ({report.content})" if tally.compared else "versions only"
+    console.print(f"{tally.streams:,} streams in {tally.seconds:.1f} s, {compared}")
+    if tally.unsettled:
+        console.print(f"{tally.unsettled:,} figures changed too fast to be compared: run this again at a quieter time")
+    verdict = Text("all equal", "bold green") if report.equal else Text("not equal", "bold red")
+    console.print(verdict)
+
+
+def _advice(report: Report) -> list[str]:
+    lines = []
+    for (name, kind), count in report.counts.items():
+        if count and kind in ADVICE:
+            advice = ADVICE[kind].format(name=name) if name in report.generations else BROKEN_EVENT_STORE
+            lines.append(f"{name}, {kind.value}: {advice}")
+    return list(dict.fromkeys(lines))
+
+
+def _said(detail: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in detail.items())
+
+
+def _style(kind: Kind) -> str:
+    return {Kind.DISCARDED: "magenta", Kind.HELD: "yellow"}.get(kind, "red")

@@ -1,0 +1,70 @@
+"""What projections tell on ``changes``, heard over a queue of our own: it wakes whoever waits, and proves nothing.
+
+News may be lost: with the connection, or because a projector died before it told. So when the connection is back everybody
+looks for himself, and those who wait look now and then in any case.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+import msgspec
+from pydantic import ValidationError
+
+from query_service.requests import Stores
+from shared import topology
+from shared.contracts.changes import ACTIVATED, ADVANCED, Activated, Advanced
+from shared.replies import Replies
+
+log: Final = logging.getLogger(__name__)
+
+
+class _Envelope(msgspec.Struct):
+    type: str
+    data: msgspec.Raw
+
+
+class News:
+    """Listens until cancelled; without a URL there are no news."""
+
+    def __init__(self, url: str, stores: Stores) -> None:
+        self._stores = stores
+        self._projections = {active.projection: active for active in stores.all}
+        self.connected = False
+        self._replies: Replies | None = None
+        if url:
+            bindings = [(topology.CHANGES, topology.advanced_key(name)) for name in self._projections]
+            self._replies = Replies(url, self._heard, "query news", bindings=bindings, changed=self._changed)
+
+    async def run(self) -> None:
+        if self._replies is None:
+            log.warning("TIDEMARK_RABBITMQ_URL is not set: those who wait for a write look for it once a second")
+            await asyncio.Event().wait()
+        else:
+            await self._replies.run()
+
+    def _changed(self, connected: bool) -> None:
+        self.connected = connected
+        if connected:
+            for active in self._projections.values():
+                active.forget()
+                self._stores.waiting[active.projection].look_again()
+
+    def _heard(self, body: bytes, _: str) -> None:
+        try:
+            envelope = msgspec.json.decode(body, type=_Envelope)
+            if envelope.type == ADVANCED:
+                self._advanced(Advanced.model_validate_json(bytes(envelope.data)))
+            elif envelope.type == ACTIVATED:
+                self._activated(Activated.model_validate_json(bytes(envelope.data)))
+        except (msgspec.MsgspecError, UnicodeError, ValidationError) as error:
+            log.warning("unreadable news were dropped: %s", str(error)[:200])
+
+    def _advanced(self, news: Advanced) -> None:
+        if waiting := self._stores.waiting.get(news.projection):
+            waiting.advanced(news.generation, news.streams, news.held)
+
+    def _activated(self, news: Activated) -> None:
+        if active := self._projections.get(news.projection):
+            active.forget()
+            self._stores.waiting[news.projection].look_again()

@@ -1,0 +1,74 @@
+"""Reading one's own writes: the store that has them as soon as it does, or a 412 that says why not."""
+
+from collections.abc import Mapping, Sequence
+
+from query_service.active import Active, Store
+from query_service.consistency import Token
+from query_service.operations_store import OperationsStore
+from query_service.problems import GenerationGoneError
+from query_service.stores import Standing
+from query_service.unmet import UnmetError
+from query_service.waiting import Met, Unmet, Waiting
+
+
+async def having(
+    tokens: Sequence[Token],
+    seconds: float,
+    *,
+    active: Active[Store],
+    waiting: Waiting,
+    operations: OperationsStore,
+    headers: Mapping[str, str],
+) -> Store:
+    """The active generation's store, within so many seconds. Raises UnmetError, with these headers besides, and StoreDownError.
+
+    A write of another epoch than the one that the generation was built from can never be met; where either says no epoch,
+    versions alone count.
+    """
+    store = await active.store()
+    await _same_epoch(tokens, store, active, headers)
+    wanted: dict[str, int] = {}
+    for token in tokens:
+        wanted[token.stream] = max(token.version, wanted.get(token.stream, 0))
+    found = await waiting.until(wanted, seconds)
+    if isinstance(found, Met):
+        met = active.at(found.generation)
+        if met is None:  # switched, and switched again, long ago
+            raise GenerationGoneError(active.projection, found.generation)
+        if met is not store:
+            await _same_epoch(tokens, met, active, headers)
+        return met
+    raise await _unmet(found, await active.store(), operations, headers)
+
+
+async def _same_epoch(tokens: Sequence[Token], store: Store, active: Active[Store], headers: Mapping[str, str]) -> None:
+    epoch = active.pointer.epoch
+    other = next((token for token in tokens if token.epoch is not None and token.epoch != epoch), None)
+    if epoch is None or other is None:
+        return
+    standings = await store.standings([other.stream])
+    raise UnmetError(
+        projection=store.projection,
+        generation=store.number,
+        stream=other.stream,
+        required=other.version,
+        standing=standings.get(other.stream, Standing()),
+        headers={**await store.headers(), **headers},
+        epoch=epoch,
+    )
+
+
+async def _unmet(found: Unmet, store: Store, operations: OperationsStore, headers: Mapping[str, str]) -> UnmetError:
+    hold = found.standing.hold
+    letter_id = None
+    if hold is not None and hold.dead:
+        letter_id = await operations.holding(store.projection, found.stream, hold.version)
+    return UnmetError(
+        projection=store.projection,
+        generation=store.number,
+        stream=found.stream,
+        required=found.wanted,
+        standing=found.standing,
+        headers={**await store.headers(), **headers},
+        letter_id=letter_id,
+    )

@@ -1,0 +1,167 @@
+"""Whatever is damaged by hand is found, with its kind and its place, and nothing else is."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from deploy.verify.findings import Kind
+from tests.integration.verify.town import Town
+
+Found = set[tuple[str, Kind, str]]
+Damage = Callable[[Town], Awaitable[Any]]
+
+K = "analytics_77"
+
+
+async def found(town: Town, *projections: str) -> Found:
+    report = await town.verify(*projections)
+    assert report.equal == (not report.findings)
+    return {(one.projection, one.kind, one.place) for one in report.findings}
+
+
+async def test_an_undamaged_town_is_equal(town: Town) -> None:
+    report = await town.verify()
+    assert report.equal, report.findings
+    assert (report.tally.streams, report.tally.compared) == (33, 33)
+
+
+SUMMARY: dict[str, tuple[str, Kind, str]] = {
+    "an order's row": ("DELETE FROM orders WHERE order_id = 'o-4'", Kind.DIFFERENT, "orders/o-4"),
+    "an indexed column": ("UPDATE orders SET total = total + 1 WHERE order_id = 'o-5'", Kind.DIFFERENT, "orders/o-5"),
+    "a document": (
+        "UPDATE orders SET doc = jsonb_set(doc, '{lines,0,amount}', '1') WHERE order_id = 'o-6'",
+        Kind.DIFFERENT,
+        "orders/o-6",
+    ),
+    "a field too many": (
+        "UPDATE customers SET doc = doc || '{\"note\": null}' WHERE customer_id = 'c-1'",
+        Kind.DIFFERENT,
+        "customers/c-1",
+    ),
+    "a product": ("UPDATE products SET category = 'Veg' WHERE product_id = 'p-1'", Kind.DIFFERENT, "products/p-1"),
+    "a price": ("UPDATE price_history SET price = 1 WHERE product_id = 'p-2'", Kind.DIFFERENT, "products/p-2"),
+    "a line of history": ("UPDATE history SET data = '{}' WHERE stream = 'orders/o-7'", Kind.DIFFERENT, "orders/o-7"),
+    "history forgotten": ("DELETE FROM history WHERE stream = 'orders/o-8'", Kind.DIFFERENT, "orders/o-8"),
+    "history invented": (
+        "INSERT INTO history VALUES ('orders/o-9', 2, 'x', now(), '{}')",
+        Kind.DIFFERENT,
+        "orders/o-9",
+    ),
+    "a position forgotten": ("DELETE FROM positions WHERE stream = 'orders/o-10'", Kind.MISSING, "orders/o-10"),
+    "a position set back": ("UPDATE positions SET applied = 2 WHERE stream = 'orders/o-1'", Kind.BEHIND, "orders/o-1"),
+    "a position ahead": ("UPDATE positions SET applied = 9 WHERE stream = 'orders/o-11'", Kind.AHEAD, "orders/o-11"),
+    "a stray row": ("INSERT INTO customers VALUES ('ghost', 'Ghost', 1, '{}')", Kind.STRAY, "customers/ghost"),
+    "stray history": ("INSERT INTO history VALUES ('orders/ghost', 1, 'x', now(), '{}')", Kind.STRAY, "orders/ghost"),
+    "a stray price": ("INSERT INTO price_history VALUES ('ghost', 1, 1, 'EUR', now())", Kind.STRAY, "products/ghost"),
+    "a stray position": ("INSERT INTO positions VALUES ('orders/lost', 3)", Kind.STRAY, "orders/lost"),
+}
+SEARCH: dict[str, tuple[str, Kind, str]] = {
+    "words": (
+        "UPDATE orders SET words = to_tsvector('simple', 'x') WHERE order_id = 'o-4'",
+        Kind.DIFFERENT,
+        "orders/o-4",
+    ),
+    "unnamed products": ("UPDATE orders SET unnamed = '{}' WHERE order_id = 'o-5'", Kind.DIFFERENT, "orders/o-5"),
+    "a status": ("UPDATE orders SET status = 'paid' WHERE order_id = 'o-6'", Kind.DIFFERENT, "orders/o-6"),
+    "a name": ("UPDATE customers SET name = 'Eve' WHERE customer_id = 'c-1'", Kind.DIFFERENT, "customers/c-1"),
+    "a product": ("DELETE FROM products WHERE product_id = 'p-2'", Kind.DIFFERENT, "products/p-2"),
+    "a stray": (
+        "INSERT INTO products (product_id, name, category, price, currency, version) VALUES ('g', 'g', 'g', 1, 'EUR', 1)",
+        Kind.STRAY,
+        "products/g",
+    ),
+    "a stray position": ("INSERT INTO positions VALUES ('orders/lost', 3)", Kind.STRAY, "orders/lost"),
+}
+
+
+async def test_every_damage_to_the_tables_is_found(town: Town) -> None:
+    for connection, damages in ((town.summary, SUMMARY), (town.search, SEARCH)):
+        for statement, _, _ in damages.values():
+            assert (await connection.execute(statement)).endswith(" 1")
+    expected = {("summary", kind, place) for _, kind, place in SUMMARY.values()}
+    expected |= {("search", kind, place) for _, kind, place in SEARCH.values()}
+    # What these two have is not what their positions say.
+    expected |= {("summary", Kind.DIFFERENT, "orders/o-10"), ("summary", Kind.DIFFERENT, "orders/o-1")}
+    assert await found(town, "summary", "search") == expected
+
+
+async def test_a_difference_says_which_columns_and_fields(town: Town) -> None:
+    await town.summary.execute("UPDATE orders SET doc = doc || '{\"total\": 1}', total = 2 WHERE order_id = 'o-4'")
+    report = await town.verify("summary")
+    (finding,) = report.findings
+    assert finding.detail["columns"] == {
+        "total": {"expected": 400, "found": 2},
+        "doc.total": {"expected": 400, "found": 1},
+    }
+
+
+ANALYTICS: dict[str, tuple[list[Any], Kind, str]] = {
+    "a counter by one": (
+        ["HINCRBY", f"{K}:hour:EUR", "2026033112:orders", 1],
+        Kind.DIFFERENT,
+        f"{K}:hour:EUR 2026033112:orders",
+    ),
+    "a day's counter": (
+        ["HDEL", f"{K}:day:USD", "20260330:cancelled"],
+        Kind.DIFFERENT,
+        f"{K}:day:USD 20260330:cancelled",
+    ),
+    "a field too many": (["HSET", f"{K}:day:EUR", "19990101:orders", 0], Kind.STRAY, f"{K}:day:EUR 19990101:orders"),
+    "units of a day": (["ZINCRBY", f"{K}:units:20260331", 1, "p-1"], Kind.DIFFERENT, f"{K}:units:20260331 p-1"),
+    "units of a month": (["ZREM", f"{K}:units:202602", "p-1"], Kind.DIFFERENT, f"{K}:units:202602 p-1"),
+    "sales of all time": (["ZADD", f"{K}:sales:EUR:all", 5, "p-2"], Kind.DIFFERENT, f"{K}:sales:EUR:all p-2"),
+    "a member too many": (["ZADD", f"{K}:sales:EUR:all", 5, "ghost"], Kind.STRAY, f"{K}:sales:EUR:all ghost"),
+    "a member at zero": (["ZADD", f"{K}:units:202603", 0, "ghost"], Kind.STRAY, f"{K}:units:202603 ghost"),
+    "a buyer": (["HINCRBY", f"{K}:buyers:all", "c-2", 1], Kind.DIFFERENT, f"{K}:buyers:all c-2"),
+    "a stray buyer": (["HSET", f"{K}:buyers:202603", "ghost", 1], Kind.STRAY, f"{K}:buyers:202603 ghost"),
+    "a currency": (["SREM", f"{K}:currencies", "USD"], Kind.DIFFERENT, f"{K}:currencies USD"),
+    "a day": (["ZREM", f"{K}:days", "20260330"], Kind.DIFFERENT, f"{K}:days 20260330"),
+    "a name": (["HSET", f"{K}:names", "p-1", "Apple"], Kind.DIFFERENT, f"{K}:names p-1"),
+    "a line's name": (["HSET", f"{K}:line-names", "p-1", "Banana"], Kind.DIFFERENT, f"{K}:line-names p-1"),
+    "a stray line's name": (["HSET", f"{K}:line-names", "p-9", "X"], Kind.STRAY, f"{K}:line-names p-9"),
+    "a key too many": (["SET", f"{K}:units:20200101:x", "1"], Kind.STRAY, f"{K}:units:20200101:x"),
+    "a position ahead": (["HSET", f"{K}:positions", "orders/o-4", 3], Kind.AHEAD, "orders/o-4"),
+    "a stray position": (["HSET", f"{K}:positions", "orders/ghost", 1], Kind.STRAY, "orders/ghost"),
+}
+
+
+async def test_every_damage_to_the_figures_is_found(town: Town) -> None:
+    for command, _, _ in ANALYTICS.values():
+        await town.redis.execute_command(*command)
+    assert await found(town, "analytics") == {("analytics", kind, place) for _, kind, place in ANALYTICS.values()}
+
+
+async def test_a_key_that_is_gone_or_another_is_missed(town: Town) -> None:
+    layout = town.keys
+    await town.redis.delete(layout.units("20260330"), layout.buyers("all"), layout.units("all"), layout.line_names)
+    await town.redis.set(layout.units("all"), "17")
+    assert await found(town, "analytics") == {
+        ("analytics", Kind.DIFFERENT, f"{K}:units:20260330 p-1"),
+        ("analytics", Kind.DIFFERENT, f"{K}:units:20260330 p-2"),
+        ("analytics", Kind.DIFFERENT, f"{K}:buyers:all c-1"),
+        ("analytics", Kind.DIFFERENT, f"{K}:buyers:all c-2"),
+        ("analytics", Kind.DIFFERENT, f"{K}:units:all"),
+        ("analytics", Kind.DIFFERENT, f"{K}:line-names p-1"),
+    }
+
+
+async def test_a_figure_position_set_back_makes_the_figures_wrong_too(town: Town) -> None:
+    await town.redis.hset(town.keys.positions, "orders/o-2", 1)
+    kinds = {(kind, place) for _, kind, place in await found(town, "analytics")}
+    assert (Kind.BEHIND, "orders/o-2") in kinds
+    assert (Kind.DIFFERENT, f"{K}:day:USD 20260330:cancelled") in kinds
+
+
+async def test_an_emptied_store_misses_every_stream(town: Town) -> None:
+    async for key in town.redis.scan_iter(f"{K}:*"):
+        await town.redis.delete(key)
+    report = await town.verify("analytics", limit=5)
+    assert report.counts == {("analytics", Kind.MISSING): 33}
+    assert len(report.findings) == 5
+
+
+async def test_a_hole_in_the_event_store_itself_is_found(town: Town) -> None:
+    await town.write.execute("DELETE FROM events WHERE stream = 'orders/o-1' AND version = 2")
+    found_ = await found(town, "analytics")
+    assert ("event store", Kind.DIFFERENT, "orders/o-1") in found_
+    await town.write.execute("DELETE FROM streams WHERE stream = 'orders/o-4'")
+    assert ("event store", Kind.STRAY, "orders/o-4") in await found(town, "summary")

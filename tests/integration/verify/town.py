@@ -1,0 +1,161 @@
+"""A small town: events in the write database, and the three read stores as their projections leave them, in a generation apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+from redis.asyncio import Redis
+from rich.console import Console
+
+from deploy.demo.display import Display
+from deploy.verify.command import verify
+from deploy.verify.report import Report
+from deploy.verify.verifying import Options
+from projectors.analytics.store import AnalyticsStore
+from projectors.migrations import migrate
+from projectors.projection import Advance, Commit, Store
+from projectors.search.store import SearchStore
+from projectors.summary.store import SummaryStore
+from shared.contracts.envelope import EventEnvelope
+from shared.contracts.orders import Line
+from shared.contracts.registry import EVENTS
+from shared.contracts.values import EventData
+from shared.settings import Settings
+from shared.views.analytics import Keys
+from shared.views.generations import generation_name
+from shared.views.operations import SCHEMA
+from tests import shop
+from tests.contract.read_stores import TRUNCATE
+
+GENERATION = 77
+QUICK = Options(settle_s=0.05, stalled_s=0.2, patience_s=5)
+
+ADD_STREAM = """
+INSERT INTO streams (stream, kind, version, state, updated_at) VALUES ($1, split_part($1, '/', 1), $2, '{}', now())
+ON CONFLICT (stream) DO UPDATE SET version = excluded.version, updated_at = now()
+"""
+DISCARDED = """
+WITH letter AS (
+    INSERT INTO letters (
+        origin, identity, stream, version, reason, exception, fingerprint, attempts, first_failed_at, last_failed_at,
+        size, status, routing_key, content_type
+    ) VALUES ($1, $4, $2, $3, 'projection-failed', '', '', 4, now(), now(), 1, 'discarded', '', '')
+    RETURNING id
+)
+INSERT INTO audit (actor, act, reason, letter_id) SELECT 'ada', 'discard', 'not needed', id FROM letter
+"""
+ADD_EVENT = "INSERT INTO events (stream, version, envelope) VALUES ($1, $2, $3::json)"
+
+
+def story() -> Mapping[str, Sequence[EventData]]:
+    """Streams and their events: several days, months and currencies; names on lines and in the catalogue; all that can happen."""
+    yesterday, last_month = shop.NOON - timedelta(days=1), shop.NOON - timedelta(days=40)
+    dollars = shop.placed("o-2", customer_id="c-2", currency="USD", at=yesterday)
+    twice = [Line(product_id="p-1", name="Plantain", quantity=1, amount=80)]
+    found: dict[str, Sequence[EventData]] = {
+        "products/p-1": [shop.created(), shop.repriced(), shop.received(), shop.reviewed(), shop.updated()],
+        "products/p-2": [shop.created("p-2", name="Milk", price=250)],
+        "customers/c-1": [shop.registered(), shop.renamed(), shop.new_email()],
+        "customers/c-2": [shop.registered("c-2", name="Bob")],
+        "orders/o-1": [shop.placed(), shop.paid(), shop.shipped(), shop.delivered()],
+        "orders/o-2": [dollars, shop.cancelled(dollars)],
+        "orders/o-3": [shop.placed("o-3", customer_id="c-2", lines=twice, at=last_month)],
+    }
+    for number in range(4, 30):
+        found[f"orders/o-{number}"] = [shop.placed(f"o-{number}", at=shop.NOON - timedelta(hours=number))]
+    return found
+
+
+@dataclass
+class Town:
+    settings: Settings
+    write: asyncpg.Connection
+    summary: asyncpg.Connection
+    search: asyncpg.Connection
+    operations: asyncpg.Connection
+    redis: Any
+    stores: Mapping[str, Store]
+    keys: Keys
+
+    async def happen(self, streams: Mapping[str, Sequence[EventData]], *, after: int = 0) -> None:
+        """In the event store alone."""
+        for stream, events in streams.items():
+            await self.write.execute(ADD_STREAM, stream, after + len(events))
+            for version, data in enumerate(events, after + 1):
+                await self.write.execute(ADD_EVENT, stream, version, envelope(stream, version, data))
+
+    async def apply(self, streams: Mapping[str, Sequence[EventData]], *, after: int = 0, to: str | None = None) -> None:
+        """As a projector would, in one commit a store."""
+        advances = [shop.run(stream, *events, expected=after) for stream, events in streams.items()]
+        for name, store in self.stores.items():
+            if to in (None, name):
+                await store.commit(Commit(advances))
+
+    async def discard(self, stream: str, version: int) -> None:
+        """As an operator has it done: the projections step over the event, and the letters say so."""
+        for name, store in self.stores.items():
+            await store.commit(Commit([Advance(stream, version - 1, (), skipped=1)]))
+            await self.operations.execute(DISCARDED, name, stream, version, f"{name}/{stream}@{version}".encode())
+
+    async def verify(self, *projections: str, options: Options = QUICK, limit: int = 1000) -> Report:
+        display = Display(Console(quiet=True), None)
+        names = projections or tuple(self.stores)
+        return await verify(self.settings, options, display, projections=names, generation=GENERATION, limit=limit)
+
+
+def envelope(stream: str, version: int, data: EventData) -> str:
+    kind, schema = EVENTS[type(data)]
+    return EventEnvelope(
+        id=f"{stream}@{version}",
+        source="tests",
+        type=kind,
+        subject=stream,
+        time=shop.NOON,
+        data=data,
+        streamversion=version,
+        schemaversion=schema,
+        causationid="tests",
+        correlationid="tests",
+    ).model_dump_json(exclude_none=True)
+
+
+async def founded(settings: Settings) -> None:
+    """The schemas are there."""
+    for projector, url in (("summary", settings.summary_db_url), ("search", settings.search_db_url)):
+        await migrate(projector, url, schema=generation_name(projector, GENERATION))
+
+
+async def built(settings: Settings, write: asyncpg.Connection) -> Town:
+    """An undamaged town, its stores open."""
+    connections = {}
+    for projector, url in (("summary", settings.summary_db_url), ("search", settings.search_db_url)):
+        schema = generation_name(projector, GENERATION)
+        connections[projector] = await asyncpg.connect(url, server_settings={"search_path": f"{schema}, public"})
+    prefix = generation_name("analytics", GENERATION)
+    stores: dict[str, Store] = {
+        "summary": SummaryStore(settings.summary_db_url, generation_name("summary", GENERATION)),
+        "analytics": AnalyticsStore(settings.analytics_redis_url, prefix),
+        "search": SearchStore(settings.search_db_url, generation_name("search", GENERATION)),
+    }
+    for store in stores.values():
+        await store.open()
+    redis = Redis.from_url(settings.analytics_redis_url, decode_responses=True)
+    operations = await asyncpg.connect(settings.operations_db_url, server_settings={"search_path": SCHEMA})
+    town = Town(settings, write, connections["summary"], connections["search"], operations, redis, stores, Keys(prefix))
+    await town.happen(story())
+    await town.apply(story())
+    return town
+
+
+async def gone(town: Town) -> None:
+    for store in town.stores.values():
+        await store.close()
+    for name, connection in (("summary", town.summary), ("search", town.search)):
+        await connection.execute(TRUNCATE[name])
+        await connection.close()
+    await town.operations.close()
+    async for key in town.redis.scan_iter(f"{town.keys.prefix}:*"):
+        await town.redis.unlink(key)
+    await town.redis.aclose()
