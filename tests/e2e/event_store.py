@@ -14,9 +14,16 @@ ADD_TO_OUTBOX = "INSERT INTO outbox (stream, hash, type, envelope) VALUES ($1, $
 
 
 async def append_raw(
-    write_db_url: str, stream: str, version: int, type_: str, data: dict[str, Any], *, schema: int = 1
+    write_db_url: str,
+    stream: str,
+    version: int,
+    type_: str,
+    data: dict[str, Any],
+    *,
+    schema: int = 1,
+    lost: bool = False,
 ) -> None:
-    """The stream must be at ``version - 1``."""
+    """The stream must be at ``version - 1``. ``lost``: it never comes to the outbox."""
     envelope = json.dumps(
         {
             "specversion": "1.0",
@@ -37,6 +44,7 @@ async def append_raw(
         async with connection.transaction():
             assert await connection.execute(SET_VERSION, stream, version) == "UPDATE 1"
             await connection.execute(ADD_EVENT, stream, version, envelope)
-            await connection.execute(ADD_TO_OUTBOX, stream, type_, envelope, hash_of(stream))
+            if not lost:
+                await connection.execute(ADD_TO_OUTBOX, stream, type_, envelope, hash_of(stream))
     finally:
         await connection.close()

@@ -1,0 +1,66 @@
+"""``tidemark verify`` on the command line: its exit codes, and what it says to people and to programs."""
+
+import asyncio
+import json
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deploy.cli import app
+from deploy.local.ports import free_port
+from tests.integration.verify.town import GENERATION, Town
+
+
+async def verify(*arguments: str) -> Result:
+    argv = ["verify", "--generation", str(GENERATION), "--patience", "0", *arguments]
+    return await asyncio.to_thread(CliRunner().invoke, app, argv)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--heal", "--no-content"],
+        ["--heal", "--sample", "3"],
+        ["--sample", "0"],
+        ["--sample", "3", "--no-content"],
+        ["--projection", "nowhere"],
+        ["--generation", "0"],
+    ],
+)
+def test_wrong_use_is_exit_code_2(arguments: list[str]) -> None:
+    assert CliRunner().invoke(app, ["verify", *arguments]).exit_code == 2
+
+
+async def test_all_equal_is_exit_code_0_and_anything_wrong_1(town: Town) -> None:
+    result = await verify()
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "all equal"), result.output
+    assert "33 streams" in result.stdout
+    await town.summary.execute("UPDATE orders SET total = 1 WHERE order_id = 'o-4'")
+    result = await verify("--projection", "summary")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "not equal"), result.output
+    assert "orders/o-4" in result.stdout
+    assert "tidemark projections rebuild summary" in result.stdout
+    result = await verify("--projection", "summary", "--output", "json", "--limit", "0")
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert (report["equal"], report["counts"], report["findings"]) == (False, {"summary": {"different": 1}}, [])
+    result = await verify("--projection", "summary", "--sample", "3", "--seed", "9")
+    assert "seed 9" in result.stderr
+
+
+async def test_a_server_that_is_away_is_exit_code_3(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMARK_ANALYTICS_REDIS_URL", f"redis://127.0.0.1:{free_port()}")
+    result = await verify()
+    assert result.exit_code == 3
+    assert "tidemark: analytics: " in result.stderr
+    monkeypatch.setenv("TIDEMARK_WRITE_DB_URL", f"postgresql://127.0.0.1:{free_port()}/nowhere")
+    result = await verify("--projection", "summary")
+    assert (result.exit_code, "write database" in result.stderr) == (3, True)
+    monkeypatch.delenv("TIDEMARK_WRITE_DB_URL")
+    assert (await verify()).exit_code == 2
+
+
+async def test_a_generation_that_is_not_there_is_said(town: Town) -> None:
+    result = await verify("--generation", "78", "--projection", "summary")
+    assert result.exit_code == 3
+    assert "summary" in result.stderr
