@@ -16,6 +16,7 @@ import asyncpg
 from rich.console import Console
 from rich.table import Table
 
+from deploy.child import Program
 from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
 from deploy.demo.flow import Sending, flow
@@ -57,26 +58,34 @@ async def poison(servers: Servers, orders: int, display: Display, console: Conso
         await supervisor.start(
             program(name, servers, sick if name == PROJECTION else environment) for name in DEPLOYABLES
         )
-        poisoned = await _send(servers, orders, display)
-        database = await asyncpg.connect(
-            servers.operations_db_url, server_settings={"search_path": SCHEMA, "timezone": "UTC"}
-        )
-        try:
-            display.say(f"3. the others flow; {poisoned} streams must show as dead letters")
-            groups = await _until(lambda: _groups(database, poisoned), f"{poisoned} dead letters")
-            _show(groups, console)
-            display.say("4. the cause is found; deploying the fix")
-            await supervisor.kill(PROJECTION)
-            await supervisor.start([program(PROJECTION, servers, environment)])
-            display.say(f"5. replaying all {poisoned}, {CANARY} of them first")
-            job_id = await _replay(servers)
-            job = await _until(lambda: _ended(database, job_id), "the end of the replay")
-            display.say(f"   job {job['id']}: {job['succeeded']} succeeded, {job['failed']} failed, {job['state']}")
-        finally:
-            await database.close()
+        fixed = program(PROJECTION, servers, environment)
+        await supervisor.watched(_walk(servers, supervisor, fixed, orders, display, console))
         display.say("6. holding every store against the source")
         pids = {name: supervisor.pid(name) for name in DEPLOYABLES}
-        return await flow(servers, f"http://127.0.0.1:{port}", orders, display, lambda: pids)
+        return await supervisor.watched(flow(servers, f"http://127.0.0.1:{port}", orders, display, lambda: pids))
+
+
+async def _walk(
+    servers: Servers, supervisor: Supervisor, fixed: Program, orders: int, display: Display, console: Console
+) -> None:
+    """Fail, see, fix, replay. Raises DrillFailedError."""
+    poisoned = await _send(servers, orders, display)
+    database = await asyncpg.connect(
+        servers.operations_db_url, server_settings={"search_path": SCHEMA, "timezone": "UTC"}
+    )
+    try:
+        display.say(f"3. the others flow; {poisoned} streams must show as dead letters")
+        groups = await _until(lambda: _groups(database, poisoned), f"{poisoned} dead letters")
+        _show(groups, console)
+        display.say("4. the cause is found; deploying the fix")
+        await supervisor.kill(PROJECTION)
+        await supervisor.start([fixed])
+        display.say(f"5. replaying all {poisoned}, {CANARY} of them first")
+        job_id = await _replay(servers)
+        job = await _until(lambda: _ended(database, job_id), "the end of the replay")
+        display.say(f"   job {job['id']}: {job['succeeded']} succeeded, {job['failed']} failed, {job['state']}")
+    finally:
+        await database.close()
 
 
 async def _send(servers: Servers, orders: int, display: Display) -> int:

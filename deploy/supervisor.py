@@ -10,12 +10,14 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import Any, Final, Self, TextIO, TypeVar
 
 from deploy.child import Child, Death, Program
+
+T = TypeVar("T")
 
 READY_WITHIN: Final = 60.0
 STOP_WITHIN: Final = 30.0
@@ -23,7 +25,7 @@ COLOURS: Final = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
 class DiedError(Exception):
-    """A child ended before it was ready, or did not become ready in time."""
+    """A child ended that was not asked to, before it was ready or after, or did not become ready in time."""
 
     def __init__(self, death: Death) -> None:
         super().__init__(str(death))
@@ -91,6 +93,19 @@ class Supervisor:
             # Children may be killed and restarted meanwhile: look again at every change.
             self._changed.clear()
             await self._changed.wait()
+
+    async def watched(self, work: Coroutine[Any, Any, T]) -> T:
+        """The work's result. Raises DiedError as soon as a child ends that was not asked to, and the work is called off."""
+        working, dying = asyncio.create_task(work), asyncio.create_task(self.died())
+        try:
+            await asyncio.wait({working, dying}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise DiedError(dying.result())
+            return working.result()
+        finally:
+            for task in (working, dying):
+                task.cancel()
+            await asyncio.gather(working, dying, return_exceptions=True)
 
     def running(self, name: str) -> bool:
         """Whether the child of that name was started and has not ended."""

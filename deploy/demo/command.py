@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.demo.catching_up import NotCaughtUpError
-from deploy.demo.demo import DeployableDiedError, run
+from deploy.demo.demo import run
 from deploy.demo.display import displaying
 from deploy.demo.report import show
 from deploy.demo.source import SourceError, retail_folder
@@ -23,7 +23,6 @@ FAILURES: Final = (
     ServersError,
     SourceError,
     DiedError,
-    DeployableDiedError,
     UnansweredError,
     NotCaughtUpError,
 )

@@ -26,13 +26,9 @@ DEPLOYABLES: Final = ("worker", "relay", "summary", "analytics", "search", "quer
 """What a demo needs; the HTTP ingress is not among it, because commands come over the bus."""
 
 
-class DeployableDiedError(Exception):
-    """A deployable ended in the middle of the run; the message says which, why, and what it said last."""
-
-
 async def run(servers: Servers, orders: int | None, display: Display) -> Report:
-    """Bring the system up on these servers, run the demo, stop what was started. Raises DeployableDiedError,
-    DiedError, and what ``flow`` raises."""
+    """Bring the system up on these servers, run the demo, stop what was started. Raises DiedError, and
+    what ``flow`` raises."""
     display.say(f"servers: {servers.origin}")
     await migrate(settings_for(servers))
     port = ports.free_port()
@@ -41,18 +37,10 @@ async def run(servers: Servers, orders: int | None, display: Display) -> Report:
         await supervisor.start(program(name, servers, environment) for name in DEPLOYABLES)
         display.say(f"running: {', '.join(DEPLOYABLES)}")
         pids = _pids(supervisor)
-        running = asyncio.create_task(flow(servers, f"http://127.0.0.1:{port}", orders, display, pids))
-        dying = asyncio.create_task(supervisor.died())
-        try:
-            with _cancelled_by_sigterm(running):
-                await asyncio.wait({running, dying}, return_when=asyncio.FIRST_COMPLETED)
-            if not running.done():
-                raise DeployableDiedError(str(dying.result()))
-            return running.result()
-        finally:
-            for task in (running, dying):
-                task.cancel()
-            await asyncio.gather(running, dying, return_exceptions=True)
+        work = flow(servers, f"http://127.0.0.1:{port}", orders, display, pids)
+        running = asyncio.create_task(supervisor.watched(work))
+        with _cancelled_by_sigterm(running):
+            return await running
 
 
 def settings_for(servers: Servers) -> Settings:

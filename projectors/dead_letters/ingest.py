@@ -11,16 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from projectors.dead_letters.items import fail_items
+from projectors.dead_letters.items import BY_KEY_ONLY, fail_items
 from projectors.dead_letters.letter import Incoming
 from shared.postgres import Connection
 
-# A batch touches rows by their keys and nothing else, while tables grow from nothing to millions of rows under statistics
-# that lag behind: so no plan may read a table whole.
-BY_KEY_ONLY: Final = """
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-    set_config('enable_mergejoin', 'off', true)
-"""
 # New letters are joined with nothing but what was just inserted: pairing them row by row would be quadratic.
 AMONG_THEMSELVES: Final = "SELECT set_config('enable_hashjoin', 'on', true)"
 KNOWN: Final = """

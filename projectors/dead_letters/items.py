@@ -13,16 +13,32 @@ from typing import Final
 
 from shared.postgres import Connection
 
+# A batch touches rows by their keys and nothing else, while tables grow from nothing to millions of rows under statistics
+# that lag behind: so no plan may read a table whole.
+BY_KEY_ONLY: Final = """
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true)
+"""
+# Each looks up what the news are about (OFFSET 0 and LIMIT 1 keep it a look-up for each, whatever statistics say), locks it by its
+# key, and only then asks about its status: see ``take_items.sql``.
+
 # A command counts as replayed when the broker has it; should it come back while its job is on, it has failed after all.
 FAIL_ITEMS: Final = """
-WITH before AS (
-    SELECT i.job_id, i.ord, i.status, $2::text = 'failed-again' AND i.fingerprint = l.fingerprint AS same
-    FROM job_items i JOIN letters l ON l.id = i.letter_id JOIN jobs j ON j.id = i.job_id
-    WHERE i.letter_id = ANY ($1::bigint[])
-      AND (i.status = 'sent'
-        OR i.status = 'succeeded' AND i.outcome = 'replayed' AND j.state NOT IN ('completed', 'cancelled'))
+WITH found AS MATERIALIZED (
+    SELECT item.job_id, item.ord, l.fingerprint
+    FROM unnest($1::bigint[]) AS news (letter_id)
+    CROSS JOIN LATERAL (SELECT fingerprint FROM letters WHERE id = news.letter_id LIMIT 1) AS l
+    CROSS JOIN LATERAL (SELECT job_id, ord FROM job_items WHERE letter_id = news.letter_id OFFSET 0) AS item
+), locked AS MATERIALIZED (
+    SELECT i.job_id, i.ord, i.status, i.outcome, i.fingerprint = found.fingerprint AS as_before
+    FROM found JOIN job_items i ON i.job_id = found.job_id AND i.ord = found.ord
     ORDER BY i.job_id, i.ord
     FOR UPDATE OF i
+), before AS MATERIALIZED (
+    SELECT locked.job_id, ord, status, $2::text = 'failed-again' AND as_before AS same
+    FROM locked
+    CROSS JOIN LATERAL (SELECT state FROM jobs WHERE id = locked.job_id LIMIT 1) AS job
+    WHERE status = 'sent' OR status = 'succeeded' AND outcome = 'replayed' AND state NOT IN ('completed', 'cancelled')
 ), changed AS (
     UPDATE job_items i SET status = 'failed', outcome = $2
     FROM before WHERE i.job_id = before.job_id AND i.ord = before.ord
@@ -39,13 +55,18 @@ WHERE jobs.id = counted.job_id
 """
 # $2: each letter's outcome. Where it is 'applied' or 'replayed' the items have succeeded, else they are skipped.
 FINISH_ITEMS: Final = """
-WITH before AS (
-    SELECT i.job_id, i.ord, i.status, news.outcome, news.outcome IN ('applied', 'replayed') AS succeeded
+WITH found AS MATERIALIZED (
+    SELECT item.job_id, item.ord, news.outcome
     FROM unnest($1::bigint[], $2::text[]) AS news (letter_id, outcome)
-    JOIN job_items i ON i.letter_id = news.letter_id
-    WHERE i.status IN ('queued', 'sent')
+    CROSS JOIN LATERAL (SELECT job_id, ord FROM job_items WHERE letter_id = news.letter_id OFFSET 0) AS item
+), locked AS MATERIALIZED (
+    SELECT i.job_id, i.ord, i.status, found.outcome
+    FROM found JOIN job_items i ON i.job_id = found.job_id AND i.ord = found.ord
     ORDER BY i.job_id, i.ord
     FOR UPDATE OF i
+), before AS MATERIALIZED (
+    SELECT job_id, ord, status, outcome, outcome IN ('applied', 'replayed') AS succeeded
+    FROM locked WHERE status IN ('queued', 'sent')
 ), changed AS (
     UPDATE job_items i
     SET status = CASE WHEN before.succeeded THEN 'succeeded' ELSE 'skipped' END, outcome = before.outcome
@@ -61,13 +82,18 @@ FROM (
 WHERE jobs.id = counted.job_id
 """
 RESOLVE: Final = """
-WITH passed AS (
+WITH found AS MATERIALIZED (
     SELECT l.id, news.how
     FROM unnest($1::text[], $2::bytea[], $3::text[]) AS news (origin, identity, how)
-    JOIN letters l ON l.origin = news.origin AND l.identity = news.identity
-    WHERE l.status IN ('dead', 'replaying')
+    CROSS JOIN LATERAL (
+        SELECT id FROM letters WHERE letters.origin = news.origin AND letters.identity = news.identity LIMIT 1
+    ) AS l
+), locked AS MATERIALIZED (
+    SELECT l.id, l.status, found.how FROM found JOIN letters l ON l.id = found.id
     ORDER BY l.id
     FOR UPDATE OF l
+), passed AS MATERIALIZED (
+    SELECT id, how FROM locked WHERE status IN ('dead', 'replaying')
 ), obeyed AS (
     UPDATE discards SET due_at = NULL FROM passed WHERE discards.letter_id = passed.id
 )
@@ -96,6 +122,7 @@ async def resolve(connection: Connection, passed: Sequence[tuple[str, bytes, str
     if not passed:
         return 0
     news = sorted(dict.fromkeys(passed))
+    await connection.execute(BY_KEY_ONLY)
     rows = await connection.fetch(RESOLVE, [n[0] for n in news], [n[1] for n in news], [n[2] for n in news])
     await finish_items(connection, [row["id"] for row in rows], [row["how"] for row in rows])
     return len(rows)

@@ -1,13 +1,15 @@
 -- The next letters of a job go out. Those that another job has under way are only waited for; those closed meanwhile are skipped.
 -- $1: job, $2: highest place in the job, $3: how many
+-- Rows that are written are found by their whole keys alone: a condition besides, under statistics of yesterday, makes the planner
+-- believe that there is one such row, and compare all there are with all that are taken.
 WITH picked AS (
-    SELECT ord, letter_id FROM job_items
+    SELECT job_id, ord, letter_id FROM job_items
     WHERE job_id = $1 AND status = 'queued' AND ord <= $2
     ORDER BY ord
     LIMIT $3
     FOR UPDATE
 ), before AS MATERIALIZED (
-    SELECT picked.ord, l.id, l.status, l.fingerprint, l.origin, l.stream, l.version
+    SELECT picked.job_id, picked.ord, l.id, l.status, l.fingerprint, l.origin, l.stream, l.version
     FROM picked JOIN letters l ON l.id = picked.letter_id
     ORDER BY l.id
     FOR UPDATE OF l
@@ -16,7 +18,7 @@ WITH picked AS (
         status = CASE WHEN before.status IN ('dead', 'replaying') THEN 'sent' ELSE 'skipped' END,
         outcome = CASE WHEN before.status IN ('dead', 'replaying') THEN NULL ELSE before.status END,
         fingerprint = before.fingerprint, sent_at = now(), asked_at = now(), asks = 1
-    FROM before WHERE i.job_id = $1 AND i.ord = before.ord
+    FROM before WHERE i.job_id = before.job_id AND i.ord = before.ord
     RETURNING i.status
 ), marked AS (
     UPDATE letters SET status = 'replaying' FROM before WHERE letters.id = before.id AND before.status = 'dead'

@@ -75,6 +75,18 @@ async def test_a_death_is_noticed_and_a_kill_on_request_is_none() -> None:
         assert (death.name, death.why) == ("b", "SIGSEGV")
 
 
+async def test_work_that_is_watched_over_ends_with_the_first_death_and_not_with_its_own_patience() -> None:
+    async with Supervisor(None) as supervisor:
+        await supervisor.start([program("a"), program("b", LATE_FAILURE)])
+        began = time.monotonic()
+        with pytest.raises(DiedError, match=r"(?s)b died: exit code 1.*lost it"):
+            await supervisor.watched(asyncio.sleep(30))
+        assert time.monotonic() - began < 10
+    async with Supervisor(None) as supervisor:
+        await supervisor.start([program("a")])
+        assert await supervisor.watched(asyncio.sleep(0, "done")) == "done"
+
+
 async def test_restart_gives_a_new_process_and_waits_until_it_is_ready() -> None:
     async with Supervisor(None) as supervisor:
         await supervisor.start([program("a")])

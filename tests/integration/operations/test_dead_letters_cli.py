@@ -163,8 +163,9 @@ async def test_commands_and_bytes_that_name_no_stream_are_acted_on_as_well(house
     assert (dry["count"], dry["left_out"], [letter["stream"] for letter in dry["letters"]]) == (2, 1, [None, None])
     assert "command" in await said("replay", "--all", "--dry-run")
     await refused("replay", "--origin", "summary", code=1, says="can only be discarded")
-    assert "completed: 1 of 1 succeeded" in await said("replay", "1", "--wait")
-    await said("discard", "2", "--yes", "--reason", "sent by mistake")
+    first, second = [str(item["id"]) for item in (await json_of("list", "--origin", "commands"))["items"]]
+    assert "completed: 1 of 1 succeeded" in await said("replay", first, "--wait")
+    await said("discard", second, "--yes", "--reason", "sent by mistake")
     await said("discard", "--origin", "summary", "--yes", "--reason", "noise")
     await house.statuses(resolved=1, discarded=2)
 
