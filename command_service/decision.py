@@ -77,6 +77,8 @@ class Known:
     streams: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """stream → (version, state as JSON)"""
     claims: dict[ClaimKey, str | None] = field(default_factory=dict)
+    epoch: str | None = None
+    """Of the database that says all this."""
 
 
 @dataclass(slots=True)
@@ -151,7 +153,8 @@ def _decide_one(batch: Batch, command: Command, known: Known, now: datetime) -> 
     current.state = state
     current.version += len(recorded)
     batch.events += recorded
-    return _acceptance(command, task.stream, current.version, tuple(event.type for event in recorded), now)
+    types = tuple(event.type for event in recorded)
+    return _acceptance(command, task.stream, current.version, types, now, known.epoch)
 
 
 def _load(task: Task, known: Known) -> Current:
@@ -205,9 +208,18 @@ def _record(command: Command, stream: str, version: int, event: EventData, now: 
     return Recorded(stream, version, event_type, envelope.model_dump_json(exclude_none=True))
 
 
-def _acceptance(command: Command, stream: str, version: int, events: tuple[str, ...], now: datetime) -> Outcome:
+def _acceptance(
+    command: Command, stream: str, version: int, events: tuple[str, ...], now: datetime, epoch: str | None
+) -> Outcome:
     envelope = command.envelope
-    data = Accepted(command_id=envelope.id, command_type=envelope.type, stream=stream, version=version, events=events)
+    data = Accepted(
+        command_id=envelope.id,
+        command_type=envelope.type,
+        stream=stream,
+        version=version,
+        events=events,
+        epoch=epoch,
+    )
     return Outcome(_outcome(envelope.id, ACCEPTED, stream, data, now), accepted=True)
 
 

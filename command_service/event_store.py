@@ -12,6 +12,7 @@ from typing import Final
 import asyncpg
 
 from command_service.decision import Batch, ClaimKey, Decided, Known, Outcome
+from command_service.epochs import Epoch
 from command_service.intake import Command, Task
 from command_service.outbox import ENQUEUE, NOTIFY
 from shared.contracts.outcomes import ACCEPTED
@@ -48,8 +49,9 @@ SELECT command_id, command_type, body_hash, outcome::json, $5
 FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) AS new (command_id, command_type, body_hash, outcome)
 """
 INSERT_EVENTS: Final = """
-INSERT INTO events (stream, version, envelope)
-SELECT stream, version, envelope::json FROM unnest($1::text[], $2::bigint[], $3::text[]) AS new (stream, version, envelope)
+INSERT INTO events (stream, version, envelope, epoch)
+SELECT stream, version, envelope::json, $4
+FROM unnest($1::text[], $2::bigint[], $3::text[]) AS new (stream, version, envelope)
 """
 DELETE_CLAIMS: Final = """
 DELETE FROM claims USING unnest($1::text[], $2::text[], $3::text[]) AS given (scope, value, stream)
@@ -66,7 +68,7 @@ class ConflictError(Exception):
     """Somebody else has changed what the batch was decided on; nothing was written. Decide again."""
 
 
-async def load(connection: Connection, commands: Sequence[Command]) -> Known:
+async def load(connection: Connection, commands: Sequence[Command], epoch: Epoch) -> Known:
     ids = [command.envelope.id for command in commands]
     streams = {command.task.stream for command in commands if isinstance(command.task, Task)}
     decided = await connection.fetch(COMMANDS_BY_ID, ids)
@@ -77,6 +79,7 @@ async def load(connection: Connection, commands: Sequence[Command]) -> Known:
             for row in decided
         },
         streams={row["stream"]: (row["version"], row["state"]) for row in rows},
+        epoch=epoch.name,
     )
 
 
@@ -87,7 +90,7 @@ async def load_claims(connection: Connection, keys: set[ClaimKey]) -> dict[Claim
     return dict.fromkeys(keys) | {(row["scope"], row["value"]): row["stream"] for row in rows}
 
 
-async def append(connection: Connection, batch: Batch, known: Known, now: datetime) -> None:
+async def append(connection: Connection, batch: Batch, known: Known, now: datetime, epoch: Epoch) -> None:
     """State, events, outcomes, claims and outbox rows, in one transaction. Raises ConflictError, or what the server raises."""
     if not batch.decided:
         return
@@ -100,7 +103,7 @@ async def append(connection: Connection, batch: Batch, known: Known, now: dateti
             if batch.events:
                 names, versions = [e.stream for e in batch.events], [e.version for e in batch.events]
                 types, envelopes = [e.type for e in batch.events], [e.envelope for e in batch.events]
-                await connection.execute(INSERT_EVENTS, names, versions, envelopes)
+                await connection.execute(INSERT_EVENTS, names, versions, envelopes, epoch.number)
                 await connection.execute(ENQUEUE, names, list(map(hash_of, names)), types, envelopes)
                 await connection.execute(NOTIFY)
             reached(Failpoint.BEFORE_COMMIT)

@@ -14,6 +14,7 @@ import asyncpg
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_exception_type, wait_random_exponential
 
 from command_service.decision import Failed, Known, Outcome, decide
+from command_service.epochs import settled
 from command_service.event_store import ConflictError, append, load, load_claims
 from command_service.intake import Command
 from shared.postgres import Database, is_outage
@@ -60,12 +61,13 @@ class Handler:
         pool = await self._database.pool()
         async with pool.acquire(timeout=10) as connection:
             now = self._clock()
-            known = await load(connection, commands) if commands else Known()
+            epoch = await settled(connection)
+            known = await load(connection, commands, epoch) if commands else Known()
             batch = decide(commands, known, now)
             while batch.missing:
                 known.claims |= await load_claims(connection, batch.missing)
                 batch = decide(commands, known, now)
-            await append(connection, batch, known, now)
+            await append(connection, batch, known, now, epoch)
         return batch.results
 
     async def _until_up(self, unit: Callable[[], Awaitable[list[Outcome | Failed]]]) -> list[Outcome | Failed]:

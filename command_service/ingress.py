@@ -253,7 +253,8 @@ def _token(outcome: Mapping[str, Any]) -> dict[str, str]:
     if outcome["type"] != ACCEPTED:
         return {}
     data = outcome["data"]
-    return {CONSISTENCY: f"{quote(data['stream'], safe='/._:~@+=-')}@{data['version']}"}
+    epoch = f";epoch={data['epoch']}" if data.get("epoch") else ""
+    return {CONSISTENCY: f"{quote(data['stream'], safe='/._:~@+=-')}@{data['version']}{epoch}"}
 
 
 def _wait(prefer: str) -> float | None:

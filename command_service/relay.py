@@ -23,6 +23,7 @@ from uuid import uuid4
 import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
+from command_service import epochs
 from command_service.decision import SOURCE
 from command_service.history import PREFETCH as HISTORY_PREFETCH
 from command_service.history import Historian
@@ -64,7 +65,10 @@ class Relay:
         self._stuck: set[int] = set()
         """Lanes whose events the broker cannot route, or refuses: left out, and tried again once a second."""
         self._probed = 0.0
-        self._epoch = uuid4().hex
+        self._epoch = ""
+        """Of the write database."""
+        self._run = ""
+        """Whose numbers these are: the epoch, and what makes this leadership another than all others."""
         self._numbers: Counter[int] = Counter()
         self.trouble: str | None = "not started"
         """What keeps events from going out; None while all is well, and while standing by."""
@@ -95,13 +99,17 @@ class Relay:
         try:
             if not await self._lead(connection, stopping):
                 return
-            self._epoch, self._numbers = uuid4().hex, Counter()
+            self._begin_run(await epochs.settled(connection))
             log.info("the relay leads lanes 0 to %d", self._lanes - 1)
             await connection.add_listener(CHANNEL, self._on_notify)
             while not stopping.is_set():
                 await self._round(connection)
         finally:
             connection.terminate()
+
+    def _begin_run(self, epoch: epochs.Epoch) -> None:
+        """Messages are numbered anew; those of another epoch can be told from these."""
+        self._epoch, self._run, self._numbers = epoch.name, topology.run_of(epoch.name, uuid4().hex), Counter()
 
     async def _lead(self, connection: asyncpg.Connection, stopping: asyncio.Event) -> bool:
         while not stopping.is_set():
@@ -125,7 +133,7 @@ class Relay:
         rows = [Row(*record) for record in read]
         trouble = await self._publish(connection, parcels(rows, self._lanes)) if rows else None
         if trouble is None and len(rows) < READ_AT_ONCE:
-            trouble = await self._heartbeat(as_of)
+            trouble = await self._heartbeat(connection, as_of)
         if trouble is not None:
             self.trouble = f"events cannot be published: {type(trouble).__name__}: {trouble}"
             log.warning("%s", self.trouble)
@@ -169,10 +177,13 @@ class Relay:
         await self._publisher.publish(message)
         reached(Failpoint.BEFORE_CONFIRM)
 
-    async def _heartbeat(self, as_of: datetime) -> BrokerError | None:
+    async def _heartbeat(self, connection: asyncpg.Connection, as_of: datetime) -> BrokerError | None:
         """Everything committed before ``as_of`` has been published, but for stuck lanes: say so, once a second."""
         if time.monotonic() - self._last_heartbeat < HEARTBEAT_EVERY_S:
             return None
+        epoch = await epochs.settled(connection)
+        if epoch.name != self._epoch:
+            self._begin_run(epoch)
         lanes = [lane for lane in range(self._lanes) if lane not in self._stuck]
         beats = [self._publisher.publish(self._beat(lane, as_of)) for lane in lanes]
         for lane, error in zip(lanes, await asyncio.gather(*beats, return_exceptions=True), strict=True):
@@ -188,10 +199,17 @@ class Relay:
     def _number(self, lane: int) -> dict[str, Any]:
         """The headers by which a projector notices that a message of the lane did not come, also when none follows it."""
         self._numbers[lane] += 1
-        return {topology.EPOCH_HEADER: self._epoch, topology.SEQUENCE_HEADER: self._numbers[lane]}
+        return {topology.EPOCH_HEADER: self._run, topology.SEQUENCE_HEADER: self._numbers[lane]}
 
     def _beat(self, lane: int, as_of: datetime) -> Outgoing:
-        beat = Heartbeat(id=f"heartbeat/{lane}/{as_of.timestamp()}", source=SOURCE, time=as_of, lane=lane, asof=as_of)
+        beat = Heartbeat(
+            id=f"heartbeat/{lane}/{as_of.timestamp()}",
+            source=SOURCE,
+            time=as_of,
+            lane=lane,
+            asof=as_of,
+            epoch=self._epoch,
+        )
         body = beat.model_dump_json().encode()
         key = topology.lane_key(lane)
         return Outgoing(topology.EVENTS, key, body, CONTENT_TYPE, HEARTBEAT, headers=self._number(lane))

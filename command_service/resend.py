@@ -2,6 +2,7 @@
 
     [control] resend {projection, streams: [(stream, first version) …]} ──▶ events ──▶ <projection>.lane.<n>
     [control] heads {projection, lane, since} ──▶ the versions of the lane's streams ──▶ <projection>.lane.<n>
+    [control] compare-versions {projection, streams} ──▶ those that a restore has set back ──▶ [control] <projection>.compared
 
 Confirmed before the request is acknowledged, in stream order, in pages: memory does not grow with a stream's length. Asking
 twice is harmless: the projection's version gate drops what it has.
@@ -19,11 +20,13 @@ from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception, retry_if_exception_type, wait_random_exponential
 
 from command_service.decision import SOURCE
+from command_service.epochs import settled
 from command_service.packing import Row, parcels
+from command_service.regression import compared
 from shared import topology
 from shared.broker import BrokerError, Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
-from shared.contracts.control import AskHeads, Request, Resend
+from shared.contracts.control import COMPARED, AskHeads, CompareVersions, Request, Resend, VersionsCompared
 from shared.contracts.envelope import CONTENT_TYPE
 from shared.contracts.lanes import HEADS, Heads
 from shared.failpoints import Failpoint, reached
@@ -31,6 +34,7 @@ from shared.postgres import Database, is_outage
 
 log: Final = logging.getLogger(__name__)
 
+Asked = Request[Resend] | Request[AskHeads] | Request[CompareVersions]
 PAGE: Final = 1000
 MARGIN: Final = timedelta(minutes=2)
 """A transaction may commit this long after the time that its rows bear."""
@@ -71,16 +75,19 @@ class Resender:
     async def close(self) -> None:
         await self._database.close()
 
-    async def _until_done(self, request: Request[Resend] | Request[AskHeads]) -> None:
+    async def _until_done(self, request: Asked) -> None:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(BrokerError) | retry_if_exception(is_outage),
             wait=wait_random_exponential(multiplier=0.2, max=5),
         ):
             with attempt:
-                if isinstance(request.data, Resend):
-                    await self._resend(request.data)
-                else:
-                    await self._tell_heads(request.id, request.data)
+                match request.data:
+                    case Resend():
+                        await self._resend(request.data)
+                    case AskHeads():
+                        await self._tell_heads(request.id, request.data)
+                    case CompareVersions():
+                        await self._compare(request.id, request.data)
 
     async def _resend(self, request: Resend) -> None:
         pool = await self._database.pool()
@@ -88,11 +95,12 @@ class Resender:
         for item in request.streams:
             wanted[item.stream] = min(item.version, wanted.get(item.stream, item.version))
         count, stream, version = 0, "", 0
+        headers = {topology.EPOCH_HEADER: await self._epoch()}
         while True:
             page = await pool.fetch(EVENTS_FROM, list(wanted), list(wanted.values()), stream, version, PAGE)
             for parcel in parcels((Row(*record) for record in page), self._lanes):
                 key = topology.private_lane_key(request.projection, parcel.lane)
-                await self._publisher.publish(parcel.message(key))
+                await self._publisher.publish(parcel.message(key, headers))
             count += len(page)
             if len(page) < PAGE:
                 break
@@ -103,7 +111,7 @@ class Resender:
     async def _tell_heads(self, asked: str, request: AskHeads) -> None:
         pool = await self._database.pool()
         since = request.since - MARGIN if request.since is not None else EVER
-        stream, last = "", False
+        stream, last, epoch = "", False, await self._epoch()
         while not last:
             page = await pool.fetch(HEADS_SINCE, since, stream, PAGE)
             last = len(page) < PAGE
@@ -119,19 +127,41 @@ class Resender:
                     if topology.lane_of(row["stream"], self._lanes) == request.lane
                 ),
                 last=last,
+                epoch=epoch,
             )
             key = topology.private_lane_key(request.projection, request.lane)
             body = heads.model_dump_json().encode()
-            await self._publisher.publish(Outgoing(topology.EVENTS, key, body, CONTENT_TYPE, HEADS))
+            headers = {topology.EPOCH_HEADER: epoch}
+            await self._publisher.publish(Outgoing(topology.EVENTS, key, body, CONTENT_TYPE, HEADS, headers=headers))
             stream = page[-1]["stream"] if page else ""
 
+    async def _compare(self, asked: str, request: CompareVersions) -> None:
+        pool = await self._database.pool()
+        async with pool.acquire() as connection:
+            found = await compared(connection, request)
+        if found is None:
+            log.info("%s asked about an epoch that is not this database's", request.projection)
+            return
+        answer = Request[VersionsCompared](
+            id=f"{asked}/compared", source=SOURCE, type=COMPARED, time=datetime.now(UTC), data=found
+        )
+        key, body = topology.compared_key(request.projection), answer.model_dump_json().encode()
+        await self._publisher.publish(Outgoing(topology.CONTROL, key, body, CONTENT_TYPE, COMPARED))
 
-def _read(delivery: Delivery) -> Request[Resend] | Request[AskHeads] | None:
+    async def _epoch(self) -> str:
+        pool = await self._database.pool()
+        async with pool.acquire() as connection:
+            return (await settled(connection)).name
+
+
+def _read(delivery: Delivery) -> Asked | None:
     """None for what is no request: it came over a private exchange, so it is a fault of ours, said aloud and dropped."""
-    request: Request[Resend] | Request[AskHeads]
+    request: Asked
     try:
         if delivery.routing_key == topology.HEADS_KEY:
             request = Request[AskHeads].model_validate_json(delivery.body)
+        elif delivery.routing_key == topology.COMPARE_KEY:
+            request = Request[CompareVersions].model_validate_json(delivery.body)
         else:
             request = Request[Resend].model_validate_json(delivery.body)
     except ValidationError as error:

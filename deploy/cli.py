@@ -14,6 +14,7 @@ from rich.console import Console
 from deploy import environment
 from deploy.bulk import load_file
 from deploy.dead_letters.commands import app as dead_letters
+from deploy.epoch import app as epoch
 from deploy.local.servers import ServersError, provide
 from deploy.projections.commands import app as projections
 from deploy.sending import send_one
@@ -34,6 +35,7 @@ app = typer.Typer(
 
 
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(epoch, name="epoch")
 app.add_typer(projections, name="projections")
 
 

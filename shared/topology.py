@@ -3,7 +3,8 @@
     commands ──#──▶ commands (queue) ──limit──▶ dead ──commands──▶ commands.dead
     events ──lane.<n>, <projector>.lane.<n>──▶ <projector>.<n> ──limit──▶ dead ──<projector>──▶ <projector>.dead
     retry.<tier> ──<projector>.#──▶ <projector>.retry.<tier> ──TTL──▶ events (same routing key: back to the lane)
-    control ──resend, heads──▶ control.resend                   the command service sends events again, or says what there is
+    control ──resend, heads──▶ control.resend                   the command service sends events again, or says what there is,
+    control ──compare-versions──▶ control.resend                or what there was when its epoch began
     control ──replay, discard, edit, steer──▶ control.operations   the dead-letter worker does what operators ask
     control ──history──▶ control.history                       the command service sends a page of history to one projection
     control ──<projector>.#──▶ control.<projector>              a projector steps over an event, says how far it is, rebuilds itself
@@ -33,6 +34,7 @@ COMMAND_QUEUE: Final = "commands"
 RESEND_QUEUE: Final = "control.resend"
 RESEND_KEY: Final = "resend"
 HEADS_KEY: Final = "heads"
+COMPARE_KEY: Final = "compare-versions"
 HISTORY_QUEUE: Final = "control.history"
 HISTORY_KEY: Final = "history"
 OPERATIONS_QUEUE: Final = "control.operations"
@@ -41,7 +43,8 @@ PASSED_QUEUE: Final = "dead_letters.passed"
 
 EPOCH_HEADER: Final = "tidemark-epoch"
 SEQUENCE_HEADER: Final = "tidemark-sequence"
-"""On every message of the relay: which relay numbered it, and its number in its lane, 1, 2, 3 … without holes."""
+"""On every message of the relay: which relay numbered it, and its number in its lane, 1, 2, 3 … without holes. The former begins with
+the epoch of the write database; what is sent again bears that alone."""
 
 GENERATION_HEADER: Final = "tidemark-generation"
 PAGE_HEADER: Final = "tidemark-page"
@@ -108,6 +111,21 @@ def control_queue(projector: str) -> str:
     return f"control.{projector}"
 
 
+def compared_key(projector: str) -> str:
+    """Routing key of the answer to a projection that has asked for its versions to be compared."""
+    return f"{projector}.compared"
+
+
+def run_of(epoch: str, leader: str) -> str:
+    """What EPOCH_HEADER says of a relay that leads in this epoch."""
+    return f"{epoch}.{leader}"
+
+
+def epoch_of(header: object) -> str | None:
+    """The epoch of the write database that EPOCH_HEADER speaks of; None: the message says nothing about it."""
+    return (header.partition(".")[0] or None) if isinstance(header, str) else None
+
+
 def advanced_key(projection: str) -> str:
     """Routing key of the news that a projection has advanced some streams."""
     return projection
@@ -154,7 +172,11 @@ def declarations(lanes: int) -> Topology:
 def _queues(lanes: int) -> Iterator[Queue]:
     yield Queue(COMMAND_QUEUE, _dead_lettering(DEAD, "commands") | _backstop(), ((COMMANDS, "#"),))
     yield Queue(dead_queue("commands"), _quorum() | _one_at_a_time(), ((DEAD, "commands"),))
-    yield Queue(RESEND_QUEUE, _quorum() | _one_at_a_time(), ((CONTROL, RESEND_KEY), (CONTROL, HEADS_KEY)))
+    yield Queue(
+        RESEND_QUEUE,
+        _quorum() | _one_at_a_time(),
+        ((CONTROL, RESEND_KEY), (CONTROL, HEADS_KEY), (CONTROL, COMPARE_KEY)),
+    )
     yield Queue(HISTORY_QUEUE, _quorum() | _one_at_a_time(), ((CONTROL, HISTORY_KEY),))
     yield Queue(OPERATIONS_QUEUE, _quorum() | _one_at_a_time(), tuple((CONTROL, key) for key in OPERATIONS_KEYS))
     yield Queue(PASSED_QUEUE, _quorum() | _one_at_a_time(), ((CHANGES, "*.passed"),))

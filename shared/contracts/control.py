@@ -68,6 +68,42 @@ class AskHeads(ControlData):
     since: Timestamp | None
 
 
+COMPARE: Final = "control.compare-versions"
+MAX_COMPARED: Final = 5000
+
+
+class CompareVersions(ControlData):
+    """Which of these streams are ahead of what the write database has in common with the epochs ``known``? From a projection that has
+    heard of another ``epoch``.
+
+    ``streams``: (stream, the version it has applied). The answer, VersionsCompared, carries ``cursor`` and ``last`` as they are.
+    """
+
+    projection: str
+    generation: Annotated[int, Field(ge=1)]
+    epoch: str
+    known: tuple[str, ...]
+    cursor: str
+    """Where the projection's next portion begins."""
+    last: bool
+    streams: Annotated[tuple[tuple[str, int], ...], Field(max_length=MAX_COMPARED)]
+
+
+COMPARED: Final = "projection.compared"
+
+
+class VersionsCompared(ControlData):
+    """The answer: of the streams asked about, those that are ahead of what there was when the epoch began."""
+
+    projection: str
+    generation: int
+    epoch: str
+    cursor: str
+    last: bool
+    ahead: tuple[tuple[str, int, int], ...]
+    """(stream, the version that is applied, the version that it had when the epoch began)."""
+
+
 HISTORY: Final = "control.history"
 MAX_HISTORY: Final = 20_000
 
@@ -239,7 +275,17 @@ class Rollback(ControlData):
     reason: Reason = ""
 
 
+ADOPT_EPOCH: Final = "control.adopt-epoch"
 DROP: Final = "control.drop"
+
+
+class AdoptEpoch(ControlData):
+    """To a projector: the write database has lost what this generation has; go on with it all the same."""
+
+    projection: str
+    generation: Annotated[int, Field(ge=1, le=9999)]
+    actor: Actor
+    reason: Reason = ""
 
 
 class Drop(ControlData):

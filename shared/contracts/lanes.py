@@ -43,6 +43,8 @@ class Heads(BaseModel):
     streams: tuple[tuple[str, int], ...]
     last: bool
     """Whether this is the last page."""
+    epoch: str | None = None
+    """Of the write database that has these versions."""
 
 
 HISTORY_PAGE: Final[Literal["tidemark.history-page"]] = "tidemark.history-page"

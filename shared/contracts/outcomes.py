@@ -19,6 +19,8 @@ class Accepted(BaseModel):
     """The stream's version after this command: what to ask a read store for."""
     events: tuple[str, ...]
     """Types of the events it led to, in order; empty when there was nothing to change."""
+    epoch: str | None = None
+    """Of the write database: a version means what it says within its epoch alone."""
 
 
 class Rejected(BaseModel):

@@ -1,0 +1,78 @@
+"""``tidemark epoch``: the epochs of the write database, for what it cannot notice by itself."""
+
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+
+from command_service import epochs
+from deploy import screen
+from deploy.terminal import WRONG_USE, Output, OutputOption, fail, run, settings
+from shared.postgres import CONNECT_TIMEOUT_S
+from shared.settings import Settings
+
+EPOCHS = "SELECT number, epoch, begun_at, reason, timeline FROM epochs ORDER BY number DESC"
+
+app = typer.Typer(
+    help="""Epochs of the write database: within one, a stream's version never means two things.
+
+    A restored, promoted or copied database begins a new one by itself. Projections that hear of it compare what they have with
+    what it knows: where nothing was lost they go on; otherwise they stop, and say so.
+    """,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.command()
+def show(output: OutputOption = Output.TABLE) -> None:
+    """Every epoch that this database knows, the present one first."""
+    _print(run(_epochs(settings())), output)
+
+
+@app.command()
+def new(
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Begin a new epoch: after a data folder was copied back, which nothing but you can know. Best while no worker runs.
+
+    \b
+    tidemark epoch new --reason "disk restored from the snapshot of Monday"
+    """
+    if not reason.strip():
+        raise fail("--reason: say why", WRONG_USE)
+    _print(run(_begin(settings(), reason)), output)
+
+
+async def _epochs(settings: Settings) -> list[dict[str, Any]]:
+    connection = await _connect(settings)
+    try:
+        return [dict(row) for row in await connection.fetch(EPOCHS)]
+    finally:
+        connection.terminate()
+
+
+async def _begin(settings: Settings, reason: str) -> list[dict[str, Any]]:
+    connection = await _connect(settings)
+    try:
+        await epochs.begin(connection, reason)
+        return [dict(row) for row in await connection.fetch(EPOCHS)]
+    finally:
+        connection.terminate()
+
+
+async def _connect(settings: Settings) -> asyncpg.Connection:
+    return await asyncpg.connect(settings.require("write_db_url"), timeout=CONNECT_TIMEOUT_S)
+
+
+def _print(found: list[dict[str, Any]], output: Output) -> None:
+    if output is Output.JSON:
+        screen.print_json({"items": found})
+        return
+    table = screen.table("number", "epoch", "begun", "timeline", "reason")
+    for one in found:
+        table.add_row(
+            *screen.cells(one["number"], one["epoch"], screen.when(one["begun_at"]), one["timeline"], one["reason"])
+        )
+    screen.console().print(table if found else "no epoch has begun: no worker and no relay has run yet")

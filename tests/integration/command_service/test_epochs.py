@@ -1,0 +1,101 @@
+"""A database that is not the one it was begins a new epoch; and what a restore has lost is told by stream."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from command_service import epochs
+from command_service.regression import compared
+from deploy.migrate import WRITE_MIGRATIONS
+from shared.contracts.control import CompareVersions
+from shared.postgres import migrate
+from shared.settings import Settings
+
+ADD = "INSERT INTO events (stream, version, envelope, epoch) VALUES ($1, $2, '{}', $3)"
+
+
+@pytest.fixture
+async def url(settings: Settings) -> AsyncIterator[str]:
+    """A write database of its own."""
+    async with database(settings.write_db_url, "CREATE DATABASE {name}") as found:
+        await migrate(found, sorted(WRITE_MIGRATIONS.glob("*.sql")))
+        yield found
+
+
+@asynccontextmanager
+async def database(server: str, statement: str) -> AsyncIterator[str]:
+    name = f"epochs_{uuid4().hex}"
+    admin = await asyncpg.connect(server)
+    await admin.execute(statement.format(name=name))
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def test_a_database_keeps_its_epoch_and_a_copy_begins_another(url: str) -> None:
+    async with connected(url) as connection:
+        assert await epochs.current(connection) is None
+        first = await epochs.settled(connection)
+        assert first == await epochs.settled(connection) == await epochs.current(connection)
+    name = urlsplit(url).path.removeprefix("/")
+    server = urlsplit(url)._replace(path="/postgres").geturl()
+    async with database(server, f"CREATE DATABASE {{name}} TEMPLATE {name}") as copy, connected(copy) as connection:
+        assert await epochs.current(connection) is None
+        second = await epochs.settled(connection)
+        assert (second.number, second.name != first.name) == (2, True)
+        reasons = [row["reason"] for row in await connection.fetch("SELECT reason FROM epochs ORDER BY number")]
+        assert reasons == [epochs.FIRST, epochs.ANOTHER]
+
+
+async def test_a_table_that_was_restored_in_place_begins_another(url: str) -> None:
+    async with connected(url) as connection:
+        first = await epochs.settled(connection)
+        await connection.execute("CREATE TABLE kept AS SELECT * FROM epochs")
+        await connection.execute("DROP TABLE epochs")
+        ddl = (WRITE_MIGRATIONS / "0003_epochs.sql").read_text().partition("-- In which epoch")[0]
+        await connection.execute(ddl)
+        await connection.execute("INSERT INTO epochs OVERRIDING SYSTEM VALUE SELECT * FROM kept")
+        await connection.execute("ALTER TABLE epochs ALTER number RESTART WITH 2")
+        assert (await epochs.settled(connection)).name != first.name
+
+
+async def test_what_is_ahead_is_told_by_what_there_was_before_the_first_unknown_epoch(url: str) -> None:
+    async with connected(url) as connection:
+        first = await epochs.settled(connection)
+        for stream, version, epoch in (("orders/old", 1, None), ("orders/o-1", 1, 1), ("orders/o-1", 2, 1)):
+            await connection.execute(ADD, stream, version, epoch)
+        second = await epochs.begin(connection, "a test")
+        await connection.execute(ADD, "orders/o-1", 3, 2)  # under the number of one that was lost
+        third = await epochs.begin(connection, "another")
+        applied = (("orders/lost", 1), ("orders/o-1", 3), ("orders/old", 1))
+
+        async def ahead(*known: str, epoch: str = third.name) -> list[tuple[str, int, int]]:
+            asked = CompareVersions(
+                projection="summary", generation=1, epoch=epoch, known=known, cursor="", last=True, streams=applied
+            )
+            found = await compared(connection, asked)
+            assert found is not None
+            return list(found.ahead)
+
+        assert await ahead(first.name) == [("orders/lost", 1, 0), ("orders/o-1", 3, 2)]
+        assert await ahead(second.name, first.name) == [("orders/lost", 1, 0)]
+        assert await ahead("unheard of") == [("orders/lost", 1, 0), ("orders/o-1", 3, 0)]
+        stale = CompareVersions(
+            projection="summary", generation=1, epoch=first.name, known=(), cursor="", last=True, streams=()
+        )
+        assert await compared(connection, stale) is None
