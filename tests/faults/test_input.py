@@ -27,6 +27,7 @@ MEGABYTE: Final = 1024**2
 LIVES: Final = 100
 LORIS: Final = 300
 SOON_S: Final = 2.0
+PIECE_EVERY_S: Final = 0.002
 
 LETTER = "SELECT reason, size FROM letters WHERE origin = 'commands'"
 
@@ -82,6 +83,7 @@ async def _send_a_gigabyte(cluster: Cluster, framing: str) -> tuple[int, int]:
         while sent < GIGABYTE and not answer.done():
             writer.write(framed)
             await writer.drain()
+            await asyncio.sleep(PIECE_EVERY_S)
             sent += len(piece)
     async with asyncio.timeout(10):
         line = await answer

@@ -126,6 +126,7 @@ async def test_a_stream_whose_first_event_fails_waits_whole_and_comes_in_order(c
     prices = list(range(100, 100 + FOLLOWERS))
     async with loading(cluster, _changing(prices), 1 + FOLLOWERS, window=1) as load:
         await load.finished()
+        assert load.versions == {stream: 1 + FOLLOWERS}
         held = await _until_dead("summary", cluster.servers.summary_db_url, stream, seen=1 + FOLLOWERS)
         assert (held["version"], held["seen"], held["attempts"]) == (1, 1 + FOLLOWERS, 2)
         assert await until(lambda: letters(cluster)) == [(stream, 1)]
@@ -138,7 +139,7 @@ async def test_a_stream_whose_first_event_fails_waits_whole_and_comes_in_order(c
 
 
 def _changing(prices: Sequence[int]) -> Iterator[CommandMessage]:
-    product = {"product_id": "changing", "name": "Tea", "price": 50, "currency": "EUR"}
+    product = {"product_id": "changing", "name": "Tea", "category": "Drinks", "price": 50, "currency": "EUR"}
     yield command_message("catalog.create-product", "create-changing", product, source="tests")
     for price in prices:
         id_ = f"change-{price}"
