@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
-from projectors.projection import OWED, Commit, Hold, HoldStatus, LaneProgress, Position, StalePositionError
+from projectors.projection import (
+    BEYOND_REASON,
+    LATEST,
+    OWED,
+    Commit,
+    Hold,
+    HoldStatus,
+    LaneProgress,
+    Position,
+    StalePositionError,
+)
 from projectors.storable import storable
 
 if TYPE_CHECKING:
@@ -190,6 +200,7 @@ async def positions(connection: "Connection", streams: Sequence[str]) -> dict[st
 
 async def overdue(connection: "Connection", now: datetime, limit: int) -> list[tuple[str, int]]:
     rows = await connection.fetch(OVERDUE, now, limit, _EVER, now)
+    rows += await connection.fetch(OVERDUE, now, limit - len(rows), now + BEYOND_REASON, LATEST)
     return [(row["stream"], row["applied"]) for row in rows]
 
 

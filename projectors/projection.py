@@ -13,7 +13,7 @@ A commit whose outcome is unknown (the connection went away) is safe to repeat: 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -35,6 +35,9 @@ class Event:
 
 
 OWED: Final = datetime(9999, 1, 1, tzinfo=UTC)
+BEYOND_REASON: Final = timedelta(minutes=10)
+"""Nothing is put off for so long: a hold that is due later, and not OWED, was written by a clock that was ahead."""
+LATEST: Final = OWED - timedelta(days=1)
 """A time that never comes: ``due_at`` of a stream that died in a generation nobody reads, so that no letter was written."""
 
 
@@ -149,7 +152,10 @@ class Store(Protocol):
         """Lane → everything committed in it before this time has been seen; a lane never heard of is left out."""
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
-        """(stream, applied) of holds whose ``due_at`` has passed, oldest first; each gets a later ``due_at`` (30 s on)."""
+        """(stream, applied) of holds whose ``due_at`` has passed, oldest first; each gets a later ``due_at`` (30 s on).
+
+        Those whose ``due_at`` is BEYOND_REASON, at most LATEST, come after them.
+        """
 
     async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         """The same for holds whose ``due_at`` is OWED: dead letters that nobody has been told of."""

@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from projectors.projection import (
+    BEYOND_REASON,
+    LATEST,
     OWED,
     Advance,
     Commit,
@@ -87,7 +89,8 @@ class MemoryStore:
         return {lane: time for lane, (time, _) in self.lanes.items()}
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
-        return self._due(EVER, now, limit, now)
+        found = self._due(EVER, now, limit, now)
+        return [*found, *self._due(now + BEYOND_REASON, LATEST, limit - len(found), now)]
 
     async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         return self._due(OWED, OWED, limit, now)

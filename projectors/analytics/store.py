@@ -18,7 +18,16 @@ from redis.exceptions import DataError, RedisError
 
 from projectors.analytics.projection import fold
 from projectors.analytics.script import Call, hold_from_json
-from projectors.projection import OWED, Commit, HoldStatus, Position, StalePositionError, StoreUnavailableError
+from projectors.projection import (
+    BEYOND_REASON,
+    LATEST,
+    OWED,
+    Commit,
+    HoldStatus,
+    Position,
+    StalePositionError,
+    StoreUnavailableError,
+)
 from shared.failpoints import Failpoint, reached
 from shared.views.analytics import PREFIX, Keys
 
@@ -90,7 +99,8 @@ class AnalyticsStore:
         return {lane: datetime.fromisoformat(text) if text else None for lane, text in found.items()}
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
-        return await self._due("-inf", now, limit, now)
+        found = await self._due("-inf", now, limit, now)
+        return [*found, *await self._due(repr((now + BEYOND_REASON).timestamp()), LATEST, limit - len(found), now)]
 
     async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         return await self._due(repr(OWED.timestamp()), OWED, limit, now)

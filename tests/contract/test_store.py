@@ -225,6 +225,14 @@ async def test_overdue_holds_come_oldest_first_and_again_only_after_half_a_minut
     assert len(await store.overdue(LATE + timedelta(seconds=30), 10)) == 4
 
 
+async def test_a_hold_that_a_clock_a_day_ahead_has_put_off_is_overdue_at_once(store: Store) -> None:
+    tomorrow = LATE + timedelta(days=1)
+    await store.commit(Commit(holds={"orders/o-1": replace(HELD, due_at=tomorrow)}))
+    assert await store.overdue(LATE, 10) == [("orders/o-1", 0)]
+    assert await store.overdue(LATE, 10) == []
+    assert await store.owed(LATE, 10) == []
+
+
 async def test_progress_adds_up_and_time_never_goes_back(store: Store, read_store: ReadStore) -> None:
     steps = [
         {0: LaneProgress(None, 3), 1: LaneProgress(shop.NOON, 1)},

@@ -1,5 +1,8 @@
 """Events that the broker loses."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import aio_pika
 
 from shared import topology
@@ -25,3 +28,18 @@ async def losing(cluster: Cluster, projector: str, load: Load, *, upto: float) -
             published_meanwhile += len(load.outcomes) - before
             await cluster.pause(0.02, 0.1)
     return published_meanwhile
+
+
+@asynccontextmanager
+async def unbound(cluster: Cluster, projector: str) -> AsyncIterator[None]:
+    """Meanwhile this projector alone gets nothing of what is published."""
+    async with await aio_pika.connect(cluster.servers.rabbitmq_url) as connection:
+        channel = await connection.channel()
+        queues = [await channel.get_queue(topology.lane_queue(projector, lane), ensure=False) for lane in range(4)]
+        for lane, queue in enumerate(queues):
+            await queue.unbind(topology.EVENTS, topology.lane_key(lane))
+        try:
+            yield
+        finally:
+            for lane, queue in enumerate(queues):
+                await queue.bind(topology.EVENTS, topology.lane_key(lane))

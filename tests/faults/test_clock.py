@@ -4,13 +4,16 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
+import aio_pika
 import pytest
 
 from deploy.deployables import DEPLOYABLES
-from tests.faults.audit import caught_up, differences, figures
+from shared import topology
+from tests.faults.audit import caught_up, differences, figures, queue_depths
 from tests.faults.cluster import Cluster
 from tests.faults.load import demo_commands, demo_size, lives, loading
-from tests.faults.losses import losing
+from tests.faults.losses import losing, unbound
+from tests.faults.waiting import fetch, in_outbox, until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 
@@ -18,6 +21,10 @@ DAY_AHEAD: Final = 86400.0
 HOUR_BACK: Final = -3600.0
 ORDERS: Final = 500
 LIVES: Final = 300
+
+PUT_OFF: Final = """
+SELECT count(*) AS gaps FROM held WHERE status = 'gap' AND due_at > now() + interval '1 hour'
+"""
 
 
 async def wrong(cluster: Cluster, name: str, seconds: float) -> None:
@@ -53,5 +60,30 @@ async def test_losses_are_made_good_by_wrong_clocks_as_by_right_ones(cluster: Cl
     async with loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
         await asyncio.gather(*(losing(cluster, name, load, upto=0.8) for name in ("summary", "search")))
         await load.finished()
+        await caught_up(cluster, load)
+        assert await differences(cluster, load) == {}
+
+
+async def test_what_a_wrong_clock_has_put_off_until_tomorrow_comes_today(cluster: Cluster) -> None:
+    """The summary asks for what it misses in the belief that it is tomorrow; its requests are lost, and its clock is put right."""
+    url = cluster.servers.rabbitmq_url
+    async with unbound(cluster, "summary"), loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
+        await load.reaches(0.3)
+        await cluster.supervisor.kill("summary")
+    async with loading(cluster, lives(LIVES), 4 * LIVES) as load:
+        await load.finished()
+        await until(lambda: in_outbox(cluster.servers.write_db_url), lambda waiting: waiting == 0)
+        await cluster.supervisor.kill("relay")
+        await wrong(cluster, "summary", DAY_AHEAD)
+        lanes = [topology.lane_queue("summary", lane) for lane in range(4)]
+        await until(lambda: queue_depths(url), lambda depths: depths[topology.RESEND_QUEUE] > 0)
+        await until(lambda: queue_depths(url), lambda depths: not any(depths[lane] for lane in lanes))
+        await cluster.supervisor.kill("summary")
+        async with await aio_pika.connect(url) as connection:
+            channel = await connection.channel()
+            await (await channel.get_queue(topology.RESEND_QUEUE, ensure=False)).purge()
+        [row] = await fetch(cluster.servers.summary_db_url, PUT_OFF, schema="summary")
+        assert row["gaps"] > 0
+        await asyncio.gather(cluster.start_anew("summary"), cluster.start_anew("relay"))
         await caught_up(cluster, load)
         assert await differences(cluster, load) == {}

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import aio_pika
 import pytest
 
 from shared import topology
@@ -11,6 +10,7 @@ from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.crashes import armed, died_there
 from tests.faults.load import Load, demo_commands, demo_size, lives, loading
+from tests.faults.losses import unbound
 from tests.faults.waiting import in_outbox, until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
@@ -63,23 +63,10 @@ async def test_a_resend_that_dies_between_two_pages_is_done_again_whole(cluster:
     count = 1200
     await armed(cluster, "relay", place=Failpoint.BETWEEN_PAGES)
     async with loading(cluster, lives(count), 4 * count) as load:
-        await _unbound(cluster, "summary", load)
+        async with unbound(cluster, "summary"):
+            await load.finished()
+            await until(lambda: in_outbox(cluster.servers.write_db_url), lambda waiting: waiting == 0)
         await died_there(cluster, "relay")
         await cluster.start_anew("relay")
         await caught_up(cluster, load)
         assert await differences(cluster, load) == {}
-
-
-async def _unbound(cluster: Cluster, projector: str, load: Load) -> None:
-    """Until the load is done the projector's queues get nothing of what is published."""
-    async with await aio_pika.connect(cluster.servers.rabbitmq_url) as connection:
-        channel = await connection.channel()
-        queues = [await channel.get_queue(topology.lane_queue(projector, lane), ensure=False) for lane in range(4)]
-        for lane, queue in enumerate(queues):
-            await queue.unbind(topology.EVENTS, topology.lane_key(lane))
-        try:
-            await load.finished()
-            await until(lambda: in_outbox(cluster.servers.write_db_url), lambda waiting: waiting == 0)
-        finally:
-            for lane, queue in enumerate(queues):
-                await queue.bind(topology.EVENTS, topology.lane_key(lane))
