@@ -23,7 +23,7 @@ async def run(settings: Settings) -> int:
 
     return await process.run(
         {"server": lambda: server.run(process.stopping), "waiting": end_what_waits},
-        background={"news": news.run},
+        background={"news": news.run, "watch": stores.watch},
         probes={"server": lambda: server.trouble},
     )
 

@@ -18,12 +18,15 @@ from redis.backoff import NoBackoff
 from query_service.active import Pointer
 from query_service.as_of import AsOf
 from query_service.problems import GenerationGoneError
-from query_service.stores import DEADLINE_S, Hold, Pause, Standing
+from query_service.remembered import Remembered
+from query_service.stores import DEADLINE_S, Hold, Pause, Progress, Standing
 from shared.views.analytics import PREFIX, Keys
 from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key
-from shared.views.progress import Freshness
 
 CONNECTIONS: Final = 8
+HOLDS_AT_ONCE: Final = 1000
+HELD_REMEMBERED_S: Final = 3.0
+"""When the longest held stream failed is found only by reading all holds."""
 Command = tuple[str | int, ...]
 
 T = TypeVar("T")
@@ -35,6 +38,10 @@ class _Hold(BaseModel):
     status: str
     version: int
     reason: str
+
+
+class _Failed(BaseModel):
+    first_failed_at: datetime
 
 
 class _Epoch(BaseModel):
@@ -68,6 +75,7 @@ class AnalyticsStore:
         self._redis: Redis = Redis(connection_pool=pool)
         self._pause = Pause(self.projection)
         self._as_of = AsOf(self._read_as_of)
+        self._held_since = Remembered(self._read_held_since, HELD_REMEMBERED_S)
 
     async def headers(self) -> Mapping[str, str]:
         return await self._as_of.headers()
@@ -110,15 +118,13 @@ class AnalyticsStore:
         found = zip(streams, applied, held, strict=True)
         return {stream: _standing(int(version or 0), hold) for stream, version, hold in found}
 
-    async def freshness(self, now: datetime) -> Freshness:
+    async def progress(self) -> Progress:
         progress, held = await self._replies(("HGETALL", self.keys.progress), ("HLEN", self.keys.held))
-        as_of = oldest(progress)
-        return Freshness(
-            projection=self.projection,
-            as_of=as_of,
-            lag_seconds=None if as_of is None else (now - as_of).total_seconds(),
+        return Progress(
+            as_of=oldest(progress),
             events_applied=sum(int(value) for name, value in progress.items() if name.endswith(":events_applied")),
             held=held,
+            held_since=await self._held_since.get() if held else None,
         )
 
     async def ping(self) -> None:
@@ -127,6 +133,17 @@ class AnalyticsStore:
     async def close(self) -> None:
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
+
+    async def _read_held_since(self) -> datetime | None:
+        """In steps: there may be many, and Redis serves others in between."""
+        times: list[datetime] = []
+        cursor = 0
+        while True:
+            ((cursor, found),) = await self._replies(("HSCAN", self.keys.held, cursor, "COUNT", HOLDS_AT_ONCE))
+            times += [_Failed.model_validate_json(text).first_failed_at for text in found.values()]
+            cursor = int(cursor)
+            if not cursor:
+                return min(times, default=None)
 
     async def _read_as_of(self) -> datetime | None:
         (progress,) = await self.ask(("HGETALL", self.keys.progress))

@@ -100,7 +100,7 @@ KEY_ANSWERS: Final = {
 _UNMET: Final = documented(
     412,
     "The projection has not come to a version that Tidemark-Consistency asks for: not in the time given, or it cannot by"
-    " itself, for a dead letter holds the stream (`stream-held`) or the write belongs to another epoch (`epoch-mismatch`).",
+    " itself, for a dead letter holds the stream (`stream-held`) or the write belongs to another epoch (`epoch-changed`).",
     "stream-held",
     "the summary projection has orders/o-17 at version 2, not yet at 3; a dead letter holds the stream at version 3:"
     " projection-failed; see /dead-letters/17",

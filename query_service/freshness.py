@@ -1,7 +1,6 @@
 """How far each projection has come. A store that is down says so in its entry and takes nothing from the others."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 from litestar import Response, get
@@ -13,7 +12,7 @@ from query_service.conditional import answer
 from query_service.documented import ANSWERS
 from query_service.problems import StoreDownError
 from query_service.requests import QueryRequest
-from query_service.stores import ReadStore, promptly
+from query_service.stores import promptly
 from shared.views.progress import Freshness
 
 
@@ -39,22 +38,19 @@ class FreshnessReport(BaseModel):
 async def freshness(request: QueryRequest) -> Response[FreshnessReport]:
     """For each projection: everything committed before `as_of` is in its answers, or its stream is held.
 
-    `as_of` is null before the first heartbeat; `held` counts streams that wait for something. The header
-    `Tidemark-As-Of` is the oldest of them.
+    `status` is `current`, `behind` (not current, and coming on) or `stalled` (not current, and nothing has moved for some seconds).
+    `as_of` is null before the first heartbeat; `held` counts streams that wait for something. `oldest_unapplied_seconds`: of
+    held streams, since the first failure of the one held longest; of a projection that is not current, the age of `as_of`; null
+    when nothing is known to be missing. The header `Tidemark-As-Of` is the oldest of them.
     """
-    now = datetime.now(UTC)
-    found = await asyncio.gather(*(_of(active, now) for active in request.stores.all))
+    found = await asyncio.gather(*(_of(request, active) for active in request.stores.all))
     times = [one.as_of for one in found if isinstance(one, Freshness)]
     oldest = {HEADER: rfc3339(min(known))} if (known := [time for time in times if time]) else {}
     return answer(request, FreshnessReport(projections=found).model_dump_json().encode(), oldest)
 
 
-async def _of(active: Active[Any], now: datetime) -> Freshness | Unavailable:
-    async def asked() -> Freshness:
-        store: ReadStore = await active.store()
-        return await store.freshness(now)
-
+async def _of(request: QueryRequest, active: Active[Any]) -> Freshness | Unavailable:
     try:
-        return await promptly(asked(), active.projection)
+        return await promptly(request.stores.movements[active.projection].freshness(), active.projection)
     except StoreDownError as error:
         return Unavailable(projection=active.projection, error=error.reason)

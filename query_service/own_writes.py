@@ -42,8 +42,11 @@ async def having(
 
 
 async def _same_epoch(tokens: Sequence[Token], store: Store, active: Active[Store], headers: Mapping[str, str]) -> None:
+    if _of_another(tokens, active.pointer.epoch) is not None:
+        active.forget()  # it may have adopted the new epoch since the registry was read
+        await active.store()
     epoch = active.pointer.epoch
-    other = next((token for token in tokens if token.epoch is not None and token.epoch != epoch), None)
+    other = _of_another(tokens, epoch)
     if epoch is None or other is None:
         return
     standings = await store.standings([other.stream])
@@ -56,6 +59,12 @@ async def _same_epoch(tokens: Sequence[Token], store: Store, active: Active[Stor
         headers={**await store.headers(), **headers},
         epoch=epoch,
     )
+
+
+def _of_another(tokens: Sequence[Token], epoch: str | None) -> Token | None:
+    if epoch is None:
+        return None
+    return next((token for token in tokens if token.epoch is not None and token.epoch != epoch), None)
 
 
 async def _unmet(found: Unmet, store: Store, operations: OperationsStore, headers: Mapping[str, str]) -> UnmetError:

@@ -16,10 +16,9 @@ import asyncpg
 from query_service.active import Pointer
 from query_service.as_of import AsOf
 from query_service.problems import GenerationGoneError, StoreDownError
-from query_service.stores import DEADLINE_S, Hold, Pause, Standing
+from query_service.stores import DEADLINE_S, Hold, Pause, Progress, Standing
 from shared.postgres import connect_pool, is_outage
 from shared.views.generations import FIRST, generation_name, registry_schema
-from shared.views.progress import Freshness
 
 CONNECTIONS: Final = 8
 SIMILAR_ENOUGH: Final = 0.45
@@ -48,10 +47,11 @@ LEFT JOIN LATERAL (
 ) AS hold ON true
 WHERE position.applied IS NOT NULL OR hold.status IS NOT NULL
 """
-_FRESHNESS: Final = """
+_PROGRESS: Final = """
 SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END AS as_of,
        coalesce(sum(events_applied), 0)::bigint AS events_applied,
-       (SELECT count(*) FROM held) AS held
+       (SELECT count(*) FROM held) AS held,
+       (SELECT min(first_failed_at) FROM held) AS held_since
 FROM progress
 """
 
@@ -118,17 +118,9 @@ class PostgresStore:
             for row in rows
         }
 
-    async def freshness(self, now: datetime) -> Freshness:
-        row = await self.fetchrow(_FRESHNESS)
-        assert row is not None  # noqa: S101 (an aggregate always gives a row)
-        as_of = row["as_of"]
-        return Freshness(
-            projection=self.projection,
-            as_of=as_of,
-            lag_seconds=None if as_of is None else (now - as_of).total_seconds(),
-            events_applied=row["events_applied"],
-            held=row["held"],
-        )
+    async def progress(self) -> Progress:
+        (row,) = await self.fetch(_PROGRESS)
+        return Progress(row["as_of"], row["events_applied"], row["held"], row["held_since"])
 
     async def ping(self) -> None:
         await self.fetch(_AS_OF)

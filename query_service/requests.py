@@ -1,5 +1,6 @@
 """The request as handlers get it: with the stores at hand."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from litestar.datastructures import State
 from query_service import consistency
 from query_service.active import Active, Store
 from query_service.analytics_store import AnalyticsStore
+from query_service.movement import Movement
 from query_service.operations_store import OperationsStore
 from query_service.operator import Operators
 from query_service.own_writes import having
@@ -35,6 +37,8 @@ class Stores:
         self.operations = operations or OperationsStore("")
         self.waiting = {active.projection: Waiting(active) for active in self.all}
         """Who waits for what in each projection."""
+        self.movements = {active.projection: Movement(active) for active in self.all}
+        """Whether each comes on."""
 
     @property
     def all(self) -> tuple[Active[Any], ...]:
@@ -45,6 +49,10 @@ class Stores:
         """Whether another generation of that projection is active by now. Raises StoreDownError."""
         active = next(active for active in self.all if active.projection == gone.store)
         return await active.moved_on_from(gone)
+
+    async def watch(self) -> None:
+        """See, until cancelled, whether the projections come on, and which generations are active."""
+        await asyncio.gather(*(movement.watch() for movement in self.movements.values()))
 
     def end_waiting(self) -> None:
         """The process stops: whoever waits for a write is answered by where things stand."""

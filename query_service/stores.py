@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
 from query_service.problems import StoreDownError
-from shared.views.progress import Freshness
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -48,6 +47,16 @@ class Standing:
     hold: Hold | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a store says of its own progress. ``held_since``: when the longest held of its streams first failed."""
+
+    as_of: datetime | None
+    events_applied: int
+    held: int
+    held_since: datetime | None
+
+
 class ReadStore(Protocol):
     """What freshness and readiness need of any store; each raises StoreDownError."""
 
@@ -59,7 +68,7 @@ class ReadStore(Protocol):
     async def standings(self, streams: Sequence[str]) -> Mapping[str, Standing]:
         """Where each of these streams stands; those it knows nothing of may be left out."""
 
-    async def freshness(self, now: datetime) -> Freshness: ...
+    async def progress(self) -> Progress: ...
 
     async def ping(self) -> None: ...
 

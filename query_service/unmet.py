@@ -10,7 +10,7 @@ from shared.problems import Problem, ProblemDocument
 
 NOT_MET: Final = "consistency-not-met"
 HELD: Final = "stream-held"
-OTHER_EPOCH: Final = "epoch-mismatch"
+OTHER_EPOCH: Final = "epoch-changed"
 
 
 class UnmetDocument(ProblemDocument, frozen=True, omit_defaults=True, kw_only=True):

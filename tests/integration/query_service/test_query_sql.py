@@ -21,7 +21,8 @@ SUMMARY = [
     products.LIST,
     products.PRICES,
     postgres_store._AS_OF,
-    postgres_store._FRESHNESS,
+    postgres_store._PROGRESS,
+    postgres_store._STANDINGS,
 ]
 SEARCH = [search.PRODUCTS, search.ORDERS, search.UNDERSTAND, search.ALIKE, search.ANY_PRODUCT]
 HOT: list[tuple[str, str, tuple[Any, ...]]] = [
@@ -34,6 +35,7 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", products.PRODUCT, ("milk",)),
     ("summary", products.LIST, ("DAIRY", "", 51)),
     ("summary", products.PRICES, ("milk", 0, 51)),
+    ("summary", postgres_store._STANDINGS, (["orders/o01"],)),
     ("search", search.ANY_PRODUCT, ("'milk'",)),
     ("search", search.ALIKE, (["milk"],)),
     ("search", search.ORDERS, (["'milk'"], "milk", 1.0, NOW, "", 51)),

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Self
 
 import pytest
@@ -10,8 +9,7 @@ import pytest
 from query_service import active as active_module
 from query_service.active import Active, Pointer
 from query_service.problems import GenerationGoneError
-from query_service.stores import Standing
-from shared.views.progress import Freshness
+from query_service.stores import Progress, Standing
 
 
 class Registry:
@@ -47,7 +45,7 @@ class Store:
     async def headers(self) -> Mapping[str, str]:
         return {}
 
-    async def freshness(self, now: datetime) -> Freshness:
+    async def progress(self) -> Progress:
         raise NotImplementedError
 
     async def ping(self) -> None: ...

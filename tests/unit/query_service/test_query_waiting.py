@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Self
 
 import pytest
@@ -10,9 +9,8 @@ import pytest
 from query_service import waiting as waiting_module
 from query_service.active import Active, Pointer
 from query_service.problems import StoreDownError
-from query_service.stores import Hold, Standing
+from query_service.stores import Hold, Progress, Standing
 from query_service.waiting import Met, Unmet, Waiting
-from shared.views.progress import Freshness
 
 LONG = 20.0
 
@@ -53,7 +51,7 @@ class Store:
     async def headers(self) -> Mapping[str, str]:
         return {}
 
-    async def freshness(self, now: datetime) -> Freshness:
+    async def progress(self) -> Progress:
         raise NotImplementedError
 
     async def ping(self) -> None: ...

@@ -1,0 +1,73 @@
+"""Whether a projection is current, coming on, or standing still: seen within seconds, also when nobody asks.
+
+The relay's heartbeats go through every lane once a second, the same way as events do: so ``as_of`` moves on also while
+nothing happens, and a projection whose ``as_of`` stays behind is not merely idle. One reading cannot tell coming on from
+standing still, so each projection's progress is read once a second and remembered.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from query_service.active import Active
+from query_service.problems import StoreDownError
+from query_service.stores import Progress
+from shared.views.progress import Freshness, FreshnessStatus
+
+CURRENT_WITHIN_S: Final = 3.0
+"""A heartbeat's second, its way, and some patience."""
+STALLED_AFTER_S: Final = 4.0
+LOOK_EVERY_S: Final = 1.0
+
+
+class Movement:
+    """One projection's progress, and since when it has been where it is."""
+
+    def __init__(self, active: Active[Any], clock: Callable[[], float] = time.monotonic) -> None:
+        self._active = active
+        self._clock = clock
+        self._last: tuple[int, Progress] | None = None
+        self._moved = clock()
+
+    async def freshness(self) -> Freshness:
+        """As it is now. Raises StoreDownError."""
+        store = await self._active.store()
+        progress = await store.progress()
+        return self.seen(store.number, progress, datetime.now(UTC))
+
+    async def watch(self) -> None:
+        """Look once a second until cancelled; while the store is away there is nothing to see."""
+        while True:
+            with suppress(StoreDownError):
+                await self.freshness()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def seen(self, generation: int, progress: Progress, now: datetime) -> Freshness:
+        if self._last != (generation, progress):
+            self._last = generation, progress
+            self._moved = self._clock()
+        lag = None if progress.as_of is None else (now - progress.as_of).total_seconds()
+        status = _status(lag, self._clock() - self._moved)
+        ages = [(now - progress.held_since).total_seconds()] if progress.held_since is not None else []
+        if lag is not None and status is not FreshnessStatus.CURRENT:
+            ages.append(lag)
+        return Freshness(
+            projection=self._active.projection,
+            generation=generation,
+            epoch=self._active.pointer.epoch,
+            status=status,
+            as_of=progress.as_of,
+            lag_seconds=lag,
+            events_applied=progress.events_applied,
+            held=progress.held,
+            oldest_unapplied_seconds=max(ages, default=None),
+        )
+
+
+def _status(lag: float | None, unmoved: float) -> FreshnessStatus:
+    if lag is not None and lag <= CURRENT_WITHIN_S:
+        return FreshnessStatus.CURRENT
+    return FreshnessStatus.STALLED if unmoved >= STALLED_AFTER_S else FreshnessStatus.BEHIND
