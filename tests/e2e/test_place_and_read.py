@@ -38,6 +38,7 @@ async def test_an_order_placed_over_the_bus_is_answered_and_then_visible_in_ever
         "stream": "orders/bus-1",
         "version": 1,
         "events": ["orders.order-placed"],
+        "epoch": answer["epoch"],
     }
     await _is_visible_everywhere(system, "bus-1", "2026-01-01", "2026-01-02")
 
