@@ -37,6 +37,7 @@ class Proxy:
         self._parts = urlsplit(url)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._is_down = False
         self._requests_pass, self._answers_pass = asyncio.Event(), asyncio.Event()
         self.release()
         self.asked = asyncio.Event()
@@ -74,6 +75,14 @@ class Proxy:
             writer.transport.abort()
         self.release()
 
+    def down(self) -> None:
+        """Break every connection, and refuse new ones until it is ``up`` again."""
+        self._is_down = True
+        self.cut()
+
+    def up(self) -> None:
+        self._is_down = False
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Proxy"]:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -84,6 +93,9 @@ class Proxy:
             self.cut()
 
     async def _serve(self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
+        if self._is_down:
+            client_writer.transport.abort()
+            return
         try:
             reader, writer = await asyncio.open_connection(self._parts.hostname, self._parts.port)
         except OSError:
