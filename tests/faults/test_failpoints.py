@@ -62,11 +62,10 @@ async def test_a_resend_that_dies_between_two_pages_is_done_again_whole(cluster:
     """The summary loses everything, at the ends of its streams as well, and asks for more than one page holds."""
     count = 1200
     await armed(cluster, "relay", place=Failpoint.BETWEEN_PAGES)
-    async with loading(cluster, lives(count), 4 * count) as load:
-        async with unbound(cluster, "summary"):
-            await load.finished()
-            await until(lambda: in_outbox(cluster.servers.write_db_url), lambda waiting: waiting == 0)
-        await died_there(cluster, "relay")
-        await cluster.start_anew("relay")
-        await caught_up(cluster, load)
-        assert await differences(cluster, load) == {}
+    async with unbound(cluster, "summary"), loading(cluster, lives(count), 4 * count) as load:
+        await load.finished()
+        await until(lambda: in_outbox(cluster.servers.write_db_url), lambda waiting: waiting == 0)
+    await died_there(cluster, "relay")
+    await cluster.start_anew("relay")
+    await caught_up(cluster, load)
+    assert await differences(cluster, load) == {}
