@@ -43,3 +43,14 @@ async def unbound(cluster: Cluster, projector: str) -> AsyncIterator[None]:
         finally:
             for lane, queue in enumerate(queues):
                 await queue.bind(topology.EVENTS, topology.lane_key(lane))
+
+
+async def purge(cluster: Cluster, projector: str) -> int:
+    """Empty all its lanes; returns how many messages were in them."""
+    async with await aio_pika.connect(cluster.servers.rabbitmq_url) as connection:
+        channel = await connection.channel()
+        purged = 0
+        for lane in range(4):
+            queue = await channel.get_queue(topology.lane_queue(projector, lane), ensure=False)
+            purged += (await queue.purge()).message_count or 0
+    return purged

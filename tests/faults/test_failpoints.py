@@ -10,7 +10,7 @@ from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.crashes import armed, died_there
 from tests.faults.load import Load, demo_commands, demo_size, lives, loading
-from tests.faults.losses import unbound
+from tests.faults.losses import purge
 from tests.faults.waiting import in_outbox, until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
@@ -62,9 +62,12 @@ async def test_a_resend_that_dies_between_two_pages_is_done_again_whole(cluster:
     """The summary loses everything, at the ends of its streams as well, and asks for more than one page holds."""
     count = 1200
     await armed(cluster, "relay", place=Failpoint.BETWEEN_PAGES)
-    async with unbound(cluster, "summary"), loading(cluster, lives(count), 4 * count) as load:
+    await cluster.supervisor.kill("summary")
+    async with loading(cluster, lives(count), 4 * count) as load:
         await load.finished()
-        await until(lambda: in_outbox(cluster.servers.write_db_url), lambda waiting: waiting == 0)
+    await until(lambda: in_outbox(cluster.servers.write_db_url), lambda waiting: waiting == 0)
+    assert await purge(cluster, "summary") > 0
+    await cluster.start_anew("summary")
     await died_there(cluster, "relay")
     await cluster.start_anew("relay")
     await caught_up(cluster, load)
