@@ -57,6 +57,13 @@ class Active(Generic[Store]):
         self._known = Remembered(self._resolve, REMEMBERED_S, clock)
         self.pointer = Pointer(first.number)
         """What the registry said last."""
+        self.switched: Callable[[int], None] = lambda _: None
+        """Hears of every generation that becomes the one to read."""
+
+    @property
+    def number(self) -> int:
+        """The generation that was found to be active last."""
+        return self._current.number
 
     async def store(self) -> Store:
         """The store to read from now. Raises StoreDownError."""
@@ -88,6 +95,7 @@ class Active(Generic[Store]):
         if pointer.number != self._current.number:
             self._retire(self._current)
             self._current = self._opened(pointer.number)
+            self.switched(pointer.number)
         return self._current
 
     def _opened(self, number: int) -> Store:

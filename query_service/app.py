@@ -21,6 +21,7 @@ from query_service import (
     analytics,
     customers,
     dead_letters,
+    events,
     freshness,
     health,
     operations_log,
@@ -33,10 +34,10 @@ from query_service.analytics_store import AnalyticsStore
 from query_service.as_of import HEADER
 from query_service.operations_store import OperationsStore
 from query_service.operator import Operators
-from query_service.parameters import well_formed
+from query_service.parameters import only_well_formed
 from query_service.postgres_store import PostgresStore
 from query_service.problems import on_wrong_method
-from query_service.requests import QueryRequest, Stores
+from query_service.requests import HEAD, QueryRequest, Stores
 from shared.problems import EXCEPTION_HANDLERS
 from shared.settings import LONGEST_WAIT_S, Settings
 from shared.views import search as search_view
@@ -68,6 +69,8 @@ ROUTES: Final = (
     acts.pause_job,
     acts.resume_job,
     acts.cancel_job,
+    events.events,
+    events.events_ws,
     freshness.freshness,
     health.live,
     health.ready,
@@ -101,7 +104,7 @@ def create_app(stores: Stores, operators: Operators | None = None, *, longest_wa
     return QueryService(
         route_handlers=ROUTES,
         request_class=QueryRequest,
-        guards=[well_formed],
+        guards=[only_well_formed],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
         state=State({"stores": stores, "operators": operators or Operators(), "longest_wait_s": longest_wait_s}),
         lifespan=[closing],
@@ -119,7 +122,10 @@ def create_app(stores: Stores, operators: Operators | None = None, *, longest_wa
             render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
             use_handler_docstrings=True,
             operation_id_creator=lambda handler, _method, _path: handler.handler_name,
-            tags=[Tag(name=name) for name in ("orders", "customers", "products", "analytics", "search", "operations")],
+            tags=[
+                Tag(name=name)
+                for name in ("orders", "customers", "products", "analytics", "search", "live", "operations")
+            ],
         ),
         logging_config=None,
         debug=False,
@@ -148,7 +154,7 @@ class QueryService(Litestar):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            asked: Any = {**scope, "method": "GET"}
+            asked: Any = {**scope, "method": "GET", HEAD: True}
             await super().__call__(asked, receive, functools.partial(_without_body, send))
         else:
             await super().__call__(scope, receive, send)

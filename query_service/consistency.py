@@ -91,17 +91,24 @@ def _elements(values: Iterable[str]) -> Iterator[str]:
 def _token(text: str) -> Token:
     name, *parameters = (part.strip() for part in text.split(";"))
     stream, at, version = name.rpartition("@")
-    kind, slash, id_ = _decoded(stream).partition("/")
-    if not (at and slash and _KIND.fullmatch(kind) and _VERSION.fullmatch(version)) or int(version) > MAX_VERSION:
+    if not (at and _VERSION.fullmatch(version)) or int(version) > MAX_VERSION:
         raise InvalidParameterError(HEADER, _SHAPE)
-    identity(HEADER, id_)
+    named = stream_name(HEADER, _decoded(stream), _SHAPE)
     epoch = None
     for parameter in parameters:
         match = _EPOCH.fullmatch(parameter)
         if match is None or epoch is not None:
             raise InvalidParameterError(HEADER, _SHAPE)
         epoch = match[1] or match[2]
-    return Token(f"{kind}/{id_}", int(version), epoch)
+    return Token(named, int(version), epoch)
+
+
+def stream_name(parameter: str, text: str, shape: str = "must be <kind>/<id>, e.g. orders/o-17") -> str:
+    """The text, if it can be a stream's name. Raises InvalidParameterError."""
+    kind, slash, id_ = text.partition("/")
+    if not slash or not _KIND.fullmatch(kind):
+        raise InvalidParameterError(parameter, shape)
+    return f"{kind}/{identity(parameter, id_)}"
 
 
 def _decoded(text: str) -> str:

@@ -5,12 +5,16 @@ looks for himself, and those who wait look now and then in any case.
 """
 
 import asyncio
+import functools
 import logging
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 import msgspec
 from pydantic import ValidationError
 
+from query_service.active import Active
+from query_service.problems import StoreDownError
 from query_service.requests import Stores
 from shared import topology
 from shared.contracts.changes import ACTIVATED, ADVANCED, Activated, Advanced
@@ -30,7 +34,9 @@ class News:
     def __init__(self, url: str, stores: Stores) -> None:
         self._stores = stores
         self._projections = {active.projection: active for active in stores.all}
-        self.connected = False
+        self._asking: set[asyncio.Task[None]] = set()
+        for active in stores.all:
+            active.switched = functools.partial(self._switched, active.projection)
         self._replies: Replies | None = None
         if url:
             bindings = [(topology.CHANGES, topology.advanced_key(name)) for name in self._projections]
@@ -43,8 +49,12 @@ class News:
         else:
             await self._replies.run()
 
+    @property
+    def connected(self) -> bool:
+        return self._stores.live.connected
+
     def _changed(self, connected: bool) -> None:
-        self.connected = connected
+        self._stores.live.news(connected)
         if connected:
             for active in self._projections.values():
                 active.forget()
@@ -61,10 +71,26 @@ class News:
             log.warning("unreadable news were dropped: %s", str(error)[:200])
 
     def _advanced(self, news: Advanced) -> None:
-        if waiting := self._stores.waiting.get(news.projection):
-            waiting.advanced(news.generation, news.streams, news.held)
+        active = self._projections.get(news.projection)
+        if active is None:
+            return
+        self._stores.waiting[news.projection].advanced(news.generation, news.streams, news.held)
+        if news.generation == active.number:
+            self._stores.live.advanced(news.projection, news.generation, news.streams, news.held)
 
     def _activated(self, news: Activated) -> None:
+        """The registry says it, too, and is believed."""
         if active := self._projections.get(news.projection):
             active.forget()
-            self._stores.waiting[news.projection].look_again()
+            asking = asyncio.create_task(_resolved(active))
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+
+    def _switched(self, projection: str, generation: int) -> None:
+        self._stores.live.activated(projection, generation)
+        self._stores.waiting[projection].look_again()
+
+
+async def _resolved(active: Active[Any]) -> None:
+    with suppress(StoreDownError):
+        await active.store()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
 from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter, QueryParameter
@@ -40,15 +41,24 @@ _ID: Final[TypeAdapter[str]] = TypeAdapter(Id)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _SPACED_OFFSET: Final = re.compile(r".*\d \d\d:\d\d", re.ASCII)
-_NOT_PARAMETERS: Final = frozenset({"request", "return"})
+_NOT_PARAMETERS: Final = frozenset({"request", "socket", "return"})
+REPEATABLE: Final = "repeatable"
+"""In a handler's ``opt``: the parameters that may be given several times."""
+
+
+def only_well_formed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A guard for every route over HTTP; over WebSocket a refusal can be read only after the connection is made."""
+    if connection.scope["type"] == ScopeType.HTTP:
+        well_formed(connection, handler)
 
 
 def well_formed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """A guard for every route: ids in the path, and the query string's encoding and names."""
+    """What a request carries besides its body: ids in the path, and the query string's encoding and names."""
     for name, value in connection.path_params.items():
         identity(name, value)
     if query := connection.scope["query_string"]:
-        _check_query(query, _names(handler.fn) - connection.path_params.keys())
+        repeatable = handler.opt.get(REPEATABLE, frozenset())
+        _check_query(query, _names(handler.fn) - connection.path_params.keys(), repeatable)
 
 
 def identity(name: str, value: str) -> str:
@@ -71,7 +81,7 @@ def moment(name: str, value: str) -> datetime:
     raise InvalidParameterError(name, f"must be {MOMENT}{hint}")
 
 
-def _check_query(query: bytes, known: frozenset[str]) -> None:
+def _check_query(query: bytes, known: frozenset[str], repeatable: frozenset[str]) -> None:
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
     except UnicodeError as error:
@@ -81,7 +91,7 @@ def _check_query(query: bytes, known: frozenset[str]) -> None:
         if name not in known:
             offer = ", ".join(sorted(known)) or "none"
             raise InvalidParameterError(name[:100], f"is not a parameter of this route, which has: {offer}")
-        if name in seen:
+        if name in seen and name not in repeatable:
             raise InvalidParameterError(name, "is given more than once")
         if "\x00" in value:
             raise InvalidParameterError(name, "must not contain NUL (U+0000)")

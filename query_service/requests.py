@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from litestar import Request
 from litestar.datastructures import State
@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from query_service import consistency
 from query_service.active import Active, Store
 from query_service.analytics_store import AnalyticsStore
+from query_service.live import Live
 from query_service.movement import Movement
 from query_service.operations_store import OperationsStore
 from query_service.operator import Operators
@@ -18,6 +19,9 @@ from query_service.own_writes import having
 from query_service.postgres_store import PostgresStore
 from query_service.problems import GenerationGoneError
 from query_service.waiting import Waiting
+
+HEAD: Final = "tidemark.head"
+"""In the scope of a request that is answered as GET would be, without the body."""
 
 
 class Stores:
@@ -37,6 +41,8 @@ class Stores:
         self.operations = operations or OperationsStore("")
         self.waiting = {active.projection: Waiting(active) for active in self.all}
         """Who waits for what in each projection."""
+        self.live = Live()
+        """What happens, told to whoever listens."""
         self.movements = {active.projection: Movement(active) for active in self.all}
         """Whether each comes on."""
 
@@ -54,10 +60,11 @@ class Stores:
         """See, until cancelled, whether the projections come on, and which generations are active."""
         await asyncio.gather(*(movement.watch() for movement in self.movements.values()))
 
-    def end_waiting(self) -> None:
-        """The process stops: whoever waits for a write is answered by where things stand."""
+    async def end_waiting(self) -> None:
+        """Who waits for a write is answered by where things stand, who listens comes to the end; return when he has."""
         for waiting in self.waiting.values():
             waiting.end()
+        await self.live.end()
 
     async def close(self) -> None:
         for active in self.all:

@@ -34,6 +34,7 @@ ROUTES = {
     "/dead-letters/jobs": {"limit", "cursor"},
     "/dead-letters/jobs/{job_id}": {"job_id"},
     "/dead-letters/audit": {"letter_id", "job_id", "actor", "act", "limit", "cursor"},
+    "/events": {"stream", "kind", "projection", "last_event_id", "Last-Event-ID"},
     "/freshness": set(),
     "/health/live": set(),
     "/health/ready": set(),
@@ -124,10 +125,10 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
 
 
 def test_every_answer_has_a_shape_and_its_headers(document: dict[str, Any]) -> None:
-    for operation in operations(document).values():
+    for path, operation in operations(document).items():
         ok = operation["responses"]["200"]
-        assert ok["content"]["application/json"]["schema"]["$ref"]
-    for path in ROUTES:
+        assert ok["content"]["text/event-stream" if path == "/events" else "application/json"]["schema"]["$ref"]
+    for path in ROUTES.keys() - {"/events"}:
         headers = operations(document)[path]["responses"]["200"]["headers"]
         own = {"Preference-Applied"} if path in READ else set()
         assert {"ETag", "Tidemark-As-Of"} | own == {name for name, header in headers.items() if header["schema"]}
