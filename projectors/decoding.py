@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
 from projectors.projection import Event
@@ -14,20 +14,32 @@ from shared.consuming import Delivery
 from shared.contracts.envelope import EnvelopeError, ReceivedEvent, split
 from shared.contracts.lanes import HEADS, HEARTBEAT, Heads, Heartbeat
 from shared.contracts.registry import UnknownEventError, event_data
-from shared.contracts.values import EventData
+from shared.contracts.values import EventData, SafeText
 from shared.topology import lane_of
 
 UNDECODABLE: Final = "undecodable-event"
 UNKNOWN: Final = "unknown-event"
+UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands in for the time of an event whose envelope cannot be read."""
 
 
 class Unreadable(EventData):
     """Stands in for the data of an event whose type, schema version or data we do not understand."""
 
 
+class Place(BaseModel):
+    """The least that an event must say to have a place in a stream."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    type: Annotated[SafeText, Field(max_length=200)] = ""
+    subject: Annotated[SafeText, Field(min_length=1, max_length=300)]
+    streamversion: Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
+
+
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An event with a sound envelope. ``failure``: its data is beyond us, so its stream stops here."""
+    """An event with a place in a stream. ``failure``: its envelope or its data is beyond us, so its stream stops here."""
 
     event: Event
     element: Any
@@ -83,7 +95,11 @@ def _decode(decoded: Decoded, element: Any, queue_lane: int | None, lanes: int) 
             return
         envelope = ReceivedEvent.model_validate(element)
     except ValidationError as error:
-        decoded.undecodable.append(Undecodable(to_json(element), describe(error, UNDECODABLE)))
+        event = _placed(element, queue_lane, lanes)
+        if event is not None:
+            decoded.arrived.append(Arrived(event, element, describe(error, UNDECODABLE)))
+        else:
+            decoded.undecodable.append(Undecodable(to_json(element), describe(error, UNDECODABLE)))
         return
     failure: Failure | None = None
     data: EventData
@@ -93,6 +109,21 @@ def _decode(decoded: Decoded, element: Any, queue_lane: int | None, lanes: int) 
         data, failure = Unreadable(), describe(error, UNKNOWN)
     except (ValidationError, LookupError, TypeError, ValueError) as error:
         data, failure = Unreadable(), describe(error, UNDECODABLE)
-    lane = queue_lane if queue_lane is not None else lane_of(envelope.subject, lanes)
+    lane = _lane(queue_lane, envelope.subject, lanes)
     event = Event(envelope.id, envelope.type, envelope.subject, envelope.streamversion, envelope.time, data, lane)
     decoded.arrived.append(Arrived(event, element, failure))
+
+
+def _lane(queue_lane: int | None, stream: str, lanes: int) -> int:
+    return queue_lane if queue_lane is not None else lane_of(stream, lanes)
+
+
+def _placed(element: Any, queue_lane: int | None, lanes: int) -> Event | None:
+    """An envelope that lacks something, or has something wrong, and still says whose next event it is: it has to hold that stream."""
+    try:
+        place = Place.model_validate(element)
+    except ValidationError:
+        return None
+    identity = f"{place.subject}@{place.streamversion}"
+    lane = _lane(queue_lane, place.subject, lanes)
+    return Event(identity, place.type, place.subject, place.streamversion, UNTIMED, Unreadable(), lane)

@@ -151,7 +151,7 @@ def preview(done: Done) -> Table:
     table = _table("id", "origin", "stream", "type", "exception", "attempts", "last failed")
     for one in done.letters:
         table.add_row(
-            *cells(one.id, one.origin, place(one.stream, one.version, None), one.type, one.exception),
+            *cells(one.id, one.origin, place(one.stream, one.version, one.command_id), one.type, one.exception),
             *cells(one.attempts, when(one.last_failed_at)),
         )
     return table

@@ -21,7 +21,7 @@ SELECT count(*) AS live, count(*) FILTER (WHERE stream IS NOT NULL OR origin = '
 FROM matching($1, $2, $3, $4, $5, $6, $7, $8) WHERE status IN ('dead', 'replaying')
 """
 PREVIEW: Final = """
-SELECT id, origin, stream, version, type, exception, attempts, last_failed_at
+SELECT id, origin, stream, version, type, command_id, exception, attempts, last_failed_at
 FROM matching($1, $2, $3, $4, $5, $6, $7, $8)
 WHERE status IN ('dead', 'replaying') AND (NOT $9 OR stream IS NOT NULL OR origin = 'commands')
 ORDER BY id LIMIT $10

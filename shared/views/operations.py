@@ -173,6 +173,7 @@ class LetterPreview(BaseModel):
     stream: str | None = None
     version: int | None = None
     type: str | None = None
+    command_id: str | None = None
     exception: str
     attempts: int
     last_failed_at: datetime

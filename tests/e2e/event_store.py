@@ -21,22 +21,27 @@ async def append_raw(
     data: dict[str, Any],
     *,
     schema: int = 1,
+    without: str = "",
     lost: bool = False,
-) -> None:
-    """The stream must be at ``version - 1``. ``lost``: it never comes to the outbox."""
+) -> str:
+    """The event's envelope, ``without`` this attribute. The stream must be at ``version - 1``. ``lost``: it never comes to the outbox."""
     envelope = json.dumps(
         {
-            "specversion": "1.0",
-            "id": f"{stream}@{version}",
-            "source": "tests",
-            "type": type_,
-            "subject": stream,
-            "time": datetime.now(UTC).isoformat(),
-            "data": data,
-            "streamversion": version,
-            "schemaversion": schema,
-            "causationid": "tests",
-            "correlationid": "tests",
+            name: value
+            for name, value in {
+                "specversion": "1.0",
+                "id": f"{stream}@{version}",
+                "source": "tests",
+                "type": type_,
+                "subject": stream,
+                "time": datetime.now(UTC).isoformat(),
+                "data": data,
+                "streamversion": version,
+                "schemaversion": schema,
+                "causationid": "tests",
+                "correlationid": "tests",
+            }.items()
+            if name != without
         }
     )
     connection = await asyncpg.connect(write_db_url)
@@ -48,3 +53,4 @@ async def append_raw(
                 await connection.execute(ADD_TO_OUTBOX, stream, type_, envelope, hash_of(stream))
     finally:
         await connection.close()
+    return envelope

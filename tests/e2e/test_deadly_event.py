@@ -9,6 +9,9 @@ import pytest
 from deploy.child import Program
 from deploy.deployables import program
 from deploy.supervisor import DiedError
+from shared.contracts.control import Replay, Selection
+from shared.operating import ask, request
+from shared.views.operations import Done
 from tests.e2e.system import System
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
@@ -37,6 +40,10 @@ async def test_an_event_that_kills_the_process_becomes_a_dead_letter_and_not_a_c
     finally:
         await system.supervisor.kill("summary")
         await system.supervisor.start([healthy])
+    act = Replay(selection=Selection(stream=deadly), actor="a test", reason="the crash is mended")
+    answer = await ask(system.servers.rabbitmq_url, request(act, source="tests"), seconds=20)
+    assert isinstance(answer, Done), answer
+    await system.visible("/orders", lambda page: len(page["items"]) == 20, customer_id=customer)
 
 
 async def deaths_until_it_lives(system: System, sick: Program) -> int:

@@ -47,13 +47,17 @@ AS_JSON = frozenset({"a number", "no stream", "version 0", "a version that is a 
 
 @pytest.fixture(autouse=True)
 async def everything_flows(system: System) -> AsyncIterator[None]:
-    """After every test a new stream in each lane passes through all projections."""
+    """After every test a new stream in each lane passes through all projections, and nobody has died of it."""
+    before = {name: system.supervisor.pid(name) for name in topology.PROJECTORS}
     yield
     mark = uuid4().hex
     for number in range(8):
         await place(system, f"{mark}-{number}", customer_id=mark)
     await system.visible("/orders", lambda found: len(found["items"]) == 8, customer_id=mark)
     await system.visible("/search/orders", lambda found: found["total"] == 8, q=mark)
+    assert {
+        name: system.supervisor.pid(name) for name in topology.PROJECTORS if system.supervisor.running(name)
+    } == before
 
 
 async def place(system: System, order_id: str, **changes: Any) -> None:
@@ -75,26 +79,33 @@ async def test_what_is_no_event_becomes_a_dead_letter_with_its_reason(system: Sy
 
 
 @pytest.mark.parametrize(
-    ("type_", "schema", "reason"),
+    ("type_", "schema", "without", "reason", "says"),
     [
-        ("orders.order-gift-wrapped", 1, "unknown-event"),
-        ("orders.order-paid", 99, "unknown-event"),
-        ("orders.order-paid", 1, "undecodable-event"),
+        ("orders.order-gift-wrapped", 1, "", "unknown-event", "unknown event type 'orders.order-gift-wrapped'"),
+        ("orders.order-paid", 99, "", "unknown-event", "schema version 99"),
+        ("orders.order-paid", 1, "", "undecodable-event", "OrderPaid"),
+        ("orders.order-paid", 1, "type", "undecodable-event", "type"),
+        ("orders.order-paid", 1, "time", "undecodable-event", "time"),
+        ("orders.order-paid", 1, "data", "undecodable-event", "data"),
+        ("orders.order-paid", 1, "schemaversion", "undecodable-event", "schemaversion"),
     ],
-    ids=["unknown type", "unknown schema version", "data that does not fit"],
+    ids=["unknown type", "unknown schema", "data that does not fit", "no type", "no time", "no data", "no schema"],
 )
 async def test_an_event_that_nobody_understands_holds_its_stream_only(
-    system: System, type_: str, schema: int, reason: str
+    system: System, type_: str, schema: int, without: str, reason: str, says: str
 ) -> None:
     order_id = f"held-{uuid4().hex}"
     stream = f"orders/{order_id}"
     await place(system, order_id)
     await system.visible(f"/orders/{order_id}")
-    await append_raw(system.servers.write_db_url, stream, 2, type_, {"order_id": order_id}, schema=schema)
+    await append_raw(
+        system.servers.write_db_url, stream, 2, type_, {"order_id": order_id}, schema=schema, without=without
+    )
     await system.bus.accepted("orders.pay-order", {"amount": 10}, subject=order_id)
     for projector in topology.PROJECTORS:
         letter = await system.letter(projector, stream=stream)
         assert (letter["reason"], letter["version"]) == (reason, 2)
+        assert says in letter["exception"]
         assert json.loads(letter["body"])["streamversion"] == 2
     assert (await system.get(f"/orders/{order_id}"))["version"] == 1
     connection = await asyncpg.connect(system.servers.summary_db_url, server_settings={"search_path": "summary"})
@@ -102,3 +113,21 @@ async def test_an_event_that_nobody_understands_holds_its_stream_only(
     await connection.close()
     assert held is not None
     assert tuple(held) == ("dead", 2, reason)
+
+
+async def test_garbage_in_a_message_keeps_none_of_its_neighbours_waiting(system: System) -> None:
+    order_id = f"beside-{uuid4().hex}"
+    stream = f"orders/{order_id}"
+    await place(system, order_id)
+    for path in (f"/orders/{order_id}", f"/orders/{order_id}/history"):
+        await system.visible(path)
+    payment = {"order_id": order_id, "customer_id": "c", "amount": 10, "currency": "EUR", "paid_at": EVENT["time"]}
+    paid = await append_raw(system.servers.write_db_url, stream, 2, "orders.order-paid", payment, lost=True)
+    mark = f"garbage beside {order_id}"
+    lane = topology.lane_of(stream, 4)
+    for projector in topology.PROJECTORS:
+        body = f'[42, {{"garbage": "{mark}"}}, {paid}, {{"subject": 7}}, null]'.encode()
+        await system.bus.put(topology.lane_queue(projector, lane), body)
+        assert (await system.letter(projector, part=mark.encode()))["reason"] == "undecodable-event"
+    found = await system.visible(f"/orders/{order_id}", lambda order: order["version"] == 2)
+    assert (found["status"], found["held"]) == ("paid", None)

@@ -161,7 +161,7 @@ async def test_commands_and_bytes_that_name_no_stream_are_acted_on_as_well(house
     await house.statuses(dead=3)
     dry = await json_of("replay", "--all", "--dry-run")
     assert (dry["count"], dry["left_out"], [letter["stream"] for letter in dry["letters"]]) == (2, 1, [None, None])
-    assert "command" in await said("replay", "--all", "--dry-run")
+    assert "command c-1" in await said("replay", "--all", "--dry-run")
     await refused("replay", "--origin", "summary", code=1, says="can only be discarded")
     first, second = [str(item["id"]) for item in (await json_of("list", "--origin", "commands"))["items"]]
     assert "completed: 1 of 1 succeeded" in await said("replay", first, "--wait")
