@@ -5,10 +5,10 @@ BIN := .venv/bin
 STAMP := .tidemark/setup
 PROCESSES ?= 2
 
-.PHONY: help setup test demo drill up bench test-faults lint format compose-env clean
+.PHONY: help setup test demo drill drill-rebuild up bench test-faults lint format compose-env clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the locked dependencies
 
@@ -24,6 +24,9 @@ demo: $(STAMP) ## real orders through real servers, compared with their source (
 drill: $(STAMP) ## a projection fails: see, fix, canary, replay, compare
 	@$(BIN)/tidemark drill poison $(ARGS)
 
+drill-rebuild: $(STAMP) ## read models are rebuilt, compared and switched while orders arrive (ARGS="--all": 155,848 baskets)
+	@$(BIN)/tidemark drill rebuild $(ARGS)
+
 up: $(STAMP) ## start everything and stay; Ctrl-C stops it
 	@$(BIN)/tidemark up $(ARGS)
 
@@ -31,7 +34,7 @@ bench: $(STAMP) ## orders a second and lag, beside a bare yardstick, as JSON
 	@$(BIN)/python -m tests.benchmarks.end_to_end $(ARGS)
 
 test-faults: $(STAMP) ## kill each process and server in the middle of a run
-	timeout --kill-after=60 1800 $(BIN)/pytest tests/faults tests/e2e/test_deadly_event.py -m "" -n $(PROCESSES) --dist loadfile $(ARGS)
+	timeout --kill-after=60 1800 $(BIN)/pytest tests/faults tests/e2e/test_deadly_event.py tests/e2e/test_rebuild_drill.py -m "" -n $(PROCESSES) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict and import-linter
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -58,8 +58,10 @@ class Pace:
         return idle if idle > STALLED_S else None
 
 
-async def follow(settings: Settings, projection: str, number: int) -> Generation:
-    """The generation as it is when it is ready; progress is shown on stderr.
+async def follow(
+    settings: Settings, projection: str, number: int, seen: Callable[[Generation], None] = lambda _: None
+) -> Generation:
+    """The generation as it is when it is ready; progress is shown on stderr, and told to ``seen``.
 
     A store that goes away meanwhile has OUTAGE_S to come back; one that is away at the start is an error at once.
     """
@@ -73,6 +75,7 @@ async def follow(settings: Settings, projection: str, number: int) -> Generation
                         if not found:
                             raise fail(f"generation {number} of {projection} is gone: it has been dropped", NO)
                         show(found[0])
+                        seen(found[0])
                         if found[0].state is GenerationState.READY:
                             return found[0]
                         patience = time.monotonic() + OUTAGE_S

@@ -6,7 +6,7 @@ One connection, read-only, for the time of one command. Raises StoreAwayError, w
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 import asyncpg
@@ -21,6 +21,7 @@ from deploy.projections.comparison import Findings
 from deploy.projections.postgres_comparison import PostgresComparison
 from deploy.projections.redis_comparison import RedisComparison
 from deploy.terminal import AwayError
+from projectors.generation_registry import ALONE
 from query_service.analytics_store import oldest
 from shared.postgres import CONNECT_TIMEOUT_S, is_outage
 from shared.settings import Settings
@@ -30,19 +31,12 @@ from shared.views.generations import (
     FIRST,
     GENERATIONS,
     Generation,
-    GenerationState,
     generation_name,
     registry_key,
     registry_schema,
 )
 
 ANSWER_WITHIN_S: Final = 30.0
-LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""When the first generation was made, where no registry says."""
-ALONE: Final = Generation(
-    number=FIRST, state=GenerationState.READY, active=True, begun_at=LONG_AGO, updated_at=LONG_AGO
-)
-
 LOOK_INTO: Final = "SELECT set_config('search_path', quote_ident($1) || ', public', true)"
 PROGRESS: Final = """
 SELECT

@@ -11,8 +11,9 @@ from rich.text import Text
 from deploy import screen
 from deploy.projections.comparison import Comparison, Part, Sample
 from deploy.projections.following import events
-from deploy.projections.stores import LONG_AGO, Progress
+from deploy.projections.stores import Progress
 from deploy.screen import cells, when
+from projectors.generation_registry import LONG_AGO
 from shared.views.generations import Generation, GenerationState
 
 _LONGEST_VALUE: Final = 120

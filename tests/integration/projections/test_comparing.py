@@ -74,7 +74,10 @@ async def orders_arriving(pair: Pair) -> AsyncIterator[None]:
         while not stopping.is_set():
             number += 1
             order = shop.placed(f"live-{number}")
-            steps = [shop.run(f"orders/live-{number}", order), shop.run(f"customers/n-{number}", shop.registered())]
+            steps = [
+                shop.run(f"orders/live-{number}", order),
+                shop.run(f"customers/n-{number}", shop.registered(f"n-{number}")),
+            ]
             if number % 3 == 0:
                 steps.append(shop.run(f"orders/live-{number}", shop.cancelled(order), expected=1))
             for advance in steps:
