@@ -75,7 +75,7 @@ class Projector:
             while not stopping.is_set():
                 deliveries = await self._consumer.take(TAKE, timeout=0.5)
                 events = [delivery for delivery in deliveries if delivery.queue in self._lane_of_queue]
-                for group in groups(events):
+                for group in _groups(events):
                     await self._handle(group)
                 for delivery in deliveries:
                     if delivery.queue not in self._lane_of_queue:
@@ -184,7 +184,7 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def groups(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
+def _groups(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
     """Together, but for those that were delivered before so often that one of them may be killing the process."""
     usual = [delivery for delivery in deliveries if delivery.deliveries < SUSPICIOUS_AFTER]
     alone = [[delivery] for delivery in deliveries if delivery.deliveries >= SUSPICIOUS_AFTER]

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
+from msgspec import Raw
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
+from projectors.fast_decoding import events_in
 from projectors.projection import Event
 from projectors.retry import Failure, describe
 from shared.consuming import Delivery
@@ -43,11 +46,11 @@ class Arrived:
 
     event: Event
     element: Any
-    """The envelope as plain JSON, for sending on."""
+    """The envelope as plain JSON, or its bytes as they came, for sending on."""
     failure: Failure | None = None
 
     def body(self) -> bytes:
-        return to_json(self.element)
+        return bytes(self.element) if isinstance(self.element, Raw) else to_json(self.element)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,18 @@ def decode(deliveries: Sequence[Delivery], lane_of_queue: Mapping[str, int], *, 
     """``lanes``: how many there are, for events from a queue that is no lane's."""
     decoded = Decoded()
     for delivery in deliveries:
+        queue_lane = lane_of_queue.get(delivery.queue)
+        events = events_in(delivery.body, partial(_lane, queue_lane, lanes=lanes))
+        if events is not None:
+            decoded.arrived += [Arrived(event, raw) for raw, event in events]
+            continue
         try:
             elements = split(delivery.body)
         except EnvelopeError as error:
             decoded.undecodable.append(Undecodable(delivery.body, describe(error, UNDECODABLE)))
             continue
         for element in elements:
-            _decode(decoded, element, lane_of_queue.get(delivery.queue), lanes)
+            _decode(decoded, element, queue_lane, lanes)
     return decoded
 
 

@@ -98,9 +98,8 @@ class GenerationOrders:
                     raise RefusedError("generation-not-ready", f"generation {chosen.number} is still being built")
                 return await self._activate(chosen, request_id)
             case Rollback():
-                if any(generation.active and generation.activated_by == request_id for generation in known):
-                    return []
-                return await self._activate(_before(known), request_id)
+                done = next((each for each in known if each.active and each.activated_by == request_id), None)
+                return await self._activate(done or _before(known), request_id)
             case Drop():
                 if not again or order.generation in [generation.number for generation in known]:
                     chosen = _existing(order.generation, known)

@@ -35,10 +35,10 @@ class Event:
 
 
 OWED: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""A time that never comes: ``due_at`` of a stream that died in a generation nobody reads, so that no letter was written."""
 BEYOND_REASON: Final = timedelta(minutes=10)
 """Nothing is put off for so long: a hold that is due later, and not OWED, was written by a clock that was ahead."""
 LATEST: Final = OWED - timedelta(days=1)
-"""A time that never comes: ``due_at`` of a stream that died in a generation nobody reads, so that no letter was written."""
 
 
 class HoldStatus(StrEnum):

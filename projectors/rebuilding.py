@@ -13,21 +13,22 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Final
 
 from pydantic import ValidationError
 
-from projectors.consumer import DEADLY_AFTER, SWEEP_EVERY_S, groups
-from projectors.decoding import decode
+from projectors.building import Course, page_size
+from projectors.consumer import SUSPICIOUS_AFTER, SWEEP_EVERY_S
+from projectors.decoding import Arrived, decode
 from projectors.generations import Generations, Hosted
 from projectors.lag import Lag
 from projectors.notices import heads_request, history_request
 from projectors.options import Options
-from projectors.pages import Pages, Place
+from projectors.pages import Place
 from projectors.patience import Patience
+from projectors.portions import Portions
 from shared import topology
 from shared.consuming import Consumer, Delivery
 from shared.contracts.lanes import HistoryPage
@@ -37,29 +38,10 @@ from shared.process import Stopped
 log: Final = logging.getLogger(__name__)
 
 TAKE: Final = 10
-PORTION: Final = 1000
-"""Events applied between two looks at how live events are doing."""
-PAGE: Final = 5000
-SHORTEST_PAGE: Final = 100
-PAGE_LASTS_S: Final = 2.0
-"""At the rate that was ordered."""
-STALLED_AFTER_S: Final = 5.0
+"""Messages of up to 100 events: a portion, between two looks at how live events are doing."""
+LARGEST_UNIT: Final = 3000
 MOST_LAG_S: Final = 0.5
 WAIT_S: Final = 0.05
-TOUCH_EVERY_S: Final = 1.0
-
-
-@dataclass(slots=True)
-class _Course:
-    """What this process knows of a generation that is being built."""
-
-    pages: Pages = field(default_factory=Pages)
-    updated_at: datetime | None = None
-    """As the registry had it, and since when, by our clock, it has been so."""
-    since: float = 0.0
-    free_at: float = 0.0
-    """When more may be applied at the rate that was ordered."""
-    touched: float = 0.0
 
 
 class Rebuilder:
@@ -79,69 +61,78 @@ class Rebuilder:
         self._patience = patience
         self._options = options
         self._lag = lag
-        self._courses: dict[tuple[int, datetime], _Course] = {}
+        self._courses: dict[tuple[int, datetime], Course] = {}
         self._swept = float("-inf")
 
     async def run(self, stopping: asyncio.Event) -> None:
         with suppress(Stopped):
             while not stopping.is_set():
                 await self._look_after()
-                await self._take_in(await self._consumer.take(TAKE, timeout=0.5))
+                deliveries = await self._consumer.take(TAKE, timeout=0.5)
+                await self._take_in(deliveries)
+                if not deliveries:
+                    await self._flush()
+        for course in self._courses.values():
+            await course.portions.close()
 
     async def _take_in(self, deliveries: Sequence[Delivery]) -> None:
-        portion: list[Delivery] = []
+        usual: list[Delivery] = []
         for delivery in deliveries:
+            if topology.EVENTS_HEADER in delivery.headers and delivery.deliveries < SUSPICIOUS_AFTER:
+                usual.append(delivery)
+                continue
+            await self._add(usual)
+            usual = []
             if topology.EVENTS_HEADER in delivery.headers:
-                portion.append(delivery)
+                await self._flush()
+                await self._add([delivery])
+                await self._flush()
             else:
-                await self._apply(portion)
-                portion = []
                 await self._turn(delivery)
-        await self._apply(portion)
+        await self._add(usual)
 
-    async def _apply(self, deliveries: Sequence[Delivery]) -> None:
+    async def _add(self, deliveries: Sequence[Delivery]) -> None:
+        """Events of history: those of the page at hand are applied, others pass by."""
         by_generation: dict[int, list[Delivery]] = {}
         for delivery in deliveries:
-            number = delivery.headers.get(topology.GENERATION_HEADER)
-            by_generation.setdefault(number if isinstance(number, int) else 0, []).append(delivery)
+            by_generation.setdefault(_generation_of(delivery), []).append(delivery)
         for number, found in by_generation.items():
             hosted = self._building(number)
             course = self._course(hosted) if hosted is not None else None
-            ours = [delivery for delivery in found if course is not None and _takes(course.pages, delivery)]
-            if hosted is not None and course is not None:
-                for group in groups(ours):
-                    await self._apply_to(hosted, course, group)
-        await self._consumer.acknowledge(deliveries)
+            ours = [delivery for delivery in found if course is not None and _is_of_page(course, delivery)]
+            await self._consumer.acknowledge([delivery for delivery in found if delivery not in ours])
+            if course is not None and ours:
+                await course.portions.add([(delivery, self._events_of(delivery)) for delivery in ours])
 
-    async def _apply_to(self, hosted: Hosted, course: _Course, deliveries: Sequence[Delivery]) -> None:
-        decoded = decode(deliveries, {}, lanes=self._options.lanes)
+    def _events_of(self, delivery: Delivery) -> Sequence[Arrived]:
+        decoded = decode([delivery], {}, lanes=self._options.lanes)
         for item in decoded.undecodable:
             log.error("%s: history has what is no event: %s", self.name, item.failure.exception)
-        deadly = deliveries[0].deliveries >= DEADLY_AFTER
-        for start in range(0, len(decoded.arrived), PORTION):
-            portion = decoded.arrived[start : start + PORTION]
-            await self._wait_for_turn(hosted, course, len(portion))
-            outgoing = await self._generations.apply_to(hosted, portion, limit=PORTION, one_by_one=deadly)
-            await self._patience.publish(outgoing)
-            reached(Failpoint.AFTER_PORTION)
-            await self._touch(hosted, course)
+        return decoded.arrived
 
-    async def _wait_for_turn(self, hosted: Hosted, course: _Course, events: int) -> None:
+    async def _apply(self, hosted: Hosted, course: Course, portion: Sequence[Arrived], *, deadly: bool) -> None:
         """Live first; and no faster than the order said."""
         while self._lag.seconds(_now()) > MOST_LAG_S or course.free_at > _now():
             await self._patience.pause(WAIT_S)
             await self._touch(hosted, course)
-        if hosted.generation.rate is not None:
-            course.free_at = max(course.free_at, _now()) + events / hosted.generation.rate
+        course.spend(len(portion), hosted.generation.rate, _now())
+        outgoing = await self._generations.apply_to(hosted, portion, limit=LARGEST_UNIT, one_by_one=deadly)
+        await self._patience.publish(outgoing)
+        reached(Failpoint.AFTER_PORTION)
+        await self._touch(hosted, course)
 
-    async def _touch(self, hosted: Hosted, course: _Course) -> None:
+    async def _touch(self, hosted: Hosted, course: Course) -> None:
         """Somebody is at work: nobody else need ask again."""
-        if _now() - course.touched >= TOUCH_EVERY_S:
-            course.touched = _now()
+        if course.is_to_touch(_now()):
             await self._patience.until_up(partial(self._generations.registry.touch, hosted.number))
+
+    async def _flush(self) -> None:
+        for course in list(self._courses.values()):
+            await course.portions.flush()
 
     async def _turn(self, delivery: Delivery) -> None:
         """The beginning or the end of a page."""
+        await self._flush()
         try:
             page = HistoryPage.model_validate_json(delivery.body)
         except ValidationError as error:
@@ -160,13 +151,11 @@ class Rebuilder:
             await self._ask(hosted, following)
 
     async def _end(self, hosted: Hosted, page: HistoryPage) -> None:
-        course = self._course(hosted)
-        scanned = course.pages.end(page)
+        scanned = self._course(hosted).pages.end(page)
         if scanned is None:
             return
         reached(Failpoint.BEFORE_SCANNED)
-        registry = self._generations.registry
-        await self._patience.until_up(partial(registry.scanned, hosted.number, scanned))
+        await self._patience.until_up(partial(self._generations.registry.scanned, hosted.number, scanned))
         await self._patience.until_up(self._generations.refresh)
         if scanned.done:
             log.info("%s: all of history is in generation %d", self.name, hosted.number)
@@ -174,37 +163,33 @@ class Rebuilder:
 
     async def _look_after(self) -> None:
         """Once a second: ask again where nothing has moved for a while; and what lacks nothing is ready."""
-        if _now() - self._swept < SWEEP_EVERY_S:
+        now = _now()
+        if now - self._swept < SWEEP_EVERY_S:
             return
-        self._swept = _now()
+        self._swept = now
         building = [hosted for hosted in self._generations if not hosted.is_ready]
         known = {_key(hosted) for hosted in building}
-        self._courses = {key: course for key, course in self._courses.items() if key in known}
+        for key in self._courses.keys() - known:
+            await self._courses.pop(key).portions.close()
         for hosted in building:
             course, at = self._course(hosted), hosted.generation
-            if course.updated_at != at.updated_at:
-                course.updated_at, course.since = at.updated_at, _now()
+            course.see(at.updated_at, now)
             if at.done and len(at.settled) >= self._options.lanes:
                 await self._finish(hosted)
-            elif self._is_new(hosted) or _now() - course.since >= STALLED_AFTER_S:
+            elif at.updated_at == at.begun_at or course.is_stalled(now):
+                course.since = now
                 await self._resume(hosted, course)
 
-    def _is_new(self, hosted: Hosted) -> bool:
+    async def _resume(self, hosted: Hosted, course: Course) -> None:
         at = hosted.generation
-        return at.updated_at == at.begun_at
-
-    async def _resume(self, hosted: Hosted, course: _Course) -> None:
-        at = hosted.generation
-        course.since = _now()
         if not await self._patience.until_up(partial(self._generations.registry.claim, at)):
             return
         course.pages.forget()
         if at.done:
             await self._ask_for_heads(hosted)
         else:
-            log.info(
-                "%s asks for history after %s for generation %d", self.name, at.cursor_stream or "nothing", at.number
-            )
+            place = at.cursor_stream or "nothing"
+            log.info("%s asks for history after %s for generation %d", self.name, place, at.number)
             await self._ask(hosted, (at.cursor_stream, at.cursor_version))
 
     async def _finish(self, hosted: Hosted) -> None:
@@ -214,10 +199,8 @@ class Rebuilder:
             log.info("%s: generation %d is ready", self.name, hosted.number)
 
     async def _ask(self, hosted: Hosted, after: Place) -> None:
-        at, limit = hosted.generation, PAGE
-        if at.rate is not None:
-            limit = min(PAGE, max(SHORTEST_PAGE, int(at.rate * PAGE_LASTS_S)))
-        request = history_request(self.name, at.number, after, limit, count=at.total is None)
+        at = hosted.generation
+        request = history_request(self.name, at.number, after, page_size(at.rate), count=at.total is None)
         await self._patience.publish([request])
 
     async def _ask_for_heads(self, hosted: Hosted) -> None:
@@ -230,17 +213,29 @@ class Rebuilder:
         hosted = self._generations.get(number)
         return hosted if hosted is not None and not hosted.is_ready and not hosted.generation.done else None
 
-    def _course(self, hosted: Hosted) -> _Course:
-        return self._courses.setdefault(_key(hosted), _Course())
+    def _course(self, hosted: Hosted) -> Course:
+        course = self._courses.get(_key(hosted))
+        if course is None:
+
+            async def apply(portion: Sequence[Arrived], *, deadly: bool) -> None:
+                await self._apply(hosted, self._course(hosted), portion, deadly=deadly)
+
+            course = self._courses[_key(hosted)] = Course(Portions(apply, self._consumer.acknowledge))
+        return course
 
 
 def _key(hosted: Hosted) -> tuple[int, datetime]:
     return hosted.number, hosted.generation.begun_at
 
 
-def _takes(pages: Pages, delivery: Delivery) -> bool:
+def _generation_of(delivery: Delivery) -> int:
+    number = delivery.headers.get(topology.GENERATION_HEADER)
+    return number if isinstance(number, int) else 0
+
+
+def _is_of_page(course: Course, delivery: Delivery) -> bool:
     asked, events = delivery.headers.get(topology.PAGE_HEADER), delivery.headers.get(topology.EVENTS_HEADER)
-    return isinstance(asked, str) and isinstance(events, int) and pages.takes(asked, events)
+    return isinstance(asked, str) and isinstance(events, int) and course.pages.takes(asked, events)
 
 
 def _now() -> float:

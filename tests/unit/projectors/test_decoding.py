@@ -1,0 +1,122 @@
+"""An event is the same whichever way it was decoded, and what is odd goes the slow way."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from pydantic_core import to_json
+
+from projectors.decoding import Unreadable, decode
+from projectors.fast_decoding import events_in
+from projectors.projection import Event
+from shared.consuming import Delivery
+from shared.contracts.envelope import pack
+from shared.contracts.registry import EVENTS
+from shared.contracts.values import EventData
+from shared.topology import lane_of
+from tests import shop
+
+ORDER = shop.placed()
+FACTS = (
+    ORDER,
+    shop.paid(),
+    shop.shipped(),
+    shop.delivered(),
+    shop.cancelled(ORDER),
+    shop.created(),
+    shop.repriced(),
+    shop.updated(),
+    shop.received(),
+    shop.reviewed(),
+    shop.registered(),
+    shop.renamed(),
+    shop.new_email(),
+)
+
+
+def envelope(data: EventData | Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    kind, version = EVENTS[type(data)] if isinstance(data, EventData) else ("orders.order-paid", 1)
+    found = {
+        "specversion": "1.0",
+        "id": "orders/o-1@1",
+        "source": "tidemark",
+        "type": kind,
+        "subject": "orders/o-1",
+        "time": "2026-03-31T12:00:00.123456Z",
+        "datacontenttype": "application/json",
+        "data": json.loads(to_json(data)),
+        "streamversion": 1,
+        "schemaversion": version,
+        "causationid": "c",
+        "correlationid": "c",
+        "traceparent": None,
+    } | changes
+    return {name: value for name, value in found.items() if value is not ...}
+
+
+def delivery(body: bytes, queue: str = "summary.1") -> Delivery:
+    nowhere: Any = None
+    return Delivery(queue, body, {}, "", "", "", None, False, 1, nowhere)
+
+
+def slowly(body: bytes) -> list[Event]:
+    """The same with something in it that the fast way does not take."""
+    odd = envelope({}, type="tests.nobody-knows")
+    decoded = decode([delivery(pack([body, json.dumps(odd).encode()]))], {"summary.1": 1})
+    return [item.event for item in decoded.arrived[:-1]]
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
+def test_both_ways_make_the_same_event(fact: EventData) -> None:
+    body = json.dumps(envelope(fact)).encode()
+    [(raw, event)] = events_in(body, lambda _: 1) or []
+    assert [event] == slowly(body)
+    assert event.data == fact
+    assert bytes(raw) == body
+
+
+def test_a_batch_keeps_its_order_and_each_event_its_bytes() -> None:
+    bodies = [json.dumps(envelope(fact, streamversion=n + 1)).encode() for n, fact in enumerate(FACTS)]
+    decoded = decode([delivery(pack(bodies))], {"summary.1": 1})
+    assert [item.body() for item in decoded.arrived] == bodies
+    assert [item.event.version for item in decoded.arrived] == list(range(1, len(FACTS) + 1))
+    assert {item.event.lane for item in decoded.arrived} == {1}
+
+
+def test_events_from_a_queue_that_is_no_lane_have_the_lane_of_their_stream() -> None:
+    decoded = decode([delivery(json.dumps(envelope(ORDER)).encode(), "summary.history")], {"summary.1": 1}, lanes=4)
+    assert [item.event.lane for item in decoded.arrived] == [lane_of("orders/o-1", 4)]
+
+
+ODD: dict[str, bytes] = {
+    "an unknown type": json.dumps(envelope(ORDER, type="orders.order-gift-wrapped")).encode(),
+    "an older schema": json.dumps(envelope(ORDER, schemaversion=1)).encode(),
+    "a newer schema": json.dumps(envelope(ORDER, schemaversion=99)).encode(),
+    "data that do not fit": json.dumps(envelope({"order_id": 7})).encode(),
+    "something missing": json.dumps(envelope(ORDER, causationid=...)).encode(),
+    "a NUL in the stream": json.dumps(envelope(ORDER, subject="orders/\x00")).encode(),
+    "a heartbeat": b'{"specversion": "1.0", "type": "tidemark.heartbeat"}',
+    "not JSON": b"{",
+    "not UTF-8": json.dumps(envelope(ORDER, id="x")).encode().replace(b"o-1", b"\xff", 1),
+    "not UTF-8 in its data": json.dumps(envelope(shop.registered(name="Ada"))).encode().replace(b"Ada", b"\xff"),
+    "NaN": json.dumps(envelope({"order_id": "o", "amount": float("nan")})).encode(),
+    "too deep": b"[" * 100_000,
+    "an empty batch": b"[]",
+    "version 0": json.dumps(envelope(ORDER, streamversion=0)).encode(),
+    "a time without a zone": json.dumps(envelope(ORDER, time="2026-03-31T12:00:00")).encode(),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_odd_goes_the_slow_way(name: str) -> None:
+    assert events_in(ODD[name], lambda _: 1) is None
+
+
+def test_one_odd_event_in_a_batch_takes_nothing_from_the_others() -> None:
+    good, unknown = json.dumps(envelope(ORDER)).encode(), ODD["an unknown type"]
+    decoded = decode([delivery(pack([good, unknown]))], {"summary.1": 1})
+    first, second = decoded.arrived
+    assert (first.event.data, first.failure) == (ORDER, None)
+    assert isinstance(second.event.data, Unreadable)
+    assert second.failure is not None
