@@ -16,7 +16,8 @@ from deploy.operator import INTERRUPTED
 from deploy.rebuild_drill.drill import RebuildDrillError
 from deploy.rebuild_drill.drill import rebuild as run_drill
 from deploy.rebuild_drill.report import show
-from deploy.terminal import AwayError, run
+from deploy.terminal import run
+from deploy.verify.models import AwayError
 from shared.asking import NoAnswerError
 
 

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from deploy.projections import postgres_comparison, redis_comparison, redis_positions
 from deploy.projections.comparison import Findings, Part
 from deploy.projections.stores import GenerationGoneError
-from projectors.projection import Commit
+from projectors.projection import Commit, Hold, HoldStatus
 from tests import shop
 from tests.integration.projections.conftest import Pair, event_by_event, story
 
@@ -248,3 +248,14 @@ async def test_every_table_says_whose_its_rows_are(projection: str, summary: Pai
     assert len(tables) >= 7
     nobodys = [t.name for t in tables if t.owner == (None, None) and t.name not in postgres_comparison.BOOKKEEPING]
     assert nobodys == []
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_stream_that_is_held_in_one_is_shown_with_what_holds_it(pair: Pair) -> None:
+    await pair.live.commit(Commit([shop.run("orders/o-3", shop.paid("o-3"), expected=1)]))
+    hold = Hold(HoldStatus.DEAD, 2, 2, 4, "projection-failed", "boom", "print", shop.NOON, shop.NOON, None)
+    await pair.rebuilt.commit(Commit(holds={"orders/o-3": hold}))
+    positions = (await pair.compare()).positions
+    assert positions.held == (1, 0)
+    assert [one.held for one in positions.samples] == [("dead: projection-failed", None)]
+    assert not positions.equal
