@@ -31,6 +31,15 @@ WRITTEN_STREAMS = "SELECT stream FROM streams ORDER BY stream DESC FOR UPDATE"
 ONE_WRITTEN = "SELECT stream FROM streams WHERE stream = $1 FOR UPDATE"
 APPLIED_STREAMS = "SELECT stream FROM summary.positions ORDER BY stream DESC FOR UPDATE"
 ONE_APPLIED = "SELECT stream FROM summary.positions WHERE stream = $1 FOR UPDATE"
+# Lives go on in the order of their numbers, all by one step and then all by the next: this one's turn comes soon.
+SOON_WRITTEN = """
+SELECT stream FROM streams WHERE version = (SELECT min(version) FROM streams)
+ORDER BY split_part(stream, '-', 2)::int OFFSET 30 LIMIT 1
+"""
+SOON_APPLIED = """
+SELECT stream FROM summary.positions WHERE applied = (SELECT min(applied) FROM summary.positions)
+ORDER BY split_part(stream, '-', 2)::int OFFSET 30 LIMIT 1
+"""
 
 
 async def settled(cluster: Cluster, load: Load) -> None:
@@ -116,15 +125,15 @@ async def test_deadlocks_are_lost_races_and_nothing_more(cluster: Cluster) -> No
             await load.reaches(0.26)
             async with asyncio.timeout(90):
                 await asyncio.gather(
-                    _opposed(cluster, databases.WRITE, ONE_WRITTEN, WRITTEN_STREAMS),
-                    _opposed(cluster, SUMMARY, ONE_APPLIED, APPLIED_STREAMS),
+                    _opposed(cluster, databases.WRITE, SOON_WRITTEN, ONE_WRITTEN, WRITTEN_STREAMS),
+                    _opposed(cluster, SUMMARY, SOON_APPLIED, ONE_APPLIED, APPLIED_STREAMS),
                 )
             assert not load.sending.done()
             await settled(cluster, load)
         await nothing_but_an_outage(cluster, load, witness)
 
 
-async def _opposed(cluster: Cluster, database: str, one: str, all_of_them: str, wanted: int = 2) -> None:
+async def _opposed(cluster: Cluster, database: str, soon: str, one: str, all_of_them: str, wanted: int = 2) -> None:
     """Return when so many transactions of others have been given up for it."""
     admin = cluster.private.postgres.admin_url(database)
     connection = await asyncpg.connect(admin, server_settings={"deadlock_timeout": "1h", "application_name": "opposed"})
@@ -133,11 +142,11 @@ async def _opposed(cluster: Cluster, database: str, one: str, all_of_them: str, 
         before = await connection.fetchval(DEADLOCKS, database)
         found = 0
         while found < wanted:
-            stream = f"orders/life-{cluster.random.randrange(MANY_LIVES)}"
+            stream = await connection.fetchval(soon)
             async with connection.transaction():
                 await connection.fetch(one, stream)
                 try:
-                    await until(lambda: fetch(admin, BLOCKED_BY, pid), lambda rows: rows[0]["count"] > 0, within_s=1.0)
+                    await until(lambda: fetch(admin, BLOCKED_BY, pid), lambda rows: rows[0]["count"] > 0, within_s=3.0)
                 except AssertionError:
                     continue
                 await connection.fetch(all_of_them, timeout=20)
