@@ -8,7 +8,7 @@ A crash at any point before the acknowledgement makes the broker deliver again; 
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -93,7 +93,9 @@ class Projector:
             outgoing += await self._compare(heads)
         for as_of in decoded.as_of.values():
             self._lag.note(as_of, self._clock(), _now())
-        await self._progress(self._watch.trusted(decoded.as_of))
+        if decoded.as_of:
+            await self._look_back()
+            await self._progress(self._watch.trusted(decoded.as_of))
         await self._patience.publish(outgoing)
         if decoded.arrived:
             reached(Failpoint.BEFORE_ACK)
@@ -141,10 +143,7 @@ class Projector:
         await self._consumer.acknowledge([delivery])
 
     async def _sweep(self) -> None:
-        """Ask again for what was asked for and has not come, and for the heads of lanes that may have lost something.
-
-        A store that knows less than it did (emptied, or restored from a backup) puts its lanes under suspicion as well.
-        """
+        """Ask again for what was asked for and has not come, and for the heads of lanes that may have lost something."""
         now = _now()
         if now - self._swept < SWEEP_EVERY_S:
             return
@@ -152,6 +151,19 @@ class Projector:
         await self._patience.until_up(self._generations.refresh)
         for hosted in self._generations.each():
             await self._ask_again(hosted)
+        as_of = await self._look_back()
+        for lane in self._watch.to_ask(now):
+            state = self._watch.lanes[lane]
+            # as_of stands still while a lane is suspect, so what the store says now was certain before.
+            state.asked, request = heads_request(self.name, lane, as_of.get(lane))
+            state.asked_at = now
+            await self._patience.publish([request])
+
+    async def _look_back(self) -> Mapping[int, datetime | None]:
+        """The store's ``as_of``. A store that knows less than it did (emptied, or restored from a backup) puts its lanes under suspicion.
+
+        Looked at before each ``as_of`` is written: the new one would hide that the old one has gone.
+        """
         active = self._generations.active
         as_of = await self._generations.on(active, active.store.as_of) or {}
         if self._certain_of is active:
@@ -161,12 +173,7 @@ class Projector:
                     self._watch.doubt(lane)
         self._certain_of = active
         self._certain = {lane: time for lane, time in as_of.items() if time is not None}
-        for lane in self._watch.to_ask(now):
-            state = self._watch.lanes[lane]
-            # as_of stands still while a lane is suspect, so what the store says now was certain before.
-            state.asked, request = heads_request(self.name, lane, as_of.get(lane))
-            state.asked_at = now
-            await self._patience.publish([request])
+        return as_of
 
     async def _ask_again(self, hosted: Hosted) -> None:
         """``owed``: what died while nobody read the generation goes through the normal path now, letters and all."""

@@ -119,6 +119,13 @@ class Histories(RuleBasedStateMachine):
     def the_store_goes_away_for_a_while(self, calls: int) -> None:
         self.world.away = calls
 
+    @rule(worker=A_WORKER)
+    def the_store_is_emptied(self, worker: int) -> None:
+        """Under a worker that trusts its lanes: it has to notice by itself."""
+        self.minute(worker)
+        self.minute(worker)
+        self.world.empty_the_store()
+
     @rule(seconds=st.integers(1, 40))
     def time_passes(self, seconds: int) -> None:
         self.world.pass_time(seconds)
@@ -215,5 +222,5 @@ class Histories(RuleBasedStateMachine):
             self.an_operator_replays(stream)
 
 
-Histories.TestCase.settings = settings(max_examples=200, stateful_step_count=40)
+Histories.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestHistories = Histories.TestCase

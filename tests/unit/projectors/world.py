@@ -313,6 +313,12 @@ class World:
             lane = int(message.routing_key.rpartition(".")[2])
             self.delayed.append((due, Message(lane_queue(lane), message.body)))
 
+    def empty_the_store(self) -> None:
+        """Everything in it is gone, and it works."""
+        failing = self.store.failing
+        self.store = FoldedStore()
+        self.store.failing = failing
+
     def lose(self, messages: Sequence[Message]) -> None:
         for message in messages:
             self.queues[message.queue].remove(message)
