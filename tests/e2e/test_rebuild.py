@@ -1,6 +1,7 @@
 """A projection is rebuilt beside the live one, with orders coming in, and switched over, back, and dropped."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,9 @@ from tests.e2e.system import System
 pytestmark = pytest.mark.timeout(120)
 
 WHO = {"actor": "a test", "reason": "to see it"}
+
+HELD = "SELECT stream, version FROM held WHERE status <> 'gap' ORDER BY stream"
+"""Other tests have left poison behind. It holds the same streams at the same versions in both; when, and how often it failed, differs."""
 
 
 async def place(system: System, order_id: str, customer_id: str) -> None:
@@ -70,10 +74,11 @@ async def rows(system: System, generation: int) -> dict[str, list[Any]]:
     schema = generation_name("summary", generation)
     connection = await asyncpg.connect(system.servers.summary_db_url, server_settings={"search_path": schema})
     try:
-        return {
+        found = {
             table: await connection.fetch(f"SELECT * FROM {table} ORDER BY 1, 2")  # noqa: S608
-            for table in ("orders", "customers", "products", "history", "price_history", "positions", "held")
+            for table in ("orders", "customers", "products", "history", "price_history", "positions")
         }
+        return found | {"held": await connection.fetch(HELD)}
     finally:
         await connection.close()
 
@@ -85,7 +90,11 @@ async def figures(system: System, generation: int) -> dict[str, Any]:
         async for key in redis.scan_iter(f"{prefix}:*"):
             name = key.removeprefix(prefix)
             kind: Any = await redis.type(key)
-            if key not in (Keys(prefix).progress, Keys(prefix).names, Keys(prefix).line_names):
+            layout = Keys(prefix)
+            if key == layout.held:
+                holds = {stream: json.loads(hold) for stream, hold in (await redis.hgetall(key)).items()}
+                found[name] = {stream: hold["version"] for stream, hold in holds.items() if hold["status"] != "gap"}
+            elif key not in (layout.progress, layout.names, layout.line_names, layout.due):
                 read = {"hash": redis.hgetall, "set": redis.smembers}.get(kind)
                 found[name] = await read(key) if read else sorted(await redis.zrange(key, 0, -1, withscores=True))
     return found
