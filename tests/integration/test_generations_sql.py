@@ -1,0 +1,42 @@
+"""The registry's statements are valid, and migrating brings every generation up to date."""
+
+import asyncpg
+
+from deploy.local.servers import Servers
+from projectors import migrations, postgres_registry
+from projectors.postgres_registry import PostgresRegistry
+from shared.views.generations import ACTIVE, GENERATIONS, generation_name, registry_schema
+from tests.integration.test_read_store_sql import statements
+
+NUMBER = 77
+
+
+async def test_every_statement_about_generations_can_be_prepared(servers: Servers) -> None:
+    await migrations.migrate("search", servers.search_db_url)
+    connection = await asyncpg.connect(
+        servers.search_db_url, timeout=5, server_settings={"search_path": registry_schema("search")}
+    )
+    found = statements(postgres_registry, migrations)
+    assert len(found) >= 12
+    for statement in (*found.values(), ACTIVE, GENERATIONS):
+        await connection.prepare(statement)
+    await connection.close(timeout=5)
+
+
+async def test_migrating_brings_every_generation_up_to_date(servers: Servers) -> None:
+    url = servers.search_db_url
+    await migrations.migrate("search", url)
+    registry = PostgresRegistry("search", url)
+    schema = generation_name("search", NUMBER)
+    await registry.begin(NUMBER, rate=None, by="a test")
+    connection = await asyncpg.connect(url, timeout=5, server_settings={"search_path": schema})
+    try:
+        await connection.execute("DROP TABLE discarded")
+        await connection.execute("DELETE FROM migrations WHERE name = 'discarded.sql'")
+        assert await migrations.migrate("search", url) == ["discarded.sql"]
+        assert await connection.fetchval("SELECT count(*) FROM discarded") == 0
+        assert await migrations.migrate("search", url) == []
+    finally:
+        await connection.close(timeout=5)
+        await registry.drop(NUMBER)
+        await registry.close()
