@@ -81,10 +81,10 @@ class Historian:
     async def _send_page(self, asked: str, request: ReadHistory) -> None:
         pool = await self._database.pool()
         after = (request.after_stream, request.after_version)
+        total = await pool.fetchval(TOTAL) if request.count else None
         [found] = await pool.fetch(PAGE_END, *after, request.limit)
         count, at = found["events"], found["at"]
         last = (found["stream"], found["version"]) if count else after
-        total = await pool.fetchval(TOTAL) if request.count else None
 
         def marker(place: Literal["begin", "end"], events: int) -> Outgoing:
             page = HistoryPage(

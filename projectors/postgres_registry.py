@@ -29,7 +29,7 @@ UPDATE generations SET updated_at = clock_timestamp() WHERE number = $1 AND upda
 TOUCH: Final = "UPDATE generations SET updated_at = clock_timestamp() WHERE number = $1"
 SCANNED: Final = """
 UPDATE generations SET
-    cursor_stream = $4, cursor_version = $5, scanned = scanned + $6, total = coalesce($7, total), done = $8,
+    cursor_stream = $4, cursor_version = $5, scanned = scanned + $6, total = coalesce(total, $7), done = $8,
     reads_since = coalesce(reads_since, $9), updated_at = clock_timestamp()
 WHERE number = $1 AND cursor_stream = $2 AND cursor_version = $3 AND NOT done
 RETURNING number

@@ -90,7 +90,7 @@ class AnalyticsRegistry:
                 "cursor_stream": page.last[0],
                 "cursor_version": page.last[1],
                 "scanned": at.scanned + page.events,
-                "total": page.total if page.total is not None else at.total,
+                "total": at.total if at.total is not None else page.total,
                 "done": page.done,
                 "reads_since": at.reads_since or page.read_at,
             },

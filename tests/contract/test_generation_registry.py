@@ -13,7 +13,7 @@ from tests import shop
 from tests.contract.registries import PostgresUnderTest, RedisUnderTest, RegistryUnderTest
 
 PAGE = Scanned(("", 0), ("orders/o-7", 2), 100, 250, shop.NOON, done=False)
-LAST = Scanned(("orders/o-7", 2), ("orders/o-9", 1), 50, None, shop.NOON, done=True)
+LAST = Scanned(("orders/o-7", 2), ("orders/o-9", 1), 50, 999, shop.NOON, done=True)
 
 
 @pytest.fixture(params=["postgres", "redis"])
