@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .tidemark/setup
 PROCESSES ?= 2
 
-.PHONY: help setup test demo drill drill-rebuild up bench test-faults lint format compose-env clean
+.PHONY: help setup test demo drill drill-rebuild up bench bench-letters test-faults lint format compose-env clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ up: $(STAMP) ## start everything and stay; Ctrl-C stops it
 
 bench: $(STAMP) ## orders a second and lag, beside a bare yardstick, as JSON
 	@$(BIN)/python -m tests.benchmarks.end_to_end $(ARGS)
+
+bench-letters: $(STAMP) ## a day with 100,000 dead letters: answers, and replay beside the normal rate, as JSON
+	@$(BIN)/python -m tests.benchmarks.dead_letters $(ARGS)
 
 test-faults: $(STAMP) ## kill each process and server in the middle of a run
 	timeout --kill-after=60 1800 $(BIN)/pytest tests/faults tests/e2e/test_deadly_event.py tests/e2e/test_rebuild_drill.py -m "" -n $(PROCESSES) --dist loadfile $(ARGS)

@@ -1,0 +1,137 @@
+"""A backlog of small orders in the summary's queues, as often as it is wanted, and how fast the summary gets through it.
+
+The orders are decided by the real worker, once. After that a backlog is made by handing every event of the event store to the relay
+again: the projection cannot tell it from the first time. The other projections are cut off: nobody measures them here.
+"""
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import aio_pika
+import asyncpg
+
+from deploy import deployables
+from deploy.demo.demo import settings_for
+from deploy.local.servers import Servers
+from deploy.migrate import migrate
+from deploy.parcels import CommandMessage, command_message
+from deploy.sender import CommandSender
+from deploy.supervisor import Supervisor
+from shared import topology
+from shared.settings import Settings
+from shared.views import operations, summary
+
+PROJECTION: Final = "summary"
+CUSTOMERS: Final = 1000
+POLL_S: Final = 0.02
+
+APPLIED: Final = "SELECT coalesce(sum(events_applied), 0)::bigint FROM progress"
+HAND_ON_AGAIN: Final = """
+INSERT INTO outbox (stream, hash, type, envelope)
+SELECT stream, hash, envelope ->> 'type', envelope::text
+FROM unnest($1::text[], $2::bigint[]) AS wanted (stream, hash) JOIN events USING (stream)
+ORDER BY stream, version
+"""
+STREAMS: Final = "SELECT stream FROM streams ORDER BY stream"
+IN_OUTBOX: Final = "SELECT count(*) FROM outbox"
+TABLES: Final = (
+    "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'summary' AND tablename <> 'migrations'"
+)
+LETTERS: Final = "SELECT count(*) FROM letters WHERE status = 'dead'"
+AT_ONCE: Final = 1000
+
+
+class Backlog:
+    """``count`` orders, each a stream of one event."""
+
+    def __init__(self, servers: Servers, supervisor: Supervisor, count: int) -> None:
+        self.servers = servers
+        self.supervisor = supervisor
+        self.count = count
+        self._environment = dict(os.environ) | {"TIDEMARK_LOG_LEVEL": "WARNING"}
+        self.databases: dict[str, asyncpg.Connection] = {}
+
+    async def open(self) -> None:
+        """Migrate, start what decides and hands on, and send the orders."""
+        await migrate(settings_for(self.servers))
+        urls = {
+            "write": (self.servers.write_db_url, "public"),
+            "summary": (self.servers.summary_db_url, summary.SCHEMA),
+            "operations": (self.servers.operations_db_url, operations.SCHEMA),
+        }
+        for name, (url, schema) in urls.items():
+            self.databases[name] = await asyncpg.connect(url, server_settings={"search_path": f"{schema}, public"})
+        await _cut_off_the_others(self.servers.rabbitmq_url)
+        await self.start("worker", "relay")
+        await CommandSender(self.servers.rabbitmq_url, name="bench").send(_orders(self.count))
+        await self._until_handed_on()
+
+    async def close(self) -> None:
+        for database in self.databases.values():
+            await database.close()
+
+    async def start(self, *names: str, **settings: str) -> None:
+        environment = self._environment | {f"TIDEMARK_{name.upper()}": value for name, value in settings.items()}
+        await self.supervisor.start([deployables.program(name, self.servers, environment) for name in names])
+
+    async def again(self) -> None:
+        """The same backlog once more, for a summary that has nothing."""
+        tables = [row[0] for row in await self.databases["summary"].fetch(TABLES)]
+        await self.databases["summary"].execute(f"TRUNCATE {', '.join(tables)}")
+        streams = [row[0] for row in await self.databases["write"].fetch(STREAMS)]
+        for start in range(0, len(streams), AT_ONCE):
+            some = streams[start : start + AT_ONCE]
+            await self.databases["write"].execute(HAND_ON_AGAIN, some, [topology.hash_of(stream) for stream in some])
+        await self._until_handed_on()
+
+    async def applied_per_s(self) -> float:
+        """Start the summary on the backlog; its rate from its first events to its last. It is gone afterwards."""
+        await self.start(PROJECTION)
+        first, began = await self._applied(at_least=1)
+        _, ended = await self._applied(at_least=self.count)
+        await self.supervisor.kill(PROJECTION)
+        return (self.count - first) / (ended - began)
+
+    async def die(self) -> float:
+        """A summary that can apply nothing, until there is a dead letter for each order; how many a second."""
+        await self.start("dead_letters")
+        began = time.monotonic()
+        await self.start(PROJECTION, poison=f"{PROJECTION}:1/1", summary_retries="0")
+        while await self.databases["operations"].fetchval(LETTERS) < self.count:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(POLL_S)
+        await self.supervisor.kill(PROJECTION)
+        return self.count / (time.monotonic() - began)
+
+    async def _applied(self, *, at_least: int) -> tuple[int, float]:
+        while (found := await self.databases["summary"].fetchval(APPLIED)) < at_least:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(POLL_S)
+        return found, time.monotonic()
+
+    async def _until_handed_on(self) -> None:
+        while await self.databases["write"].fetchval(IN_OUTBOX):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(POLL_S)
+
+
+async def _cut_off_the_others(rabbitmq_url: str) -> None:
+    async with await aio_pika.connect(rabbitmq_url, timeout=10) as connection:
+        channel = await connection.channel()
+        for projector, lane in itertools.product(topology.PROJECTORS, range(Settings().lanes)):
+            if projector != PROJECTION:
+                queue = await channel.get_queue(topology.lane_queue(projector, lane), ensure=False)
+                await queue.unbind(topology.EVENTS, topology.lane_key(lane))
+
+
+def _orders(count: int) -> Iterator[CommandMessage]:
+    for number in range(count):
+        line = {"product_id": f"p-{number % 100}", "quantity": 1, "amount": 100}
+        data: Mapping[str, Any] = {
+            "order_id": f"b-{number}",
+            "customer_id": f"c-{number % CUSTOMERS}",
+            "currency": "EUR",
+            "lines": [line],
+        }
+        yield command_message("orders.place-order", f"place-b-{number}", data, source="bench")
