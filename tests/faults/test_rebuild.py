@@ -44,10 +44,11 @@ async def loaded(cluster: Cluster) -> AsyncIterator[Bus]:
 async def never_a_mixture(cluster: Cluster, projection: str) -> AsyncIterator[list[int]]:
     """Whenever one looks exactly one generation is active. The numbers of those that were, in turn."""
     seen: list[int] = []
+    enough = asyncio.Event()
 
     async def look() -> None:
         async with registry_of(cluster.servers, projection) as registry:
-            while True:
+            while not enough.is_set():
                 [active] = [each.number for each in await registry.generations() if each.active]
                 if seen[-1:] != [active]:
                     seen.append(active)
@@ -58,8 +59,8 @@ async def never_a_mixture(cluster: Cluster, projection: str) -> AsyncIterator[li
         yield seen
         assert not looking.done(), looking.exception()
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        enough.set()  # not cancelled: what looks may be in the middle of a command
+        await asyncio.wait_for(asyncio.gather(looking, return_exceptions=True), 30)
 
 
 async def insist(bus: Bus, what: Order, id_: str) -> Sequence[Generation]:
