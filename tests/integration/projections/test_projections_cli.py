@@ -334,7 +334,7 @@ async def test_silence_is_told_from_an_answer(registry: Registry, migrated: Sett
     connection = await aio_pika.connect(migrated.rabbitmq_url)
     async with connection:
         queue = await (await connection.channel()).get_queue(topology.control_queue("summary"), ensure=False)
-        await refused("rollback", "summary", "--timeout", "0.5", code=3, says="no summary projector has answered")
+        await refused("rollback", "summary", "--timeout", "3", code=3, says="no summary projector has answered")
         await queue.purge()
 
 
