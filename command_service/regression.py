@@ -35,6 +35,7 @@ async def compared(connection: Connection, asked: CompareVersions) -> VersionsCo
         generation=asked.generation,
         epoch=asked.epoch,
         cursor=asked.cursor,
+        following=asked.following,
         last=asked.last,
         ahead=tuple((row["stream"], row["applied"], row["version"]) for row in rows),
     )

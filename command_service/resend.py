@@ -102,7 +102,7 @@ class Resender:
         for item in request.streams:
             wanted[item.stream] = min(item.version, wanted.get(item.stream, item.version))
         count, streams = 0, len(wanted)
-        headers = {topology.EPOCH_HEADER: await self._epoch()}
+        headers = {topology.EPOCH_HEADER: topology.run_of(await self._epoch())}
         while wanted:
             most = max(PAGE // len(wanted), LEAST_OF_EACH)
             page = await pool.fetch(EVENTS_FROM, list(wanted), list(wanted.values()), most)
@@ -150,7 +150,7 @@ class Resender:
             )
             key = topology.private_lane_key(request.projection, request.lane)
             body = heads.model_dump_json().encode()
-            headers = {topology.EPOCH_HEADER: epoch}
+            headers = {topology.EPOCH_HEADER: topology.run_of(epoch)}
             await self._publisher.publish(Outgoing(topology.EVENTS, key, body, CONTENT_TYPE, HEADS, headers=headers))
             stream = page[-1]["stream"] if page else ""
 

@@ -15,6 +15,8 @@ from functools import partial
 from typing import Final
 
 from projectors.decoding import decode
+from projectors.epoch_watch import EpochWatch
+from projectors.epochs import Verdict, verdict
 from projectors.generation_registry import LONG_AGO
 from projectors.generations import Generations, Hosted
 from projectors.lag import Lag
@@ -26,7 +28,7 @@ from projectors.patience import Patience
 from shared import topology
 from shared.broker import Outgoing
 from shared.consuming import Consumer, Delivery
-from shared.contracts.lanes import Heads
+from shared.contracts.lanes import Heads, Heartbeat
 from shared.failpoints import Failpoint, reached
 from shared.process import Stopped
 
@@ -62,12 +64,18 @@ class Projector:
         self._options = options
         self._lag = lag
         self._lane_of_queue = {topology.lane_queue(name, lane): lane for lane in range(options.lanes)}
-        self._orders = Orders(name, generations)
+        self._epochs = EpochWatch(name, generations, patience)
+        self._orders = Orders(name, generations, self._epochs)
         self._watch = LaneWatch()
         self._certain: dict[int, datetime] = {}
         """The ``as_of`` of each lane that the active generation's store has confirmed to us."""
         self._certain_of: Hosted | None = None
         self._swept = float("-inf")
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps it from applying anything, where that is not the store."""
+        return self._epochs.trouble
 
     async def run(self, stopping: asyncio.Event) -> None:
         with suppress(Stopped):
@@ -84,6 +92,7 @@ class Projector:
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         decoded = decode(deliveries, self._lane_of_queue)
+        await self._epochs.hear(topology.epoch_of(each.headers.get(topology.EPOCH_HEADER)) for each in deliveries)
         outgoing = [undecodable_letter(self.name, item) for item in decoded.undecodable]
         deadly = deliveries[0].deliveries >= DEADLY_AFTER
         outgoing += await self._generations.apply(decoded.arrived, limit=self._options.batch, one_by_one=deadly)
@@ -93,22 +102,24 @@ class Projector:
             outgoing += await self._compare(heads)
         for as_of in decoded.as_of.values():
             self._lag.note(as_of, self._clock(), _now())
-        if decoded.as_of:
+        if decoded.beats:
             await self._look_back()
-            await self._progress(self._watch.trusted(decoded.as_of))
+            await self._progress(decoded.beats)
         await self._patience.publish(outgoing)
         if decoded.arrived:
             reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
 
-    async def _progress(self, as_of: dict[int, datetime]) -> None:
-        if not as_of:
+    async def _progress(self, beats: Sequence[Heartbeat]) -> None:
+        if not beats:
             return
         for hosted in self._generations.each():
-            if hosted.is_ready:
+            ours = [beat for beat in beats if _applies(hosted, beat.epoch)]
+            as_of = self._watch.trusted({beat.lane: beat.asof for beat in sorted(ours, key=lambda beat: beat.asof)})
+            if as_of and hosted.is_ready:
                 await self._generations.on(hosted, partial(hosted.applier.progress, as_of))
-        if self._certain_of is self._generations.active:
-            self._certain |= as_of
+            if self._certain_of is hosted:
+                self._certain |= as_of
 
     async def _compare(self, heads: Heads) -> list[Outgoing]:
         """Nothing is trusted before all that is missing has been noted, and asked for."""
@@ -117,10 +128,10 @@ class Projector:
             return await self._settle(rebuilt, heads)
         outgoing: list[Outgoing] = []
         for hosted in self._generations.each():
-            if not hosted.applier.role.awaits_history:
+            if not hosted.applier.role.awaits_history and _applies(hosted, heads.epoch):
                 result = await self._generations.on(hosted, partial(hosted.applier.compare, dict(heads.streams)))
                 outgoing += result.outgoing if result is not None else []
-        if heads.last:
+        if heads.last and _applies(self._generations.active, heads.epoch):
             self._watch.settle(heads.lane, heads.asked)
         return outgoing
 
@@ -128,7 +139,7 @@ class Projector:
         """All of history is in that generation: what came live meanwhile, and what came before this process served it, is compared."""
         await self._patience.until_up(self._generations.refresh)
         hosted = self._generations.get(number)
-        if hosted is None or hosted.is_ready:
+        if hosted is None or hosted.is_ready or not _applies(hosted, heads.epoch):
             return []
         result = await self._generations.on(hosted, partial(hosted.applier.compare, dict(heads.streams), insist=True))
         if result is None:
@@ -149,13 +160,17 @@ class Projector:
             return
         self._swept = now
         await self._patience.until_up(self._generations.refresh)
+        if await self._epochs.look_after():
+            for lane in self._watch.lanes:
+                self._watch.doubt(lane, whole=True)
         for hosted in self._generations.each():
-            await self._ask_again(hosted)
+            if hosted.generation.moving_to is None:
+                await self._ask_again(hosted)
         as_of = await self._look_back()
         for lane in self._watch.to_ask(now):
             state = self._watch.lanes[lane]
             # as_of stands still while a lane is suspect, so what the store says now was certain before.
-            state.asked, request = heads_request(self.name, lane, as_of.get(lane))
+            state.asked, request = heads_request(self.name, lane, None if state.whole else as_of.get(lane))
             state.asked_at = now
             await self._patience.publish([request])
 
@@ -185,6 +200,10 @@ class Projector:
             log.info("%s asks again for %d streams", self.name, len(found))
             wanted = [(stream, applied + 1) for stream, applied in found]
             await self._patience.publish(list(resend_requests(self.name, wanted)))
+
+
+def _applies(hosted: Hosted, epoch: str | None) -> bool:
+    return verdict(hosted.generation, epoch) is Verdict.APPLY
 
 
 def _now() -> float:

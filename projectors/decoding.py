@@ -18,7 +18,7 @@ from shared.contracts.envelope import EnvelopeError, ReceivedEvent, split
 from shared.contracts.lanes import HEADS, HEARTBEAT, Heads, Heartbeat
 from shared.contracts.registry import UnknownEventError, event_data
 from shared.contracts.values import EventData, SafeText
-from shared.topology import lane_of
+from shared.topology import EPOCH_HEADER, epoch_of, lane_of
 
 UNDECODABLE: Final = "undecodable-event"
 UNKNOWN: Final = "unknown-event"
@@ -48,6 +48,8 @@ class Arrived:
     element: Any
     """The envelope as plain JSON, or its bytes as they came, for sending on."""
     failure: Failure | None = None
+    epoch: str | None = None
+    """Of the write database that it came from, where it is said."""
 
     def body(self) -> bytes:
         return bytes(self.element) if isinstance(self.element, Raw) else to_json(self.element)
@@ -69,6 +71,7 @@ class Decoded:
     undecodable: list[Undecodable] = field(default_factory=list)
     as_of: dict[int, datetime] = field(default_factory=dict)
     """Lane → the latest heartbeat's ``asof``."""
+    beats: list[Heartbeat] = field(default_factory=list)
     heads: list[Heads] = field(default_factory=list)
 
 
@@ -76,10 +79,10 @@ def decode(deliveries: Sequence[Delivery], lane_of_queue: Mapping[str, int], *, 
     """``lanes``: how many there are, for events from a queue that is no lane's."""
     decoded = Decoded()
     for delivery in deliveries:
-        queue_lane = lane_of_queue.get(delivery.queue)
+        queue_lane, epoch = lane_of_queue.get(delivery.queue), epoch_of(delivery.headers.get(EPOCH_HEADER))
         events = events_in(delivery.body, partial(_lane, queue_lane, lanes=lanes))
         if events is not None:
-            decoded.arrived += [Arrived(event, raw) for raw, event in events]
+            decoded.arrived += [Arrived(event, raw, epoch=epoch) for raw, event in events]
             continue
         try:
             elements = split(delivery.body)
@@ -87,15 +90,16 @@ def decode(deliveries: Sequence[Delivery], lane_of_queue: Mapping[str, int], *, 
             decoded.undecodable.append(Undecodable(delivery.body, describe(error, UNDECODABLE)))
             continue
         for element in elements:
-            _decode(decoded, element, queue_lane, lanes)
+            _decode(decoded, element, queue_lane, lanes, epoch)
     return decoded
 
 
-def _decode(decoded: Decoded, element: Any, queue_lane: int | None, lanes: int) -> None:
+def _decode(decoded: Decoded, element: Any, queue_lane: int | None, lanes: int, epoch: str | None) -> None:
     try:
         kind = element.get("type") if isinstance(element, dict) else None
         if kind == HEARTBEAT and queue_lane is not None:
             beat = Heartbeat.model_validate(element)
+            decoded.beats.append(beat.model_copy(update={"lane": queue_lane}))
             decoded.as_of[queue_lane] = max(beat.asof, decoded.as_of.get(queue_lane, beat.asof))
             return
         if kind == HEADS:
@@ -105,7 +109,7 @@ def _decode(decoded: Decoded, element: Any, queue_lane: int | None, lanes: int) 
     except ValidationError as error:
         event = _placed(element, queue_lane, lanes)
         if event is not None:
-            decoded.arrived.append(Arrived(event, element, describe(error, UNDECODABLE)))
+            decoded.arrived.append(Arrived(event, element, describe(error, UNDECODABLE), epoch))
         else:
             decoded.undecodable.append(Undecodable(to_json(element), describe(error, UNDECODABLE)))
         return
@@ -119,7 +123,7 @@ def _decode(decoded: Decoded, element: Any, queue_lane: int | None, lanes: int) 
         data, failure = Unreadable(), describe(error, UNDECODABLE)
     lane = _lane(queue_lane, envelope.subject, lanes)
     event = Event(envelope.id, envelope.type, envelope.subject, envelope.streamversion, envelope.time, data, lane)
-    decoded.arrived.append(Arrived(event, element, failure))
+    decoded.arrived.append(Arrived(event, element, failure, epoch))
 
 
 def _lane(queue_lane: int | None, stream: str, lanes: int) -> int:

@@ -74,6 +74,9 @@ class Poisoned:
     async def gaps(self) -> int:
         return await self._store.gaps()
 
+    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+        return await self._store.portion(cursor, limit)
+
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
         return await self._store.discards(after, limit)
 

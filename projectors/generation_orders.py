@@ -3,6 +3,7 @@
 rebuild   a new generation, building from history beside the others; one at a time
 activate  a ready one is the one that is read, from one moment to the next; the news of it goes out on ``changes``
 rollback  the same, for the one that was read before
+adopt-epoch  what a restore has lost stays in the generation, which goes on in the new epoch
 drop      a generation that is not read is forgotten, with its data
 """
 
@@ -18,7 +19,7 @@ from projectors.generations import Generations
 from projectors.notices import switched_news
 from shared.broker import Outgoing
 from shared.consuming import Delivery
-from shared.contracts.control import Activate, Drop, Rebuild, Request, Rollback
+from shared.contracts.control import Activate, AdoptEpoch, Drop, Rebuild, Request, Rollback
 from shared.contracts.envelope import CONTENT_TYPE, describe
 from shared.failpoints import Failpoint, reached
 from shared.views.generations import (
@@ -33,11 +34,12 @@ from shared.views.generations import (
 
 log: Final = logging.getLogger(__name__)
 
-Order = Rebuild | Activate | Rollback | Drop
+Order = Rebuild | Activate | Rollback | AdoptEpoch | Drop
 SHAPES: Final[dict[str, type[Request[Any]]]] = {
     "rebuild": Request[Rebuild],
     "activate": Request[Activate],
     "rollback": Request[Rollback],
+    "adopt-epoch": Request[AdoptEpoch],
     "drop": Request[Drop],
 }
 
@@ -100,6 +102,11 @@ class GenerationOrders:
             case Rollback():
                 done = next((each for each in known if each.active and each.activated_by == request_id), None)
                 return await self._activate(done or _before(known), request_id)
+            case AdoptEpoch():
+                if _existing(order.generation, known).moving_to is not None:
+                    await registry.adopt(order.generation)
+                elif not again:
+                    raise RefusedError("nothing-to-adopt", f"generation {order.generation} has heard of no other epoch")
             case Drop():
                 if not again or order.generation in [generation.number for generation in known]:
                     chosen = _existing(order.generation, known)
@@ -111,6 +118,10 @@ class GenerationOrders:
         return []
 
     async def _activate(self, chosen: Generation, request_id: str) -> list[Outgoing]:
+        if chosen.moving_to is not None:
+            raise RefusedError(
+                "generation-not-ready", f"generation {chosen.number} applies nothing: it is of another epoch"
+            )
         if not chosen.active:
             reached(Failpoint.BEFORE_SWITCH)
             await self._generations.registry.activate(chosen.number, by=request_id)

@@ -66,5 +66,16 @@ class GenerationRegistry(Protocol):
     async def activate(self, number: int, *, by: str) -> bool:
         """From one moment to the next it is the one that is read; False, and nothing happens, unless it is there and ready."""
 
+    async def hear(self, number: int, epoch: str) -> None:
+        """It has heard of this epoch; see ``projectors.epochs`` for what that means."""
+
+    async def compared(
+        self, number: int, epoch: str, cursor: str, following: str, last: bool, ahead: Sequence[str]
+    ) -> None:
+        """The portion of its streams from ``cursor`` on has been compared. Nothing where the comparison is elsewhere."""
+
+    async def adopt(self, number: int) -> None:
+        """It goes on in the epoch that it has heard of, whatever is ahead. Nothing where there is none."""
+
     async def drop(self, number: int) -> None:
         """Forget it, then its data, unless it is active. Called off in the middle, it is to be called again."""

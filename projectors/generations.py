@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from projectors.applying import Applier
 from projectors.decoding import Arrived
+from projectors.epochs import Verdict, verdict
 from projectors.generation_registry import GenerationRegistry
 from projectors.patience import Patience
 from projectors.projection import Store, StoreUnavailableError
@@ -117,6 +118,7 @@ class Generations:
     async def apply_to(
         self, hosted: Hosted, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool
     ) -> list[Outgoing]:
+        arrived = [item for item in arrived if verdict(hosted.generation, item.epoch) is Verdict.APPLY]
         if one_by_one:
             return await self._one_by_one(hosted, arrived)
         outgoing: list[Outgoing] = []

@@ -24,6 +24,8 @@ class Lane:
     asked: str = ""
     """The id of the request for heads that is under way."""
     asked_at: float = float("-inf")
+    whole: bool = False
+    """Whether the heads of all streams are to be compared, however old."""
 
 
 @dataclass(slots=True)
@@ -42,15 +44,17 @@ class LaneWatch:
         state.epoch, state.number = epoch, number
         self._suspect(state)
 
-    def doubt(self, lane: int) -> None:
-        """The store knows less of the lane than it did: it was emptied, or set back."""
-        self._suspect(self.lanes.setdefault(lane, Lane()))
+    def doubt(self, lane: int, *, whole: bool = False) -> None:
+        """The store knows less of the lane than it did: it was emptied, or set back. ``whole``: or it left out some of it, whenever."""
+        state = self.lanes.setdefault(lane, Lane())
+        state.whole = state.whole or whole
+        self._suspect(state)
 
     def settle(self, lane: int, asked: str) -> None:
         """The last page of the answer has been compared."""
         state = self.lanes.setdefault(lane, Lane())
         if state.suspect and state.asked == asked:
-            state.suspect, state.asked = False, ""
+            state.suspect, state.asked, state.whole = False, "", False
 
     def trusted(self, as_of: dict[int, datetime]) -> dict[int, datetime]:
         """Those heartbeats that may be believed."""

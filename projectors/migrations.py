@@ -36,7 +36,9 @@ async def migrate(projector: str, url: str, *, schema: str | None = None) -> lis
         return []
     if schema is not None:
         return await migrate_schema(url, files(projector), schema=schema, readable=True)
-    done = await migrate_schema(url, [_HERE / "generations.sql"], schema=registry_schema(first), readable=True)
+    done = await migrate_schema(
+        url, [_HERE / "generations.sql", _HERE / "generations_epochs.sql"], schema=registry_schema(first), readable=True
+    )
     for number in await _numbers(url, registry_schema(first)):
         done += await migrate_schema(url, files(projector), schema=generation_name(first, number), readable=True)
     return done

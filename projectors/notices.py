@@ -12,12 +12,15 @@ from shared import topology
 from shared.broker import Outgoing
 from shared.contracts.changes import ACTIVATED, Activated, Switched
 from shared.contracts.control import (
+    COMPARE,
     HEADS,
     HISTORY,
+    MAX_COMPARED,
     MAX_STREAMS,
     PASSED,
     RESEND,
     AskHeads,
+    CompareVersions,
     Passed,
     PassedEvent,
     ReadHistory,
@@ -26,6 +29,7 @@ from shared.contracts.control import (
     StreamFrom,
 )
 from shared.contracts.envelope import CONTENT_TYPE
+from shared.views.generations import Generation
 
 _FOR_REBUILD: Final = "heads/rebuild/"
 TEXT_LIMIT: Final = 2048
@@ -36,7 +40,10 @@ TRACE_LIMIT: Final = 16 * 1024
 def retry_copy(projector: str, item: Arrived, tier: str) -> Outgoing:
     """Comes back to the event's own lane when the tier's time is up."""
     key = topology.private_lane_key(projector, item.event.lane)
-    return Outgoing(topology.retry_exchange(tier), key, item.body(), CONTENT_TYPE, type=item.event.type)
+    headers = {topology.EPOCH_HEADER: topology.run_of(item.epoch)} if item.epoch is not None else {}
+    return Outgoing(
+        topology.retry_exchange(tier), key, item.body(), CONTENT_TYPE, type=item.event.type, headers=headers
+    )
 
 
 def dead_letter(projector: str, item: Arrived, hold: Hold, failure: Failure) -> Outgoing:
@@ -85,6 +92,32 @@ def heads_request(
     )
     body = request.model_dump_json().encode()
     return asked, Outgoing(topology.CONTROL, topology.HEADS_KEY, body, CONTENT_TYPE, type=HEADS)
+
+
+def compare_request(
+    projector: str, at: Generation, known: Sequence[str], following: str, positions: Sequence[tuple[str, int]]
+) -> Iterator[Outgoing]:
+    """Whether these, a portion of the generation's streams, are ahead of the write database. ``following``: "" is the end."""
+    if at.moving_to is None or len(positions) > MAX_COMPARED:
+        return
+    request = Request[CompareVersions](
+        id=f"compare/{at.number}/{uuid4()}",
+        source=_source(projector),
+        type=COMPARE,
+        time=datetime.now(UTC),
+        data=CompareVersions(
+            projection=projector,
+            generation=at.number,
+            epoch=at.moving_to,
+            known=tuple(known),
+            cursor=at.compare_cursor,
+            following=following,
+            last=not following,
+            streams=tuple(positions),
+        ),
+    )
+    body = request.model_dump_json().encode()
+    yield Outgoing(topology.CONTROL, topology.COMPARE_KEY, body, CONTENT_TYPE, type=COMPARE)
 
 
 def rebuilt_generation(asked: str) -> int | None:

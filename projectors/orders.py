@@ -6,19 +6,21 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from projectors.epoch_watch import EpochWatch
 from projectors.generation_orders import GenerationOrders
 from projectors.generations import Generations
 from projectors.notices import passed_notice
 from shared import topology
 from shared.broker import Outgoing
 from shared.consuming import Delivery
-from shared.contracts.control import Inquire, PassedEvent, Request, StepOver
+from shared.contracts.control import Inquire, PassedEvent, Request, StepOver, VersionsCompared
 
 log: Final = logging.getLogger(__name__)
 
 
 class Orders:
-    def __init__(self, projector: str, generations: Generations) -> None:
+    def __init__(self, projector: str, generations: Generations, epochs: EpochWatch) -> None:
+        self._epochs = epochs
         self._projector = projector
         self._generations = generations
         self._about_generations = GenerationOrders(projector, generations)
@@ -32,6 +34,9 @@ class Orders:
             if delivery.routing_key == topology.discard_key(self._projector):
                 order = Request[StepOver].model_validate_json(delivery.body).data
                 return await self._step_over(order, again=delivery.redelivered)
+            if delivery.routing_key == topology.compared_key(self._projector):
+                answer = Request[VersionsCompared].model_validate_json(delivery.body).data
+                return await self._epochs.compared(answer)
             return await self._inquire(Request[Inquire].model_validate_json(delivery.body).data)
         except ValidationError as error:
             log.error("an unreadable order was dropped: %s", error)  # noqa: TRY400 - the message is the whole story

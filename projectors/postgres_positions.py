@@ -126,6 +126,8 @@ SELECT * FROM unnest($1::text[], $2::bigint[]) AS given (stream, version) ORDER 
 ON CONFLICT DO NOTHING
 """
 
+PORTION: Final = "SELECT stream, applied FROM positions WHERE stream > $1 ORDER BY stream LIMIT $2"
+
 DISCARDS: Final = """
 SELECT stream, version FROM discarded WHERE (stream, version) > ($1, $2) ORDER BY stream, version LIMIT $3
 """
@@ -211,6 +213,11 @@ async def owed(connection: "Connection", now: datetime, limit: int) -> list[tupl
 
 async def gaps(connection: "Connection") -> int:
     return int(await connection.fetchval(GAPS))
+
+
+async def portion(connection: "Connection", cursor: str, limit: int) -> tuple[str, list[tuple[str, int]]]:
+    rows = [(row["stream"], row["applied"]) for row in await connection.fetch(PORTION, cursor, limit)]
+    return (rows[-1][0] if len(rows) == limit else "", rows)
 
 
 async def discards(connection: "Connection", after: tuple[str, int], limit: int) -> list[tuple[str, int]]:

@@ -1,11 +1,12 @@
 """The registry of generations of a PostgreSQL read store: the table ``generations`` in the schema ``<name>_registry``."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
+from projectors import epochs
 from projectors.generation_registry import ALONE, Scanned
 from projectors.migrations import SCHEMAS, migrate
 from projectors.postgres_store import outages_named
@@ -46,6 +47,14 @@ IS_READY: Final = "SELECT EXISTS (SELECT FROM generations WHERE number = $1 AND 
 DEACTIVATE: Final = "UPDATE generations SET active = false WHERE active"
 ACTIVATE: Final = """
 UPDATE generations SET active = true, activated_at = clock_timestamp(), activated_by = $2 WHERE number = $1
+"""
+LOCKED: Final = """
+SELECT number, state, active, begun_at, updated_at, epoch, former, moving_to, compare_cursor, compared, ahead, examples
+FROM generations WHERE number = $1 FOR UPDATE
+"""
+EPOCHS: Final = """
+UPDATE generations SET epoch = $2, former = $3, moving_to = $4, compare_cursor = $5, compared = $6, ahead = $7, examples = $8
+WHERE number = $1
 """
 FORGET: Final = "DELETE FROM generations WHERE number = $1 AND NOT active RETURNING number"
 
@@ -93,6 +102,9 @@ class PostgresRegistry:
                 f"SELECT stream, version FROM {await _quoted(connection, active)}.discarded ON CONFLICT DO NOTHING"
             )
             await connection.execute(BEGIN, number, rate, by)
+            before = await _locked(connection, await connection.fetchval(ACTIVE_NUMBER))
+            if before is not None:
+                await _note_epochs(connection, number, lambda _: epochs.of_a_new_one(before))
 
     async def claim(self, seen: Generation) -> bool:
         async with self._connection() as connection:
@@ -125,6 +137,24 @@ class PostgresRegistry:
             await connection.execute(ACTIVATE, number, by)
             return True
 
+    async def hear(self, number: int, epoch: str) -> None:
+        await self._note_epochs(number, lambda at: epochs.changes_on_hearing(at, epoch))
+
+    async def compared(
+        self, number: int, epoch: str, cursor: str, following: str, last: bool, ahead: Sequence[str]
+    ) -> None:
+        await self._note_epochs(
+            number, lambda at: epochs.changes_on_comparing(at, epoch, cursor, following, last, list(ahead))
+        )
+
+    async def adopt(self, number: int) -> None:
+        await self._note_epochs(number, epochs.changes_on_adopting)
+
+    async def _note_epochs(self, number: int, change: Callable[[Generation], dict[str, object]]) -> None:
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute(FIRST_ROW)
+            await _note_epochs(connection, number, change)
+
     async def drop(self, number: int) -> None:
         async with self._connection() as connection:
             if await connection.fetchval(FORGET, number) is None and await connection.fetchval(EXISTS, number):
@@ -137,6 +167,22 @@ class PostgresRegistry:
             pool = await self._database.pool()
             async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
                 yield connection
+
+
+async def _locked(connection: "Connection", number: int) -> Generation | None:
+    row = await connection.fetchrow(LOCKED, number)
+    return None if row is None else Generation.model_validate(dict(row))
+
+
+async def _note_epochs(
+    connection: "Connection", number: int, change: Callable[[Generation], dict[str, object]]
+) -> None:
+    at = await _locked(connection, number)
+    changes = change(at) if at is not None else {}
+    if at is not None and changes:
+        now = at.model_copy(update=changes)
+        values = (now.epoch, now.former, now.moving_to, now.compare_cursor, now.compared, now.ahead, now.examples)
+        await connection.execute(EPOCHS, number, *values)
 
 
 async def _drop_schema(connection: "Connection", schema: str) -> None:

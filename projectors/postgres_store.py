@@ -77,6 +77,10 @@ class PostgresStore(ABC, Generic[Changes]):
         async with self._connection() as connection:
             return await postgres_positions.gaps(connection)
 
+    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+        async with self._connection() as connection:
+            return await postgres_positions.portion(connection, cursor, limit)
+
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
         async with self._connection() as connection:
             return await postgres_positions.discards(connection, after, limit)

@@ -163,5 +163,10 @@ class Store(Protocol):
     async def gaps(self) -> int:
         """How many streams are held as a gap."""
 
+    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+        """About ``limit`` streams with what is applied of them, in an order of the store's own, some perhaps twice; and where the
+        next portion begins. "" is the beginning, and, as what follows, the end.
+        """
+
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
         """(stream, version) of what has been discarded, past or future, in an order of the store's own from ``after`` on (("", 0): all)."""

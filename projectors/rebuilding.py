@@ -167,7 +167,9 @@ class Rebuilder:
         if now - self._swept < SWEEP_EVERY_S:
             return
         self._swept = now
-        building = [hosted for hosted in self._generations if not hosted.is_ready]
+        building = [
+            hosted for hosted in self._generations if not hosted.is_ready and hosted.generation.moving_to is None
+        ]
         known = {_key(hosted) for hosted in building}
         for key in self._courses.keys() - known:
             await self._courses.pop(key).portions.close()
@@ -211,7 +213,9 @@ class Rebuilder:
 
     def _building(self, number: int) -> Hosted | None:
         hosted = self._generations.get(number)
-        return hosted if hosted is not None and not hosted.is_ready and not hosted.generation.done else None
+        if hosted is None or hosted.is_ready or hosted.generation.done or hosted.generation.moving_to is not None:
+            return None
+        return hosted
 
     def _course(self, hosted: Hosted) -> Course:
         course = self._courses.get(_key(hosted))

@@ -66,6 +66,7 @@ async def run(name: str, settings: Settings) -> int:
             probes={
                 "consumer": lambda: None if consumer.consuming and history.consuming else "not consuming",
                 "store": lambda: patience.trouble,
+                "epoch": lambda: projector.trouble,
             },
         )
         for herald in heralds:

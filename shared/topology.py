@@ -44,7 +44,7 @@ PASSED_QUEUE: Final = "dead_letters.passed"
 EPOCH_HEADER: Final = "tidemark-epoch"
 SEQUENCE_HEADER: Final = "tidemark-sequence"
 """On every message of the relay: which relay numbered it, and its number in its lane, 1, 2, 3 … without holes. The former begins with
-the epoch of the write database; what is sent again bears that alone."""
+the epoch of the write database; what is sent again bears that, and a full stop, alone."""
 
 GENERATION_HEADER: Final = "tidemark-generation"
 PAGE_HEADER: Final = "tidemark-page"
@@ -116,14 +116,15 @@ def compared_key(projector: str) -> str:
     return f"{projector}.compared"
 
 
-def run_of(epoch: str, leader: str) -> str:
-    """What EPOCH_HEADER says of a relay that leads in this epoch."""
+def run_of(epoch: str, leader: str = "") -> str:
+    """What EPOCH_HEADER says of a relay that leads in this epoch, or of what is sent again in it."""
     return f"{epoch}.{leader}"
 
 
 def epoch_of(header: object) -> str | None:
     """The epoch of the write database that EPOCH_HEADER speaks of; None: the message says nothing about it."""
-    return (header.partition(".")[0] or None) if isinstance(header, str) else None
+    epoch, dot, _ = header.partition(".") if isinstance(header, str) else ("", "", "")
+    return epoch if epoch and dot else None
 
 
 def advanced_key(projection: str) -> str:

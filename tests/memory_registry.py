@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from projectors import epochs
 from projectors.generation_registry import ALONE, Scanned
 from shared.views.generations import Generation, GenerationState
 
@@ -47,7 +48,7 @@ class MemoryRegistry:
             updated_at=now,
             rate=rate,
             begun_by=by,
-        )
+        ).model_copy(update=epochs.of_a_new_one(next(each for each in self._known.values() if each.active)))
 
     async def claim(self, seen: Generation) -> bool:
         at = self._known.get(seen.number)
@@ -87,6 +88,23 @@ class MemoryRegistry:
         self._known = {key: each.model_copy(update={"active": False}) for key, each in self._known.items()}
         self._known[number] = at.model_copy(update={"active": True, "activated_at": self._clock(), "activated_by": by})
         return True
+
+    async def hear(self, number: int, epoch: str) -> None:
+        self._note_epochs(number, lambda at: epochs.changes_on_hearing(at, epoch))
+
+    async def compared(
+        self, number: int, epoch: str, cursor: str, following: str, last: bool, ahead: Sequence[str]
+    ) -> None:
+        self._note_epochs(
+            number, lambda at: epochs.changes_on_comparing(at, epoch, cursor, following, last, list(ahead))
+        )
+
+    async def adopt(self, number: int) -> None:
+        self._note_epochs(number, epochs.changes_on_adopting)
+
+    def _note_epochs(self, number: int, change: Callable[[Generation], dict[str, object]]) -> None:
+        if number in self._known:
+            self._known[number] = self._known[number].model_copy(update=change(self._known[number]))
 
     async def drop(self, number: int) -> None:
         at = self._known.get(number)

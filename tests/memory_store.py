@@ -99,6 +99,11 @@ class MemoryStore:
         self._reach()
         return sum(hold.status is HoldStatus.GAP for hold in self.holds.values())
 
+    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+        self._reach()
+        found = sorted(pair for pair in self.applied.items() if pair[0] > cursor)[:limit]
+        return (found[-1][0] if len(found) == limit else "", found)
+
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
         self._reach()
         return [pair for pair in sorted(self.discarded) if pair > after][:limit]

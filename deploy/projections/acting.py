@@ -10,7 +10,7 @@ from deploy.projections.asking import obeyed, order
 from deploy.projections.following import follow
 from deploy.projections.stores import opened
 from deploy.terminal import NO, WRONG_USE, Output, OutputOption, fail, run, settings
-from shared.contracts.control import Activate, Drop, Rebuild, Rollback
+from shared.contracts.control import Activate, AdoptEpoch, Drop, Rebuild, Rollback
 from shared.settings import Settings
 from shared.topology import PROJECTORS
 from shared.views.generations import Generation, GenerationRefused, GenerationsChanged, GenerationState
@@ -141,6 +141,33 @@ def rollback(
     act = operator.valid(Rollback, {"projection": projection, "actor": operator.who(actor), "reason": reason})
     done = run(obeyed(chosen, act, request_id=request_id, seconds=timeout))
     _show(done, output, f"{name}: generation {choosing.active(done.generations).number} is active again")
+
+
+def adopt_epoch(
+    name: choosing.Name,
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: operator.By = None,
+    request_id: operator.RequestId = None,
+    timeout: Timeout = 10.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Go on with the active generation although the write database was set back: what was lost there stays here.
+
+    Look at tidemark verify first: streams that it shows as ahead or different will stay so. A rebuild makes all equal instead.
+
+    \b
+    tidemark projections adopt-epoch summary --yes --reason "the lost orders were test data"
+    """
+    chosen, projection = settings(), choosing.projection(name)
+    one = choosing.active(run(_generations(chosen, projection)))
+    _meant(f"{name}: go on although {one.ahead:,} streams are ahead of the write database?", yes, "adopt-epoch")
+    act = operator.valid(
+        AdoptEpoch,
+        {"projection": name, "generation": one.number, "actor": operator.who(actor), "reason": reason},
+    )
+    done = run(obeyed(chosen, act, request_id=request_id, seconds=timeout))
+    _show(done, output, f"{name}: generation {one.number} goes on in epoch {choosing.active(done.generations).epoch}")
 
 
 def drop(

@@ -11,16 +11,29 @@ from deploy.screen import shown
 from deploy.terminal import NO, WRONG_USE, fail
 from shared import topology
 from shared.asking import ask
-from shared.contracts.control import ACTIVATE, DROP, REBUILD, ROLLBACK, Activate, Drop, Rebuild, Request, Rollback
+from shared.contracts.control import (
+    ACTIVATE,
+    ADOPT_EPOCH,
+    DROP,
+    REBUILD,
+    ROLLBACK,
+    Activate,
+    AdoptEpoch,
+    Drop,
+    Rebuild,
+    Request,
+    Rollback,
+)
 from shared.settings import Settings
 from shared.views.generations import GenerationAnswer, GenerationRefused, GenerationsChanged
 
-Act = Rebuild | Activate | Rollback | Drop
+Act = Rebuild | Activate | Rollback | AdoptEpoch | Drop
 
 SHAPES: Final[dict[type[Act], tuple[str, type[Request[Any]]]]] = {
     Rebuild: (REBUILD, Request[Rebuild]),
     Activate: (ACTIVATE, Request[Activate]),
     Rollback: (ROLLBACK, Request[Rollback]),
+    AdoptEpoch: (ADOPT_EPOCH, Request[AdoptEpoch]),
     Drop: (DROP, Request[Drop]),
 }
 

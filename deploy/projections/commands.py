@@ -147,4 +147,5 @@ async def _statuses(settings: Settings, names: Sequence[str]) -> tuple[list[tabl
 app.command()(acting.rebuild)
 app.command()(acting.activate)
 app.command()(acting.rollback)
+app.command("adopt-epoch")(acting.adopt_epoch)
 app.command()(acting.drop)

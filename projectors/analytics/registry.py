@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
+from projectors import epochs
 from projectors.analytics.store import client, outages_named
 from projectors.generation_registry import ALONE, Scanned
 from shared.views.analytics import PREFIX, Keys
@@ -60,6 +61,7 @@ class AnalyticsRegistry:
                     source, target = (generation_name(self._prefix, n) for n in (generation.number, number))
                     pipeline.copy(Keys(source).discarded, Keys(target).discarded, replace=True)
             now = self._clock()
+            active = next((each for each in known.values() if each.active), ALONE)
             self._put(
                 pipeline,
                 Generation(
@@ -70,7 +72,7 @@ class AnalyticsRegistry:
                     updated_at=now,
                     rate=rate,
                     begun_by=by,
-                ),
+                ).model_copy(update=epochs.of_a_new_one(active)),
             )
             return True
 
@@ -120,6 +122,28 @@ class AnalyticsRegistry:
             return True
 
         return await self._change(change)
+
+    async def hear(self, number: int, epoch: str) -> None:
+        await self._note_epochs(number, lambda at: epochs.changes_on_hearing(at, epoch))
+
+    async def compared(
+        self, number: int, epoch: str, cursor: str, following: str, last: bool, ahead: Sequence[str]
+    ) -> None:
+        await self._note_epochs(
+            number, lambda at: epochs.changes_on_comparing(at, epoch, cursor, following, last, list(ahead))
+        )
+
+    async def adopt(self, number: int) -> None:
+        await self._note_epochs(number, epochs.changes_on_adopting)
+
+    async def _note_epochs(self, number: int, change_of: Callable[[Generation], dict[str, object]]) -> None:
+        def change(known: dict[int, Generation], pipeline: Pipeline) -> bool:
+            changes = change_of(known[number]) if number in known else {}
+            if changes:
+                self._put(pipeline, known[number].model_copy(update=changes))
+            return bool(changes)
+
+        await self._change(change)
 
     async def drop(self, number: int) -> None:
         def change(known: dict[int, Generation], pipeline: Pipeline) -> bool:

@@ -117,6 +117,12 @@ class AnalyticsStore:
         with outages_named():
             return sum([1 async for _, hold in self._redis.hscan_iter(self._keys.held, count=1000) if _GAP in hold])
 
+    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+        with outages_named():
+            found: dict[str, str]
+            following, found = await self._redis.hscan(self._keys.positions, int(cursor or 0), count=limit)  # type: ignore[assignment]
+        return (str(following) if following else "", [(stream, int(applied)) for stream, applied in found.items()])
+
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
         with outages_named():
             found: dict[str, str] = await self._redis.hgetall(self._keys.discarded)  # type: ignore[assignment]

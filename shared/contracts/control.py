@@ -76,7 +76,8 @@ class CompareVersions(ControlData):
     """Which of these streams are ahead of what the write database has in common with the epochs ``known``? From a projection that has
     heard of another ``epoch``.
 
-    ``streams``: (stream, the version it has applied). The answer, VersionsCompared, carries ``cursor`` and ``last`` as they are.
+    ``streams``: (stream, the version it has applied).
+    The answer, VersionsCompared, carries ``cursor``, ``following`` and ``last`` as they are.
     """
 
     projection: str
@@ -84,7 +85,8 @@ class CompareVersions(ControlData):
     epoch: str
     known: tuple[str, ...]
     cursor: str
-    """Where the projection's next portion begins."""
+    following: str
+    """Where this portion of the projection's streams begins, and the next one."""
     last: bool
     streams: Annotated[tuple[tuple[str, int], ...], Field(max_length=MAX_COMPARED)]
 
@@ -99,6 +101,7 @@ class VersionsCompared(ControlData):
     generation: int
     epoch: str
     cursor: str
+    following: str
     last: bool
     ahead: tuple[tuple[str, int, int], ...]
     """(stream, the version that is applied, the version that it had when the epoch began)."""

@@ -57,7 +57,17 @@ class Generation(BaseModel):
     rate: float | None = None
     """Most events of history a second; None: as fast as it goes."""
     epoch: str | None = None
-    """The epoch of the write database that it was built from."""
+    """The epoch of the write database that it stands for; None: it has not heard of any."""
+    former: tuple[str, ...] = ()
+    """Epochs that it has left behind, the latest first."""
+    moving_to: str | None = None
+    """Another epoch, that it has heard of: it applies nothing before it is known whether the write database has lost something."""
+    compare_cursor: str = ""
+    compared: bool = False
+    """Where the comparison is, in an order of the store's own; and whether all has been compared."""
+    ahead: int = 0
+    """Streams found to be ahead of the write database: with any, it applies nothing until an operator decides."""
+    examples: tuple[str, ...] = ()
 
 
 def generation_name(projection: str, number: int) -> str:
@@ -76,14 +86,15 @@ def registry_key(projection: str) -> str:
 ACTIVE: Final = "SELECT number FROM generations WHERE active"
 GENERATIONS: Final = """
 SELECT number, state, active, begun_at, updated_at, ready_at, activated_at, begun_by, activated_by,
-    cursor_stream, cursor_version, scanned, total, done, reads_since, settled, rate, epoch
+    cursor_stream, cursor_version, scanned, total, done, reads_since, settled, rate, epoch,
+    former, moving_to, compare_cursor, compared, ahead, examples
 FROM generations ORDER BY number
 """
 
 
 class GenerationRefused(BaseModel):
     """``code``: generation-exists, generation-not-found, generation-not-ready, generation-is-active, no-generation-before,
-    rebuild-under-way, validation-failed."""
+    rebuild-under-way, nothing-to-adopt, validation-failed."""
 
     request_id: str
     code: str

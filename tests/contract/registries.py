@@ -58,7 +58,9 @@ class PostgresUnderTest(RegistryUnderTest):
                 await connection.execute(f"DROP SCHEMA {schema} CASCADE")
         await migrations.migrate("summary", self.url, schema=PREFIX)
         folder = migrations.files("summary")[0].parent
-        await migrate(self.url, [folder / "generations.sql"], schema=registry_schema(PREFIX))
+        await migrate(
+            self.url, [folder / "generations.sql", folder / "generations_epochs.sql"], schema=registry_schema(PREFIX)
+        )
 
     async def forget_row(self, number: int) -> None:
         async with self._connection() as connection:

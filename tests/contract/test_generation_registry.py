@@ -219,3 +219,22 @@ async def test_what_a_drop_that_was_called_off_has_left_is_not_in_a_new_generati
     await again.open()
     assert (await again.positions(["orders/o-1"]))["orders/o-1"].applied == 0
     await again.close()
+
+
+async def test_it_hears_of_epochs_compares_and_goes_on(registry: GenerationRegistry) -> None:
+    await registry.hear(1, "a")
+    assert (await get(registry, 1)).epoch == "a"
+    await registry.hear(1, "b")
+    await registry.compared(1, "b", "", "orders/o-1", False, ["orders/o-0 at 2, not 1"])
+    await registry.compared(1, "b", "", "orders/o-1", False, ["orders/o-0 at 2, not 1"])
+    await registry.begin(2, rate=None, by="order-1")
+    first, second = await registry.generations()
+    assert (first.epoch, first.moving_to, first.ahead, first.compare_cursor) == ("a", "b", 1, "orders/o-1")
+    assert first.examples == ("orders/o-0 at 2, not 1",)
+    assert (second.epoch, second.former, second.moving_to) == ("b", ("a",), None)
+    await registry.adopt(1)
+    first = await get(registry, 1)
+    assert (first.epoch, first.former, first.moving_to, first.ahead) == ("b", ("a",), None, 0)
+    await registry.hear(1, "c")
+    await registry.compared(1, "c", "", "", True, [])
+    assert (await get(registry, 1)).former == ("b", "a")

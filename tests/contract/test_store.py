@@ -311,3 +311,14 @@ async def test_a_connection_lost_during_a_commit_is_an_outage_and_the_commit_can
         await store.close()
     assert await read_store.orders() == (1, 0)
     assert await read_store.progress() == {0: (None, 1)}
+
+
+async def test_all_positions_can_be_read_portion_by_portion(store: Store) -> None:
+    await store.commit(Commit([shop.run(f"orders/o-{n}", shop.placed(f"o-{n}")) for n in range(25)]))
+    found: dict[str, int] = {}
+    cursor, first = "", True
+    while cursor or first:
+        cursor, portion = await store.portion(cursor, 10)
+        found |= dict(portion)
+        first = False
+    assert found == {f"orders/o-{n}": 1 for n in range(25)}

@@ -86,7 +86,14 @@ async def test_what_is_ahead_is_told_by_what_there_was_before_the_first_unknown_
 
         async def ahead(*known: str, epoch: str = third.name) -> list[tuple[str, int, int]]:
             asked = CompareVersions(
-                projection="summary", generation=1, epoch=epoch, known=known, cursor="", last=True, streams=applied
+                projection="summary",
+                generation=1,
+                epoch=epoch,
+                known=known,
+                cursor="",
+                following="",
+                last=True,
+                streams=applied,
             )
             found = await compared(connection, asked)
             assert found is not None
@@ -96,6 +103,13 @@ async def test_what_is_ahead_is_told_by_what_there_was_before_the_first_unknown_
         assert await ahead(second.name, first.name) == [("orders/lost", 1, 0)]
         assert await ahead("unheard of") == [("orders/lost", 1, 0), ("orders/o-1", 3, 0)]
         stale = CompareVersions(
-            projection="summary", generation=1, epoch=first.name, known=(), cursor="", last=True, streams=()
+            projection="summary",
+            generation=1,
+            epoch=first.name,
+            known=(),
+            cursor="",
+            following="",
+            last=True,
+            streams=(),
         )
         assert await compared(connection, stale) is None
