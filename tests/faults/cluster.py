@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from shutil import rmtree
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Final, TextIO
 from urllib.parse import urlsplit
 
@@ -125,29 +124,28 @@ async def running_cluster(
     assert servers.private is not None
     await asyncio.to_thread(heal, servers.private)
     await empty(servers)
-    queries, commands = free_port(), free_port()
-    health = await asyncio.to_thread(mkdtemp, prefix="tidemark-health-")
-    base = os.environ | {
-        "TIDEMARK_QUERY_PORT": str(queries),
-        "TIDEMARK_COMMAND_PORT": str(commands),
-        "TIDEMARK_LOG_LEVEL": "INFO",
-        "TIDEMARK_RUNTIME_DIR": health,
-    }
-    behind = replace(servers, **dict(seen or {}))  # type: ignore[arg-type]
-    programs = {name: program(name, behind, base) for name in DEPLOYABLES}
-    async with Supervisor(output) as supervisor:
-        await supervisor.start(programs.values())
-        yield Cluster(
-            servers,
-            servers.private,
-            supervisor,
-            programs,
-            query_url=f"http://127.0.0.1:{queries}",
-            command_url=f"http://127.0.0.1:{commands}",
-            health=Path(health),
-            random=random,
-        )
-    await asyncio.to_thread(rmtree, health, ignore_errors=True)
+    with TemporaryDirectory(prefix="tidemark-health-", ignore_cleanup_errors=True) as health:
+        queries, commands = free_port(), free_port()
+        base = os.environ | {
+            "TIDEMARK_QUERY_PORT": str(queries),
+            "TIDEMARK_COMMAND_PORT": str(commands),
+            "TIDEMARK_LOG_LEVEL": "INFO",
+            "TIDEMARK_RUNTIME_DIR": health,
+        }
+        behind = replace(servers, **dict(seen or {}))  # type: ignore[arg-type]
+        programs = {name: program(name, behind, base) for name in DEPLOYABLES}
+        async with Supervisor(output) as supervisor:
+            await supervisor.start(programs.values())
+            yield Cluster(
+                servers,
+                servers.private,
+                supervisor,
+                programs,
+                query_url=f"http://127.0.0.1:{queries}",
+                command_url=f"http://127.0.0.1:{commands}",
+                health=Path(health),
+                random=random,
+            )
 
 
 def heal(private: PrivateServers) -> None:
