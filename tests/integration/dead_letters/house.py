@@ -53,6 +53,18 @@ class Worker:
             gc.collect()
 
 
+JOB = """
+SELECT jobs.*, counted.* FROM jobs CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE status = 'sent') AS counted_under_way,
+        count(*) FILTER (WHERE status = 'succeeded') AS counted_succeeded,
+        count(*) FILTER (WHERE status = 'failed') AS counted_failed,
+        count(*) FILTER (WHERE status = 'skipped') AS counted_skipped, count(*) AS counted_total
+    FROM job_items WHERE job_id = jobs.id
+) AS counted WHERE id = $1
+"""
+"""In one statement, so that a job which is still being answered is read at one moment."""
+
+
 @dataclass
 class House:
     settings: Settings
@@ -198,19 +210,10 @@ class House:
             return bool(await self.db.fetchval("SELECT state = $2 FROM jobs WHERE id = $1", job_id, state))
 
         await self.until(there, seconds)
-        row = await self.db.fetchrow("SELECT * FROM jobs WHERE id = $1", job_id)
+        row = await self.db.fetchrow(JOB, job_id)
         assert row is not None
-        counted = await self.db.fetchrow(
-            "SELECT count(*) FILTER (WHERE status = 'sent') AS under_way, count(*) FILTER (WHERE status = 'succeeded') AS succeeded, "
-            "count(*) FILTER (WHERE status = 'failed') AS failed, count(*) FILTER (WHERE status = 'skipped') AS skipped, "
-            "count(*) AS total FROM job_items WHERE job_id = $1",
-            job_id,
-        )
-        if state in ("completed", "cancelled", "stopped"):
-            assert counted is not None
-            now = await self.db.fetchrow("SELECT * FROM jobs WHERE id = $1", job_id)
-            assert now is not None
-            assert {name: now[name] for name in dict(counted)} == dict(counted)
+        counts = {name: row[name] for name in ("under_way", "succeeded", "failed", "skipped", "total")}
+        assert {name: row[f"counted_{name}"] for name in counts} == counts
         return row
 
     async def picture(self) -> str:

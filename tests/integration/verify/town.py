@@ -81,10 +81,11 @@ class Town:
 
     async def happen(self, streams: Mapping[str, Sequence[EventData]], *, after: int = 0) -> None:
         """In the event store alone."""
-        for stream, events in streams.items():
-            await self.write.execute(ADD_STREAM, stream, after + len(events))
-            for version, data in enumerate(events, after + 1):
-                await self.write.execute(ADD_EVENT, stream, version, envelope(stream, version, data))
+        async with self.write.transaction():
+            for stream, events in streams.items():
+                await self.write.execute(ADD_STREAM, stream, after + len(events))
+                for version, data in enumerate(events, after + 1):
+                    await self.write.execute(ADD_EVENT, stream, version, envelope(stream, version, data))
 
     async def apply(self, streams: Mapping[str, Sequence[EventData]], *, after: int = 0, to: str | None = None) -> None:
         """As a projector would, in one commit a store."""
