@@ -26,9 +26,10 @@ from deploy.migrate import migrate
 from deploy.supervisor import Supervisor
 from shared import topology
 
+# The epoch stays: to the projections that go on running another one would be a restored write database, and they would stop.
 TABLES: Final = """
 SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
-WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND tablename <> 'migrations'
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND tablename NOT IN ('migrations', 'epochs')
 """
 
 
