@@ -8,28 +8,25 @@ Envelopes are passed on as they are kept: nothing is parsed here.
 """
 
 import asyncio
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, Literal
 
 import asyncpg
-from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception, retry_if_exception_type, wait_random_exponential
 
 from command_service.decision import SOURCE
+from command_service.requests import read
 from shared import topology
 from shared.broker import BrokerError, Outgoing, Publisher
-from shared.consuming import Consumer, Delivery
+from shared.consuming import Consumer
 from shared.contracts.control import ReadHistory, Request
 from shared.contracts.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, pack
 from shared.contracts.lanes import HISTORY_PAGE, HistoryPage
 from shared.failpoints import Failpoint, reached
 from shared.postgres import Database, is_outage
 from shared.process import Stopped, pause
-
-log: Final = logging.getLogger(__name__)
 
 PREFETCH: Final = 4
 PORTION: Final = 1000
@@ -61,7 +58,7 @@ class Historian:
         with suppress(Stopped):
             while not stopping.is_set():
                 for delivery in await self._consumer.take(1, timeout=0.5):
-                    request = _read(delivery)
+                    request = read(delivery, Request[ReadHistory])
                     if request is not None:
                         await self._until_done(request, stopping)
                     await self._consumer.acknowledge([delivery])
@@ -150,16 +147,3 @@ def _outgoing(
 ) -> Outgoing:
     key = topology.history_queue(request.projection)
     return Outgoing(topology.EVENTS, key, body, content_type, kind, headers=headers or {})
-
-
-def _read(delivery: Delivery) -> Request[ReadHistory] | None:
-    """None for what is no request: it came over a private exchange, so it is a fault of ours, said aloud and dropped."""
-    try:
-        request = Request[ReadHistory].model_validate_json(delivery.body)
-    except ValidationError as error:
-        log.error("an unreadable request for history was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
-        return None
-    if request.data.projection not in topology.PROJECTORS:
-        log.error("a request for the unknown projection %r was dropped", request.data.projection)
-        return None
-    return request

@@ -18,13 +18,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception, retry_if_exception_type, wait_random_exponential
 
 from command_service.decision import SOURCE
 from command_service.epochs import settled
 from command_service.packing import Row, parcels
 from command_service.regression import compared
+from command_service.requests import read
 from shared import topology
 from shared.broker import BrokerError, Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
@@ -74,7 +74,7 @@ class Resender:
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
             for delivery in await self._consumer.take(10, timeout=0.5):
-                request = _read(delivery)
+                request = read(delivery, _shape(delivery))
                 if request is not None:
                     await self._until_done(request)
                 await self._consumer.acknowledge([delivery])
@@ -173,20 +173,9 @@ class Resender:
             return (await settled(connection)).name
 
 
-def _read(delivery: Delivery) -> Asked | None:
-    """None for what is no request: it came over a private exchange, so it is a fault of ours, said aloud and dropped."""
-    request: Asked
-    try:
-        if delivery.routing_key == topology.HEADS_KEY:
-            request = Request[AskHeads].model_validate_json(delivery.body)
-        elif delivery.routing_key == topology.COMPARE_KEY:
-            request = Request[CompareVersions].model_validate_json(delivery.body)
-        else:
-            request = Request[Resend].model_validate_json(delivery.body)
-    except ValidationError as error:
-        log.error("an unreadable request on control was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
-        return None
-    if request.data.projection not in topology.PROJECTORS:
-        log.error("a request for the unknown projection %r was dropped", request.data.projection)
-        return None
-    return request
+def _shape(delivery: Delivery) -> type[Asked]:
+    shapes: dict[str, type[Asked]] = {
+        topology.HEADS_KEY: Request[AskHeads],
+        topology.COMPARE_KEY: Request[CompareVersions],
+    }
+    return shapes.get(delivery.routing_key, Request[Resend])
