@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 import asyncpg
 import typer
+from pydantic import BaseModel, Field
 
 from command_service import epochs
-from deploy import screen
-from deploy.terminal import WRONG_USE, Output, OutputOption, fail, run, settings
+from deploy import operator, screen
+from deploy.terminal import AwayError, Output, OutputOption, run, settings
+from shared.contracts.control import Reason
 from shared.postgres import CONNECT_TIMEOUT_S
 from shared.settings import Settings
 
@@ -22,6 +24,10 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+
+
+class _New(BaseModel):
+    reason: Annotated[Reason, Field(min_length=1)]
 
 
 @app.command()
@@ -40,9 +46,8 @@ def new(
     \b
     tidemark epoch new --reason "disk restored from the snapshot of Monday"
     """
-    if not reason.strip():
-        raise fail("--reason: say why", WRONG_USE)
-    _print(run(_begin(settings(), reason)), output)
+    act = operator.valid(_New, {"reason": reason.strip()})
+    _print(run(_begin(settings(), act.reason)), output)
 
 
 async def _epochs(settings: Settings) -> list[dict[str, Any]]:
@@ -63,7 +68,10 @@ async def _begin(settings: Settings, reason: str) -> list[dict[str, Any]]:
 
 
 async def _connect(settings: Settings) -> asyncpg.Connection:
-    return await asyncpg.connect(settings.require("write_db_url"), timeout=CONNECT_TIMEOUT_S)
+    try:
+        return await asyncpg.connect(settings.require("write_db_url"), timeout=CONNECT_TIMEOUT_S)
+    except ValueError as error:
+        raise AwayError(f"TIDEMARK_WRITE_DB_URL is no address of a database: {error}") from error
 
 
 def _print(found: list[dict[str, Any]], output: Output) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -12,8 +11,8 @@ from command_service import epochs
 from command_service.regression import compared
 from deploy.migrate import WRITE_MIGRATIONS
 from shared.contracts.control import CompareVersions
-from shared.postgres import migrate
 from shared.settings import Settings
+from tests.integration.databases import database, write_database
 
 ADD = "INSERT INTO events (stream, version, envelope, epoch) VALUES ($1, $2, '{}', $3)"
 
@@ -21,21 +20,8 @@ ADD = "INSERT INTO events (stream, version, envelope, epoch) VALUES ($1, $2, '{}
 @pytest.fixture
 async def url(settings: Settings) -> AsyncIterator[str]:
     """A write database of its own."""
-    async with database(settings.write_db_url, "CREATE DATABASE {name}") as found:
-        await migrate(found, sorted(WRITE_MIGRATIONS.glob("*.sql")))
+    async with write_database(settings) as found:
         yield found
-
-
-@asynccontextmanager
-async def database(server: str, statement: str) -> AsyncIterator[str]:
-    name = f"epochs_{uuid4().hex}"
-    admin = await asyncpg.connect(server)
-    await admin.execute(statement.format(name=name))
-    try:
-        yield urlsplit(server)._replace(path=f"/{name}").geturl()
-    finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
 
 
 @asynccontextmanager

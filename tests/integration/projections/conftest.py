@@ -18,8 +18,10 @@ from projectors.migrations import migrate
 from projectors.projection import Advance, Commit, Store
 from projectors.search.store import SearchStore
 from projectors.summary.store import SummaryStore
+from shared.settings import Settings
 from shared.views.generations import generation_name
 from tests import shop
+from tests.integration.projections.playing import Registry, generation
 
 
 def story() -> list[Advance]:
@@ -132,3 +134,16 @@ async def search(servers: Servers) -> AsyncIterator[Pair]:
 async def analytics(servers: Servers) -> AsyncIterator[Pair]:
     async with pair_of(servers, "analytics") as found:
         yield found
+
+
+@pytest.fixture
+async def registry(migrated: Settings) -> AsyncIterator[Registry]:
+    """Afterwards there is the first generation again, and no other."""
+    database = await asyncpg.connect(migrated.summary_db_url)
+    for number in (2, 3):
+        await migrate("summary", migrated.summary_db_url, schema=f"summary_{number}")
+    found = Registry(database)
+    yield found
+    await database.execute("DROP SCHEMA summary_2, summary_3 CASCADE")
+    await found.says(generation(1, active=True))
+    await database.close()

@@ -3,157 +3,34 @@
 The projector is played here: what orders do to generations is the projectors' to test.
 """
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import aio_pika
-import asyncpg
 import pytest
 from redis.asyncio import Redis
-from typer.testing import CliRunner, Result
 
 from deploy import operator
-from deploy.cli import app
 from deploy.projections import following
 from deploy.projections.stores import PostgresReadStore
 from projectors.analytics.store import AnalyticsStore
-from projectors.migrations import migrate
 from projectors.projection import Commit
 from projectors.summary.store import SummaryStore
 from shared import topology
 from shared.settings import Settings
-from shared.views.generations import (
-    ACCEPTED,
-    REJECTED,
-    Generation,
-    GenerationAnswer,
-    GenerationRefused,
-    GenerationsChanged,
-    GenerationState,
-    registry_key,
-)
+from shared.views.generations import Generation, registry_key
 from tests.integration.projections.conftest import event_by_event, story
-
-BEGUN = datetime(2026, 4, 1, 12, tzinfo=UTC)
-
-
-def generation(number: int, *, active: bool = False, ready: bool = True, **more: Any) -> Generation:
-    return Generation(
-        number=number,
-        state=GenerationState.READY if ready else GenerationState.BUILDING,
-        active=active,
-        begun_at=BEGUN,
-        updated_at=BEGUN,
-        **more,
-    )
-
-
-async def tidemark(*arguments: str, given: str | None = None, environ: Mapping[str, str] | None = None) -> Result:
-    """The program, in a thread: it has an event loop of its own."""
-    runner = CliRunner()
-    return await asyncio.to_thread(runner.invoke, app, ["projections", *arguments], input=given, env=environ or {})
-
-
-async def said(*arguments: str, code: int = 0, **more: Any) -> str:
-    result = await tidemark(*arguments, **more)
-    assert result.exit_code == code, (arguments, result.output, result.exception)
-    return result.stdout
-
-
-async def json_of(*arguments: str, code: int = 0) -> Any:
-    return json.loads(await said(*arguments, "--output", "json", code=code))
-
-
-async def refused(*arguments: str, code: int, says: str, **more: Any) -> None:
-    result = await tidemark(*arguments, **more)
-    assert (result.exit_code, says in result.stderr) == (code, True), (arguments, result.output, result.exception)
-    assert "Traceback" not in result.output
-
-
-@dataclass
-class Registry:
-    """Which generations the summary has, as its projector would have written them."""
-
-    database: asyncpg.Connection
-
-    async def says(self, *generations: Generation) -> None:
-        async with self.database.transaction():
-            await self.database.execute("DELETE FROM summary_registry.generations")
-            for one in generations:
-                row = one.model_dump()
-                await self.database.execute(
-                    "INSERT INTO summary_registry.generations (number, state, active, begun_at, updated_at, ready_at,"
-                    " activated_at, scanned, total, done, rate, epoch)"
-                    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-                    *(row[name] for name in ("number", "state", "active", "begun_at", "updated_at", "ready_at")),
-                    *(row[name] for name in ("activated_at", "scanned", "total", "done", "rate", "epoch")),
-                )
-
-
-@pytest.fixture
-async def registry(migrated: Settings) -> AsyncIterator[Registry]:
-    """Afterwards there is the first generation again, and no other."""
-    database = await asyncpg.connect(migrated.summary_db_url)
-    for number in (2, 3):
-        await migrate("summary", migrated.summary_db_url, schema=f"summary_{number}")
-    found = Registry(database)
-    yield found
-    await database.execute("DROP SCHEMA summary_2, summary_3 CASCADE")
-    await found.says(generation(1, active=True))
-    await database.close()
-
-
-@dataclass
-class Projector:
-    """Answers as it is told to, and remembers what it was asked."""
-
-    answers: Callable[[str, Any], list[Generation] | GenerationRefused]
-    asked: list[tuple[str, Any]] = field(default_factory=list)
-
-
-@asynccontextmanager
-async def playing(
-    settings: Settings, answers: Callable[[str, Any], Any], projection: str = "summary"
-) -> AsyncIterator[Projector]:
-    projector = Projector(answers)
-    connection = await aio_pika.connect(settings.rabbitmq_url)
-    async with connection:
-        channel = await connection.channel()
-        queue = await channel.get_queue(topology.control_queue(projection), ensure=False)
-        await queue.purge()
-
-        async def answer(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-            async with message.process():
-                request = json.loads(message.body)
-                verb = (message.routing_key or "").rpartition(".")[2]
-                projector.asked.append((verb, request["data"]))
-                result = projector.answers(verb, request["data"])
-                data: GenerationsChanged | GenerationRefused = (
-                    result.model_copy(update={"request_id": request["id"]})
-                    if isinstance(result, GenerationRefused)
-                    else GenerationsChanged(request_id=request["id"], projection=projection, generations=result)
-                )
-                envelope = GenerationAnswer(
-                    id="answer",
-                    source="test",
-                    type=REJECTED if isinstance(data, GenerationRefused) else ACCEPTED,
-                    time=BEGUN,
-                    data=data,
-                )
-                reply = aio_pika.Message(envelope.model_dump_json().encode(), correlation_id=message.correlation_id)
-                await channel.default_exchange.publish(reply, message.reply_to or "")
-
-        await queue.consume(answer)
-        yield projector
-
-
-def refusal(code: str, message: str = "no") -> GenerationRefused:
-    return GenerationRefused(request_id="", code=code, message=message)
+from tests.integration.projections.playing import (
+    BEGUN,
+    Registry,
+    generation,
+    json_of,
+    playing,
+    refusal,
+    refused,
+    said,
+    tidemark,
+)
 
 
 async def test_status_shows_every_generation_of_every_projection(registry: Registry) -> None:

@@ -1,0 +1,33 @@
+"""Databases of a test's own, gone when it is over."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+
+from deploy.migrate import WRITE_MIGRATIONS
+from shared.postgres import migrate
+from shared.settings import Settings
+
+
+@asynccontextmanager
+async def write_database(settings: Settings) -> AsyncIterator[str]:
+    """A write database without epochs; its URL."""
+    async with database(settings.write_db_url) as url:
+        await migrate(url, sorted(WRITE_MIGRATIONS.glob("*.sql")))
+        yield url
+
+
+@asynccontextmanager
+async def database(server: str, statement: str = "CREATE DATABASE {name}") -> AsyncIterator[str]:
+    """Made by ``statement`` on this server; its URL."""
+    name = f"epochs_{uuid4().hex}"
+    admin = await asyncpg.connect(server)
+    await admin.execute(statement.format(name=name))
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
