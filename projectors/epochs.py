@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
-from shared.views.generations import Generation
+from shared.views.generations import Generation, stopped
 
 EXAMPLES: Final = 5
 
@@ -95,15 +95,5 @@ def known_epochs(generation: Generation) -> tuple[str, ...]:
 
 def trouble(projection: str, generation: Generation) -> str | None:
     """What the active generation's process says about it; None: nothing is wrong."""
-    if generation.moving_to is None:
-        return None
-    if not generation.ahead:
-        return (
-            f"the write database is in another epoch, {generation.moving_to}: comparing what is here with what it knows"
-        )
-    some = "; ".join(generation.examples)
-    return (
-        f"the write database is in another epoch, {generation.moving_to}, and {generation.ahead} streams here are ahead of it"
-        f" ({some}): nothing is applied any more. See tidemark verify; then tidemark projections rebuild {projection} and"
-        f" activate, or tidemark projections adopt-epoch {projection}"
-    )
+    found = stopped(projection, generation.moving_to, generation.ahead, generation.examples)
+    return None if found is None else found.detail

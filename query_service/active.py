@@ -15,7 +15,7 @@ from typing import Final, Generic, Protocol, Self, TypeVar
 from query_service.problems import GenerationGoneError
 from query_service.remembered import Remembered
 from query_service.stores import ReadStore
-from shared.views.generations import FIRST
+from shared.views.generations import FIRST, Stopped
 
 REMEMBERED_S: Final = 1.0
 RETIRED_S: Final = 60.0
@@ -24,10 +24,11 @@ RETIRED_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """What the registry says: the active generation, and the epoch of the write database it was built from, where known."""
+    """What the registry says: the active generation, the epoch of the write database it was built from, where known, and what stops it."""
 
     number: int = FIRST
     epoch: str | None = None
+    stopped: Stopped | None = None
 
 
 class GenerationStore(ReadStore, Protocol):

@@ -21,7 +21,7 @@ from query_service.problems import GenerationGoneError
 from query_service.remembered import Remembered
 from query_service.stores import DEADLINE_S, Hold, Pause, Progress, Standing
 from shared.views.analytics import PREFIX, Keys
-from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key
+from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key, stopped
 
 CONNECTIONS: Final = 8
 HOLDS_AT_ONCE: Final = 1000
@@ -44,10 +44,13 @@ class _Failed(BaseModel):
     first_failed_at: datetime
 
 
-class _Epoch(BaseModel):
+class _Epochs(BaseModel):
     """Of a registry entry, what is of use here."""
 
     epoch: str | None = None
+    moving_to: str | None = None
+    ahead: int = 0
+    examples: tuple[str, ...] = ()
 
 
 class AnalyticsStore:
@@ -88,8 +91,8 @@ class AnalyticsStore:
         if ACTIVE_FIELD not in registry:
             return Pointer()
         number = int(registry[ACTIVE_FIELD])
-        row = registry.get(str(number))
-        return Pointer(number, _Epoch.model_validate_json(row).epoch if row else None)
+        row = _Epochs.model_validate_json(registry.get(str(number), "{}"))
+        return Pointer(number, row.epoch, stopped(self.projection, row.moving_to, row.ahead, row.examples))
 
     async def ask(self, *commands: Command) -> list[Any]:
         """The reply to each command, in one round trip; Redis may serve others between two of them.

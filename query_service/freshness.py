@@ -39,6 +39,7 @@ async def freshness(request: QueryRequest) -> Response[FreshnessReport]:
     """For each projection: everything committed before `as_of` is in its answers, or its stream is held.
 
     `status` is `current`, `behind` (not current, and coming on) or `stalled` (not current, and nothing has moved for some seconds).
+    `stopped` says why nothing is applied after the write database was set back, and whether that waits for an operator.
     `as_of` is null before the first heartbeat; `held` counts streams that wait for something. `oldest_unapplied_seconds`: of
     held streams, since the first failure of the one held longest; of a projection that is not current, the age of `as_of`; null
     when nothing is known to be missing. The header `Tidemark-As-Of` is the oldest of them.

@@ -59,6 +59,7 @@ class Movement:
             generation=generation,
             epoch=self._active.pointer.epoch,
             status=status,
+            stopped=self._active.pointer.stopped,
             as_of=progress.as_of,
             lag_seconds=lag,
             events_applied=progress.events_applied,

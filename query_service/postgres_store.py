@@ -18,7 +18,7 @@ from query_service.as_of import AsOf
 from query_service.problems import GenerationGoneError, StoreDownError
 from query_service.stores import DEADLINE_S, Hold, Pause, Progress, Standing
 from shared.postgres import connect_pool, is_outage
-from shared.views.generations import FIRST, generation_name, registry_schema
+from shared.views.generations import FIRST, generation_name, registry_schema, stopped
 
 CONNECTIONS: Final = 8
 SIMILAR_ENOUGH: Final = 0.45
@@ -33,7 +33,7 @@ _SESSION: Final = urlencode(
     }
 )
 
-_POINTER: Final = "SELECT number, epoch FROM generations WHERE active"
+_POINTER: Final = "SELECT number, epoch, moving_to, ahead, examples FROM generations WHERE active"
 _AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
 # LIMIT makes each of them a look into the index, whatever the statistics say.
 _STANDINGS: Final = """
@@ -82,7 +82,10 @@ class PostgresStore:
             row = await self.fetchrow(_POINTER)
         except GenerationGoneError:  # of the registry: an installation from before there were generations
             row = None
-        return Pointer() if row is None else Pointer(row["number"], row["epoch"])
+        if row is None:
+            return Pointer()
+        number, epoch, *about_another = row
+        return Pointer(number, epoch, stopped(self.projection, *about_another))
 
     async def headers(self) -> Mapping[str, str]:
         return await self._as_of.headers()

@@ -59,6 +59,8 @@ def status(
         screen.print_json({"items": [one.model_dump(mode="json") for one in found], "errors": errors})
     elif found:
         screen.console().print(tables.statuses(found))
+        for line in tables.troubles(found):
+            screen.console().print(screen.shown(line, 1000), style="bold red")
     if errors:
         raise fail("; ".join(f"{one['projection']}: {one['error']}" for one in errors), AWAY)
 

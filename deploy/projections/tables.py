@@ -14,7 +14,7 @@ from deploy.projections.following import events
 from deploy.projections.stores import Progress
 from deploy.screen import cells, when
 from projectors.generation_registry import LONG_AGO
-from shared.views.generations import Generation, GenerationState
+from shared.views.generations import Generation, GenerationState, stopped
 
 _LONGEST_VALUE: Final = 120
 
@@ -152,10 +152,22 @@ def notes(found: Comparison) -> list[str]:
     return lines
 
 
+def troubles(found: Sequence[Status]) -> list[str]:
+    """Of the generations that are read and apply nothing: why, and what an operator can do."""
+    return [
+        f"{one.projection}: {why.detail}"
+        for one in found
+        if (at := one.generation).active and (why := stopped(one.projection, at.moving_to, at.ahead, at.examples))
+    ]
+
+
 def _state(one: Generation) -> Text:
+    state = "active" if one.active else one.state
+    if one.moving_to is not None:
+        return Text(f"{state}, {'stopped' if one.ahead else 'comparing'}", "bold red" if one.ahead else "yellow")
     if one.active:
-        return Text("active", "green")
-    return Text(one.state, "yellow" if one.state is GenerationState.BUILDING else "")
+        return Text(state, "green")
+    return Text(state, "yellow" if one.state is GenerationState.BUILDING else "")
 
 
 def _verdict(equal: bool) -> Text:

@@ -12,6 +12,7 @@ The registry says which there are. In PostgreSQL: table ``generations`` in the s
 missing or empty means that generation 1 is active and there is no other. Only the projector writes it.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
@@ -68,6 +69,38 @@ class Generation(BaseModel):
     ahead: int = 0
     """Streams found to be ahead of the write database: with any, it applies nothing until an operator decides."""
     examples: tuple[str, ...] = ()
+
+
+class Stopped(BaseModel):
+    """A generation applies nothing: it has heard that the write database is in another epoch than its own."""
+
+    waits_for: Literal["comparison", "operator"]
+    """`comparison`: with what the write database knows; where nothing is ahead of that, it goes on by itself. `operator`: something is; a
+    rebuild makes all equal, `adopt-epoch` keeps what was lost."""
+    epoch: str
+    """That of the write database."""
+    ahead: int
+    """Streams found to be ahead of it so far."""
+    examples: tuple[str, ...]
+    detail: str
+
+
+def stopped(projection: str, moving_to: str | None, ahead: int, examples: Iterable[str]) -> Stopped | None:
+    """What the active generation's row says about it; None: nothing stops it."""
+    if moving_to is None:
+        return None
+    some = tuple(examples)
+    if ahead:
+        detail = (
+            f"the write database is in another epoch, {moving_to}, and {ahead} streams here are ahead of it ({'; '.join(some)}):"
+            f" nothing is applied any more. See tidemark verify; then tidemark projections rebuild {projection} and activate,"
+            f" or tidemark projections adopt-epoch {projection}"
+        )
+    else:
+        detail = f"the write database is in another epoch, {moving_to}: comparing what is here with what it knows"
+    return Stopped(
+        waits_for="operator" if ahead else "comparison", epoch=moving_to, ahead=ahead, examples=some, detail=detail
+    )
 
 
 def generation_name(projection: str, number: int) -> str:

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel
 
+from shared.views.generations import Stopped
+
 
 class FreshnessStatus(StrEnum):
     CURRENT = "current"
@@ -15,7 +17,8 @@ class FreshnessStatus(StrEnum):
     BEHIND = "behind"
     """It has not, and is coming on."""
     STALLED = "stalled"
-    """It has not, and nothing has moved for some seconds: the projector, the relay, or what is between them, is not working."""
+    """It has not, and nothing has moved for some seconds: it is ``stopped``, or the projector, the relay, or what is between them, is not
+    working."""
 
 
 class Freshness(BaseModel):
@@ -27,6 +30,8 @@ class Freshness(BaseModel):
     epoch: str | None
     """The epoch of the write database that the generation was built from, where it is known."""
     status: FreshnessStatus
+    stopped: Stopped | None
+    """Why nothing is applied, where the write database was set back; null otherwise."""
     as_of: datetime | None
     lag_seconds: float | None
     """The age of ``as_of``; heartbeats come once a second, so about that much means nothing."""

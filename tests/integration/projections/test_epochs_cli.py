@@ -54,6 +54,21 @@ ASTRAY: dict[str, Any] = {
 }
 
 
+async def test_status_says_what_is_stopped_and_why(registry: Registry) -> None:
+    comparing: dict[str, Any] = {"epoch": "e-1", "moving_to": "e-2"}
+    await registry.says(generation(1, active=True, **ASTRAY), generation(2, **ASTRAY), generation(3, **comparing))
+    table = await said("status", "summary")
+    for text in ("active, stopped", "ready, stopped", "ready, comparing", "1200 streams here are ahead of it"):
+        assert text in table
+    assert table.count("tidemark projections adopt-epoch summary") == 1
+    items = (await json_of("status", "summary"))["items"]
+    assert [item["generation"]["ahead"] for item in items] == [1200, 1200, 0]
+    await registry.says(generation(1, active=True, **comparing))
+    table = await said("status", "summary")
+    assert "active, comparing" in table
+    assert "comparing what is here with what it knows" in table
+
+
 async def test_adopting_wants_to_be_meant_and_says_of_how_many_streams(
     registry: Registry, migrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,10 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.local.servers import Servers
+from projectors.analytics.registry import AnalyticsRegistry
+from projectors.generation_registry import GenerationRegistry
 from projectors.migrations import migrate
+from projectors.postgres_registry import PostgresRegistry
 from query_service.analytics_store import AnalyticsStore
 from query_service.app import create_app
 from query_service.postgres_store import PostgresStore
@@ -29,11 +32,29 @@ NAMES = {1: "Anna of the first", 2: "Anna of the second"}
 class Generations:
     """Two generations of the summary and of the figures, and what a projector does with them."""
 
-    def __init__(self, summary: asyncpg.Connection, redis: Redis, prefix: str) -> None:
+    def __init__(
+        self, summary: asyncpg.Connection, redis: Redis, prefix: str, *, summary_url: str, redis_url: str
+    ) -> None:
+        self.summary_url = summary_url
+        self.redis_url = redis_url
         self.summary = summary
         self.redis = redis
         self.prefix = prefix
         self.stores: Stores
+
+    @contextlib.asynccontextmanager
+    async def registry(self, projection: str) -> AsyncIterator[GenerationRegistry]:
+        """As the projector opens it."""
+        registry: GenerationRegistry = (
+            AnalyticsRegistry(self.redis_url, self.prefix)
+            if projection == "analytics"
+            else PostgresRegistry(projection, self.summary_url)
+        )
+        await registry.open()
+        try:
+            yield registry
+        finally:
+            await registry.close()
 
     async def fill(self, number: int) -> None:
         schema = generation_name("summary", number)
@@ -75,7 +96,7 @@ async def generations(servers: Servers) -> AsyncIterator[Generations]:
     summary = await asyncpg.connect(here, server_settings={"search_path": registry_schema("summary")})
     await summary.execute("INSERT INTO generations (number, state) VALUES (2, 'ready')")
     redis = Redis.from_url(servers.analytics_redis_url, decode_responses=True, protocol=2)
-    found = Generations(summary, redis, prefix)
+    found = Generations(summary, redis, prefix, summary_url=here, redis_url=servers.analytics_redis_url)
     for number in (1, 2):
         await found.fill(number)
     found.stores = Stores(
@@ -176,6 +197,33 @@ async def test_figures_are_never_read_from_keys_that_are_being_dropped(
 
     monkeypatch.setattr(AnalyticsStore, "ask", too_late)
     assert await revenue(asking) == total(2)
+
+
+@pytest.mark.parametrize("projection", ["summary", "analytics"])
+async def test_freshness_says_that_a_projection_is_stopped_and_what_it_waits_for(
+    generations: Generations, asking: httpx.AsyncClient, projection: str
+) -> None:
+    async def found() -> tuple[str, dict[str, Any] | None]:
+        getattr(generations.stores, projection).forget()
+        projections = (await asking.get("/freshness")).json()["projections"]
+        (one,) = [one for one in projections if one["projection"] == projection]
+        return one["epoch"], one["stopped"]
+
+    async with generations.registry(projection) as registry:
+        await registry.hear(1, "e-1")
+        assert await found() == ("e-1", None)
+        await registry.hear(1, "e-2")
+        epoch, stopped = await found()
+        assert stopped is not None
+        assert (epoch, stopped["waits_for"], stopped["epoch"], stopped["ahead"]) == ("e-1", "comparison", "e-2", 0)
+        await registry.compared(1, "e-2", "", "", True, ["orders/o-1 at 3, not 2"])
+        epoch, stopped = await found()
+        assert stopped is not None
+        assert (epoch, stopped["waits_for"], stopped["ahead"]) == ("e-1", "operator", 1)
+        assert stopped["examples"] == ["orders/o-1 at 3, not 2"]
+        assert f"tidemark projections adopt-epoch {projection}" in stopped["detail"]
+        await registry.adopt(1)
+        assert await found() == ("e-2", None)
 
 
 async def test_under_load_every_answer_is_of_one_generation_and_none_is_an_error(

@@ -27,7 +27,7 @@ class Watched:
     def at(self, seconds: float, progress: Progress, generation: int = 1) -> tuple[str, float | None]:
         self.passed = seconds
         found = self.movement.seen(generation, progress, NOW + timedelta(seconds=seconds))
-        assert (found.generation, found.epoch) == (generation, "e-1")
+        assert (found.generation, found.epoch, found.stopped) == (generation, "e-1", None)
         return found.status, found.oldest_unapplied_seconds
 
 
