@@ -1,4 +1,5 @@
 """What operators order about the generations of a projection: rebuild, activate, rollback, drop. Each is answered, and may come twice.
+What is done is told for the audit: nobody waits for that to be kept.
 
 rebuild   a new generation, building from history beside the others; one at a time
 activate  a ready one is the one that is read, from one moment to the next; the news of it goes out on ``changes``
@@ -16,10 +17,10 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from projectors.generations import Generations
-from projectors.notices import switched_news
+from projectors.notices import acted_notice, switched_news
 from shared.broker import Outgoing
 from shared.consuming import Delivery
-from shared.contracts.control import Activate, AdoptEpoch, Drop, Rebuild, Request, Rollback
+from shared.contracts.control import Acted, Activate, AdoptEpoch, Drop, Rebuild, Request, Rollback
 from shared.contracts.envelope import CONTENT_TYPE, describe
 from shared.failpoints import Failpoint, reached
 from shared.views.generations import (
@@ -85,7 +86,22 @@ class GenerationOrders:
             projection=self._projector,
             generations=[hosted.generation for hosted in sorted(self._generations, key=lambda each: each.number)],
         )
-        return [*news, *_answer(self._projector, delivery, changed)]
+        return [*news, self._told(request, changed), *_answer(self._projector, delivery, changed)]
+
+    def _told(self, request: Request[Any], changed: GenerationsChanged) -> Outgoing:
+        order: Order = request.data
+        active = next(generation.number for generation in changed.generations if generation.active)
+        return acted_notice(
+            Acted(
+                projection=self._projector,
+                act=request.type.removeprefix("control."),
+                generation=active if isinstance(order, Rollback) else order.generation,
+                actor=order.actor,
+                reason=order.reason,
+                request_id=request.id,
+                asked_at=request.time,
+            )
+        )
 
     async def _do(self, order: Order, request_id: str, *, again: bool) -> list[Outgoing]:
         registry = self._generations.registry

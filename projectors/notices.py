@@ -12,6 +12,7 @@ from shared import topology
 from shared.broker import Outgoing
 from shared.contracts.changes import ACTIVATED, Activated, Switched
 from shared.contracts.control import (
+    ACTED,
     COMPARE,
     HEADS,
     HISTORY,
@@ -19,6 +20,7 @@ from shared.contracts.control import (
     MAX_STREAMS,
     PASSED,
     RESEND,
+    Acted,
     AskHeads,
     CompareVersions,
     Passed,
@@ -170,6 +172,15 @@ def passed_notice(projector: str, events: Sequence[PassedEvent]) -> Outgoing:
     )
     body = notice.model_dump_json().encode()
     return Outgoing(topology.CHANGES, topology.passed_key(projector), body, CONTENT_TYPE, type=PASSED)
+
+
+def acted_notice(act: Acted) -> Outgoing:
+    """For the audit, which the dead-letter worker keeps."""
+    notice = Request[Acted](
+        id=f"acted/{uuid4()}", source=_source(act.projection), type=ACTED, time=datetime.now(UTC), data=act
+    )
+    body = notice.model_dump_json().encode()
+    return Outgoing(topology.CHANGES, topology.acted_key(act.projection), body, CONTENT_TYPE, type=ACTED)
 
 
 def _source(projector: str) -> str:

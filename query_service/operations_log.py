@@ -24,11 +24,15 @@ class RowKey(SortKey, frozen=True):
 _NO_JOB: Final = documented(404, "There is no such job.", "job-not-found", "there is no job 3", "/dead-letters/jobs/3")
 OfLetter = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only what was done to this letter.")]
 OfJob = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only what was done with this job.")]
+OfProjection = Annotated[
+    str | None, QueryParameter(max_length=50, description="Only what was done to this projection's generations.")
+]
 By = Annotated[str | None, QueryParameter(max_length=200, description="Only what this operator did.")]
 Act = Annotated[
     str | None,
     QueryParameter(
-        max_length=50, description="`replay`, `discard`, `edit`, `pause`, `resume`, `cancel`, and the like."
+        max_length=50,
+        description="`replay`, `discard`, `edit`, `pause`, `resume`, `cancel`; `rebuild`, `activate`, `rollback`, and the like.",
     ),
 ]
 
@@ -64,15 +68,18 @@ async def audit(
     request: QueryRequest,
     letter_id: OfLetter = None,
     job_id: OfJob = None,
+    projection: OfProjection = None,
     actor: By = None,
     act: Act = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[AuditEntry]]:
-    """Every act on dead letters: who, when, why. Lines are added and never change."""
-    question = Question("dead-letter-audit", letter_id, job_id, actor, act)
+    """Every act on dead letters, and on the generations of projections: who, when, why. Lines are added and never change."""
+    question = Question("dead-letter-audit", letter_id, job_id, actor, act, projection)
     before = question.key(cursor, RowKey).id if cursor else MAX_ID
-    rows = await request.stores.operations.fetch(AUDIT, before, letter_id, job_id, actor, act, limit + 1)
+    rows = await request.stores.operations.fetch(
+        AUDIT, before, letter_id, job_id, actor, act, limit + 1, None if projection is None else [projection]
+    )
     following = question.cursor(RowKey(rows[limit - 1]["id"])) if len(rows) > limit else None
     items = (AuditEntry(**{**row, "details": from_json(row["details"])}).model_dump_json() for row in rows[:limit])
     return answer(request, page(items, following), {})

@@ -9,7 +9,8 @@
     control ──history──▶ control.history                       the command service sends a page of history to one projection
     control ──<projector>.#──▶ control.<projector>              a projector steps over an event, says how far it is, rebuilds itself
     events ──<projector>.history──▶ <projector>.history        history, for a generation that is being built
-    changes ──*.passed──▶ dead_letters.passed                   a projection has got past an event that held its stream
+    changes ──*.passed──▶ dead_letters.passed                   a projection has got past an event that held its stream,
+    changes ──*.acted──▶ dead_letters.passed                    or has done what an operator ordered about its generations
 
 All queues are quorum queues; every one that dead-letters does so at-least-once, which RabbitMQ honours only together with
 ``overflow: reject-publish``. The services never declare anything: ``tidemark migrate`` does, from ``declarations``.
@@ -137,6 +138,11 @@ def passed_key(projector: str) -> str:
     return f"{projector}.passed"
 
 
+def acted_key(projector: str) -> str:
+    """Routing key of the news that a projection has done what an operator ordered about its generations."""
+    return f"{projector}.acted"
+
+
 def retry_exchange(tier: str) -> str:
     return f"retry.{tier}"
 
@@ -180,7 +186,7 @@ def _queues(lanes: int) -> Iterator[Queue]:
     )
     yield Queue(HISTORY_QUEUE, _quorum() | _one_at_a_time(), ((CONTROL, HISTORY_KEY),))
     yield Queue(OPERATIONS_QUEUE, _quorum() | _one_at_a_time(), tuple((CONTROL, key) for key in OPERATIONS_KEYS))
-    yield Queue(PASSED_QUEUE, _quorum() | _one_at_a_time(), ((CHANGES, "*.passed"),))
+    yield Queue(PASSED_QUEUE, _quorum() | _one_at_a_time(), ((CHANGES, "*.passed"), (CHANGES, "*.acted")))
     for projector in PROJECTORS:
         yield Queue(control_queue(projector), _quorum() | _one_at_a_time(), ((CONTROL, f"{projector}.#"),))
         for lane in range(lanes):

@@ -1,5 +1,6 @@
 """``tidemark dead-letters``: what failed, why, and what to do about it. The commands that look; those that act are in ``acting``."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from deploy.dead_letters.jobs import app as jobs
 from deploy.dead_letters.store import OperationsDatabase, opened
 from deploy.terminal import NO, WRONG_USE, Output, OutputOption, fail, run, settings
 from shared.contracts.control import Selection
-from shared.views.operations import LetterDetail, LetterStatus
+from shared.views.operations import AuditEntry, LetterDetail, LetterStatus
 from shared.views.operations_queries import MAX_ID
 
 app = typer.Typer(
@@ -135,11 +136,13 @@ def audit(
     letter: Annotated[int | None, typer.Option(min=1, help="Only what was done to this letter.")] = None,
     job: Annotated[int | None, typer.Option(min=1, help="Only what was done with this job.")] = None,
     actor: Annotated[str | None, typer.Option(help="Only what this operator did.")] = None,
-    act: Annotated[str | None, typer.Option(help="Only replay, discard, edit, pause, resume or cancel.")] = None,
+    act: Annotated[
+        str | None, typer.Option(help="Only replay, discard, edit, pause, resume, cancel, rebuild and the like.")
+    ] = None,
     limit: Limit = 50,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Who did what, when and why, the latest first. Lines are added and never change.
+    """Who did what, when and why, the latest first: to dead letters, and to generations. Lines are added and never change.
 
     \b
     tidemark dead-letters audit --letter 17
@@ -155,6 +158,10 @@ def audit(
             return await database.audit(limit, letter_id=letter, job_id=job, actor=actor, act=act)
 
     found = run(read())
+    show_audit(found, output)
+
+
+def show_audit(found: Sequence[AuditEntry], output: Output) -> None:
     if output is Output.JSON:
         screen.print_json({"items": [one.model_dump(mode="json") for one in found]})
         return

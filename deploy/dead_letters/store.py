@@ -1,7 +1,7 @@
 """The operations database as a terminal reads it: one connection, read-only, for the time of one command."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -104,9 +104,17 @@ class OperationsDatabase:
         return [dict(row) for row in await self._fetch(JOB_LETTERS, job_id, 0, limit, status)]
 
     async def audit(
-        self, limit: int, *, letter_id: int | None, job_id: int | None, actor: str | None, act: str | None
+        self,
+        limit: int,
+        *,
+        letter_id: int | None = None,
+        job_id: int | None = None,
+        actor: str | None = None,
+        act: str | None = None,
+        projections: Sequence[str] | None = None,
     ) -> list[AuditEntry]:
-        rows = await self._fetch(AUDIT, MAX_ID, letter_id, job_id, actor, act, limit)
+        """``projections``: only what was done to generations of these."""
+        rows = await self._fetch(AUDIT, MAX_ID, letter_id, job_id, actor, act, limit, projections)
         return [AuditEntry(**{**row, "details": from_json(row["details"])}) for row in rows]
 
     async def _fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:

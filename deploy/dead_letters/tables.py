@@ -138,10 +138,11 @@ def job(one: JobView, failed: Sequence[dict[str, Any]]) -> Iterable[Table | Text
 
 
 def audit(found: Sequence[AuditEntry]) -> Table:
-    table = _table("at", "actor", "act", "letter", "job", "reason", "details")
+    table = _table("at", "actor", "act", "letter", "job", "projection", "reason", "details")
     for one in found:
         table.add_row(
-            *cells(when(one.at), one.actor, one.act, one.letter_id, one.job_id, one.reason, json.dumps(one.details))
+            *cells(when(one.at), one.actor, one.act, one.letter_id, one.job_id, one.projection),
+            *cells(one.reason, json.dumps(one.details)),
         )
     return table
 

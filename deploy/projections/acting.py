@@ -18,7 +18,6 @@ from shared.views.generations import Generation, GenerationRefused, GenerationsC
 UNDER_WAY: Final = "rebuild-under-way"
 
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the projector's answer.")]
-Reason = Annotated[str, typer.Option(help="Why; the projector logs it.", rich_help_panel=operator.AUDIT)]
 Yes = Annotated[bool, typer.Option("--yes", help="It is meant: do not ask.")]
 
 
@@ -28,7 +27,7 @@ def rebuild(
         float | None, typer.Option(help="Most events of history a second; otherwise as fast as live events allow.")
     ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Begin it, and do not follow it.")] = False,
-    reason: Reason = "",
+    reason: operator.Reason = "",
     actor: operator.By = None,
     timeout: Timeout = 10.0,
     output: OutputOption = Output.TABLE,
@@ -94,7 +93,7 @@ def activate(
         ),
     ] = None,
     yes: Yes = False,
-    reason: Reason = "",
+    reason: operator.Reason = "",
     actor: operator.By = None,
     request_id: operator.RequestId = None,
     timeout: Timeout = 10.0,
@@ -126,7 +125,7 @@ def activate(
 
 def rollback(
     name: choosing.Name,
-    reason: Reason = "",
+    reason: operator.Reason = "",
     actor: operator.By = None,
     request_id: operator.RequestId = None,
     timeout: Timeout = 10.0,
@@ -146,7 +145,7 @@ def rollback(
 def adopt_epoch(
     name: choosing.Name,
     yes: Yes = False,
-    reason: Reason = "",
+    reason: operator.Reason = "",
     actor: operator.By = None,
     request_id: operator.RequestId = None,
     timeout: Timeout = 10.0,
@@ -174,7 +173,7 @@ def drop(
     name: choosing.Name,
     generation: choosing.Number,
     yes: Yes = False,
-    reason: Reason = "",
+    reason: operator.Reason = "",
     actor: operator.By = None,
     request_id: operator.RequestId = None,
     timeout: Timeout = 30.0,

@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 from deploy import screen
+from deploy.dead_letters.commands import show_audit
+from deploy.dead_letters.store import opened as operations
 from deploy.projections import acting, choosing, tables
 from deploy.projections.comparison import Comparison
 from deploy.projections.stores import GenerationGoneError, StoreAwayError, opened
 from deploy.terminal import AWAY, NO, Output, OutputOption, fail, run, settings
 from shared.settings import Settings
 from shared.topology import PROJECTORS
+from shared.views.operations import AuditEntry
 
 app = typer.Typer(
     help="""Read models, and rebuilding them while they are in use.
@@ -111,6 +114,31 @@ def compare(
         for part in tables.comparison(found):
             screen.console().print(part)
     raise typer.Exit(0 if found.equal else NO)
+
+
+@app.command()
+def audit(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A projection; all of them if left out.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 50,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Who rebuilt, activated, rolled back, adopted or dropped what, when and why, the latest first. Kept for ever.
+
+    A moment may pass until an act is there: the dead-letter worker writes it down. `tidemark dead-letters audit` has these as well.
+
+    \b
+    tidemark projections audit summary
+    """
+    names = PROJECTORS if name is None else (choosing.projection(name),)
+
+    async def read() -> list[AuditEntry]:
+        async with operations(settings()) as database:
+            return await database.audit(limit, projections=names)
+
+    show_audit(run(read()), output)
 
 
 async def compared(

@@ -1,7 +1,9 @@
 """Who did what, when and why: kept for ever. The table refuses to forget (a trigger in ``migrations``)."""
 
+from collections.abc import Sequence
 from typing import Final
 
+from shared.contracts.control import Acted, Request
 from shared.postgres import Connection
 
 SYSTEM: Final = "tidemark"
@@ -17,6 +19,11 @@ SELECT $1, $2, $3, id, $4, jsonb_build_object(
     'origin', origin, 'stream', stream, 'version', version, 'type', type, 'command_id', command_id,
     'fingerprint', fingerprint, 'attempts', attempts)
 FROM letters WHERE id = ANY ($5::bigint[]) ORDER BY id
+"""
+
+RECORD_ACTED: Final = """
+INSERT INTO audit (at, actor, act, reason, projection, request_id, details)
+VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb) ON CONFLICT DO NOTHING
 """
 
 
@@ -40,3 +47,12 @@ async def record_letters(
 ) -> None:
     """One act on many letters: a line for each, with what identifies it."""
     await connection.execute(RECORD_LETTERS, actor, act, reason, request_id, letter_ids)
+
+
+async def record_acted(connection: Connection, notices: Sequence[Request[Acted]]) -> None:
+    """What projections have done with their generations, as they tell it: each once, however often it is told."""
+    for notice in notices:
+        act = notice.data
+        details = act.model_dump_json(include={"generation", "asked_at"})
+        values = (act.actor, act.act, act.reason, act.projection, act.request_id, details)
+        await connection.execute(RECORD_ACTED, notice.time, *values)

@@ -1,7 +1,7 @@
 """The desk: everything that comes in over the queues, in one place and one after another.
 
     <origin>.dead ─────▶ letters ──committed──▶ projections are asked whether they have got past them ──▶ acknowledge
-    dead_letters.passed ▶ news: letters and items are closed ──committed──▶ acknowledge
+    dead_letters.passed ▶ news: letters and items are closed, acts on generations audited ──committed──▶ acknowledge
     control.operations ─▶ requests (``requests``) ──committed──▶ answer ──▶ acknowledge
 
 Letters and news come over different queues, so news of an event may come before its letter. That is why each letter is asked about
@@ -14,11 +14,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from pydantic import ValidationError
 
+from projectors.dead_letters.audit import record_acted
 from projectors.dead_letters.ingest import ingest
 from projectors.dead_letters.items import resolve
 from projectors.dead_letters.letter import Incoming, event_identity
@@ -29,7 +30,7 @@ from projectors.dead_letters.stopping import Patience
 from shared import topology
 from shared.broker import Publisher
 from shared.consuming import Consumer, Delivery
-from shared.contracts.control import Passed, Request
+from shared.contracts.control import Acted, Passed, Request
 from shared.failpoints import Failpoint, reached
 from shared.postgres import Database
 from shared.process import Stopped
@@ -113,11 +114,14 @@ class Desk:
         await self._patience.until_up(step)
 
     async def _hear(self, deliveries: Sequence[Delivery]) -> None:
-        passed = [event for delivery in deliveries for event in _passed(delivery)]
+        notices = [notice for delivery in deliveries if (notice := _read(delivery)) is not None]
+        passed = [each for notice in notices if isinstance(notice.data, Passed) for each in _events(notice.data)]
+        acted = [notice for notice in notices if isinstance(notice.data, Acted)]
 
         async def step() -> int:
             pool = await self._database.pool()
             async with pool.acquire(timeout=10) as connection, connection.transaction():
+                await record_acted(connection, acted)
                 return await resolve(connection, passed)
 
         closed = await self._patience.until_up(step)
@@ -148,11 +152,16 @@ def _parts(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
         yield part
 
 
-def _passed(delivery: Delivery) -> list[tuple[str, bytes, str]]:
-    """Nothing for what is no notice: it came over a private exchange, so it is a fault of ours, said aloud and dropped."""
+def _read(delivery: Delivery) -> Request[Any] | None:
+    """None for what is no notice: it came over a private exchange, so it is a fault of ours, said aloud and dropped."""
+    shape = Request[Acted] if delivery.routing_key.endswith(topology.acted_key("")) else Request[Passed]
     try:
-        notice = Request[Passed].model_validate_json(delivery.body).data
+        return shape.model_validate_json(delivery.body)
     except ValidationError as error:
         log.error("an unreadable notice was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
-        return []
-    return [(notice.projection, event_identity(event.stream, event.version), event.how) for event in notice.events]
+        return None
+
+
+def _events(notice: Passed) -> Iterator[tuple[str, bytes, str]]:
+    for event in notice.events:
+        yield notice.projection, event_identity(event.stream, event.version), event.how

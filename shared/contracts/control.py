@@ -298,3 +298,20 @@ class Drop(ControlData):
     generation: Annotated[int, Field(ge=1, le=9999)]
     actor: Actor
     reason: Reason = ""
+
+
+ACTED: Final = "projection.acted"
+
+
+class Acted(ControlData):
+    """From a projector: what an operator ordered about its generations is done. Kept in the audit, once for each ``asked_at``."""
+
+    projection: str
+    act: str
+    generation: int
+    """For a rollback, the one that is active again."""
+    actor: Actor
+    reason: Reason
+    request_id: str
+    asked_at: Timestamp
+    """The order's own time."""

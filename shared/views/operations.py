@@ -159,6 +159,8 @@ class AuditEntry(BaseModel):
     reason: str
     letter_id: int | None
     job_id: int | None
+    projection: str | None
+    """Of an act on its generations."""
     request_id: str | None
     details: dict[str, Any]
 

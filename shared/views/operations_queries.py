@@ -109,12 +109,13 @@ WHERE job_id = $1 AND ord > $2 AND ($4::text IS NULL OR status = $4) ORDER BY or
 """$2: the last ``ord`` of the page before, or 0; $3: how many; $4: of this status only."""
 
 AUDIT: Final = """
-SELECT id, at, actor, act, reason, letter_id, job_id, request_id, details::text AS details FROM audit
+SELECT id, at, actor, act, reason, letter_id, job_id, projection, request_id, details::text AS details FROM audit
 WHERE id < $1 AND ($2::bigint IS NULL OR letter_id = $2) AND ($3::bigint IS NULL OR job_id = $3)
   AND ($4::text IS NULL OR actor = $4) AND ($5::text IS NULL OR act = $5)
+  AND ($7::text[] IS NULL OR projection = ANY ($7))
 ORDER BY id DESC LIMIT $6
 """
-"""$1: the last id of the page before, or MAX_ID."""
+"""$1: the last id of the page before, or MAX_ID; $7: acts on the generations of these projections only."""
 
 Parameters = tuple[
     list[int] | None, str | None, str | None, str | None, str | None, datetime | None, datetime | None, str | None

@@ -27,6 +27,19 @@ async def active(system: System) -> list[int]:
     return [item["generation"]["number"] for item in items if item["generation"]["active"]]
 
 
+async def audited(system: System, acts: list[str], built: int) -> None:
+    """Each act once, the latest first, for whoever asks from the terminal and over HTTP."""
+    where = "/dead-letters/audit"
+    await system.visible(where, lambda found: len(found["items"]) >= len(acts), projection="search")
+    items = (await tidemark(system, "audit", "search"))["items"]
+    assert [item["act"] for item in items] == acts
+    assert [item["details"]["generation"] for item in items] == [built, 1, built, built]
+    assert (items[1]["reason"], items[-1]["actor"], items[-1]["reason"]) == ("it was a mistake", "ann", "to see it")
+    assert (await system.get(where, projection="search"))["items"] == items
+    assert (await tidemark(system, "audit", "summary"))["items"] == []
+    assert (await system.get(where, act="rollback"))["items"] == items[1:2]
+
+
 async def test_an_operator_rebuilds_compares_switches_and_goes_back(system: System) -> None:
     order = f"o-{uuid4().hex}"
     line = {"product_id": "p-cli", "quantity": 1, "amount": 10}
@@ -48,8 +61,11 @@ async def test_an_operator_rebuilds_compares_switches_and_goes_back(system: Syst
     await tidemark(system, "activate", "search", number, "--yes")
     assert await active(system) == [built["number"]]
     assert (await found())["items"][0]["order_id"] == order
-    await tidemark(system, "rollback", "search")
+    await system.supervisor.kill("dead_letters")
+    await tidemark(system, "rollback", "search", "--reason", "it was a mistake")
     assert await active(system) == [1]
     assert (await found())["items"][0]["order_id"] == order
     await tidemark(system, "drop", "search", number, "--yes")
+    await system.supervisor.restart("dead_letters")
+    await audited(system, ["drop", "rollback", "activate", "rebuild"], built["number"])
     assert [one["generation"]["number"] for one in (await tidemark(system, "status", "search"))["items"]] == [1]

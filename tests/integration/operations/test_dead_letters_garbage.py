@@ -18,7 +18,7 @@ PARAMETERS = [
     ("/dead-letters/groups", ("failed_from", "failed_to", "limit"), [*GARBAGE, *NUMBERS]),
     ("/dead-letters/jobs", ("limit", "cursor"), [*GARBAGE, *NUMBERS]),
     ("/dead-letters/audit", ("letter_id", "job_id", "limit", "cursor"), [*GARBAGE, *NUMBERS]),
-    ("/dead-letters/audit", ("actor", "act"), GARBAGE),
+    ("/dead-letters/audit", ("actor", "act", "projection"), GARBAGE),
 ]
 EVERYTHING = {"everything": True}
 

@@ -33,7 +33,7 @@ ROUTES = {
     "/dead-letters/{letter_id}": {"letter_id"},
     "/dead-letters/jobs": {"limit", "cursor"},
     "/dead-letters/jobs/{job_id}": {"job_id"},
-    "/dead-letters/audit": {"letter_id", "job_id", "actor", "act", "limit", "cursor"},
+    "/dead-letters/audit": {"letter_id", "job_id", "projection", "actor", "act", "limit", "cursor"},
     "/events": {"stream", "kind", "projection", "last_event_id", "Last-Event-ID"},
     "/freshness": set(),
     "/health/live": set(),
