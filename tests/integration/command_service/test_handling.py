@@ -12,7 +12,10 @@ import pytest
 from command_service.decision import Failed, Outcome
 from command_service.handling import Handler
 from command_service.intake import Command, read
+from deploy.migrate import WRITE_MIGRATIONS
+from shared.postgres import migrate
 from shared.settings import Settings
+from tests.integration.databases import database
 
 
 def command(type_: str, key: str, data: dict[str, Any], **attributes: Any) -> Command:
@@ -175,3 +178,23 @@ async def test_every_statement_of_the_write_side_fits_the_schema(write_db: async
     assert len(statements) >= 15
     for text in statements.values():
         await write_db.prepare(text)
+
+
+async def test_commands_wait_for_migrations_that_have_not_run_yet(settings: Settings) -> None:
+    """The first that is missing, and every one after it."""
+    async with database(settings.write_db_url) as url:
+        handler = Handler(url)
+        handling = asyncio.create_task(handler.handle([register("k1", "c")]))
+        try:
+            for migration in sorted(WRITE_MIGRATIONS.glob("*.sql")):
+                async with asyncio.timeout(20):
+                    while "does not exist" not in (handler.trouble or ""):  # noqa: ASYNC110 - it says so by itself
+                        await asyncio.sleep(0.01)
+                assert not handling.done()
+                handler.trouble = None
+                await migrate(url, [migration])
+            assert verdicts(await handling) == ["v1"]
+            assert handler.trouble is None
+        finally:
+            handling.cancel()
+            await handler.close()
