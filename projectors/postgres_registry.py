@@ -1,12 +1,12 @@
 """The registry of generations of a PostgreSQL read store: the table ``generations`` in the schema ``<name>_registry``."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
-from projectors import epochs
+from projectors import epoch_notes, epochs
 from projectors.generation_registry import ALONE, Scanned
 from projectors.migrations import SCHEMAS, migrate
 from projectors.postgres_store import outages_named
@@ -59,7 +59,7 @@ WHERE number = $1
 FORGET: Final = "DELETE FROM generations WHERE number = $1 AND NOT active RETURNING number"
 
 
-class PostgresRegistry:
+class PostgresRegistry(epoch_notes.EpochNotes):
     """``projectors.generation_registry.GenerationRegistry`` for one projection. ``first``: another schema than usual of the first one."""
 
     def __init__(self, projection: str, url: str, *, first: str | None = None) -> None:
@@ -137,20 +137,7 @@ class PostgresRegistry:
             await connection.execute(ACTIVATE, number, by)
             return True
 
-    async def hear(self, number: int, epoch: str) -> None:
-        await self._note_epochs(number, lambda at: epochs.changes_on_hearing(at, epoch))
-
-    async def compared(
-        self, number: int, epoch: str, cursor: str, following: str, last: bool, ahead: Sequence[str]
-    ) -> None:
-        await self._note_epochs(
-            number, lambda at: epochs.changes_on_comparing(at, epoch, cursor, following, last, list(ahead))
-        )
-
-    async def adopt(self, number: int) -> None:
-        await self._note_epochs(number, epochs.changes_on_adopting)
-
-    async def _note_epochs(self, number: int, change: Callable[[Generation], dict[str, object]]) -> None:
+    async def note_epochs(self, number: int, change: epoch_notes.Change) -> None:
         async with self._connection() as connection, connection.transaction():
             await connection.execute(FIRST_ROW)
             await _note_epochs(connection, number, change)
@@ -174,9 +161,7 @@ async def _locked(connection: "Connection", number: int) -> Generation | None:
     return None if row is None else Generation.model_validate(dict(row))
 
 
-async def _note_epochs(
-    connection: "Connection", number: int, change: Callable[[Generation], dict[str, object]]
-) -> None:
+async def _note_epochs(connection: "Connection", number: int, change: epoch_notes.Change) -> None:
     at = await _locked(connection, number)
     changes = change(at) if at is not None else {}
     if at is not None and changes:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from projectors import epochs
+from projectors import epoch_notes, epochs
 from projectors.generation_registry import ALONE, Scanned
 from shared.views.generations import Generation, GenerationState
 
 
-class MemoryRegistry:
+class MemoryRegistry(epoch_notes.EpochNotes):
     def __init__(
         self,
         *,
@@ -89,20 +89,7 @@ class MemoryRegistry:
         self._known[number] = at.model_copy(update={"active": True, "activated_at": self._clock(), "activated_by": by})
         return True
 
-    async def hear(self, number: int, epoch: str) -> None:
-        self._note_epochs(number, lambda at: epochs.changes_on_hearing(at, epoch))
-
-    async def compared(
-        self, number: int, epoch: str, cursor: str, following: str, last: bool, ahead: Sequence[str]
-    ) -> None:
-        self._note_epochs(
-            number, lambda at: epochs.changes_on_comparing(at, epoch, cursor, following, last, list(ahead))
-        )
-
-    async def adopt(self, number: int) -> None:
-        self._note_epochs(number, epochs.changes_on_adopting)
-
-    def _note_epochs(self, number: int, change: Callable[[Generation], dict[str, object]]) -> None:
+    async def note_epochs(self, number: int, change: epoch_notes.Change) -> None:
         if number in self._known:
             self._known[number] = self._known[number].model_copy(update=change(self._known[number]))
 

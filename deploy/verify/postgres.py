@@ -30,6 +30,19 @@ POSITIONS: Final = "SELECT stream FROM positions UNION ALL SELECT stream FROM he
 HAS_DISCARDED: Final = "SELECT to_regclass('discarded') IS NOT NULL"
 DISCARDED: Final = "SELECT stream, version FROM discarded WHERE stream = ANY ($1::text[])"
 WHOLE: Final = "SET LOCAL enable_seqscan = on"
+# Rows without a position, of tables that both stores have.
+ORDERS_ALONE: Final = """
+SELECT 'orders/' || order_id AS stream FROM orders
+WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'orders/' || order_id)
+"""
+PRODUCTS_ALONE: Final = """
+SELECT 'products/' || product_id AS stream FROM products
+WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'products/' || product_id)
+"""
+CUSTOMERS_ALONE: Final = """
+SELECT 'customers/' || customer_id AS stream FROM customers
+WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'customers/' || customer_id)
+"""
 _UNMIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from deploy.verify.postgres import PostgresModel, Table, open_model
+from deploy.verify.postgres import CUSTOMERS_ALONE, ORDERS_ALONE, PRODUCTS_ALONE, PostgresModel, Table, open_model
 from projectors.folding import Rows
 from projectors.search.projection import Changes, fold
 
@@ -50,19 +50,6 @@ SELECT coalesce(found.customer_id, expected.customer_id) AS id,
 FROM (SELECT * FROM customers WHERE customer_id = ANY ($1::text[])) AS found
 FULL JOIN expected ON found.customer_id = expected.customer_id
 WHERE found.* IS DISTINCT FROM expected.*
-"""
-
-ORDERS_ALONE: Final = """
-SELECT 'orders/' || order_id AS stream FROM orders
-WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'orders/' || order_id)
-"""
-PRODUCTS_ALONE: Final = """
-SELECT 'products/' || product_id AS stream FROM products
-WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'products/' || product_id)
-"""
-CUSTOMERS_ALONE: Final = """
-SELECT 'customers/' || customer_id AS stream FROM customers
-WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'customers/' || customer_id)
 """
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from deploy.verify.postgres import PostgresModel, Table, open_model
+from deploy.verify.postgres import CUSTOMERS_ALONE, ORDERS_ALONE, PRODUCTS_ALONE, PostgresModel, Table, open_model
 from projectors.folding import Fields
 from projectors.summary.projection import Changes, fold
 from projectors.summary.store import CUSTOMER_COLUMNS, ORDER_COLUMNS, PRODUCT_COLUMNS
@@ -49,18 +49,6 @@ FULL JOIN jsonb_populate_recordset(NULL::price_history, $2::jsonb) AS expected
 WHERE found.* IS DISTINCT FROM expected.*
 """
 
-ORDERS_ALONE: Final = """
-SELECT 'orders/' || order_id AS stream FROM orders
-WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'orders/' || order_id)
-"""
-PRODUCTS_ALONE: Final = """
-SELECT 'products/' || product_id AS stream FROM products
-WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'products/' || product_id)
-"""
-CUSTOMERS_ALONE: Final = """
-SELECT 'customers/' || customer_id AS stream FROM customers
-WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'customers/' || customer_id)
-"""
 HISTORY_ALONE: Final = """
 SELECT DISTINCT stream FROM history WHERE NOT EXISTS (SELECT FROM positions WHERE positions.stream = history.stream)
 """

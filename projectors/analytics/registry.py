@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
-from projectors import epochs
+from projectors import epoch_notes, epochs
 from projectors.analytics.store import client, outages_named
 from projectors.generation_registry import ALONE, Scanned
 from shared.views.analytics import PREFIX, Keys
@@ -24,7 +24,7 @@ Change = Callable[[dict[int, Generation], Pipeline], bool]
 """Queues what is to be done, given the generations there are; False: nothing is."""
 
 
-class AnalyticsRegistry:
+class AnalyticsRegistry(epoch_notes.EpochNotes):
     """``projectors.generation_registry.GenerationRegistry`` on Redis. ``prefix`` is that of the first generation."""
 
     def __init__(
@@ -123,20 +123,7 @@ class AnalyticsRegistry:
 
         return await self._change(change)
 
-    async def hear(self, number: int, epoch: str) -> None:
-        await self._note_epochs(number, lambda at: epochs.changes_on_hearing(at, epoch))
-
-    async def compared(
-        self, number: int, epoch: str, cursor: str, following: str, last: bool, ahead: Sequence[str]
-    ) -> None:
-        await self._note_epochs(
-            number, lambda at: epochs.changes_on_comparing(at, epoch, cursor, following, last, list(ahead))
-        )
-
-    async def adopt(self, number: int) -> None:
-        await self._note_epochs(number, epochs.changes_on_adopting)
-
-    async def _note_epochs(self, number: int, change_of: Callable[[Generation], dict[str, object]]) -> None:
+    async def note_epochs(self, number: int, change_of: epoch_notes.Change) -> None:
         def change(known: dict[int, Generation], pipeline: Pipeline) -> bool:
             changes = change_of(known[number]) if number in known else {}
             if changes:

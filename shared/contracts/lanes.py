@@ -5,19 +5,26 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-HEARTBEAT: Final[Literal["tidemark.heartbeat"]] = "tidemark.heartbeat"
 
-
-class Heartbeat(BaseModel):
-    """``asof``: every event of the lane committed before this time has gone before, in this queue."""
+class LaneMessage(BaseModel):
+    """The CloudEvents envelope of what is no event."""
 
     model_config = ConfigDict(frozen=True)
 
     specversion: Literal["1.0"] = "1.0"
     id: str
     source: str
-    type: Literal["tidemark.heartbeat"] = HEARTBEAT
+    type: str
     time: datetime
+
+
+HEARTBEAT: Final[Literal["tidemark.heartbeat"]] = "tidemark.heartbeat"
+
+
+class Heartbeat(LaneMessage):
+    """``asof``: every event of the lane committed before this time has gone before, in this queue."""
+
+    type: Literal["tidemark.heartbeat"] = HEARTBEAT
     lane: int
     asof: datetime
     epoch: str | None = None
@@ -27,16 +34,10 @@ class Heartbeat(BaseModel):
 HEADS: Final[Literal["tidemark.heads"]] = "tidemark.heads"
 
 
-class Heads(BaseModel):
+class Heads(LaneMessage):
     """The versions that streams of the lane have; every event up to them has gone before, in this queue, or was lost."""
 
-    model_config = ConfigDict(frozen=True)
-
-    specversion: Literal["1.0"] = "1.0"
-    id: str
-    source: str
     type: Literal["tidemark.heads"] = HEADS
-    time: datetime
     lane: int
     asked: str
     """The id of the request that this answers."""
@@ -50,16 +51,10 @@ class Heads(BaseModel):
 HISTORY_PAGE: Final[Literal["tidemark.history-page"]] = "tidemark.history-page"
 
 
-class HistoryPage(BaseModel):
+class HistoryPage(LaneMessage):
     """Stands before and behind the events of a page of history, in the projection's history queue."""
 
-    model_config = ConfigDict(frozen=True)
-
-    specversion: Literal["1.0"] = "1.0"
-    id: str
-    source: str
     type: Literal["tidemark.history-page"] = HISTORY_PAGE
-    time: datetime
     asked: str
     """The id of the request that this answers."""
     generation: int
