@@ -13,7 +13,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from deploy.verify.away import named
-from deploy.verify.figures import Cell, Figures, Value
+from deploy.verify.figures import Cell, Figures, Value, kept
 from deploy.verify.findings import Progress
 from deploy.verify.models import Problems, Sight, folded, unfoldable
 from projectors.analytics.projection import fold
@@ -25,7 +25,7 @@ from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, regis
 NAME: Final = "analytics"
 PORTION: Final = 1000
 TIMEOUT_S: Final = 30.0
-_INTEGER: Final = re.compile(r"-?\d{1,18}")
+_INTEGER: Final = re.compile(r"-?\d{1,19}")
 
 
 @dataclass(slots=True)
@@ -97,6 +97,21 @@ class AnalyticsModel:
             if not cursor:
                 return
 
+    async def due_in_vain(self) -> AsyncIterator[list[tuple[str, float]]]:
+        """Streams that are due to be asked for, and not held: they would be asked for for ever. With the time. May repeat."""
+        async for pairs in self.scan(self.layout.due, "zset"):
+            streams = [stream for stream, _ in pairs]
+            if not streams:
+                continue
+            with named(self.name):
+                async with self._redis.pipeline(transaction=True) as pipeline:
+                    pipeline.zmscore(self.layout.due, streams)
+                    pipeline.hmget(self.layout.held, streams)
+                    due, held = await pipeline.execute()
+            yield [
+                (stream, at) for stream, at, hold in zip(streams, due, held, strict=True) if at is not None and not hold
+            ]
+
     async def positions(self, streams: Sequence[str]) -> dict[str, int]:
         found: dict[str, int] = {}
         for start in range(0, len(streams), PORTION):
@@ -154,7 +169,7 @@ class AnalyticsModel:
         if key == self.layout.currencies:
             return raw or None
         if isinstance(raw, str) and key not in (self.layout.names, self.layout.line_names) and _INTEGER.fullmatch(raw):
-            return int(raw)
+            return kept(int(raw))
         found: Value | None = raw
         return found
 

@@ -29,6 +29,10 @@ EXACT: Final = 2**53
 PART: Final = 1e-12
 
 
+BEYOND: Final = 2**63
+"""What 64 bits cannot keep."""
+
+
 class Sort(StrEnum):
     COUNTER = "counter"
     TALLY = "tally"
@@ -46,15 +50,15 @@ CREATE TABLE doubtful (key TEXT, member TEXT, unequal INTEGER DEFAULT 0, PRIMARY
 """
 KEY: Final = "INSERT INTO keys (name, sort, month, ever) VALUES (?, ?, ?, ?) RETURNING id"
 LOG: Final = "INSERT INTO log VALUES (?, ?, ?)"
-ADD_UP: Final = "INSERT INTO cells SELECT key, member, sum(value) FROM log GROUP BY key, member"
+ADD_UP: Final = "INSERT INTO cells SELECT key, member, added_up(value) FROM log GROUP BY key, member"
 MONTHS: Final = """
-INSERT INTO cells SELECT month, member, sum(value) FROM cells JOIN keys ON id = key WHERE month IS NOT NULL GROUP BY 1, 2
+INSERT INTO cells SELECT month, member, added_up(value) FROM cells JOIN keys ON id = key WHERE month IS NOT NULL GROUP BY 1, 2
 """
 EVER: Final = """
-INSERT INTO cells SELECT ever, member, sum(value) FROM cells JOIN keys ON id = key WHERE ever IS NOT NULL GROUP BY 1, 2
+INSERT INTO cells SELECT ever, member, added_up(value) FROM cells JOIN keys ON id = key WHERE ever IS NOT NULL GROUP BY 1, 2
 """
 INCREASE: Final = """
-INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = cells.value + excluded.value
+INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = plus(cells.value, excluded.value)
 """
 SET: Final = "INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 GREATEST: Final = (
@@ -79,9 +83,29 @@ TRUST: Final = "DELETE FROM doubtful WHERE key = ? AND member = ?"
 COUNT_DOUBTFUL: Final = "SELECT count(*) FROM doubtful"
 
 
+def kept(value: int | float) -> int | float:
+    """As SQLite keeps it: what leaves 64 bits is a double. That is what a score is in Redis; counters cannot leave them there."""
+    return value if -BEYOND <= value < BEYOND else float(value)
+
+
+class AddedUp:
+    """The SQL aggregate: exact, in whatever order, as SQLite's own sum is not."""
+
+    def __init__(self) -> None:
+        self._total: int | float = 0
+
+    def step(self, value: int | float) -> None:
+        self._total += value
+
+    def finalize(self) -> int | float:
+        return kept(self._total)
+
+
 class Figures:
     def __init__(self, spill: Spill, layout: Keys) -> None:
         self._database = spill.database
+        self._database.create_aggregate("added_up", 1, AddedUp)  # type: ignore[arg-type]  # typeshed: int alone
+        self._database.create_function("plus", 2, lambda one, other: kept(one + other), deterministic=True)
         self._layout = layout
         self._ids: dict[str, int] = {}
         self._sorts: dict[str, Sort] = {}
@@ -106,7 +130,7 @@ class Figures:
 
     def record(self, effects: Effects) -> None:
         """Streams that are counted for the first time. To be ``finish``ed."""
-        self._database.executemany(LOG, self._finest(effects))
+        self._database.executemany(LOG, ((*cell, kept(value)) for *cell, value in self._finest(effects)))
         self._facts(effects)
 
     def finish(self) -> None:
@@ -116,7 +140,8 @@ class Figures:
 
     def advance(self, effects: Effects) -> None:
         """What streams have had since they were counted."""
-        self._database.executemany(INCREASE, ((self._ids[key], *rest) for (key, *rest) in self._everywhere(effects)))
+        increments = ((self._ids[key], member, kept(value)) for key, member, value in self._everywhere(effects))
+        self._database.executemany(INCREASE, increments)
         self._facts(effects)
 
     def touched(self, effects: Effects) -> set[Cell]:

@@ -250,6 +250,18 @@ class Verifier:
                 unknown = self._spill.unknown(mentioned)
                 strangers = set(unknown) - (await self._event_store.known(unknown) if unknown else set())
                 self._spill.suspect_again(model.name, sorted(strangers))
+            if isinstance(model, AnalyticsModel):
+                await self._due_in_vain(model)
+
+    async def _due_in_vain(self, model: AnalyticsModel) -> None:
+        """What a projection does to a hold and to its time is one script: one look is enough."""
+        key = model.layout.due
+        async for pairs in model.due_in_vain():
+            self._spill.forget(model.name, (f"{key} {stream}" for stream, _ in pairs))
+            self._spill.add(
+                Finding(model.name, Kind.STRAY, f"{key} {stream}", {"key": key, "member": stream, "found": at})
+                for stream, at in pairs
+            )
 
     async def _again(self, model: Model, *, over: bool) -> None:
         progress = await model.progress()

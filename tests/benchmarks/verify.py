@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.verify --orders 10000 --orders 155848
 
-Memory must not grow with the number of orders; the yardstick of the time is PostgreSQL reading the same events once (COPY to nowhere).
+Memory must not grow with the number of orders: from 20,000 on it stays where it is. The yardstick of the time is PostgreSQL reading the
+same events once (COPY to nowhere).
 """
 
 import argparse

@@ -1,10 +1,13 @@
 """Whatever is damaged by hand is found, with its kind and its place, and nothing else is."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from deploy.verify.findings import Kind
-from tests.integration.verify.town import Town
+from projectors.projection import Commit, Hold, HoldStatus
+from tests import shop
+from tests.integration.verify.town import QUICK, Town
 
 Found = set[tuple[str, Kind, str]]
 Damage = Callable[[Town], Awaitable[Any]]
@@ -121,6 +124,8 @@ ANALYTICS: dict[str, tuple[list[Any], Kind, str]] = {
     "a key too many": (["SET", f"{K}:units:20200101:x", "1"], Kind.STRAY, f"{K}:units:20200101:x"),
     "a position ahead": (["HSET", f"{K}:positions", "orders/o-4", 3], Kind.AHEAD, "orders/o-4"),
     "a stray position": (["HSET", f"{K}:positions", "orders/ghost", 1], Kind.STRAY, "orders/ghost"),
+    "due and not held": (["ZADD", f"{K}:due", 1, "orders/o-4"], Kind.STRAY, f"{K}:due orders/o-4"),
+    "due and nobody": (["ZADD", f"{K}:due", 1, "orders/nobody"], Kind.STRAY, f"{K}:due orders/nobody"),
 }
 
 
@@ -128,6 +133,18 @@ async def test_every_damage_to_the_figures_is_found(town: Town) -> None:
     for command, _, _ in ANALYTICS.values():
         await town.redis.execute_command(*command)
     assert await found(town, "analytics") == {("analytics", kind, place) for _, kind, place in ANALYTICS.values()}
+
+
+async def test_what_is_due_is_a_stray_only_where_nothing_is_held(town: Town) -> None:
+    await town.happen({"orders/o-40": [shop.placed("o-40")]})
+    hold = Hold(HoldStatus.RETRYING, 1, 1, 1, "projection-failed", "", "", shop.NOON, shop.NOON, due_at=shop.NOON)
+    await town.stores["analytics"].commit(Commit([], holds={"orders/o-40": hold}))
+    await town.redis.zadd(town.keys.due, {"orders/o-5": 1})
+    for options in (QUICK, replace(QUICK, content=False)):
+        report = await town.verify("analytics", options=options)
+        found = {(one.kind, one.place): one.detail for one in report.findings}
+        assert set(found) == {(Kind.HELD, "orders/o-40"), (Kind.STRAY, f"{K}:due orders/o-5")}
+        assert found[Kind.STRAY, f"{K}:due orders/o-5"] == {"key": f"{K}:due", "member": "orders/o-5", "found": 1.0}
 
 
 async def test_a_key_that_is_gone_or_another_is_missed(town: Town) -> None:

@@ -1,0 +1,58 @@
+"""Expected figures are exact as long as 64 bits can keep them, in whatever order they are added up, and never an error beyond."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.verify.figures import Figures
+from deploy.verify.spill import spilled
+from projectors.analytics.projection import Effects
+from shared.views.analytics import ALL, Keys
+
+LAYOUT = Keys("test")
+DAY, OTHER_DAY = "20260331", "20260401"
+HUGE = 9 * 10**18
+"""Twice as much is more than 64 bits."""
+SALES = (LAYOUT.sales("EUR", ALL), "p-1")
+REVENUE = (LAYOUT.days_in("EUR"), f"{DAY}:revenue")
+
+
+@pytest.fixture
+def figures() -> Iterator[Figures]:
+    with spilled() as spill:
+        yield Figures(spill, LAYOUT)
+
+
+def sold(amount: int, day: str = DAY) -> Effects:
+    effects = Effects()
+    effects.sales["EUR", day]["p-1"] = amount
+    effects.buckets["EUR", f"{day}12"][2] = amount
+    return effects
+
+
+def test_a_counter_is_exact_though_a_part_of_the_sum_is_beyond_64_bits(figures: Figures) -> None:
+    for amount in (HUGE, HUGE + 1, -HUGE):
+        figures.record(sold(amount))
+    figures.finish()
+    assert figures.expected(REVENUE) == HUGE + 1
+    assert figures.equal(REVENUE, HUGE + 1)
+    assert not figures.equal(REVENUE, HUGE)
+
+
+def test_a_tally_beyond_64_bits_is_a_score_and_not_an_error(figures: Figures) -> None:
+    figures.record(sold(HUGE))
+    figures.record(sold(HUGE, OTHER_DAY))
+    figures.finish()
+    assert figures.expected(SALES) == 2.0 * HUGE
+    assert figures.equal(SALES, 2.0 * HUGE)
+    assert not figures.equal(SALES, 2.0 * HUGE * 1.001)
+    figures.advance(sold(HUGE))
+    assert figures.equal(SALES, 3.0 * HUGE)
+    figures.advance(sold(3 * HUGE))
+    assert figures.equal(SALES, 6.0 * HUGE)
+
+
+def test_what_one_look_leads_to_may_be_beyond_64_bits(figures: Figures) -> None:
+    figures.record(sold(4 * HUGE))
+    figures.finish()
+    assert figures.equal(SALES, 4.0 * HUGE)
