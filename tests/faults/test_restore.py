@@ -107,6 +107,11 @@ async def stopped(system: System, folder: Path, projection: str) -> dict[str, st
             await asyncio.sleep(0.2)
 
 
+def waits_for_an_operator(freshness: dict[str, Any]) -> bool:
+    stopped = freshness["stopped"]
+    return stopped is not None and (stopped["waits_for"], stopped["ahead"]) == ("operator", 2)
+
+
 async def has_left(system: System, projection: str, epoch: str) -> bool:
     return (await active(system, projection)).former == (epoch,)
 
@@ -166,6 +171,7 @@ async def test_a_restore_that_lost_nothing_is_adopted_and_one_that_did_stops_eve
         assert "2 streams" in troubles["epoch"]
         assert "orders/kept-0 at 2, not 1" in troubles["epoch"]
         assert "orders/lost at 1, not 0" in troubles["epoch"]
+    await system.visible("/freshness", lambda found: all(waits_for_an_operator(one) for one in found["projections"]))
     assert (await system.queries.get("/orders/new")).status_code == 404
     status, problem = await read(system, "/orders/new", new)
     assert (status, problem["code"]) == (412, "epoch-changed")

@@ -1,0 +1,141 @@
+"""What operators order about generations: done or refused, answered, and, where it is done, told for the audit."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from projectors.generation_orders import SHAPES, GenerationOrders
+from projectors.generation_registry import Scanned
+from projectors.generations import Generations, Hosted
+from shared import topology
+from shared.broker import Outgoing
+from shared.consuming import Delivery
+from shared.contracts.control import Acted, Request
+from shared.contracts.envelope import CONTENT_TYPE
+from shared.views.generations import Generation
+from tests.memory_registry import MemoryRegistry
+from tests.memory_store import MemoryStore
+from tests.shop import NOON
+
+NAME = "summary"
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.registry = MemoryRegistry(clock=lambda: NOON)
+        self.generations = Generations(self.registry, _hosted, _nobody())
+        self._orders = GenerationOrders(NAME, self.generations)
+
+    async def order(self, verb: str, *, again: bool = False, **data: Any) -> tuple[str, list[Acted]]:
+        """How it is answered, and what is told of it."""
+        outgoing = await self._obey(verb, _body(verb, data), again=again)
+        told = [Request[Acted].model_validate_json(one.body).data for one in outgoing if _is_told(one)]
+        (answer,) = [json.loads(one.body)["data"] for one in outgoing if one.routing_key == "the asker"]
+        assert answer["request_id"] == f"{verb} it"
+        return answer.get("code", "done"), told
+
+    async def build(self) -> None:
+        """The second generation, ready."""
+        await self.order("rebuild", generation=2)
+        await self.registry.scanned(2, Scanned(("", 0), ("", 0), 0, 0, NOON, done=True))
+        await self.registry.ready(2)
+
+    async def known(self) -> dict[int, bool]:
+        return {each.number: each.active for each in await self.registry.generations()}
+
+    async def _obey(self, verb: str, body: bytes, *, again: bool) -> list[Outgoing]:
+        return await self._orders.obey(_delivery(verb, body, again=again), SHAPES[verb])
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    made = Desk()
+    await made.generations.open()
+    return made
+
+
+async def test_what_is_done_is_told_with_who_and_why(desk: Desk) -> None:
+    answer, (told,) = await desk.order("rebuild", generation=2)
+    assert answer == "done"
+    assert told == Acted(
+        projection=NAME,
+        act="rebuild",
+        generation=2,
+        actor="ann",
+        reason="because",
+        request_id="rebuild it",
+        asked_at=NOON,
+    )
+
+
+async def test_a_rollback_is_told_with_the_generation_that_is_active_again(desk: Desk) -> None:
+    await desk.build()
+    assert [(one.act, one.generation) for one in (await desk.order("activate", generation=2))[1]] == [("activate", 2)]
+    assert await desk.known() == {1: False, 2: True}
+    assert [(one.act, one.generation) for one in (await desk.order("rollback"))[1]] == [("rollback", 1)]
+    assert [(one.act, one.generation) for one in (await desk.order("drop", generation=2))[1]] == [("drop", 2)]
+    assert await desk.known() == {1: True}
+
+
+async def test_what_is_refused_is_answered_and_not_told(desk: Desk) -> None:
+    assert await desk.order("activate", generation=7) == ("generation-not-found", [])
+    assert await desk.order("rollback") == ("no-generation-before", [])
+    assert await desk.order("drop", generation=1) == ("generation-is-active", [])
+    assert await desk.order("adopt-epoch", generation=1) == ("nothing-to-adopt", [])
+    await desk.order("rebuild", generation=2)
+    assert await desk.order("activate", generation=2) == ("generation-not-ready", [])
+    assert await desk.order("rebuild", generation=3) == ("rebuild-under-way", [])
+
+
+async def test_an_order_that_comes_again_is_told_again_with_the_same_words(desk: Desk) -> None:
+    await desk.build()
+    orders: list[tuple[str, dict[str, Any]]] = [
+        ("activate", {"generation": 2}),
+        ("rollback", {}),
+        ("drop", {"generation": 2}),
+    ]
+    for verb, data in orders:
+        first = await desk.order(verb, **data)
+        assert first[0] == "done"
+        assert await desk.order(verb, again=True, **data) == first
+
+
+async def test_an_operator_decides_that_a_generation_goes_on_in_another_epoch(desk: Desk) -> None:
+    await desk.build()
+    for number in (1, 2):
+        for epoch in ("e-1", "e-2"):
+            await desk.registry.hear(number, epoch)
+        await desk.registry.compared(number, "e-2", "", "", last=True, ahead=["orders/o-1 at 3, not 2"])
+    assert await desk.order("activate", generation=2) == ("generation-not-ready", [])
+    answer, (told,) = await desk.order("adopt-epoch", generation=1)
+    assert (answer, told.act, told.generation) == ("done", "adopt-epoch", 1)
+    first, second = await desk.registry.generations()
+    assert (first.epoch, first.former, first.moving_to) == ("e-2", ("e-1",), None)
+    assert (second.epoch, second.moving_to) == ("e-1", "e-2")
+    assert (await desk.order("adopt-epoch", again=True, generation=1)) == ("done", [told])
+
+
+def _hosted(generation: Generation) -> Hosted:
+    applier: Any = SimpleNamespace(role=None)
+    return Hosted(generation, MemoryStore(), applier)
+
+
+def _nobody() -> Any:
+    return None
+
+
+def _is_told(one: Outgoing) -> bool:
+    return (one.exchange, one.routing_key) == (topology.CHANGES, topology.acted_key(NAME))
+
+
+def _body(verb: str, data: dict[str, Any]) -> bytes:
+    data = {"projection": NAME, "actor": "ann", "reason": "because"} | data
+    envelope = {"id": f"{verb} it", "source": "tests", "type": f"control.{verb}", "time": NOON.isoformat()}
+    return json.dumps(envelope | {"data": data}).encode()
+
+
+def _delivery(verb: str, body: bytes, *, again: bool) -> Delivery:
+    key, queue = topology.rebuild_key(NAME, verb), topology.control_queue(NAME)
+    return Delivery(queue, body, {}, CONTENT_TYPE, key, "the asker", None, again, 1, _nobody())
