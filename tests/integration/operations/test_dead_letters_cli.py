@@ -1,44 +1,19 @@
 """``tidemark dead-letters``: what it shows, what it does, and that no letter can do anything to the terminal it is shown on."""
 
-import asyncio
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from deploy import operator
-from deploy.cli import app
 from tests.integration.dead_letters.house import House
+from tests.integration.program import Program
 
 EVIL = "[red]x[/red] [link=http://e]y[/link] \x1b[2J\x1b]0;title\x07 \u202egnp.exe \r\n[bold"
 
-
-async def tidemark(
-    *arguments: str, given: str | bytes | None = None, environ: Mapping[str, str | None] | None = None
-) -> Result:
-    """The program, in a thread: it has an event loop of its own."""
-    runner = CliRunner()
-    command = ["dead-letters", *arguments]
-    return await asyncio.to_thread(runner.invoke, app, command, input=given, env=environ or {})
-
-
-async def said(*arguments: str, code: int = 0, **more: Any) -> str:
-    result = await tidemark(*arguments, **more)
-    assert result.exit_code == code, (arguments, result.output, result.exception)
-    return result.stdout
-
-
-async def json_of(*arguments: str, code: int = 0, **more: Any) -> Any:
-    return json.loads(await said(*arguments, "--output", "json", code=code, **more))
-
-
-async def refused(*arguments: str, code: int, says: str, **more: Any) -> None:
-    result = await tidemark(*arguments, **more)
-    assert (result.exit_code, says in result.stderr) == (code, True), (arguments, result.output, result.exception)
-    assert "Traceback" not in result.output
+dead_letters = Program("dead-letters")
+said, json_of, refused = dead_letters.said, dead_letters.json_of, dead_letters.refused
 
 
 async def test_groups_list_and_show_tell_the_same_story(house: House) -> None:
@@ -266,7 +241,7 @@ async def test_somebody_at_a_terminal_is_asked(house: House, tmp_path: Path, mon
     await house.command_dies("c-1", {"name": 5})
     await house.statuses(dead=2)
     monkeypatch.setattr(operator, "at_a_terminal", lambda: True)
-    assert (await tidemark("discard", "1", given="n\n")).exit_code == 1
+    assert (await dead_letters.run("discard", "1", given="n\n")).exit_code == 1
     await house.statuses(dead=2)
     await said("discard", "1", given="y\na test order\n")
     await house.statuses(discarded=1)

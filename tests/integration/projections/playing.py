@@ -1,8 +1,7 @@
-"""The ``tidemark`` program as tests call it, a projector that answers as it is told, and the registry that it would have written."""
+"""A projector that answers as it is told, and the registry that it would have written."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,9 +9,7 @@ from typing import Any, Final
 
 import aio_pika
 import asyncpg
-from typer.testing import CliRunner, Result
 
-from deploy.cli import app
 from shared import topology
 from shared.settings import Settings
 from shared.views.generations import (
@@ -42,30 +39,6 @@ def generation(number: int, *, active: bool = False, ready: bool = True, **more:
         updated_at=BEGUN,
         **more,
     )
-
-
-async def tidemark(
-    *arguments: str, group: str = "projections", given: str | None = None, environ: Mapping[str, str] | None = None
-) -> Result:
-    """The program, in a thread: it has an event loop of its own."""
-    runner = CliRunner()
-    return await asyncio.to_thread(runner.invoke, app, [group, *arguments], input=given, env=environ or {})
-
-
-async def said(*arguments: str, code: int = 0, **more: Any) -> str:
-    result = await tidemark(*arguments, **more)
-    assert result.exit_code == code, (arguments, result.output, result.exception)
-    return result.stdout
-
-
-async def json_of(*arguments: str, code: int = 0, **more: Any) -> Any:
-    return json.loads(await said(*arguments, "--output", "json", code=code, **more))
-
-
-async def refused(*arguments: str, code: int, says: str, **more: Any) -> None:
-    result = await tidemark(*arguments, **more)
-    assert (result.exit_code, says in result.stderr) == (code, True), (arguments, result.output, result.exception)
-    assert "Traceback" not in result.output
 
 
 @dataclass

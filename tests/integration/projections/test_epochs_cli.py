@@ -8,41 +8,45 @@ import pytest
 from deploy import operator
 from shared.settings import Settings
 from tests.integration.databases import database, write_database
-from tests.integration.projections.playing import Registry, generation, json_of, playing, refusal, refused, said
+from tests.integration.program import Program
+from tests.integration.projections.playing import Registry, generation, playing, refusal
+
+epoch, projections = Program("epoch"), Program("projections")
+said, json_of, refused = projections.said, projections.json_of, projections.refused
 
 
 @pytest.fixture
 async def of_its_own(migrated: Settings) -> AsyncIterator[dict[str, Any]]:
     """How the program is called on a write database that has no epoch yet."""
     async with write_database(migrated) as url:
-        yield {"group": "epoch", "environ": {"TIDEMARK_WRITE_DB_URL": url}}
+        yield {"environ": {"TIDEMARK_WRITE_DB_URL": url}}
 
 
 async def test_an_epoch_begins_when_an_operator_says_so_and_all_are_shown(of_its_own: dict[str, Any]) -> None:
-    assert "no epoch has begun" in await said("show", **of_its_own)
-    assert await json_of("show", **of_its_own) == {"items": []}
-    (first,) = (await json_of("new", "--reason", "disk of Monday", **of_its_own))["items"]
+    assert "no epoch has begun" in await epoch.said("show", **of_its_own)
+    assert await epoch.json_of("show", **of_its_own) == {"items": []}
+    (first,) = (await epoch.json_of("new", "--reason", "disk of Monday", **of_its_own))["items"]
     assert (first["number"], first["reason"], first["timeline"]) == (1, "disk of Monday", 1)
-    table = await said("new", "--reason", "[red]\x1b[2J", **of_its_own)
+    table = await epoch.said("new", "--reason", "[red]\x1b[2J", **of_its_own)
     for text in ("disk of Monday", first["epoch"], "[red]\\x1b[2J"):
         assert text in table
-    found = (await json_of("show", **of_its_own))["items"]
+    found = (await epoch.json_of("show", **of_its_own))["items"]
     assert [(one["number"], one["epoch"] == first["epoch"]) for one in found] == [(2, False), (1, True)]
 
 
 async def test_an_epoch_wants_a_reason_that_can_be_kept(of_its_own: dict[str, Any]) -> None:
     for reason in ("", " ", "nul \x00", "half \ud800", "x" * 2001):
-        await refused("new", "--reason", reason, code=2, says="--reason: ", **of_its_own)
-    await refused("new", code=2, says="--reason", **of_its_own)
-    assert await json_of("show", **of_its_own) == {"items": []}
+        await epoch.refused("new", "--reason", reason, code=2, says="--reason: ", **of_its_own)
+    await epoch.refused("new", code=2, says="--reason", **of_its_own)
+    assert await epoch.json_of("show", **of_its_own) == {"items": []}
 
 
 async def test_a_write_database_that_cannot_be_asked_is_one_line(migrated: Settings) -> None:
     for verb in (["show"], ["new", "--reason", "x"]):
         for url, says in (("postgresql://127.0.0.1:1/x", "PostgreSQL"), ("nonsense://x", "no address of a database")):
-            await refused(*verb, code=3, says=says, group="epoch", environ={"TIDEMARK_WRITE_DB_URL": url})
+            await epoch.refused(*verb, code=3, says=says, environ={"TIDEMARK_WRITE_DB_URL": url})
         async with database(migrated.write_db_url) as empty:
-            await refused(*verb, code=3, says="epochs", group="epoch", environ={"TIDEMARK_WRITE_DB_URL": empty})
+            await epoch.refused(*verb, code=3, says="epochs", environ={"TIDEMARK_WRITE_DB_URL": empty})
 
 
 ASTRAY: dict[str, Any] = {

@@ -19,18 +19,12 @@ from projectors.summary.store import SummaryStore
 from shared import topology
 from shared.settings import Settings
 from shared.views.generations import Generation, registry_key
+from tests.integration.program import Program
 from tests.integration.projections.conftest import event_by_event, story
-from tests.integration.projections.playing import (
-    BEGUN,
-    Registry,
-    generation,
-    json_of,
-    playing,
-    refusal,
-    refused,
-    said,
-    tidemark,
-)
+from tests.integration.projections.playing import BEGUN, Registry, generation, playing, refusal
+
+projections = Program("projections")
+said, json_of, refused = projections.said, projections.json_of, projections.refused
 
 
 async def test_status_shows_every_generation_of_every_projection(registry: Registry) -> None:
@@ -67,7 +61,7 @@ async def test_a_store_without_a_registry_has_one_generation(migrated: Settings)
 
 async def test_a_store_that_is_away_is_named_and_the_others_are_shown(migrated: Settings) -> None:
     away = {"TIDEMARK_ANALYTICS_REDIS_URL": "redis://127.0.0.1:1/0"}
-    result = await tidemark("status", "--output", "json", environ=away)
+    result = await projections.run("status", "--output", "json", environ=away)
     assert result.exit_code == 3
     document = json.loads(result.stdout)
     assert {item["projection"] for item in document["items"]} >= {"summary", "search"}
