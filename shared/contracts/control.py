@@ -255,16 +255,20 @@ class Rebuild(ControlData):
     reason: Reason = ""
 
 
-ACTIVATE: Final = "control.activate"
-
-
-class Activate(ControlData):
-    """To a projector: from now on queries are answered from this generation."""
+class OfGeneration(ControlData):
+    """What is ordered about a generation that there is."""
 
     projection: str
     generation: Annotated[int, Field(ge=1, le=9999)]
     actor: Actor
     reason: Reason = ""
+
+
+ACTIVATE: Final = "control.activate"
+
+
+class Activate(OfGeneration):
+    """To a projector: from now on queries are answered from this generation."""
 
 
 ROLLBACK: Final = "control.rollback"
@@ -282,22 +286,12 @@ ADOPT_EPOCH: Final = "control.adopt-epoch"
 DROP: Final = "control.drop"
 
 
-class AdoptEpoch(ControlData):
+class AdoptEpoch(OfGeneration):
     """To a projector: the write database has lost what this generation has; go on with it all the same."""
 
-    projection: str
-    generation: Annotated[int, Field(ge=1, le=9999)]
-    actor: Actor
-    reason: Reason = ""
 
-
-class Drop(ControlData):
+class Drop(OfGeneration):
     """To a projector: forget this generation and its data. Refused for the active one."""
-
-    projection: str
-    generation: Annotated[int, Field(ge=1, le=9999)]
-    actor: Actor
-    reason: Reason = ""
 
 
 ACTED: Final = "projection.acted"

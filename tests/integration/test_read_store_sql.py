@@ -10,8 +10,12 @@ import pytest
 from deploy.local.servers import Servers
 from projectors import postgres_positions
 from projectors.migrations import files, migrate
+from projectors.projection import Commit, StoreUnavailableError
 from projectors.search import store as search_store
+from projectors.search.store import SearchStore
 from projectors.summary import store as summary_store
+from projectors.summary.store import SummaryStore
+from tests import shop
 
 SCHEMA = "sql_{}"
 
@@ -52,6 +56,21 @@ async def test_migrating_again_changes_nothing(database: tuple[str, asyncpg.Conn
     assert await migrate(projector, url, schema=SCHEMA.format(projector)) == []
     assert await migrate("analytics", url) == []
     assert files(projector)[0].name == "positions.sql"
+
+
+async def test_a_store_waits_for_tables_and_columns_that_are_still_to_be_migrated(
+    database: tuple[str, asyncpg.Connection], servers: Servers
+) -> None:
+    projector, connection = database
+    url = servers.summary_db_url if projector == "summary" else servers.search_db_url
+    kind = SummaryStore if projector == "summary" else SearchStore
+    for schema in ("sql_nowhere", SCHEMA.format(projector)):
+        await connection.execute("ALTER TABLE orders DROP COLUMN IF EXISTS total")
+        store = kind(url, schema)
+        await store.open()
+        with pytest.raises(StoreUnavailableError, match="Undefined"):
+            await store.commit(Commit([shop.run("orders/o-1", shop.placed())]))
+        await store.close()
 
 
 @pytest.mark.parametrize("statement", ["ADVANCE_STREAMS", "POSITIONS", "CHANGE_ORDERS"])
