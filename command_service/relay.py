@@ -29,7 +29,7 @@ from command_service.history import PREFETCH as HISTORY_PREFETCH
 from command_service.history import Historian
 from command_service.outbox import CHANNEL, DELETE, HEAD, LEAD, NOW
 from command_service.packing import Parcel, Row, parcels
-from command_service.resend import Resender
+from command_service.resend import PREFETCH, Resender
 from shared import topology
 from shared.broker import BrokerError, BrokerUnavailableError, Outgoing, Publisher
 from shared.consuming import Consumer
@@ -221,7 +221,7 @@ async def run(settings: Settings) -> int:
     process = Process("relay", runtime_dir=settings.runtime_dir)
     publisher = Publisher(rabbitmq_url, "relay")
     relay = Relay(write_db_url, publisher, lanes=settings.lanes)
-    requests = Consumer(rabbitmq_url, [topology.RESEND_QUEUE], prefetch=10, name="relay")
+    requests = Consumer(rabbitmq_url, [topology.RESEND_QUEUE], prefetch=PREFETCH, name="relay")
     resend_publisher = Publisher(rabbitmq_url, "resend")
     resender = Resender(write_db_url, requests, resend_publisher, lanes=settings.lanes)
     history_requests = Consumer(rabbitmq_url, [topology.HISTORY_QUEUE], prefetch=HISTORY_PREFETCH, name="history")

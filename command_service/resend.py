@@ -5,13 +5,15 @@
     [control] compare-versions {projection, streams} ──▶ those that a restore has set back ──▶ [control] <projection>.compared
 
 Confirmed before the request is acknowledged, in stream order, in pages: memory does not grow with a stream's length. Asking
-twice is harmless: the projection's version gate drops what it has.
+twice is harmless: the projection's version gate drops what it has. Requests are served side by side: who wants a few events does not
+wait for the heads of a million streams.
 
 Heads are exact: a stream with rows in the outbox is left out (its events are still to come), so whatever is named has been
 confirmed by the broker before, and stands before the answer in the lane's queue, or has been lost.
 """
 
 import asyncio
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -37,9 +39,11 @@ from shared.postgres import Database, is_outage
 log: Final = logging.getLogger(__name__)
 
 Asked = Request[Resend] | Request[AskHeads] | Request[CompareVersions]
+PREFETCH: Final = 10
 PAGE: Final = 1000
 LEAST_OF_EACH: Final = 2
 """Of each stream in a page, however many there are: most streams that are asked for miss one event, and one more look shows it."""
+CONNECTIONS: Final = 3
 MARGIN: Final = timedelta(minutes=2)
 """A transaction may commit this long after the time that its rows bear."""
 EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,31 +60,36 @@ CROSS JOIN LATERAL (
 ) AS e
 ORDER BY wanted.place, e.version
 """
+# Read once, with a cursor: in pages by name, each would look through the outbox again, and sort what is left, where statistics lie.
 HEADS_SINCE: Final = """
 SELECT s.stream, s.version FROM streams s
-WHERE s.updated_at >= $1 AND s.stream > $2 AND NOT EXISTS (SELECT FROM outbox o WHERE o.stream = s.stream)
-ORDER BY s.stream
-LIMIT $3
+WHERE s.updated_at >= $1 AND NOT EXISTS (SELECT FROM outbox o WHERE o.stream = s.stream)
 """
 
 
 class Resender:
     def __init__(self, write_db_url: str, consumer: Consumer, publisher: Publisher, *, lanes: int) -> None:
-        self._database = Database(write_db_url, max_size=1)
+        self._database = Database(write_db_url, max_size=CONNECTIONS)
         self._consumer = consumer
         self._publisher = publisher
         self._lanes = lanes
+        self._one_lane = asyncio.Lock()
+        """Heads of several lanes are read one after another, so that they leave connections to others."""
 
     async def run(self, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            for delivery in await self._consumer.take(10, timeout=0.5):
-                request = read(delivery, _shape(delivery))
-                if request is not None:
-                    await self._until_done(request)
-                await self._consumer.acknowledge([delivery])
+        async with asyncio.TaskGroup() as serving:
+            while not stopping.is_set():
+                for delivery in await self._consumer.take(PREFETCH, timeout=0.5):
+                    serving.create_task(self._serve(delivery))
 
     async def close(self) -> None:
         await self._database.close()
+
+    async def _serve(self, delivery: Delivery) -> None:
+        request = read(delivery, _shape(delivery))
+        if request is not None:
+            await self._until_done(request)
+        await self._consumer.acknowledge([delivery])
 
     async def _until_done(self, request: Asked) -> None:
         async for attempt in AsyncRetrying(
@@ -130,29 +139,36 @@ class Resender:
     async def _tell_heads(self, asked: str, request: AskHeads) -> None:
         pool = await self._database.pool()
         since = request.since - MARGIN if request.since is not None else EVER
-        stream, last, epoch = "", False, await self._epoch()
-        while not last:
-            page = await pool.fetch(HEADS_SINCE, since, stream, PAGE)
-            last = len(page) < PAGE
-            heads = Heads(
-                id=f"{asked}/{stream}",
-                source=SOURCE,
-                time=datetime.now(UTC),
-                lane=request.lane,
-                asked=asked,
-                streams=tuple(
+        epoch = await self._epoch()
+        key = topology.private_lane_key(request.projection, request.lane)
+        headers = {topology.EPOCH_HEADER: topology.run_of(epoch)}
+        async with self._one_lane, pool.acquire() as connection, connection.transaction(readonly=True):
+            cursor = await connection.cursor(HEADS_SINCE, since)
+            for number in itertools.count():
+                page = await cursor.fetch(PAGE)
+                last = len(page) < PAGE
+                streams = tuple(
                     (row["stream"], row["version"])
                     for row in page
                     if topology.lane_of(row["stream"], self._lanes) == request.lane
-                ),
-                last=last,
-                epoch=epoch,
-            )
-            key = topology.private_lane_key(request.projection, request.lane)
-            body = heads.model_dump_json().encode()
-            headers = {topology.EPOCH_HEADER: topology.run_of(epoch)}
-            await self._publisher.publish(Outgoing(topology.EVENTS, key, body, CONTENT_TYPE, HEADS, headers=headers))
-            stream = page[-1]["stream"] if page else ""
+                )
+                heads = Heads(
+                    id=f"{asked}/{number}",
+                    source=SOURCE,
+                    time=datetime.now(UTC),
+                    lane=request.lane,
+                    asked=asked,
+                    streams=streams,
+                    last=last,
+                    epoch=epoch,
+                )
+                await self._publisher.publish(
+                    Outgoing(
+                        topology.EVENTS, key, heads.model_dump_json().encode(), CONTENT_TYPE, HEADS, headers=headers
+                    )
+                )
+                if last:
+                    return
 
     async def _compare(self, asked: str, request: CompareVersions) -> None:
         pool = await self._database.pool()

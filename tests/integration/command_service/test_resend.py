@@ -1,6 +1,8 @@
 """Resending reads what is wanted, in order, page by page, and looks at nothing else in the event store."""
 
+import asyncio
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,9 +10,13 @@ import asyncpg
 
 from command_service import resend
 from command_service.resend import EVENTS_FROM, Resender
+from shared import topology
 from shared.broker import Outgoing
-from shared.contracts.control import RESEND, Request, Resend, StreamFrom
+from shared.consuming import Delivery
+from shared.contracts.control import HEADS, RESEND, AskHeads, Request, Resend, StreamFrom
 from shared.contracts.envelope import split
+from shared.contracts.lanes import HEADS as ANSWER
+from shared.contracts.lanes import Heads
 from shared.settings import Settings
 
 FILL = """
@@ -18,6 +24,12 @@ INSERT INTO events (stream, version, envelope)
 SELECT 'orders/' || n, v, json_build_object('type', 'x', 'subject', 'orders/' || n, 'streamversion', v)
 FROM generate_series($1::int, $2::int) AS n, generate_series(1, $3::int) AS v
 """
+
+OPEN = """
+INSERT INTO streams (stream, kind, version, state, updated_at)
+SELECT 'orders/' || n, 'orders', n, '{}', now() FROM generate_series(1, $1::int) AS n
+"""
+LANES = 4
 
 
 class Sent:
@@ -63,6 +75,73 @@ async def test_a_resend_costs_what_it_sends_whatever_statistics_say(write_db: as
         f"EXPLAIN (ANALYZE, FORMAT JSON) {EVENTS_FROM}", streams, [1] * len(streams), resend.LEAST_OF_EACH
     )
     assert _most_rows(json.loads(answer)[0]["Plan"]) <= len(streams), answer
+
+
+class Answers:
+    """A publisher that keeps answers about heads; the first of them is confirmed when an event has been sent."""
+
+    def __init__(self) -> None:
+        self.heads: list[Heads] = []
+        self.events = asyncio.Event()
+
+    async def publish(self, message: Outgoing) -> None:
+        if message.type == ANSWER:
+            self.heads.append(Heads.model_validate_json(message.body))
+            await self.events.wait()
+        else:
+            self.events.set()
+
+
+class Asked:
+    """A consumer of these requests, which is told to stop when it has them all back."""
+
+    def __init__(self, requests: Iterable[tuple[str, Request[Any]]], stopping: asyncio.Event) -> None:
+        nowhere: Any = None
+        self._waiting = [
+            Delivery("", each.model_dump_json().encode(), {}, "", key, "", None, False, tag, nowhere)
+            for tag, (key, each) in enumerate(requests)
+        ]
+        self._open = {delivery.tag for delivery in self._waiting}
+        self._stopping = stopping
+
+    async def take(self, limit: int, *, timeout: float) -> list[Delivery]:  # noqa: ASYNC109 - as the real one
+        taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
+        if not taken:
+            await self._stopping.wait()
+        return taken
+
+    async def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
+        self._open -= {delivery.tag for delivery in deliveries}
+        if not self._open:
+            self._stopping.set()
+
+
+async def test_heads_are_exact_and_whoever_wants_events_does_not_wait_for_them(
+    write_db: asyncpg.Connection, migrated: Settings
+) -> None:
+    await write_db.execute(FILL, 1, 1, 1)
+    await write_db.execute(OPEN, 2 * resend.PAGE + 7)
+    await write_db.execute("INSERT INTO outbox (stream, hash, type, envelope) VALUES ('orders/9', 1, 'x', '{}')")
+    now, stopping = datetime.now(UTC), asyncio.Event()
+    lanes = [AskHeads(projection="summary", lane=lane, since=None) for lane in range(LANES)]
+    events = Resend(projection="summary", streams=(StreamFrom(stream="orders/1", version=1),))
+    requests: list[tuple[str, Request[Any]]] = [
+        (topology.HEADS_KEY, Request[AskHeads](id=f"h{ask.lane}", source="tests", type=HEADS, time=now, data=ask))
+        for ask in lanes
+    ]
+    requests += [(topology.RESEND_KEY, Request[Resend](id="r", source="tests", type=RESEND, time=now, data=events))]
+    answers: Any = Answers()
+    consumer: Any = Asked(requests, stopping)
+    resender = Resender(migrated.write_db_url, consumer, answers, lanes=LANES)
+    try:
+        async with asyncio.timeout(20):
+            await resender.run(stopping)
+    finally:
+        await resender.close()
+    told = {stream: (version, page.lane) for page in answers.heads for stream, version in page.streams}
+    expected = {f"orders/{n}": n for n in range(1, 2 * resend.PAGE + 8) if n != 9}
+    assert told == {stream: (n, topology.lane_of(stream, LANES)) for stream, n in expected.items()}
+    assert sorted(page.asked for page in answers.heads if page.last) == [f"h{lane}" for lane in range(LANES)]
 
 
 def _most_rows(node: dict[str, Any]) -> int:
