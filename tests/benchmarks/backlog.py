@@ -2,17 +2,22 @@
 
 The orders are decided by the real worker, once. After that a backlog is made by handing every event of the event store to the relay
 again: the projection cannot tell it from the first time. The other projections are cut off: nobody measures them here.
+
+A summary that is killed leaves messages that it has not acknowledged, and answers to what it asked: the next one would be told of
+events before they come, have them sent once more, and fail on each twice. So they go with it.
 """
 
 import asyncio
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aio_pika
 import asyncpg
+from aio_pika.abc import AbstractChannel
 
 from deploy import deployables
 from deploy.demo.demo import settings_for
@@ -65,7 +70,11 @@ class Backlog:
         }
         for name, (url, schema) in urls.items():
             self.databases[name] = await asyncpg.connect(url, server_settings={"search_path": f"{schema}, public"})
-        await _cut_off_the_others(self.servers.rabbitmq_url)
+        async with self._broker() as channel:
+            for projector, lane in itertools.product(topology.PROJECTORS, range(Settings().lanes)):
+                if projector != PROJECTION:
+                    queue = await channel.get_queue(topology.lane_queue(projector, lane), ensure=False)
+                    await queue.unbind(topology.EVENTS, topology.lane_key(lane))
         await self.start("worker", "relay")
         await CommandSender(self.servers.rabbitmq_url, name="bench").send(_orders(self.count))
         await self._until_handed_on()
@@ -93,7 +102,7 @@ class Backlog:
         await self.start(PROJECTION)
         first, began = await self._applied(at_least=1)
         _, ended = await self._applied(at_least=self.count)
-        await self.supervisor.kill(PROJECTION)
+        await self._bury()
         return (self.count - first) / (ended - began)
 
     async def die(self) -> float:
@@ -103,8 +112,26 @@ class Backlog:
         await self.start(PROJECTION, poison=f"{PROJECTION}:1/1", summary_retries="0")
         while await self.databases["operations"].fetchval(LETTERS) < self.count:  # noqa: ASYNC110 - another process
             await asyncio.sleep(POLL_S)
+        ended = time.monotonic()
+        await self._bury()
+        return self.count / (ended - began)
+
+    async def _bury(self) -> None:
+        """Kill the summary, and drop what is in its queues, and what it has asked for. The relay, which answers, starts again."""
         await self.supervisor.kill(PROJECTION)
-        return self.count / (time.monotonic() - began)
+        await self.supervisor.kill("relay")
+        async with self._broker() as channel:
+            for name in (
+                topology.RESEND_QUEUE,
+                *(topology.lane_queue(PROJECTION, lane) for lane in range(Settings().lanes)),
+            ):
+                await (await channel.get_queue(name, ensure=False)).purge()
+        await self.start("relay")
+
+    @asynccontextmanager
+    async def _broker(self) -> AsyncIterator[AbstractChannel]:
+        async with await aio_pika.connect(self.servers.rabbitmq_url, timeout=10) as connection:
+            yield await connection.channel()
 
     async def _applied(self, *, at_least: int) -> tuple[int, float]:
         while (found := await self.databases["summary"].fetchval(APPLIED)) < at_least:  # noqa: ASYNC110 - another process
@@ -114,15 +141,6 @@ class Backlog:
     async def _until_handed_on(self) -> None:
         while await self.databases["write"].fetchval(IN_OUTBOX):  # noqa: ASYNC110 - another process
             await asyncio.sleep(POLL_S)
-
-
-async def _cut_off_the_others(rabbitmq_url: str) -> None:
-    async with await aio_pika.connect(rabbitmq_url, timeout=10) as connection:
-        channel = await connection.channel()
-        for projector, lane in itertools.product(topology.PROJECTORS, range(Settings().lanes)):
-            if projector != PROJECTION:
-                queue = await channel.get_queue(topology.lane_queue(projector, lane), ensure=False)
-                await queue.unbind(topology.EVENTS, topology.lane_key(lane))
 
 
 def _orders(count: int) -> Iterator[CommandMessage]:
