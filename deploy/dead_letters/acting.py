@@ -36,7 +36,7 @@ def replay(
     canary: Annotated[
         int, typer.Option(help="So many first; go on only when all of them succeeded.", rich_help_panel=PACE)
     ] = 0,
-    concurrency: Annotated[int, typer.Option(help="Most letters under way at any time.", rich_help_panel=PACE)] = 2000,
+    concurrency: Annotated[int, typer.Option(help="Most letters under way at any time.", rich_help_panel=PACE)] = 4000,
     stop_after: Annotated[
         int,
         typer.Option(help="Stop when so many failed again for the same cause; 0: never.", rich_help_panel=PACE),

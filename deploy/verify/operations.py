@@ -20,7 +20,7 @@ ORDER BY audit.id
 """
 LIVE: Final = """
 SELECT stream, version, id FROM letters
-WHERE origin = $1 AND stream = ANY ($2::text[]) AND status IN ('dead', 'replaying')
+WHERE origin = $1 AND stream = ANY ($2::text[]) AND live
 """
 
 

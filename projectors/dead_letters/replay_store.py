@@ -70,7 +70,7 @@ FROM due JOIN letters l ON l.id = due.letter_id GROUP BY l.id ORDER BY l.id
 # Round and round over all live letters, a thousand at a time.
 LIVE_EVENTS: Final = """
 SELECT id, origin, stream, version FROM letters
-WHERE status IN ('dead', 'replaying') AND stream IS NOT NULL AND origin <> 'commands' AND id > $1 ORDER BY id LIMIT 1000
+WHERE live AND stream IS NOT NULL AND origin <> 'commands' AND id > $1 ORDER BY id LIMIT 1000
 """
 BACK_TO_DEAD: Final = "UPDATE letters SET status = 'dead' WHERE id = ANY ($1::bigint[]) AND status = 'replaying'"
 

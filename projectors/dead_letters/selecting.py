@@ -18,12 +18,12 @@ PREVIEW_LETTERS: Final = 20
 # Events are sent again from the event store, commands from the letter; bytes that name no stream can be neither.
 COUNT: Final = """
 SELECT count(*) AS live, count(*) FILTER (WHERE stream IS NOT NULL OR origin = 'commands') AS replayable
-FROM matching($1, $2, $3, $4, $5, $6, $7, $8) WHERE status IN ('dead', 'replaying')
+FROM matching($1, $2, $3, $4, $5, $6, $7, $8) WHERE live
 """
 PREVIEW: Final = """
 SELECT id, origin, stream, version, type, command_id, exception, attempts, last_failed_at
 FROM matching($1, $2, $3, $4, $5, $6, $7, $8)
-WHERE status IN ('dead', 'replaying') AND (NOT $9 OR stream IS NOT NULL OR origin = 'commands')
+WHERE live AND (NOT $9 OR stream IS NOT NULL OR origin = 'commands')
 ORDER BY id LIMIT $10
 """
 ANY_EXISTS: Final = "SELECT EXISTS (SELECT FROM letters WHERE id = ANY ($1::bigint[]))"
@@ -36,25 +36,25 @@ WITH frozen AS (
     INSERT INTO job_items (job_id, ord, letter_id, fingerprint)
     SELECT $9, row_number() OVER (ORDER BY id), id, fingerprint
     FROM matching($1, $2, $3, $4, $5, $6, $7, $8)
-    WHERE status IN ('dead', 'replaying') AND (stream IS NOT NULL OR origin = 'commands')
+    WHERE live AND (stream IS NOT NULL OR origin = 'commands')
     RETURNING ord
 )
 UPDATE jobs SET total = (SELECT count(*) FROM frozen) WHERE id = $9 RETURNING total
 """
 LIVE_IDS: Final = """
-SELECT id FROM matching($1, $2, $3, $4, $5, $6, $7, $8) WHERE status IN ('dead', 'replaying') ORDER BY id
+SELECT id FROM matching($1, $2, $3, $4, $5, $6, $7, $8) WHERE live ORDER BY id
 """
 # What no projection waits for is given up at once …
 CLOSE: Final = """
 UPDATE letters SET status = 'discarded', resolved_at = now(), resolution = 'discarded'
-WHERE id = ANY ($1::bigint[]) AND status IN ('dead', 'replaying') AND (stream IS NULL OR origin = 'commands')
+WHERE id = ANY ($1::bigint[]) AND live AND (stream IS NULL OR origin = 'commands')
 RETURNING id
 """
 # … an event when its projection says that it has stepped over it.
 ORDER_DISCARDS: Final = """
 INSERT INTO discards (letter_id, request_id, actor, reason)
 SELECT id, $2, $3, $4 FROM letters
-WHERE id = ANY ($1::bigint[]) AND status IN ('dead', 'replaying') AND stream IS NOT NULL AND origin <> 'commands'
+WHERE id = ANY ($1::bigint[]) AND live AND stream IS NOT NULL AND origin <> 'commands'
 ON CONFLICT (letter_id) DO UPDATE SET
     request_id = excluded.request_id, actor = excluded.actor, reason = excluded.reason, at = now(), due_at = now(), asks = 0
 """

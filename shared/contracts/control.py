@@ -194,7 +194,7 @@ class Replay(ControlData):
     """Letters a second; None: as fast as they are answered."""
     canary: Annotated[int, Field(ge=0, le=10_000)] = 0
     """So many first; the job goes on only when all of them have succeeded."""
-    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 2000
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 4000
     """Most letters under way at any time."""
     stop_after: Annotated[int, Field(ge=1)] | None = 10
     """The job stops itself when this many of its letters came back with a fingerprint they had before; None: never."""

@@ -18,7 +18,7 @@ WITH parts AS (
         sum(greatest(seen - version, 0)) AS waiting, min(first_failed_at) AS first_failed_at,
         max(last_failed_at) AS last_failed_at, max(id) AS example
     FROM matching($1, $2, $3, $4, $5, $6, $7, $8)
-    WHERE status IN ('dead', 'replaying')
+    WHERE live
     GROUP BY origin, fingerprint, type
 ), groups AS (
     SELECT origin, fingerprint, sum(count)::bigint AS count, sum(replaying)::bigint AS replaying,
@@ -40,7 +40,7 @@ SELECT id, origin, stream, version, type, command_id, reason, exception, fingerp
     replaces, replaced_by,
     EXISTS (SELECT FROM discards WHERE discards.letter_id = found.id AND discards.due_at IS NOT NULL) AS discarding
 FROM matching($1, $2, $3, $4, $5, $6, $7, $8) AS found
-WHERE status IN ('dead', 'replaying')
+WHERE live
   AND ($9::timestamptz IS NULL OR (last_failed_at, id) < ($9, $10))
 ORDER BY last_failed_at DESC, id DESC LIMIT $11
 """
@@ -59,7 +59,7 @@ ORDER BY last_failed_at DESC, id DESC LIMIT $11
 """As LIVE_LETTERS, of any status, or of those in $12."""
 
 COUNT_LIVE: Final = """
-SELECT count(*) FROM matching($1, $2, $3, $4, $5, $6, $7, $8) WHERE status IN ('dead', 'replaying')
+SELECT count(*) FROM matching($1, $2, $3, $4, $5, $6, $7, $8) WHERE live
 """
 
 LETTER: Final = """
@@ -83,7 +83,7 @@ WHERE letter_id = $1 ORDER BY created_at DESC LIMIT 100
 
 HOLDING: Final = """
 SELECT id, version, status, reason, exception FROM letters
-WHERE origin = $1 AND stream = $2 AND status IN ('dead', 'replaying') ORDER BY version LIMIT 1
+WHERE origin = $1 AND stream = $2 AND live ORDER BY version LIMIT 1
 """
 """The letter that holds a stream in a projection, if any."""
 

@@ -27,6 +27,9 @@ FREEZE = """
 INSERT INTO job_items (job_id, ord, letter_id, fingerprint)
 SELECT $1, row_number() OVER (ORDER BY id), id, fingerprint FROM letters
 """
+WRITTEN = """
+SELECT pg_stat_get_xact_tuples_updated('letters'::regclass), pg_stat_get_xact_tuples_hot_updated('letters'::regclass)
+"""
 STREAMS = [f"orders/o{number}" for number in range(LETTERS)]
 IDENTITIES = [event_identity(stream, 1) for stream in STREAMS]
 
@@ -64,6 +67,17 @@ async def test_letters_are_found_by_their_keys_whatever_statistics_say(db: async
         BATCH,
         BATCH,
     )
+
+
+async def test_a_letter_that_goes_out_again_is_written_in_its_page_and_in_no_index(
+    db: asyncpg.Connection, yesterday: int
+) -> None:
+    await db.execute("VACUUM FULL letters")
+    async with db.transaction():
+        before = await db.fetchrow(WRITTEN)
+        await db.fetch(TAKE_ITEMS, yesterday, LETTERS, BATCH)
+        after = await db.fetchrow(WRITTEN)
+    assert [now - then for then, now in zip(before or (), after or (), strict=True)] == [BATCH, BATCH]
 
 
 def _thrown_away(node: dict[str, Any]) -> Iterator[int]:
