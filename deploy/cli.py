@@ -1,26 +1,20 @@
-"""``tidemark``: what an operator does. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 a server is away or too slow."""
+"""``tidemark``: what an operator does. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 a server is away or too slow.
+
+What only one command needs is imported in it, or in a group of its own (``later``): a terminal waits for every import.
+"""
 
 import json
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from pydantic import ValidationError
-from pydantic_core import from_json
-from rich.console import Console
 
 from deploy import environment
-from deploy.bulk import load_file
-from deploy.dead_letters.commands import app as dead_letters
-from deploy.epoch import app as epoch
-from deploy.local.servers import ServersError, provide
-from deploy.projections.commands import app as projections
-from deploy.sending import send_one
+from deploy.later import later
 from deploy.terminal import AWAY, WRONG_USE, Output, OutputOption, fail, run, settings
-from deploy.verify.command import Projection, random_seed, run_verify
-from deploy.verify.verifying import Options
 
 HEALTH_IS_STALE_AFTER_S: Final = 10.0
 
@@ -34,9 +28,20 @@ app = typer.Typer(
 )
 
 
-app.add_typer(dead_letters, name="dead-letters")
-app.add_typer(epoch, name="epoch")
-app.add_typer(projections, name="projections")
+app.add_typer(later("deploy.dead_letters.commands", "What failed, and what to do about it."), name="dead-letters")
+app.add_typer(
+    later("deploy.epoch", "Epochs of the write database: within one, a stream's version never means two things."),
+    name="epoch",
+)
+app.add_typer(
+    later("deploy.projections.commands", "Read models, and rebuilding them while they are in use."), name="projections"
+)
+
+
+class Projection(StrEnum):
+    SUMMARY = "summary"
+    ANALYTICS = "analytics"
+    SEARCH = "search"
 
 
 @app.command()
@@ -49,6 +54,7 @@ def up(
     Servers are those that TIDEMARK_*_URL name; else containers, where Docker runs; else private instances with their
     data in --data. In another terminal, in the same folder, `tidemark send` and the others find them by themselves.
     """
+    from deploy.local.servers import ServersError, provide
     from deploy.running import stay_up
 
     try:
@@ -82,12 +88,14 @@ def drill() -> None:
 @drills.command()
 def poison(orders: Annotated[int, typer.Option(min=200, help="How many baskets to load.")] = 1000) -> None:
     """A projection fails on one stream in a hundred: see the dead letters, deploy the fix, replay with a canary, compare."""
+    from rich.console import Console
 
     from deploy.demo.command import FAILURES
     from deploy.demo.display import displaying
     from deploy.demo.report import show
     from deploy.drill import DrillFailedError
     from deploy.drill import poison as run_drill
+    from deploy.local.servers import provide
 
     console = Console()
     try:
@@ -138,6 +146,11 @@ def send(
 
     Example: tidemark send customers.register-customer '{"customer_id": "c-1", "name": "Ann"}'
     """
+    from pydantic import ValidationError
+    from pydantic_core import from_json
+
+    from deploy.sending import send_one
+
     try:
         payload = from_json(sys.stdin.buffer.read() if data == "-" else data, allow_inf_nan=False)
     except ValueError as error:
@@ -162,6 +175,8 @@ def load(
 
     Safe to run again with the same file: a command that was decided keeps its outcome.
     """
+    from deploy.bulk import load_file
+
     if str(file) != "-" and not file.is_file():
         raise fail(f"there is no file {file}", WRONG_USE)
     report = run(load_file(settings(), file, window))
@@ -195,6 +210,9 @@ def verify(
     tidemark verify --projection summary --sample 1000
     tidemark verify --heal --output json
     """
+    from deploy.verify.command import random_seed, run_verify
+    from deploy.verify.verifying import Options
+
     if heal and (not content or sample is not None):
         raise fail("--heal needs to compare all content: it must not send again what is there already", WRONG_USE)
     if sample is not None and not content:

@@ -8,9 +8,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from shared.settings import Settings
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 HOME: Final = Path(".tidemark")
 FILE: Final = HOME / "environment"
@@ -29,8 +30,10 @@ def remembered(variables: Mapping[str, str], path: Path = FILE) -> Iterator[Path
         path.unlink(missing_ok=True)
 
 
-def settings(path: Path = FILE) -> Settings:
+def settings(path: Path = FILE) -> "Settings":
     """Settings from the environment; what it does not name, from a running ``tidemark up`` in this folder."""
+    from shared.settings import Settings
+
     if path.is_file():
         for line in path.read_text().splitlines():
             name, _, value = line.removeprefix("export ").partition("=")

@@ -11,8 +11,6 @@ from pydantic import BaseModel, ValidationError
 
 from deploy.screen import shown
 from deploy.terminal import AWAY, WRONG_USE, fail
-from shared.asking import NoAnswerError
-from shared.broker import UnroutableError
 from shared.contracts.control import Actor, Request
 from shared.contracts.envelope import describe
 
@@ -72,6 +70,9 @@ def valid(model: type[Model], values: Mapping[str, Any], named: Mapping[str, str
 @contextmanager
 def asked(envelope: Request[Any]) -> Iterator[None]:
     """The block asks for it over ``control``; silence, and a broker that knows no such request, are one line and exit code 3."""
+    from shared.asking import NoAnswerError
+    from shared.broker import UnroutableError
+
     try:
         yield
     except NoAnswerError as error:

@@ -1,22 +1,20 @@
 """What all commands share: their output for people or programs, their errors in one line, their exit codes.
 
-0 done, 1 the answer is no, 2 wrong use, 3 a server is away or too slow.
+0 done, 1 the answer is no, 2 wrong use, 3 a server is away or too slow. Drivers are imported only to say what went wrong with them.
 """
 
 import asyncio
 import logging
 from collections.abc import Coroutine
 from enum import StrEnum
-from typing import Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 
 from deploy import environment
-from shared.broker import BrokerError
-from shared.postgres import is_outage
-from shared.settings import MissingSettingError, Settings
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 T = TypeVar("T")
 
@@ -39,6 +37,8 @@ OutputOption = Annotated[Output, typer.Option("--output", help="For people, or f
 
 def fail(message: str, code: int) -> typer.Exit:
     """One line on stderr, and an exit code."""
+    from rich.console import Console
+
     line = f"tidemark: {' '.join(message.split())}"
     Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     return typer.Exit(code)
@@ -46,6 +46,8 @@ def fail(message: str, code: int) -> typer.Exit:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work; what goes wrong with servers and settings is one line and an exit code."""
+    from shared.settings import MissingSettingError
+
     for driver in ("aio_pika", "aiormq"):
         # They log what they raise as well.
         logging.getLogger(driver).setLevel(logging.CRITICAL)
@@ -55,15 +57,31 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise fail(f"{error}; set it, or run this where `tidemark up` runs", WRONG_USE) from error
     except AwayError as error:
         raise fail(str(error), AWAY) from error
-    except (BrokerError, TimeoutError) as error:
-        raise fail(f"RabbitMQ: {str(error) or 'no answer in time'}", AWAY) from error
+    except typer.Exit:
+        raise
     except Exception as error:
-        if not is_outage(error):
+        server = _server_of(error)
+        if server is None:
             raise
-        raise fail(f"PostgreSQL: {error}", AWAY) from error
+        raise fail(f"{server}: {str(error) or 'no answer in time'}", AWAY) from error
 
 
-def settings() -> Settings:
+def _server_of(error: Exception) -> str | None:
+    """Whose trouble it is; None: it is no server's."""
+    from shared.postgres import is_outage
+
+    if isinstance(error, TimeoutError):
+        return "RabbitMQ"
+    if is_outage(error):
+        return "PostgreSQL"
+    from shared.broker import BrokerError
+
+    return "RabbitMQ" if isinstance(error, BrokerError) else None
+
+
+def settings() -> "Settings":
+    from pydantic import ValidationError
+
     try:
         found = environment.settings()
     except ValidationError as error:

@@ -1,7 +1,7 @@
 """Acts of an operator from a terminal: asked of the dead-letter worker, its refusals and its silence in one line."""
 
 import shutil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from pydantic import ValidationError
@@ -9,13 +9,17 @@ from pydantic import ValidationError
 from deploy import operator
 from deploy.screen import shown
 from deploy.terminal import NO, WRONG_USE, fail
-from shared.operating import Act, ask, request
 from shared.settings import Settings
 from shared.views.operations import Done, Refused
 
+if TYPE_CHECKING:
+    from shared.operating import Act
 
-async def asked(settings: Settings, act: Act, *, request_id: str | None, seconds: float) -> Done:
+
+async def asked(settings: Settings, act: "Act", *, request_id: str | None, seconds: float) -> Done:
     """What it came to. Raises typer.Exit where the answer is no (1), the request is wrong (2), or nobody answers (3); BrokerError."""
+    from shared.operating import ask
+
     envelope = _envelope(act, request_id)
     with operator.asked(envelope):
         result = await ask(settings.require("rabbitmq_url"), envelope, seconds=seconds)
@@ -24,7 +28,9 @@ async def asked(settings: Settings, act: Act, *, request_id: str | None, seconds
     return result
 
 
-def _envelope(act: Act, request_id: str | None) -> Any:
+def _envelope(act: "Act", request_id: str | None) -> Any:
+    from shared.operating import request
+
     try:
         return request(act, source=operator.SOURCE, request_id=request_id)
     except (ValidationError, UnicodeError) as error:

@@ -4,9 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Final
 
 from deploy.dead_letters.store import OperationsDatabase, opened
 from deploy.screen import console
@@ -14,6 +12,9 @@ from deploy.terminal import NO, fail
 from shared.postgres import is_outage
 from shared.settings import Settings
 from shared.views.operations import JobState, JobView
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 EVERY_S: Final = 0.5
 OUTAGE_S: Final = 60.0
@@ -55,7 +56,7 @@ async def follow(settings: Settings, job_id: int) -> JobView:
 
 
 class Show:
-    def __init__(self, progress: Progress, job_id: int) -> None:
+    def __init__(self, progress: "Progress", job_id: int) -> None:
         self._progress = progress
         self._task = progress.add_task(f"job {job_id}", total=None, state="", failed=0)
 
@@ -73,6 +74,8 @@ async def _job(database: OperationsDatabase, job_id: int) -> JobView:
 
 @contextmanager
 def _bar(job_id: int) -> Iterator[Show]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from enum import StrEnum
 from typing import Final
 
 from rich.console import Console
@@ -28,12 +27,6 @@ from shared.postgres import connect_pool
 from shared.settings import Settings
 
 URLS: Final = {"summary": "summary_db_url", "analytics": "analytics_redis_url", "search": "search_db_url"}
-
-
-class Projection(StrEnum):
-    SUMMARY = "summary"
-    ANALYTICS = "analytics"
-    SEARCH = "search"
 
 
 def run_verify(

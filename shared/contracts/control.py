@@ -19,9 +19,9 @@ Reason = Annotated[SafeText, Field(max_length=2000)]
 
 
 class ControlData(BaseModel):
-    """What a request on ``control`` asks for; ``verb`` is its routing key."""
+    """What a request on ``control`` asks for; ``verb`` is its routing key. Nobody uses all of them: each is built when it is needed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 Data = TypeVar("Data", bound=ControlData)
