@@ -32,7 +32,7 @@ class EnvelopeError(ValueError):
 class CommandEnvelope(BaseModel):
     """A request to change one stream. ``id`` is the idempotency key; ``data`` is checked against the type's contract."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     specversion: Literal["1.0"] = "1.0"
     id: Id
@@ -50,7 +50,7 @@ class CommandEnvelope(BaseModel):
 class EventEnvelope(BaseModel):
     """A fact about one stream. ``streamversion`` counts 1, 2, 3 … without holes within ``subject``."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     specversion: Literal["1.0"] = "1.0"
     id: str
