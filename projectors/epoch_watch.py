@@ -44,16 +44,7 @@ class EpochWatch:
         """Before anything is applied: whoever has not heard of one of these has it on record. Raises Stopped."""
         names = list(dict.fromkeys(said))
         for hosted in self._generations.each():
-            epoch = epochs.heard(hosted.generation, names)
-            if epoch is None:
-                continue
-            await self._patience.until_up(partial(self._generations.registry.hear, hosted.number, epoch))
-            await self._patience.until_up(self._generations.refresh)
-            now = hosted.generation
-            if now.moving_to is not None:
-                log.warning(
-                    "%s: generation %d hears of epoch %s; its own is %s", self._projector, now.number, epoch, now.epoch
-                )
+            await self._generations.hear(hosted, names)
 
     async def look_after(self) -> bool:
         """Ask where nobody has answered for a while; whether some generation has gone on in another epoch since the last time."""

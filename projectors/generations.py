@@ -8,14 +8,14 @@ data are gone is no outage then.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
 from projectors.applying import Applier
 from projectors.decoding import Arrived
-from projectors.epochs import Verdict, verdict
+from projectors.epochs import Verdict, heard, verdict
 from projectors.generation_registry import GenerationRegistry
 from projectors.patience import Patience
 from projectors.projection import Store, StoreUnavailableError
@@ -118,6 +118,7 @@ class Generations:
     async def apply_to(
         self, hosted: Hosted, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool
     ) -> list[Outgoing]:
+        await self.hear(hosted, [item.epoch for item in arrived])
         arrived = [item for item in arrived if verdict(hosted.generation, item.epoch) is Verdict.APPLY]
         if one_by_one:
             return await self._one_by_one(hosted, arrived)
@@ -129,6 +130,19 @@ class Generations:
                 return []
             outgoing += applied.outgoing + await self._one_by_one(hosted, applied.suspects)
         return outgoing
+
+    async def hear(self, hosted: Hosted, said: Iterable[str | None]) -> None:
+        """What has not heard of one of these epochs has it on record. Raises Stopped.
+
+        Again right before events are applied: the registry may have been emptied since the message came.
+        """
+        epoch = heard(hosted.generation, dict.fromkeys(said))
+        if epoch is not None:
+            await self._patience.until_up(partial(self.registry.hear, hosted.number, epoch))
+            await self._patience.until_up(self.refresh)
+            now = hosted.generation
+            if now.moving_to is not None:
+                log.warning("generation %d hears of epoch %s; its own is %s", now.number, epoch, now.epoch)
 
     def each(self) -> Iterator[Hosted]:
         """Every one, the active one first; one that comes to be hosted meanwhile as well."""

@@ -26,6 +26,10 @@ class MemoryRegistry(epoch_notes.EpochNotes):
         self._begun = begun
         self._dropped = dropped
 
+    def forget_everything(self) -> None:
+        """As when the store is emptied."""
+        self._known = {ALONE.number: ALONE}
+
     async def open(self) -> None:
         pass
 

@@ -1,0 +1,71 @@
+"""Live events reach every generation that there is, whatever becomes of the registry meanwhile."""
+
+import asyncio
+from typing import Any, cast
+
+from projectors.applying import Applier
+from projectors.decoding import Arrived, Unreadable
+from projectors.generation_registry import Scanned
+from projectors.generations import Generations, Hosted, role_of
+from projectors.patience import Patience
+from projectors.projection import Event
+from shared.broker import Publisher
+from shared.views.generations import Generation
+from tests.memory_registry import MemoryRegistry
+from tests.memory_store import MemoryStore
+from tests.shop import NOON
+
+EPOCH = "e-1"
+
+
+class House:
+    def __init__(self) -> None:
+        self.registry = MemoryRegistry(clock=lambda: NOON)
+        self.stores: dict[int, MemoryStore] = {}
+        self.stopping = asyncio.Event()
+        publisher = cast("Publisher", None)  # nothing fails here, so nothing is published
+        patience = Patience("memory", publisher, stopping=self.stopping, longest_pause_s=0.01)
+        self.generations = Generations(self.registry, self._hosted, patience)
+
+    async def switched(self) -> None:
+        """The second generation is the active one, and both know the epoch."""
+        await self.registry.hear(1, EPOCH)
+        await self.registry.begin(2, rate=None, by="a test")
+        await self.registry.scanned(2, Scanned(("", 0), ("", 0), 0, 0, NOON, done=True))
+        await self.registry.ready(2)
+        assert await self.registry.activate(2, by="a test")
+        await self.generations.open()
+
+    async def apply(self, *places: tuple[str, int]) -> None:
+        arrived = [_arrived(*place) for place in places]
+        async with asyncio.timeout(5):
+            await self.generations.apply(arrived, limit=100, one_by_one=False)
+
+    def _hosted(self, generation: Generation) -> Hosted:
+        store: Any = self.stores.setdefault(generation.number, MemoryStore())
+        applier = Applier("memory", store, tiers=(), clock=lambda: NOON, role=role_of(generation))
+        return Hosted(generation, store, applier)
+
+
+def _arrived(stream: str, version: int) -> Arrived:
+    event = Event(f"{stream}@{version}", "test.happened", stream, version, NOON, Unreadable(), lane=0)
+    return Arrived(event, {"subject": stream, "streamversion": version}, epoch=EPOCH)
+
+
+async def test_every_generation_applies_what_comes() -> None:
+    house = House()
+    await house.switched()
+    await house.apply(("orders/a", 1), ("orders/b", 1))
+    assert [house.stores[number].applied for number in (1, 2)] == [{"orders/a": 1, "orders/b": 1}] * 2
+
+
+async def test_a_store_that_is_emptied_under_the_active_generation_loses_no_event_for_the_first_one() -> None:
+    """The registry has gone with it: the active generation is no more, and the first one has heard of no epoch."""
+    house = House()
+    await house.switched()
+    house.registry.forget_everything()
+    house.stores[2].down = True
+    await house.apply(("orders/a", 1))
+    assert [hosted.number for hosted in house.generations] == [1]
+    assert house.stores[1].applied == {"orders/a": 1}
+    assert house.generations.active.generation.epoch == EPOCH
