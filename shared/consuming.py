@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiormq
+from aio_pika import IncomingMessage
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 from faststream.rabbit.schemas.queue import QueueType
@@ -200,8 +201,7 @@ class Consumer:
         return broker, lost
 
     def _receiver(self, queue: str) -> Any:
-        async def receive(message: RabbitMessage) -> None:
-            raw = message.raw_message
+        async def receive(raw: IncomingMessage) -> None:
             if raw.delivery_tag is None:
                 return
             self._inbox.append(
@@ -245,6 +245,9 @@ class Consumer:
             log.debug("%s gave up closing a connection: %s", self._name, error)
 
 
-async def _undecoded(message: RabbitMessage) -> RabbitMessage:
-    """FastStream's decoder would parse JSON by content type; a batch is decoded by its worker, where a failure has a place."""
-    return message
+async def _undecoded(message: RabbitMessage) -> IncomingMessage:
+    """FastStream's decoder would parse JSON by content type; a batch is decoded by its worker, where a failure has a place.
+
+    Not the message itself: it keeps what it is decoded to, and would keep itself, with its body, until the collector comes.
+    """
+    return message.raw_message

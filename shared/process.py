@@ -27,7 +27,7 @@ log: Final = logging.getLogger(__name__)
 
 GRACE_S: Final = 15.0
 HEALTH_EVERY_S: Final = 1.0
-GC_YOUNG_OBJECTS: Final = 20_000
+GC_YOUNG_OBJECTS: Final = 200_000
 """A batch makes tens of thousands of objects that die young; the default of 700 has the collector run dozens of times in each."""
 
 T = TypeVar("T")
