@@ -239,10 +239,11 @@ class Applier:
             commit = taken.commit
             await self._store.commit(commit)
             reached(Failpoint.AFTER_HOLD if commit.holds else Failpoint.AFTER_COMMIT)
-            self._tell(
-                {advance.stream: advance.version for advance in commit.advances},
-                {stream: hold.version for stream, hold in commit.holds.items()},
-            )
+            if not self.role.awaits_history:  # nobody reads it, so nobody waits for it
+                self._tell(
+                    {advance.stream: advance.version for advance in commit.advances},
+                    {stream: hold.version for stream, hold in commit.holds.items()},
+                )
         return taken.outgoing
 
 

@@ -13,6 +13,7 @@ PAGE_LASTS_S: Final = 2.0
 """At the rate that was ordered."""
 STALLED_AFTER_S: Final = 5.0
 TOUCH_EVERY_S: Final = 1.0
+FINISH_EVERY_S: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -27,6 +28,7 @@ class Course:
     free_at: float = 0.0
     """When more may be applied at the rate that was ordered."""
     touched: float = float("-inf")
+    finishing: float = float("-inf")
 
     def see(self, updated_at: datetime, now: float) -> None:
         if self.updated_at != updated_at:
@@ -44,6 +46,13 @@ class Course:
         if now - self.touched < TOUCH_EVERY_S:
             return False
         self.touched = now
+        return True
+
+    def is_to_finish(self, now: float) -> bool:
+        """At once when it has all it needs, and then now and then."""
+        if now - self.finishing < FINISH_EVERY_S:
+            return False
+        self.finishing = now
         return True
 
 

@@ -146,6 +146,7 @@ class Projector:
             return []
         if heads.last:
             await self._patience.until_up(lambda: self._generations.registry.settled(number, heads.lane))
+            await self._patience.until_up(self._generations.refresh)
         return result.outgoing
 
     async def _obey(self, delivery: Delivery) -> None:

@@ -2,9 +2,9 @@
 
     begin(after, last) ──▶ its events … ──▶ end(events)      all three bear the id of the request that they answer
 
-Which page is the one at hand, the registry's cursor decides: one that begins elsewhere is a page that was asked for twice, and passes
-by. A page counts only when as many events of it have come as its end says, so that nothing that was lost on the way is passed over.
-Until then nothing is written down, and the page is asked for again.
+Which page is the one at hand, the registry's cursor decides, or the end of the page before, which the cursor is to follow: one that
+begins elsewhere is a page that was asked for twice, and passes by. A page counts only when as many events of it have come as its end
+says, so that nothing that was lost on the way is passed over. Until then nothing is written down, and the page is asked for again.
 """
 
 from dataclasses import dataclass
@@ -36,11 +36,13 @@ class Pages:
     current: Page | None = None
     asked_after: Place | None = None
     """Where the page after the current one begins, once it has been asked for."""
+    reached: Place | None = None
+    """Where the last page that came whole ends; the cursor is there as soon as all of it is applied. None: where the cursor is."""
 
     def begin(self, page: HistoryPage, cursor: Place) -> Place | None:
         """Where a page is to be asked for now, so that it is read while this one is applied; None: nowhere."""
         begun = Page(page)
-        if begun.after != cursor:
+        if begun.after != (self.reached or cursor):
             return None
         self.current = begun
         if page.done or self.asked_after == begun.last:
@@ -56,7 +58,7 @@ class Pages:
         return True
 
     def end(self, page: HistoryPage) -> Scanned | None:
-        """What has been applied with this page; None: it passes by, or something of it is missing."""
+        """What will have been applied with this page; None: it passes by, or something of it is missing."""
         ended = self.current
         if ended is None or ended.begin.asked != page.asked:
             return None
@@ -64,8 +66,9 @@ class Pages:
         if ended.came != page.events:
             self.asked_after = None
             return None
+        self.reached = ended.last
         return Scanned(ended.after, ended.last, page.events, page.total, ended.begin.time, page.done)
 
     def forget(self) -> None:
         """It is asked for again from the cursor: what comes of an older request may come twice, and does no harm."""
-        self.asked_after = None
+        self.asked_after = self.reached = None

@@ -4,18 +4,19 @@
                                           └──▶ the rest begins the next portion
 
 The promise: portions under way at the same time have no stream in common, so that neither finds a hole that the other is about to fill;
-and a message is acknowledged only when all its events are in.
+and a message is acknowledged only when all its events are in. Events come in the order of streams: only a portion's last one can go on
+in the next.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, Protocol
 
 from projectors.consumer import DEADLY_AFTER
 from projectors.decoding import Arrived
 from shared.consuming import Delivery
 
-UNDER_WAY: Final = 2
+UNDER_WAY: Final = 3
 MOST_AT_ONCE: Final = 2000
 """Events of a single stream that wait for its end; a longer one goes in parts, one after another."""
 
@@ -38,6 +39,9 @@ class Portions:
         self._rest_of: list[Delivery] = []
         """The messages that the rest is from."""
         self._under_way: set[asyncio.Task[None]] = set()
+        self._last: str | None = None
+        """The last stream of the portion that was begun last."""
+        self._ending: asyncio.Task[None] | None = None
 
     async def add(self, messages: Sequence[tuple[Delivery, Sequence[Arrived]]]) -> None:
         """Returns when there is room for more."""
@@ -53,23 +57,39 @@ class Portions:
         self._rest_of = deliveries[len(deliveries) - kept :]
         await self._begin(items[:cut], deliveries[: len(deliveries) - kept])
 
+    async def end(self, then: Callable[[], Awaitable[None]]) -> None:
+        """Call ``then`` when everything that has come so far is in. Returns before: what comes next need not wait for it."""
+        await self._begin_rest()
+        if self._ending is not None:
+            await self._ending
+        self._ending = asyncio.create_task(_after(set(self._under_way), then))
+
     async def flush(self) -> None:
         """Returns when everything is in and acknowledged."""
+        await self._begin_rest()
         while self._under_way:
             await self._one_ends()
-        items, deliveries, self._rest, self._rest_of = self._rest, self._rest_of, [], []
-        if deliveries:
-            await self._run(items, deliveries)
+        if self._ending is not None:
+            await self._ending
+            self._ending = None
 
     async def close(self) -> None:
         """What is under way ends, or is called off and comes again."""
-        for task in self._under_way:
+        tasks = [*self._under_way, *([self._ending] if self._ending is not None else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _begin_rest(self) -> None:
+        items, deliveries, self._rest, self._rest_of = self._rest, self._rest_of, [], []
+        if deliveries:
+            await self._begin(items, deliveries)
 
     async def _begin(self, items: Sequence[Arrived], deliveries: Sequence[Delivery]) -> None:
-        while len(self._under_way) >= UNDER_WAY:
+        goes_on = bool(items) and items[0].event.stream == self._last
+        while len(self._under_way) >= (1 if goes_on else UNDER_WAY):
             await self._one_ends()
+        self._last = items[-1].event.stream if items else self._last
         self._under_way.add(asyncio.create_task(self._run(items, deliveries)))
         await asyncio.sleep(0)
 
@@ -82,6 +102,13 @@ class Portions:
         ended, self._under_way = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         for task in ended:
             task.result()
+
+
+async def _after(portions: Collection[asyncio.Task[None]], then: Callable[[], Awaitable[None]]) -> None:
+    """Where one of the portions fails, that comes out of the portion itself."""
+    outcomes = await asyncio.gather(*portions, return_exceptions=True)
+    if not any(isinstance(outcome, BaseException) for outcome in outcomes):
+        await then()
 
 
 def _start_of_last_stream(items: Sequence[Arrived]) -> int:

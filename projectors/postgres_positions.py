@@ -118,6 +118,7 @@ LEFT JOIN LATERAL (
     WHERE stream = wanted.stream AND version > coalesce(position.applied, 0)
     LIMIT 1
 ) AS hold ON true
+WHERE num_nonnulls(position.applied, hold.version) > 0 OR EXISTS (SELECT FROM discarded)
 """
 
 DISCARD: Final = """

@@ -20,8 +20,9 @@ from typing import Final
 from pydantic import ValidationError
 
 from projectors.building import Course, page_size
-from projectors.consumer import SUSPICIOUS_AFTER, SWEEP_EVERY_S
+from projectors.consumer import SUSPICIOUS_AFTER
 from projectors.decoding import Arrived, decode
+from projectors.generation_registry import Scanned
 from projectors.generations import Generations, Hosted
 from projectors.lag import Lag
 from projectors.notices import heads_request, history_request
@@ -42,6 +43,7 @@ TAKE: Final = 10
 LARGEST_UNIT: Final = 3000
 MOST_LAG_S: Final = 0.5
 WAIT_S: Final = 0.05
+LOOK_EVERY_S: Final = 0.1
 
 
 class Rebuilder:
@@ -62,13 +64,13 @@ class Rebuilder:
         self._options = options
         self._lag = lag
         self._courses: dict[tuple[int, datetime], Course] = {}
-        self._swept = float("-inf")
+        self._looked = float("-inf")
 
     async def run(self, stopping: asyncio.Event) -> None:
         with suppress(Stopped):
             while not stopping.is_set():
                 await self._look_after()
-                deliveries = await self._consumer.take(TAKE, timeout=0.5)
+                deliveries = await self._consumer.take(TAKE, timeout=LOOK_EVERY_S if self._courses else 0.5)
                 await self._take_in(deliveries)
                 if not deliveries:
                     await self._flush()
@@ -102,9 +104,11 @@ class Rebuilder:
             ours = [delivery for delivery in found if course is not None and _is_of_page(course, delivery)]
             await self._consumer.acknowledge([delivery for delivery in found if delivery not in ours])
             if course is not None and ours:
-                await course.portions.add([(delivery, self._events_of(delivery)) for delivery in ours])
+                await course.portions.add([(delivery, await self._events_of(delivery)) for delivery in ours])
 
-    def _events_of(self, delivery: Delivery) -> Sequence[Arrived]:
+    async def _events_of(self, delivery: Delivery) -> Sequence[Arrived]:
+        """A message at a time: others who wait for us go on in between, the store with them."""
+        await asyncio.sleep(0)
         decoded = decode([delivery], {}, lanes=self._options.lanes)
         for item in decoded.undecodable:
             log.error("%s: history has what is no event: %s", self.name, item.failure.exception)
@@ -132,7 +136,6 @@ class Rebuilder:
 
     async def _turn(self, delivery: Delivery) -> None:
         """The beginning or the end of a page."""
-        await self._flush()
         try:
             page = HistoryPage.model_validate_json(delivery.body)
         except ValidationError as error:
@@ -151,9 +154,13 @@ class Rebuilder:
             await self._ask(hosted, following)
 
     async def _end(self, hosted: Hosted, page: HistoryPage) -> None:
-        scanned = self._course(hosted).pages.end(page)
-        if scanned is None:
-            return
+        course = self._course(hosted)
+        scanned = course.pages.end(page)
+        if scanned is not None:
+            await course.portions.end(partial(self._note, hosted, scanned))
+
+    async def _note(self, hosted: Hosted, scanned: Scanned) -> None:
+        """All of the page is applied."""
         reached(Failpoint.BEFORE_SCANNED)
         await self._patience.until_up(partial(self._generations.registry.scanned, hosted.number, scanned))
         await self._patience.until_up(self._generations.refresh)
@@ -162,11 +169,11 @@ class Rebuilder:
             await self._ask_for_heads(hosted)
 
     async def _look_after(self) -> None:
-        """Once a second: ask again where nothing has moved for a while; and what lacks nothing is ready."""
+        """Now and then: ask again where nothing has moved for a while; and what lacks nothing is ready."""
         now = _now()
-        if now - self._swept < SWEEP_EVERY_S:
+        if now - self._looked < LOOK_EVERY_S:
             return
-        self._swept = now
+        self._looked = now
         building = [
             hosted for hosted in self._generations if not hosted.is_ready and hosted.generation.moving_to is None
         ]
@@ -177,7 +184,8 @@ class Rebuilder:
             course, at = self._course(hosted), hosted.generation
             course.see(at.updated_at, now)
             if at.done and len(at.settled) >= self._options.lanes:
-                await self._finish(hosted)
+                if course.is_to_finish(now):
+                    await self._finish(hosted)
             elif at.updated_at == at.begun_at or course.is_stalled(now):
                 course.since = now
                 await self._resume(hosted, course)

@@ -1,23 +1,19 @@
 """The summary's tables: documents, history and prices, written set-based; see the migrations for the DDL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from asyncpg import UniqueViolationError
 from pydantic_core import to_json
 
 from projectors.folding import Fields
 from projectors.postgres_store import PostgresStore
 from projectors.projection import Advance
-from projectors.summary.projection import Changes, fold
+from projectors.summary.projection import Changes, Moment, Price, fold
 from shared.views.summary import SCHEMA
 
 if TYPE_CHECKING:
     from projectors.postgres_positions import Connection
-
-ADD_HISTORY: Final = """
-INSERT INTO history (stream, version, type, at, data)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::timestamptz[], $5::jsonb[])
-"""
 
 CREATE_ORDERS: Final = """
 INSERT INTO orders (
@@ -72,11 +68,6 @@ WHERE products.product_id = changed.product_id
 RETURNING products.product_id
 """
 
-ADD_PRICES: Final = """
-INSERT INTO price_history (product_id, version, price, currency, at)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[])
-"""
-
 CREATE_CUSTOMERS: Final = """
 INSERT INTO customers (customer_id, name, version, doc)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::jsonb[])
@@ -93,6 +84,8 @@ WHERE customers.customer_id = changed.customer_id
 RETURNING customers.customer_id
 """
 
+HISTORY_COLUMNS: Final = Moment._fields
+PRICE_COLUMNS: Final = Price._fields
 ORDER_COLUMNS: Final = (
     "order_id", "customer_id", "status", "currency", "item_count", "total", "placed_at", "updated_at", "version"
 )  # fmt: skip
@@ -109,9 +102,9 @@ class SummaryStore(PostgresStore[Changes]):
 
     async def write(self, connection: "Connection", changes: Changes) -> None:
         if changes.history:
-            await connection.execute(ADD_HISTORY, *_history_columns(changes))
+            await _copy(connection, "history", HISTORY_COLUMNS, _history(changes))
         if rows := changes.orders.created:
-            await connection.execute(CREATE_ORDERS, *_columns(rows, ORDER_COLUMNS))
+            await _create_orders(connection, rows)
         if rows := changes.orders.changed:
             changes.orders.require(_keys(await connection.fetch(CHANGE_ORDERS, list(rows), _json(rows))))
         if rows := changes.products.created:
@@ -119,16 +112,29 @@ class SummaryStore(PostgresStore[Changes]):
         if rows := changes.products.changed:
             changes.products.require(_keys(await connection.fetch(CHANGE_PRODUCTS, list(rows), _json(rows))))
         if changes.prices:
-            await connection.execute(ADD_PRICES, *zip(*changes.prices, strict=True))
+            await _copy(connection, "price_history", PRICE_COLUMNS, changes.prices)
         if rows := changes.customers.created:
             await connection.execute(CREATE_CUSTOMERS, *_columns(rows, CUSTOMER_COLUMNS))
         if rows := changes.customers.changed:
             changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, list(rows), _json(rows))))
 
 
-def _history_columns(changes: Changes) -> list[Sequence[Any]]:
-    streams, versions, types, times, data = zip(*changes.history, strict=True)
-    return [streams, versions, types, times, [to_json(each).decode() for each in data]]
+async def _create_orders(connection: "Connection", rows: dict[str, Fields]) -> None:
+    """As if none were there yet, which is how it nearly always is; COPY costs a third less than looking for them."""
+    columns = _columns(rows, ORDER_COLUMNS)
+    try:
+        async with connection.transaction():
+            await _copy(connection, "orders", (*ORDER_COLUMNS, "doc"), zip(*columns, strict=True))
+    except UniqueViolationError:
+        await connection.execute(CREATE_ORDERS, *columns)
+
+
+async def _copy(connection: "Connection", table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    await connection.copy_records_to_table(table, records=rows, columns=columns)
+
+
+def _history(changes: Changes) -> Iterator[tuple[Any, ...]]:
+    return ((*moment[:-1], to_json(moment.data).decode()) for moment in changes.history)
 
 
 def _columns(documents: dict[str, Fields], names: Sequence[str]) -> list[list[Any]]:

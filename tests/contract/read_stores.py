@@ -18,7 +18,7 @@ from shared.views.analytics import Keys
 GENERATION = "contract"
 """The stores under test are a generation of their own: nobody else's data is touched."""
 
-REFUSED_DATA = (asyncpg.DataError, CounterOverflowError)
+REFUSED_DATA = (asyncpg.DataError, OverflowError, CounterOverflowError)
 """How the stores refuse one event's data; to the runtime it is "anything else"."""
 
 TRUNCATE = {

@@ -87,6 +87,19 @@ async def analytics(servers: Servers) -> AsyncIterator[tuple[Store, Any]]:
     await redis.aclose()
 
 
+async def test_an_order_that_another_stream_has_made_already_is_written_over_and_the_rest_of_the_commit_stays(
+    summary: tuple[Store, asyncpg.Connection],
+) -> None:
+    store, connection = summary
+    await store.commit(Commit([shop.run("orders/o-1", shop.placed())]))
+    again = shop.placed("o-1", customer_id="c-9")
+    await store.commit(Commit([shop.run("orders/other", again), shop.run("orders/o-2", shop.placed("o-2"))]))
+    rows = await connection.fetch("SELECT order_id, customer_id FROM orders ORDER BY order_id")
+    assert [tuple(row) for row in rows] == [("o-1", "c-9"), ("o-2", "c-1")]
+    assert await connection.fetchval("SELECT count(*) FROM history") == 3
+    assert (await store.positions(["orders/other"]))["orders/other"].applied == 1
+
+
 async def test_summary_holds_documents_that_are_ready_to_serve(summary: tuple[Store, asyncpg.Connection]) -> None:
     store, connection = summary
     await story(store)

@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from projectors.applying import Applier
 from projectors.decoding import Arrived, Unreadable
+from projectors.generation_registry import Scanned
 from projectors.pages import Pages, Place
 from projectors.projection import OWED, Event, HoldStatus
 from projectors.roles import Role
@@ -66,6 +67,7 @@ class RebuildHistories(RuleBasedStateMachine):
         run(self.registry.begin(NUMBER, rate=None, by="a test"))
         self.live: list[Place] = []
         self.history: list[HistoryPage | Portion] = []
+        self.to_be_noted: list[Scanned] = []
         self.requests: list[Place] = []
         self.asked = 0
         self.start_anew()
@@ -114,6 +116,12 @@ class RebuildHistories(RuleBasedStateMachine):
                 self.start_anew()
                 return
             del self.history[0]
+
+    @precondition(lambda self: self.to_be_noted)
+    @rule()
+    def a_page_is_noted(self) -> None:
+        """Perhaps long after it was applied: meanwhile the next ones have come, or the process has died and forgotten it."""
+        run(self.registry.scanned(NUMBER, self.to_be_noted.pop(0)))
 
     @precondition(lambda self: self.history)
     @rule(data=st.data())
@@ -171,6 +179,8 @@ class RebuildHistories(RuleBasedStateMachine):
             self.the_command_service_answers(3)
             while self.history:
                 self.history_is_delivered(10, crash=False)
+            while self.to_be_noted:
+                self.a_page_is_noted()
         assert self.at.done
         assert self.at.scanned >= 0
         self.live = []
@@ -198,7 +208,7 @@ class RebuildHistories(RuleBasedStateMachine):
         return next(each for each in run(self.registry.generations()) if each.number == NUMBER)
 
     def start_anew(self) -> None:
-        self.pages = Pages()
+        self.pages, self.to_be_noted = Pages(), []
         self.applier = Applier(
             "memory", self.store, tiers=topology.RETRY_TIERS, clock=lambda: self.now, role=Role.BUILDING
         )
@@ -218,7 +228,7 @@ class RebuildHistories(RuleBasedStateMachine):
             if following is not None:
                 self.requests.append(following)
         elif (scanned := self.pages.end(message)) is not None:
-            run(self.registry.scanned(NUMBER, scanned))
+            self.to_be_noted.append(scanned)
 
     def ask_again(self) -> None:
         self.pages.forget()
