@@ -7,7 +7,8 @@
                                    ├── StoreUnavailableError: nobody's fault; to the caller, nothing is counted
                                    └── anything else: halve the streams until one is alone, then its run
 
-What the streams' steps come to is published by the caller, after the commit and before the acknowledgement.
+What the streams' steps come to is published by the caller, after the commit and before the acknowledgement. A dead hold is written as due,
+and is so until the caller says that its letter is confirmed (``told``): whoever dies in between leaves an event that is asked for again.
 """
 
 import asyncio
@@ -54,8 +55,15 @@ class Applied:
     """What came of some events, besides what the store now shows: what is to be published, and what was left for later."""
 
     outgoing: list[Outgoing] = field(default_factory=list)
+    letters: dict[str, Hold] = field(default_factory=dict)
+    """The dead holds whose letters are among ``outgoing``, by stream: to be ``told`` of once those are confirmed."""
     suspects: list[Arrived] = field(default_factory=list)
     """Left untouched: their streams wait for an event that has killed the process before; try each alone, marked."""
+
+    def add(self, other: "Applied") -> None:
+        """What has come of some more, but for their suspects."""
+        self.outgoing += other.outgoing
+        self.letters |= other.letters
 
 
 class Applier:
@@ -154,7 +162,16 @@ class Applier:
         wanted = [(stream, version + 1)] if behind is not None else []
         return Applied(outgoing=list(resend_requests(self._policy.projector, wanted)))
 
-    async def mark(self, item: Arrived) -> list[Outgoing] | None:
+    async def told(self, letters: Mapping[str, Hold]) -> None:
+        """The letters of these holds are confirmed, so their events are not asked for again.
+
+        Nothing waits for it: where the store is away they are, and the letter is written once more.
+        """
+        if letters:
+            with suppress(StoreUnavailableError):
+                await self._store.commit(Commit(told=letters))
+
+    async def mark(self, item: Arrived) -> Applied | None:
         """Write down, before it is tried, that this event may kill the process. None: try it.
 
         Once it has done so too often it is dead, and not to be tried: the letter of it. Succeeding takes the note away; dying leaves it,
@@ -175,7 +192,9 @@ class Applier:
             await self._store.commit(Commit(holds={event.stream: hold}))
         if isinstance(decided, RetryLater):
             return None
-        return [dead_letter(self._policy.projector, item, hold, KILLED)] if self.role.is_read else []
+        if not self.role.is_read:
+            return Applied()
+        return Applied([dead_letter(self._policy.projector, item, hold, KILLED)], {event.stream: hold})
 
     async def _apply(self, arrived: Sequence[Arrived], applied: Applied, *, marked: bool) -> None:
         stops: dict[str, Stop] = {}
@@ -187,7 +206,7 @@ class Applier:
                 if not marked:
                     plans, arrived = _without_suspects(plans, arrived, applied)
             try:
-                outgoing = await self._step(plans, stops)
+                applied.add(await self._step(plans, stops))
             except StalePositionError:
                 plans = None
                 await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
@@ -199,7 +218,6 @@ class Applier:
                 await self._split(plans, arrived, error, applied, marked=marked)
                 return
             else:
-                applied.outgoing += outgoing
                 return
 
     async def _split(
@@ -230,9 +248,9 @@ class Applier:
                 await self._apply(beyond, applied, marked=marked)
             return
         stop = Stop(plan.run[0], describe(error, FAILED), curable=True)
-        applied.outgoing += await self._step([plan], {plan.stream: stop})
+        applied.add(await self._step([plan], {plan.stream: stop}))
 
-    async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, Stop]) -> list[Outgoing]:
+    async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, Stop]) -> Applied:
         """One commit. Returns what must be published because of it."""
         taken = step(plans, stops, self._clock(), self._policy)
         if not taken.is_empty:
@@ -244,7 +262,7 @@ class Applier:
                     {advance.stream: advance.version for advance in commit.advances},
                     {stream: hold.version for stream, hold in commit.holds.items()},
                 )
-        return taken.outgoing
+        return Applied(taken.outgoing, taken.letters)
 
 
 def _without_suspects(

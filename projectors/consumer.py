@@ -95,7 +95,8 @@ class Projector:
         await self._epochs.hear(topology.epoch_of(each.headers.get(topology.EPOCH_HEADER)) for each in deliveries)
         outgoing = [undecodable_letter(self.name, item) for item in decoded.undecodable]
         deadly = deliveries[0].deliveries >= DEADLY_AFTER
-        outgoing += await self._generations.apply(decoded.arrived, limit=self._options.batch, one_by_one=deadly)
+        done = await self._generations.apply(decoded.arrived, limit=self._options.batch, one_by_one=deadly)
+        outgoing += [message for _, applied in done for message in applied.outgoing]
         for delivery in deliveries:
             self._watch.note(self._lane_of_queue[delivery.queue], dict(delivery.headers))
         for heads in decoded.heads:
@@ -109,6 +110,8 @@ class Projector:
         if decoded.arrived:
             reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
+        for hosted, applied in done:
+            await hosted.applier.told(applied.letters)
 
     async def _progress(self, beats: Sequence[Heartbeat]) -> None:
         if not beats:

@@ -13,14 +13,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
-from projectors.applying import Applier
+from projectors.applying import Applied, Applier
 from projectors.decoding import Arrived
 from projectors.epochs import Verdict, heard, verdict
 from projectors.generation_registry import GenerationRegistry
 from projectors.patience import Patience
 from projectors.projection import Store, StoreUnavailableError
 from projectors.roles import Role
-from shared.broker import Outgoing
 from shared.views.generations import FIRST, Generation, GenerationState
 
 log: Final = logging.getLogger(__name__)
@@ -104,32 +103,31 @@ class Generations:
                     self._hosted[number] = known
                 known.update(generation)
 
-    async def apply(self, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool) -> list[Outgoing]:
-        """Have every generation apply these, in parts of ``limit`` events; what is to be published. Raises Stopped.
+    async def apply(self, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool) -> list[tuple[Hosted, Applied]]:
+        """Have every generation apply these, in parts of ``limit`` events; what has come of it in each. Raises Stopped.
 
         ``one_by_one``: for what may be killing the process.
         """
-        outgoing: list[Outgoing] = []
-        if arrived:
-            for hosted in self.each():
-                outgoing += await self.apply_to(hosted, arrived, limit=limit, one_by_one=one_by_one)
-        return outgoing
+        if not arrived:
+            return []
+        return [
+            (hosted, await self.apply_to(hosted, arrived, limit=limit, one_by_one=one_by_one)) for hosted in self.each()
+        ]
 
-    async def apply_to(
-        self, hosted: Hosted, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool
-    ) -> list[Outgoing]:
+    async def apply_to(self, hosted: Hosted, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool) -> Applied:
         await self.hear(hosted, [item.epoch for item in arrived])
         arrived = [item for item in arrived if verdict(hosted.generation, item.epoch) is Verdict.APPLY]
         if one_by_one:
             return await self._one_by_one(hosted, arrived)
-        outgoing: list[Outgoing] = []
+        whole = Applied()
         for start in range(0, len(arrived), limit):
             unit = arrived[start : start + limit]
             applied = await self.on(hosted, partial(hosted.applier.apply, unit))
             if applied is None:
-                return []
-            outgoing += applied.outgoing + await self._one_by_one(hosted, applied.suspects)
-        return outgoing
+                return Applied()
+            whole.add(applied)
+            whole.add(await self._one_by_one(hosted, applied.suspects))
+        return whole
 
     async def hear(self, hosted: Hosted, said: Iterable[str | None]) -> None:
         """What has not heard of one of these epochs has it on record. Raises Stopped.
@@ -165,17 +163,16 @@ class Generations:
 
         return await self._patience.until_up(attempt)
 
-    async def _one_by_one(self, hosted: Hosted, arrived: Sequence[Arrived]) -> list[Outgoing]:
+    async def _one_by_one(self, hosted: Hosted, arrived: Sequence[Arrived]) -> Applied:
         """For what may be killing the process: so that only the guilty event is held, and not for ever tried."""
-        outgoing: list[Outgoing] = []
+        whole = Applied()
         for item in sorted(arrived, key=lambda item: (item.event.stream, item.event.version)):
-            letter = await self.on(hosted, partial(hosted.applier.mark, item))
-            if letter is not None:
-                outgoing += letter
-            else:
+            applied = await self.on(hosted, partial(hosted.applier.mark, item))
+            if applied is None:
                 applied = await self.on(hosted, partial(hosted.applier.apply, [item], marked=True))
-                outgoing += applied.outgoing if applied is not None else []
-        return outgoing
+            if applied is not None:
+                whole.add(applied)
+        return whole
 
 
 def _is_same(known: Generation, found: Generation) -> bool:

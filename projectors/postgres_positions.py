@@ -89,6 +89,18 @@ ON CONFLICT (stream) DO UPDATE SET
     due_at = excluded.due_at
 """
 
+TOLD: Final = """
+WITH told AS MATERIALIZED (
+    SELECT held.stream
+    FROM unnest($1::text[], $2::bigint[], $3::integer[]) AS letter (stream, version, attempts)
+    JOIN held ON held.stream = letter.stream AND held.version = letter.version AND held.attempts = letter.attempts
+    WHERE held.status = 'dead'
+    ORDER BY held.stream
+    FOR UPDATE OF held
+)
+UPDATE held SET due_at = NULL FROM told WHERE held.stream = told.stream
+"""
+
 AS_OF: Final = "SELECT lane, as_of FROM progress"
 
 # GREATEST ignores nulls: a lane that says nothing new keeps its time.
@@ -177,7 +189,7 @@ async def advance(connection: "Connection", commit: Commit) -> None:
 
 
 async def hold(connection: "Connection", commit: Commit) -> None:
-    """Free what has advanced, unless it is held again, hold what ``holds`` says, note what is discarded."""
+    """Free what has advanced, unless it is held again, hold what ``holds`` says, note what is discarded, and who has been told."""
     free = {advance.stream for advance in commit.advances}.union(commit.released).difference(commit.holds)
     if free:
         await connection.execute(RELEASE, sorted(free))
@@ -187,6 +199,9 @@ async def hold(connection: "Connection", commit: Commit) -> None:
         )
     if commit.discarded:
         await connection.execute(DISCARD, *_columns(commit.discarded))
+    if commit.told:
+        rows = [(stream, hold.version, hold.attempts) for stream, hold in commit.told.items()]
+        await connection.execute(TOLD, *_columns(rows))
 
 
 async def progress(connection: "Connection", steps: Mapping[int, LaneProgress]) -> None:

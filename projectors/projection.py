@@ -66,7 +66,7 @@ class Hold:
     first_failed_at: datetime
     last_failed_at: datetime
     due_at: datetime | None
-    """When to ask for a resend if nothing has come by then; None: never (dead). OWED: dead, and nobody has been told."""
+    """When to ask for a resend, unless something comes first. None: never; dead, its letter confirmed. OWED: dead where nobody reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,8 @@ class Commit:
     progress: Mapping[int, LaneProgress] = field(default_factory=dict)
     discarded: Sequence[tuple[str, int]] = ()
     """(stream, version) that operators have discarded, stepped over now or to be stepped over when it is their turn."""
+    told: Mapping[str, Hold] = field(default_factory=dict)
+    """Dead holds whose letters are with the broker: they lose their ``due_at``, where the stream is still dead of that very attempt."""
 
 
 class StalePositionError(Exception):

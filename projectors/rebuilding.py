@@ -120,8 +120,9 @@ class Rebuilder:
             await self._patience.pause(WAIT_S)
             await self._touch(hosted, course)
         course.spend(len(portion), hosted.generation.rate, _now())
-        outgoing = await self._generations.apply_to(hosted, portion, limit=LARGEST_UNIT, one_by_one=deadly)
-        await self._patience.publish(outgoing)
+        applied = await self._generations.apply_to(hosted, portion, limit=LARGEST_UNIT, one_by_one=deadly)
+        await self._patience.publish(applied.outgoing)
+        await hosted.applier.told(applied.letters)
         reached(Failpoint.AFTER_PORTION)
         await self._touch(hosted, course)
 

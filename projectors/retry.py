@@ -21,6 +21,9 @@ RESEND_AFTER: Final = timedelta(seconds=2)
 HISTORY_AFTER: Final = timedelta(minutes=2)
 """And how long where history is going to fill it."""
 
+LETTER_AFTER: Final = timedelta(seconds=30)
+"""How long the letter of a dead event may take to be confirmed before the event is asked for again, which makes another."""
+
 _VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
 
 
@@ -116,7 +119,7 @@ def gap(applied: int, seen: int, now: datetime, *, after: timedelta = RESEND_AFT
 def _due_at(decided: Verdict, now: datetime, role: Role) -> datetime | None:
     if isinstance(decided, RetryLater):
         return now + decided.delay + RESEND_AFTER
-    return None if role.is_read else OWED
+    return now + LETTER_AFTER if role.is_read else OWED
 
 
 def _is_ours(filename: str) -> bool:

@@ -46,6 +46,8 @@ class Step:
     commit: Commit
     outgoing: list[Outgoing] = field(default_factory=list)
     """To be published once the commit is made."""
+    letters: dict[str, Hold] = field(default_factory=dict)
+    """Those of the holds whose dead letters are among ``outgoing``."""
 
     @property
     def is_empty(self) -> bool:
@@ -57,6 +59,7 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
     holds: dict[str, Hold] = {}
     released: list[str] = []
     outgoing: list[Outgoing] = []
+    letters: dict[str, Hold] = {}
     resends: list[tuple[str, int]] = []
     passed: list[PassedEvent] = []
     per_lane: dict[int, int] = {}
@@ -76,6 +79,8 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
             hold, copies = stopped(plan, stop, now, policy)
             holds[plan.stream] = hold
             outgoing += copies
+            if hold.status is HoldStatus.DEAD and copies:
+                letters[plan.stream] = hold
         elif (after := hold_after(plan, now, policy.role)) is not None:
             holds[plan.stream] = after
             if wants_resend(plan, after, policy.role):
@@ -86,7 +91,7 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
     outgoing += resend_requests(policy.projector, resends)
     if passed and policy.role.is_read:
         outgoing.append(passed_notice(policy.projector, passed))
-    return Step(Commit(advances, holds, released, progress), outgoing)
+    return Step(Commit(advances, holds, released, progress), outgoing, letters)
 
 
 def stopped(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> tuple[Hold, list[Outgoing]]:

@@ -73,6 +73,10 @@ class MemoryStore:
         for stream in commit.released:
             self.holds.pop(stream, None)
         self.holds |= commit.holds
+        for stream, hold in commit.told.items():
+            kept = self.holds.get(stream)
+            if kept and (kept.status, kept.version, kept.attempts) == (HoldStatus.DEAD, hold.version, hold.attempts):
+                self.holds[stream] = replace(kept, due_at=None)
         self.discarded |= set(commit.discarded)
         for lane, step in commit.progress.items():
             before, count = self.lanes.get(lane, (None, 0))

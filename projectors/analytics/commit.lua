@@ -66,6 +66,14 @@ for _, hold in ipairs(commit.holds) do
   redis.call('HSET', held, hold.stream, hold.hold)
   if hold.due_at then redis.call('ZADD', due, hold.due_at, hold.stream) else redis.call('ZREM', due, hold.stream) end
 end
+for _, letter in ipairs(commit.told) do
+  local stream, version, attempts = letter[1], letter[2], letter[3]
+  local kept = redis.call('HGET', held, stream)
+  local hold = kept and cjson.decode(kept)
+  if hold and hold.status == 'dead' and hold.version == version and hold.attempts == attempts then
+    redis.call('ZREM', due, stream)
+  end
+end
 for _, pair in ipairs(commit.discarded) do
   local stream, version = pair[1], tostring(pair[2])
   local known = redis.call('HGET', discarded, stream)

@@ -45,6 +45,7 @@ class Call:
                 "released": commit.released,
                 "discarded": commit.discarded,
                 "holds": [_held(stream, storable(hold)) for stream, hold in commit.holds.items()],
+                "told": [(stream, hold.version, hold.attempts) for stream, hold in commit.told.items()],
                 "counters": self._counters(layout, settled),
                 "buyers": self._tallies(_buyers(layout, settled)),
                 "products": self._tallies(_products(layout, settled)),

@@ -233,6 +233,46 @@ async def test_a_hold_that_a_clock_a_day_ahead_has_put_off_is_overdue_at_once(st
     assert await store.owed(LATE, 10) == []
 
 
+async def test_whoever_has_been_told_of_is_due_no_more_and_stays_held(store: Store) -> None:
+    dead = replace(HELD, status=HoldStatus.DEAD)
+    names = ["orders/o-1", "orders/o-2"]
+    await store.commit(Commit(holds=dict.fromkeys(names, dead)))
+    later = replace(dead, seen=7)
+    await store.commit(Commit(holds={"orders/o-1": later}))
+    await store.commit(Commit(told=dict.fromkeys(names, dead)))
+    found = await store.positions(names)
+    assert [position.hold for position in found.values()] == [replace(later, due_at=None), replace(dead, due_at=None)]
+    assert await store.overdue(LATE, 10) == []
+
+
+@pytest.mark.parametrize(
+    "now",
+    [replace(HELD, status=HoldStatus.DEAD, attempts=3), replace(HELD, status=HoldStatus.RETRYING), None],
+    ids=["failed once more", "tried again", "free"],
+)
+async def test_who_has_moved_on_is_not_touched_by_the_news_that_an_earlier_letter_is_out(
+    store: Store, now: Hold | None
+) -> None:
+    await store.commit(held("orders/o-1", status=HoldStatus.DEAD))
+    if now is None:
+        await store.commit(Commit([shop.run("orders/o-1", shop.placed())]))
+    else:
+        await store.commit(Commit(holds={"orders/o-1": now}))
+    before = await store.positions(["orders/o-1"])
+    await store.commit(Commit(told={"orders/o-1": replace(HELD, status=HoldStatus.DEAD)}))
+    assert await store.positions(["orders/o-1"]) == before
+    assert len(await store.overdue(LATE, 10)) == (now is not None)
+
+
+async def test_who_waits_for_a_later_event_is_not_touched_by_the_news_of_an_earlier_one(store: Store) -> None:
+    dead = replace(HELD, status=HoldStatus.DEAD)
+    await store.commit(held("orders/o-1", status=HoldStatus.DEAD))
+    again = replace(dead, version=2)
+    await store.commit(Commit([shop.run("orders/o-1", shop.placed())], holds={"orders/o-1": again}))
+    await store.commit(Commit(told={"orders/o-1": dead}))
+    assert await store.positions(["orders/o-1"]) == {"orders/o-1": Position(1, again)}
+
+
 async def test_progress_adds_up_and_time_never_goes_back(store: Store, read_store: ReadStore) -> None:
     steps = [
         {0: LaneProgress(None, 3), 1: LaneProgress(shop.NOON, 1)},

@@ -11,8 +11,9 @@ from tests.faults.broker import short_of_room
 from tests.faults.cluster import Cluster
 from tests.faults.crashes import armed, died_there
 from tests.faults.load import Load, demo_commands, demo_size, loading
-from tests.faults.poison import POISON, each_has_its_letter, poisoned, replay_everything, replayed
-from tests.faults.waiting import until
+from tests.faults.losses import purge
+from tests.faults.poison import POISON, each_has_its_letter, held, letters, poisoned, replay_everything, replayed
+from tests.faults.waiting import in_outbox, until
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
@@ -66,6 +67,24 @@ async def test_a_projector_that_dies_between_holding_a_stream_and_saying_so_lose
         await cluster.start_anew("summary", **POISON)
         await cluster.start_anew("search")
         await load.finished()
+        await each_has_its_letter(cluster, poisoned(load.versions))
+        await cluster.start_anew("summary")
+        await healed_and_equal(cluster, load, await replay_everything(cluster))
+
+
+async def test_a_projector_that_dies_before_a_letter_and_finds_its_queues_purged_writes_it_all_the_same(
+    cluster: Cluster,
+) -> None:
+    """Nothing of what it has held comes again by itself."""
+    await armed(cluster, "summary", place=Failpoint.AFTER_HOLD, **POISON)
+    async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS), window=200) as load:
+        await died_there(cluster, "summary")
+        await load.finished()
+        await until(lambda: in_outbox(cluster.servers.write_db_url), lambda left: left == 0)
+        assert await purge(cluster, "summary") > 0
+        assert await held(cluster)
+        assert await letters(cluster) == []
+        await cluster.start_anew("summary", **POISON)
         await each_has_its_letter(cluster, poisoned(load.versions))
         await cluster.start_anew("summary")
         await healed_and_equal(cluster, load, await replay_everything(cluster))

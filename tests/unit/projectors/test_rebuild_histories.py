@@ -23,6 +23,7 @@ from projectors.decoding import Arrived, Unreadable
 from projectors.generation_registry import Scanned
 from projectors.pages import Pages, Place
 from projectors.projection import OWED, Event, HoldStatus
+from projectors.retry import LETTER_AFTER
 from projectors.roles import Role
 from shared import topology
 from shared.broker import Outgoing
@@ -294,7 +295,7 @@ def test_a_stream_that_dies_where_nobody_reads_is_owed_a_letter() -> None:
     applier.role = Role.ACTIVE
     [letter] = run(applier.apply([arrived("orders/a", 1)])).outgoing
     assert letter.exchange == topology.DEAD
-    assert store.holds["orders/a"].due_at is None
+    assert store.holds["orders/a"].due_at == NOON + LETTER_AFTER
 
 
 def test_a_live_event_ahead_of_history_asks_for_nothing_until_history_has_come_to_its_stream() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projectors.projection import HoldStatus, Position
-from projectors.retry import Failure, GiveUp, RetryLater, describe, gap, held_after, verdict
+from projectors.retry import LETTER_AFTER, RESEND_AFTER, Failure, GiveUp, RetryLater, describe, gap, held_after, verdict
 from shared.topology import RETRY_TIERS
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -42,7 +42,8 @@ def test_failing_again_and_again_ends_as_a_dead_letter_that_remembers_its_first_
         assert hold.first_failed_at == NOW + timedelta(minutes=1)
         assert hold.last_failed_at == at
         assert (hold.status is HoldStatus.DEAD) == (attempt > len(RETRY_TIERS))
-        assert (hold.due_at is None) == (hold.status is HoldStatus.DEAD)
+        waits = decided.delay + RESEND_AFTER if isinstance(decided, RetryLater) else LETTER_AFTER
+        assert hold.due_at == at + waits
         position = replace(position, hold=hold)
 
 

@@ -218,8 +218,6 @@ class World:
         """Streams whose events kill whoever applies them."""
         self.away = 0
         """So many more calls find the store away."""
-        self.lost: set[str] = set()
-        """Streams of which the broker has lost a message."""
         self.beats: dict[int, datetime] = {}
         self._epoch = 0
         self._numbers = dict.fromkeys(range(LANES), 0)
@@ -322,7 +320,6 @@ class World:
     def lose(self, messages: Sequence[Message]) -> None:
         for message in messages:
             self.queues[message.queue].remove(message)
-            self.lost |= {stream for stream in STREAMS if stream.encode() in message.body}
 
     def pass_time(self, seconds: float) -> None:
         self.loop.pass_time(seconds)
@@ -331,14 +328,23 @@ class World:
                 self.delayed.remove((due, message))
                 self.queues[message.queue].append(message)
 
-    def deliver(self, number: int, messages: Sequence[Message], *, lives_for: int = NEVER) -> bool:
+    def deliver(
+        self, number: int, messages: Sequence[Message], *, lives_for: int = NEVER, purged: bool = False
+    ) -> bool:
         """To one worker, while nobody else does anything; whether it has died."""
-        return bool(self.deliver_both({number: (messages, lives_for)}))
+        return bool(self.deliver_both({number: (messages, lives_for)}, purged=purged))
 
     def deliver_both(
-        self, batches: Mapping[int, tuple[Sequence[Message], int]], *, lost: int | None = None
+        self,
+        batches: Mapping[int, tuple[Sequence[Message], int]],
+        *,
+        lost: int | None = None,
+        purged: bool = False,
     ) -> list[int]:
-        """To workers that go about it at the same time; ``lost``: what this one acknowledges does not count. Returns who has died."""
+        """To workers that go about it at the same time. Returns who has died.
+
+        ``lost``: what this one acknowledges does not count. ``purged``: what the dead have not acknowledged does not come again.
+        """
         died = self.loop.run_until_complete(self._handle(batches))
         for number, (messages, _) in batches.items():
             worker = self.workers[number]
@@ -350,7 +356,7 @@ class World:
                     queue.remove(message)
                 elif number in died and message in queue:
                     message.deliveries += 1
-                    if message.deliveries > topology.DELIVERY_LIMIT:
+                    if purged or message.deliveries > topology.DELIVERY_LIMIT:
                         self.lose([message])
         for number in died:
             self.workers[number] = self.loop.run_until_complete(self._born())
