@@ -73,7 +73,7 @@ async def test_a_store_waits_for_tables_and_columns_that_are_still_to_be_migrate
         await store.close()
 
 
-@pytest.mark.parametrize("statement", ["ADVANCE_STREAMS", "POSITIONS", "CHANGE_ORDERS"])
+@pytest.mark.parametrize("statement", ["ADVANCE_STREAMS", "POSITIONS", "TOLD", "CHANGE_ORDERS"])
 async def test_a_batch_is_found_by_its_keys_in_a_large_table(
     database: tuple[str, asyncpg.Connection], statement: str
 ) -> None:
@@ -84,12 +84,16 @@ async def test_a_batch_is_found_by_its_keys_in_a_large_table(
     await connection.execute(
         f"INSERT INTO orders SELECT n, 'c', 'placed', 'EUR', 1, 1, {columns} FROM generate_series(1, 20000) n"  # noqa: S608
     )
-    await connection.execute("ANALYZE positions, orders")
+    await connection.execute(
+        "INSERT INTO held SELECT 'orders/' || n, 'dead', 1, 1, 1, '', '', '', now(), now(), now() FROM generate_series(1, 20000) n"
+    )
+    await connection.execute("ANALYZE positions, orders, held")
     keys = [f"orders/{n}" for n in range(1, 20000, 200)]
     ones = [1] * len(keys)
     arguments: dict[str, list[list[Any]]] = {
         "ADVANCE_STREAMS": [keys, ones, ones],
         "POSITIONS": [keys],
+        "TOLD": [keys, ones, ones],
         "CHANGE_ORDERS": [keys, ["{}"] * 100] if projector == "summary" else [keys, ["paid"] * 100, ones],
     }
     async with connection.transaction():
