@@ -25,6 +25,7 @@ from projectors.notices import heads_request, rebuilt_generation, resend_request
 from projectors.options import Options
 from projectors.orders import Orders
 from projectors.patience import Patience
+from projectors.precedence import Precedence
 from shared import topology
 from shared.broker import Outgoing
 from shared.consuming import Consumer, Delivery
@@ -53,6 +54,7 @@ class Projector:
         options: Options,
         *,
         lag: Lag,
+        precedence: Precedence,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """``lag`` is told of every heartbeat. ``clock``: for what is written down; waiting goes by the event loop's own."""
@@ -63,6 +65,7 @@ class Projector:
         self._patience = patience
         self._options = options
         self._lag = lag
+        self._precedence = precedence
         self._lane_of_queue = {topology.lane_queue(name, lane): lane for lane in range(options.lanes)}
         self._epochs = EpochWatch(name, generations, patience)
         self._orders = Orders(name, generations, self._epochs)
@@ -84,7 +87,8 @@ class Projector:
                 deliveries = await self._consumer.take(TAKE, timeout=0.5)
                 events = [delivery for delivery in deliveries if delivery.queue in self._lane_of_queue]
                 for group in _groups(events):
-                    await self._handle(group)
+                    with self._precedence.live():
+                        await self._handle(group)
                 for delivery in deliveries:
                     if delivery.queue not in self._lane_of_queue:
                         await self._obey(delivery)

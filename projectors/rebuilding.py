@@ -30,6 +30,7 @@ from projectors.options import Options
 from projectors.pages import Place
 from projectors.patience import Patience
 from projectors.portions import Portions
+from projectors.precedence import Precedence
 from shared import topology
 from shared.consuming import Consumer, Delivery
 from shared.contracts.lanes import HistoryPage
@@ -56,6 +57,7 @@ class Rebuilder:
         options: Options,
         *,
         lag: Lag,
+        precedence: Precedence,
     ) -> None:
         self.name = name
         self._generations = generations
@@ -63,6 +65,7 @@ class Rebuilder:
         self._patience = patience
         self._options = options
         self._lag = lag
+        self._precedence = precedence
         self._courses: dict[tuple[int, datetime], Course] = {}
         self._looked = float("-inf")
 
@@ -119,6 +122,7 @@ class Rebuilder:
         while self._lag.seconds(_now()) > MOST_LAG_S or course.free_at > _now():
             await self._patience.pause(WAIT_S)
             await self._touch(hosted, course)
+        await self._precedence.history()
         course.spend(len(portion), hosted.generation.rate, _now())
         applied = await self._generations.apply_to(hosted, portion, limit=LARGEST_UNIT, one_by_one=deadly)
         await self._patience.publish(applied.outgoing)

@@ -12,6 +12,7 @@ from projectors.herald import Herald
 from projectors.lag import Lag
 from projectors.options import Options
 from projectors.patience import Patience
+from projectors.precedence import Precedence
 from projectors.rebuilding import Rebuilder
 from projectors.registry import READ_MODELS
 from shared import topology
@@ -53,9 +54,9 @@ async def run(name: str, settings: Settings) -> int:
         return Hosted(generation, store, applier)
 
     generations = Generations(READ_MODELS[name].registry(settings), hosted, patience)
-    lag = Lag()
-    projector = Projector(name, generations, consumer, patience, options, lag=lag)
-    rebuilder = Rebuilder(name, generations, history, patience, options, lag=lag)
+    lag, precedence = Lag(), Precedence()
+    projector = Projector(name, generations, consumer, patience, options, lag=lag, precedence=precedence)
+    rebuilder = Rebuilder(name, generations, history, patience, options, lag=lag, precedence=precedence)
     try:
         code = await process.run(
             {

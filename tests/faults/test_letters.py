@@ -76,7 +76,7 @@ async def test_a_projector_that_dies_before_a_letter_and_finds_its_queues_purged
     cluster: Cluster,
 ) -> None:
     """Nothing of what it has held comes again by itself."""
-    await armed(cluster, "summary", place=Failpoint.AFTER_HOLD, **POISON)
+    await armed(cluster, "summary", place=Failpoint.AFTER_HOLD, visit=1, **POISON)
     async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS), window=200) as load:
         await died_there(cluster, "summary")
         await load.finished()

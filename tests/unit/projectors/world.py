@@ -22,6 +22,7 @@ from projectors.herald import Herald
 from projectors.lag import Lag
 from projectors.options import Options
 from projectors.patience import Patience
+from projectors.precedence import Precedence
 from projectors.projection import Commit, Position, StoreUnavailableError
 from shared import topology
 from shared.broker import Outgoing
@@ -100,7 +101,14 @@ class Worker:
         self._patience = Patience(NAME, unchecked, stopping=self._stopping, longest_pause_s=options.longest_pause_s)
         generations = Generations(world.registry, self._hosted, self._patience)
         self._projector = Projector(
-            NAME, generations, unchecked, self._patience, options, lag=Lag(), clock=lambda: world.now
+            NAME,
+            generations,
+            unchecked,
+            self._patience,
+            options,
+            lag=Lag(),
+            precedence=Precedence(),
+            clock=lambda: world.now,
         )
 
     def _hosted(self, generation: Generation) -> Hosted:

@@ -1,0 +1,35 @@
+import asyncio
+
+import pytest
+
+from projectors import precedence
+from projectors.precedence import Precedence
+
+SOON_S = 5.0
+
+
+async def test_history_waits_while_live_events_are_applied() -> None:
+    gate = Precedence()
+    async with asyncio.timeout(SOON_S):
+        await gate.history()
+        with gate.live():
+            waiting = asyncio.create_task(gate.history())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+        await waiting
+
+
+async def test_an_error_among_live_events_leaves_the_way_free() -> None:
+    gate = Precedence()
+    with pytest.raises(ValueError, match="no"), gate.live():
+        raise ValueError("no")
+    async with asyncio.timeout(SOON_S):
+        await gate.history()
+
+
+async def test_history_is_not_kept_waiting_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precedence, "MOST_S", 0.01)
+    gate = Precedence()
+    async with asyncio.timeout(SOON_S):
+        with gate.live():
+            await gate.history()
