@@ -96,6 +96,8 @@ class Projector:
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         decoded = decode(deliveries, self._lane_of_queue)
+        if decoded.arrived:
+            self._precedence.came(_now())
         await self._epochs.hear(topology.epoch_of(each.headers.get(topology.EPOCH_HEADER)) for each in deliveries)
         outgoing = [undecodable_letter(self.name, item) for item in decoded.undecodable]
         deadly = deliveries[0].deliveries >= DEADLY_AFTER

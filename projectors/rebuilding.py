@@ -41,6 +41,8 @@ log: Final = logging.getLogger(__name__)
 
 TAKE: Final = 10
 """Messages of up to 100 events: a portion, between two looks at how live events are doing."""
+TAKE_BESIDE_LIVE: Final = 3
+"""So that a live event waits for some hundredths of a second, not for tenths."""
 LARGEST_UNIT: Final = 3000
 MOST_LAG_S: Final = 0.5
 WAIT_S: Final = 0.05
@@ -73,7 +75,8 @@ class Rebuilder:
         with suppress(Stopped):
             while not stopping.is_set():
                 await self._look_after()
-                deliveries = await self._consumer.take(TAKE, timeout=LOOK_EVERY_S if self._courses else 0.5)
+                most = TAKE_BESIDE_LIVE if self._precedence.lately(_now()) else TAKE
+                deliveries = await self._consumer.take(most, timeout=LOOK_EVERY_S if self._courses else 0.5)
                 await self._take_in(deliveries)
                 if not deliveries:
                     await self._flush()
@@ -119,10 +122,10 @@ class Rebuilder:
 
     async def _apply(self, hosted: Hosted, course: Course, portion: Sequence[Arrived], *, deadly: bool) -> None:
         """Live first; and no faster than the order said."""
+        await self._precedence.history()
         while self._lag.seconds(_now()) > MOST_LAG_S or course.free_at > _now():
             await self._patience.pause(WAIT_S)
             await self._touch(hosted, course)
-        await self._precedence.history()
         course.spend(len(portion), hosted.generation.rate, _now())
         applied = await self._generations.apply_to(hosted, portion, limit=LARGEST_UNIT, one_by_one=deadly)
         await self._patience.publish(applied.outgoing)
@@ -162,12 +165,13 @@ class Rebuilder:
         course = self._course(hosted)
         scanned = course.pages.end(page)
         if scanned is not None:
-            await course.portions.end(partial(self._note, hosted, scanned))
+            await course.portions.end(partial(self._note, hosted, course, scanned))
 
-    async def _note(self, hosted: Hosted, scanned: Scanned) -> None:
+    async def _note(self, hosted: Hosted, course: Course, scanned: Scanned) -> None:
         """All of the page is applied."""
         reached(Failpoint.BEFORE_SCANNED)
-        await self._patience.until_up(partial(self._generations.registry.scanned, hosted.number, scanned))
+        if not await self._patience.until_up(partial(self._generations.registry.scanned, hosted.number, scanned)):
+            course.pages.forget()  # the cursor is elsewhere: another process was at work
         await self._patience.until_up(self._generations.refresh)
         if scanned.done:
             log.info("%s: all of history is in generation %d", self.name, hosted.number)

@@ -33,3 +33,11 @@ async def test_history_is_not_kept_waiting_for_ever(monkeypatch: pytest.MonkeyPa
     async with asyncio.timeout(SOON_S):
         with gate.live():
             await gate.history()
+
+
+def test_live_events_are_remembered_for_a_while() -> None:
+    gate = Precedence()
+    assert not gate.lately(100.0)
+    gate.came(100.0)
+    assert gate.lately(101.9)
+    assert not gate.lately(102.0)

@@ -122,7 +122,8 @@ class RebuildHistories(RuleBasedStateMachine):
     @rule()
     def a_page_is_noted(self) -> None:
         """Perhaps long after it was applied: meanwhile the next ones have come, or the process has died and forgotten it."""
-        run(self.registry.scanned(NUMBER, self.to_be_noted.pop(0)))
+        if not run(self.registry.scanned(NUMBER, self.to_be_noted.pop(0))):
+            self.pages.forget()
 
     @precondition(lambda self: self.history)
     @rule(data=st.data())
