@@ -191,5 +191,5 @@ def _room(job: Job) -> int:
     if job.facts.stop_after is not None:
         window = min(window, job.facts.stop_after + job.succeeded - job.facts.same)
     room = min(window - job.under_way, job.queued, LARGEST_STEP)
-    worth_it = min(window // 4, job.queued, LARGEST_STEP) if job.rate is None else 1
+    worth_it = min(window // 8, job.queued, LARGEST_STEP) if job.rate is None else 1
     return room if room >= worth_it else 0

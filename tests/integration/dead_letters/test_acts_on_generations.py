@@ -60,7 +60,7 @@ async def test_an_act_waits_for_the_operations_database_and_news_of_letters_with
         worker = await house.start(url=proxy.url)
         await house.die("orders/o1")
         await house.statuses(dead=1)
-        proxy.withhold_requests()
+        proxy.down()
         await house.publisher.publish(acted(act="rollback"))
         await house.passed(("orders/o1", 1))
         await worker.kill()
