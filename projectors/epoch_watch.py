@@ -42,7 +42,7 @@ class EpochWatch:
 
     async def hear(self, said: Iterable[str | None]) -> None:
         """Before anything is applied: whoever has not heard of one of these has it on record. Raises Stopped."""
-        names = list(dict.fromkeys(said))
+        names = list(said)
         for hosted in self._generations.each():
             await self._generations.hear(hosted, names)
 

@@ -1,6 +1,6 @@
 """The summary's tables: documents, history and prices, written set-based; see the migrations for the DDL."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncpg import UniqueViolationError
@@ -102,7 +102,7 @@ class SummaryStore(PostgresStore[Changes]):
 
     async def write(self, connection: "Connection", changes: Changes) -> None:
         if changes.history:
-            await _copy(connection, "history", HISTORY_COLUMNS, _history(changes))
+            await connection.copy_records_to_table("history", records=_history(changes), columns=HISTORY_COLUMNS)
         if rows := changes.orders.created:
             await _create_orders(connection, rows)
         if rows := changes.orders.changed:
@@ -112,7 +112,7 @@ class SummaryStore(PostgresStore[Changes]):
         if rows := changes.products.changed:
             changes.products.require(_keys(await connection.fetch(CHANGE_PRODUCTS, list(rows), _json(rows))))
         if changes.prices:
-            await _copy(connection, "price_history", PRICE_COLUMNS, changes.prices)
+            await connection.copy_records_to_table("price_history", records=changes.prices, columns=PRICE_COLUMNS)
         if rows := changes.customers.created:
             await connection.execute(CREATE_CUSTOMERS, *_columns(rows, CUSTOMER_COLUMNS))
         if rows := changes.customers.changed:
@@ -124,13 +124,11 @@ async def _create_orders(connection: "Connection", rows: dict[str, Fields]) -> N
     columns = _columns(rows, ORDER_COLUMNS)
     try:
         async with connection.transaction():
-            await _copy(connection, "orders", (*ORDER_COLUMNS, "doc"), zip(*columns, strict=True))
+            await connection.copy_records_to_table(
+                "orders", records=zip(*columns, strict=True), columns=(*ORDER_COLUMNS, "doc")
+            )
     except UniqueViolationError:
         await connection.execute(CREATE_ORDERS, *columns)
-
-
-async def _copy(connection: "Connection", table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
-    await connection.copy_records_to_table(table, records=rows, columns=columns)
 
 
 def _history(changes: Changes) -> Iterator[tuple[Any, ...]]:
