@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
+import msgspec
+
 from command_service.domain.aggregate import Aggregate, Refused, State
 from command_service.intake import Command, Invalid, Task
 from shared.contracts.envelope import EventEnvelope
@@ -56,7 +58,7 @@ class Current:
     state: State | None
 
     def state_json(self) -> str:
-        return "null" if self.state is None else self.state.model_dump_json()
+        return "null" if self.state is None else msgspec.json.encode(self.state).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def _load(task: Task, known: Known) -> Current:
     if row is None:
         return Current(task.aggregate, loaded=0, version=0, state=None)
     version, state = row
-    return Current(task.aggregate, version, version, task.aggregate.state.model_validate_json(state))
+    return Current(task.aggregate, version, version, msgspec.json.decode(state, type=task.aggregate.state))
 
 
 def _take_claims(batch: Batch, task: Task, events: Sequence[EventData], known: Known) -> None:
@@ -205,7 +207,7 @@ def _record(command: Command, stream: str, version: int, event: EventData, now: 
         correlationid=command.correlation_id or command.envelope.id,
         traceparent=command.envelope.traceparent,
     )
-    return Recorded(stream, version, event_type, envelope.model_dump_json(exclude_none=True))
+    return Recorded(stream, version, event_type, envelope.to_json().decode())
 
 
 def _acceptance(

@@ -26,7 +26,7 @@ UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands in for the time of an event whose envelope cannot be read."""
 
 
-class Unreadable(EventData):
+class Unreadable(EventData, frozen=True):
     """Stands in for the data of an event whose type, schema version or data we do not understand."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from projectors.projection import Advance, Event, ProjectionError
 
 Fields = dict[str, Any]
-"""A row's or a document's fields by name; plain values that ``pydantic_core.to_json`` can write."""
+"""A row's or a document's fields by name; plain values that JSON can hold, and parts of events."""
 
 
 class MissingRowError(LookupError):

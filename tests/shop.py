@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+
+from msgspec.structs import asdict, force_setattr
 
 from projectors.projection import Advance, Event
 from shared.contracts.catalog import (
@@ -68,7 +69,7 @@ def delivered(order_id: str = "o-1", *, at: datetime = NOON) -> OrderDelivered:
 
 
 def cancelled(order: OrderPlaced, *, reason: str = "changed my mind", at: datetime = NOON) -> OrderCancelled:
-    return OrderCancelled(**dict(order), reason=reason, cancelled_at=at)
+    return OrderCancelled(**asdict(order), reason=reason, cancelled_at=at)
 
 
 def created(product_id: str = "p-1", *, name: str = "Banana", price: int = 50) -> ProductCreated:
@@ -120,16 +121,17 @@ def new_email(customer_id: str = "c-1", *, email: str = "ada@example.org") -> Em
     return EmailChanged(customer_id=customer_id, email=email, changed_at=NOON)
 
 
-class SomethingNew(EventData):
+class SomethingNew(EventData, frozen=True):
     """An event that no projection knows."""
 
     note: str = "new"
 
 
 def poison(order_id: str = "o-1") -> OrderPlaced:
-    """An event that no projection can read: it lacks everything but its id."""
-    unchecked: Any = OrderPlaced
-    event: OrderPlaced = unchecked.model_construct(order_id=order_id)
+    """An event that no projection can read: its id is no key, and it has no time."""
+    event = placed(order_id)
+    force_setattr(event, "order_id", [order_id])
+    force_setattr(event, "placed_at", None)
     return event
 
 

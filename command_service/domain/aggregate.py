@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+import msgspec
 
 from shared.contracts.values import CommandData, EventData
 
 
-class State(BaseModel):
+class State(msgspec.Struct, frozen=True, gc=False):
     """The state that decisions about one stream need; kept inline in the event store, as JSON."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 class Refused(Exception):  # an answer, not a failure

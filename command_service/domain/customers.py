@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, assert_never
 
+from msgspec.structs import replace
+
 from command_service.domain.aggregate import Aggregate, Claim, Claims, Refused, State
 from shared.contracts.customers import (
     ChangeEmail,
@@ -24,7 +26,7 @@ Event = CustomerRegistered | CustomerRenamed | EmailChanged
 EMAIL_SCOPE: Final = "customer-email"
 
 
-class Customer(State):
+class Customer(State, frozen=True, kw_only=True):
     customer_id: str
     name: str
     email: str | None
@@ -68,9 +70,9 @@ def evolve(customer: Customer | None, event: Event) -> Customer:
         raise ValueError(f"{type(event).__name__} cannot begin a customer")
     match event:
         case CustomerRenamed():
-            return customer.model_copy(update={"name": event.name})
+            return replace(customer, name=event.name)
         case EmailChanged():
-            return customer.model_copy(update={"email": event.email})
+            return replace(customer, email=event.email)
         case _:
             assert_never(event)
 

@@ -8,10 +8,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, NoReturn, assert_never
 
+from msgspec.structs import asdict, replace
+
 from command_service.domain.aggregate import Aggregate, Refused, State
 from shared.contracts.orders import (
     CancelOrder,
     DeliverOrder,
+    Line,
     OrderCancelled,
     OrderDelivered,
     OrderPaid,
@@ -21,7 +24,6 @@ from shared.contracts.orders import (
     PlaceOrder,
     ShipOrder,
 )
-from shared.contracts.values import EventData
 
 Command = PlaceOrder | PayOrder | ShipOrder | DeliverOrder | CancelOrder
 Event = OrderPlaced | OrderPaid | OrderShipped | OrderDelivered | OrderCancelled
@@ -35,7 +37,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Order(State):
+class Order(State, frozen=True, kw_only=True):
     """``placed`` is the event that began it: a cancellation hands its content on."""
 
     status: Status
@@ -73,7 +75,7 @@ def decide(order: Order | None, command: Command, now: datetime) -> Sequence[Eve
         case DeliverOrder(), Status.SHIPPED:
             return [OrderDelivered(order_id=placed.order_id, delivered_at=at)]
         case CancelOrder(), (Status.PLACED | Status.PAID):
-            return [OrderCancelled(**dict(placed), reason=command.reason, cancelled_at=at)]
+            return [OrderCancelled(**asdict(placed), reason=command.reason, cancelled_at=at)]
         case _:
             _invalid(command, order.status)
 
@@ -94,7 +96,7 @@ def evolve(order: Order | None, event: Event) -> Order:
             status = Status.CANCELLED
         case _:
             assert_never(event)
-    return order.model_copy(update={"status": status})
+    return replace(order, status=status)
 
 
 def _placed(command: PlaceOrder, now: datetime) -> OrderPlaced:
@@ -102,14 +104,14 @@ def _placed(command: PlaceOrder, now: datetime) -> OrderPlaced:
         order_id=command.order_id,
         customer_id=command.customer_id,
         currency=command.currency,
-        lines=command.lines,
+        lines=tuple(Line(**dict(line)) for line in command.lines),
         item_count=sum(line.quantity for line in command.lines),
         total=sum(line.amount for line in command.lines),
         placed_at=command.placed_at or now,
     )
 
 
-def _invalid(command: EventData | Command, status: Status) -> NoReturn:
+def _invalid(command: Command, status: Status) -> NoReturn:
     wish = {PayOrder: "paid", ShipOrder: "shipped", DeliverOrder: "delivered", CancelOrder: "cancelled"}[type(command)]
     raise Refused("invalid-transition", f"an order that is {status} cannot be {wish}")
 

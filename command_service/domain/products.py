@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, assert_never
 
+from msgspec.structs import replace
+
 from command_service.domain.aggregate import Aggregate, Claim, Claims, Refused, State
 from shared.contracts.catalog import (
     AddReview,
@@ -27,7 +29,7 @@ Command = CreateProduct | ChangePrice | UpdateProduct | ReceiveStock | AddReview
 Event = ProductCreated | PriceChanged | ProductUpdated | StockReceived | ReviewAdded
 
 
-class Product(State):
+class Product(State, frozen=True, kw_only=True):
     product_id: str
     name: str
     description: str | None
@@ -76,18 +78,28 @@ def decide(product: Product | None, command: Command, now: datetime) -> Sequence
 
 def evolve(product: Product | None, event: Event) -> Product:
     if isinstance(event, ProductCreated):
-        return Product(**event.model_dump(exclude={"variants", "created_at"}))
+        return Product(
+            product_id=event.product_id,
+            name=event.name,
+            description=event.description,
+            category=event.category,
+            brand=event.brand,
+            price=event.price,
+            currency=event.currency,
+        )
     if product is None:
         raise ValueError(f"{type(event).__name__} cannot begin a product")
     match event:
         case PriceChanged():
-            return product.model_copy(update={"price": event.price})
+            return replace(product, price=event.price)
         case ProductUpdated():
-            return product.model_copy(update=event.model_dump(include={"name", "description", "category", "brand"}))
+            return replace(
+                product, name=event.name, description=event.description, category=event.category, brand=event.brand
+            )
         case StockReceived():
-            return product.model_copy(update={"stock": event.stock})
+            return replace(product, stock=event.stock)
         case ReviewAdded():
-            return product.model_copy(update={"review_count": event.review_count, "rating_sum": event.rating_sum})
+            return replace(product, review_count=event.review_count, rating_sum=event.rating_sum)
         case _:
             assert_never(event)
 

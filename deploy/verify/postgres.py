@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic
 
 import asyncpg
-from pydantic_core import from_json, to_json
+import msgspec
+from pydantic_core import from_json
 
 from deploy.verify.away import named
 from deploy.verify.findings import Progress, differing
@@ -146,7 +147,7 @@ class _Snapshot(Generic[Changes]):
             ids = table.ids(compared)
             if not ids:
                 continue
-            rows = to_json(table.rows(changes)).decode()
+            rows = msgspec.json.encode(table.rows(changes)).decode()
             for row_id, key, have, want in await self._connection.fetch(table.compare, ids, rows):
                 problem = differing(want and from_json(want), have and from_json(have))
                 stream = table.stream(row_id)

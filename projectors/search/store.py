@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic_core import to_json
+import msgspec
 
 from projectors.folding import Fields
 from projectors.postgres_store import PostgresStore
@@ -94,6 +94,8 @@ RETURNING customers.customer_id
 _ORDER: Final = ("customer_id", "status", "currency", "item_count", "total", "placed_at", "version")
 _PRODUCT: Final = ("name", "description", "category", "brand", "price", "currency", "version")
 
+_ENCODER: Final = msgspec.json.Encoder()
+
 
 class SearchStore(PostgresStore[Changes]):
     def __init__(self, url: str, schema: str = SCHEMA) -> None:
@@ -107,7 +109,7 @@ class SearchStore(PostgresStore[Changes]):
         if rows := changes.products.created:
             await connection.execute(CREATE_PRODUCTS, *_columns(rows, _PRODUCT))
         if rows := changes.products.changed:
-            changed = [to_json(fields).decode() for fields in rows.values()]
+            changed = [_ENCODER.encode(fields).decode() for fields in rows.values()]
             changes.products.require(_keys(await connection.fetch(CHANGE_PRODUCTS, list(rows), changed)))
         if rows := changes.customers.created:
             await connection.execute(CREATE_CUSTOMERS, *_columns(rows, ("name", "version")))
@@ -118,7 +120,7 @@ class SearchStore(PostgresStore[Changes]):
 
 async def _write_orders(connection: "Connection", changes: Changes) -> None:
     if rows := changes.orders.created:
-        unnamed = [to_json(row["unnamed"]).decode() for row in rows.values()]
+        unnamed = [_ENCODER.encode(row["unnamed"]).decode() for row in rows.values()]
         names = [row["names"] for row in rows.values()]
         await connection.execute(CREATE_ORDERS, *_columns(rows, _ORDER), unnamed, names)
     if rows := changes.orders.changed:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from asyncpg import UniqueViolationError
-from pydantic_core import to_json
 
 from projectors.folding import Fields
 from projectors.postgres_store import PostgresStore
@@ -92,6 +92,8 @@ ORDER_COLUMNS: Final = (
 PRODUCT_COLUMNS: Final = ("product_id", "name", "category", "version")
 CUSTOMER_COLUMNS: Final = ("customer_id", "name", "version")
 
+_ENCODER: Final = msgspec.json.Encoder()
+
 
 class SummaryStore(PostgresStore[Changes]):
     def __init__(self, url: str, schema: str = SCHEMA) -> None:
@@ -132,7 +134,7 @@ async def _create_orders(connection: "Connection", rows: dict[str, Fields]) -> N
 
 
 def _history(changes: Changes) -> Iterator[tuple[Any, ...]]:
-    return ((*moment[:-1], to_json(moment.data).decode()) for moment in changes.history)
+    return ((*moment[:-1], _ENCODER.encode(moment.data).decode()) for moment in changes.history)
 
 
 def _columns(documents: dict[str, Fields], names: Sequence[str]) -> list[list[Any]]:
@@ -141,7 +143,7 @@ def _columns(documents: dict[str, Fields], names: Sequence[str]) -> list[list[An
 
 
 def _json(documents: dict[str, Fields]) -> list[Any]:
-    return [to_json(document).decode() for document in documents.values()]
+    return [_ENCODER.encode(document).decode() for document in documents.values()]
 
 
 def _keys(rows: Sequence[Any]) -> list[str]:

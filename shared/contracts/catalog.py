@@ -9,12 +9,13 @@ from shared.contracts.values import (
     CommandData,
     Currency,
     EventData,
+    EventPart,
+    EventTime,
     Id,
     Label,
     Name,
     Quantity,
     Text,
-    Timestamp,
 )
 
 Rating = Annotated[int, Strict(), Field(ge=1, le=5)]
@@ -73,13 +74,13 @@ class AddReview(CommandData):
     customer_id: Id | None = None
 
 
-class Variant(EventData):
+class Variant(EventPart, frozen=True, kw_only=True):
     sku: str
     size: str | None = None
     colour: str | None = None
 
 
-class ProductCreated(EventData):
+class ProductCreated(EventData, frozen=True, kw_only=True):
     product_id: str
     name: str
     description: str | None = None
@@ -88,18 +89,18 @@ class ProductCreated(EventData):
     price: int
     currency: str
     variants: tuple[Variant, ...] = ()
-    created_at: Timestamp
+    created_at: EventTime
 
 
-class PriceChanged(EventData):
+class PriceChanged(EventData, frozen=True, kw_only=True):
     product_id: str
     previous_price: int
     price: int
     currency: str
-    changed_at: Timestamp
+    changed_at: EventTime
 
 
-class ProductUpdated(EventData):
+class ProductUpdated(EventData, frozen=True, kw_only=True):
     """The product's text as it stands after the change, whole."""
 
     product_id: str
@@ -107,18 +108,18 @@ class ProductUpdated(EventData):
     description: str | None = None
     category: str
     brand: str | None = None
-    updated_at: Timestamp
+    updated_at: EventTime
 
 
-class StockReceived(EventData):
+class StockReceived(EventData, frozen=True, kw_only=True):
     product_id: str
     quantity: int
     stock: int
     """Units on hand after this delivery."""
-    received_at: Timestamp
+    received_at: EventTime
 
 
-class ReviewAdded(EventData):
+class ReviewAdded(EventData, frozen=True, kw_only=True):
     product_id: str
     review_id: str
     rating: int
@@ -127,4 +128,4 @@ class ReviewAdded(EventData):
     review_count: int
     rating_sum: int
     """Sum of all ratings so far, this one included: average = rating_sum / review_count."""
-    added_at: Timestamp
+    added_at: EventTime

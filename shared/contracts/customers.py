@@ -1,6 +1,6 @@
 """Customers: who they are and how to reach them."""
 
-from shared.contracts.values import CommandData, Email, EventData, Id, Name, Timestamp
+from shared.contracts.values import CommandData, Email, EventData, EventTime, Id, Name
 
 
 class RegisterCustomer(CommandData):
@@ -17,22 +17,22 @@ class ChangeEmail(CommandData):
     email: Email
 
 
-class CustomerRegistered(EventData):
+class CustomerRegistered(EventData, frozen=True, kw_only=True):
     customer_id: str
     name: str
     email: str | None = None
-    registered_at: Timestamp
+    registered_at: EventTime
 
 
-class CustomerRenamed(EventData):
+class CustomerRenamed(EventData, frozen=True, kw_only=True):
     customer_id: str
     name: str
     previous_name: str
-    renamed_at: Timestamp
+    renamed_at: EventTime
 
 
-class EmailChanged(EventData):
+class EmailChanged(EventData, frozen=True, kw_only=True):
     customer_id: str
     email: str
     previous_email: str | None = None
-    changed_at: Timestamp
+    changed_at: EventTime

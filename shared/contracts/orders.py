@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import Field, model_validator
 
 from shared.contracts.values import (
     MAX_AMOUNT,
@@ -10,6 +10,8 @@ from shared.contracts.values import (
     CommandData,
     Currency,
     EventData,
+    EventPart,
+    EventTime,
     Id,
     Label,
     Name,
@@ -19,7 +21,7 @@ from shared.contracts.values import (
 )
 
 
-class Line(EventData):
+class Line(EventPart, frozen=True, kw_only=True):
     """One line, as events carry it: ``amount`` is the line's total in minor units, not the price of one."""
 
     product_id: str
@@ -28,10 +30,8 @@ class Line(EventData):
     amount: int
 
 
-class OrderLine(Line):
+class OrderLine(CommandData):
     """One line, as a command gives it: the same, with what it may be."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     product_id: Id
     name: Name | None = None
@@ -74,47 +74,47 @@ class CancelOrder(CommandData):
     at: Timestamp | None = None
 
 
-class OrderPlaced(EventData):
+class OrderPlaced(EventData, frozen=True, kw_only=True):
     order_id: str
     customer_id: str
     currency: str
-    lines: tuple[SerializeAsAny[Line], ...]
+    lines: tuple[Line, ...]
     item_count: int
     """Units, summed over the lines."""
     total: int
-    placed_at: Timestamp
+    placed_at: EventTime
 
 
-class OrderPaid(EventData):
+class OrderPaid(EventData, frozen=True, kw_only=True):
     order_id: str
     customer_id: str
     amount: int
     currency: str
     method: str | None = None
-    paid_at: Timestamp
+    paid_at: EventTime
 
 
-class OrderShipped(EventData):
+class OrderShipped(EventData, frozen=True, kw_only=True):
     order_id: str
     carrier: str | None = None
     tracking: str | None = None
-    shipped_at: Timestamp
+    shipped_at: EventTime
 
 
-class OrderDelivered(EventData):
+class OrderDelivered(EventData, frozen=True, kw_only=True):
     order_id: str
-    delivered_at: Timestamp
+    delivered_at: EventTime
 
 
-class OrderCancelled(EventData):
+class OrderCancelled(EventData, frozen=True, kw_only=True):
     """Carries the whole order, so that a reader can take it back out of its figures without asking."""
 
     order_id: str
     customer_id: str
     currency: str
-    lines: tuple[SerializeAsAny[Line], ...]
+    lines: tuple[Line, ...]
     item_count: int
     total: int
-    placed_at: Timestamp
+    placed_at: EventTime
     reason: str
-    cancelled_at: Timestamp
+    cancelled_at: EventTime

@@ -7,6 +7,8 @@ by its upcasters, on plain JSON, before its class is built: projections and ``ev
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from shared.contracts import catalog, customers, orders
 from shared.contracts.values import CommandData, EventData
 
@@ -70,7 +72,7 @@ UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {("orders.order-placed", 
 def event_data(event_type: str, schema_version: int, data: Mapping[str, Any]) -> EventData:
     """The event's data in its current class, lifted over as many schema versions as it takes.
 
-    Raises UnknownEventError for a type or version nobody declared, pydantic.ValidationError for data that does not fit.
+    Raises UnknownEventError for a type or version nobody declared, msgspec.ValidationError for data that does not fit.
     """
     try:
         current, cls = _CURRENT[event_type]
@@ -83,4 +85,4 @@ def event_data(event_type: str, schema_version: int, data: Mapping[str, Any]) ->
         data = upcast(data)
     if schema_version > current:
         raise UnknownEventError(f"{event_type!r} has schema version {schema_version}; the newest known is {current}")
-    return cls.model_validate(data)
+    return msgspec.convert(data, cls)

@@ -143,4 +143,4 @@ def _placed() -> bytes:
         causationid="tests",
         correlationid="tests",
     )
-    return envelope.model_dump_json(exclude_none=True).encode()
+    return envelope.to_json()

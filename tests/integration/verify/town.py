@@ -108,18 +108,22 @@ class Town:
 
 def envelope(stream: str, version: int, data: EventData) -> str:
     kind, schema = EVENTS[type(data)]
-    return EventEnvelope(
-        id=f"{stream}@{version}",
-        source="tests",
-        type=kind,
-        subject=stream,
-        time=shop.NOON,
-        data=data,
-        streamversion=version,
-        schemaversion=schema,
-        causationid="tests",
-        correlationid="tests",
-    ).model_dump_json(exclude_none=True)
+    return (
+        EventEnvelope(
+            id=f"{stream}@{version}",
+            source="tests",
+            type=kind,
+            subject=stream,
+            time=shop.NOON,
+            data=data,
+            streamversion=version,
+            schemaversion=schema,
+            causationid="tests",
+            correlationid="tests",
+        )
+        .to_json()
+        .decode()
+    )
 
 
 async def founded(settings: Settings) -> None:

@@ -56,7 +56,7 @@ class EventStore:
             correlationid="c",
         )
         event = Event(envelope.id, kind, stream, version, at, data, lane=0)
-        stored = Stored(event, envelope.model_dump_json(exclude_none=True).encode(), at)
+        stored = Stored(event, envelope.to_json(), at)
         self.streams[stream].append(stored)
         return stored
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
-from pydantic_core import to_json
 
 from projectors.decoding import Unreadable, decode
 from projectors.fast_decoding import events_in
@@ -45,7 +45,7 @@ def envelope(data: EventData | Mapping[str, Any], **changes: Any) -> dict[str, A
         "subject": "orders/o-1",
         "time": "2026-03-31T12:00:00.123456Z",
         "datacontenttype": "application/json",
-        "data": json.loads(to_json(data)),
+        "data": json.loads(msgspec.json.encode(data)),
         "streamversion": 1,
         "schemaversion": version,
         "causationid": "c",
