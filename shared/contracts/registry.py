@@ -85,4 +85,7 @@ def event_data(event_type: str, schema_version: int, data: Mapping[str, Any]) ->
         data = upcast(data)
     if schema_version > current:
         raise UnknownEventError(f"{event_type!r} has schema version {schema_version}; the newest known is {current}")
-    return msgspec.convert(data, cls)
+    try:
+        return msgspec.convert(data, cls)
+    except msgspec.ValidationError as error:  # which says where in the data, and not of what
+        raise msgspec.ValidationError(f"{cls.__name__}: {error}") from error

@@ -1,12 +1,17 @@
 """Contracts: upcasting, and that every event survives its own JSON."""
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import pytest
 
 from shared import topology
-from shared.contracts.orders import OrderPlaced
+from shared.contracts.envelope import EventEnvelope, ReceivedEvent
+from shared.contracts.orders import OrderPaid, OrderPlaced
 from shared.contracts.registry import COMMANDS, EVENTS, UPCASTERS, UnknownEventError, event_data
+from shared.contracts.values import EventData
+from tests.shop import cancelled, created, placed, registered
 
 PLACED_V1 = {
     "order_id": "o-1",
@@ -28,6 +33,63 @@ def test_the_current_schema_is_not_lifted() -> None:
     event = event_data("orders.order-placed", 2, PLACED_V1 | {"item_count": 9, "total": 99})
     assert isinstance(event, OrderPlaced)
     assert (event.item_count, event.total) == (9, 99)
+
+
+def test_data_that_do_not_fit_are_refused_by_the_name_of_their_class() -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"OrderPlaced: .*total"):
+        event_data("orders.order-placed", 2, PLACED_V1 | {"item_count": 9})
+
+
+def paid(at: object) -> dict[str, object]:
+    return {"order_id": "o", "customer_id": "c", "amount": 1, "currency": "EUR", "paid_at": at}
+
+
+def test_times_are_in_utc_whatever_zone_they_came_in() -> None:
+    event = event_data("orders.order-paid", 1, paid("2026-03-01T12:00:00+02:00"))
+    assert isinstance(event, OrderPaid)
+    assert (event.paid_at.tzinfo, event.paid_at.hour) == (UTC, 10)
+    assert (
+        OrderPaid(
+            order_id="o",
+            customer_id="c",
+            amount=1,
+            currency="EUR",
+            paid_at=datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=2))),
+        )
+        == event
+    )
+
+
+@pytest.mark.parametrize("at", ["1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z", "2026-03-01T12:00:00", "noon", 1, None])
+def test_what_is_no_time_within_the_calendar_of_contracts_is_refused(at: object) -> None:
+    with pytest.raises(ValueError, match="OrderPaid"):
+        event_data("orders.order-paid", 1, paid(at))
+
+
+@pytest.mark.parametrize("traceparent", [None, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"])
+@pytest.mark.parametrize("data", [placed(), cancelled(placed()), created(), registered()])
+def test_what_an_event_does_not_have_is_left_out_on_the_wire_and_comes_back_as_nothing(
+    data: EventData, traceparent: str | None
+) -> None:
+    name, version = EVENTS[type(data)]
+    written = EventEnvelope(
+        id="s@1",
+        source="tests",
+        type=name,
+        subject="s",
+        time=datetime(2026, 3, 1, tzinfo=UTC),
+        data=data,
+        streamversion=1,
+        schemaversion=version,
+        causationid="c",
+        correlationid="c",
+        traceparent=traceparent,
+    ).to_json()
+    assert "null" not in written.decode()
+    assert json.loads(written)["specversion"] == "1.0"
+    read = ReceivedEvent.model_validate_json(written)
+    assert read.traceparent == traceparent
+    assert event_data(read.type, read.schemaversion, read.data) == data
 
 
 @pytest.mark.parametrize(
