@@ -13,7 +13,6 @@ confirmed by the broker before, and stands before the answer in the lane's queue
 """
 
 import asyncio
-import itertools
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -144,21 +143,24 @@ class Resender:
         headers = {topology.EPOCH_HEADER: topology.run_of(epoch)}
         async with self._one_lane, pool.acquire() as connection, connection.transaction(readonly=True):
             cursor = await connection.cursor(HEADS_SINCE, since)
-            for number in itertools.count():
-                page = await cursor.fetch(PAGE)
-                last = len(page) < PAGE
-                streams = tuple(
-                    (row["stream"], row["version"])
-                    for row in page
-                    if topology.lane_of(row["stream"], self._lanes) == request.lane
-                )
+            number, last = 0, False
+            while not last:
+                streams: list[tuple[str, int]] = []
+                while len(streams) < PAGE and not last:
+                    page = await cursor.fetch(PAGE)
+                    last = len(page) < PAGE
+                    streams += [
+                        (row["stream"], row["version"])
+                        for row in page
+                        if topology.lane_of(row["stream"], self._lanes) == request.lane
+                    ]
                 heads = Heads(
                     id=f"{asked}/{number}",
                     source=SOURCE,
                     time=datetime.now(UTC),
                     lane=request.lane,
                     asked=asked,
-                    streams=streams,
+                    streams=tuple(streams),
                     last=last,
                     epoch=epoch,
                 )
@@ -167,8 +169,7 @@ class Resender:
                         topology.EVENTS, key, heads.model_dump_json().encode(), CONTENT_TYPE, HEADS, headers=headers
                     )
                 )
-                if last:
-                    return
+                number += 1
 
     async def _compare(self, asked: str, request: CompareVersions) -> None:
         pool = await self._database.pool()

@@ -112,14 +112,12 @@ class Applier:
 
         ``insist``: ask for what gaps wait for too, although that may have been asked for before.
         """
-        positions = await self._store.positions(sorted(heads))
+        positions = await self._store.behind(heads)
         now = self._clock()
         holds: dict[str, Hold] = {}
         wanted: list[tuple[str, int]] = []
-        for stream, version in heads.items():
-            applied, hold = positions[stream].applied, positions[stream].hold
-            if version <= applied:
-                continue
+        for stream, position in positions.items():
+            version, applied, hold = heads[stream], position.applied, position.hold
             if hold is None or (insist and hold.status is HoldStatus.GAP):
                 holds[stream] = gap(applied, max(version, hold.seen if hold is not None else 0), now)
                 wanted.append((stream, applied + 1))

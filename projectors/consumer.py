@@ -89,9 +89,9 @@ class Projector:
                 for group in _groups(events):
                     with self._precedence.live():
                         await self._handle(group)
-                for delivery in deliveries:
-                    if delivery.queue not in self._lane_of_queue:
-                        await self._obey(delivery)
+                orders = [delivery for delivery in deliveries if delivery.queue not in self._lane_of_queue]
+                for orders_at_once in self._orders.grouped(orders):
+                    await self._obey(orders_at_once)
                 await self._sweep()
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
@@ -158,10 +158,10 @@ class Projector:
             await self._patience.until_up(self._generations.refresh)
         return result.outgoing
 
-    async def _obey(self, delivery: Delivery) -> None:
-        outgoing = await self._patience.until_up(lambda: self._orders.obey(delivery))
+    async def _obey(self, group: Sequence[Delivery]) -> None:
+        outgoing = await self._patience.until_up(lambda: self._orders.obey(group))
         await self._patience.publish(outgoing)
-        await self._consumer.acknowledge([delivery])
+        await self._consumer.acknowledge(group)
 
     async def _sweep(self) -> None:
         """Ask again for what was asked for and has not come, and for the heads of lanes that may have lost something."""

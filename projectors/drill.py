@@ -8,7 +8,7 @@ Nothing else changes: the failure goes the way of every failure. Without the set
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from zlib import crc32
@@ -61,6 +61,9 @@ class Poisoned:
 
     async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
         return await self._store.positions(streams)
+
+    async def behind(self, heads: Mapping[str, int]) -> dict[str, Position]:
+        return await self._store.behind(heads)
 
     async def as_of(self) -> dict[int, datetime | None]:
         return await self._store.as_of()

@@ -45,6 +45,15 @@ def gate(arrived: Sequence[Arrived], positions: Mapping[str, Position]) -> list[
     return [plan for plan in plans if plan is not None]
 
 
+def behind(heads: Mapping[str, int], positions: Mapping[str, Position]) -> dict[str, Position]:
+    """``Store.behind``, of positions that have been read."""
+    return {
+        stream: position
+        for stream, position in positions.items()
+        if position.applied < heads[stream] and not _is_known(position.hold, heads[stream])
+    }
+
+
 def hold_after(plan: StreamPlan, now: datetime, role: Role = Role.ACTIVE) -> Hold | None:
     """The hold of a stream whose run has been applied whole, nothing having failed: a gap, or none."""
     before = plan.position.hold
@@ -62,6 +71,10 @@ def wants_resend(plan: StreamPlan, after: Hold | None, role: Role = Role.ACTIVE)
     if after is None or after.status is not HoldStatus.GAP:
         return False
     return plan.moves or (plan.position.hold is None and not role.awaits_history)
+
+
+def _is_known(hold: Hold | None, version: int) -> bool:
+    return hold is not None and hold.status is not HoldStatus.GAP and hold.seen >= version
 
 
 def _plan(stream: str, versions: Mapping[int, Arrived], position: Position) -> StreamPlan | None:

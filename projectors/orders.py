@@ -1,6 +1,7 @@
 """What a projector is told, or asked, over ``control.<projector>``: to step over an event, how far it has come, to rebuild itself."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -13,7 +14,15 @@ from projectors.notices import passed_notice
 from shared import topology
 from shared.broker import Outgoing
 from shared.consuming import Delivery
-from shared.contracts.control import Inquire, PassedEvent, Request, StepOver, VersionsCompared
+from shared.contracts.control import (
+    MAX_STREAMS,
+    Inquire,
+    PassedEvent,
+    Request,
+    StepOver,
+    StreamFrom,
+    VersionsCompared,
+)
 
 log: Final = logging.getLogger(__name__)
 
@@ -25,9 +34,21 @@ class Orders:
         self._generations = generations
         self._about_generations = GenerationOrders(projector, generations)
 
-    async def obey(self, delivery: Delivery) -> list[Outgoing]:
+    def grouped(self, deliveries: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
+        """What is to be obeyed at once: each order by itself, then all inquiries together, as they may be hundreds."""
+        inquiries = []
+        for delivery in deliveries:
+            if delivery.routing_key == topology.inquire_key(self._projector):
+                inquiries.append(delivery)
+            else:
+                yield [delivery]
+        if inquiries:
+            yield inquiries
+
+    async def obey(self, group: Sequence[Delivery]) -> list[Outgoing]:
         """What is to be published in answer. Doing the same again is harmless. Raises StoreUnavailableError."""
         await self._generations.refresh()
+        delivery = group[0]
         if (shape := self._about_generations.shape_of(delivery.routing_key)) is not None:
             return await self._about_generations.obey(delivery, shape)
         try:
@@ -37,10 +58,10 @@ class Orders:
             if delivery.routing_key == topology.compared_key(self._projector):
                 answer = Request[VersionsCompared].model_validate_json(delivery.body).data
                 return await self._epochs.compared(answer)
-            return await self._inquire(Request[Inquire].model_validate_json(delivery.body).data)
         except ValidationError as error:
-            log.error("an unreadable order was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
+            _drop(error)
             return []
+        return await self._inquire([event for inquiry in group for event in _events_in(inquiry)])
 
     async def _step_over(self, order: StepOver, *, again: bool) -> list[Outgoing]:
         """``again``: the order has been delivered before; then it may have been we who got the stream past the event."""
@@ -71,12 +92,25 @@ class Orders:
                 outgoing += stepped.outgoing if stepped is not None else []
         return outgoing
 
-    async def _inquire(self, question: Inquire) -> list[Outgoing]:
-        streams = sorted({event.stream for event in question.events})
+    async def _inquire(self, events: Sequence[StreamFrom]) -> list[Outgoing]:
+        streams = sorted({event.stream for event in events})
         positions = await self._generations.active.store.positions(streams)
         passed = [
             PassedEvent(stream=event.stream, version=event.version, how="applied")
-            for event in question.events
+            for event in events
             if positions[event.stream].applied >= event.version
         ]
-        return [passed_notice(self._projector, passed)] if passed else []
+        parts = (passed[start : start + MAX_STREAMS] for start in range(0, len(passed), MAX_STREAMS))
+        return [passed_notice(self._projector, part) for part in parts]
+
+
+def _events_in(inquiry: Delivery) -> Sequence[StreamFrom]:
+    try:
+        return Request[Inquire].model_validate_json(inquiry.body).data.events
+    except ValidationError as error:
+        _drop(error)
+        return ()
+
+
+def _drop(error: ValidationError) -> None:
+    log.error("an unreadable order was dropped: %s", error)

@@ -133,6 +133,21 @@ LEFT JOIN LATERAL (
 WHERE num_nonnulls(position.applied, hold.version) > 0 OR EXISTS (SELECT FROM discarded)
 """
 
+# The same looks, and little to bring home: of a lane's many streams few are behind, and of those most are held, and known to be.
+BEHIND: Final = """
+SELECT head.stream, coalesce(position.applied, 0) AS applied, hold.*, NULL::bigint[] AS discarded
+FROM unnest($1::text[], $2::bigint[]) AS head (stream, version)
+LEFT JOIN LATERAL (SELECT applied FROM positions WHERE stream = head.stream LIMIT 1) AS position ON true
+LEFT JOIN LATERAL (
+    SELECT status, version, seen, attempts, reason, exception, fingerprint, first_failed_at, last_failed_at, due_at
+    FROM held
+    WHERE stream = head.stream AND version > coalesce(position.applied, 0)
+    LIMIT 1
+) AS hold ON true
+WHERE coalesce(position.applied, 0) < head.version
+    AND (hold.version IS NULL OR hold.status = 'gap' OR hold.seen < head.version)
+"""
+
 DISCARD: Final = """
 INSERT INTO discarded (stream, version)
 SELECT * FROM unnest($1::text[], $2::bigint[]) AS given (stream, version) ORDER BY stream, version
@@ -214,6 +229,11 @@ async def positions(connection: "Connection", streams: Sequence[str]) -> dict[st
     rows = await connection.fetch(POSITIONS, list(streams))
     found = {row["stream"]: _position(row) for row in rows}
     return {stream: found.get(stream, _NEVER_SEEN) for stream in streams}
+
+
+async def behind(connection: "Connection", heads: Mapping[str, int]) -> dict[str, Position]:
+    rows = await connection.fetch(BEHIND, list(heads), list(heads.values()))
+    return {row["stream"]: _position(row) for row in rows}
 
 
 async def overdue(connection: "Connection", now: datetime, limit: int) -> list[tuple[str, int]]:

@@ -6,7 +6,7 @@ first; every data row belongs to one stream, so the position that has just been 
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -49,6 +49,10 @@ class PostgresStore(ABC, Generic[Changes]):
     async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
         async with self._connection() as connection:
             return await postgres_positions.positions(connection, streams)
+
+    async def behind(self, heads: Mapping[str, int]) -> dict[str, Position]:
+        async with self._connection() as connection:
+            return await postgres_positions.behind(connection, heads)
 
     async def commit(self, commit: Commit) -> None:
         changes = self.fold(commit.advances) if commit.advances else None

@@ -147,6 +147,10 @@ class Store(Protocol):
     async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
         """The position of each stream; a stream never seen is at Position()."""
 
+    async def behind(self, heads: Mapping[str, int]) -> dict[str, Position]:
+        """The positions of those streams that are behind these heads (stream → version), but for what a failed event holds that
+        has seen them: about such a stream there is nothing new."""
+
     async def commit(self, commit: Commit) -> None:
         """All of it or nothing; see the module's docstring for what it raises."""
 

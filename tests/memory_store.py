@@ -3,10 +3,11 @@
 Between two awaits nothing else runs, so a commit is atomic without more ado.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from projectors.gating import behind
 from projectors.projection import (
     BEYOND_REASON,
     LATEST,
@@ -87,6 +88,9 @@ class MemoryStore:
         """Write the data, or raise ProjectionError and write nothing."""
         for advance in advances:
             self.data.setdefault(advance.stream, []).extend(event.id for event in advance.events)
+
+    async def behind(self, heads: Mapping[str, int]) -> dict[str, Position]:
+        return behind(heads, await self.positions(list(heads)))
 
     async def as_of(self) -> dict[int, datetime | None]:
         self._reach()

@@ -5,7 +5,7 @@ as well, so whatever is lost is lost together and comes again.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from redis.exceptions import DataError, RedisError
 
 from projectors.analytics.projection import fold
 from projectors.analytics.script import Call, hold_from_json
+from projectors.gating import behind
 from projectors.projection import (
     BEYOND_REASON,
     LATEST,
@@ -77,6 +78,9 @@ class AnalyticsStore:
                 applied, held, due, discarded = await pipeline.execute()
         found = zip(wanted, applied, held, due, discarded, strict=True)
         return {stream: _position(int(version or 0), *rest) for stream, version, *rest in found}
+
+    async def behind(self, heads: Mapping[str, int]) -> dict[str, Position]:
+        return behind(heads, await self.positions(list(heads)))
 
     async def commit(self, commit: Commit) -> None:
         call = Call(self._keys, commit, fold(commit.advances), self._entry)

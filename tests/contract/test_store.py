@@ -362,3 +362,21 @@ async def test_all_positions_can_be_read_portion_by_portion(store: Store) -> Non
         found |= dict(portion)
         first = False
     assert found == {f"orders/o-{n}": 1 for n in range(25)}
+
+
+async def test_of_streams_that_are_behind_only_those_are_news_whose_failed_event_has_not_seen_so_far(
+    store: Store,
+) -> None:
+    await store.commit(Commit([shop.run("orders/o-level", shop.placed("o-level"))]))
+    dead, gap = HoldStatus.DEAD, HoldStatus.GAP
+    for name, status, seen in (
+        ("known", dead, 3),
+        ("more", dead, 2),
+        ("retried", HoldStatus.RETRYING, 3),
+        ("gap", gap, 3),
+    ):
+        await store.commit(held(f"orders/o-{name}", status=status, seen=seen))
+    heads = {f"orders/o-{name}": 3 for name in ("known", "more", "retried", "gap", "new")} | {"orders/o-level": 1}
+    found = await store.behind(heads)
+    assert found == await store.positions(["orders/o-more", "orders/o-gap", "orders/o-new"])
+    assert await store.behind({}) == {}

@@ -17,6 +17,7 @@ from uuid import uuid4
 from command_service.resend import MARGIN
 from projectors.applying import Applier
 from projectors.consumer import Projector
+from projectors.gating import behind
 from projectors.generations import Generations, Hosted
 from projectors.herald import Herald
 from projectors.lag import Lag
@@ -169,6 +170,9 @@ class Worker:
         found = await self.world.store.positions(streams)
         await self.step()
         return found
+
+    async def behind(self, heads: Mapping[str, int]) -> dict[str, Position]:
+        return behind(heads, await self.positions(list(heads)))
 
     async def commit(self, commit: Commit) -> None:
         await self.step()
