@@ -30,6 +30,7 @@ SELECT $1, $2, system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_in
 FROM pg_control_system()
 RETURNING number, epoch
 """
+BEGUN_BY: Final = "UPDATE epochs SET actor = $2 WHERE number = $1"
 ANY: Final = "SELECT EXISTS (SELECT FROM epochs)"
 FIRST: Final = "the first"
 ANOTHER: Final = "this is not the database that the last epoch belongs to: it was restored, promoted or copied"
@@ -65,8 +66,10 @@ async def settled(connection: Connection) -> Epoch:
     return found
 
 
-async def begin(connection: Connection, reason: str) -> Epoch:
+async def begin(connection: Connection, reason: str, actor: str) -> Epoch:
     """A new epoch, because an operator says so."""
     async with connection.transaction():
         await connection.execute(ONE_AT_A_TIME)
-        return Epoch(*await connection.fetchrow(BEGIN, uuid4().hex, reason))  # type: ignore[misc]
+        begun = Epoch(*await connection.fetchrow(BEGIN, uuid4().hex, reason))  # type: ignore[misc]
+        await connection.execute(BEGUN_BY, begun.number, actor)
+    return begun

@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field
 from command_service import epochs
 from deploy import operator, screen
 from deploy.terminal import AwayError, Output, OutputOption, run, settings
-from shared.contracts.control import Reason
+from shared.contracts.control import Actor, Reason
 from shared.postgres import CONNECT_TIMEOUT_S
 from shared.settings import Settings
 
-EPOCHS = "SELECT number, epoch, begun_at, reason, timeline FROM epochs ORDER BY number DESC"
+EPOCHS = "SELECT number, epoch, begun_at, reason, actor, timeline FROM epochs ORDER BY number DESC"
 
 app = typer.Typer(
     help="""Epochs of the write database: within one, a stream's version never means two things.
@@ -28,6 +28,7 @@ app = typer.Typer(
 
 class _New(BaseModel):
     reason: Annotated[Reason, Field(min_length=1)]
+    actor: Actor
 
 
 @app.command()
@@ -39,6 +40,7 @@ def show(output: OutputOption = Output.TABLE) -> None:
 @app.command()
 def new(
     reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    actor: operator.By = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Begin a new epoch: after a data folder was copied back, which nothing but you can know. Best while no worker runs.
@@ -46,8 +48,8 @@ def new(
     \b
     tidemark epoch new --reason "disk restored from the snapshot of Monday"
     """
-    act = operator.valid(_New, {"reason": reason.strip()})
-    _print(run(_begin(settings(), act.reason)), output)
+    act = operator.valid(_New, {"reason": reason.strip(), "actor": operator.who(actor)})
+    _print(run(_begin(settings(), act)), output)
 
 
 async def _epochs(settings: Settings) -> list[dict[str, Any]]:
@@ -58,10 +60,10 @@ async def _epochs(settings: Settings) -> list[dict[str, Any]]:
         connection.terminate()
 
 
-async def _begin(settings: Settings, reason: str) -> list[dict[str, Any]]:
+async def _begin(settings: Settings, act: _New) -> list[dict[str, Any]]:
     connection = await _connect(settings)
     try:
-        await epochs.begin(connection, reason)
+        await epochs.begin(connection, act.reason, act.actor)
         return [dict(row) for row in await connection.fetch(EPOCHS)]
     finally:
         connection.terminate()
@@ -78,9 +80,10 @@ def _print(found: list[dict[str, Any]], output: Output) -> None:
     if output is Output.JSON:
         screen.print_json({"items": found})
         return
-    table = screen.table("number", "epoch", "begun", "timeline", "reason")
+    table = screen.table("number", "epoch", "begun", "timeline", "by", "reason")
     for one in found:
+        begun = screen.when(one["begun_at"])
         table.add_row(
-            *screen.cells(one["number"], one["epoch"], screen.when(one["begun_at"]), one["timeline"], one["reason"])
+            *screen.cells(one["number"], one["epoch"], begun, one["timeline"], one["actor"] or "", one["reason"])
         )
     screen.console().print(table if found else "no epoch has begun: no worker and no relay has run yet")

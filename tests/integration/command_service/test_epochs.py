@@ -54,7 +54,7 @@ async def test_a_table_that_was_restored_in_place_begins_another(url: str) -> No
         await connection.execute("CREATE TABLE kept AS SELECT * FROM epochs")
         await connection.execute("DROP TABLE epochs")
         ddl = (WRITE_MIGRATIONS / "0003_epochs.sql").read_text().partition("-- In which epoch")[0]
-        await connection.execute(ddl)
+        await connection.execute(ddl + (WRITE_MIGRATIONS / "0004_who_began_an_epoch.sql").read_text())
         await connection.execute("INSERT INTO epochs OVERRIDING SYSTEM VALUE SELECT * FROM kept")
         await connection.execute("ALTER TABLE epochs ALTER number RESTART WITH 2")
         assert (await epochs.settled(connection)).name != first.name
@@ -65,9 +65,9 @@ async def test_what_is_ahead_is_told_by_what_there_was_before_the_first_unknown_
         first = await epochs.settled(connection)
         for stream, version, epoch in (("orders/old", 1, None), ("orders/o-1", 1, 1), ("orders/o-1", 2, 1)):
             await connection.execute(ADD, stream, version, epoch)
-        second = await epochs.begin(connection, "a test")
+        second = await epochs.begin(connection, "a test", "ann")
         await connection.execute(ADD, "orders/o-1", 3, 2)  # under the number of one that was lost
-        third = await epochs.begin(connection, "another")
+        third = await epochs.begin(connection, "another", "bob")
         applied = (("orders/lost", 1), ("orders/o-1", 3), ("orders/old", 1))
 
         async def ahead(*known: str, epoch: str = third.name) -> list[tuple[str, int, int]]:

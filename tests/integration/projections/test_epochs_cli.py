@@ -25,10 +25,10 @@ async def of_its_own(migrated: Settings) -> AsyncIterator[dict[str, Any]]:
 async def test_an_epoch_begins_when_an_operator_says_so_and_all_are_shown(of_its_own: dict[str, Any]) -> None:
     assert "no epoch has begun" in await epoch.said("show", **of_its_own)
     assert await epoch.json_of("show", **of_its_own) == {"items": []}
-    (first,) = (await epoch.json_of("new", "--reason", "disk of Monday", **of_its_own))["items"]
-    assert (first["number"], first["reason"], first["timeline"]) == (1, "disk of Monday", 1)
+    (first,) = (await epoch.json_of("new", "--reason", "disk of Monday", "--actor", "ann", **of_its_own))["items"]
+    assert (first["number"], first["reason"], first["actor"], first["timeline"]) == (1, "disk of Monday", "ann", 1)
     table = await epoch.said("new", "--reason", "[red]\x1b[2J", **of_its_own)
-    for text in ("disk of Monday", first["epoch"], "[red]\\x1b[2J"):
+    for text in ("disk of Monday", "ann", first["epoch"], "[red]\\x1b[2J"):
         assert text in table
     found = (await epoch.json_of("show", **of_its_own))["items"]
     assert [(one["number"], one["epoch"] == first["epoch"]) for one in found] == [(2, False), (1, True)]
@@ -38,6 +38,7 @@ async def test_an_epoch_wants_a_reason_that_can_be_kept(of_its_own: dict[str, An
     for reason in ("", " ", "nul \x00", "half \ud800", "x" * 2001):
         await epoch.refused("new", "--reason", reason, code=2, says="--reason: ", **of_its_own)
     await epoch.refused("new", code=2, says="--reason", **of_its_own)
+    await epoch.refused("new", "--reason", "disk of Monday", "--actor", "", code=2, says="--actor", **of_its_own)
     assert await epoch.json_of("show", **of_its_own) == {"items": []}
 
 
