@@ -61,6 +61,7 @@ class Engine:
         self._paces: dict[int, Pace] = {}
         self._news = asyncio.Event()
         self._checked = (time.monotonic(), 0)
+        self._asked_again = float("-inf")
         self._patience = Patience(asyncio.Event())
 
     @property
@@ -90,6 +91,7 @@ class Engine:
             if not await connection.fetchval(store.LEAD):
                 return
             await connection.execute(store.BY_KEY_ONLY)
+            await connection.execute(store.FIND_PLACES)
             await connection.execute(store.ASK_AGAIN)
             await connection.execute(store.STEP_OVER_AGAIN)
             self._patience.trouble = None
@@ -146,6 +148,9 @@ class Engine:
 
     async def _ask_again(self, connection: Connection) -> None:
         timing = self._timing
+        if time.monotonic() - self._asked_again < timing.ask_every / 10:
+            return
+        self._asked_again = time.monotonic()
         due = await store.overdue(connection, timing.ask_every, timing.resend_every, timing.give_up_after)
         asked = list(inquiries(due.inquire, f"inquiry/{uuid4()}", datetime.now(UTC)))
         await self._patience.publish(self._publisher, asked)

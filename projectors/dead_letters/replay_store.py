@@ -23,8 +23,18 @@ BY_KEY_ONLY: Final = """
 SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
     set_config('enable_mergejoin', 'off', false)
 """
+# An older version of ours, which did not keep ``taken``, may have gone on with a job.
+FIND_PLACES: Final = """
+UPDATE jobs SET taken = coalesce(
+    (SELECT ord - 1 FROM job_items WHERE job_id = jobs.id AND status = 'queued' ORDER BY ord LIMIT 1), total
+)
+WHERE state IN ('pending', 'canary', 'running', 'paused', 'stopped') OR under_way > 0
+"""
 # A new leader does not know what its predecessor got to publish: all that is without an answer is asked for at once.
-ASK_AGAIN: Final = "UPDATE job_items SET asked_at = '-infinity', asks = 0 WHERE status = 'sent'"
+ASK_AGAIN: Final = """
+UPDATE job_items SET asked_at = '-infinity', asks = 0
+FROM jobs WHERE job_items.job_id = jobs.id AND ord <= taken AND status = 'sent' AND under_way > 0
+"""
 STEP_OVER_AGAIN: Final = "UPDATE discards SET due_at = now() WHERE due_at IS NOT NULL"
 
 OPEN_JOBS: Final = """
@@ -53,13 +63,22 @@ REPLAYED: Final = """
 UPDATE letters SET status = 'resolved', resolved_at = now(), resolution = 'replayed'
 WHERE id = ANY ($1::bigint[]) AND status = 'replaying' RETURNING id
 """
+# Those under way are so many, and as a rule the last that were taken: who looks for them from there on back has found them all soon.
 OVERDUE: Final = """
-WITH due AS (
-    SELECT job_id, ord, letter_id, asks FROM job_items
-    WHERE status = 'sent' AND asked_at < clock_timestamp() - make_interval(secs => $1)
-    ORDER BY asked_at
+WITH under_way AS MATERIALIZED (
+    SELECT sent.* FROM jobs CROSS JOIN LATERAL (
+        SELECT job_id, ord, asked_at FROM job_items
+        WHERE job_id = jobs.id AND ord <= taken AND status = 'sent'
+        ORDER BY ord DESC LIMIT jobs.under_way
+    ) AS sent
+    WHERE jobs.under_way > 0
+), due AS (
+    SELECT i.job_id, i.ord, i.letter_id, i.asks
+    FROM under_way JOIN job_items i ON i.job_id = under_way.job_id AND i.ord = under_way.ord
+    WHERE under_way.asked_at < clock_timestamp() - make_interval(secs => $1) AND i.status = 'sent'
+    ORDER BY under_way.asked_at
     LIMIT 1000
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF i SKIP LOCKED
 ), asked AS (
     UPDATE job_items i SET asked_at = clock_timestamp(), asks = i.asks + 1
     FROM due WHERE i.job_id = due.job_id AND i.ord = due.ord

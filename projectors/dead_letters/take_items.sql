@@ -4,7 +4,7 @@
 -- believe that there is one such row, and compare all there are with all that are taken.
 WITH picked AS (
     SELECT job_id, ord, letter_id FROM job_items
-    WHERE job_id = $1 AND status = 'queued' AND ord <= $2
+    WHERE job_id = $1 AND ord > (SELECT taken FROM jobs WHERE id = $1) AND ord <= $2 AND status = 'queued'
     ORDER BY ord
     LIMIT $3
     FOR UPDATE
@@ -24,6 +24,7 @@ WITH picked AS (
     UPDATE letters SET status = 'replaying' FROM before WHERE letters.id = before.id AND before.status = 'dead'
 ), counted AS (
     UPDATE jobs SET
+        taken = greatest(taken, (SELECT max(ord) FROM before)),
         under_way = under_way + (SELECT count(*) FROM sent WHERE status = 'sent'),
         skipped = skipped + (SELECT count(*) FROM sent WHERE status = 'skipped'),
         republished_at = CASE WHEN EXISTS (SELECT FROM before WHERE origin = 'commands') THEN now() ELSE republished_at END
