@@ -7,7 +7,7 @@ from typing import Final
 from projectors.pages import Pages
 from projectors.portions import Portions
 
-PAGE: Final = 10_000
+PAGE: Final = 20_000
 SHORTEST_PAGE: Final = 100
 PAGE_LASTS_S: Final = 2.0
 """At the rate that was ordered."""

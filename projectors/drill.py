@@ -77,6 +77,9 @@ class Poisoned:
     async def gaps(self) -> int:
         return await self._store.gaps()
 
+    async def complete(self) -> None:
+        await self._store.complete()
+
     async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
         return await self._store.portion(cursor, limit)
 

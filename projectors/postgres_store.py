@@ -81,6 +81,9 @@ class PostgresStore(ABC, Generic[Changes]):
         async with self._connection() as connection:
             return await postgres_positions.gaps(connection)
 
+    async def complete(self) -> None:
+        """Nothing is put off here."""
+
     async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
         async with self._connection() as connection:
             return await postgres_positions.portion(connection, cursor, limit)

@@ -169,6 +169,12 @@ class Store(Protocol):
     async def gaps(self) -> int:
         """How many streams are held as a gap."""
 
+    async def complete(self) -> None:
+        """Do what has been put off in a generation that is being built; to be called when all of history is in, before it is ready.
+
+        In most stores that is nothing. Called off in the middle, it is to be called again.
+        """
+
     async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
         """About ``limit`` streams with what is applied of them, in an order of the store's own, some perhaps twice; and where the
         next portion begins. "" is the beginning, and, as what follows, the end.

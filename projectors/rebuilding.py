@@ -2,7 +2,7 @@
 
     ask ──[control] history──▶ command service ──▶ begin ──▶ apply, apply … ──▶ end: the cursor moves ──▶ … ──▶ done
                                                      └──ask for the next page                                    │
-             ready ◀──no gaps left── every lane's heads compared (``consumer``) ◀──ask for the heads of all lanes─┘
+  ready ◀──complete──no gaps left── every lane's heads compared (``consumer``) ◀──ask for the heads of all lanes─┘
 
 - The registry's cursor says how far history is in; everything else here may be forgotten at any moment. Where the cursor has not moved for
   some seconds, whoever claims it first asks again from there.
@@ -60,7 +60,9 @@ class Rebuilder:
         *,
         lag: Lag,
         precedence: Precedence,
+        most: int,
     ) -> None:
+        """``most``: how many portions of a generation are under way at once."""
         self.name = name
         self._generations = generations
         self._consumer = consumer
@@ -68,6 +70,7 @@ class Rebuilder:
         self._options = options
         self._lag = lag
         self._precedence = precedence
+        self._most = most
         self._courses: dict[tuple[int, datetime], Course] = {}
         self._looked = float("-inf")
 
@@ -213,6 +216,7 @@ class Rebuilder:
 
     async def _finish(self, hosted: Hosted) -> None:
         if await self._generations.on(hosted, hosted.store.gaps) == 0:
+            await self._generations.on(hosted, hosted.store.complete)
             await self._patience.until_up(partial(self._generations.registry.ready, hosted.number))
             await self._patience.until_up(self._generations.refresh)
             log.info("%s: generation %d is ready", self.name, hosted.number)
@@ -241,7 +245,7 @@ class Rebuilder:
             async def apply(portion: Sequence[Arrived], *, deadly: bool) -> None:
                 await self._apply(hosted, self._course(hosted), portion, deadly=deadly)
 
-            course = self._courses[_key(hosted)] = Course(Portions(apply, self._consumer.acknowledge))
+            course = self._courses[_key(hosted)] = Course(Portions(apply, self._consumer.acknowledge, most=self._most))
         return course
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from projectors.analytics.registry import AnalyticsRegistry
 from projectors.analytics.store import AnalyticsStore
 from projectors.generation_registry import GenerationRegistry
+from projectors.portions import UNDER_WAY
 from projectors.postgres_registry import PostgresRegistry
 from projectors.projection import Store
 from projectors.search.store import SearchStore
@@ -21,6 +22,8 @@ class ReadModel:
     store: Callable[[Settings, int], Store]
     """For the generation of that number."""
     registry: Callable[[Settings], GenerationRegistry]
+    portions: int = UNDER_WAY
+    """How many portions of history are under way at once."""
 
 
 def _analytics(settings: Settings, number: int) -> Store:
@@ -34,7 +37,12 @@ READ_MODELS: Final[Mapping[str, ReadModel]] = {
         lambda settings, n: SummaryStore(settings.require("summary_db_url"), generation_name(summary.SCHEMA, n)),
         lambda settings: PostgresRegistry("summary", settings.require("summary_db_url")),
     ),
-    "analytics": ReadModel(_analytics, lambda settings: AnalyticsRegistry(settings.require("analytics_redis_url"))),
+    "analytics": ReadModel(
+        _analytics,
+        lambda settings: AnalyticsRegistry(settings.require("analytics_redis_url")),
+        # Redis does one thing at a time: a portion's positions wait behind the commits of others, and it waits for nothing itself.
+        portions=8,
+    ),
     "search": ReadModel(
         lambda settings, n: SearchStore(settings.require("search_db_url"), generation_name(search.SCHEMA, n)),
         lambda settings: PostgresRegistry("search", settings.require("search_db_url")),

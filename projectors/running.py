@@ -24,7 +24,7 @@ from shared.views.generations import Generation
 
 PREFETCH: Final = 25
 """Messages of up to 100 events, for each lane: what bounds a projector's memory."""
-HISTORY_PREFETCH: Final = 50
+HISTORY_PREFETCH: Final = 150
 
 
 async def run(name: str, settings: Settings) -> int:
@@ -56,7 +56,8 @@ async def run(name: str, settings: Settings) -> int:
     generations = Generations(READ_MODELS[name].registry(settings), hosted, patience)
     lag, precedence = Lag(), Precedence()
     projector = Projector(name, generations, consumer, patience, options, lag=lag, precedence=precedence)
-    rebuilder = Rebuilder(name, generations, history, patience, options, lag=lag, precedence=precedence)
+    most = READ_MODELS[name].portions
+    rebuilder = Rebuilder(name, generations, history, patience, options, lag=lag, precedence=precedence, most=most)
     try:
         code = await process.run(
             {

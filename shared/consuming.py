@@ -29,7 +29,7 @@ WATCH_EVERY_S: Final = 0.5
 RATE_WINDOW_S: Final = 0.1
 BUSY_RATE: Final = 75.0
 FULL_ENOUGH: Final = 50
-"""Above so many messages a second, and below so many in the inbox, a batch is given time to fill, as follows."""
+"""Above so many messages a second, and below so many in the inbox, a batch is given time to fill, as follows; unless it is full."""
 LINGER_PER_RATE_S: Final = 2e-5
 SHORTEST_LINGER_S: Final = 0.002
 LONGEST_LINGER_S: Final = 0.025
@@ -112,7 +112,7 @@ class Consumer:
             except TimeoutError:
                 return []
         linger = self._linger()
-        if linger and len(self._inbox) < FULL_ENOUGH:
+        if linger and len(self._inbox) < min(limit, FULL_ENOUGH):
             await asyncio.sleep(linger)
         taken = [self._inbox.popleft() for _ in range(min(limit, len(self._inbox)))]
         taken.sort(key=lambda delivery: (id(delivery.channel), delivery.tag))

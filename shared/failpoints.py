@@ -41,6 +41,8 @@ class Failpoint(StrEnum):
     """projectors: a part of history is in the new generation, and has not been acknowledged."""
     BEFORE_SCANNED = "before-scanned"
     """projectors: a page of history is in the new generation, and the registry does not know."""
+    BETWEEN_TOTALS = "between-totals"
+    """projectors: a total that was left for later is in the new generation (analytics), and others may be to follow."""
     BEFORE_SWITCH = "before-switch"
     """projectors: another generation is to be active, and is not yet."""
     AFTER_SWITCH = "after-switch"

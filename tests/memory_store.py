@@ -107,6 +107,9 @@ class MemoryStore:
         self._reach()
         return sum(hold.status is HoldStatus.GAP for hold in self.holds.values())
 
+    async def complete(self) -> None:
+        self._reach()
+
     async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
         self._reach()
         found = sorted(pair for pair in self.applied.items() if pair[0] > cursor)[:limit]

@@ -158,12 +158,19 @@ class AnalyticsModel:
         layout = self.layout
         if key in (layout.days, layout.due) or key.startswith((layout.units(""), f"{layout.prefix}:sales:")):
             return "zset"
-        return "set" if key == layout.currencies else "hash"
+        return "set" if key in (layout.currencies, layout.totalled) else "hash"
 
     def is_figure(self, key: str) -> bool:
         """Whether the key holds something that follows from events alone, streams' states aside."""
         layout = self.layout
-        return key not in (layout.positions, layout.held, layout.due, layout.progress, layout.discarded)
+        return key not in (
+            layout.positions,
+            layout.held,
+            layout.due,
+            layout.progress,
+            layout.discarded,
+            layout.totalled,
+        )
 
     def value(self, key: str, raw: Any) -> Value | None:
         if key == self.layout.currencies:

@@ -1,9 +1,10 @@
 -- One commit, whole or not at all: Redis runs nothing else meanwhile, and every check stands before the first write.
 --
--- KEYS: positions, held, due, progress, currencies, days, names, line-names, discarded, the registry of generations, then those that
--- the groups point to.
+-- KEYS: positions, held, due, progress, currencies, days, names, line-names, discarded, totalled, the registry of generations, then
+-- those that the groups point to.
 -- ARGV[1]: the commit as MessagePack; projectors/analytics/script.py makes it and says what is in it.
--- Returns 1: applied; 0: a position is not where it was expected; -1: a counter would leave 64 bits; -2: this generation is no more.
+-- Returns 1: applied; 0: a position is not where it was expected, or a total that was left out is kept up by now;
+-- -1: a counter would leave 64 bits; -2: this generation is no more.
 --
 -- A Lua number is a double. Increments of 64-bit counters therefore come as text and go to HINCRBY untouched; all other
 -- numbers are versions, or scores, which are doubles in Redis anyway: exact up to 2^53.
@@ -12,10 +13,11 @@ local CHUNK = 1000 -- unpack() may put some 8,000 values on Lua's stack
 
 local positions, held, due, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local currencies, days, names, line_names = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local discarded, registry = KEYS[9], KEYS[10]
+local discarded, totalled, registry = KEYS[9], KEYS[10], KEYS[11]
 local commit = cmsgpack.unpack(ARGV[1])
 
 if commit.entry and redis.call('HEXISTS', registry, commit.entry) == 0 then return -2 end
+if commit.days_only and redis.call('SCARD', totalled) ~= 1 then return 0 end
 
 local function chunks(list, size) -- the bounds of each part of a list
   local from = 1 - size
@@ -114,7 +116,12 @@ for _, tally in ipairs(commit.buyers) do
     end
   end
 end
+-- Totals of products by month and for all time are left for later while history goes into a generation: see total.lua.
+local all_kept_up = redis.call('EXISTS', totalled) == 0
 for _, tally in ipairs(commit.products) do
+  for _, key in ipairs(tally.totals) do
+    if all_kept_up or redis.call('SISMEMBER', totalled, KEYS[key]) == 1 then tally.keys[#tally.keys + 1] = key end
+  end
   for _, key in ipairs(tally.keys) do
     for from, to in chunks(tally.members, CHUNK) do
       add(KEYS[key], tally.members, tally.increments, from, to, 'ZMSCORE', 'ZADD', 'ZREM', true)

@@ -156,6 +156,19 @@ def by_span(days: Mapping[str, Counts]) -> list[tuple[list[str], Counts]]:
     return list({id(group): group for group in groups.values()}.values())
 
 
+def is_day(span: str) -> bool:
+    """And not a month or ALL."""
+    return len(span) == _DAY
+
+
+def parts_of_totals(days: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Each month with its days, then ALL with the months: what a span's sum is made of, in the order to make them."""
+    months: dict[str, list[str]] = defaultdict(list)
+    for day in sorted(days):
+        months[day[:_MONTH]].append(day)
+    return [*months.items(), (ALL, list(months))] if months else []
+
+
 def _by_time(effects: Effects, digits: int) -> dict[str, Counts]:
     found: dict[str, Counts] = defaultdict(_counts)
     for (currency, hour), metrics in effects.buckets.items():

@@ -15,7 +15,7 @@ from redis.exceptions import WatchError
 from projectors import epoch_notes, epochs
 from projectors.analytics.store import client, outages_named
 from projectors.generation_registry import ALONE, Scanned
-from shared.views.analytics import PREFIX, Keys
+from shared.views.analytics import DAYS_ONLY, PREFIX, Keys
 from shared.views.generations import ACTIVE_FIELD, Generation, GenerationState, generation_name, registry_key
 
 PORTION: Final = 500
@@ -60,6 +60,7 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
                 if generation.active:
                     source, target = (generation_name(self._prefix, n) for n in (generation.number, number))
                     pipeline.copy(Keys(source).discarded, Keys(target).discarded, replace=True)
+            pipeline.sadd(Keys(generation_name(self._prefix, number)).totalled, DAYS_ONLY)
             now = self._clock()
             active = next((each for each in known.values() if each.active), ALONE)
             self._put(

@@ -4,14 +4,15 @@ What several keys get alike (a day, its month, all time) is said once, and point
 MessagePack, because Redis takes it apart in C.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 from pydantic import TypeAdapter
 
-from projectors.analytics.projection import Counts, Effects, by_day, by_hour, by_span
+from projectors.analytics.projection import Counts, Effects, by_day, by_hour, by_span, is_day, parts_of_totals
 from projectors.projection import Commit, Hold
 from projectors.storable import storable
 from shared.views.analytics import Keys
@@ -19,12 +20,25 @@ from shared.views.analytics import Keys
 _HOLD: Final = TypeAdapter(Hold)
 _HOLD_FIELDS: Final = TypeAdapter(dict[str, Any])
 _ENCODER: Final = msgspec.msgpack.Encoder()
+KeyOf = Callable[[str], str]
+"""Span → the key for it."""
 
 
 class Call:
-    """``keys`` and ``argument`` of one run of ``commit.lua``. ``entry``: a hash and its field without which nothing is written."""
+    """``keys`` and ``argument`` of one run of ``commit.lua``. ``entry``: a hash and its field without which nothing is written.
 
-    def __init__(self, layout: Keys, commit: Commit, effects: Effects, entry: tuple[str, str] | None = None) -> None:
+    ``days_only``: totals of products are left out; where any is kept up by then, nothing is written.
+    """
+
+    def __init__(
+        self,
+        layout: Keys,
+        commit: Commit,
+        effects: Effects,
+        entry: tuple[str, str] | None = None,
+        *,
+        days_only: bool = False,
+    ) -> None:
         self.keys: list[str] = [
             layout.positions,
             layout.held,
@@ -35,6 +49,7 @@ class Call:
             layout.names,
             layout.line_names,
             layout.discarded,
+            layout.totalled,
             entry[0] if entry is not None else layout.positions,
         ]
         settled = effects.settled()
@@ -47,8 +62,9 @@ class Call:
                 "holds": [_held(stream, storable(hold)) for stream, hold in commit.holds.items()],
                 "told": [(stream, hold.version, hold.attempts) for stream, hold in commit.told.items()],
                 "counters": self._counters(layout, settled),
-                "buyers": self._tallies(_buyers(layout, settled)),
-                "products": self._tallies(_products(layout, settled)),
+                "buyers": self._buyers(layout, settled),
+                "days_only": days_only and bool(settled.units),
+                "products": self._products(layout, settled, days_only=days_only),
                 "currencies": list({currency for currency, _ in settled.sales}),
                 "days": [text for day in settled.units for text in (day, day)],
                 "names": _flat(settled.names),
@@ -68,15 +84,29 @@ class Call:
             for key, counts in counters.items()
         ]
 
-    def _tallies(self, groups: Sequence[tuple[Sequence[str], Counts]]) -> list[dict[str, Any]]:
+    def _buyers(self, layout: Keys, effects: Effects) -> list[dict[str, Any]]:
+        return [
+            {"keys": self._places(layout.buyers, spans)} | _pairs(counts) for spans, counts in by_span(effects.buyers)
+        ]
+
+    def _products(self, layout: Keys, effects: Effects, *, days_only: bool) -> list[dict[str, Any]]:
+        """The days' keys, and those of totals: a generation that is being built does not keep them all up."""
+        tallies: list[tuple[KeyOf, Mapping[str, Counts]]] = [(layout.units, effects.units)]
+        for currency in {currency for currency, _ in effects.sales}:
+            days = {day: counts for (other, day), counts in effects.sales.items() if other == currency}
+            tallies.append((partial(layout.sales, currency), days))
         return [
             {
-                "keys": [self._place(key) for key in keys],
-                "members": list(counts),
-                "increments": list(counts.values()),
+                "keys": self._places(key_of, [span for span in spans if is_day(span)]),
+                "totals": self._places(key_of, [span for span in spans if not is_day(span)]),
             }
-            for keys, counts in groups
+            | _pairs(counts)
+            for key_of, days in tallies
+            for spans, counts in (by_span(days) if not days_only else [([day], days[day]) for day in days])
         ]
+
+    def _places(self, key_of: KeyOf, spans: Iterable[str]) -> list[int]:
+        return [self._place(key_of(span)) for span in spans]
 
     def _place(self, key: str) -> int:
         self.keys.append(key)
@@ -95,16 +125,14 @@ def _moves(commit: Commit) -> dict[str, Any]:
     }
 
 
-def _buyers(layout: Keys, effects: Effects) -> list[tuple[list[str], Counts]]:
-    return [([layout.buyers(span) for span in spans], counts) for spans, counts in by_span(effects.buyers)]
+def _pairs(counts: Counts) -> dict[str, Any]:
+    return {"members": list(counts), "increments": list(counts.values())}
 
 
-def _products(layout: Keys, effects: Effects) -> list[tuple[list[str], Counts]]:
-    groups = [([layout.units(span) for span in spans], counts) for spans, counts in by_span(effects.units)]
-    for currency in {currency for currency, _ in effects.sales}:
-        days = {day: counts for (other, day), counts in effects.sales.items() if other == currency}
-        groups += [([layout.sales(currency, span) for span in spans], counts) for spans, counts in by_span(days)]
-    return groups
+def totals(layout: Keys, days: Iterable[str], currencies: Iterable[str]) -> list[list[str]]:
+    """The keys of ``total.lua`` for each total of these days and currencies: itself, then its parts; those that are parts first."""
+    kinds: list[KeyOf] = [layout.units, *(partial(layout.sales, currency) for currency in currencies)]
+    return [[key_of(span), *map(key_of, parts)] for key_of in kinds for span, parts in parts_of_totals(days)]
 
 
 def _flat(pairs: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import DataError, RedisError
 
 from projectors.analytics.projection import fold
-from projectors.analytics.script import Call, hold_from_json
+from projectors.analytics.script import Call, hold_from_json, totals
 from projectors.gating import behind
 from projectors.projection import (
     BEYOND_REASON,
@@ -54,8 +54,11 @@ class AnalyticsStore:
     def __init__(self, url: str, prefix: str = PREFIX, *, entry: tuple[str, str] | None = None) -> None:
         self._keys = Keys(prefix)
         self._entry = entry
+        self._days_only = False
+        """Whether no total was kept up when positions were last read: then none is sent, unless the script finds that one is by now."""
         self._redis = client(url)
         self._commit = self._redis.register_script((_HERE / "commit.lua").read_text())
+        self._total = self._redis.register_script((_HERE / "total.lua").read_text())
         self._overdue = self._redis.register_script((_HERE / "overdue.lua").read_text())
 
     async def open(self) -> None:
@@ -75,7 +78,9 @@ class AnalyticsStore:
                 pipeline.hmget(self._keys.held, wanted)
                 pipeline.zmscore(self._keys.due, wanted)
                 pipeline.hmget(self._keys.discarded, wanted)
-                applied, held, due, discarded = await pipeline.execute()
+                pipeline.scard(self._keys.totalled)
+                applied, held, due, discarded, totalled = await pipeline.execute()
+        self._days_only = totalled == 1
         found = zip(wanted, applied, held, due, discarded, strict=True)
         return {stream: _position(int(version or 0), *rest) for stream, version, *rest in found}
 
@@ -83,7 +88,7 @@ class AnalyticsStore:
         return behind(heads, await self.positions(list(heads)))
 
     async def commit(self, commit: Commit) -> None:
-        call = Call(self._keys, commit, fold(commit.advances), self._entry)
+        call = Call(self._keys, commit, fold(commit.advances), self._entry, days_only=self._days_only)
         if commit.advances:
             reached(Failpoint.BEFORE_COMMIT)
         with outages_named():
@@ -92,8 +97,7 @@ class AnalyticsStore:
             raise StalePositionError
         if result == _OVERFLOW:
             raise CounterOverflowError
-        if result == _NO_MORE:
-            raise StoreUnavailableError(f"the generation {self._keys.prefix} is no more")
+        self._check(result)
 
     async def as_of(self) -> dict[int, datetime | None]:
         with outages_named():
@@ -109,6 +113,10 @@ class AnalyticsStore:
     async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         return await self._due(repr(OWED.timestamp()), OWED, limit, now)
 
+    def _check(self, result: int) -> None:
+        if result == _NO_MORE:
+            raise StoreUnavailableError(f"the generation {self._keys.prefix} is no more")
+
     async def _due(self, since: str, until: datetime, limit: int, now: datetime) -> Sequence[tuple[str, int]]:
         later = (now + ASK_AGAIN).timestamp()
         with outages_named():
@@ -120,6 +128,22 @@ class AnalyticsStore:
     async def gaps(self) -> int:
         with outages_named():
             return sum([1 async for _, hold in self._redis.hscan_iter(self._keys.held, count=1000) if _GAP in hold])
+
+    async def complete(self) -> None:
+        """Make the totals that were left for later, one at a time: Redis serves others in between."""
+        layout = self._keys
+        registry, entry = self._entry or ("", "")
+        with outages_named():
+            while await self._redis.exists(layout.totalled):
+                days: Any = await self._redis.zrange(layout.days, 0, -1)
+                currencies: Any = await self._redis.smembers(layout.currencies)
+                for total in [*totals(layout, days, currencies), []]:
+                    keys = [layout.totalled, layout.days, layout.currencies, registry, *total]
+                    made = await self._total(keys=keys, args=[len(days), len(currencies), entry])
+                    self._check(made)
+                    if not made:
+                        break
+                    reached(Failpoint.BETWEEN_TOTALS)
 
     async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
         with outages_named():

@@ -8,6 +8,9 @@ With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``
     <p>:currencies           set    currencies seen
     <p>:units:<span>         zset   product id → units;               span = a day, a month, or "all"
     <p>:sales:<c>:<span>     zset   product id → revenue, minor units; the same spans
+    <p>:totalled             set    only while the generation is being built: "days", and the keys of those totals of products, by
+                                    month or for "all", that are kept up by now. The others are made of the days before
+                                    the generation is ready. No such set: all are kept up
     <p>:buyers:<span>        hash   customer id → orders not cancelled (absent at 0); the same spans
     <p>:days                 zset   "<day>" → the same as a number; one member for each day that has had an order
     <p>:names                hash   product id → name in the catalogue
@@ -27,6 +30,8 @@ from pydantic import BaseModel
 
 PREFIX: Final = "analytics"
 ALL: Final = "all"
+DAYS_ONLY: Final = "days"
+"""What ``totalled`` has in it from the beginning: a set that is empty would not be there."""
 METRICS: Final = ("orders", "items", "revenue", "cancelled")
 
 
@@ -47,6 +52,7 @@ class Keys:
 
     def __init__(self, prefix: str = PREFIX) -> None:
         self.prefix = prefix
+        self.totalled: Final = f"{prefix}:totalled"
         self.currencies: Final = f"{prefix}:currencies"
         self.days: Final = f"{prefix}:days"
         self.names: Final = f"{prefix}:names"

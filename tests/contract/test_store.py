@@ -353,6 +353,14 @@ async def test_a_connection_lost_during_a_commit_is_an_outage_and_the_commit_can
     assert await read_store.progress() == {0: (None, 1)}
 
 
+async def test_a_store_in_which_nothing_was_put_off_is_complete(store: Store, read_store: ReadStore) -> None:
+    await store.commit(Commit([shop.run("orders/o-1", shop.placed())]))
+    await store.complete()
+    await store.commit(Commit([shop.run("orders/o-2", shop.placed("o-2"))]))
+    await store.complete()
+    assert await read_store.orders() == (2, 0)
+
+
 async def test_all_positions_can_be_read_portion_by_portion(store: Store) -> None:
     await store.commit(Commit([shop.run(f"orders/o-{n}", shop.placed(f"o-{n}")) for n in range(25)]))
     found: dict[str, int] = {}

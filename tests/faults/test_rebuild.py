@@ -123,6 +123,14 @@ async def test_killed_at_random_moments_of_rebuilding_and_of_switching_it_goes_o
     ],
 )
 async def test_killed_there_it_goes_on(cluster: Cluster, projection: str, process: str, place: Failpoint) -> None:
+    await goes_on(cluster, projection, process, place)
+
+
+async def test_killed_between_two_totals_it_makes_the_others(cluster: Cluster) -> None:
+    await goes_on(cluster, "analytics", "projector", Failpoint.BETWEEN_TOTALS)
+
+
+async def goes_on(cluster: Cluster, projection: str, process: str, place: Failpoint) -> None:
     victim = projection if process == "projector" else process
     async with loaded(cluster) as bus, never_a_mixture(cluster, projection) as seen:
         await armed(cluster, victim, place=place)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectors.analytics.projection import Effects, by_day, by_hour, by_span, effects, fold
+from projectors.analytics.projection import Effects, by_day, by_hour, by_span, effects, fold, parts_of_totals
 from projectors.projection import Event, ProjectionError
 from shared.contracts.orders import Line, OrderPlaced
 from shared.contracts.values import MAX_AMOUNT, EventData
@@ -92,6 +92,12 @@ def test_a_batch_of_one_day_says_its_counts_once_for_day_month_and_all() -> None
 
 def test_a_batch_of_no_orders_has_no_spans_to_write() -> None:
     assert by_span(effects([]).units) == []
+
+
+def test_totals_are_made_of_days_first_and_then_of_each_other() -> None:
+    months = [("202602", ["20260227"]), ("202603", ["20260301", "20260331"])]
+    assert parts_of_totals(["20260331", "20260227", "20260301"]) == [*months, ("all", ["202602", "202603"])]
+    assert parts_of_totals([]) == []
 
 
 def test_the_catalogue_names_products_and_lines_do_where_it_does_not() -> None:

@@ -202,6 +202,10 @@ class Worker:
     async def gaps(self) -> int:
         return await self.world.store.gaps()
 
+    async def complete(self) -> None:
+        await self.step()
+        await self.world.store.complete()
+
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
         await self.step()
         self._reach()
