@@ -32,8 +32,8 @@ Acknowledge = Callable[[Sequence[Delivery]], Awaitable[None]]
 class Portions:
     """Of one generation. Whatever ``apply`` or ``acknowledge`` raises comes out of a later call."""
 
-    def __init__(self, apply: Apply, acknowledge: Acknowledge, *, most: int = UNDER_WAY) -> None:
-        """``most``: how many portions are under way at once."""
+    def __init__(self, apply: Apply, acknowledge: Acknowledge, *, most: Callable[[], int] = lambda: UNDER_WAY) -> None:
+        """``most``: how many portions may be under way now, where another is to be begun."""
         self._most = most
         self._apply = apply
         self._acknowledge = acknowledge
@@ -89,7 +89,7 @@ class Portions:
 
     async def _begin(self, items: Sequence[Arrived], deliveries: Sequence[Delivery]) -> None:
         goes_on = bool(items) and items[0].event.stream == self._last
-        while len(self._under_way) >= (1 if goes_on else self._most):
+        while len(self._under_way) >= (1 if goes_on else self._most()):
             await self._one_ends()
         self._last = items[-1].event.stream if items else self._last
         self._under_way.add(asyncio.create_task(self._run(items, deliveries)))

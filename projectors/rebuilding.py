@@ -29,7 +29,7 @@ from projectors.notices import heads_request, history_request
 from projectors.options import Options
 from projectors.pages import Place
 from projectors.patience import Patience
-from projectors.portions import Portions
+from projectors.portions import UNDER_WAY, Portions
 from projectors.precedence import Precedence
 from shared import topology
 from shared.consuming import Consumer, Delivery
@@ -62,7 +62,7 @@ class Rebuilder:
         precedence: Precedence,
         most: int,
     ) -> None:
-        """``most``: how many portions of a generation are under way at once."""
+        """``most``: how many portions of a generation are under way at once, where no live events come."""
         self.name = name
         self._generations = generations
         self._consumer = consumer
@@ -78,8 +78,8 @@ class Rebuilder:
         with suppress(Stopped):
             while not stopping.is_set():
                 await self._look_after()
-                most = TAKE_BESIDE_LIVE if self._precedence.lately(_now()) else TAKE
-                deliveries = await self._consumer.take(most, timeout=LOOK_EVERY_S if self._courses else 0.5)
+                limit = TAKE_BESIDE_LIVE if self._precedence.lately(_now()) else TAKE
+                deliveries = await self._consumer.take(limit, timeout=LOOK_EVERY_S if self._courses else 0.5)
                 await self._take_in(deliveries)
                 if not deliveries:
                     await self._flush()
@@ -232,6 +232,10 @@ class Rebuilder:
         requests = [heads_request(self.name, lane, at.reads_since, generation=at.number) for lane in lanes]
         await self._patience.publish([request for _, request in requests])
 
+    def _at_once(self) -> int:
+        """A live event waits for what is under way."""
+        return min(self._most, UNDER_WAY) if self._precedence.lately(_now()) else self._most
+
     def _building(self, number: int) -> Hosted | None:
         hosted = self._generations.get(number)
         if hosted is None or hosted.is_ready or hosted.generation.done or hosted.generation.moving_to is not None:
@@ -245,7 +249,9 @@ class Rebuilder:
             async def apply(portion: Sequence[Arrived], *, deadly: bool) -> None:
                 await self._apply(hosted, self._course(hosted), portion, deadly=deadly)
 
-            course = self._courses[_key(hosted)] = Course(Portions(apply, self._consumer.acknowledge, most=self._most))
+            course = self._courses[_key(hosted)] = Course(
+                Portions(apply, self._consumer.acknowledge, most=self._at_once)
+            )
         return course
 
 

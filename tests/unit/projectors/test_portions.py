@@ -22,7 +22,8 @@ class Store:
         self.begun: list[list[str]] = []
         self.acknowledged: list[Any] = []
         self.gates: list[asyncio.Future[None]] = []
-        self.portions = Portions(self.apply, self.acknowledge)
+        self.most = UNDER_WAY
+        self.portions = Portions(self.apply, self.acknowledge, most=lambda: self.most)
 
     async def apply(self, portion: Sequence[Arrived], *, deadly: bool) -> None:
         assert not deadly
@@ -162,6 +163,22 @@ async def test_no_more_than_so_many_portions_are_under_way() -> None:
     for index in range(UNDER_WAY + 2):
         store.let(index)
         await _others()
+    await _soon(coming)
+
+
+async def test_when_fewer_are_to_be_under_way_none_is_begun_before_enough_have_ended() -> None:
+    store = Store()
+    coming = asyncio.create_task(_come_all(store, UNDER_WAY + 2))
+    await _others()
+    store.most = 1
+    for index in range(UNDER_WAY - 1):
+        store.let(index)
+        await _others()
+        assert len(store.begun) == UNDER_WAY
+    store.let(UNDER_WAY - 1)
+    await _others()
+    assert len(store.begun) == UNDER_WAY + 1
+    store.let(UNDER_WAY)
     await _soon(coming)
 
 
