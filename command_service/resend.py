@@ -50,7 +50,7 @@ EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # The next events of each stream, as many of each; a look into the index for each stream (LATERAL with its LIMIT), whatever the planner
 # believes of the table: merging with all the events there are would cost as much as reading them.
 EVENTS_FROM: Final = """
-SELECT e.version AS id, wanted.stream, e.envelope ->> 'type' AS type, e.envelope::text AS envelope
+SELECT e.version AS id, wanted.stream, NULL AS type, e.envelope::text AS envelope
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS wanted (stream, version, place)
 CROSS JOIN LATERAL (
     SELECT version, envelope FROM events
