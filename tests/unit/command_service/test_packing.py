@@ -32,3 +32,8 @@ def test_a_message_stays_within_its_bounds_unless_one_event_alone_is_larger(draw
         assert len(message.body) <= topology.MAX_BYTES_PER_MESSAGE or len(parcel.rows) == 1
         assert len(split(message.body)) == len(parcel.rows)
         assert message.content_type == (CONTENT_TYPE if len(parcel.rows) == 1 else BATCH_CONTENT_TYPE)
+
+
+def test_an_event_that_goes_out_alone_bears_its_type_also_where_only_the_envelope_says_it() -> None:
+    [parcel] = parcels([Row(1, "orders/o-1", None, '{"type":"orders.order-placed"}')], 4)
+    assert parcel.message("lane.0").type == "orders.order-placed"
