@@ -35,6 +35,7 @@ CUSTOMERS: Final = 1000
 POLL_S: Final = 0.02
 
 APPLIED: Final = "SELECT coalesce(sum(events_applied), 0)::bigint FROM progress"
+LEVEL: Final = "SELECT count(*) FROM progress WHERE as_of > $1"
 HAND_ON_AGAIN: Final = """
 INSERT INTO outbox (stream, hash, type, envelope)
 SELECT stream, hash, envelope ->> 'type', envelope::text
@@ -104,6 +105,12 @@ class Backlog:
         _, ended = await self._applied(at_least=self.count)
         await self._bury()
         return (self.count - first) / (ended - began)
+
+    async def until_level(self) -> None:
+        """Return when the summary vouches for the present in every lane: it has compared what it has with what there is."""
+        now = await self.databases["summary"].fetchval("SELECT clock_timestamp()")
+        while await self.databases["summary"].fetchval(LEVEL, now) < Settings().lanes:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(POLL_S)
 
     async def die(self) -> float:
         """A summary that can apply nothing, until there is a dead letter for each order; how many a second."""
