@@ -181,18 +181,18 @@ async def test_every_statement_of_the_write_side_fits_the_schema(write_db: async
 
 
 async def test_commands_wait_for_migrations_that_have_not_run_yet(settings: Settings) -> None:
-    """The first that is missing, and every one after it."""
+    """The first that is missing, and every one after it that they need."""
     async with database(settings.write_db_url) as url:
         handler = Handler(url)
         handling = asyncio.create_task(handler.handle([register("k1", "c")]))
         try:
-            for migration in sorted(WRITE_MIGRATIONS.glob("*.sql")):
+            for name in ("0001_event_store.sql", "0002_heads.sql", "0003_epochs.sql"):
                 async with asyncio.timeout(20):
                     while "does not exist" not in (handler.trouble or ""):  # noqa: ASYNC110 - it says so by itself
                         await asyncio.sleep(0.01)
                 assert not handling.done()
                 handler.trouble = None
-                await migrate(url, [migration])
+                await migrate(url, [WRITE_MIGRATIONS / name])
             assert verdicts(await handling) == ["v1"]
             assert handler.trouble is None
         finally:
