@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, Final
 
 import asyncpg  # noqa: F401 - compiled against the real class: it has to come first
+from pydantic_core import core_schema
 
 _REAL: Final = datetime.datetime
 _REAL_TIME: Final = time.time
@@ -41,17 +42,20 @@ def shift(seconds: float) -> None:
         def now(cls, tz: datetime.tzinfo | None = None) -> Any:
             return _REAL.now(tz) + offset
 
+        @classmethod
+        def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
+            return core_schema.datetime_schema()
+
     for name in ("fromisoformat", "fromtimestamp", "strptime", "combine"):
         setattr(Shifted, name, getattr(_REAL, name))
     datetime.datetime = Shifted  # type: ignore[misc]
     time.time = lambda: _REAL_TIME() + seconds
-    _import_with_the_real_class(
-        "projectors.fast_decoding", after=("projectors.projection", "shared.contracts.registry")
-    )
+    _import_with_the_real_class("shared.contracts.registry")
+    _import_with_the_real_class("projectors.fast_decoding", after=("projectors.projection",))
 
 
-def _import_with_the_real_class(module: str, *, after: Sequence[str]) -> None:
-    """For what msgspec decodes, which knows no other; the module itself must not ask for the time. ``after``: what it imports of ours."""
+def _import_with_the_real_class(module: str, *, after: Sequence[str] = ()) -> None:
+    """For what msgspec decodes, which knows no other. What is imported must not ask for the time; ``after``: but for these, which may."""
     for other in after:
         import_module(other)
     shifted, datetime.datetime = datetime.datetime, _REAL  # type: ignore[misc]
