@@ -54,7 +54,7 @@ async def test_the_relays_database_session_is_killed_again_and_again(cluster: Cl
     killed = 0
     async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS), window=100) as load:
         while not load.sending.done():
-            await cluster.pause(0.05, 0.5)
+            await cluster.pause(0.02, 0.2)
             killed += await connection.fetchval(TERMINATE)
         await connection.close()
         assert killed > 3
