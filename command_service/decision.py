@@ -205,7 +205,7 @@ def _record(command: Command, stream: str, version: int, event: EventData, now: 
         schemaversion=schema_version,
         causationid=command.envelope.id,
         correlationid=command.correlation_id or command.envelope.id,
-        traceparent=command.envelope.traceparent,
+        traceparent=command.envelope.traceparent or msgspec.UNSET,
     )
     return Recorded(stream, version, event_type, envelope.to_json().decode())
 

@@ -65,7 +65,8 @@ class EventEnvelope(msgspec.Struct, frozen=True, kw_only=True):
     schemaversion: int
     causationid: str
     correlationid: str
-    traceparent: str | None = None
+    traceparent: str | msgspec.UnsetType | None = msgspec.UNSET
+    """Unset rather than None where there is none, as there mostly is: what is unset needs no second look when it is written."""
 
     def to_json(self) -> bytes:
         """On the wire there are no nulls: what is not there is left out."""
