@@ -46,8 +46,11 @@ REPEATABLE: Final = "repeatable"
 """In a handler's ``opt``: the parameters that may be given several times."""
 
 
-def only_well_formed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """A guard for every route over HTTP; over WebSocket a refusal can be read only after the connection is made."""
+async def only_well_formed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A guard for every route over HTTP; over WebSocket a refusal can be read only after the connection is made.
+
+    ``async`` although it awaits nothing: any other guard is called in a thread, which costs more than what it does.
+    """
     if connection.scope["type"] == ScopeType.HTTP:
         well_formed(connection, handler)
 

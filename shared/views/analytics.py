@@ -36,15 +36,23 @@ METRICS: Final = ("orders", "items", "revenue", "cancelled")
 
 
 def hour_of(time: datetime) -> str:
-    return time.strftime("%Y%m%d%H")
+    """``YYYYMMDDHH``."""
+    return str(_day_number(time) * 100 + time.hour).zfill(10)
 
 
 def day_of(time: datetime) -> str:
-    return time.strftime("%Y%m%d")
+    """``YYYYMMDD``."""
+    return str(_day_number(time)).zfill(8)
 
 
 def month_of(time: datetime) -> str:
-    return time.strftime("%Y%m")
+    """``YYYYMM``."""
+    return str(time.year * 100 + time.month).zfill(6)
+
+
+def _day_number(time: datetime) -> int:
+    """Several times as fast as ``strftime``, which also leaves the zeros out before a year below 1000."""
+    return (time.year * 100 + time.month) * 100 + time.day
 
 
 class Keys:
