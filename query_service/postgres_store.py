@@ -35,10 +35,11 @@ _SESSION: Final = urlencode(
 
 _POINTER: Final = "SELECT number, epoch, moving_to, ahead, examples FROM generations WHERE active"
 _AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
-# LIMIT makes each of them a look into the index, whatever the statistics say.
+# LIMIT makes each of them a look into the index, whatever the statistics say; the subquery hides how many they are from the planner,
+# which would plan anew for each number.
 _STANDINGS: Final = """
 SELECT wanted.stream, coalesce(position.applied, 0) AS applied, hold.status, hold.version, hold.reason
-FROM unnest($1::text[]) AS wanted (stream)
+FROM unnest((SELECT $1::text[])) AS wanted (stream)
 LEFT JOIN LATERAL (SELECT applied FROM positions WHERE stream = wanted.stream LIMIT 1) AS position ON true
 LEFT JOIN LATERAL (
     SELECT status, version, reason FROM held

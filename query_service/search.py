@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+import asyncpg
 import msgspec
 from litestar import Response
 from litestar.params import QueryParameter
@@ -27,13 +28,14 @@ PRODUCTS: Final = Path(__file__).with_name("search_products.sql").read_text()
 ORDERS: Final = Path(__file__).with_name("search_orders.sql").read_text()
 
 # $1 what is typed, $2 the unfinished last words (null: none), $3 whether "or" stands before them. One row for each.
+# Subqueries hide how many they are from the planner, which would plan anew for each number.
 UNDERSTAND: Final = r"""
 SELECT (CASE WHEN last IS NULL THEN websearch_to_tsquery('simple', head)
              WHEN either THEN websearch_to_tsquery('simple', regexp_replace(head, '(^|\s)or\s*$', '', 'i'))
                               || to_tsquery('simple', last || ':*')
              ELSE websearch_to_tsquery('simple', head) && to_tsquery('simple', last || ':*') END)::text AS query,
        websearch_to_tsquery('simple', concat_ws(' ', head, last))::text AS exactly
-FROM unnest($1::text[], $2::text[], $3::boolean[]) AS typed (head, last, either)
+FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::boolean[])) AS typed (head, last, either)
 """
 # The longest of the words that any name has one alike of.
 ALIKE: Final = """
@@ -44,6 +46,8 @@ ANY_PRODUCT: Final = "SELECT EXISTS (SELECT FROM products WHERE words @@ $1::tex
 
 Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Mode = Literal["words", "similar", "filters"]
+_LookedFor = tuple[str | None, str | None, str | None, list[str]]
+"""The first four parameters of PRODUCTS."""
 
 
 class ProductKey(SortKey, frozen=True):
@@ -121,26 +125,19 @@ async def search_products(
     question = Question("search-products", q, *filters)
     after = question.key(cursor, ProductKey) if cursor else None
     store, as_of = await request.read(request.stores.search)
-    query, exactly = None, None
-    mode: Mode = "filters"
-    if q is not None:
-        ((query, exactly),) = await _understand(store, [words.asked(q)])
-        mode = after.mode if after else await _mode(store, q, query)
-    plain = words.plain(q) if q is not None and mode == "similar" else []
-    alike = await store.fetchrow(ALIKE, plain) if plain else None
-    by_words = mode == "words"
-    row = await store.fetchrow(
-        PRODUCTS,
-        query if by_words else None,
-        exactly if by_words else None,
-        (alike["word"] if alike else "") if mode == "similar" else None,
-        plain,
-        *filters,
-        after.score if after else math.inf,
-        after.product_id if after else "",
-        limit + 1,
-    )
-    assert row is not None  # noqa: S101 (the statement always gives one row)
+    mode: Mode = "filters" if q is None else after.mode if after else "words"
+
+    async def found(looked_for: _LookedFor) -> asyncpg.Record:
+        score, product_id = (after.score, after.product_id) if after else (math.inf, "")
+        row = await store.fetchrow(PRODUCTS, *looked_for, *filters, score, product_id, limit + 1)
+        assert row is not None  # noqa: S101 (the statement always gives one row)
+        return row
+
+    looked_for = await _looked_for(store, mode, q)
+    row = await found(looked_for)
+    if mode == "words" and after is None and not row["total"] and await _misspelt(store, q, looked_for[0], filters):
+        mode = "similar"
+        row = await found(await _looked_for(store, mode, q))
     following = None
     if len(row["items"]) > limit:
         following = question.cursor(ProductKey(mode, row["scores"][limit - 1], row["ids"][limit - 1]))
@@ -178,12 +175,26 @@ async def _understand(store: PostgresStore, asked: Sequence[words.Asked]) -> lis
     return [(row["query"], row["exactly"]) for row in await store.fetch(UNDERSTAND, *columns)]
 
 
-async def _mode(store: PostgresStore, q: str, query: str) -> Mode:
-    """By words if any product has them, filtered out or not, so that no filter turns up what is spelt alike.
+async def _looked_for(store: PostgresStore, mode: Mode, q: str | None) -> _LookedFor:
+    if q is None or mode == "filters":
+        return None, None, None, []
+    if mode == "words":
+        ((query, exactly),) = await _understand(store, [words.asked(q)])
+        return query, exactly, None, []
+    plain = words.plain(q)
+    alike = await store.fetchrow(ALIKE, plain) if plain else None
+    return None, None, alike["word"] if alike else "", plain
+
+
+async def _misspelt(store: PostgresStore, q: str | None, query: str | None, filters: Sequence[object]) -> bool:
+    """Whether no product has the words, where none is found that has them: one that is filtered out counts, so that no filter
+    turns up what is spelt alike.
 
     Quotes mean what they say: nothing else is looked for.
     """
-    if '"' in q:
-        return "words"
+    if q is None or '"' in q:
+        return False
+    if all(one is None for one in filters):
+        return True
     (row,) = await store.fetch(ANY_PRODUCT, query)
-    return "words" if row[0] else "similar"
+    return not row[0]

@@ -42,16 +42,27 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
 ]
 
 
-async def connected(url: str, schema: str) -> asyncpg.Connection:
-    settings = {"search_path": f"{schema}, public", "enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
-    return await asyncpg.connect(url, server_settings=settings)
+PLANNED_ONCE: list[tuple[str, str, list[tuple[Any, ...]]]] = [
+    ("summary", postgres_store._STANDINGS, [(["orders/o01"],), (["orders/o01", "orders/o02", "customers/c1"],)]),
+    ("search", search.UNDERSTAND, [(["milk"], [None], [False]), (["whole", ""], [None, "mil"], [False, False])]),
+    (
+        "search",
+        search.ORDERS,
+        [(["'milk'"], "milk", 1.0, NOW, "", 51), (["'milk'", "'whole'"], "whole milk", 9.0, NOW, "o", 5)],
+    ),
+]
+INDEXES_ONLY = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
+
+
+async def connected(url: str, schema: str, settings: dict[str, str]) -> asyncpg.Connection:
+    return await asyncpg.connect(url, server_settings={"search_path": f"{schema}, public", **settings})
 
 
 @pytest.mark.parametrize(("schema", "statements"), [("summary", SUMMARY), ("search", SEARCH)])
 async def test_every_statement_can_be_prepared_by_the_reader(
     query_urls: tuple[str, str], schema: str, statements: list[str]
 ) -> None:
-    connection = await connected(query_urls[1], schema)
+    connection = await connected(query_urls[1], schema, INDEXES_ONLY)
     for statement in statements:
         await connection.prepare(statement)
     await connection.close()
@@ -61,8 +72,23 @@ async def test_every_statement_can_be_prepared_by_the_reader(
 async def test_hot_statements_read_no_table_whole(
     query_urls: tuple[str, str], schema: str, statement: str, arguments: tuple[Any, ...]
 ) -> None:
-    connection = await connected(query_urls[1], schema)
+    connection = await connected(query_urls[1], schema, INDEXES_ONLY)
     plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *arguments))
     await connection.close()
     assert "Seq Scan" not in plan, plan
     assert "Index" in plan, plan
+
+
+@pytest.mark.parametrize(("schema", "statement", "questions"), PLANNED_ONCE)
+async def test_statements_over_arrays_are_planned_once_whatever_is_asked(
+    query_urls: tuple[str, str], schema: str, statement: str, questions: list[tuple[Any, ...]]
+) -> None:
+    connection = await connected(query_urls[1], schema, {})
+    prepared = await connection.prepare(statement)
+    for place in range(10):
+        await prepared.fetch(*questions[place % len(questions)])
+    generic = await connection.fetchval(
+        "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1", statement
+    )
+    await connection.close()
+    assert generic == 5  # the server tries five times whether it is better to know what is asked
