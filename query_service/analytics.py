@@ -19,7 +19,8 @@ from query_service.requests import QueryRequest
 from shared.views.analytics import METRICS, DistinctCustomers, Revenue, TopProducts
 
 MAX_PRODUCTS: Final = 1000
-SCANNED_AT_ONCE: Final = 5000
+AT_ONCE: Final = 5000
+"""Customers in one reply of Redis."""
 
 _EDGE: Final = "a date or an RFC 3339 time at the start of a bucket, UTC; left out: as far as there is data"
 From = Annotated[str | None, QueryParameter(name="from", max_length=40, description=f"Inclusive: {_EDGE}.")]
@@ -30,6 +31,9 @@ Currency = Annotated[
         pattern="^[A-Z]{3}$", description="ISO 4217. May be left out while orders of one currency only were seen."
     ),
 ]
+
+
+_Bucket: Final = msgspec.defstruct("_Bucket", ["start", *METRICS])
 
 
 class Measure(StrEnum):
@@ -52,12 +56,14 @@ async def revenue(
     """
     question = asked(from_, to, granularity)
     store, as_of = await request.read(request.stores.analytics)
-    seen, data = await _extent(store)
-    currency = _the(currency, seen)
+    data = None
+    if currency is None or not question.complete:
+        seen, data = await _extent(store)
+        currency = _the(currency, seen)
     range_ = question.over(data)
     times = starts(range_, granularity) if range_ else []
     sums = await _sums(store, currency, times, granularity)
-    buckets = [{"start": time, **dict(zip(METRICS, row, strict=True))} for time, row in zip(times, sums, strict=True)]
+    buckets = [_Bucket(time, *row) for time, row in zip(times, sums, strict=True)]
     total = {metric: sum(row[place] for row in sums) for place, metric in enumerate(METRICS)}
     body = {"currency": currency, "granularity": granularity, "buckets": buckets, "total": total}
     return answer(request, msgspec.json.encode(body), as_of)
@@ -158,7 +164,7 @@ async def _sums(
         return [[0] * len(METRICS) for _ in times]
     hours = granularity is Granularity.HOUR
     key = store.keys.hours_in(currency) if hours else store.keys.days_in(currency)
-    fields = [f"{granularity.stamp(time)}:{metric}" for time in times for metric in METRICS]
+    fields = [f"{stamp}:{metric}" for stamp in map(granularity.stamp, times) for metric in METRICS]
     (values,) = await store.ask(("HMGET", key, *fields))
     numbers = [int(value or 0) for value in values]
     return [numbers[i : i + len(METRICS)] for i in range(0, len(numbers), len(METRICS))]
@@ -177,14 +183,18 @@ async def _names(store: AnalyticsStore, product_ids: list[str]) -> list[str | No
 async def _distinct(store: AnalyticsStore, chosen: list[str]) -> int:
     if not chosen:
         return 0
-    if len(chosen) == 1:
-        (count,) = await store.ask(("HLEN", store.keys.buyers(chosen[0])))
-        return int(count)
+    keys = [store.keys.buyers(span) for span in chosen]
+    counts = await store.ask(*(("HLEN", key) for key in keys))
+    if len(keys) == 1:
+        return int(counts[0])
     customers: set[str] = set()
-    cursors = {store.keys.buyers(span): 0 for span in chosen}
+    small = [key for key, count in zip(keys, counts, strict=True) if count <= AT_ONCE]
+    for found in await store.ask(*(("HKEYS", key) for key in small)):
+        customers.update(found)
+    cursors = {key: 0 for key in keys if key not in small}
     while cursors:
         # In steps, so that a large shop's customers do not keep Redis from its other clients.
-        replies = await store.ask(*(("HSCAN", key, at, "COUNT", SCANNED_AT_ONCE) for key, at in cursors.items()))
+        replies = await store.ask(*(("HSCAN", key, at, "COUNT", AT_ONCE) for key, at in cursors.items()))
         for key, (following, found) in zip(list(cursors), replies, strict=True):
             customers.update(found)
             if following:

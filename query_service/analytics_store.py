@@ -5,15 +5,17 @@ after it: as long as it says that this generation is the active one, nothing of 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Self, TypeVar
 
+import hiredis
 import redis.exceptions
 from pydantic import BaseModel
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.typing import EncodableT
 
 from query_service.active import Pointer
 from query_service.as_of import AsOf
@@ -53,6 +55,13 @@ class _Epochs(BaseModel):
     examples: tuple[str, ...] = ()
 
 
+class _Connection(Connection):
+    """Packs commands in C, as the client does where it is not asynchronous: a year by day asks for 1,460 fields."""
+
+    def pack_commands(self, commands: Iterable[Iterable[EncodableT]]) -> list[bytes]:
+        return [hiredis.pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]
+
+
 class AnalyticsStore:
     """One generation's keys, ``prefix`` being that of the first. Raises StoreDownError when Redis does not answer or refuses."""
 
@@ -66,6 +75,7 @@ class AnalyticsStore:
         self._registry = registry_key(prefix)
         pool = BlockingConnectionPool.from_url(
             url,
+            connection_class=_Connection,
             max_connections=CONNECTIONS,
             timeout=DEADLINE_S,
             socket_timeout=DEADLINE_S,
@@ -186,4 +196,4 @@ def oldest(progress: Mapping[str, str]) -> datetime | None:
 
 def pairs(flat: Sequence[str]) -> list[tuple[str, int]]:
     """A WITHSCORES reply: members and their scores, which are whole numbers up to 2**53."""
-    return [(flat[i], int(float(flat[i + 1]))) for i in range(0, len(flat), 2)]
+    return list(zip(flat[::2], map(int, flat[1::2]), strict=True))

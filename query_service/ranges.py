@@ -46,6 +46,11 @@ class Asked:
     start: datetime | None
     end: datetime | None
 
+    @property
+    def complete(self) -> bool:
+        """Whether the data has no say in it."""
+        return self.start is not None and self.end is not None
+
     def over(self, data: Range | None) -> Range | None:
         """With what was left open filled in from the range that holds data; None if there is nothing to go by."""
         if self.start is not None and self.end is not None:
@@ -68,13 +73,14 @@ def asked(from_: str | None, to: str | None, granularity: Granularity) -> Asked:
 
 def starts(range_: Range, granularity: Granularity) -> list[datetime]:
     """The start of each bucket. Raises InvalidParameterError if there are more than MAX_BUCKETS."""
-    count = (range_.end - range_.start) // granularity.step
+    step = granularity.step
+    count = (range_.end - range_.start) // step
     if count > MAX_BUCKETS:
         raise InvalidParameterError(
             "from",
             f"the range has {count} buckets by {granularity}, more than {MAX_BUCKETS}; narrow it with from and to",
         )
-    return [range_.start + i * granularity.step for i in range(count)]
+    return [range_.start + i * step for i in range(count)]
 
 
 def spans(range_: Range, data: Range) -> list[str]:
@@ -103,7 +109,7 @@ def _months_and_days(range_: Range) -> Iterator[str]:
 
 
 def _day(stamp: str) -> datetime:
-    return datetime.strptime(stamp, "%Y%m%d").replace(tzinfo=UTC)
+    return datetime(int(stamp[:-4]), int(stamp[-4:-2]), int(stamp[-2:]), tzinfo=UTC)
 
 
 def _aligned(name: str, value: str, granularity: Granularity) -> datetime:

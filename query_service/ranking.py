@@ -9,7 +9,7 @@ could still be among the best, those are looked up and the answer is exact.
 """
 
 import heapq
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
@@ -30,21 +30,24 @@ class Lists(Protocol):
 
 async def top(lists: Lists, limit: int) -> list[tuple[str, int]]:
     """The ``limit`` members with the largest sums above 0, and the sums; ties in order of the members."""
-    added_up: Counter[str] = Counter()
-    known: dict[tuple[int, str], int] = {}
+    added_up: dict[str, int] = {}
+    known: defaultdict[int, dict[str, int]] = defaultdict(dict)
     start, count = 0, max(CHUNK, limit)
     while True:
         chunks = await lists.chunk(start, count)
         for place, chunk in enumerate(chunks):
+            seen = known[place]
             for member, score in chunk:
                 # Sets may change while they are read, and show a member twice: its latest score counts.
-                added_up[member] += score - known.get((place, member), 0)
-                known[place, member] = score
+                added_up[member] = added_up.get(member, 0) + score - seen.get(member, 0)
+                seen[member] = score
         slack = sum(chunk[-1][1] for chunk in chunks if len(chunk) == count)
         if not slack:
             return _best(added_up.items(), limit)
         best = heapq.nlargest(limit, added_up.values())
         if len(best) == limit and best[-1] > slack:
+            if len(chunks) == 1:  # what was read of it are sums already
+                return _best(added_up.items(), limit)
             contenders = [member for member, score in added_up.items() if score + slack >= best[-1]]
             if len(contenders) <= max(LOOKED_UP, 2 * limit):
                 return _best(zip(contenders, await lists.totals(contenders), strict=True), limit)
