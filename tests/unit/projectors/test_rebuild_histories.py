@@ -37,6 +37,8 @@ T = TypeVar("T")
 STREAMS = ("customers/c", "orders/a", "orders/b")
 A_STREAM = st.sampled_from(STREAMS)
 NUMBER = 2
+MOST_TWICE = 50
+"""Messages: again and again without a bound, they would become more than any machine can hold."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class RebuildHistories(RuleBasedStateMachine):
     def a_message_of_history_is_lost(self, data: st.DataObject) -> None:
         del self.history[data.draw(st.integers(0, len(self.history) - 1))]
 
-    @precondition(lambda self: self.history)
+    @precondition(lambda self: 0 < len(self.history) <= MOST_TWICE)
     @rule()
     def a_request_is_answered_twice(self) -> None:
         self.history += list(self.history)
