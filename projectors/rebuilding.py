@@ -27,6 +27,7 @@ from projectors.generations import Generations, Hosted
 from projectors.lag import Lag
 from projectors.notices import heads_request, history_request
 from projectors.options import Options
+from projectors.pace import Pace
 from projectors.pages import Place
 from projectors.patience import Patience
 from projectors.portions import UNDER_WAY, Portions
@@ -39,10 +40,6 @@ from shared.process import Stopped
 
 log: Final = logging.getLogger(__name__)
 
-TAKE: Final = 10
-"""Messages of up to 100 events: a portion, between two looks at how live events are doing."""
-TAKE_BESIDE_LIVE: Final = 3
-"""So that a live event waits for some hundredths of a second, not for tenths."""
 LARGEST_UNIT: Final = 3000
 MOST_LAG_S: Final = 0.5
 WAIT_S: Final = 0.05
@@ -71,6 +68,7 @@ class Rebuilder:
         self._lag = lag
         self._precedence = precedence
         self._most = most
+        self._pace = Pace()
         self._courses: dict[tuple[int, datetime], Course] = {}
         self._looked = float("-inf")
 
@@ -78,7 +76,7 @@ class Rebuilder:
         with suppress(Stopped):
             while not stopping.is_set():
                 await self._look_after()
-                limit = TAKE_BESIDE_LIVE if self._precedence.lately(_now()) else TAKE
+                limit = self._pace.messages(beside_live=self._precedence.lately(_now()))
                 deliveries = await self._consumer.take(limit, timeout=LOOK_EVERY_S if self._courses else 0.5)
                 await self._take_in(deliveries)
                 if not deliveries:
@@ -129,8 +127,10 @@ class Rebuilder:
         while self._lag.seconds(_now()) > MOST_LAG_S or course.free_at > _now():
             await self._patience.pause(WAIT_S)
             await self._touch(hosted, course)
-        course.spend(len(portion), hosted.generation.rate, _now())
+        began = _now()
+        course.spend(len(portion), hosted.generation.rate, began)
         applied = await self._generations.apply_to(hosted, portion, limit=LARGEST_UNIT, one_by_one=deadly)
+        self._pace.took(len(portion), _now() - began)
         await self._patience.publish(applied.outgoing)
         await hosted.applier.told(applied.letters)
         reached(Failpoint.AFTER_PORTION)
