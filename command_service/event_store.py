@@ -14,7 +14,6 @@ import asyncpg
 from command_service.decision import Batch, ClaimKey, Decided, Known, Outcome
 from command_service.epochs import Epoch
 from command_service.intake import Command, Task
-from command_service.outbox import ENQUEUE, NOTIFY
 from shared.contracts.outcomes import ACCEPTED
 from shared.failpoints import Failpoint, reached
 from shared.postgres import Connection
@@ -48,10 +47,17 @@ INSERT INTO commands (command_id, command_type, body_hash, outcome, decided_at)
 SELECT command_id, command_type, body_hash, outcome::json, $5
 FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) AS new (command_id, command_type, body_hash, outcome)
 """
-INSERT_EVENTS: Final = """
-INSERT INTO events (stream, version, envelope, epoch)
-SELECT stream, version, envelope::json, $4
-FROM unnest($1::text[], $2::bigint[], $3::text[]) AS new (stream, version, envelope)
+# Kept, and to be relayed: each envelope is sent to the server once, and the relay is woken when they are committed.
+RECORD_EVENTS: Final = """
+WITH new AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])
+        WITH ORDINALITY AS new (stream, version, hash, type, envelope, n)
+), kept AS (
+    INSERT INTO events (stream, version, envelope, epoch) SELECT stream, version, envelope::json, $6 FROM new
+), enqueued AS (
+    INSERT INTO outbox (stream, hash, type, envelope) SELECT stream, hash, type, envelope FROM new ORDER BY n
+)
+SELECT pg_notify('tidemark_outbox', '')
 """
 DELETE_CLAIMS: Final = """
 DELETE FROM claims USING unnest($1::text[], $2::text[], $3::text[]) AS given (scope, value, stream)
@@ -101,11 +107,15 @@ async def append(connection: Connection, batch: Batch, known: Known, now: dateti
             if batch.claims:
                 await _write_claims(connection, batch, known)
             if batch.events:
-                names, versions = [e.stream for e in batch.events], [e.version for e in batch.events]
-                types, envelopes = [e.type for e in batch.events], [e.envelope for e in batch.events]
-                await connection.execute(INSERT_EVENTS, names, versions, envelopes, epoch.number)
-                await connection.execute(ENQUEUE, names, list(map(hash_of, names)), types, envelopes)
-                await connection.execute(NOTIFY)
+                await connection.execute(
+                    RECORD_EVENTS,
+                    names := [event.stream for event in batch.events],
+                    [event.version for event in batch.events],
+                    list(map(hash_of, names)),
+                    [event.type for event in batch.events],
+                    [event.envelope for event in batch.events],
+                    epoch.number,
+                )
             reached(Failpoint.BEFORE_COMMIT)
     except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
         raise ConflictError(str(error)) from error

@@ -17,7 +17,7 @@ from command_service.decision import Failed, Known, Outcome, decide
 from command_service.epochs import settled
 from command_service.event_store import ConflictError, append, load, load_claims
 from command_service.intake import Command
-from shared.postgres import Database, is_outage
+from shared.postgres import BY_KEY_ONLY, Database, is_outage
 
 log: Final = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Handler:
     """Gives commands their outcomes. ``trouble`` says what the database ails from, for readiness."""
 
     def __init__(self, write_db_url: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._database = Database(write_db_url)
+        self._database = Database(write_db_url, session=BY_KEY_ONLY)
         self._clock = clock
         self.trouble: str | None = "the write database has not been reached yet"
 

@@ -1,4 +1,4 @@
-"""The outbox table: written in the commands' transaction, read and emptied by the relay alone.
+"""The outbox table: written in the commands' transaction (``event_store``), read and emptied by the relay alone.
 
 Ids grow along each stream (see ``event_store``), so reading by id keeps every stream's order; across streams ids may become visible
 out of order, which does not matter because rows are deleted, never skipped past.
@@ -7,14 +7,6 @@ out of order, which does not matter because rows are deleted, never skipped past
 from typing import Final
 
 CHANNEL: Final = "tidemark_outbox"
-
-ENQUEUE: Final = """
-INSERT INTO outbox (stream, hash, type, envelope)
-SELECT stream, hash, type, envelope
-FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) WITH ORDINALITY AS new (stream, hash, type, envelope, n)
-ORDER BY n
-"""
-NOTIFY: Final = "SELECT pg_notify('tidemark_outbox', '')"
 
 HEAD: Final = """
 SELECT id, stream, type, envelope FROM outbox WHERE hash % $2::bigint <> ALL ($3::bigint[]) ORDER BY id LIMIT $1

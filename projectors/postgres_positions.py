@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
     Connection = asyncpg.Connection | PoolConnectionProxy
 
-# A commit touches rows by their keys and nothing else, while tables grow from nothing to millions of rows under a cached
-# plan and statistics that lag behind: so no plan may read a table whole.
-BY_KEY_ONLY: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-
 OPEN_STREAMS: Final = """
 WITH opened AS (
     INSERT INTO positions (stream, applied)

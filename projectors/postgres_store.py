@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from projectors import postgres_positions
 from projectors.projection import Advance, Commit, Position, StoreUnavailableError
 from shared.failpoints import Failpoint, reached
-from shared.postgres import CONNECT_TIMEOUT_S, Database, is_outage
+from shared.postgres import BY_KEY_ONLY, CONNECT_TIMEOUT_S, Database, is_outage
 
 if TYPE_CHECKING:
     from projectors.postgres_positions import Connection
@@ -29,7 +29,7 @@ class PostgresStore(ABC, Generic[Changes]):
     """``projectors.projection.Store`` on one PostgreSQL schema."""
 
     def __init__(self, url: str, schema: str) -> None:
-        self._database = Database(url, schema=schema, max_size=POOL_SIZE, session=postgres_positions.BY_KEY_ONLY)
+        self._database = Database(url, schema=schema, max_size=POOL_SIZE, session=BY_KEY_ONLY)
 
     @abstractmethod
     def fold(self, advances: Sequence[Advance]) -> Changes:

@@ -17,6 +17,15 @@ CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 30.0
 CLOSE_TIMEOUT_S: Final = 2.0
 
+BY_KEY_ONLY: Final = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+"""For sessions whose statements touch rows by their keys and nothing else, while tables grow from nothing to millions of rows under
+statistics that lag behind: no plan reads a table whole. So none depends on what is asked for either, and each is made once."""
+
 # SQLSTATE classes (PostgreSQL, appendix A) in which the data or the statement is at fault: the same again never helps.
 _AT_FAULT: Final = frozenset(
     {

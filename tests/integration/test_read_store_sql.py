@@ -15,6 +15,7 @@ from projectors.search import store as search_store
 from projectors.search.store import SearchStore
 from projectors.summary import store as summary_store
 from projectors.summary.store import SummaryStore
+from shared.postgres import BY_KEY_ONLY
 from tests import shop
 
 SCHEMA = "sql_{}"
@@ -97,7 +98,7 @@ async def test_a_batch_is_found_by_its_keys_in_a_large_table(
         "CHANGE_ORDERS": [keys, ["{}"] * 100] if projector == "summary" else [keys, ["paid"] * 100, ones],
     }
     async with connection.transaction():
-        for name, value in postgres_positions.BY_KEY_ONLY.items():
+        for name, value in BY_KEY_ONLY.items():
             await connection.execute("SELECT set_config($1, $2, true)", name, value)
         plan = await connection.fetch(
             "EXPLAIN " + statements(postgres_positions, module)[statement], *arguments[statement]
