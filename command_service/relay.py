@@ -128,11 +128,12 @@ class Relay:
         self._woken.clear()
         if time.monotonic() - self._probed >= PROBE_EVERY_S:
             self._probed, self._stuck = time.monotonic(), set()
-        as_of: datetime = await connection.fetchval(NOW)
+        beating = time.monotonic() - self._last_heartbeat >= HEARTBEAT_EVERY_S
+        as_of: datetime | None = await connection.fetchval(NOW) if beating else None
         read = await connection.fetch(HEAD, READ_AT_ONCE, self._lanes, list(self._stuck))
         rows = [Row(*record) for record in read]
         trouble = await self._publish(connection, parcels(rows, self._lanes)) if rows else None
-        if trouble is None and len(rows) < READ_AT_ONCE:
+        if trouble is None and as_of is not None and len(rows) < READ_AT_ONCE:
             trouble = await self._heartbeat(connection, as_of)
         if trouble is not None:
             self.trouble = f"events cannot be published: {type(trouble).__name__}: {trouble}"
@@ -178,9 +179,7 @@ class Relay:
         reached(Failpoint.BEFORE_CONFIRM)
 
     async def _heartbeat(self, connection: asyncpg.Connection, as_of: datetime) -> BrokerError | None:
-        """Everything committed before ``as_of`` has been published, but for stuck lanes: say so, once a second."""
-        if time.monotonic() - self._last_heartbeat < HEARTBEAT_EVERY_S:
-            return None
+        """Everything committed before ``as_of`` has been published, but for stuck lanes: say so."""
         epoch = await epochs.settled(connection)
         if epoch.name != self._epoch:
             self._begin_run(epoch)
