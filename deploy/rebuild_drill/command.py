@@ -4,7 +4,6 @@ import asyncio
 import json
 from typing import Literal
 
-import httpx
 from rich.console import Console
 from rich.markup import escape
 
@@ -28,7 +27,7 @@ def rebuild(orders: int | None, per_second: float, output: Literal["table", "jso
             display.say("bringing up PostgreSQL, Redis and RabbitMQ")
             with provide() as servers:
                 report = run(run_drill(servers, orders, per_second, display))
-    except (*FAILURES, RebuildDrillError, NoAnswerError, AwayError, httpx.HTTPError) as error:
+    except (*FAILURES, RebuildDrillError, NoAnswerError, AwayError) as error:
         Console(stderr=True).print(f"[bold red]drill failed:[/] {escape(str(error))}", highlight=False)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

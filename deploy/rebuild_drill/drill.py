@@ -14,8 +14,6 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeVar
 
-import httpx
-
 from deploy.demo.catching_up import wait_until_applied
 from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
@@ -31,6 +29,7 @@ from deploy.projections.acting import begin
 from deploy.projections.asking import Act, order
 from deploy.projections.commands import compared
 from deploy.projections.following import follow
+from deploy.rebuild_drill.client import Client
 from deploy.rebuild_drill.live import LiveOrders
 from deploy.rebuild_drill.readers import Readers
 from deploy.rebuild_drill.report import DrillReport, Rebuilt
@@ -132,7 +131,7 @@ async def rebuild(servers: Servers, orders: int | None, per_second: float, displ
     settings = settings_for(servers)
     await migrate(settings)
     async with _running(servers) as (supervisor, commands, queries):
-        baskets = await _load(servers, orders, str(queries.base_url), display)
+        baskets = await _load(servers, orders, queries.base_url, display)
         live = LiveOrders(commands, queries, per_second)
         readers = Readers(queries, baskets, list(WORDS))
         await readers.learn()
@@ -172,7 +171,7 @@ async def _load(servers: Servers, orders: int | None, query_url: str, display: D
 
 
 @asynccontextmanager
-async def _running(servers: Servers) -> AsyncIterator[tuple[Supervisor, httpx.AsyncClient, httpx.AsyncClient]]:
+async def _running(servers: Servers) -> AsyncIterator[tuple[Supervisor, Client, Client]]:
     """The system, and clients of its two services: commands, queries."""
     query_port, command_port = ports.free_port(), ports.free_port()
     environment = dict(os.environ) | {
@@ -184,10 +183,7 @@ async def _running(servers: Servers) -> AsyncIterator[tuple[Supervisor, httpx.As
         supervisor = await stack.enter_async_context(Supervisor(output=None))
         await supervisor.start(program(name, servers, environment) for name in DEPLOYABLES)
         commands, queries = [
-            await stack.enter_async_context(
-                httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
-            )
-            for port in (command_port, query_port)
+            await stack.enter_async_context(Client(f"http://127.0.0.1:{port}")) for port in (command_port, query_port)
         ]
         yield supervisor, commands, queries
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import httpx
+from deploy.rebuild_drill.client import Client
+from shared.asking import NoAnswerError
 
 CURRENCY: Final = "XTS"
 """ISO 4217's code for tests: nobody else's figures are touched."""
@@ -41,7 +42,7 @@ class Lag:
 class LiveOrders:
     """``commands`` and ``queries`` are clients of the command service's ingress and of the query service."""
 
-    def __init__(self, commands: httpx.AsyncClient, queries: httpx.AsyncClient, per_second: float) -> None:
+    def __init__(self, commands: Client, queries: Client, per_second: float) -> None:
         self._commands = commands
         self._queries = queries
         self._pause = 1 / per_second
@@ -67,9 +68,11 @@ class LiveOrders:
                     continue
 
     async def all_counted(self) -> bool:
-        """Whether analytics has exactly the orders that were accepted. Raises httpx.HTTPError."""
-        answer = await self._queries.get("/analytics/revenue", params=self._today())
-        total = answer.raise_for_status().json()["total"]
+        """Whether analytics has exactly the orders that were accepted. Raises NoAnswerError."""
+        answer = await self._queries.get("/analytics/revenue", self._today())
+        if not answer.ok:
+            raise NoAnswerError(str(answer))
+        total = answer.json()["total"]
         return bool(total["orders"] == self.accepted and total["revenue"] == self.accepted * 250)
 
     def between(self, projection: str, began: float, ended: float) -> list[float]:
@@ -117,12 +120,12 @@ class LiveOrders:
         }
         headers = {"Prefer": f"wait={WAIT_S}", "Idempotency-Key": f"place-{order_id}"}
         try:
-            answer = await self._commands.post("/commands/orders.place-order", json=data, headers=headers)
-        except httpx.HTTPError as error:
-            self.troubles.append(Trouble(f"place {order_id}", f"{type(error).__name__}: {error}"))
+            answer = await self._commands.post("/commands/orders.place-order", data, headers)
+        except NoAnswerError as error:
+            self.troubles.append(Trouble(f"place {order_id}", str(error)))
             return None
-        if answer.status_code != httpx.codes.OK:
-            self.troubles.append(Trouble(f"place {order_id}", f"{answer.status_code} {answer.text[:200]}"))
+        if not answer.ok:
+            self.troubles.append(Trouble(f"place {order_id}", str(answer)))
             return None
         outcome = answer.json()["data"]
         return f"{outcome['stream']}@{outcome['version']}"
@@ -132,16 +135,16 @@ class LiveOrders:
     ) -> None:
         headers = {"Tidemark-Consistency": token, "Prefer": f"wait={WAIT_S}"}
         try:
-            answer = await self._queries.get(path, params=parameters, headers=headers)
+            answer = await self._queries.get(path, parameters, headers)
             seconds = time.monotonic() - accepted_at
-            right = answer.status_code == httpx.codes.OK and has_it(answer.json())
-        except httpx.HTTPError as error:
-            self.troubles.append(Trouble(f"{path} for {token}", f"{type(error).__name__}: {error}"))
+            right = answer.ok and has_it(answer.json())
+        except NoAnswerError as error:
+            self.troubles.append(Trouble(f"{path} for {token}", str(error)))
             return
         if right:
             self.lags[projection].append(Lag(accepted_at, seconds))
         else:
-            self.troubles.append(Trouble(f"{path} for {token}", f"{answer.status_code} {answer.text[:200]}"))
+            self.troubles.append(Trouble(f"{path} for {token}", str(answer)))
 
     def _today(self) -> dict[str, str]:
         day = self._day.replace(hour=0)

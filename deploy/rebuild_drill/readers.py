@@ -9,9 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-import httpx
-
+from deploy.rebuild_drill.client import Client
 from deploy.rebuild_drill.live import Trouble
+from shared.asking import NoAnswerError
 
 READERS: Final = 3
 PAUSE_S: Final = 0.05
@@ -30,7 +30,7 @@ class Question:
 class Readers:
     """``queries`` is a client of the query service; ``orders``: ids of baskets that are loaded and stay as they are."""
 
-    def __init__(self, queries: httpx.AsyncClient, orders: list[str], words: list[str]) -> None:
+    def __init__(self, queries: Client, orders: list[str], words: list[str]) -> None:
         self._queries = queries
         self._questions = _questions(orders, words)
         self._first: dict[Question, Any] = {}
@@ -43,10 +43,12 @@ class Readers:
         """The first of them."""
 
     async def learn(self) -> None:
-        """Ask everything once, before anything is rebuilt. Raises httpx.HTTPError."""
+        """Ask everything once, before anything is rebuilt. Raises NoAnswerError."""
         for question in self._questions:
-            answer = await self._queries.get(question.path, params=list(question.parameters))
-            self._first[question] = answer.raise_for_status().json()
+            answer = await self._queries.get(question.path, question.parameters)
+            if not answer.ok:
+                raise NoAnswerError(str(answer))
+            self._first[question] = answer.json()
 
     async def run(self, stopping: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
@@ -60,14 +62,14 @@ class Readers:
 
     async def _ask(self, question: Question) -> None:
         try:
-            answer = await self._queries.get(question.path, params=list(question.parameters))
-        except httpx.HTTPError as error:
+            answer = await self._queries.get(question.path, question.parameters)
+        except NoAnswerError as error:
             self.errors += 1
-            self._note(question, f"{type(error).__name__}: {error}")
+            self._note(question, str(error))
             return
-        if answer.status_code != httpx.codes.OK:
+        if not answer.ok:
             self.errors += 1
-            self._note(question, f"{answer.status_code} {answer.text[:200]}")
+            self._note(question, str(answer))
         elif (found := answer.json()) != self._first[question]:
             self.changed += 1
             self._note(question, f"another answer: {str(found)[:200]} instead of {str(self._first[question])[:200]}")
