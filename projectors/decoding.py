@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, Final
 
+import msgspec
 from msgspec import Raw
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
@@ -40,8 +41,7 @@ class Place(BaseModel):
     streamversion: Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(msgspec.Struct, frozen=True, gc=False):
     """An event with a place in a stream. ``failure``: its envelope or its data is beyond us, so its stream stops here."""
 
     event: Event

@@ -17,11 +17,12 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
+import msgspec
+
 from shared.contracts.values import EventData
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One decoded event, its data in the current class."""
 
     id: str
@@ -77,8 +78,7 @@ class Position:
     """Versions beyond ``applied`` that are to be stepped over: operators have discarded them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Advance:
+class Advance(msgspec.Struct, frozen=True, gc=False):
     """The events of one stream that are next, without holes but for what is stepped over: ``expected + 1`` first."""
 
     stream: str
