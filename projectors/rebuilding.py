@@ -114,8 +114,9 @@ class Rebuilder:
                 await course.portions.add([(delivery, await self._events_of(delivery)) for delivery in ours])
 
     async def _events_of(self, delivery: Delivery) -> Sequence[Arrived]:
-        """A message at a time: others who wait for us go on in between, the store with them."""
+        """A message at a time: others who wait for us go on in between, the store with them; and live first."""
         await asyncio.sleep(0)
+        await self._precedence.history()
         decoded = decode([delivery], {}, lanes=self._options.lanes)
         for item in decoded.undecodable:
             log.error("%s: history has what is no event: %s", self.name, item.failure.exception)
