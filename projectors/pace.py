@@ -10,7 +10,7 @@ from shared import topology
 
 MOST: Final = 10
 """Messages of up to 100 events: a portion where no live events come."""
-FEWEST: Final = 2
+FEWEST: Final = 1
 MOMENT_S: Final = 0.15
 LATEST_COUNTS: Final = 0.3
 """The weight of the latest portion: a single slow one, behind a checkpoint, does not make the next ones short."""
