@@ -11,9 +11,10 @@ from shared import topology
 MOST: Final = 10
 """Messages of up to 100 events: a portion where no live events come."""
 FEWEST: Final = 1
-MOMENT_S: Final = 0.15
-LATEST_COUNTS: Final = 0.3
-"""The weight of the latest portion: a single slow one, behind a checkpoint, does not make the next ones short."""
+MOMENT_S: Final = 0.1
+CONFIDENCE: Final = 0.2
+"""The weight of a portion that went faster than those before. One that went slower counts whole: orders come after customers, and
+cost many times as much."""
 
 
 class Pace:
@@ -24,7 +25,8 @@ class Pace:
     def took(self, events: int, seconds: float) -> None:
         """A portion of so many events was applied in that time, waiting for its turn not counted."""
         if events:
-            self._seconds_an_event += LATEST_COUNTS * (seconds / events - self._seconds_an_event)
+            latest, known = seconds / events, self._seconds_an_event
+            self._seconds_an_event = latest if latest > known else known + CONFIDENCE * (latest - known)
 
     def messages(self, *, beside_live: bool) -> int:
         """How many messages to take for the next portion."""

@@ -29,16 +29,18 @@ def test_there_are_bounds(seconds: float, messages: int) -> None:
     assert pace.messages(beside_live=True) == messages
 
 
-def test_one_slow_portion_is_not_taken_for_a_slow_machine() -> None:
+def test_it_slows_down_at_once_and_speeds_up_by_and_by() -> None:
     pace = Pace()
     for _ in range(50):
         pace.took(1000, MOMENT_S)
-    before = pace.messages(beside_live=True)
-    pace.took(1000, 2 * MOMENT_S)
-    assert pace.messages(beside_live=True) > before // 2
-    for _ in range(10):
-        pace.took(1000, MOMENT_S)
-    assert pace.messages(beside_live=True) >= before - 1
+    assert pace.messages(beside_live=True) >= MOST - 1
+    pace.took(1000, 5 * MOMENT_S)
+    assert pace.messages(beside_live=True) == MOST // 5
+    pace.took(200, MOMENT_S / 5)
+    assert pace.messages(beside_live=True) < MOST // 2
+    for _ in range(20):
+        pace.took(200, MOMENT_S / 5)
+    assert pace.messages(beside_live=True) >= MOST - 1
 
 
 def test_a_portion_of_nothing_tells_nothing() -> None:
