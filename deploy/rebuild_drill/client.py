@@ -8,11 +8,13 @@ from typing import Any, Final, Self
 import aiohttp
 import msgspec
 
-from shared.asking import NoAnswerError
-
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60)
 
 Parameters = Mapping[str, str] | Sequence[tuple[str, str]]
+
+
+class ServiceError(Exception):
+    """The service did not answer, or not with what was asked for; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,19 @@ class Answer:
     def json(self) -> Any:
         return msgspec.json.decode(self.body)
 
+    def needed(self) -> Any:
+        """The same, where nothing but a 200 will do. Raises ServiceError."""
+        if not self.ok:
+            raise ServiceError(str(self))
+        return self.json()
+
     def __str__(self) -> str:
         """For whoever has to find out why it is not the right one."""
         return f"{self.status} {self.body[:200].decode(errors='replace')}"
 
 
 class Client:
-    """Of the service at ``base_url``. Each request raises NoAnswerError."""
+    """Of the service at ``base_url``. Each request raises ServiceError."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
@@ -59,4 +67,4 @@ class Client:
             async with self._session.request(method, path, **request) as response:
                 return Answer(response.status, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise NoAnswerError(f"{type(error).__name__}: {error}") from error
+            raise ServiceError(f"{type(error).__name__}: {error}") from error

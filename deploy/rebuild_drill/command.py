@@ -12,6 +12,7 @@ from deploy.demo.display import displaying
 from deploy.demo.source import retail_folder
 from deploy.local.servers import provide
 from deploy.operator import INTERRUPTED
+from deploy.rebuild_drill.client import ServiceError
 from deploy.rebuild_drill.drill import RebuildDrillError
 from deploy.rebuild_drill.drill import rebuild as run_drill
 from deploy.rebuild_drill.report import show
@@ -27,7 +28,7 @@ def rebuild(orders: int | None, per_second: float, output: Literal["table", "jso
             display.say("bringing up PostgreSQL, Redis and RabbitMQ")
             with provide() as servers:
                 report = run(run_drill(servers, orders, per_second, display))
-    except (*FAILURES, RebuildDrillError, NoAnswerError, AwayError) as error:
+    except (*FAILURES, RebuildDrillError, NoAnswerError, AwayError, ServiceError) as error:
         Console(stderr=True).print(f"[bold red]drill failed:[/] {escape(str(error))}", highlight=False)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from deploy.rebuild_drill.client import Client
-from shared.asking import NoAnswerError
+from deploy.rebuild_drill.client import Client, ServiceError
 
 CURRENCY: Final = "XTS"
 """ISO 4217's code for tests: nobody else's figures are touched."""
@@ -68,11 +67,9 @@ class LiveOrders:
                     continue
 
     async def all_counted(self) -> bool:
-        """Whether analytics has exactly the orders that were accepted. Raises NoAnswerError."""
+        """Whether analytics has exactly the orders that were accepted. Raises ServiceError."""
         answer = await self._queries.get("/analytics/revenue", self._today())
-        if not answer.ok:
-            raise NoAnswerError(str(answer))
-        total = answer.json()["total"]
+        total = answer.needed()["total"]
         return bool(total["orders"] == self.accepted and total["revenue"] == self.accepted * 250)
 
     def between(self, projection: str, began: float, ended: float) -> list[float]:
@@ -121,7 +118,7 @@ class LiveOrders:
         headers = {"Prefer": f"wait={WAIT_S}", "Idempotency-Key": f"place-{order_id}"}
         try:
             answer = await self._commands.post("/commands/orders.place-order", data, headers)
-        except NoAnswerError as error:
+        except ServiceError as error:
             self.troubles.append(Trouble(f"place {order_id}", str(error)))
             return None
         if not answer.ok:
@@ -138,7 +135,7 @@ class LiveOrders:
             answer = await self._queries.get(path, parameters, headers)
             seconds = time.monotonic() - accepted_at
             right = answer.ok and has_it(answer.json())
-        except NoAnswerError as error:
+        except ServiceError as error:
             self.troubles.append(Trouble(f"{path} for {token}", str(error)))
             return
         if right:

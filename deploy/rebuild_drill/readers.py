@@ -9,9 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deploy.rebuild_drill.client import Client
+from deploy.rebuild_drill.client import Client, ServiceError
 from deploy.rebuild_drill.live import Trouble
-from shared.asking import NoAnswerError
 
 READERS: Final = 3
 PAUSE_S: Final = 0.05
@@ -43,12 +42,10 @@ class Readers:
         """The first of them."""
 
     async def learn(self) -> None:
-        """Ask everything once, before anything is rebuilt. Raises NoAnswerError."""
+        """Ask everything once, before anything is rebuilt. Raises ServiceError."""
         for question in self._questions:
             answer = await self._queries.get(question.path, question.parameters)
-            if not answer.ok:
-                raise NoAnswerError(str(answer))
-            self._first[question] = answer.json()
+            self._first[question] = answer.needed()
 
     async def run(self, stopping: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
@@ -63,7 +60,7 @@ class Readers:
     async def _ask(self, question: Question) -> None:
         try:
             answer = await self._queries.get(question.path, question.parameters)
-        except NoAnswerError as error:
+        except ServiceError as error:
             self.errors += 1
             self._note(question, str(error))
             return
