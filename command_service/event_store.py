@@ -14,6 +14,7 @@ import asyncpg
 from command_service.decision import Batch, ClaimKey, Decided, Known, Outcome
 from command_service.epochs import Epoch
 from command_service.intake import Command, Task
+from command_service.outbox import CHANNEL
 from shared.contracts.outcomes import ACCEPTED
 from shared.failpoints import Failpoint, reached
 from shared.postgres import Connection
@@ -57,7 +58,7 @@ WITH new AS MATERIALIZED (
 ), enqueued AS (
     INSERT INTO outbox (stream, hash, type, envelope) SELECT stream, hash, type, envelope FROM new ORDER BY n
 )
-SELECT pg_notify('tidemark_outbox', '')
+SELECT pg_notify($7, '')
 """
 DELETE_CLAIMS: Final = """
 DELETE FROM claims USING unnest($1::text[], $2::text[], $3::text[]) AS given (scope, value, stream)
@@ -107,14 +108,16 @@ async def append(connection: Connection, batch: Batch, known: Known, now: dateti
             if batch.claims:
                 await _write_claims(connection, batch, known)
             if batch.events:
+                names = [event.stream for event in batch.events]
                 await connection.execute(
                     RECORD_EVENTS,
-                    names := [event.stream for event in batch.events],
+                    names,
                     [event.version for event in batch.events],
                     list(map(hash_of, names)),
                     [event.type for event in batch.events],
                     [event.envelope for event in batch.events],
                     epoch.number,
+                    CHANNEL,
                 )
             reached(Failpoint.BEFORE_COMMIT)
     except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
