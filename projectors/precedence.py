@@ -1,4 +1,4 @@
-"""Live events first: history begins no portion while live events are being applied, for a moment, and goes in small steps beside them.
+"""Live events first: history begins nothing while live events are being applied, for a moment, and goes in small steps beside them.
 
 What it has begun goes on, so live events wait for that once, and not again at each of their own steps.
 """

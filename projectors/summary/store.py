@@ -1,6 +1,7 @@
 """The summary's tables: documents, history and prices, written set-based; see the migrations for the DDL."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -139,16 +140,14 @@ async def _write_history(connection: "Connection", moments: Sequence[Moment]) ->
 async def _create_orders(connection: "Connection", rows: dict[str, Fields]) -> None:
     """Many as if none were there yet, which is how it nearly always is; COPY costs a third less than looking for them."""
     columns = _columns(rows, ORDER_COLUMNS)
-    if len(rows) < WORTH_A_COPY:
-        await connection.execute(CREATE_ORDERS, *columns)
-        return
-    try:
-        async with connection.transaction():
-            await connection.copy_records_to_table(
-                "orders", records=zip(*columns, strict=True), columns=(*ORDER_COLUMNS, "doc")
-            )
-    except UniqueViolationError:
-        await connection.execute(CREATE_ORDERS, *columns)
+    if len(rows) >= WORTH_A_COPY:
+        with suppress(UniqueViolationError):
+            async with connection.transaction():
+                await connection.copy_records_to_table(
+                    "orders", records=zip(*columns, strict=True), columns=(*ORDER_COLUMNS, "doc")
+                )
+            return
+    await connection.execute(CREATE_ORDERS, *columns)
 
 
 def _columns(documents: dict[str, Fields], names: Sequence[str]) -> list[list[Any]]:
