@@ -10,10 +10,11 @@ Functions here run within the caller's transaction.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import asyncpg
 
+from projectors.postgres_writing import append, columns_of
 from projectors.projection import (
     BEYOND_REASON,
     LATEST,
@@ -26,22 +27,9 @@ from projectors.projection import (
     StalePositionError,
 )
 from projectors.storable import storable
+from shared.postgres import Connection
 
-if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
-
-    Connection = asyncpg.Connection | PoolConnectionProxy
-
-OPEN_STREAMS: Final = """
-WITH opened AS (
-    INSERT INTO positions (stream, applied)
-    SELECT stream, version FROM unnest($1::text[], $2::bigint[]) AS wanted (stream, version)
-    ORDER BY stream
-    ON CONFLICT (stream) DO NOTHING
-    RETURNING stream
-)
-SELECT count(*) FROM opened
-"""
+OPEN_STREAMS: Final = "INSERT INTO positions (stream, applied) SELECT * FROM unnest($1::text[], $2::bigint[])"
 
 # A version that equals the expected one only checks, and locks, the position.
 ADVANCE_STREAMS: Final = """
@@ -181,7 +169,7 @@ _EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_SEEN: Final = Position()
 
 
-async def advance(connection: "Connection", commit: Commit) -> None:
+async def advance(connection: Connection, commit: Commit) -> None:
     """Move the positions of ``advances``, check those of mere holds. Raises StalePositionError."""
     advancing = {advance.stream for advance in commit.advances}
     wanted = [(advance.stream, advance.expected, advance.version) for advance in commit.advances]
@@ -191,73 +179,77 @@ async def advance(connection: "Connection", commit: Commit) -> None:
     new = [(stream, version) for stream, expected, version in wanted if expected == 0 and version > 0]
     known = [move for move in wanted if move[1] > 0]
     unseen = [stream for stream, _, version in wanted if version == 0]
-    if new and await connection.fetchval(OPEN_STREAMS, *_columns(new)) != len(new):
-        raise StalePositionError
-    if known and await connection.fetchval(ADVANCE_STREAMS, *_columns(known)) != len(known):
+    if new:
+        await _open(connection, new)
+    if known and await connection.fetchval(ADVANCE_STREAMS, *columns_of(known)) != len(known):
         raise StalePositionError
     if unseen and await connection.fetchval(COUNT_OPENED, unseen):
         raise StalePositionError
 
 
-async def hold(connection: "Connection", commit: Commit) -> None:
+async def _open(connection: Connection, new: Sequence[tuple[str, int]]) -> None:
+    """In the order of their names, as everybody does it. Of two writers the later finds a row there, and may not go on."""
+    try:
+        await append(connection, "positions", ("stream", "applied"), sorted(new), OPEN_STREAMS)
+    except asyncpg.UniqueViolationError as error:
+        raise StalePositionError from error
+
+
+async def hold(connection: Connection, commit: Commit) -> None:
     """Free what has advanced, unless it is held again, hold what ``holds`` says, note what is discarded, and who has been told."""
     free = {advance.stream for advance in commit.advances}.union(commit.released).difference(commit.holds)
     if free:
         await connection.execute(RELEASE, sorted(free))
     if commit.holds:
         await connection.execute(
-            HOLD, *_columns([_hold_row(stream, storable(hold)) for stream, hold in commit.holds.items()])
+            HOLD, *columns_of([_hold_row(stream, storable(hold)) for stream, hold in commit.holds.items()])
         )
     if commit.discarded:
-        await connection.execute(DISCARD, *_columns(commit.discarded))
+        await connection.execute(DISCARD, *columns_of(commit.discarded))
     if commit.told:
         rows = [(stream, hold.version, hold.attempts) for stream, hold in commit.told.items()]
-        await connection.execute(TOLD, *_columns(rows))
+        await connection.execute(TOLD, *columns_of(rows))
 
 
-async def progress(connection: "Connection", steps: Mapping[int, LaneProgress]) -> None:
+async def progress(connection: Connection, steps: Mapping[int, LaneProgress]) -> None:
     if steps:
         rows = [(lane, step.as_of, step.events) for lane, step in steps.items()]
-        await connection.execute(PROGRESS, *_columns(rows))
+        await connection.execute(PROGRESS, *columns_of(rows))
 
 
-async def positions(connection: "Connection", streams: Sequence[str]) -> dict[str, Position]:
+async def positions(connection: Connection, streams: Sequence[str]) -> dict[str, Position]:
     rows = await connection.fetch(POSITIONS, list(streams))
     found = {row["stream"]: _position(row) for row in rows}
     return {stream: found.get(stream, _NEVER_SEEN) for stream in streams}
 
 
-async def behind(connection: "Connection", heads: Mapping[str, int]) -> dict[str, Position]:
+async def behind(connection: Connection, heads: Mapping[str, int]) -> dict[str, Position]:
     rows = await connection.fetch(BEHIND, list(heads), list(heads.values()))
     return {row["stream"]: _position(row) for row in rows}
 
 
-async def overdue(connection: "Connection", now: datetime, limit: int) -> list[tuple[str, int]]:
+async def overdue(connection: Connection, now: datetime, limit: int) -> list[tuple[str, int]]:
     rows = await connection.fetch(OVERDUE, now, limit, _EVER, now)
     rows += await connection.fetch(OVERDUE, now, limit - len(rows), now + BEYOND_REASON, LATEST)
     return [(row["stream"], row["applied"]) for row in rows]
 
 
-async def owed(connection: "Connection", now: datetime, limit: int) -> list[tuple[str, int]]:
+async def owed(connection: Connection, now: datetime, limit: int) -> list[tuple[str, int]]:
     rows = await connection.fetch(OVERDUE, now, limit, OWED, OWED)
     return [(row["stream"], row["applied"]) for row in rows]
 
 
-async def gaps(connection: "Connection") -> int:
+async def gaps(connection: Connection) -> int:
     return int(await connection.fetchval(GAPS))
 
 
-async def portion(connection: "Connection", cursor: str, limit: int) -> tuple[str, list[tuple[str, int]]]:
+async def portion(connection: Connection, cursor: str, limit: int) -> tuple[str, list[tuple[str, int]]]:
     rows = [(row["stream"], row["applied"]) for row in await connection.fetch(PORTION, cursor, limit)]
     return (rows[-1][0] if len(rows) == limit else "", rows)
 
 
-async def discards(connection: "Connection", after: tuple[str, int], limit: int) -> list[tuple[str, int]]:
+async def discards(connection: Connection, after: tuple[str, int], limit: int) -> list[tuple[str, int]]:
     return [(row["stream"], row["version"]) for row in await connection.fetch(DISCARDS, *after, limit)]
-
-
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    return list(zip(*rows, strict=True))
 
 
 def _hold_row(stream: str, hold: Hold) -> tuple[Any, ...]:
@@ -295,5 +287,5 @@ def _position(row: asyncpg.Record) -> Position:
     return Position(row["applied"], hold, discarded)
 
 
-async def as_of(connection: "Connection") -> dict[int, datetime | None]:
+async def as_of(connection: Connection) -> dict[int, datetime | None]:
     return {row["lane"]: row["as_of"] for row in await connection.fetch(AS_OF)}

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import asyncpg
 
@@ -10,11 +10,8 @@ from projectors import epoch_notes, epochs
 from projectors.generation_registry import ALONE, Scanned
 from projectors.migrations import SCHEMAS, migrate
 from projectors.postgres_store import outages_named
-from shared.postgres import CONNECT_TIMEOUT_S, Database
+from shared.postgres import CONNECT_TIMEOUT_S, Connection, Database
 from shared.views.generations import GENERATIONS, Generation, generation_name, registry_schema
-
-if TYPE_CHECKING:
-    from projectors.postgres_positions import Connection
 
 ONE_AT_A_TIME: Final = "LOCK TABLE generations IN SHARE ROW EXCLUSIVE MODE"
 FIRST_ROW: Final = """
@@ -149,19 +146,19 @@ class PostgresRegistry(epoch_notes.EpochNotes):
             await _drop_schema(connection, generation_name(self._first, number))
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator["Connection"]:
+    async def _connection(self) -> AsyncIterator[Connection]:
         with outages_named():
             pool = await self._database.pool()
             async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
                 yield connection
 
 
-async def _locked(connection: "Connection", number: int) -> Generation | None:
+async def _locked(connection: Connection, number: int) -> Generation | None:
     row = await connection.fetchrow(LOCKED, number)
     return None if row is None else Generation.model_validate(dict(row))
 
 
-async def _note_epochs(connection: "Connection", number: int, change: epoch_notes.Change) -> None:
+async def _note_epochs(connection: Connection, number: int, change: epoch_notes.Change) -> None:
     at = await _locked(connection, number)
     changes = change(at) if at is not None else {}
     if at is not None and changes:
@@ -170,9 +167,9 @@ async def _note_epochs(connection: "Connection", number: int, change: epoch_note
         await connection.execute(EPOCHS, number, *values)
 
 
-async def _drop_schema(connection: "Connection", schema: str) -> None:
+async def _drop_schema(connection: Connection, schema: str) -> None:
     await connection.execute(f"DROP SCHEMA IF EXISTS {await _quoted(connection, schema)} CASCADE")
 
 
-async def _quoted(connection: "Connection", schema: str) -> str:
+async def _quoted(connection: Connection, schema: str) -> str:
     return str(await connection.fetchval("SELECT quote_ident($1)", schema))

@@ -9,15 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from projectors import postgres_positions
 from projectors.projection import Advance, Commit, Position, StoreUnavailableError
 from shared.failpoints import Failpoint, reached
-from shared.postgres import BY_KEY_ONLY, CONNECT_TIMEOUT_S, Database, is_outage
-
-if TYPE_CHECKING:
-    from projectors.postgres_positions import Connection
+from shared.postgres import BY_KEY_ONLY, CONNECT_TIMEOUT_S, Connection, Database, is_outage
 
 COMMIT_TIMEOUT_S: Final = 60.0
 POOL_SIZE: Final = 4
@@ -28,15 +25,16 @@ Changes = TypeVar("Changes")
 class PostgresStore(ABC, Generic[Changes]):
     """``projectors.projection.Store`` on one PostgreSQL schema."""
 
-    def __init__(self, url: str, schema: str) -> None:
-        self._database = Database(url, schema=schema, max_size=POOL_SIZE, session=BY_KEY_ONLY)
+    def __init__(self, url: str, schema: str, *, session: Mapping[str, str] | None = None) -> None:
+        """``session``: settings of the server for this store's connections."""
+        self._database = Database(url, schema=schema, max_size=POOL_SIZE, session=BY_KEY_ONLY | dict(session or {}))
 
     @abstractmethod
     def fold(self, advances: Sequence[Advance]) -> Changes:
         """What the events make of the data. Pure. Raises ProjectionError."""
 
     @abstractmethod
-    async def write(self, connection: "Connection", changes: Changes) -> None:
+    async def write(self, connection: Connection, changes: Changes) -> None:
         """Write what ``fold`` returned, in the commit's transaction. May raise ProjectionError."""
 
     async def open(self) -> None:
@@ -93,7 +91,7 @@ class PostgresStore(ABC, Generic[Changes]):
             return await postgres_positions.discards(connection, after, limit)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator["Connection"]:
+    async def _connection(self) -> AsyncIterator[Connection]:
         """A connection for at most COMMIT_TIMEOUT_S; outages leave the block as StoreUnavailableError."""
         with outages_named():
             async with asyncio.timeout(COMMIT_TIMEOUT_S):

@@ -208,6 +208,7 @@ class Rebuilder:
         if not await self._patience.until_up(partial(self._generations.registry.claim, at)):
             return
         course.pages.forget()
+        course.counting = False
         if at.done:
             await self._ask_for_heads(hosted)
         else:
@@ -223,8 +224,10 @@ class Rebuilder:
             log.info("%s: generation %d is ready", self.name, hosted.number)
 
     async def _ask(self, hosted: Hosted, after: Place) -> None:
-        at = hosted.generation
-        request = history_request(self.name, at.number, after, page_size(at.rate), count=at.total is None)
+        at, course = hosted.generation, self._course(hosted)
+        count = at.total is None and not course.counting
+        course.counting |= count
+        request = history_request(self.name, at.number, after, page_size(at.rate), count=count)
         await self._patience.publish([request])
 
     async def _ask_for_heads(self, hosted: Hosted) -> None:

@@ -1,22 +1,22 @@
 """The search tables, written set-based. PostgreSQL makes the words, so that writer and reader parse text alike."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 
 from projectors.folding import Fields
 from projectors.postgres_store import PostgresStore
+from projectors.postgres_writing import Row, columns_of, create, none_was_there
 from projectors.projection import Advance
 from projectors.search.projection import Changes, fold
+from shared.postgres import Connection
 from shared.views.search import SCHEMA
-
-if TYPE_CHECKING:
-    from projectors.postgres_positions import Connection
 
 # Words: the order's own id above the names of its lines, and these above the customer's id.
 # unnamed comes as a JSON array, since unnest flattens arrays of arrays.
-CREATE_ORDERS: Final = """
+INSERT_ORDERS: Final = """
 INSERT INTO orders (
     order_id, customer_id, status, currency, item_count, total, placed_at, version, unnamed, words
 )
@@ -30,6 +30,9 @@ FROM unnest(
 ) AS placed (
     order_id, customer_id, status, currency, item_count, total, placed_at, version, unnamed, names
 )
+"""
+UPSERT_ORDERS: Final = f"""
+{INSERT_ORDERS}
 ON CONFLICT (order_id) DO UPDATE SET
     customer_id = excluded.customer_id,
     status = excluded.status,
@@ -91,46 +94,57 @@ WHERE customers.customer_id = changed.customer_id
 RETURNING customers.customer_id
 """
 
-_ORDER: Final = ("customer_id", "status", "currency", "item_count", "total", "placed_at", "version")
-_PRODUCT: Final = ("name", "description", "category", "brand", "price", "currency", "version")
+# Where many come, the index takes in a long pending list at a time, which is half the work. Searches read that list: short otherwise.
+MANY: Final = 200
+LONG_LISTS: Final = "SET LOCAL gin_pending_list_limit = '4MB'"
+SHORT_LISTS: Final = {"gin_pending_list_limit": "512kB"}
+
+ORDER_COLUMNS: Final = ("order_id", "customer_id", "status", "currency", "item_count", "total", "placed_at", "version")
+PRODUCT_COLUMNS: Final = ("product_id", "name", "description", "category", "brand", "price", "currency", "version")
+CUSTOMER_COLUMNS: Final = ("customer_id", "name", "version")
 
 _ENCODER: Final = msgspec.json.Encoder()
 
 
 class SearchStore(PostgresStore[Changes]):
     def __init__(self, url: str, schema: str = SCHEMA) -> None:
-        super().__init__(url, schema)
+        super().__init__(url, schema, session=SHORT_LISTS)
 
     def fold(self, advances: Sequence[Advance]) -> Changes:
         return fold(advances)
 
-    async def write(self, connection: "Connection", changes: Changes) -> None:
+    async def write(self, connection: Connection, changes: Changes) -> None:
+        if len(changes.orders.created) + len(changes.products.created) >= MANY:
+            await connection.execute(LONG_LISTS)
         await _write_orders(connection, changes)
         if rows := changes.products.created:
-            await connection.execute(CREATE_PRODUCTS, *_columns(rows, _PRODUCT))
+            await create(connection, "products", PRODUCT_COLUMNS, _rows(rows, PRODUCT_COLUMNS), CREATE_PRODUCTS)
         if rows := changes.products.changed:
             changed = [_ENCODER.encode(fields).decode() for fields in rows.values()]
             changes.products.require(_keys(await connection.fetch(CHANGE_PRODUCTS, list(rows), changed)))
         if rows := changes.customers.created:
-            await connection.execute(CREATE_CUSTOMERS, *_columns(rows, ("name", "version")))
+            await create(connection, "customers", CUSTOMER_COLUMNS, _rows(rows, CUSTOMER_COLUMNS), CREATE_CUSTOMERS)
         if rows := changes.customers.changed:
-            columns = _columns(rows, ("name", "version"))
-            changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, *columns)))
+            changed_rows = _rows(rows, CUSTOMER_COLUMNS)
+            changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, *columns_of(changed_rows))))
 
 
-async def _write_orders(connection: "Connection", changes: Changes) -> None:
+async def _write_orders(connection: Connection, changes: Changes) -> None:
     if rows := changes.orders.created:
-        unnamed = [_ENCODER.encode(row["unnamed"]).decode() for row in rows.values()]
-        names = [row["names"] for row in rows.values()]
-        await connection.execute(CREATE_ORDERS, *_columns(rows, _ORDER), unnamed, names)
+        placed = columns_of(_rows(rows, ORDER_COLUMNS))
+        placed.append(tuple(_ENCODER.encode(row["unnamed"]).decode() for row in rows.values()))
+        placed.append(tuple(row["names"] for row in rows.values()))
+        plainly = partial(connection.execute, INSERT_ORDERS, *placed)
+        if len(rows) < MANY or not await none_was_there(connection, plainly):
+            await connection.execute(UPSERT_ORDERS, *placed)
     if rows := changes.orders.changed:
-        columns = _columns(rows, ("status", "version"))
-        changes.orders.require(_keys(await connection.fetch(CHANGE_ORDERS, *columns)))
+        changed = columns_of(_rows(rows, ("order_id", "status", "version")))
+        changes.orders.require(_keys(await connection.fetch(CHANGE_ORDERS, *changed)))
 
 
-def _columns(rows: dict[str, Fields], names: Sequence[str]) -> list[list[Any]]:
-    """The rows' ids, and a column for each name."""
-    return [list(rows), *([row.get(name) for row in rows.values()] for name in names)]
+def _rows(rows: dict[str, Fields], columns: Sequence[str]) -> list[Row]:
+    """The rows' ids, and the fields of these names; the first is the id's."""
+    return [(key, *map(row.get, columns[1:])) for key, row in rows.items()]
 
 
 def _keys(rows: Sequence[Any]) -> list[str]:

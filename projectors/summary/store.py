@@ -1,20 +1,18 @@
 """The summary's tables: documents, history and prices, written set-based; see the migrations for the DDL."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from operator import itemgetter
+from typing import Any, Final
 
 import msgspec
-from asyncpg import UniqueViolationError
 
 from projectors.folding import Fields
 from projectors.postgres_store import PostgresStore
+from projectors.postgres_writing import append, create
 from projectors.projection import Advance
 from projectors.summary.projection import Changes, Moment, Price, fold
+from shared.postgres import Connection
 from shared.views.summary import SCHEMA
-
-if TYPE_CHECKING:
-    from projectors.postgres_positions import Connection
 
 CREATE_ORDERS: Final = """
 INSERT INTO orders (
@@ -89,9 +87,11 @@ APPEND_HISTORY: Final = """
 INSERT INTO history (stream, version, type, at, data)
 SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::timestamptz[], $5::jsonb[])
 """
+APPEND_PRICES: Final = """
+INSERT INTO price_history (product_id, version, price, currency, at)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[])
+"""
 
-WORTH_A_COPY: Final = 20
-"""Rows. A COPY, and what guards it, is more round trips than a statement whose plan is there already."""
 HISTORY_COLUMNS: Final = Moment._fields
 PRICE_COLUMNS: Final = Price._fields
 ORDER_COLUMNS: Final = (
@@ -110,52 +110,35 @@ class SummaryStore(PostgresStore[Changes]):
     def fold(self, advances: Sequence[Advance]) -> Changes:
         return fold(advances)
 
-    async def write(self, connection: "Connection", changes: Changes) -> None:
+    async def write(self, connection: Connection, changes: Changes) -> None:
         if changes.history:
-            await _write_history(connection, changes.history)
+            moments = [(*moment[:-1], _ENCODER.encode(moment.data).decode()) for moment in changes.history]
+            await append(connection, "history", HISTORY_COLUMNS, moments, APPEND_HISTORY)
         if rows := changes.orders.created:
-            await _create_orders(connection, rows)
+            await _create(connection, "orders", ORDER_COLUMNS, rows, CREATE_ORDERS)
         if rows := changes.orders.changed:
             changes.orders.require(_keys(await connection.fetch(CHANGE_ORDERS, list(rows), _json(rows))))
         if rows := changes.products.created:
-            await connection.execute(CREATE_PRODUCTS, *_columns(rows, PRODUCT_COLUMNS))
+            await _create(connection, "products", PRODUCT_COLUMNS, rows, CREATE_PRODUCTS)
         if rows := changes.products.changed:
             changes.products.require(_keys(await connection.fetch(CHANGE_PRODUCTS, list(rows), _json(rows))))
         if changes.prices:
-            await connection.copy_records_to_table("price_history", records=changes.prices, columns=PRICE_COLUMNS)
+            await append(connection, "price_history", PRICE_COLUMNS, changes.prices, APPEND_PRICES)
         if rows := changes.customers.created:
-            await connection.execute(CREATE_CUSTOMERS, *_columns(rows, CUSTOMER_COLUMNS))
+            await _create(connection, "customers", CUSTOMER_COLUMNS, rows, CREATE_CUSTOMERS)
         if rows := changes.customers.changed:
             changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, list(rows), _json(rows))))
 
 
-async def _write_history(connection: "Connection", moments: Sequence[Moment]) -> None:
-    rows = [(*moment[:-1], _ENCODER.encode(moment.data).decode()) for moment in moments]
-    if len(rows) < WORTH_A_COPY:
-        await connection.execute(APPEND_HISTORY, *map(list, zip(*rows, strict=True)))
-    else:
-        await connection.copy_records_to_table("history", records=rows, columns=HISTORY_COLUMNS)
+async def _create(
+    connection: Connection, table: str, columns: Sequence[str], documents: dict[str, Fields], upsert: str
+) -> None:
+    fields = itemgetter(*columns)
+    rows = [(*fields(document), _ENCODER.encode(document).decode()) for document in documents.values()]
+    await create(connection, table, (*columns, "doc"), rows, upsert)
 
 
-async def _create_orders(connection: "Connection", rows: dict[str, Fields]) -> None:
-    """Many as if none were there yet, which is how it nearly always is; COPY costs a third less than looking for them."""
-    columns = _columns(rows, ORDER_COLUMNS)
-    if len(rows) >= WORTH_A_COPY:
-        with suppress(UniqueViolationError):
-            async with connection.transaction():
-                await connection.copy_records_to_table(
-                    "orders", records=zip(*columns, strict=True), columns=(*ORDER_COLUMNS, "doc")
-                )
-            return
-    await connection.execute(CREATE_ORDERS, *columns)
-
-
-def _columns(documents: dict[str, Fields], names: Sequence[str]) -> list[list[Any]]:
-    """A column for each name, and the documents themselves as the last."""
-    return [[document[name] for document in documents.values()] for name in names] + [_json(documents)]
-
-
-def _json(documents: dict[str, Fields]) -> list[Any]:
+def _json(documents: dict[str, Fields]) -> list[str]:
     return [_ENCODER.encode(document).decode() for document in documents.values()]
 
 
