@@ -42,22 +42,23 @@ Status = Annotated[OrderStatus | None, QueryParameter(description="Only orders t
 ORDER: Final = """
 SELECT o.version, coalesce(c.version, 0) AS customer_version,
        coalesce(borrowed.versions, 0)::bigint AS product_versions,
-       (o.doc || jsonb_build_object(
+       (parsed.doc || jsonb_build_object(
            'customer_name', c.name,
-           'lines', coalesce(borrowed.lines, o.doc->'lines'),
+           'lines', coalesce(borrowed.lines, parsed.doc->'lines'),
            'held', CASE WHEN h.stream IS NOT NULL THEN jsonb_build_object(
                'status', h.status, 'version', h.version, 'reason', h.reason,
                'since', replace(to_jsonb(h.first_failed_at) #>> '{}', '+00:00', 'Z')) END))::text AS body,
        CASE WHEN h.status = 'dead' THEN h.version END AS dead_version
 FROM orders o
+CROSS JOIN LATERAL (SELECT o.doc::jsonb AS doc OFFSET 0) parsed
 LEFT JOIN customers c USING (customer_id)
 LEFT JOIN held h ON h.stream = 'orders/' || o.order_id
 CROSS JOIN LATERAL (
     SELECT sum(p.version) AS versions,
            jsonb_agg(line || jsonb_build_object('name', coalesce(line->>'name', p.name)) ORDER BY place) AS lines
-    FROM jsonb_array_elements(o.doc->'lines') WITH ORDINALITY AS listed (line, place)
+    FROM jsonb_array_elements(parsed.doc->'lines') WITH ORDINALITY AS listed (line, place)
     LEFT JOIN products p ON line->>'name' IS NULL AND p.product_id = line->>'product_id'
-    WHERE jsonb_path_exists(o.doc, '$.lines[*] ? (!exists(@.name) || @.name == null)')
+    WHERE jsonb_path_exists(parsed.doc, '$.lines[*] ? (!exists(@.name) || @.name == null)')
 ) borrowed
 WHERE o.order_id = $1
 """
@@ -81,7 +82,8 @@ WITH page AS (
 SELECT o.placed_at, o.order_id, jsonb_build_object(
     'order_id', o.order_id, 'customer_id', o.customer_id, 'customer_name', c.name, 'status', o.status,
     'currency', o.currency, 'item_count', o.item_count, 'total', o.total,
-    'placed_at', o.doc->'placed_at', 'updated_at', o.doc->'updated_at', 'version', o.version)::text AS item
+    'placed_at', replace(to_jsonb(o.placed_at) #>> '{}', '+00:00', 'Z'),
+    'updated_at', replace(to_jsonb(o.updated_at) #>> '{}', '+00:00', 'Z'), 'version', o.version)::text AS item
 FROM page JOIN orders o USING (order_id) LEFT JOIN customers c USING (customer_id)
 ORDER BY o.placed_at DESC, o.order_id DESC
 """
@@ -94,7 +96,7 @@ SELECT WHERE EXISTS (SELECT FROM customers WHERE customer_id = $1)
 HELD: Final = "SELECT reason, CASE WHEN status = 'dead' THEN version END AS dead_version FROM held WHERE stream = $1"
 
 HISTORY: Final = """
-SELECT version, jsonb_build_object('version', version, 'type', type, 'data', data,
+SELECT version, json_build_object('version', version, 'type', type, 'data', data,
     'at', replace(to_jsonb(at) #>> '{}', '+00:00', 'Z'))::text AS item
 FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
 """

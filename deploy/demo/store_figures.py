@@ -22,7 +22,7 @@ GROUP BY day ORDER BY revenue DESC, day LIMIT $1
 TOP: Final = """
 SELECT line.product_id, sum(CASE WHEN $1 = 'units' THEN line.quantity ELSE line.amount END)::bigint AS measure
 FROM orders,
-    jsonb_to_recordset(doc -> 'lines') AS line (product_id text, quantity bigint, amount bigint)
+    jsonb_to_recordset(doc::jsonb -> 'lines') AS line (product_id text, quantity bigint, amount bigint)
 WHERE status <> 'cancelled'
 GROUP BY line.product_id ORDER BY measure DESC, line.product_id COLLATE "C" LIMIT $2
 """

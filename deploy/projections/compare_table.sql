@@ -1,11 +1,15 @@
 -- The statements that compare a table of one schema with that of another; names come as parameters, and are quoted here.
 -- $1, $2: the schemas; $3: the table; $4: columns that both have; $5: its primary key.
+-- $8: those of the columns that are json on one side or the other, and are compared by what they mean.
 -- $6, $7: whose a row is: the stream is $6 || '/' || column $7, or column $7 itself; nobody's where $7 is null.
 --
 -- Each of the statements takes $1: names of streams, $2: whether it is about the rows of these streams, or about all others.
 WITH parts AS (
     SELECT
-        (SELECT string_agg(format('r.%I', name), ', ') FROM unnest($4::text[]) AS name) AS columns,
+        (
+            SELECT string_agg(format(CASE WHEN name = ANY ($8::text[]) THEN 'r.%I::jsonb' ELSE 'r.%I' END, name), ', ')
+            FROM unnest($4::text[]) AS name
+        ) AS columns,
         (SELECT string_agg(format('r.%1$I::text AS %1$I', name), ', ') FROM unnest($5::text[]) AS name) AS keys,
         (SELECT string_agg(format('%I', name), ', ') FROM unnest($5::text[]) AS name) AS key,
         (SELECT string_agg(format('a.%1$I::text = apart.%1$I', name), ' AND ') FROM unnest($5::text[]) AS name) AS is_a,

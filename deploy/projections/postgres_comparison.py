@@ -51,6 +51,10 @@ SELECT tables.relname AS name,
         ORDER BY attnum
     ) AS columns,
     ARRAY(
+        SELECT attname::text FROM pg_attribute
+        WHERE attrelid = tables.oid AND atttypid = 'json'::regtype AND NOT attisdropped
+    ) AS json,
+    ARRAY(
         SELECT columns.attname::text
         FROM pg_index
         CROSS JOIN LATERAL unnest(pg_index.indkey::int2[]) WITH ORDINALITY AS key (attnum, place)
@@ -74,6 +78,8 @@ class Table:
     name: str
     columns: Sequence[str]
     key: Sequence[str]
+    json: Sequence[str] = ()
+    """Those of the columns that are kept as they came: equal ones need not look alike."""
 
     @property
     def owner(self) -> tuple[str | None, str | None]:
@@ -126,8 +132,10 @@ class PostgresComparison:
             one, other = here[name], there[name]
             shared = [column for column in one.columns if column in other.columns]
             key = one.key if one.key == other.key else []
-            table = self._tables[name] = Table(name, shared, key)
-            self._statements[name] = await self._row(TABLE_STATEMENTS, *self._schemas, name, shared, key, *table.owner)
+            table = self._tables[name] = Table(name, shared, key, [*one.json, *other.json])
+            self._statements[name] = await self._row(
+                TABLE_STATEMENTS, *self._schemas, name, shared, key, *table.owner, table.json
+            )
             self._parts[name] = Part(
                 name=name,
                 columns_only=(

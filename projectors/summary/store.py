@@ -20,7 +20,7 @@ INSERT INTO orders (
 )
 SELECT * FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::timestamptz[],
-    $9::bigint[], $10::jsonb[]
+    $9::bigint[], $10::json[]
 )
 ON CONFLICT (order_id) DO UPDATE SET
     customer_id = excluded.customer_id,
@@ -40,7 +40,7 @@ UPDATE orders SET
     status = coalesce(fields ->> 'status', orders.status),
     updated_at = (fields ->> 'updated_at')::timestamptz,
     version = (fields ->> 'version')::bigint,
-    doc = doc || fields
+    doc = (doc::jsonb || fields)::json
 FROM unnest($1::text[], $2::jsonb[]) AS changed (order_id, fields)
 WHERE orders.order_id = changed.order_id
 RETURNING orders.order_id
@@ -85,7 +85,7 @@ RETURNING customers.customer_id
 
 APPEND_HISTORY: Final = """
 INSERT INTO history (stream, version, type, at, data)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::timestamptz[], $5::jsonb[])
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::timestamptz[], $5::json[])
 """
 APPEND_PRICES: Final = """
 INSERT INTO price_history (product_id, version, price, currency, at)

@@ -21,7 +21,7 @@ TAKE: Final = 10
 SUMMARY_ORDERS: Final = """
 INSERT INTO orders (order_id, customer_id, status, currency, item_count, total, placed_at, updated_at, version, doc)
 SELECT id, customer, 'placed', currency, items, total, at, at, 1, doc
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::jsonb[])
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::json[])
     AS new (id, customer, currency, items, total, at, doc)
 """
 SEARCH_ORDERS: Final = """

@@ -117,7 +117,7 @@ async def test_damage_is_found_while_orders_arrive(summary: Pair, analytics: Pai
         ("DELETE FROM history WHERE version = 2", "history", (4, 0, 0)),
         ("INSERT INTO customers SELECT 'c-9', name, version, doc FROM customers LIMIT 1", "customers", (0, 1, 0)),
         ("UPDATE orders SET total = total + 1 WHERE order_id = 'o-1'", "orders", (0, 0, 1)),
-        ("UPDATE orders SET doc = doc || '{\"carrier\": null}' WHERE order_id = 'o-1'", "orders", (0, 0, 1)),
+        ("UPDATE orders SET doc = doc::jsonb || '{\"carrier\": null}' WHERE order_id = 'o-1'", "orders", (0, 0, 1)),
         ("UPDATE price_history SET at = at + interval '1 microsecond'", "price_history", (0, 0, 3)),
         ("TRUNCATE history", "history", (14, 0, 0)),
     ],
@@ -132,7 +132,7 @@ async def test_a_damaged_table_is_found(summary: Pair, damage: str, part: str, c
 
 async def test_a_sample_names_the_row_and_what_differs_in_it(summary: Pair) -> None:
     await summary.hurt(
-        "UPDATE orders SET status = 'lost', doc = doc || '{\"carrier\": \"UPS\"}' WHERE order_id = 'o-1'"
+        "UPDATE orders SET status = 'lost', doc = doc::jsonb || '{\"carrier\": \"UPS\"}' WHERE order_id = 'o-1'"
     )
     found = unequal(await summary.compare(sample=1))
     (sample,) = found["orders"].samples
@@ -141,6 +141,27 @@ async def test_a_sample_names_the_row_and_what_differs_in_it(summary: Pair) -> N
         "status": ("lost", "shipped"),
         "doc.carrier": ("UPS", "DHL"),
     }
+
+
+async def test_a_generation_from_before_documents_were_kept_as_they_came_is_equal_and_goes_on(summary: Pair) -> None:
+    await summary.hurt("ALTER TABLE orders ALTER doc TYPE jsonb; ALTER TABLE history ALTER data TYPE jsonb")
+    assert unequal(await summary.compare()) == {}
+    steps = [
+        Commit([shop.run("orders/o-9", shop.placed("o-9"))]),
+        Commit([shop.run("orders/o-9", shop.paid("o-9"), expected=1)]),
+    ]
+    many = Commit([shop.run(f"orders/many-{number}", shop.placed(f"many-{number}")) for number in range(30)])
+    for step in (*steps, many):
+        await summary.live.commit(step)
+        await summary.rebuilt.commit(step)
+    found = await summary.compare()
+    assert unequal(found) == {}
+    assert found.positions.equal
+    await summary.hurt(
+        "UPDATE history SET data = data || '{\"amount\": 1}' WHERE type = 'orders.order-paid' AND stream = 'orders/o-9'"
+    )
+    (part,) = unequal(await summary.compare()).values()
+    assert (part.name, part.different) == ("history", 1)
 
 
 async def test_words_that_search_goes_by_are_compared(search: Pair) -> None:

@@ -31,7 +31,7 @@ SUMMARY: dict[str, tuple[str, Kind, str]] = {
     "an order's row": ("DELETE FROM orders WHERE order_id = 'o-4'", Kind.DIFFERENT, "orders/o-4"),
     "an indexed column": ("UPDATE orders SET total = total + 1 WHERE order_id = 'o-5'", Kind.DIFFERENT, "orders/o-5"),
     "a document": (
-        "UPDATE orders SET doc = jsonb_set(doc, '{lines,0,amount}', '1') WHERE order_id = 'o-6'",
+        "UPDATE orders SET doc = jsonb_set(doc::jsonb, '{lines,0,amount}', '1') WHERE order_id = 'o-6'",
         Kind.DIFFERENT,
         "orders/o-6",
     ),
@@ -88,7 +88,9 @@ async def test_every_damage_to_the_tables_is_found(town: Town) -> None:
 
 
 async def test_a_difference_says_which_columns_and_fields(town: Town) -> None:
-    await town.summary.execute("UPDATE orders SET doc = doc || '{\"total\": 1}', total = 2 WHERE order_id = 'o-4'")
+    await town.summary.execute(
+        "UPDATE orders SET doc = doc::jsonb || '{\"total\": 1}', total = 2 WHERE order_id = 'o-4'"
+    )
     report = await town.verify("summary")
     (finding,) = report.findings
     assert finding.detail["columns"] == {
