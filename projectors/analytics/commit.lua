@@ -133,8 +133,8 @@ call('SADD', currencies, commit.currencies)
 call('ZADD', days, commit.days)
 call('HSET', names, commit.names)
 
--- Of the names that lines had, the greatest, byte by byte: so it is the same in whatever order they came, and mostly nothing is
--- written. (Lua's own < would ask the locale.)
+-- Of the names that lines had, the greatest, byte by byte: so it is the same in whatever order they came. (Lua's own < would ask the
+-- locale.) Mostly a product has one name, and nothing is written.
 local function greater(a, b)
   for i = 1, math.min(#a, #b) do
     local x, y = string.byte(a, i), string.byte(b, i)
@@ -146,8 +146,8 @@ for from, to in chunks(commit.line_names.products, CHUNK) do
   local old = redis.call('HMGET', line_names, unpack(commit.line_names.products, from, to))
   local new = {}
   for i = from, to do
-    local name = commit.line_names.names[i]
-    if greater(name, old[i - from + 1] or '') then
+    local name, known = commit.line_names.names[i], old[i - from + 1] or ''
+    if name ~= known and greater(name, known) then
       new[#new + 1] = commit.line_names.products[i]
       new[#new + 1] = name
     end
