@@ -7,11 +7,10 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Raw
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from projectors.fast_decoding import events_in
+from projectors.fast_decoding import element_of, events_in
 from projectors.projection import Event
 from projectors.retry import Failure, describe
 from shared.consuming import Delivery
@@ -46,13 +45,16 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
 
     event: Event
     element: Any
-    """The envelope as plain JSON, or its bytes as they came, for sending on."""
+    """The envelope as plain JSON; with ``at``: the message it came in."""
     failure: Failure | None = None
     epoch: str | None = None
     """Of the write database that it came from, where it is said."""
+    at: int | None = None
+    """Its place in the message, whose bytes are cut only if somebody asks for them."""
 
     def body(self) -> bytes:
-        return bytes(self.element) if isinstance(self.element, Raw) else to_json(self.element)
+        """The envelope, for sending on: its bytes as they came, where it was understood at once."""
+        return to_json(self.element) if self.at is None else element_of(self.element, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def decode(deliveries: Sequence[Delivery], lane_of_queue: Mapping[str, int], *, 
         queue_lane, epoch = lane_of_queue.get(delivery.queue), epoch_of(delivery.headers.get(EPOCH_HEADER))
         events = events_in(delivery.body, partial(_lane, queue_lane, lanes=lanes))
         if events is not None:
-            decoded.arrived += [Arrived(event, raw, epoch=epoch) for raw, event in events]
+            decoded.arrived += [Arrived(event, delivery.body, None, epoch, at) for at, event in enumerate(events)]
             continue
         try:
             elements = split(delivery.body)

@@ -1,13 +1,16 @@
-"""Events decoded in one pass over their bytes, where nothing is odd about them: what nearly every message is.
+"""Events decoded in one pass over a message's bytes, where nothing is odd about them: what nearly every message is.
 
 The promise: what is returned is what ``projectors.decoding`` would make of the same bytes. Of anything that is not an event in its current
-shape, sound in every part, nothing is returned, and the slow way has the last word. The envelope's ``data`` go from bytes into
-their class without becoming plain JSON in between, which saves a third of the cost of an event.
+shape, sound in every part, nothing is returned, and the slow way has the last word. An event's ``type`` chooses the class of its
+envelope, and that knows the class of the data, so that a batch becomes structs at once: a third cheaper than element by element.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from functools import reduce
+from operator import or_
+from types import GenericAlias
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta, Raw
@@ -17,48 +20,62 @@ from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
 
 
-class _Envelope(msgspec.Struct):
-    """As ``shared.contracts.envelope.ReceivedEvent``, the data left as they are."""
+class _Envelope(msgspec.Struct, kw_only=True, gc=False):
+    """As ``shared.contracts.envelope.ReceivedEvent``, in the order in which it is written."""
 
+    type: ClassVar[str]
+    specversion: Literal["1.0"] = "1.0"
     id: str
     source: str
-    type: Annotated[str, Meta(max_length=200)]
     subject: Annotated[str, Meta(min_length=1, max_length=300)]
     time: Annotated[datetime, Meta(tz=True)]
-    data: Raw
+    datacontenttype: Literal["application/json"] = "application/json"
+    data: EventData
     streamversion: Annotated[int, Meta(ge=1, le=2**53 - 1)]
-    schemaversion: Annotated[int, Meta(ge=1)]
+    schemaversion: int
     causationid: str
     correlationid: str
-    specversion: Literal["1.0"] = "1.0"
-    datacontenttype: Literal["application/json"] = "application/json"
     traceparent: str | None = None
 
 
-_DATA: Final[Mapping[tuple[str, int], msgspec.json.Decoder[EventData]]] = {
-    place: msgspec.json.Decoder(cls) for cls, place in EVENTS.items()
-}
-"""By type and the schema version that is current."""
-_BATCH: Final = msgspec.json.Decoder(list[Raw])
-_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+def _envelope_of(cls: type[EventData], name: str, version: int) -> type[msgspec.Struct]:
+    """The envelope of one type of event, in the schema version that is current."""
+    return msgspec.defstruct(
+        cls.__name__,
+        [("data", cls), ("schemaversion", Annotated[int, Meta(ge=version, le=version)])],
+        bases=(_Envelope,),
+        namespace={"type": name},
+        tag_field="type",
+        tag=name,
+        kw_only=True,
+        gc=False,
+    )
 
 
-def events_in(body: bytes, lane_of: Callable[[str], int]) -> Sequence[tuple[Raw, Event]] | None:
-    """Each event with its envelope's bytes; None: decode it the slow way. ``lane_of``: stream → lane."""
+_ANY: Final[Any] = reduce(or_, (_envelope_of(cls, *place) for cls, place in EVENTS.items()))
+_ONE: Final[msgspec.json.Decoder[_Envelope]] = msgspec.json.Decoder(_ANY)
+_BATCH: Final[msgspec.json.Decoder[list[_Envelope]]] = msgspec.json.Decoder(GenericAlias(list, _ANY))
+_ELEMENTS: Final = msgspec.json.Decoder(list[Raw])
+
+
+def events_in(body: bytes, lane_of: Callable[[str], int]) -> Sequence[Event] | None:
+    """The events of a message, in its order; None: decode it the slow way. ``lane_of``: stream → lane."""
     try:
-        return list(_events(_BATCH.decode(body) if body.startswith(b"[") else [Raw(body)], lane_of)) or None
-    except (LookupError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        envelopes = _BATCH.decode(body) if _is_batch(body) else [_ONE.decode(body)]
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None
+    if any("\x00" in each.subject for each in envelopes):
+        return None
+    return [
+        Event(each.id, each.type, each.subject, each.streamversion, each.time, each.data, lane_of(each.subject))
+        for each in envelopes
+    ] or None
 
 
-def _events(envelopes: Sequence[Raw], lane_of: Callable[[str], int]) -> Iterator[tuple[Raw, Event]]:
-    for raw in envelopes:
-        envelope = _ENVELOPE.decode(raw)
-        stream = envelope.subject
-        if "\x00" in stream:
-            raise ValueError("NUL in a stream's name")
-        data = _DATA[envelope.type, envelope.schemaversion].decode(envelope.data)
-        yield (
-            raw,
-            Event(envelope.id, envelope.type, stream, envelope.streamversion, envelope.time, data, lane_of(stream)),
-        )
+def element_of(body: bytes, at: int) -> bytes:
+    """The bytes of the envelope that event ``at`` of a message came in."""
+    return bytes(_ELEMENTS.decode(body)[at]) if _is_batch(body) else body
+
+
+def _is_batch(body: bytes) -> bool:
+    return body.startswith(b"[")
