@@ -5,7 +5,8 @@
     [control] compare-versions {projection, streams} ──▶ those that a restore has set back ──▶ [control] <projection>.compared
 
 Confirmed before the request is acknowledged, in stream order, in pages: memory does not grow with a stream's length. Asking
-twice is harmless: the projection's version gate drops what it has. Requests are served side by side: who wants a few events does not
+twice is harmless: the projection's version gate drops what it has. What says that no operator has asked for it (AUTOMATIC_HEADER) is
+answered with events that say so. Requests are served side by side: who wants a few events does not
 wait for the heads of a million streams.
 
 Heads are exact: a stream with rows in the outbox is left out (its events are still to come), so whatever is named has been
@@ -87,10 +88,10 @@ class Resender:
     async def _serve(self, delivery: Delivery) -> None:
         request = read(delivery, _shape(delivery))
         if request is not None:
-            await self._until_done(request)
+            await self._until_done(request, automatic=delivery.headers.get(topology.AUTOMATIC_HEADER) is True)
         await self._consumer.acknowledge([delivery])
 
-    async def _until_done(self, request: Asked) -> None:
+    async def _until_done(self, request: Asked, *, automatic: bool = False) -> None:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(BrokerError) | retry_if_exception(is_outage),
             wait=wait_random_exponential(multiplier=0.2, max=5),
@@ -98,19 +99,21 @@ class Resender:
             with attempt:
                 match request.data:
                     case Resend():
-                        await self._resend(request.data)
+                        await self._resend(request.data, automatic=automatic)
                     case AskHeads():
                         await self._tell_heads(request.id, request.data)
                     case CompareVersions():
                         await self._compare(request.id, request.data)
 
-    async def _resend(self, request: Resend) -> None:
+    async def _resend(self, request: Resend, *, automatic: bool) -> None:
         pool = await self._database.pool()
         wanted: dict[str, int] = {}
         for item in request.streams:
             wanted[item.stream] = min(item.version, wanted.get(item.stream, item.version))
         count, streams = 0, len(wanted)
-        headers = {topology.EPOCH_HEADER: topology.run_of(await self._epoch())}
+        headers: dict[str, Any] = {topology.EPOCH_HEADER: topology.run_of(await self._epoch())}
+        if automatic:
+            headers[topology.AUTOMATIC_HEADER] = True
         while wanted:
             most = max(PAGE // len(wanted), LEAST_OF_EACH)
             page = await pool.fetch(EVENTS_FROM, list(wanted), list(wanted.values()), most)

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from projectors.decoding import Arrived
-from projectors.gating import StreamPlan, gate
+from projectors.gating import StreamPlan, gate, is_settled
 from projectors.notices import dead_letter, resend_requests
 from projectors.projection import (
     Advance,
@@ -93,14 +93,17 @@ class Applier:
     def role(self, role: Role) -> None:
         self._policy = replace(self._policy, role=role)
 
-    async def apply(self, arrived: Sequence[Arrived], *, marked: bool = False) -> Applied:
+    async def apply(
+        self, arrived: Sequence[Arrived], *, marked: bool = False, letters: Mapping[str, Hold] | None = None
+    ) -> Applied:
         """Raises StoreUnavailableError, with some streams perhaps applied already: calling again with the same is right.
 
-        ``marked``: these were given to ``mark`` before, so nothing is left for suspicion.
+        ``marked``: these were given to ``mark`` before, so nothing is left for suspicion. ``letters``: of what was applied before, not
+        published yet.
         """
         applied = Applied()
         if arrived:
-            await self._apply(arrived, applied, marked=marked)
+            await self._apply(arrived, applied, marked=marked, letters=letters or {})
         return applied
 
     async def progress(self, as_of: Mapping[int, datetime]) -> None:
@@ -181,6 +184,8 @@ class Applier:
             return None
         now = self._clock()
         before = position.hold
+        if is_settled(item, before):
+            return Applied()
         known = before is not None and before.version == event.version
         decided = verdict(before.attempts + 1 if before is not None and known else 1, self._policy.tiers)
         if before is not None and known and before.status is HoldStatus.DEAD:
@@ -194,13 +199,15 @@ class Applier:
             return Applied()
         return Applied([dead_letter(self._policy.projector, item, hold, KILLED)], {event.stream: hold})
 
-    async def _apply(self, arrived: Sequence[Arrived], applied: Applied, *, marked: bool) -> None:
+    async def _apply(
+        self, arrived: Sequence[Arrived], applied: Applied, *, marked: bool, letters: Mapping[str, Hold]
+    ) -> None:
         stops: dict[str, Stop] = {}
         plans: list[StreamPlan] | None = None
         while True:
             if plans is None:
                 positions = await self._store.positions(sorted({item.event.stream for item in arrived}))
-                plans = gate(arrived, positions)
+                plans = gate(arrived, positions, letters)
                 if not marked:
                     plans, arrived = _without_suspects(plans, arrived, applied)
             try:
@@ -213,7 +220,7 @@ class Applier:
             except StoreUnavailableError:
                 raise
             except Exception as error:  # whatever it is, one of these events is at fault
-                await self._split(plans, arrived, error, applied, marked=marked)
+                await self._split(plans, arrived, error, applied, marked=marked, letters=letters)
                 return
             else:
                 return
@@ -226,24 +233,29 @@ class Applier:
         applied: Applied,
         *,
         marked: bool,
+        letters: Mapping[str, Hold],
     ) -> None:
         """The database refused the whole: find the event it refused."""
         streams = sorted(plan.stream for plan in plans)
         if len(streams) > 1:
             first = set(streams[: len(streams) // 2])
-            await self._apply([item for item in arrived if item.event.stream in first], applied, marked=marked)
+            await self._apply(
+                [item for item in arrived if item.event.stream in first], applied, marked=marked, letters=letters
+            )
             rest = set(streams) - first
-            await self._apply([item for item in arrived if item.event.stream in rest], applied, marked=marked)
+            await self._apply(
+                [item for item in arrived if item.event.stream in rest], applied, marked=marked, letters=letters
+            )
             return
         plan = plans[0]
         if not plan.run:
             raise error
         if len(plan.run) > 1:
             for item in plan.run:
-                await self._apply([item], applied, marked=marked)
+                await self._apply([item], applied, marked=marked, letters=letters)
             beyond = [item for item in arrived if item.event.version > plan.reached]
             if beyond:
-                await self._apply(beyond, applied, marked=marked)
+                await self._apply(beyond, applied, marked=marked, letters=letters)
             return
         stop = Stop(plan.run[0], describe(error, FAILED), curable=True)
         applied.add(await self._step([plan], {plan.stream: stop}))

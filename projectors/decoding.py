@@ -18,7 +18,7 @@ from shared.contracts.envelope import EnvelopeError, ReceivedEvent, split
 from shared.contracts.lanes import HEADS, HEARTBEAT, Heads, Heartbeat
 from shared.contracts.registry import UnknownEventError, event_data
 from shared.contracts.values import EventData, SafeText
-from shared.topology import EPOCH_HEADER, epoch_of, lane_of
+from shared.topology import AUTOMATIC_HEADER, EPOCH_HEADER, epoch_of, lane_of
 
 UNDECODABLE: Final = "undecodable-event"
 UNKNOWN: Final = "unknown-event"
@@ -51,6 +51,8 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
     """Of the write database that it came from, where it is said."""
     at: int | None = None
     """Its place in the message, whose bytes are cut only if somebody asks for them."""
+    automatic: bool = False
+    """No operator has asked for it: AUTOMATIC_HEADER."""
 
     def body(self) -> bytes:
         """The envelope, for sending on: its bytes as they came, where it was understood at once."""
@@ -82,9 +84,12 @@ def decode(deliveries: Sequence[Delivery], lane_of_queue: Mapping[str, int], *, 
     decoded = Decoded()
     for delivery in deliveries:
         queue_lane, epoch = lane_of_queue.get(delivery.queue), epoch_of(delivery.headers.get(EPOCH_HEADER))
+        automatic = delivery.headers.get(AUTOMATIC_HEADER) is True
         events = events_in(delivery.body, partial(_lane, queue_lane, lanes=lanes))
         if events is not None:
-            decoded.arrived += [Arrived(event, delivery.body, None, epoch, at) for at, event in enumerate(events)]
+            decoded.arrived += [
+                Arrived(event, delivery.body, None, epoch, at, automatic) for at, event in enumerate(events)
+            ]
             continue
         try:
             elements = split(delivery.body)
@@ -92,11 +97,13 @@ def decode(deliveries: Sequence[Delivery], lane_of_queue: Mapping[str, int], *, 
             decoded.undecodable.append(Undecodable(delivery.body, describe(error, UNDECODABLE)))
             continue
         for element in elements:
-            _decode(decoded, element, queue_lane, lanes, epoch)
+            _decode(decoded, element, queue_lane, lanes, epoch, automatic=automatic)
     return decoded
 
 
-def _decode(decoded: Decoded, element: Any, queue_lane: int | None, lanes: int, epoch: str | None) -> None:
+def _decode(
+    decoded: Decoded, element: Any, queue_lane: int | None, lanes: int, epoch: str | None, *, automatic: bool
+) -> None:
     try:
         kind = element.get("type") if isinstance(element, dict) else None
         if kind == HEARTBEAT and queue_lane is not None:
@@ -111,7 +118,7 @@ def _decode(decoded: Decoded, element: Any, queue_lane: int | None, lanes: int, 
     except ValidationError as error:
         event = _placed(element, queue_lane, lanes)
         if event is not None:
-            decoded.arrived.append(Arrived(event, element, describe(error, UNDECODABLE), epoch))
+            decoded.arrived.append(Arrived(event, element, describe(error, UNDECODABLE), epoch, automatic=automatic))
         else:
             decoded.undecodable.append(Undecodable(to_json(element), describe(error, UNDECODABLE)))
         return
@@ -125,7 +132,7 @@ def _decode(decoded: Decoded, element: Any, queue_lane: int | None, lanes: int, 
         data, failure = Unreadable(), describe(error, UNDECODABLE)
     lane = _lane(queue_lane, envelope.subject, lanes)
     event = Event(envelope.id, envelope.type, envelope.subject, envelope.streamversion, envelope.time, data, lane)
-    decoded.arrived.append(Arrived(event, element, failure, epoch))
+    decoded.arrived.append(Arrived(event, element, failure, epoch, automatic=automatic))
 
 
 def _lane(queue_lane: int | None, stream: str, lanes: int) -> int:

@@ -4,17 +4,21 @@ v ≤ applied            duplicate: dropped
 v = applied + 1 …      the run: everything that follows without a hole, and can be read
 discarded              no hole: stepped over, whether it has come or not
 after a hole           noted in a hold (``seen``), not kept: the event store has it
+dead, its letter out   tried again only where an operator may have asked for it: dropped where it comes by itself (``is_settled``)
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from projectors.decoding import Arrived
 from projectors.projection import Hold, HoldStatus, Position
 from projectors.retry import HISTORY_AFTER, RESEND_AFTER, gap
 from projectors.roles import Role
+
+_NONE: Final[Mapping[str, Hold]] = {}
 
 
 @dataclass(slots=True)
@@ -36,13 +40,35 @@ class StreamPlan:
         return self.reached > self.position.applied
 
 
-def gate(arrived: Sequence[Arrived], positions: Mapping[str, Position]) -> list[StreamPlan]:
-    """A plan for each stream for which something is to be written; streams of which only duplicates came have none."""
+def gate(
+    arrived: Sequence[Arrived], positions: Mapping[str, Position], letters: Mapping[str, Hold] = _NONE
+) -> list[StreamPlan]:
+    """A plan for each stream for which something is to be written; streams of which only duplicates came have none.
+
+    ``letters``: dead holds, by stream, whose letters the caller has, and publishes before these events are acknowledged.
+    """
     by_stream: dict[str, dict[int, Arrived]] = defaultdict(dict)
     for item in arrived:
-        by_stream[item.event.stream][item.event.version] = item
-    plans = (_plan(stream, versions, positions.get(stream, Position())) for stream, versions in by_stream.items())
+        versions = by_stream[item.event.stream]
+        if not item.automatic or item.event.version not in versions:
+            versions[item.event.version] = item
+    plans = (
+        _plan(stream, versions, positions.get(stream, Position()), letters.get(stream))
+        for stream, versions in by_stream.items()
+    )
     return [plan for plan in plans if plan is not None]
+
+
+def is_settled(item: Arrived, hold: Hold | None, letter: Hold | None = None) -> bool:
+    """Whether the event is dead, its letter out, and has come by itself: a late retry copy, or a resend that crossed one.
+
+    ``letter``: the hold whose letter is about to be published, if there is one.
+    """
+    if not item.automatic or hold is None or hold.status is not HoldStatus.DEAD or hold.version != item.event.version:
+        return False
+    return hold.due_at is None or (
+        letter is not None and (letter.version, letter.attempts) == (hold.version, hold.attempts)
+    )
 
 
 def behind(heads: Mapping[str, int], positions: Mapping[str, Position]) -> dict[str, Position]:
@@ -77,14 +103,14 @@ def _is_known(hold: Hold | None, version: int) -> bool:
     return hold is not None and hold.status is not HoldStatus.GAP and hold.seen >= version
 
 
-def _plan(stream: str, versions: Mapping[int, Arrived], position: Position) -> StreamPlan | None:
+def _plan(stream: str, versions: Mapping[int, Arrived], position: Position, letter: Hold | None) -> StreamPlan | None:
     run: list[Arrived] = []
     stopper: Arrived | None = None
     reached = position.applied
     while True:
         item = versions.get(reached + 1)
         if reached + 1 not in position.discarded:
-            if item is None:
+            if item is None or is_settled(item, position.hold, letter):
                 break
             if item.failure is not None:
                 stopper = item

@@ -122,7 +122,7 @@ class Generations:
         whole = Applied()
         for start in range(0, len(arrived), limit):
             unit = arrived[start : start + limit]
-            applied = await self.on(hosted, partial(hosted.applier.apply, unit))
+            applied = await self.on(hosted, partial(hosted.applier.apply, unit, letters=whole.letters))
             if applied is None:
                 return Applied()
             whole.add(applied)

@@ -42,7 +42,9 @@ TRACE_LIMIT: Final = 16 * 1024
 def retry_copy(projector: str, item: Arrived, tier: str) -> Outgoing:
     """Comes back to the event's own lane when the tier's time is up."""
     key = topology.private_lane_key(projector, item.event.lane)
-    headers = {topology.EPOCH_HEADER: topology.run_of(item.epoch)} if item.epoch is not None else {}
+    headers: dict[str, Any] = {topology.AUTOMATIC_HEADER: True}
+    if item.epoch is not None:
+        headers[topology.EPOCH_HEADER] = topology.run_of(item.epoch)
     return Outgoing(
         topology.retry_exchange(tier), key, item.body(), CONTENT_TYPE, type=item.event.type, headers=headers
     )
@@ -65,8 +67,9 @@ def undecodable_letter(projector: str, item: Undecodable) -> Outgoing:
     )
 
 
-def resend_requests(projector: str, wanted: Sequence[tuple[str, int]]) -> Iterator[Outgoing]:
-    """``wanted``: (stream, first version) each."""
+def resend_requests(projector: str, wanted: Sequence[tuple[str, int]], *, automatic: bool = True) -> Iterator[Outgoing]:
+    """``wanted``: (stream, first version) each. ``automatic``: the projection asks by itself, not an operator."""
+    headers = {topology.AUTOMATIC_HEADER: True} if automatic else {}
     for start in range(0, len(wanted), MAX_STREAMS):
         streams = tuple(StreamFrom(stream=s, version=v) for s, v in wanted[start : start + MAX_STREAMS])
         request = Request[Resend](
@@ -77,7 +80,7 @@ def resend_requests(projector: str, wanted: Sequence[tuple[str, int]]) -> Iterat
             data=Resend(projection=projector, streams=streams),
         )
         body = request.model_dump_json().encode()
-        yield Outgoing(topology.CONTROL, topology.RESEND_KEY, body, CONTENT_TYPE, type=RESEND)
+        yield Outgoing(topology.CONTROL, topology.RESEND_KEY, body, CONTENT_TYPE, type=RESEND, headers=headers)
 
 
 def heads_request(

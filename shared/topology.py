@@ -47,6 +47,10 @@ SEQUENCE_HEADER: Final = "tidemark-sequence"
 """On every message of the relay: which relay numbered it, and its number in its lane, 1, 2, 3 … without holes. The former begins with
 the epoch of the write database; what is sent again bears that, and a full stop, alone."""
 
+AUTOMATIC_HEADER: Final = "tidemark-automatic"
+"""True on copies from the retry tiers, on what a projection has asked for by itself to be sent again, and on its requests for that: no
+operator has asked. A dead event that comes so is not tried again once its letter is out."""
+
 GENERATION_HEADER: Final = "tidemark-generation"
 PAGE_HEADER: Final = "tidemark-page"
 EVENTS_HEADER: Final = "tidemark-events"

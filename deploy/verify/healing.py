@@ -47,7 +47,8 @@ class Healer:
 
     async def _heal(self, model: Model, streams: Sequence[str], patience_s: float) -> None:
         applied = await self._verifier.applied(model, streams)
-        for request in resend_requests(model.name, [(stream, at + 1) for stream, at in applied.items()]):
+        wanted = [(stream, at + 1) for stream, at in applied.items()]
+        for request in resend_requests(model.name, wanted, automatic=False):
             await self._publisher.publish(request)
         versions = (await self._event_store.read(streams, content=False)).versions
         deadline = time.monotonic() + patience_s

@@ -19,7 +19,11 @@ from tests.faults.load import Load
 from tests.faults.waiting import until
 
 BY_STATUS: Final = "SELECT status, count(*) FROM letters GROUP BY status"
-FAILURES: Final = "SELECT letter_id, count(*) FROM letter_failures GROUP BY letter_id"
+FAILED_AGAIN: Final = """
+SELECT origin, stream, letters.version, string_agg(failed_at || ' as attempt ' || failures.attempts, ', ' ORDER BY failed_at) AS failed
+FROM letters JOIN letter_failures AS failures ON failures.letter_id = letters.id
+GROUP BY letters.id HAVING count(*) > 1 ORDER BY letters.id LIMIT 20
+"""
 JOB: Final = "SELECT * FROM jobs WHERE id = $1"
 ITEMS: Final = "SELECT status, count(*) FROM job_items WHERE job_id = $1 GROUP BY status"
 
@@ -34,9 +38,9 @@ class Letters:
     async def by_status(self) -> dict[str, int]:
         return {row[0]: row[1] for row in await self.database.fetch(BY_STATUS)}
 
-    async def failures(self) -> set[int]:
-        """How often letters have failed: the different numbers."""
-        return {row[1] for row in await self.database.fetch(FAILURES)}
+    async def failed_again(self) -> list[tuple[str, str, int, str]]:
+        """Letters that have failed more than once, at most twenty: origin, stream, version, and when they did."""
+        return [tuple(row) for row in await self.database.fetch(FAILED_AGAIN)]
 
     async def dead(self, count: int) -> None:
         """Return when there are so many letters, all dead."""

@@ -74,7 +74,7 @@ async def test_a_replay_goes_on_whoever_is_killed_in_the_middle_of_it(cluster: C
         job = await letters.completed(job_id)
         assert (job["succeeded"], job["failed"], job["skipped"]) == (EVENTS, 0, 0)
         assert await letters.by_status() == {"resolved": EVENTS}
-        assert await letters.failures() == {1}
+        assert await letters.failed_again() == []
         await caught_up(cluster, load)
         assert await differences(cluster, load) == {}
 
@@ -130,7 +130,7 @@ async def test_letters_wait_in_rabbitmq_while_their_database_is_away_and_then_ar
         # What was asked meanwhile was kept by the broker, and is done once.
         assert isinstance(await _replay_the_first(cluster, seconds=30), Done)
         await letters.are(dead=LETTERS - 1, resolved=1)
-        assert await letters.failures() == {1}
+        assert await letters.failed_again() == []
         await letters.completed(await letters.replay())
         await letters.are(resolved=LETTERS)
         assert [job["total"] for job in await letters.database.fetch("SELECT total FROM jobs ORDER BY id")] == [

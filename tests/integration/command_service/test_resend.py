@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+import pytest
 
 from command_service import resend
 from command_service.resend import EVENTS_FROM, Resender
@@ -92,13 +93,28 @@ class Answers:
             self.events.set()
 
 
+class Kept:
+    """A publisher that keeps all messages."""
+
+    def __init__(self) -> None:
+        self.messages: list[Outgoing] = []
+
+    async def publish(self, message: Outgoing) -> None:
+        self.messages.append(message)
+
+
 class Asked:
     """A consumer of these requests, which is told to stop when it has them all back."""
 
-    def __init__(self, requests: Iterable[tuple[str, Request[Any]]], stopping: asyncio.Event) -> None:
+    def __init__(
+        self,
+        requests: Iterable[tuple[str, Request[Any]]],
+        stopping: asyncio.Event,
+        headers: Mapping[str, Any] | None = None,
+    ) -> None:
         nowhere: Any = None
         self._waiting = [
-            Delivery("", each.model_dump_json().encode(), {}, "", key, "", None, False, tag, nowhere)
+            Delivery("", each.model_dump_json().encode(), headers or {}, "", key, "", None, False, tag, nowhere)
             for tag, (key, each) in enumerate(requests)
         ]
         self._open = {delivery.tag for delivery in self._waiting}
@@ -142,6 +158,26 @@ async def test_heads_are_exact_and_whoever_wants_events_does_not_wait_for_them(
     expected = {f"orders/{n}": n for n in range(1, 2 * resend.PAGE + 8) if n != 9}
     assert told == {stream: (n, topology.lane_of(stream, LANES)) for stream, n in expected.items()}
     assert sorted(page.asked for page in answers.heads if page.last) == [f"h{lane}" for lane in range(LANES)]
+
+
+@pytest.mark.parametrize("headers", [{}, {topology.AUTOMATIC_HEADER: True}], ids=["an operator", "a projection"])
+async def test_what_is_sent_again_says_whether_an_operator_has_asked(
+    write_db: asyncpg.Connection, migrated: Settings, headers: dict[str, Any]
+) -> None:
+    await write_db.execute(FILL, 1, 1, 1)
+    stopping, sent = asyncio.Event(), Kept()
+    events = Resend(projection="summary", streams=(StreamFrom(stream="orders/1", version=1),))
+    request = Request[Resend](id="r", source="tests", type=RESEND, time=datetime.now(UTC), data=events)
+    consumer: Any = Asked([(topology.RESEND_KEY, request)], stopping, headers)
+    publisher: Any = sent
+    resender = Resender(migrated.write_db_url, consumer, publisher, lanes=LANES)
+    try:
+        async with asyncio.timeout(20):
+            await resender.run(stopping)
+    finally:
+        await resender.close()
+    [message] = sent.messages
+    assert {name: value for name, value in message.headers.items() if name != topology.EPOCH_HEADER} == headers
 
 
 def _most_rows(node: dict[str, Any]) -> int:

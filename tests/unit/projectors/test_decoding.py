@@ -16,7 +16,7 @@ from shared.consuming import Delivery
 from shared.contracts.envelope import pack
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
-from shared.topology import lane_of
+from shared.topology import AUTOMATIC_HEADER, lane_of
 from tests import shop
 
 ORDER = shop.placed()
@@ -57,9 +57,9 @@ def envelope(data: EventData | Mapping[str, Any], **changes: Any) -> dict[str, A
     return {name: value for name, value in found.items() if value is not ...}
 
 
-def delivery(body: bytes, queue: str = "summary.1") -> Delivery:
+def delivery(body: bytes, queue: str = "summary.1", headers: Mapping[str, Any] | None = None) -> Delivery:
     nowhere: Any = None
-    return Delivery(queue, body, {}, "", "", "", None, False, 1, nowhere)
+    return Delivery(queue, body, headers or {}, "", "", "", None, False, 1, nowhere)
 
 
 def slowly(body: bytes) -> list[Event]:
@@ -128,6 +128,16 @@ def test_events_hold_their_message_and_no_copy_of_it() -> None:
 def test_events_from_a_queue_that_is_no_lane_have_the_lane_of_their_stream() -> None:
     decoded = decode([delivery(json.dumps(envelope(ORDER)).encode(), "summary.history")], {"summary.1": 1}, lanes=4)
     assert [item.event.lane for item in decoded.arrived] == [lane_of("orders/o-1", 4)]
+
+
+@pytest.mark.parametrize("headers", [{}, {AUTOMATIC_HEADER: True}], ids=["an operator", "a projection"])
+@pytest.mark.parametrize("changes", [{}, {"type": "tests.nobody-knows"}, {"causationid": ...}], ids=str)
+def test_an_event_says_whether_an_operator_may_have_asked_for_it(
+    headers: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    body = json.dumps(envelope(ORDER, **changes)).encode()
+    [item] = decode([delivery(body, headers=headers)], {"summary.1": 1}).arrived
+    assert item.automatic is bool(headers)
 
 
 ODD: dict[str, bytes] = {

@@ -9,6 +9,7 @@ from projectors.generation_registry import Scanned
 from projectors.generations import Generations, Hosted, role_of
 from projectors.patience import Patience
 from projectors.projection import Event
+from shared import topology
 from shared.broker import Publisher
 from shared.views.generations import Generation
 from tests.memory_registry import MemoryRegistry
@@ -47,9 +48,9 @@ class House:
         return Hosted(generation, store, applier)
 
 
-def _arrived(stream: str, version: int) -> Arrived:
+def _arrived(stream: str, version: int, *, automatic: bool = False) -> Arrived:
     event = Event(f"{stream}@{version}", "test.happened", stream, version, NOON, Unreadable(), lane=0)
-    return Arrived(event, {"subject": stream, "streamversion": version}, epoch=EPOCH)
+    return Arrived(event, {"subject": stream, "streamversion": version}, epoch=EPOCH, automatic=automatic)
 
 
 async def test_every_generation_applies_what_comes() -> None:
@@ -69,3 +70,15 @@ async def test_a_store_that_is_emptied_under_the_active_generation_loses_no_even
     assert [hosted.number for hosted in house.generations] == [1]
     assert house.stores[1].applied == {"orders/a": 1}
     assert house.generations.active.generation.epoch == EPOCH
+
+
+async def test_resends_that_come_together_make_one_letter_however_the_batch_is_parted() -> None:
+    """Nothing of it is published before the last part has been applied."""
+    house = House()
+    await house.switched()
+    house.stores[2].failing = {"orders/a"}
+    resent = [_arrived("orders/a", 1, automatic=True)] * 4
+    done = await house.generations.apply(resent, limit=1, one_by_one=False)
+    letters = [message for _, applied in done for message in applied.outgoing if message.exchange == topology.DEAD]
+    assert [letter.headers["tidemark-attempts"] for letter in letters] == [1]
+    assert house.stores[1].applied == {"orders/a": 1}

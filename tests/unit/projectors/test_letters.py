@@ -1,8 +1,10 @@
 """A dead stream is due until its letter is confirmed, and then no more: whoever dies in between leaves it to the sweep."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from projectors.applying import KILLED, Applied, Applier
@@ -30,11 +32,12 @@ def applier(store: MemoryStore, role: Role = Role.ACTIVE) -> Applier:
     return Applier("memory", store, tiers=(), clock=lambda: NOON, role=role)
 
 
-def arrived(*streams: str, version: int = 1) -> list[Arrived]:
+def arrived(*streams: str, version: int = 1, automatic: bool = False) -> list[Arrived]:
     return [
         Arrived(
             Event(f"{stream}@{version}", "test.happened", stream, version, NOON, Unreadable(), lane=0),
             {"subject": stream, "streamversion": version},
+            automatic=automatic,
         )
         for stream in streams
     ]
@@ -108,3 +111,71 @@ async def test_a_generation_that_nobody_reads_writes_no_letter_of_what_killed_th
     assert given_up == Applied()
     assert await due(store) == []
     assert await store.owed(LATER, 10) == [("orders/a", 0)]
+
+
+async def test_what_comes_by_itself_once_the_letter_is_out_is_not_tried_again(store: MemoryStore) -> None:
+    dead = await applier(store).apply(arrived("orders/a"))
+    await applier(store).told(dead.letters)
+    before = store.holds["orders/a"]
+    late = await applier(store).apply(arrived("orders/a", automatic=True))
+    assert (late, store.holds["orders/a"]) == (Applied(), before)
+
+
+async def test_nor_is_what_cannot_be_read(store: MemoryStore) -> None:
+    [item] = arrived("orders/a", automatic=True)
+    unreadable = msgspec.structs.replace(item, failure=KILLED)
+    dead = await applier(store).apply([unreadable])
+    assert letters_in(dead) == [("orders/a", 1)]
+    await applier(store).told(dead.letters)
+    assert await applier(store).apply([unreadable]) == Applied()
+
+
+async def test_what_comes_by_itself_behind_a_dead_event_is_still_noted(store: MemoryStore) -> None:
+    dead = await applier(store).apply(arrived("orders/a"))
+    await applier(store).told(dead.letters)
+    again = arrived("orders/a", automatic=True) + arrived("orders/a", version=2, automatic=True)
+    assert await applier(store).apply(again) == Applied()
+    assert (store.holds["orders/a"].seen, store.holds["orders/a"].attempts) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        arrived("orders/a"),
+        arrived("orders/a") + arrived("orders/a", automatic=True),
+        arrived("orders/a", automatic=True) + arrived("orders/a"),
+    ],
+    ids=["alone", "first", "last"],
+)
+async def test_what_an_operator_sends_is_tried_again_whatever_comes_with_it(
+    store: MemoryStore, arrivals: Sequence[Arrived]
+) -> None:
+    dead = await applier(store).apply(arrived("orders/a"))
+    await applier(store).told(dead.letters)
+    assert letters_in(await applier(store).apply(arrivals)) == [("orders/a", 2)]
+    store.failing = set()
+    await applier(store).apply(arrivals)
+    assert (store.applied, store.holds) == ({"orders/a": 1}, {})
+
+
+async def test_what_comes_by_itself_while_the_letter_is_in_hand_is_not_tried_again(store: MemoryStore) -> None:
+    """Several resends in one batch, which is applied in parts: the letter of the first is published after the last."""
+    dead = await applier(store).apply(arrived("orders/a"))
+    late = arrived("orders/a", automatic=True)
+    assert await applier(store).apply(late, letters=dead.letters) == Applied()
+    again = await applier(store).apply(late)
+    assert letters_in(again) == [("orders/a", 2)]
+    once_more = await applier(store).apply(late, letters=dead.letters)
+    assert letters_in(once_more) == [("orders/a", 3)], "the letter in hand is of another attempt"
+
+
+async def test_what_may_kill_the_process_is_not_tried_again_by_itself_either(store: MemoryStore) -> None:
+    [item] = arrived("orders/a")
+    given_up = await applier(store).mark(item)
+    assert given_up is not None
+    await applier(store).told(given_up.letters)
+    before = store.holds["orders/a"]
+    [late] = arrived("orders/a", automatic=True)
+    assert await applier(store).mark(late) == Applied()
+    assert store.holds["orders/a"] == before
+    assert await applier(store).mark(item) is None

@@ -7,6 +7,7 @@ another worker's steps may come. Time passes when everybody waits, and takes non
 import asyncio
 import json
 import selectors
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -229,6 +230,8 @@ class World:
         self.requests: list[dict[str, Any]] = []
         """To the command service, not yet answered."""
         self.letters: set[tuple[str, int]] = set()
+        self.failures: Counter[tuple[str, int]] = Counter()
+        """How many letters were written of each."""
         self.passed: set[tuple[str, int]] = set()
         self.deadly: set[str] = set()
         """Streams whose events kill whoever applies them."""
@@ -271,8 +274,9 @@ class World:
             for item in data["streams"]:
                 history = self.events.streams[item["stream"]][item["version"] - 1 :]
                 size = self.random.randint(1, 3)
+                headers = {topology.AUTOMATIC_HEADER: True} if request.get("automatic") else {}
                 for start in range(0, len(history), size):
-                    self._put(lane_queue(lane_of(item["stream"])), _packed(history[start : start + size]))
+                    self._put(lane_queue(lane_of(item["stream"])), _packed(history[start : start + size]), headers)
             return
         assert request["type"] == "control.heads"
         since = datetime.fromisoformat(data["since"]) - MARGIN if data["since"] else None
@@ -316,16 +320,18 @@ class World:
     def carry(self, message: Outgoing) -> None:
         body = json.loads(message.body)
         if message.exchange == topology.CONTROL:
-            self.requests.append(body)
+            self.requests.append(body | {"automatic": message.headers.get(topology.AUTOMATIC_HEADER)})
         elif message.exchange == topology.DEAD:
-            self.letters.add((str(message.headers["tidemark-stream"]), int(message.headers["tidemark-version"])))
+            place = str(message.headers["tidemark-stream"]), int(message.headers["tidemark-version"])
+            self.letters.add(place)
+            self.failures[place] += 1
         elif message.exchange == topology.CHANGES:
             self.passed |= {(event["stream"], event["version"]) for event in body["data"]["events"]}
         else:
             delays = {topology.retry_exchange(tier): delay for tier, delay in topology.RETRY_TIERS}
             due = self.now + timedelta(milliseconds=delays[message.exchange])
             lane = int(message.routing_key.rpartition(".")[2])
-            self.delayed.append((due, Message(lane_queue(lane), message.body)))
+            self.delayed.append((due, Message(lane_queue(lane), message.body, message.headers)))
 
     def empty_the_store(self) -> None:
         """Everything in it is gone, and it works."""
