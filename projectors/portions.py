@@ -17,6 +17,8 @@ from projectors.decoding import Arrived
 from shared.consuming import Delivery
 
 UNDER_WAY: Final = 3
+BESIDE_LIVE: Final = 2
+"""Live events wait for what is under way: one with the store, one on its way there, and each may be the longer for that."""
 MOST_AT_ONCE: Final = 2000
 """Events of a single stream that wait for its end; a longer one goes in parts, one after another."""
 

@@ -30,7 +30,7 @@ from projectors.options import Options
 from projectors.pace import Pace
 from projectors.pages import Place
 from projectors.patience import Patience
-from projectors.portions import UNDER_WAY, Portions
+from projectors.portions import BESIDE_LIVE, Portions
 from projectors.precedence import Precedence
 from shared import topology
 from shared.consuming import Consumer, Delivery
@@ -237,8 +237,7 @@ class Rebuilder:
         await self._patience.publish([request for _, request in requests])
 
     def _at_once(self) -> int:
-        """A live event waits for what is under way."""
-        return min(self._most, UNDER_WAY) if self._precedence.lately(_now()) else self._most
+        return BESIDE_LIVE if self._precedence.lately(_now()) else self._most
 
     def _building(self, number: int) -> Hosted | None:
         hosted = self._generations.get(number)
