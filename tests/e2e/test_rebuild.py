@@ -75,7 +75,7 @@ async def rows(system: System, generation: int) -> dict[str, list[Any]]:
     connection = await asyncpg.connect(system.servers.summary_db_url, server_settings={"search_path": schema})
     try:
         found = {
-            table: await connection.fetch(f"SELECT * FROM {table} ORDER BY 1, 2")  # noqa: S608
+            table: await connection.fetch(f"SELECT to_jsonb(row) AS row FROM {table} AS row ORDER BY 1")  # noqa: S608
             for table in ("orders", "customers", "products", "history", "price_history", "positions")
         }
         return found | {"held": await connection.fetch(HELD)}
