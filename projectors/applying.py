@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from projectors.decoding import Arrived
@@ -236,26 +237,23 @@ class Applier:
         letters: Mapping[str, Hold],
     ) -> None:
         """The database refused the whole: find the event it refused."""
+        again = partial(self._apply, applied=applied, marked=marked, letters=letters)
         streams = sorted(plan.stream for plan in plans)
         if len(streams) > 1:
             first = set(streams[: len(streams) // 2])
-            await self._apply(
-                [item for item in arrived if item.event.stream in first], applied, marked=marked, letters=letters
-            )
+            await again([item for item in arrived if item.event.stream in first])
             rest = set(streams) - first
-            await self._apply(
-                [item for item in arrived if item.event.stream in rest], applied, marked=marked, letters=letters
-            )
+            await again([item for item in arrived if item.event.stream in rest])
             return
         plan = plans[0]
         if not plan.run:
             raise error
         if len(plan.run) > 1:
             for item in plan.run:
-                await self._apply([item], applied, marked=marked, letters=letters)
+                await again([item])
             beyond = [item for item in arrived if item.event.version > plan.reached]
             if beyond:
-                await self._apply(beyond, applied, marked=marked, letters=letters)
+                await again(beyond)
             return
         stop = Stop(plan.run[0], describe(error, FAILED), curable=True)
         applied.add(await self._step([plan], {plan.stream: stop}))

@@ -25,8 +25,6 @@ class Course:
     updated_at: datetime | None = None
     since: float = 0.0
     """When the registry's ``updated_at`` was first seen to be what it is."""
-    counting: bool = False
-    """How many events there are has been asked for."""
     free_at: float = 0.0
     """When more may be applied at the rate that was ordered."""
     touched: float = float("-inf")

@@ -1,4 +1,4 @@
-"""Rows into tables: few by a statement, whose plan is there already, many by COPY, in as many round trips and at a third of the cost each.
+"""Rows into tables: few by a statement, whose plan is there already, many by COPY, which costs more round trips and less for each row.
 
 Rows come as tuples, in the order of the columns and of the statement's parameters, of which each is an array.
 """

@@ -208,13 +208,12 @@ class Rebuilder:
         if not await self._patience.until_up(partial(self._generations.registry.claim, at)):
             return
         course.pages.forget()
-        course.counting = False
         if at.done:
             await self._ask_for_heads(hosted)
         else:
             place = at.cursor_stream or "nothing"
             log.info("%s asks for history after %s for generation %d", self.name, place, at.number)
-            await self._ask(hosted, (at.cursor_stream, at.cursor_version))
+            await self._ask(hosted, (at.cursor_stream, at.cursor_version), count=at.total is None)
 
     async def _finish(self, hosted: Hosted) -> None:
         if await self._generations.on(hosted, hosted.store.gaps) == 0:
@@ -223,10 +222,9 @@ class Rebuilder:
             await self._patience.until_up(self._generations.refresh)
             log.info("%s: generation %d is ready", self.name, hosted.number)
 
-    async def _ask(self, hosted: Hosted, after: Place) -> None:
-        at, course = hosted.generation, self._course(hosted)
-        count = at.total is None and not course.counting
-        course.counting |= count
+    async def _ask(self, hosted: Hosted, after: Place, *, count: bool = False) -> None:
+        """``count``: and how many events there are, which costs the command service a look at every stream."""
+        at = hosted.generation
         request = history_request(self.name, at.number, after, page_size(at.rate), count=count)
         await self._patience.publish([request])
 

@@ -1,7 +1,7 @@
 -- The statements that compare a table of one schema with that of another; names come as parameters, and are quoted here.
 -- $1, $2: the schemas; $3: the table; $4: columns that both have; $5: its primary key.
--- $8: those of the columns that are json on one side or the other, and are compared by what they mean.
 -- $6, $7: whose a row is: the stream is $6 || '/' || column $7, or column $7 itself; nobody's where $7 is null.
+-- $8: those of the columns that are json on one side or the other, and are compared by what they mean.
 --
 -- Each of the statements takes $1: names of streams, $2: whether it is about the rows of these streams, or about all others.
 WITH parts AS (

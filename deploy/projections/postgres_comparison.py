@@ -78,7 +78,7 @@ class Table:
     name: str
     columns: Sequence[str]
     key: Sequence[str]
-    json: Sequence[str] = ()
+    json: Sequence[str]
     """Those of the columns that are kept as they came: equal ones need not look alike."""
 
     @property

@@ -134,7 +134,7 @@ async def _create(
     connection: Connection, table: str, columns: Sequence[str], documents: dict[str, Fields], upsert: str
 ) -> None:
     fields = itemgetter(*columns)
-    rows = [(*fields(document), _ENCODER.encode(document).decode()) for document in documents.values()]
+    rows = [(*fields(document), text) for document, text in zip(documents.values(), _json(documents), strict=True)]
     await create(connection, table, (*columns, "doc"), rows, upsert)
 
 

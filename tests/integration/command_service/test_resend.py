@@ -132,13 +132,30 @@ class Asked:
             self._stopping.set()
 
 
+async def served(
+    settings: Settings,
+    requests: Iterable[tuple[str, Request[Any]]],
+    publisher: Any,
+    headers: Mapping[str, Any] | None = None,
+) -> None:
+    """All of these have been answered, through ``publisher``."""
+    stopping = asyncio.Event()
+    consumer: Any = Asked(requests, stopping, headers)
+    resender = Resender(settings.write_db_url, consumer, publisher, lanes=LANES)
+    try:
+        async with asyncio.timeout(20):
+            await resender.run(stopping)
+    finally:
+        await resender.close()
+
+
 async def test_heads_are_exact_and_whoever_wants_events_does_not_wait_for_them(
     write_db: asyncpg.Connection, migrated: Settings
 ) -> None:
     await write_db.execute(FILL, 1, 1, 1)
     await write_db.execute(OPEN, 2 * resend.PAGE + 7)
     await write_db.execute("INSERT INTO outbox (stream, hash, type, envelope) VALUES ('orders/9', 1, 'x', '{}')")
-    now, stopping = datetime.now(UTC), asyncio.Event()
+    now = datetime.now(UTC)
     lanes = [AskHeads(projection="summary", lane=lane, since=None) for lane in range(LANES)]
     events = Resend(projection="summary", streams=(StreamFrom(stream="orders/1", version=1),))
     requests: list[tuple[str, Request[Any]]] = [
@@ -146,14 +163,8 @@ async def test_heads_are_exact_and_whoever_wants_events_does_not_wait_for_them(
         for ask in lanes
     ]
     requests += [(topology.RESEND_KEY, Request[Resend](id="r", source="tests", type=RESEND, time=now, data=events))]
-    answers: Any = Answers()
-    consumer: Any = Asked(requests, stopping)
-    resender = Resender(migrated.write_db_url, consumer, answers, lanes=LANES)
-    try:
-        async with asyncio.timeout(20):
-            await resender.run(stopping)
-    finally:
-        await resender.close()
+    answers = Answers()
+    await served(migrated, requests, answers)
     told = {stream: (version, page.lane) for page in answers.heads for stream, version in page.streams}
     expected = {f"orders/{n}": n for n in range(1, 2 * resend.PAGE + 8) if n != 9}
     assert told == {stream: (n, topology.lane_of(stream, LANES)) for stream, n in expected.items()}
@@ -165,17 +176,10 @@ async def test_what_is_sent_again_says_whether_an_operator_has_asked(
     write_db: asyncpg.Connection, migrated: Settings, headers: dict[str, Any]
 ) -> None:
     await write_db.execute(FILL, 1, 1, 1)
-    stopping, sent = asyncio.Event(), Kept()
+    sent = Kept()
     events = Resend(projection="summary", streams=(StreamFrom(stream="orders/1", version=1),))
     request = Request[Resend](id="r", source="tests", type=RESEND, time=datetime.now(UTC), data=events)
-    consumer: Any = Asked([(topology.RESEND_KEY, request)], stopping, headers)
-    publisher: Any = sent
-    resender = Resender(migrated.write_db_url, consumer, publisher, lanes=LANES)
-    try:
-        async with asyncio.timeout(20):
-            await resender.run(stopping)
-    finally:
-        await resender.close()
+    await served(migrated, [(topology.RESEND_KEY, request)], sent, headers)
     [message] = sent.messages
     assert {name: value for name, value in message.headers.items() if name != topology.EPOCH_HEADER} == headers
 
