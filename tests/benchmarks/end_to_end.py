@@ -26,11 +26,10 @@ import psutil
 import uvloop
 
 from deploy.demo.source import RetailYear
-from deploy.local import leftovers
 from deploy.local.servers import Servers, provide
 from deploy.supervisor import Supervisor
 from shared.settings import Settings
-from tests.benchmarks.measuring import WARM_UP, Costs, Orders, lag, send, throughput
+from tests.benchmarks.measuring import WARM_UP, Costs, Orders, lag, send, server_pids, throughput
 from tests.benchmarks.pipelines import Pipeline, Probe, Tidemark, Yardstick, purge
 from tests.benchmarks.yardstick import ROLES
 
@@ -93,7 +92,7 @@ async def _run(
             await supervisor.start(pipeline.programs())
             await send(probe, servers.rabbitmq_url, orders, 0, WARM_UP, 0)
             await probe.wait_for(WARM_UP)
-            begin = partial(Costs, supervisor, ROLES, _server_pids(servers))
+            begin = partial(Costs, supervisor, ROLES, server_pids(servers))
             run = await throughput(probe, servers.rabbitmq_url, orders, count, begin)
             lags: dict[str, Any] = {}
             if before is not None:
@@ -129,14 +128,6 @@ def _cpu(runs: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
 def _capacity(run: dict[str, Any]) -> float:
     """CPU seconds that the machine had for the run."""
     return float(run["seconds"]) * (psutil.cpu_count() or 1)
-
-
-def _server_pids(servers: Servers) -> dict[str, int]:
-    """Only private servers are processes that can be seen."""
-    if servers.private is None:
-        return {}
-    records = servers.private.root.glob(f"*/{leftovers.PROCESS}")
-    return {record.parent.name: leftovers.read(record)["pid"] for record in records}
 
 
 def _environment(servers: Servers, began: float) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import psutil
 
+from deploy.local import leftovers
+from deploy.local.servers import Servers
 from deploy.outcomes import percentile
 from deploy.processes import Cost, costs, family_cost
 from deploy.supervisor import Supervisor
@@ -61,6 +63,14 @@ class Costs:
 
     def _now(self) -> dict[str, Cost]:
         return costs(self._pids) | {name: family_cost(pid) for name, pid in self._servers.items()}
+
+
+def server_pids(servers: Servers) -> dict[str, int]:
+    """Only private servers are processes that can be seen."""
+    if servers.private is None:
+        return {}
+    records = servers.private.root.glob(f"*/{leftovers.PROCESS}")
+    return {record.parent.name: leftovers.read(record)["pid"] for record in records}
 
 
 async def send(probe: Probe, rabbitmq_url: str, orders: Orders, first: int, count: int, rate: float) -> dict[str, Any]:
@@ -183,7 +193,7 @@ async def _present(probe: Probe, store: str, streams: Sequence[str]) -> set[str]
 def _machine() -> dict[str, float]:
     times, own = psutil.cpu_times(), psutil.Process().cpu_times()
     return {
-        "busy": times.user + times.nice + times.system,
+        "busy": times.user + times.nice + times.system + getattr(times, "softirq", 0.0),
         "stolen": getattr(times, "steal", 0.0),
         "bench": own.user + own.system + own.children_user + own.children_system,
     }

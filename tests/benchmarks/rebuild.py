@@ -1,20 +1,23 @@
-"""``python -m tests.benchmarks.rebuild``: every event of the demo's year into a new generation of each projection, as one JSON document.
+"""``python -m tests.benchmarks.rebuild``: every event of the demo's year into new generations of each projection, as one JSON document.
 
-    event store, filled once ──▶ for each projection: rebuild, from the order until it is ready ──▶ events a second, CPU by process
-                                        └──▶ the same rows out of the new generation and in again by COPY, indexes and all: the yardstick
+    event store, filled once ──▶ alone: generation 2 of each projection, with nothing beside it; it is the one that is read from then on
+                             └─▶ beside: what live orders and dashboards cost by themselves; then generation 3 of each beside them
+    after each rebuild: the same rows by COPY, in the same circumstances (``copies``): the yardstick
 
-One projection at a time, and no live events: what is measured is how fast history goes. Redis has no COPY; its yardstick is the same
-keys by DUMP and RESTORE, pipelined. Empties stores, so it runs on servers that it has started itself and on no others.
+Events a second are from the order to rebuild until it is ready. Live orders and dashboards are those of ``tidemark drill rebuild``: each
+order is read back from all three stores with its token. Empties stores, so it runs on servers that it has started itself and on no others.
 """
 
 import argparse
-import io
+import asyncio
 import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
@@ -28,34 +31,56 @@ from command_service.intake import Command, read
 from deploy.demo.demo import settings_for
 from deploy.demo.source import RetailYear
 from deploy.deployables import program
-from deploy.local import leftovers
+from deploy.local import ports
 from deploy.local.servers import Servers, provide
 from deploy.migrate import migrate
-from deploy.processes import cost, family_cost
+from deploy.outcomes import percentile
+from deploy.rebuild_drill.client import Client
+from deploy.rebuild_drill.drill import DEPLOYABLES, WORDS
+from deploy.rebuild_drill.live import LiveOrders
+from deploy.rebuild_drill.readers import Readers
 from deploy.supervisor import Supervisor
-from projectors.migrations import migrate as migrate_projection
 from shared import topology
-from shared.contracts.control import Drop, Rebuild
+from shared.contracts.control import Activate, Drop, Rebuild
 from shared.views.analytics import Keys
-from shared.views.generations import Generation, generation_name
-from tests.e2e.bus import bus_of
+from shared.views.generations import FIRST, Generation
+from tests.benchmarks.copies import copy
+from tests.benchmarks.measuring import Costs, server_pids
+from tests.e2e.bus import Bus, bus_of
 from tests.e2e.generations import done, until_ready
 
 BATCH: Final = 500
 READY_WITHIN_S: Final = 240.0
-TABLES: Final = {
-    "summary": ("positions", "orders", "history", "customers", "products", "price_history"),
-    "search": ("positions", "orders", "customers", "products"),
-}
-COLUMNS: Final = """
-SELECT column_name FROM information_schema.columns
-WHERE table_schema = $1 AND table_name = $2 AND is_generated = 'NEVER' ORDER BY ordinal_position
-"""
+WITHOUT_REBUILD_S: Final = 15.0
+SETTLE_S: Final = 3.0
+WHO: Final = {"actor": "a benchmark", "reason": "to measure it"}
 LONG_AGO: Final = "UPDATE streams SET updated_at = now() - interval '1 day'"
+BASKETS: Final = "SELECT substr(stream, 8) FROM streams WHERE stream LIKE 'orders/%' ORDER BY stream LIMIT 200"
 UP_TO_DATE: Final = """
 INSERT INTO progress (lane, as_of, events_applied, updated_at) SELECT n, now() - interval '1 hour', 0, now()
 FROM generate_series(0, 3) AS n ON CONFLICT DO NOTHING
 """
+
+
+@dataclass(frozen=True)
+class Running:
+    """Deployables on ``servers``, and the bus to give orders by."""
+
+    servers: Servers
+    supervisor: Supervisor
+    bus: Bus
+    roles: Sequence[str]
+
+    def begin(self) -> Costs:
+        return Costs(self.supervisor, self.roles, server_pids(self.servers))
+
+
+@asynccontextmanager
+async def running(servers: Servers, roles: Sequence[str], **environment: str) -> AsyncIterator[Running]:
+    async with Supervisor(output=None) as supervisor, bus_of(servers.rabbitmq_url) as bus:
+        variables = dict(os.environ) | {"TIDEMARK_LOG_LEVEL": "WARNING"} | environment
+        await supervisor.start([program(role, servers, variables) for role in roles])
+        yield Running(servers, supervisor, bus, roles)
 
 
 async def fill(servers: Servers, orders: int | None) -> int:
@@ -91,83 +116,94 @@ async def believe_current(servers: Servers) -> None:
             await redis.hset(Keys().progress, f"{lane}:as_of", "2100-01-01T00:00:00.000000+00:00")
 
 
-async def rebuild(servers: Servers, projection: str) -> dict[str, Any]:
-    async with Supervisor(output=None) as supervisor, bus_of(servers.rabbitmq_url) as bus:
-        environment = dict(os.environ) | {"TIDEMARK_LOG_LEVEL": "WARNING"}
-        await supervisor.start([program(name, servers, environment) for name in ("relay", projection)])
-        pids = {name: supervisor.pid(name) for name in ("relay", projection)}
-        before, machine = _spent(servers, pids), psutil.cpu_times()
-        began = time.monotonic()
-        who = {"actor": "a benchmark", "reason": "to measure it"}
-        await done(bus, Rebuild(projection=projection, generation=2, **who))
-        ready: Generation = await until_ready(servers, projection, 2, within_s=READY_WITHIN_S)
-        seconds = time.monotonic() - began
-        after, machine_after = _spent(servers, pids), psutil.cpu_times()
-        peaks = {name: cost(pid).peak_mib for name, pid in pids.items()}
-        yardstick = await (copy_keys if projection == "analytics" else copy_tables)(servers, projection)
-        await done(bus, Drop(projection=projection, generation=2, **who))
-    busy = sum(machine_after[:3]) - sum(machine[:3]) + machine_after.softirq - machine.softirq
+async def rebuild(system: Running, projection: str, number: int) -> dict[str, Any]:
+    """The generation of that number, and its yardstick."""
+    costs = system.begin()
+    began = time.monotonic()
+    await done(system.bus, Rebuild(projection=projection, generation=number, **WHO))
+    ready: Generation = await until_ready(system.servers, projection, number, within_s=READY_WITHIN_S)
+    seconds = time.monotonic() - began
+    spent, machine = costs.spent(), costs.machine()
+    yardstick = await copy(system.servers, projection, number)
     return {
         "events": ready.scanned,
         "seconds": round(seconds, 2),
         "events_a_second": round(ready.scanned / seconds),
-        "cpu_seconds": {name: round(after[name] - before[name], 2) for name in after} | {"machine": round(busy, 2)},
-        "peak_mib": peaks,
+        "cpu_seconds": {name: one.cpu_s for name, one in spent.items()},
+        "machine": machine,
+        "peak_mib": {name: spent[name].peak_mib for name in system.roles},
         "yardstick": yardstick | {"events_a_second": round(ready.scanned / yardstick["seconds"])},
         "of_yardstick": round(yardstick["seconds"] / seconds, 3),
     }
 
 
-async def copy_tables(servers: Servers, projection: str) -> dict[str, Any]:
-    """The rows of the new generation into a third one that is migrated and empty."""
-    url = servers.summary_db_url if projection == "summary" else servers.search_db_url
-    source, target = generation_name(projection, 2), f"{projection}_copied"
-    await migrate_projection(projection, url, schema=target)
-    connection = await asyncpg.connect(url)
-    rows, seconds = 0, 0.0
-    for table in TABLES[projection]:
-        columns = [row[0] for row in await connection.fetch(COLUMNS, source, table)]
-        data = io.BytesIO()
-        await connection.copy_from_table(table, schema_name=source, columns=columns, output=data, format="binary")
-        data.seek(0)
-        began = time.monotonic()
-        status = await connection.copy_to_table(
-            table, schema_name=target, columns=columns, source=data, format="binary"
-        )
-        seconds += time.monotonic() - began
-        rows += int(status.split()[-1])
-    await connection.execute(f"DROP SCHEMA {target} CASCADE")
-    await connection.close()
-    return {"what": "COPY, binary, with all indexes", "rows": rows, "seconds": round(seconds, 2)}
+async def alone(servers: Servers, projection: str) -> dict[str, Any]:
+    """Generation 2, which is the only one afterwards."""
+    async with running(servers, ("relay", projection)) as system:
+        found = await rebuild(system, projection, 2)
+        await done(system.bus, Activate(projection=projection, generation=2, actor=WHO["actor"]))
+        await done(system.bus, Drop(projection=projection, generation=FIRST, actor=WHO["actor"]))
+    return found
 
 
-async def copy_keys(servers: Servers, projection: str) -> dict[str, Any]:
-    source, target = f"{generation_name(projection, 2)}:", f"{projection}_copied:"
-    async with Redis.from_url(servers.analytics_redis_url) as redis:
-        keys = [key async for key in redis.scan_iter(f"{source}*", count=1000)]
-        dumped = [(key, await redis.dump(key)) for key in keys]
-        began = time.monotonic()
-        for start in range(0, len(dumped), 100):
-            async with redis.pipeline(transaction=False) as pipeline:
-                for key, value in dumped[start : start + 100]:
-                    pipeline.restore(key.decode().replace(source, target), 0, value or b"", replace=True)
-                await pipeline.execute()
-        seconds = time.monotonic() - began
-        for key in keys:
-            await redis.unlink(key.decode().replace(source, target))
-    return {"what": "RESTORE of every key", "rows": len(keys), "seconds": round(seconds, 2)}
+async def beside(servers: Servers, projections: Sequence[str], per_second: float) -> dict[str, Any]:
+    """Generation 3 of each, one after the other, while orders arrive and dashboards ask."""
+    ports_of = {"TIDEMARK_COMMAND_PORT": ports.free_port(), "TIDEMARK_QUERY_PORT": ports.free_port()}
+    async with AsyncExitStack() as stack:
+        environment = {name: str(port) for name, port in ports_of.items()}
+        system = await stack.enter_async_context(running(servers, DEPLOYABLES, **environment))
+        commands, queries = [
+            await stack.enter_async_context(Client(f"http://127.0.0.1:{port}")) for port in ports_of.values()
+        ]
+        live = LiveOrders(commands, queries, per_second)
+        readers = Readers(queries, await _baskets(servers), list(WORDS))
+        await readers.learn()
+        stopping = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(live.run(stopping))
+            group.create_task(readers.run(stopping))
+            await asyncio.sleep(SETTLE_S)
+            found: dict[str, Any] = {
+                "orders_a_second": per_second,
+                "nothing_rebuilt": await _live_only(system, readers),
+            }
+            for name in projections:
+                began = time.monotonic()
+                found[name] = await rebuild(system, name, 3)
+                lags = live.between(name, began, began + found[name]["seconds"])
+                found[name]["live_lag_seconds"] = {
+                    share: round(percentile(lags, part) or 0.0, 3)
+                    for share, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+                }
+                await done(system.bus, Drop(projection=name, generation=3, actor=WHO["actor"]))
+                print(f"{name} beside live orders", json.dumps(found[name]), file=sys.stderr)
+            stopping.set()
+        asked = sum(readers.asked.values())
+        troubles = [f"{trouble.what}: {trouble.why}" for trouble in live.troubles + readers.troubles]
+        return found | {"live_orders": live.accepted, "questions": asked, "troubles": troubles}
 
 
-def _spent(servers: Servers, pids: dict[str, int]) -> dict[str, float]:
-    assert servers.private is not None
-    records = servers.private.root.glob(f"*/{leftovers.PROCESS}")
-    known = {record.parent.name: leftovers.read(record)["pid"] for record in records}
-    return {name: cost(pid).cpu_s for name, pid in pids.items()} | {
-        name: family_cost(pid).cpu_s for name, pid in known.items()
+async def _live_only(system: Running, readers: Readers) -> dict[str, Any]:
+    costs, asked = system.begin(), sum(readers.asked.values())
+    await asyncio.sleep(WITHOUT_REBUILD_S)
+    return {
+        "seconds": WITHOUT_REBUILD_S,
+        "questions": sum(readers.asked.values()) - asked,
+        "cpu_seconds": {name: one.cpu_s for name, one in costs.spent().items()},
+        "machine": costs.machine(),
     }
 
 
-async def measure(servers: Servers, orders: int | None, projections: list[str]) -> dict[str, Any]:
+async def _baskets(servers: Servers) -> list[str]:
+    connection = await asyncpg.connect(servers.write_db_url)
+    rows = await connection.fetch(BASKETS)
+    await connection.close()
+    return [row[0] for row in rows]
+
+
+async def measure(
+    servers: Servers, orders: int | None, projections: Sequence[str], per_second: float
+) -> dict[str, Any]:
     await migrate(settings_for(servers))
     began = time.monotonic()
     events = await fill(servers, orders)
@@ -175,23 +211,26 @@ async def measure(servers: Servers, orders: int | None, projections: list[str]) 
     await believe_current(servers)
     found: dict[str, Any] = {}
     for name in projections:
-        found[name] = await rebuild(servers, name)
+        found[name] = await alone(servers, name)
         print(name, json.dumps(found[name]), file=sys.stderr)
     return {
         "events": events,
         "machine": {"cores": psutil.cpu_count(), "python": platform.python_version()},
         "projections": found,
+        "beside_live_orders": await beside(servers, projections, per_second) if per_second else None,
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="History into a new generation of each projection; JSON on stdout.")
+    parser = argparse.ArgumentParser(description="History into new generations of each projection; JSON on stdout.")
     parser.add_argument("--orders", type=int, default=None, help="only the first so many baskets")
     parser.add_argument("--projection", action="append", choices=topology.PROJECTORS, help="only this one")
+    parser.add_argument("--live", type=float, default=10.0, help="live orders a second beside it (default 10; 0: none)")
     arguments = parser.parse_args()
     os.environ["TIDEMARK_SERVERS"] = "private"
     with provide() as servers:
-        report = uvloop.run(measure(servers, arguments.orders, arguments.projection or list(topology.PROJECTORS)))
+        projections = arguments.projection or list(topology.PROJECTORS)
+        report = uvloop.run(measure(servers, arguments.orders, projections, arguments.live))
     print(json.dumps(report, indent=2))
 
 
