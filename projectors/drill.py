@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 from zlib import crc32
 
-from projectors.projection import Commit, Event, Position, ProjectionError, Store
+from projectors.projection import Commit, Event, Position, ProjectionError, Store, Turn
 from shared.settings import Settings
 
 DEADLY: Final = "kill:"
@@ -77,8 +77,8 @@ class Poisoned:
     async def gaps(self) -> int:
         return await self._store.gaps()
 
-    async def complete(self) -> None:
-        await self._store.complete()
+    async def complete(self, turn: Turn) -> None:
+        await self._store.complete(turn)
 
     async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
         return await self._store.portion(cursor, limit)

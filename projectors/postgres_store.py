@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, Generic, TypeVar
 
 from projectors import postgres_positions
-from projectors.projection import Advance, Commit, Position, StoreUnavailableError
+from projectors.projection import Advance, Commit, Position, StoreUnavailableError, Turn
 from shared.failpoints import Failpoint, reached
 from shared.postgres import BY_KEY_ONLY, CONNECT_TIMEOUT_S, Connection, Database, is_outage
 
@@ -79,7 +79,7 @@ class PostgresStore(ABC, Generic[Changes]):
         async with self._connection() as connection:
             return await postgres_positions.gaps(connection)
 
-    async def complete(self) -> None:
+    async def complete(self, turn: Turn) -> None:
         """Nothing is put off here."""
 
     async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:

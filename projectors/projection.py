@@ -11,7 +11,7 @@ The runtime decides *what* may be applied (version gating, holds, splitting); a 
 A commit whose outcome is unknown (the connection went away) is safe to repeat: the versions tell what has been applied.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -115,6 +115,10 @@ class Commit:
     """Dead holds whose letters are with the broker: they lose their ``due_at``, where the stream is still dead of that very attempt."""
 
 
+Turn = Callable[[], Awaitable[None]]
+"""Returns when it is the caller's turn: others go first."""
+
+
 class StalePositionError(Exception):
     """Somebody else advanced one of the commit's streams; nothing was written."""
 
@@ -169,10 +173,10 @@ class Store(Protocol):
     async def gaps(self) -> int:
         """How many streams are held as a gap."""
 
-    async def complete(self) -> None:
+    async def complete(self, turn: Turn) -> None:
         """Do what has been put off in a generation that is being built; to be called when all of history is in, before it is ready.
 
-        In most stores that is nothing. Called off in the middle, it is to be called again.
+        In most stores that is nothing. ``turn`` is waited for before each part. Called off in the middle, it is to be called again.
         """
 
     async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:

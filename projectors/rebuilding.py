@@ -217,7 +217,7 @@ class Rebuilder:
 
     async def _finish(self, hosted: Hosted) -> None:
         if await self._generations.on(hosted, hosted.store.gaps) == 0:
-            await self._generations.on(hosted, hosted.store.complete)
+            await self._generations.on(hosted, partial(hosted.store.complete, self._precedence.history))
             await self._patience.until_up(partial(self._generations.registry.ready, hosted.number))
             await self._patience.until_up(self._generations.refresh)
             log.info("%s: generation %d is ready", self.name, hosted.number)

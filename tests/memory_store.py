@@ -21,6 +21,7 @@ from projectors.projection import (
     ProjectionError,
     StalePositionError,
     StoreUnavailableError,
+    Turn,
 )
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -107,7 +108,7 @@ class MemoryStore:
         self._reach()
         return sum(hold.status is HoldStatus.GAP for hold in self.holds.values())
 
-    async def complete(self) -> None:
+    async def complete(self, turn: Turn) -> None:
         self._reach()
 
     async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:

@@ -26,6 +26,10 @@ LINES = (
 )
 
 
+async def at_once() -> None:
+    """A turn that nobody has to wait for."""
+
+
 def event(data: EventData, stream: str, version: int = 1, lane: int = 0) -> Event:
     kind = EVENTS.get(type(data), ("tests.something-new", 1))[0]
     return Event(f"{stream}@{version}", kind, stream, version, NOON, data, lane)

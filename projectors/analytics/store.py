@@ -28,6 +28,7 @@ from projectors.projection import (
     Position,
     StalePositionError,
     StoreUnavailableError,
+    Turn,
 )
 from shared.failpoints import Failpoint, reached
 from shared.views.analytics import PREFIX, Keys
@@ -134,7 +135,7 @@ class AnalyticsStore:
         with outages_named():
             return sum([1 async for _, hold in self._redis.hscan_iter(self._keys.held, count=1000) if _GAP in hold])
 
-    async def complete(self) -> None:
+    async def complete(self, turn: Turn) -> None:
         """Make the totals that were left for later, one at a time: Redis serves others in between."""
         layout = self._keys
         registry, entry = self._entry or ("", "")
@@ -144,6 +145,7 @@ class AnalyticsStore:
                 currencies: Any = await self._redis.smembers(layout.currencies)
                 for total in [*totals(layout, days, currencies), []]:
                     keys = [layout.totalled, layout.days, layout.currencies, registry, *total]
+                    await turn()
                     made = await self._total(keys=keys, args=[len(days), len(currencies), entry])
                     self._check(made)
                     if not made:

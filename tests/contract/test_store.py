@@ -355,9 +355,9 @@ async def test_a_connection_lost_during_a_commit_is_an_outage_and_the_commit_can
 
 async def test_a_store_in_which_nothing_was_put_off_is_complete(store: Store, read_store: ReadStore) -> None:
     await store.commit(Commit([shop.run("orders/o-1", shop.placed())]))
-    await store.complete()
+    await store.complete(shop.at_once)
     await store.commit(Commit([shop.run("orders/o-2", shop.placed("o-2"))]))
-    await store.complete()
+    await store.complete(shop.at_once)
     assert await read_store.orders() == (2, 0)
 
 

@@ -101,23 +101,23 @@ async def test_while_history_goes_in_only_days_are_written(both: Both) -> None:
 async def test_made_of_their_days_they_are_what_they_would_have_been_and_are_kept_up(both: Both) -> None:
     await both.commit(*(order(number) for number in range(50)), order(300, lines=[line("p-back"), line("p-kept")]))
     await both.commit(refund(301, [line("p-back")]), refund(20, [line("p-1")]))
-    await both.built.complete()
+    await both.built.complete(shop.at_once)
     assert await both.figures(BUILT) == await both.figures(PLAIN)
     await both.commit(order(50), order(51, "USD"), order(200))
     assert await both.figures(BUILT) == await both.figures(PLAIN)
-    await both.built.complete()
+    await both.built.complete(shop.at_once)
     assert await both.figures(BUILT) == await both.figures(PLAIN)
 
 
 async def test_nothing_at_all_is_complete_as_well(both: Both) -> None:
-    await both.built.complete()
+    await both.built.complete(shop.at_once)
     assert await both.figures(BUILT) == {}
 
 
 async def test_events_that_come_between_two_totals_are_counted_once(both: Both) -> None:
     """Some of days that are totalled already, some of a month or a currency that nobody had heard of."""
     await both.commit(*(order(number) for number in range(0, 120, 2)))
-    completing = asyncio.create_task(both.built.complete())
+    completing = asyncio.create_task(both.built.complete(shop.at_once))
     for number in range(1, 200, 2):
         await both.commit(order(number, "EUR" if number < 150 else "USD"))
     await completing
@@ -128,11 +128,26 @@ async def test_whoever_left_totals_out_reads_again_when_one_is_kept_up_by_then(b
     await both.commit(order(0))
     late = order(1)
     await both.built.positions([late.stream])
-    await both.built.complete()
+    await both.built.complete(shop.at_once)
     with pytest.raises(StalePositionError):
         await both.built.commit(Commit([late]))
     assert await both.built.positions([late.stream]) == {late.stream: Position()}
     await both.commit(late)
+    assert await both.figures(BUILT) == await both.figures(PLAIN)
+
+
+async def test_live_events_have_their_turn_before_each_total(both: Both) -> None:
+    """Units and sales of four months and of all time: ten totals. The first look knew nothing of the fourth month."""
+    await both.commit(*(order(number) for number in range(60)))
+    made: list[int] = []
+
+    async def turn() -> None:
+        made.append(await both.redis.scard(BUILT.totalled) - 1)
+        live = shop.placed(f"live-{len(made)}", at=FIRST_DAY + timedelta(days=100))
+        await both.commit(shop.run(f"orders/live-{len(made)}", live))
+
+    await both.built.complete(turn)
+    assert made == [0, *range(11)]
     assert await both.figures(BUILT) == await both.figures(PLAIN)
 
 
@@ -151,11 +166,11 @@ async def test_called_off_in_the_middle_it_is_taken_up_where_it_was(
 
     monkeypatch.setattr("projectors.analytics.store.reached", dies)
     with pytest.raises(Died):
-        await both.built.complete()
+        await both.built.complete(shop.at_once)
     monkeypatch.undo()
     assert await both.redis.scard(BUILT.totalled) == 1 + made
     await both.commit(order(60), order(100))
-    await both.built.complete()
+    await both.built.complete(shop.at_once)
     assert await both.figures(BUILT) == await both.figures(PLAIN)
 
 
@@ -164,5 +179,5 @@ async def test_of_a_generation_that_is_no_more_nothing_is_made(both: Both) -> No
     await both.redis.hdel(registry_key(PREFIX), "2")
     before = await both.figures(BUILT)
     with pytest.raises(StoreUnavailableError):
-        await both.built.complete()
+        await both.built.complete(shop.at_once)
     assert await both.figures(BUILT) == before

@@ -25,7 +25,7 @@ from projectors.lag import Lag
 from projectors.options import Options
 from projectors.patience import Patience
 from projectors.precedence import Precedence
-from projectors.projection import Commit, Position, StoreUnavailableError
+from projectors.projection import Commit, Position, StoreUnavailableError, Turn
 from shared import topology
 from shared.broker import Outgoing
 from shared.consuming import Delivery
@@ -203,9 +203,9 @@ class Worker:
     async def gaps(self) -> int:
         return await self.world.store.gaps()
 
-    async def complete(self) -> None:
+    async def complete(self, turn: Turn) -> None:
         await self.step()
-        await self.world.store.complete()
+        await self.world.store.complete(turn)
 
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
         await self.step()
