@@ -24,8 +24,8 @@ MOST_AT_ONCE: Final = 2000
 
 
 class Apply(Protocol):
-    async def __call__(self, portion: Sequence[Arrived], *, deadly: bool) -> None:
-        """Commit it. ``deadly``: some of its messages may have killed the process before."""
+    async def __call__(self, portion: Sequence[Arrived], *, size: int, deadly: bool) -> None:
+        """Commit it. ``size``: bytes of its messages. ``deadly``: some of them may have killed the process before."""
 
 
 Acknowledge = Callable[[Sequence[Delivery]], Awaitable[None]]
@@ -99,7 +99,7 @@ class Portions:
 
     async def _run(self, items: Sequence[Arrived], deliveries: Sequence[Delivery]) -> None:
         deadly = any(delivery.deliveries >= DEADLY_AFTER for delivery in deliveries)
-        await self._apply(items, deadly=deadly)
+        await self._apply(items, size=sum(len(delivery.body) for delivery in deliveries), deadly=deadly)
         await self._acknowledge(deliveries)
 
     async def _one_ends(self) -> None:

@@ -27,7 +27,7 @@ from projectors.generations import Generations, Hosted
 from projectors.lag import Lag
 from projectors.notices import heads_request, history_request
 from projectors.options import Options
-from projectors.pace import Pace
+from projectors.pace import MOST, Pace
 from projectors.pages import Place
 from projectors.patience import Patience
 from projectors.portions import BESIDE_LIVE, Portions
@@ -57,6 +57,7 @@ class Rebuilder:
         *,
         lag: Lag,
         precedence: Precedence,
+        pace: Pace,
         most: int,
     ) -> None:
         """``most``: how many portions of a generation are under way at once, where no live events come."""
@@ -68,7 +69,7 @@ class Rebuilder:
         self._lag = lag
         self._precedence = precedence
         self._most = most
-        self._pace = Pace()
+        self._pace = pace
         self._courses: dict[tuple[int, datetime], Course] = {}
         self._looked = float("-inf")
 
@@ -76,8 +77,9 @@ class Rebuilder:
         with suppress(Stopped):
             while not stopping.is_set():
                 await self._look_after()
-                limit = self._pace.messages(beside_live=self._precedence.lately(_now()))
-                deliveries = await self._consumer.take(limit, timeout=LOOK_EVERY_S if self._courses else 0.5)
+                size = self._pace.size(beside_live=self._precedence.lately(_now()))
+                timeout = LOOK_EVERY_S if self._courses else 0.5
+                deliveries = await self._consumer.take(MOST, size=size, timeout=timeout)
                 await self._take_in(deliveries)
                 if not deliveries:
                     await self._flush()
@@ -122,7 +124,9 @@ class Rebuilder:
             log.error("%s: history has what is no event: %s", self.name, item.failure.exception)
         return decoded.arrived
 
-    async def _apply(self, hosted: Hosted, course: Course, portion: Sequence[Arrived], *, deadly: bool) -> None:
+    async def _apply(
+        self, hosted: Hosted, course: Course, portion: Sequence[Arrived], *, size: int, deadly: bool
+    ) -> None:
         """Live first; and no faster than the order said."""
         await self._precedence.history()
         while self._lag.seconds(_now()) > MOST_LAG_S or course.free_at > _now():
@@ -131,7 +135,7 @@ class Rebuilder:
         began = _now()
         course.spend(len(portion), hosted.generation.rate, began)
         applied = await self._generations.apply_to(hosted, portion, limit=LARGEST_UNIT, one_by_one=deadly)
-        self._pace.took(len(portion), _now() - began)
+        self._pace.took(size, _now() - began)
         await self._patience.publish(applied.outgoing)
         await hosted.applier.told(applied.letters)
         reached(Failpoint.AFTER_PORTION)
@@ -247,8 +251,8 @@ class Rebuilder:
         course = self._courses.get(_key(hosted))
         if course is None:
 
-            async def apply(portion: Sequence[Arrived], *, deadly: bool) -> None:
-                await self._apply(hosted, self._course(hosted), portion, deadly=deadly)
+            async def apply(portion: Sequence[Arrived], *, size: int, deadly: bool) -> None:
+                await self._apply(hosted, self._course(hosted), portion, size=size, deadly=deadly)
 
             course = self._courses[_key(hosted)] = Course(
                 Portions(apply, self._consumer.acknowledge, most=self._at_once)

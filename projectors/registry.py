@@ -7,6 +7,7 @@ from typing import Final
 from projectors.analytics.registry import AnalyticsRegistry
 from projectors.analytics.store import AnalyticsStore
 from projectors.generation_registry import GenerationRegistry
+from projectors.pace import MOMENT_S
 from projectors.portions import UNDER_WAY
 from projectors.postgres_registry import PostgresRegistry
 from projectors.projection import Store
@@ -23,7 +24,9 @@ class ReadModel:
     """For the generation of that number."""
     registry: Callable[[Settings], GenerationRegistry]
     portions: int = UNDER_WAY
-    """How many portions of history are under way at once."""
+    """How many portions of history are under way at once, where no live events come."""
+    moment_s: float = MOMENT_S
+    """How long a portion may take beside live events."""
 
 
 def _analytics(settings: Settings, number: int) -> Store:
@@ -42,6 +45,8 @@ READ_MODELS: Final[Mapping[str, ReadModel]] = {
         lambda settings: AnalyticsRegistry(settings.require("analytics_redis_url")),
         # Redis does one thing at a time: a portion's positions wait behind the commits of others, and it waits for nothing itself.
         portions=8,
+        # And live events wait for all that is under way, not for their share of the machine alone.
+        moment_s=0.15,
     ),
     "search": ReadModel(
         lambda settings, n: SearchStore(settings.require("search_db_url"), generation_name(search.SCHEMA, n)),

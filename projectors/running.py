@@ -12,6 +12,7 @@ from projectors.herald import Herald
 from projectors.lag import Lag
 from projectors.options import Options
 from projectors.patience import Patience
+from projectors.pace import Pace
 from projectors.precedence import Precedence
 from projectors.rebuilding import Rebuilder
 from projectors.registry import READ_MODELS
@@ -56,8 +57,18 @@ async def run(name: str, settings: Settings) -> int:
     generations = Generations(READ_MODELS[name].registry(settings), hosted, patience)
     lag, precedence = Lag(), Precedence()
     projector = Projector(name, generations, consumer, patience, options, lag=lag, precedence=precedence)
-    most = READ_MODELS[name].portions
-    rebuilder = Rebuilder(name, generations, history, patience, options, lag=lag, precedence=precedence, most=most)
+    model = READ_MODELS[name]
+    rebuilder = Rebuilder(
+        name,
+        generations,
+        history,
+        patience,
+        options,
+        lag=lag,
+        precedence=precedence,
+        pace=Pace(model.moment_s),
+        most=model.portions,
+    )
     try:
         code = await process.run(
             {

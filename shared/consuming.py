@@ -8,6 +8,7 @@ again) and a new connection is made, with jittered back-off. A consumer that the
 
 import asyncio
 import logging
+import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -99,10 +100,17 @@ class Consumer:
                 await self._stop(broker)
             log.warning("%s lost its connection to RabbitMQ; connecting again", self._name)
 
-    async def take(self, limit: int, *, timeout: float) -> list[Delivery]:  # noqa: ASYNC109 - an empty answer, no error
+    async def take(
+        self,
+        limit: int,
+        *,
+        size: float = math.inf,
+        timeout: float,  # noqa: ASYNC109 - an empty answer, no error
+    ) -> list[Delivery]:
         """What is waiting, at most ``limit`` messages, in the order of arrival; [] when nothing comes in ``timeout`` seconds.
 
-        At a high rate it lingers for a moment: a fuller batch costs everybody less. At a low one nothing waits.
+        Of more than one message there are at most ``size`` bytes. At a high rate it lingers for a moment: a fuller batch costs everybody
+        less. At a low one nothing waits.
         """
         if not self._inbox:
             self._arrived.clear()
@@ -114,7 +122,12 @@ class Consumer:
         linger = self._linger()
         if linger and len(self._inbox) < min(limit, FULL_ENOUGH):
             await asyncio.sleep(linger)
-        taken = [self._inbox.popleft() for _ in range(min(limit, len(self._inbox)))]
+        taken: list[Delivery] = []
+        while self._inbox and len(taken) < limit:
+            size -= len(self._inbox[0].body)
+            if taken and size < 0:
+                break
+            taken.append(self._inbox.popleft())
         taken.sort(key=lambda delivery: (id(delivery.channel), delivery.tag))
         return taken
 

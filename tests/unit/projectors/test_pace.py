@@ -1,49 +1,58 @@
+import math
+
 import pytest
 
-from projectors.pace import FEWEST, MOMENT_S, MOST, Pace
+from projectors.pace import BEGINNING, MOMENT_S, Pace
 
 
-def test_where_nothing_is_live_portions_are_large() -> None:
-    pace = Pace()
-    pace.took(100, 60.0)
-    assert pace.messages(beside_live=False) == MOST
+def after(pace: Pace, portions: int, seconds_a_byte: float) -> Pace:
+    for _ in range(portions):
+        size = min(int(pace.size(beside_live=True)), 2_000_000)
+        pace.took(size, size * seconds_a_byte)
+    return pace
+
+
+def test_where_nothing_is_live_portions_are_as_large_as_may_be() -> None:
+    assert after(Pace(), 10, 1.0).size(beside_live=False) == math.inf
 
 
 def test_beside_live_events_it_begins_small() -> None:
-    assert Pace().messages(beside_live=True) == FEWEST
+    assert Pace().size(beside_live=True) == pytest.approx(BEGINNING)
 
 
-@pytest.mark.parametrize("messages", range(FEWEST, MOST + 1))
-def test_beside_live_events_a_portion_takes_a_moment(messages: int) -> None:
-    pace = Pace()
-    for _ in range(50):
-        pace.took(1000, MOMENT_S * 1000 / (100 * (messages + 0.5)))
-    assert pace.messages(beside_live=True) == messages
+@pytest.mark.parametrize("seconds_a_byte", [1e-8, 1e-7, 1e-6, 1e-5, 1e-3])
+def test_beside_live_events_a_portion_takes_a_moment(seconds_a_byte: float) -> None:
+    pace = after(Pace(), 80, seconds_a_byte)
+    assert pace.size(beside_live=True) * seconds_a_byte == pytest.approx(MOMENT_S, rel=0.05)
 
 
-@pytest.mark.parametrize(("seconds", "messages"), [(1e-12, MOST), (0.0, MOST), (1e6, FEWEST)])
-def test_there_are_bounds(seconds: float, messages: int) -> None:
+def test_a_moment_may_be_shorter_than_usual() -> None:
+    shorter = after(Pace(MOMENT_S / 2), 80, 1e-6)
+    assert shorter.size(beside_live=True) == pytest.approx(after(Pace(), 80, 1e-6).size(beside_live=True) / 2, rel=0.05)
+
+
+def test_what_costs_nothing_is_taken_whole() -> None:
     pace = Pace()
     for _ in range(200):
-        pace.took(1000, seconds)
-    assert pace.messages(beside_live=True) == messages
+        pace.took(10_000, 0.0)
+    assert pace.size(beside_live=True) > 1e9
 
 
-def test_it_slows_down_at_once_and_speeds_up_by_and_by() -> None:
-    pace = Pace()
-    for _ in range(50):
-        pace.took(1000, MOMENT_S)
-    assert pace.messages(beside_live=True) >= MOST - 1
-    pace.took(1000, 5 * MOMENT_S)
-    assert pace.messages(beside_live=True) == MOST // 5
-    pace.took(200, MOMENT_S / 5)
-    assert pace.messages(beside_live=True) < MOST // 2
-    for _ in range(20):
-        pace.took(200, MOMENT_S / 5)
-    assert pace.messages(beside_live=True) >= MOST - 1
+def test_it_slows_down_soon_and_speeds_up_by_and_by() -> None:
+    pace = after(Pace(), 80, 1e-6)
+    fast = pace.size(beside_live=True)
+    after(pace, 1, 4e-6)
+    assert pace.size(beside_live=True) == pytest.approx(fast / 2.5, rel=0.05)
+    after(pace, 3, 4e-6)
+    slow = pace.size(beside_live=True)
+    assert slow == pytest.approx(fast / 4, rel=0.1)
+    after(pace, 1, 1e-6)
+    assert slow < pace.size(beside_live=True) < 1.3 * slow
+    after(pace, 15, 1e-6)
+    assert pace.size(beside_live=True) == pytest.approx(fast, rel=0.15)
 
 
 def test_a_portion_of_nothing_tells_nothing() -> None:
     pace = Pace()
     pace.took(0, 1.0)
-    assert pace.messages(beside_live=True) == FEWEST
+    assert pace.size(beside_live=True) == pytest.approx(BEGINNING)

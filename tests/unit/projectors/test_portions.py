@@ -20,13 +20,15 @@ class Store:
 
     def __init__(self) -> None:
         self.begun: list[list[str]] = []
+        self.sizes: list[int] = []
         self.acknowledged: list[Any] = []
         self.gates: list[asyncio.Future[None]] = []
         self.most = UNDER_WAY
         self.portions = Portions(self.apply, self.acknowledge, most=lambda: self.most)
 
-    async def apply(self, portion: Sequence[Arrived], *, deadly: bool) -> None:
+    async def apply(self, portion: Sequence[Arrived], *, size: int, deadly: bool) -> None:
         assert not deadly
+        self.sizes.append(size)
         self.begun.append([f"{item.event.stream}@{item.event.version}" for item in portion])
         self.gates.append(asyncio.get_running_loop().create_future())
         await self.gates[-1]
@@ -50,6 +52,10 @@ class Store:
 
 class _Message(str):
     deliveries = 0
+
+    @property
+    def body(self) -> bytes:
+        return self.encode()
 
 
 def _arrived(place: str) -> Arrived:
@@ -79,6 +85,7 @@ async def test_a_message_is_acknowledged_when_all_of_it_is_in() -> None:
     store.let(1)
     await _others()
     assert store.acknowledged == ["m1"]
+    assert store.sizes == [0, len("m1")], "a message counts where it is acknowledged"
 
 
 async def test_a_page_is_noted_when_all_that_came_before_its_end_is_in_and_the_next_does_not_wait_for_it() -> None:
