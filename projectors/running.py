@@ -11,8 +11,8 @@ from projectors.generations import Generations, Hosted, role_of
 from projectors.herald import Herald
 from projectors.lag import Lag
 from projectors.options import Options
-from projectors.patience import Patience
 from projectors.pace import Pace
+from projectors.patience import Patience
 from projectors.precedence import Precedence
 from projectors.rebuilding import Rebuilder
 from projectors.registry import READ_MODELS
