@@ -90,7 +90,7 @@ def _send_a_gigabyte(url: str, framing: str) -> tuple[int, int]:
 
 
 async def test_a_message_far_above_the_limit_is_a_letter_and_holds_nobody_up(cluster: Cluster) -> None:
-    size = 32 * MEGABYTE
+    size = 15 * MEGABYTE  # RabbitMQ 4 takes up to 16
     async with loading(cluster, lives(LIVES), 4 * LIVES, window=50) as load:
         await load.reaches(0.2)
         async with (
