@@ -30,6 +30,7 @@ HISTORY_PREFETCH: Final = 150
 
 async def run(name: str, settings: Settings) -> int:
     """One projector, as a deployable."""
+    model = READ_MODELS[name]
     rabbitmq_url = settings.require("rabbitmq_url")
     options = Options.of(name, settings)
     process = Process(name, runtime_dir=settings.runtime_dir)
@@ -41,7 +42,7 @@ async def run(name: str, settings: Settings) -> int:
     heralds: list[Herald] = []
 
     def hosted(generation: Generation) -> Hosted:
-        store = drilled(name, READ_MODELS[name].store(settings, generation.number), settings)
+        store = drilled(name, model.store(settings, generation.number), settings)
         herald = Herald(name, publisher, generation=generation.number)
         heralds.append(herald)
         applier = Applier(
@@ -54,10 +55,9 @@ async def run(name: str, settings: Settings) -> int:
         )
         return Hosted(generation, store, applier)
 
-    generations = Generations(READ_MODELS[name].registry(settings), hosted, patience)
+    generations = Generations(model.registry(settings), hosted, patience)
     lag, precedence = Lag(), Precedence()
     projector = Projector(name, generations, consumer, patience, options, lag=lag, precedence=precedence)
-    model = READ_MODELS[name]
     rebuilder = Rebuilder(
         name,
         generations,

@@ -130,7 +130,7 @@ async def rebuild(servers: Servers, orders: int | None, per_second: float, displ
     """The report at the end. Raises RebuildDrillError, and what the demo's run raises."""
     settings = settings_for(servers)
     await migrate(settings)
-    async with _running(servers) as (supervisor, commands, queries):
+    async with everything_running(servers) as (supervisor, commands, queries):
         baskets = await _load(servers, orders, queries.base_url, display)
         live = LiveOrders(commands, queries, per_second)
         readers = Readers(queries, baskets, list(WORDS))
@@ -171,7 +171,7 @@ async def _load(servers: Servers, orders: int | None, query_url: str, display: D
 
 
 @asynccontextmanager
-async def _running(servers: Servers) -> AsyncIterator[tuple[Supervisor, Client, Client]]:
+async def everything_running(servers: Servers) -> AsyncIterator[tuple[Supervisor, Client, Client]]:
     """The system, and clients of its two services: commands, queries."""
     query_port, command_port = ports.free_port(), ports.free_port()
     environment = dict(os.environ) | {

@@ -51,7 +51,7 @@ class Rebuilt:
             "history_seconds": round(self.history_s, 3),
             "ready_seconds": round(self.ready_s, 3),
             "events_per_second": round(self.rate),
-            "live_lag_seconds": {name: _rounded(share(self.lags, part)) for name, part in _SHARES.items()},
+            "live_lag_seconds": shares(self.lags),
             "switch_seconds": [round(one, 4) for one in self.switches],
             "compared": self.comparison.model_dump(mode="json"),
             "compared_when_quiet": None if self.quiet is None else self.quiet.model_dump(mode="json"),
@@ -94,10 +94,7 @@ class DrillReport:
             "live_orders": {
                 "accepted": self.live,
                 "counted_exactly": self.counted,
-                "lag_seconds": {
-                    projection: {name: _rounded(share(lags, part)) for name, part in _SHARES.items()}
-                    for projection, lags in self.live_lags.items()
-                },
+                "lag_seconds": {projection: shares(lags) for projection, lags in self.live_lags.items()},
             },
             "troubles": [asdict(one) for one in self.troubles],
             "verified": self.verified,
@@ -106,6 +103,11 @@ class DrillReport:
 
 
 _SHARES: Final = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+
+
+def shares(ordered: list[float]) -> dict[str, float | None]:
+    """The median of these seconds, what all but one in a hundred do not exceed, and the most; the smallest comes first."""
+    return {name: _rounded(share(ordered, part)) for name, part in _SHARES.items()}
 
 
 def share(ordered: list[float], part: float) -> float | None:

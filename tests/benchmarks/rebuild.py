@@ -15,8 +15,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -31,14 +30,12 @@ from command_service.intake import Command, read
 from deploy.demo.demo import settings_for
 from deploy.demo.source import RetailYear
 from deploy.deployables import program
-from deploy.local import ports
 from deploy.local.servers import Servers, provide
 from deploy.migrate import migrate
-from deploy.outcomes import percentile
-from deploy.rebuild_drill.client import Client
-from deploy.rebuild_drill.drill import DEPLOYABLES, WORDS
+from deploy.rebuild_drill.drill import DEPLOYABLES, WORDS, everything_running
 from deploy.rebuild_drill.live import LiveOrders
-from deploy.rebuild_drill.readers import Readers
+from deploy.rebuild_drill.readers import ORDERS, Readers
+from deploy.rebuild_drill.report import shares
 from deploy.supervisor import Supervisor
 from shared import topology
 from shared.contracts.control import Activate, Drop, Rebuild
@@ -55,7 +52,7 @@ WITHOUT_REBUILD_S: Final = 15.0
 SETTLE_S: Final = 3.0
 WHO: Final = {"actor": "a benchmark", "reason": "to measure it"}
 LONG_AGO: Final = "UPDATE streams SET updated_at = now() - interval '1 day'"
-BASKETS: Final = "SELECT substr(stream, 8) FROM streams WHERE stream LIKE 'orders/%' ORDER BY stream LIMIT 200"
+BASKETS: Final = "SELECT substr(stream, 8) FROM streams WHERE stream LIKE 'orders/%' ORDER BY stream LIMIT $1"
 UP_TO_DATE: Final = """
 INSERT INTO progress (lane, as_of, events_applied, updated_at) SELECT n, now() - interval '1 hour', 0, now()
 FROM generate_series(0, 3) AS n ON CONFLICT DO NOTHING
@@ -73,14 +70,6 @@ class Running:
 
     def begin(self) -> Costs:
         return Costs(self.supervisor, self.roles, server_pids(self.servers))
-
-
-@asynccontextmanager
-async def running(servers: Servers, roles: Sequence[str], **environment: str) -> AsyncIterator[Running]:
-    async with Supervisor(output=None) as supervisor, bus_of(servers.rabbitmq_url) as bus:
-        variables = dict(os.environ) | {"TIDEMARK_LOG_LEVEL": "WARNING"} | environment
-        await supervisor.start([program(role, servers, variables) for role in roles])
-        yield Running(servers, supervisor, bus, roles)
 
 
 async def fill(servers: Servers, orders: int | None) -> int:
@@ -139,22 +128,23 @@ async def rebuild(system: Running, projection: str, number: int) -> dict[str, An
 
 async def alone(servers: Servers, projection: str) -> dict[str, Any]:
     """Generation 2, which is the only one afterwards."""
-    async with running(servers, ("relay", projection)) as system:
+    roles, environment = ("relay", projection), dict(os.environ) | {"TIDEMARK_LOG_LEVEL": "WARNING"}
+    async with Supervisor(output=None) as supervisor, bus_of(servers.rabbitmq_url) as bus:
+        await supervisor.start([program(role, servers, environment) for role in roles])
+        system = Running(servers, supervisor, bus, roles)
         found = await rebuild(system, projection, 2)
-        await done(system.bus, Activate(projection=projection, generation=2, actor=WHO["actor"]))
-        await done(system.bus, Drop(projection=projection, generation=FIRST, actor=WHO["actor"]))
+        await done(system.bus, Activate(projection=projection, generation=2, **WHO))
+        await done(system.bus, Drop(projection=projection, generation=FIRST, **WHO))
     return found
 
 
 async def beside(servers: Servers, projections: Sequence[str], per_second: float) -> dict[str, Any]:
     """Generation 3 of each, one after the other, while orders arrive and dashboards ask."""
-    ports_of = {"TIDEMARK_COMMAND_PORT": ports.free_port(), "TIDEMARK_QUERY_PORT": ports.free_port()}
-    async with AsyncExitStack() as stack:
-        environment = {name: str(port) for name, port in ports_of.items()}
-        system = await stack.enter_async_context(running(servers, DEPLOYABLES, **environment))
-        commands, queries = [
-            await stack.enter_async_context(Client(f"http://127.0.0.1:{port}")) for port in ports_of.values()
-        ]
+    async with (
+        everything_running(servers) as (supervisor, commands, queries),
+        bus_of(servers.rabbitmq_url) as bus,
+    ):
+        system = Running(servers, supervisor, bus, DEPLOYABLES)
         live = LiveOrders(commands, queries, per_second)
         readers = Readers(queries, await _baskets(servers), list(WORDS))
         await readers.learn()
@@ -171,11 +161,8 @@ async def beside(servers: Servers, projections: Sequence[str], per_second: float
                 began = time.monotonic()
                 found[name] = await rebuild(system, name, 3)
                 lags = live.between(name, began, began + found[name]["seconds"])
-                found[name]["live_lag_seconds"] = {
-                    share: round(percentile(lags, part) or 0.0, 3)
-                    for share, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
-                }
-                await done(system.bus, Drop(projection=name, generation=3, actor=WHO["actor"]))
+                found[name]["live_lag_seconds"] = shares(lags)
+                await done(system.bus, Drop(projection=name, generation=3, **WHO))
                 print(f"{name} beside live orders", json.dumps(found[name]), file=sys.stderr)
             stopping.set()
         asked = sum(readers.asked.values())
@@ -196,7 +183,7 @@ async def _live_only(system: Running, readers: Readers) -> dict[str, Any]:
 
 async def _baskets(servers: Servers) -> list[str]:
     connection = await asyncpg.connect(servers.write_db_url)
-    rows = await connection.fetch(BASKETS)
+    rows = await connection.fetch(BASKETS, ORDERS)
     await connection.close()
     return [row[0] for row in rows]
 
