@@ -3,12 +3,17 @@
     [commands] ──▶ inbox ──▶ read ──▶ Handler (one transaction) ──▶ answers, confirmed ──▶ acknowledge
 
 A crash anywhere before the acknowledgement makes the broker deliver again: the commands are known by then, and get the same outcomes.
+
+Commands are decided in the order in which the broker has them, with any number of workers: the queue has a single active consumer, and
+what that one leaves unacknowledged is delivered to the next in the same order, before anything else. One that was frozen and wakes
+decides what it still holds, in that order too: each of those commands gets the outcome it has, or the one it would have got.
 """
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from command_service.answers import Result, answers
 from command_service.handling import Handler
@@ -19,6 +24,9 @@ from shared.consuming import Consumer, Delivery
 from shared.failpoints import Failpoint, reached
 from shared.process import Process, Stopped, pause
 from shared.settings import Settings
+
+HEARTBEAT_S: Final = 5
+"""Frozen for 10 to 15 seconds, this worker loses the queue to the next one."""
 
 
 class Worker:
@@ -67,7 +75,13 @@ async def run(settings: Settings) -> int:
     """The deployable ``worker``."""
     rabbitmq_url = settings.require("rabbitmq_url")
     process = Process("worker", runtime_dir=settings.runtime_dir)
-    consumer = Consumer(rabbitmq_url, [topology.COMMAND_QUEUE], prefetch=2 * settings.command_batch, name="worker")
+    consumer = Consumer(
+        rabbitmq_url,
+        [topology.COMMAND_QUEUE],
+        prefetch=2 * settings.command_batch,
+        name="worker",
+        heartbeat_s=HEARTBEAT_S,
+    )
     publisher = Publisher(rabbitmq_url, "worker")
     handler = Handler(settings.require("write_db_url"))
     worker = Worker(consumer, publisher, handler, batch=settings.command_batch)

@@ -22,7 +22,7 @@ from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 from faststream.rabbit.schemas.queue import QueueType
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline
+from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, HEARTBEAT_S, BrokerError, deadline, with_heartbeat
 
 log: Final = logging.getLogger(__name__)
 
@@ -69,8 +69,11 @@ class _Acknowledged:
 class Consumer:
     """The deliveries of some queues, over a connection of its own. ``run`` keeps it connected."""
 
-    def __init__(self, url: str, queues: Sequence[str], *, prefetch: int, name: str) -> None:
-        self._url = url
+    def __init__(
+        self, url: str, queues: Sequence[str], *, prefetch: int, name: str, heartbeat_s: int = HEARTBEAT_S
+    ) -> None:
+        """``heartbeat_s``: frozen for two to three times as long, it loses its deliveries to the next consumer."""
+        self._url = with_heartbeat(url, heartbeat_s)
         self._queues = queues
         self._prefetch = prefetch
         self._name = name

@@ -13,7 +13,7 @@ from typing import Any, Final
 import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
-from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline
+from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline, with_heartbeat
 
 log: Final = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Replies:
         """``bindings``: exchange and routing key of what is to come here besides. ``changed`` hears when it begins, and ends."""
         self._bindings = bindings
         self._changed = changed
-        self._url = url
+        self._url = with_heartbeat(url)
         self._received = received
         self._name = name
         self._ready = asyncio.Event()

@@ -181,7 +181,7 @@ def declarations(lanes: int) -> Topology:
 
 
 def _queues(lanes: int) -> Iterator[Queue]:
-    yield Queue(COMMAND_QUEUE, _dead_lettering(DEAD, "commands") | _backstop(), ((COMMANDS, "#"),))
+    yield Queue(COMMAND_QUEUE, _dead_lettering(DEAD, "commands") | _backstop() | _one_at_a_time(), ((COMMANDS, "#"),))
     yield Queue(dead_queue("commands"), _quorum() | _one_at_a_time(), ((DEAD, "commands"),))
     yield Queue(
         RESEND_QUEUE,

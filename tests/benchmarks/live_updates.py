@@ -25,9 +25,9 @@ import uvloop
 from deploy.deployables import program
 from deploy.local.ports import free_port
 from deploy.local.servers import Servers
-from deploy.migrate import declare
 from deploy.outcomes import percentile
 from deploy.supervisor import Supervisor
+from deploy.topology import declare
 from shared import topology
 from shared.broker import Outgoing, Publisher
 from shared.contracts.changes import ADVANCED, Advanced, News

@@ -7,7 +7,7 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractQueue
 
-from deploy.migrate import declare
+from deploy.topology import declare
 from shared import topology
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.broker import rabbitmqctl, short_of_room

@@ -12,10 +12,10 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from deploy.local import packages
 from deploy.local.private import PrivateServers, private_servers
-from deploy.migrate import declare
 from deploy.outcomes import Outcome
 from deploy.parcels import CommandMessage, command_message
 from deploy.sender import CommandSender, UnansweredError
+from deploy.topology import declare
 from shared import topology
 
 pytestmark = [
