@@ -15,7 +15,7 @@ from shared import topology
 from shared.broker import Outgoing
 from shared.consuming import Delivery
 from shared.contracts.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, pack
-from shared.contracts.outcomes import REJECTED, OutcomeEnvelope, Rejected, outcome_id
+from shared.contracts.outcomes import REJECTED, OutcomeEnvelope, Rejected, at_index, outcome_id
 
 TRACE_BYTES: Final = 2048
 
@@ -25,15 +25,16 @@ Result = Outcome | Failed | Undecodable
 def answers(delivery: Delivery, message: Message, results: Sequence[Result]) -> Iterator[Outgoing]:
     """All that is to be published about one message, ``results`` being one for each of its parts."""
     replies: list[bytes] = []
-    for part, result in zip(message.parts, results, strict=True):
+    for index, (part, result) in enumerate(zip(message.parts, results, strict=True)):
         match result:
             case Outcome():
-                replies.append(result.body)
+                replies.append(at_index(result.body, index) if message.batch else result.body)
                 if not result.accepted and isinstance(part, Command):
                     yield _rejected(part, result, delivery)
             case Undecodable():
-                replies.append(_refusal(result))
-                yield _dead_letter(result.body, result.code, result.message, delivery)
+                replies.append(at_index(_refusal(result), index) if message.batch else _refusal(result))
+                if result.body is not None:
+                    yield _dead_letter(result.body, result.code, result.message, delivery)
             case Failed():
                 yield _dead_letter(_body_of(part), "handler-failed", str(result.error), delivery, result.error)
     if delivery.reply_to and replies:
@@ -99,4 +100,6 @@ def _dead_letter(
 
 
 def _body_of(part: Command | Undecodable) -> bytes:
-    return part.body if isinstance(part, Undecodable) else part.envelope.model_dump_json(exclude_none=True).encode()
+    if isinstance(part, Command):
+        return part.envelope.model_dump_json(exclude_none=True).encode()
+    return part.body or b""

@@ -33,10 +33,10 @@ from shared.contracts.envelope import (
     MAX_MESSAGE_BYTES,
     CommandEnvelope,
     EnvelopeError,
-    describe,
     split,
 )
 from shared.contracts.outcomes import ACCEPTED
+from shared.contracts.validation_errors import describe
 from shared.problems import EXCEPTION_HANDLERS, FieldError, Problem
 
 SOURCE: Final = "tidemark/http"

@@ -1,19 +1,21 @@
 """From bytes to commands: every message becomes commands that can be answered, or an undecodable part that cannot.
 
-A command whose envelope is sound always gets a durable outcome, be it the refusal ``unknown-command`` or ``validation-failed``. What
-has no sound envelope has no idempotency key either: it cannot have an outcome, and goes to ``commands.dead``.
+A command that has a usable ``id`` and ``source`` always gets a durable outcome, be it the refusal ``unknown-command`` or
+``validation-failed``. What has none has no idempotency key either: it cannot have a durable outcome, and goes to ``commands.dead``.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from command_service import binary_mode
 from command_service.domain.aggregate import Aggregate
 from command_service.domain.aggregates import BY_COMMAND
 from shared.contracts.envelope import (
@@ -21,11 +23,16 @@ from shared.contracts.envelope import (
     MAX_MESSAGE_BYTES,
     CommandEnvelope,
     EnvelopeError,
-    describe,
     split,
 )
 from shared.contracts.registry import COMMANDS
+from shared.contracts.validation_errors import describe, printable, sentence, shown
 from shared.contracts.values import CommandData
+
+MAX_REFUSED: Final = 1000
+"""A batch that is too large is refused part by part as long as it has no more than this."""
+_ASKED: Final = ("type", "subject", "expectedversion", "data")
+_MAX_TYPE: Final = 200
 
 MALFORMED: Final = "malformed-message"
 TOO_LARGE: Final = "message-too-large"
@@ -61,9 +68,12 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A message, or one element of a batch, that is no command. ``body`` is what came, unchanged or as JSON."""
+    """A message, or one element of a batch, that cannot have a durable outcome. ``body`` is what came, unchanged or as JSON.
 
-    body: bytes
+    None instead of a body: it came in the same dead letter as the part before it.
+    """
+
+    body: bytes | None
     code: str
     message: str
     command_id: str = ""
@@ -79,40 +89,42 @@ class Message:
     batch: bool
 
 
-def read(body: bytes, correlation_id: str | None = None) -> Message:
+def read(
+    body: bytes, correlation_id: str | None = None, *, headers: Mapping[str, Any] | None = None, content_type: str = ""
+) -> Message:
     """Never raises: whatever is wrong becomes a part that says so."""
     if len(body) > MAX_MESSAGE_BYTES:
         return _unreadable(body, TOO_LARGE, f"a message may have {MAX_MESSAGE_BYTES} bytes, this has {len(body)}")
+    if correlation_id is not None and "\x00" in correlation_id:
+        correlation_id = None  # no event can carry it; the reply does
+    binary = binary_mode.structured(body, headers or {}, content_type)
+    if binary is not None:
+        return Message((_part(binary, to_json(binary), correlation_id),), batch=False)
     try:
         elements = split(body)
     except EnvelopeError as error:
         return _unreadable(body, MALFORMED, str(error))
     if len(elements) > MAX_BATCH:
-        return _unreadable(body, TOO_LARGE, f"a batch may have {MAX_BATCH} commands, this has {len(elements)}")
-    parts = tuple(_parts(elements, body, correlation_id))
-    return Message(parts=parts, batch=body.lstrip()[:1] == b"[")
+        return _too_many(elements, body)
+    batch = body.lstrip()[:1] == b"["
+    parts = tuple(_part(each, body if len(elements) == 1 else to_json(each), correlation_id) for each in elements)
+    return Message(parts, batch)
 
 
 def digest_of(envelope: CommandEnvelope) -> bytes:
     """SHA-256 of what the command asks for; its time, source and trace do not count, nor the order of its keys."""
-    asked = (envelope.type, envelope.subject, envelope.expectedversion, envelope.data)
-    try:
-        canonical = msgspec.json.encode(asked, order="deterministic")
-    except OverflowError:  # an integer beyond 64 bits: the contract will refuse it, but the digest must stand
-        canonical = json.dumps(asked, sort_keys=True).encode()
-    return hashlib.sha256(canonical).digest()
+    return _digest((envelope.type, envelope.subject, envelope.expectedversion, envelope.data))
 
 
 def validate(envelope: CommandEnvelope) -> Task | Invalid:
     """What the command asks for, checked against its type's contract."""
     contract = COMMANDS.get(envelope.type)
     if contract is None:
-        return Invalid("unknown-command", f"there is no command {envelope.type!r}")
+        return _unknown(envelope.type)
     try:
         data = contract.model_validate(envelope.data)
     except ValidationError as error:
-        errors = describe(error)
-        return Invalid("validation-failed", _sentence(errors), tuple(errors))
+        return _invalid(describe(error, contract))
     aggregate = BY_COMMAND[contract]
     own = aggregate.id_in(data)
     if own is not None and envelope.subject is not None and own != envelope.subject:
@@ -123,43 +135,93 @@ def validate(envelope: CommandEnvelope) -> Task | Invalid:
     return Task(aggregate, f"{aggregate.kind}/{subject}", data)
 
 
-def _parts(elements: Any, body: bytes, correlation_id: str | None) -> Iterator[Command | Undecodable]:
-    for element in elements:
+def _part(element: Any, body: bytes, correlation_id: str | None) -> Command | Undecodable:
+    try:
         try:
             envelope = CommandEnvelope.model_validate(element)
-            digest = digest_of(envelope)
-        except (ValidationError, ValueError, RecursionError) as error:
-            yield _unsound(element, body if len(elements) == 1 else to_json(element), error)
-            continue
-        yield Command(envelope, digest, validate(envelope), correlation_id)
+        except ValidationError as error:
+            return _refused(element, body, error, correlation_id)
+        return Command(envelope, digest_of(envelope), validate(envelope), correlation_id)
+    except (ValueError, RecursionError) as error:  # a number that no digest can be taken of
+        return _unsound(element, body, [{"field": "data", "message": str(error)[:200]}])
 
 
-def _unsound(element: Any, body: bytes, error: Exception) -> Undecodable:
-    errors = describe(error) if isinstance(error, ValidationError) else [{"field": "data", "message": str(error)[:200]}]
+def _refused(element: Any, body: bytes, error: ValidationError, correlation_id: str | None) -> Command | Undecodable:
+    """A command whose envelope is wrong: it is refused under its own id and source, where these are sound."""
+    errors = describe(error)
+    wrong = {str(each["loc"][0]) for each in error.errors(include_url=False, include_input=False) if each["loc"]}
+    if not wrong or wrong & {"id", "source"}:
+        return _unsound(element, body, errors)
+    command_type = _short_text(element.get("type"))
+    known = "type" in wrong or command_type in COMMANDS
+    envelope = CommandEnvelope.model_construct(
+        id=element["id"],
+        source=element["source"],
+        type=command_type,
+        subject=None if "subject" in wrong else element.get("subject"),
+        data={},
+    )
+    others = {name: element[name] for name in sorted(wrong.difference(_ASKED)) if name in element}
+    digest = _digest((*map(element.get, _ASKED), *([others] if others else [])))
+    return Command(envelope, digest, _invalid(errors) if known else _unknown(command_type), correlation_id)
+
+
+def _digest(asked: Sequence[Any]) -> bytes:
+    try:
+        canonical = msgspec.json.encode(asked, order="deterministic")
+    except OverflowError:  # an integer beyond 64 bits: the contract will refuse it, but the digest must stand
+        canonical = json.dumps(asked, sort_keys=True).encode()
+    return hashlib.sha256(canonical).digest()
+
+
+def _unsound(element: Any, body: bytes, errors: list[dict[str, str]]) -> Undecodable:
     known = element if isinstance(element, dict) else {}
     return Undecodable(
         body,
         MALFORMED,
-        f"not a command envelope: {_sentence(errors)}",
-        command_id=_short_text(known.get("id")),
+        f"not a command envelope: {sentence(errors)}",
+        command_id=_id_of(known),
         command_type=_short_text(known.get("type")),
         errors=tuple(errors),
     )
+
+
+def _too_many(elements: Sequence[Any], body: bytes) -> Message:
+    """Each part is refused and nothing is kept, so that the same ids do in smaller batches. There is one dead letter, of the whole."""
+    message = f"a batch may have {MAX_BATCH} commands, this has {len(elements)}: none of them was taken"
+    if len(elements) > MAX_REFUSED:
+        return _unreadable(body, TOO_LARGE, message)
+    known = [element if isinstance(element, dict) else {} for element in elements]
+    parts = (
+        Undecodable(None if index else body, TOO_LARGE, message, _id_of(each), _short_text(each.get("type")))
+        for index, each in enumerate(known)
+    )
+    return Message(tuple(parts), batch=True)
 
 
 def _unreadable(body: bytes, code: str, message: str) -> Message:
     return Message(parts=(Undecodable(body, code, message),), batch=False)
 
 
+def _unknown(command_type: str) -> Invalid:
+    near = get_close_matches(command_type, COMMANDS, n=3)
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return Invalid("unknown-command", f"there is no command {shown(command_type)}{meant}")
+
+
+def _invalid(errors: list[dict[str, str]]) -> Invalid:
+    return Invalid("validation-failed", sentence(errors), tuple(errors))
+
+
 def _wrong_subject(message: str) -> Invalid:
-    return Invalid("validation-failed", message, ({"field": "subject", "message": message},))
+    return Invalid("validation-failed", f"subject: {message}", ({"field": "subject", "message": message},))
 
 
-def _sentence(errors: list[dict[str, str]]) -> str:
-    first = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{first['field']}: {first['message']}{more}"
+def _id_of(element: Mapping[str, Any]) -> str:
+    """As it came, so that its sender knows it again."""
+    value = element.get("id")
+    return value[:200] if isinstance(value, str) else ""
 
 
 def _short_text(value: Any) -> str:
-    return value[:200] if isinstance(value, str) else ""
+    return printable(value, _MAX_TYPE) if isinstance(value, str) else ""

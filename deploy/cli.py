@@ -150,6 +150,7 @@ def send(
     from pydantic_core import from_json
 
     from deploy.sending import send_one
+    from shared.contracts.validation_errors import describe, sentence
 
     try:
         payload = from_json(sys.stdin.buffer.read() if data == "-" else data, allow_inf_nan=False)
@@ -159,8 +160,7 @@ def send(
     try:
         outcome = run(send_one(settings(), command_type, payload, attributes, timeout))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", WRONG_USE) from error
+        raise fail(sentence(describe(error)), WRONG_USE) from error
     print(json.dumps(outcome, indent=2, ensure_ascii=False))
     raise typer.Exit(0 if outcome["type"] == "command.accepted" else 1)
 

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
 from shared.contracts.values import (
     Amount,
     CommandData,
+    Count,
     Currency,
     EventData,
     EventPart,
@@ -27,6 +28,12 @@ class ProductVariant(CommandData):
     colour: Label | None = None
 
 
+def _skus_differ(variants: tuple[ProductVariant, ...]) -> tuple[ProductVariant, ...]:
+    if len({variant.sku for variant in variants}) != len(variants):
+        raise ValueError("two variants have the same sku")
+    return variants
+
+
 class CreateProduct(CommandData):
     product_id: Id
     name: Name
@@ -35,13 +42,7 @@ class CreateProduct(CommandData):
     brand: Label | None = None
     price: Amount
     currency: Currency
-    variants: Annotated[tuple[ProductVariant, ...], Field(max_length=200)] = ()
-
-    @model_validator(mode="after")
-    def _skus_differ(self) -> Self:
-        if len({variant.sku for variant in self.variants}) != len(self.variants):
-            raise ValueError("two variants have the same sku")
-        return self
+    variants: Annotated[tuple[ProductVariant, ...], Count(0, 200), AfterValidator(_skus_differ)] = ()
 
 
 class ChangePrice(CommandData):

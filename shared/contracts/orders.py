@@ -1,13 +1,14 @@
 """Orders: the commands a sender may give and the events they lead to. Money is in minor units of ``currency``."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from shared.contracts.values import (
     MAX_AMOUNT,
     Amount,
     CommandData,
+    Count,
     Currency,
     EventData,
     EventPart,
@@ -39,18 +40,18 @@ class OrderLine(CommandData):
     amount: Amount
 
 
+def _total_is_exact(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
+    if sum(line.amount for line in lines) > MAX_AMOUNT:
+        raise ValueError(f"the amounts come to a total above {MAX_AMOUNT}")
+    return lines
+
+
 class PlaceOrder(CommandData):
     order_id: Id
     customer_id: Id
     currency: Currency
-    lines: Annotated[tuple[OrderLine, ...], Field(min_length=1, max_length=1000)]
+    lines: Annotated[tuple[OrderLine, ...], Count(1, 1000), AfterValidator(_total_is_exact)]
     placed_at: Timestamp | None = None
-
-    @model_validator(mode="after")
-    def _total_is_exact(self) -> Self:
-        if sum(line.amount for line in self.lines) > MAX_AMOUNT:
-            raise ValueError(f"the order's total is above {MAX_AMOUNT}")
-        return self
 
 
 class PayOrder(CommandData):
