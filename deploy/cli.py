@@ -166,6 +166,20 @@ def send(
 
 
 @app.command()
+def codes(output: OutputOption = Output.TABLE) -> None:
+    """Every code with which a command can be refused, what it means, and whether to try again.
+
+    \b
+    new-id   The refusal is kept, and the same command gets it again: another one, or this one once it can succeed, needs a new id.
+    same-id  Nothing is kept: mend the message and send it under the same id.
+    later    Send the same again, after Retry-After seconds where the answer has them.
+    """
+    from deploy.codes import show
+
+    show(output)
+
+
+@app.command()
 def load(
     file: Annotated[Path, typer.Argument(help="One command envelope (CloudEvents JSON) a line; - is standard input.")],
     window: Annotated[int, typer.Option(min=1, help="Most commands without outcome at any time.")] = 2000,

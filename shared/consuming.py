@@ -22,6 +22,7 @@ from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 from faststream.rabbit.schemas.queue import QueueType
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from shared import amqp_properties
 from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline
 
 log: Final = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Consumer:
     """The deliveries of some queues, over a connection of its own. ``run`` keeps it connected."""
 
     def __init__(self, url: str, queues: Sequence[str], *, prefetch: int, name: str) -> None:
+        amqp_properties.tolerate()
         self._url = url
         self._queues = queues
         self._prefetch = prefetch

@@ -1,9 +1,11 @@
 """Catalogue: products, their price, stock and reviews. Money is in minor units of ``currency``."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
+from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import (
     Amount,
     CommandData,
@@ -130,3 +132,12 @@ class ReviewAdded(EventData, frozen=True, kw_only=True):
     rating_sum: int
     """Sum of all ratings so far, this one included: average = rating_sum / review_count."""
     added_at: EventTime
+
+
+REFUSALS: Final[Mapping[str, Refusal]] = {
+    "product-already-exists": Refusal("There is a product with this id.", Retry.NEW_ID),
+    "product-not-found": Refusal("There is no product with this id, or not yet.", Retry.NEW_ID),
+    "sku-already-used": Refusal("The SKU of a variant belongs to another product.", Retry.NEW_ID),
+    "review-already-added": Refusal("The product has a review with this id.", Retry.NEW_ID),
+    "stock-limit": Refusal("The stock would be larger than can be kept.", Retry.NEW_ID),
+}

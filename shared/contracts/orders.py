@@ -1,9 +1,11 @@
 """Orders: the commands a sender may give and the events they lead to. Money is in minor units of ``currency``."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
+from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import (
     MAX_AMOUNT,
     Amount,
@@ -119,3 +121,11 @@ class OrderCancelled(EventData, frozen=True, kw_only=True):
     placed_at: EventTime
     reason: str
     cancelled_at: EventTime
+
+
+REFUSALS: Final[Mapping[str, Refusal]] = {
+    "order-already-placed": Refusal("There is an order with this id.", Retry.NEW_ID),
+    "order-not-found": Refusal("There is no order with this id, or not yet.", Retry.NEW_ID),
+    "invalid-transition": Refusal("The order's status does not allow it.", Retry.NEW_ID),
+    "payment-mismatch": Refusal("The amount is not the order's total.", Retry.NEW_ID),
+}
