@@ -25,23 +25,26 @@ Result = Outcome | Failed | Undecodable
 def answers(delivery: Delivery, message: Message, results: Sequence[Result]) -> Iterator[Outgoing]:
     """All that is to be published about one message, ``results`` being one for each of its parts."""
     replies: list[bytes] = []
+    places: list[int] = []
+    """Of the part that each reply is about."""
     for index, (part, result) in enumerate(zip(message.parts, results, strict=True)):
         match result:
             case Outcome():
-                replies.append(at_index(result.body, index) if message.batch else result.body)
+                replies.append(result.body)
                 if not result.accepted and isinstance(part, Command):
                     yield _rejected(part, result, delivery)
             case Undecodable():
-                replies.append(at_index(_refusal(result), index) if message.batch else _refusal(result))
-                if result.body is not None:
+                replies.append(_refusal(result))
+                if result.letter:
                     yield _dead_letter(result.body, result.code, result.message, delivery)
             case Failed():
                 yield _dead_letter(_body_of(part), "handler-failed", str(result.error), delivery, result.error)
+        places += [index] * (len(replies) - len(places))
     if delivery.reply_to and replies:
         yield Outgoing(
             exchange="",
             routing_key=delivery.reply_to,
-            body=pack(replies) if message.batch else replies[0],
+            body=pack(list(map(at_index, replies, places))) if message.batch else replies[0],
             content_type=BATCH_CONTENT_TYPE if message.batch else CONTENT_TYPE,
             correlation_id=delivery.correlation_id,
             mandatory=False,
@@ -100,6 +103,4 @@ def _dead_letter(
 
 
 def _body_of(part: Command | Undecodable) -> bytes:
-    if isinstance(part, Command):
-        return part.envelope.model_dump_json(exclude_none=True).encode()
-    return part.body or b""
+    return part.body if isinstance(part, Undecodable) else part.envelope.model_dump_json(exclude_none=True).encode()

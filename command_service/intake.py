@@ -32,7 +32,7 @@ from shared.contracts.values import CommandData
 MAX_REFUSED: Final = 1000
 """A batch that is too large is refused part by part as long as it has no more than this."""
 _ASKED: Final = ("type", "subject", "expectedversion", "data")
-_MAX_TYPE: Final = 200
+MAX_SHOWN: Final = 200
 
 MALFORMED: Final = "malformed-message"
 TOO_LARGE: Final = "message-too-large"
@@ -68,17 +68,16 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A message, or one element of a batch, that cannot have a durable outcome. ``body`` is what came, unchanged or as JSON.
+    """A message, or one element of a batch, that cannot have a durable outcome. ``body`` is what came, unchanged or as JSON."""
 
-    None instead of a body: it came in the same dead letter as the part before it.
-    """
-
-    body: bytes | None
+    body: bytes
     code: str
     message: str
     command_id: str = ""
     command_type: str = ""
     errors: tuple[dict[str, Any], ...] = ()
+    letter: bool = True
+    """Whether it is a dead letter. False: it is in that of another part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def read(
         correlation_id = None  # no event can carry it; the reply does
     binary = binary_mode.structured(body, headers or {}, content_type)
     if binary is not None:
-        return Message((_part(binary, to_json(binary), correlation_id),), batch=False)
+        return Message((_part(binary, None, correlation_id),), batch=False)
     try:
         elements = split(body)
     except EnvelopeError as error:
@@ -107,8 +106,8 @@ def read(
     if len(elements) > MAX_BATCH:
         return _too_many(elements, body)
     batch = body.lstrip()[:1] == b"["
-    parts = tuple(_part(each, body if len(elements) == 1 else to_json(each), correlation_id) for each in elements)
-    return Message(parts, batch)
+    whole = body if len(elements) == 1 else None
+    return Message(tuple(_part(each, whole, correlation_id) for each in elements), batch)
 
 
 def digest_of(envelope: CommandEnvelope) -> bytes:
@@ -135,7 +134,8 @@ def validate(envelope: CommandEnvelope) -> Task | Invalid:
     return Task(aggregate, f"{aggregate.kind}/{subject}", data)
 
 
-def _part(element: Any, body: bytes, correlation_id: str | None) -> Command | Undecodable:
+def _part(element: Any, body: bytes | None, correlation_id: str | None) -> Command | Undecodable:
+    """``body``: that of the message, where it holds nothing else."""
     try:
         try:
             envelope = CommandEnvelope.model_validate(element)
@@ -146,7 +146,9 @@ def _part(element: Any, body: bytes, correlation_id: str | None) -> Command | Un
         return _unsound(element, body, [{"field": "data", "message": str(error)[:200]}])
 
 
-def _refused(element: Any, body: bytes, error: ValidationError, correlation_id: str | None) -> Command | Undecodable:
+def _refused(
+    element: Any, body: bytes | None, error: ValidationError, correlation_id: str | None
+) -> Command | Undecodable:
     """A command whose envelope is wrong: it is refused under its own id and source, where these are sound."""
     errors = describe(error)
     wrong = {str(each["loc"][0]) for each in error.errors(include_url=False, include_input=False) if each["loc"]}
@@ -174,29 +176,35 @@ def _digest(asked: Sequence[Any]) -> bytes:
     return hashlib.sha256(canonical).digest()
 
 
-def _unsound(element: Any, body: bytes, errors: list[dict[str, str]]) -> Undecodable:
+def _unsound(element: Any, body: bytes | None, errors: list[dict[str, str]]) -> Undecodable:
+    return _undecodable(element, body, MALFORMED, f"not a command envelope: {sentence(errors)}", errors)
+
+
+def _undecodable(
+    element: Any,
+    body: bytes | None,
+    code: str,
+    message: str,
+    errors: Sequence[dict[str, str]] = (),
+    *,
+    letter: bool = True,
+) -> Undecodable:
+    """Its id and type as far as they can be told: the id as it came, so that its sender knows it again."""
     known = element if isinstance(element, dict) else {}
-    return Undecodable(
-        body,
-        MALFORMED,
-        f"not a command envelope: {sentence(errors)}",
-        command_id=_id_of(known),
-        command_type=_short_text(known.get("type")),
-        errors=tuple(errors),
-    )
+    id_ = known.get("id")
+    command_id = id_[:MAX_SHOWN] if isinstance(id_, str) else ""
+    came = to_json(element) if body is None else body
+    return Undecodable(came, code, message, command_id, _short_text(known.get("type")), tuple(errors), letter)
 
 
 def _too_many(elements: Sequence[Any], body: bytes) -> Message:
-    """Each part is refused and nothing is kept, so that the same ids do in smaller batches. There is one dead letter, of the whole."""
+    """Each part is refused and nothing is kept, so that the same ids do in smaller batches. The whole is one dead letter."""
     message = f"a batch may have {MAX_BATCH} commands, this has {len(elements)}: none of them was taken"
     if len(elements) > MAX_REFUSED:
         return _unreadable(body, TOO_LARGE, message)
-    known = [element if isinstance(element, dict) else {} for element in elements]
-    parts = (
-        Undecodable(None if index else body, TOO_LARGE, message, _id_of(each), _short_text(each.get("type")))
-        for index, each in enumerate(known)
-    )
-    return Message(tuple(parts), batch=True)
+    first, *rest = elements
+    parts = [_undecodable(each, None, TOO_LARGE, message, letter=False) for each in rest]
+    return Message((_undecodable(first, body, TOO_LARGE, message), *parts), batch=True)
 
 
 def _unreadable(body: bytes, code: str, message: str) -> Message:
@@ -217,11 +225,5 @@ def _wrong_subject(message: str) -> Invalid:
     return Invalid("validation-failed", f"subject: {message}", ({"field": "subject", "message": message},))
 
 
-def _id_of(element: Mapping[str, Any]) -> str:
-    """As it came, so that its sender knows it again."""
-    value = element.get("id")
-    return value[:200] if isinstance(value, str) else ""
-
-
 def _short_text(value: Any) -> str:
-    return printable(value, _MAX_TYPE) if isinstance(value, str) else ""
+    return printable(value, MAX_SHOWN) if isinstance(value, str) else ""
