@@ -12,6 +12,7 @@ import pytest
 from shared import topology
 from tests.e2e.bus import Bus, encode, envelope, outcome
 from tests.e2e.system import System
+from tests.odd_properties import Raw, moment
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -202,6 +203,8 @@ async def test_a_subject_that_contradicts_the_data_or_is_missing_is_rejected(bus
         {"content_encoding": "gzip"},
         {"content_encoding": "no-such-encoding"},
         {"headers": {"x": {"deep": [1, {"er": None}]}, "": 2**62}, "type": "\u0000", "app_id": "x" * 255},
+        {"timestamp": moment(1_700_000_000_000_000)},
+        {"type": Raw("x"), "headers": {"at": moment(2**63 - 1)}},
         {"routing_key": "nothing.of.that.kind"},
         {"routing_key": "a" * 255},
         {"priority": 255, "timestamp": 2**33},
@@ -212,6 +215,12 @@ async def test_a_subject_that_contradicts_the_data_or_is_missing_is_rejected(bus
 async def test_a_sound_command_is_taken_whatever_its_properties_say(bus: Bus, properties: dict[str, Any]) -> None:
     answer = json.loads(await bus.ask(encode(envelope("orders.place-order", order())), **properties))
     assert answer["type"] == "command.accepted"
+
+
+async def test_a_dead_letter_with_properties_that_nobody_can_read_is_one_like_any_other(system: System) -> None:
+    body = f"odd {uuid4()}".encode()
+    await system.bus.send(body, correlation_id=Raw("x"), timestamp=moment(2**63 - 1))
+    assert (await system.letter("commands", body=body))["reason"] == "malformed-message"
 
 
 async def test_a_correlation_id_that_no_event_can_carry_costs_nothing(bus: Bus) -> None:

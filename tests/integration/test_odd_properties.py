@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -14,30 +13,9 @@ from aiormq import spec
 
 from deploy.local.servers import Servers
 from shared.consuming import Consumer, Delivery
+from tests.odd_properties import Raw, moment
 
 WITHIN_S = 15.0
-
-
-class Raw(str):
-    """A text that goes out as these bytes, which are no UTF-8."""
-
-    def encode(self, *_: Any) -> bytes:
-        return b"\xff\xfe\x01"
-
-
-class Moment(datetime):
-    """A time that goes out as this number, in whatever unit its sender thinks it has."""
-
-    number = 0
-
-    def timestamp(self) -> float:
-        return self.number
-
-
-def moment(number: int) -> Moment:
-    made = Moment(2026, 1, 1, tzinfo=UTC)
-    made.number = number
-    return made
 
 
 def nested(levels: int) -> dict[str, Any]:
