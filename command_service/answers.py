@@ -15,7 +15,7 @@ from shared import topology
 from shared.broker import Outgoing
 from shared.consuming import Delivery
 from shared.contracts.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, pack
-from shared.contracts.outcomes import REJECTED, OutcomeEnvelope, Rejected, outcome_id
+from shared.contracts.outcomes import REJECTED, OutcomeEnvelope, Rejected, at_index, outcome_id
 
 TRACE_BYTES: Final = 2048
 
@@ -25,7 +25,9 @@ Result = Outcome | Failed | Undecodable
 def answers(delivery: Delivery, message: Message, results: Sequence[Result]) -> Iterator[Outgoing]:
     """All that is to be published about one message, ``results`` being one for each of its parts."""
     replies: list[bytes] = []
-    for part, result in zip(message.parts, results, strict=True):
+    places: list[int] = []
+    """Of the part that each reply is about."""
+    for index, (part, result) in enumerate(zip(message.parts, results, strict=True)):
         match result:
             case Outcome():
                 replies.append(result.body)
@@ -33,14 +35,16 @@ def answers(delivery: Delivery, message: Message, results: Sequence[Result]) -> 
                     yield _rejected(part, result, delivery)
             case Undecodable():
                 replies.append(_refusal(result))
-                yield _dead_letter(result.body, result.code, result.message, delivery)
+                if result.letter:
+                    yield _dead_letter(result.body, result.code, result.message, delivery)
             case Failed():
                 yield _dead_letter(_body_of(part), "handler-failed", str(result.error), delivery, result.error)
+        places += [index] * (len(replies) - len(places))
     if delivery.reply_to and replies:
         yield Outgoing(
             exchange="",
             routing_key=delivery.reply_to,
-            body=pack(replies) if message.batch else replies[0],
+            body=pack(list(map(at_index, replies, places))) if message.batch else replies[0],
             content_type=BATCH_CONTENT_TYPE if message.batch else CONTENT_TYPE,
             correlation_id=delivery.correlation_id,
             mandatory=False,

@@ -136,6 +136,11 @@ def _decide_one(batch: Batch, command: Command, known: Known, now: datetime) -> 
     task = command.task
     if isinstance(task, Invalid):
         return rejection(command, task.code, task.message, now, task.errors)
+    if command.envelope.notbefore is not None and command.envelope.notbefore > now:
+        # To decide it now would be what its sender has asked not to be done.
+        message = "commands cannot be scheduled: leave notbefore out, or send the command when its time has come"
+        errors = ({"field": "notbefore", "message": message},)
+        return rejection(command, "validation-failed", f"notbefore: {message}", now, errors)
     current = batch.streams.get(task.stream)
     if current is None:
         current = batch.streams[task.stream] = _load(task, known)

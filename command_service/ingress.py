@@ -33,10 +33,10 @@ from shared.contracts.envelope import (
     MAX_MESSAGE_BYTES,
     CommandEnvelope,
     EnvelopeError,
-    describe,
     split,
 )
 from shared.contracts.outcomes import ACCEPTED
+from shared.contracts.validation_errors import describe
 from shared.problems import EXCEPTION_HANDLERS, FieldError, Problem
 
 SOURCE: Final = "tidemark/http"
@@ -44,6 +44,10 @@ CONSISTENCY: Final = "Tidemark-Consistency"
 LONGEST_WAIT_S: Final = 30.0
 DRAIN_BYTES: Final = 16 * 1024 * 1024
 DRAIN_S: Final = 5.0
+NO_BINARY_MODE: Final = (
+    "binary-mode CloudEvents are not understood: send structured mode, application/cloudevents+json, to the exchange `commands`; "
+    "over HTTP the body is the command's data, its id the header Idempotency-Key, its subject the parameter `subject`"
+)
 PREFER_WAIT: Final = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])", re.IGNORECASE)
 
 _STATUS_OF_CODE: Final[Mapping[str, int]] = {
@@ -174,6 +178,9 @@ def new_id(now_ms: int | None = None) -> str:
 
 
 async def _body(request: Request[Any, Any, State]) -> Any:
+    if "ce-specversion" in request.headers:
+        # Its ce-id is meant to be the idempotency key: to take the body alone would decide it again each time.
+        raise Problem(NO_BINARY_MODE, status=415, code="unsupported-media-type")
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type not in {"application/json", ""}:
         raise Problem("the body is a command's data, as application/json", status=415, code="unsupported-media-type")

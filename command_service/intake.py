@@ -1,19 +1,21 @@
 """From bytes to commands: every message becomes commands that can be answered, or an undecodable part that cannot.
 
-A command whose envelope is sound always gets a durable outcome, be it the refusal ``unknown-command`` or ``validation-failed``. What
-has no sound envelope has no idempotency key either: it cannot have an outcome, and goes to ``commands.dead``.
+A command that has a usable ``id`` and ``source`` always gets a durable outcome, be it the refusal ``unknown-command`` or
+``validation-failed``. What has none has no idempotency key either: it cannot have a durable outcome, and goes to ``commands.dead``.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from command_service import binary_mode
 from command_service.domain.aggregate import Aggregate
 from command_service.domain.aggregates import BY_COMMAND
 from shared.contracts.envelope import (
@@ -21,11 +23,16 @@ from shared.contracts.envelope import (
     MAX_MESSAGE_BYTES,
     CommandEnvelope,
     EnvelopeError,
-    describe,
     split,
 )
 from shared.contracts.registry import COMMANDS
+from shared.contracts.validation_errors import describe, printable, sentence, shown
 from shared.contracts.values import CommandData
+
+MAX_REFUSED: Final = 1000
+"""A batch that is too large is refused part by part as long as it has no more than this."""
+_ASKED: Final = ("type", "subject", "expectedversion", "data")
+MAX_SHOWN: Final = 200
 
 MALFORMED: Final = "malformed-message"
 TOO_LARGE: Final = "message-too-large"
@@ -61,7 +68,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A message, or one element of a batch, that is no command. ``body`` is what came, unchanged or as JSON."""
+    """A message, or one element of a batch, that cannot have a durable outcome. ``body`` is what came, unchanged or as JSON."""
 
     body: bytes
     code: str
@@ -69,6 +76,8 @@ class Undecodable:
     command_id: str = ""
     command_type: str = ""
     errors: tuple[dict[str, Any], ...] = ()
+    letter: bool = True
+    """Whether it is a dead letter. False: it is in that of another part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,40 +88,42 @@ class Message:
     batch: bool
 
 
-def read(body: bytes, correlation_id: str | None = None) -> Message:
+def read(
+    body: bytes, correlation_id: str | None = None, *, headers: Mapping[str, Any] | None = None, content_type: str = ""
+) -> Message:
     """Never raises: whatever is wrong becomes a part that says so."""
     if len(body) > MAX_MESSAGE_BYTES:
         return _unreadable(body, TOO_LARGE, f"a message may have {MAX_MESSAGE_BYTES} bytes, this has {len(body)}")
+    if correlation_id is not None and "\x00" in correlation_id:
+        correlation_id = None  # no event can carry it; the reply does
+    binary = binary_mode.structured(body, headers or {}, content_type)
+    if binary is not None:
+        return Message((_part(binary, None, correlation_id),), batch=False)
     try:
         elements = split(body)
     except EnvelopeError as error:
         return _unreadable(body, MALFORMED, str(error))
     if len(elements) > MAX_BATCH:
-        return _unreadable(body, TOO_LARGE, f"a batch may have {MAX_BATCH} commands, this has {len(elements)}")
-    parts = tuple(_parts(elements, body, correlation_id))
-    return Message(parts=parts, batch=body.lstrip()[:1] == b"[")
+        return _too_many(elements, body)
+    batch = body.lstrip()[:1] == b"["
+    whole = body if len(elements) == 1 else None
+    return Message(tuple(_part(each, whole, correlation_id) for each in elements), batch)
 
 
 def digest_of(envelope: CommandEnvelope) -> bytes:
     """SHA-256 of what the command asks for; its time, source and trace do not count, nor the order of its keys."""
-    asked = (envelope.type, envelope.subject, envelope.expectedversion, envelope.data)
-    try:
-        canonical = msgspec.json.encode(asked, order="deterministic")
-    except OverflowError:  # an integer beyond 64 bits: the contract will refuse it, but the digest must stand
-        canonical = json.dumps(asked, sort_keys=True).encode()
-    return hashlib.sha256(canonical).digest()
+    return _digest((envelope.type, envelope.subject, envelope.expectedversion, envelope.data))
 
 
 def validate(envelope: CommandEnvelope) -> Task | Invalid:
     """What the command asks for, checked against its type's contract."""
     contract = COMMANDS.get(envelope.type)
     if contract is None:
-        return Invalid("unknown-command", f"there is no command {envelope.type!r}")
+        return _unknown(envelope.type)
     try:
         data = contract.model_validate(envelope.data)
     except ValidationError as error:
-        errors = describe(error)
-        return Invalid("validation-failed", _sentence(errors), tuple(errors))
+        return _invalid(describe(error, contract))
     aggregate = BY_COMMAND[contract]
     own = aggregate.id_in(data)
     if own is not None and envelope.subject is not None and own != envelope.subject:
@@ -123,43 +134,96 @@ def validate(envelope: CommandEnvelope) -> Task | Invalid:
     return Task(aggregate, f"{aggregate.kind}/{subject}", data)
 
 
-def _parts(elements: Any, body: bytes, correlation_id: str | None) -> Iterator[Command | Undecodable]:
-    for element in elements:
+def _part(element: Any, body: bytes | None, correlation_id: str | None) -> Command | Undecodable:
+    """``body``: that of the message, where it holds nothing else."""
+    try:
         try:
             envelope = CommandEnvelope.model_validate(element)
-            digest = digest_of(envelope)
-        except (ValidationError, ValueError, RecursionError) as error:
-            yield _unsound(element, body if len(elements) == 1 else to_json(element), error)
-            continue
-        yield Command(envelope, digest, validate(envelope), correlation_id)
+        except ValidationError as error:
+            return _refused(element, body, error, correlation_id)
+        return Command(envelope, digest_of(envelope), validate(envelope), correlation_id)
+    except (ValueError, RecursionError) as error:  # a number that no digest can be taken of
+        return _unsound(element, body, [{"field": "data", "message": str(error)[:200]}])
 
 
-def _unsound(element: Any, body: bytes, error: Exception) -> Undecodable:
-    errors = describe(error) if isinstance(error, ValidationError) else [{"field": "data", "message": str(error)[:200]}]
-    known = element if isinstance(element, dict) else {}
-    return Undecodable(
-        body,
-        MALFORMED,
-        f"not a command envelope: {_sentence(errors)}",
-        command_id=_short_text(known.get("id")),
-        command_type=_short_text(known.get("type")),
-        errors=tuple(errors),
+def _refused(
+    element: Any, body: bytes | None, error: ValidationError, correlation_id: str | None
+) -> Command | Undecodable:
+    """A command whose envelope is wrong: it is refused under its own id and source, where these are sound."""
+    errors = describe(error)
+    wrong = {str(each["loc"][0]) for each in error.errors(include_url=False, include_input=False) if each["loc"]}
+    if not wrong or wrong & {"id", "source"}:
+        return _unsound(element, body, errors)
+    command_type = _short_text(element.get("type"))
+    known = "type" in wrong or command_type in COMMANDS
+    envelope = CommandEnvelope.model_construct(
+        id=element["id"],
+        source=element["source"],
+        type=command_type,
+        subject=None if "subject" in wrong else element.get("subject"),
+        data={},
     )
+    others = {name: element[name] for name in sorted(wrong.difference(_ASKED)) if name in element}
+    digest = _digest((*map(element.get, _ASKED), *([others] if others else [])))
+    return Command(envelope, digest, _invalid(errors) if known else _unknown(command_type), correlation_id)
+
+
+def _digest(asked: Sequence[Any]) -> bytes:
+    try:
+        canonical = msgspec.json.encode(asked, order="deterministic")
+    except OverflowError:  # an integer beyond 64 bits: the contract will refuse it, but the digest must stand
+        canonical = json.dumps(asked, sort_keys=True).encode()
+    return hashlib.sha256(canonical).digest()
+
+
+def _unsound(element: Any, body: bytes | None, errors: list[dict[str, str]]) -> Undecodable:
+    return _undecodable(element, body, MALFORMED, f"not a command envelope: {sentence(errors)}", errors)
+
+
+def _undecodable(
+    element: Any,
+    body: bytes | None,
+    code: str,
+    message: str,
+    errors: Sequence[dict[str, str]] = (),
+    *,
+    letter: bool = True,
+) -> Undecodable:
+    """Its id and type as far as they can be told: the id as it came, so that its sender knows it again."""
+    known = element if isinstance(element, dict) else {}
+    id_ = known.get("id")
+    command_id = id_[:MAX_SHOWN] if isinstance(id_, str) else ""
+    came = to_json(element) if body is None else body
+    return Undecodable(came, code, message, command_id, _short_text(known.get("type")), tuple(errors), letter)
+
+
+def _too_many(elements: Sequence[Any], body: bytes) -> Message:
+    """Each part is refused and nothing is kept, so that the same ids do in smaller batches. The whole is one dead letter."""
+    message = f"a batch may have {MAX_BATCH} commands, this has {len(elements)}: none of them was taken"
+    if len(elements) > MAX_REFUSED:
+        return _unreadable(body, TOO_LARGE, message)
+    first, *rest = elements
+    parts = [_undecodable(each, None, TOO_LARGE, message, letter=False) for each in rest]
+    return Message((_undecodable(first, body, TOO_LARGE, message), *parts), batch=True)
 
 
 def _unreadable(body: bytes, code: str, message: str) -> Message:
     return Message(parts=(Undecodable(body, code, message),), batch=False)
 
 
+def _unknown(command_type: str) -> Invalid:
+    near = get_close_matches(command_type, COMMANDS, n=3)
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return Invalid("unknown-command", f"there is no command {shown(command_type)}{meant}")
+
+
+def _invalid(errors: list[dict[str, str]]) -> Invalid:
+    return Invalid("validation-failed", sentence(errors), tuple(errors))
+
+
 def _wrong_subject(message: str) -> Invalid:
-    return Invalid("validation-failed", message, ({"field": "subject", "message": message},))
-
-
-def _sentence(errors: list[dict[str, str]]) -> str:
-    first = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{first['field']}: {first['message']}{more}"
+    return Invalid("validation-failed", f"subject: {message}", ({"field": "subject", "message": message},))
 
 
 def _short_text(value: Any) -> str:
-    return value[:200] if isinstance(value, str) else ""
+    return printable(value, MAX_SHOWN) if isinstance(value, str) else ""

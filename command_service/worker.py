@@ -47,7 +47,10 @@ class Worker:
                     await self._handle(deliveries)
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
-        messages = [read(delivery.body, delivery.correlation_id) for delivery in deliveries]
+        messages = [
+            read(each.body, each.correlation_id, headers=each.headers, content_type=each.content_type)
+            for each in deliveries
+        ]
         results = iter(await self._decide([part for m in messages for part in m.parts if isinstance(part, Command)]))
         reached(Failpoint.AFTER_COMMIT)
         outgoing: list[Outgoing] = []

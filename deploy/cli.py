@@ -150,6 +150,7 @@ def send(
     from pydantic_core import from_json
 
     from deploy.sending import send_one
+    from shared.contracts.validation_errors import describe, sentence
 
     try:
         payload = from_json(sys.stdin.buffer.read() if data == "-" else data, allow_inf_nan=False)
@@ -159,10 +160,23 @@ def send(
     try:
         outcome = run(send_one(settings(), command_type, payload, attributes, timeout))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", WRONG_USE) from error
+        raise fail(sentence(describe(error)), WRONG_USE) from error
     print(json.dumps(outcome, indent=2, ensure_ascii=False))
     raise typer.Exit(0 if outcome["type"] == "command.accepted" else 1)
+
+
+@app.command()
+def codes(output: OutputOption = Output.TABLE) -> None:
+    """Every code with which a command can be refused, what it means, and whether to try again.
+
+    \b
+    new-id   The refusal is kept, and the same command gets it again: another one, or this one once it can succeed, needs a new id.
+    same-id  Nothing is kept: mend the message and send it under the same id.
+    later    Send the same again, after Retry-After seconds where the answer has them.
+    """
+    from deploy.codes import show
+
+    show(output)
 
 
 @app.command()

@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 from command_service import epochs
 from deploy import operator, screen
 from deploy.terminal import AwayError, Output, OutputOption, run, settings
-from shared.contracts.control import Actor, Reason
+from shared.contracts.control import Reason
+from shared.contracts.values import Actor
 from shared.postgres import CONNECT_TIMEOUT_S
 from shared.settings import Settings
 

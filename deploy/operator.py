@@ -1,6 +1,7 @@
 """Whoever acts from a terminal: the options that say who and why, and one line for what cannot be asked or is not answered."""
 
 import getpass
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from deploy.screen import shown
 from deploy.terminal import AWAY, WRONG_USE, fail
-from shared.contracts.control import Actor, Request
-from shared.contracts.envelope import describe
+from shared.contracts.control import Request
+from shared.contracts.validation_errors import describe
+from shared.contracts.values import Actor
 
 SOURCE: Final = "tidemark/cli"
 INTERRUPTED: Final = 130
@@ -63,8 +65,9 @@ def valid(model: type[Model], values: Mapping[str, Any], named: Mapping[str, str
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = describe(error)[0]
-        raise fail(f"{option(first['field'].split('.')[0])}: {first['message']}", WRONG_USE) from error
+        first = describe(error, model)[0]
+        field = re.split(r"[.\[]", first["field"])[0]
+        raise fail(f"{option(field)}: {first['message']}", WRONG_USE) from error
 
 
 @contextmanager

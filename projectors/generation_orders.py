@@ -21,7 +21,8 @@ from projectors.notices import acted_notice, switched_news
 from shared.broker import Outgoing
 from shared.consuming import Delivery
 from shared.contracts.control import Acted, Activate, AdoptEpoch, Drop, Rebuild, Request, Rollback
-from shared.contracts.envelope import CONTENT_TYPE, describe
+from shared.contracts.envelope import CONTENT_TYPE
+from shared.contracts.validation_errors import describe
 from shared.failpoints import Failpoint, reached
 from shared.views.generations import (
     ACCEPTED,

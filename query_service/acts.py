@@ -16,7 +16,8 @@ from query_service.acts_documented import ACT_ANSWERS, DiscardOperation, EditOpe
 from query_service.parameters import JobId
 from query_service.requests import QueryRequest
 from shared.contracts.control import Discard, Edit, Replay, Steer
-from shared.contracts.envelope import MAX_MESSAGE_BYTES, describe
+from shared.contracts.envelope import MAX_MESSAGE_BYTES
+from shared.contracts.validation_errors import describe
 from shared.operating import Act
 from shared.problems import FieldError, Problem
 from shared.views.operations import Done
@@ -83,7 +84,7 @@ async def _act(request: QueryRequest, kind: type[Act], **given: object) -> Respo
     try:
         act = kind.model_validate(body | given)
     except ValidationError as error:
-        raise _invalid([FieldError(one["field"], one["message"]) for one in describe(error)]) from error
+        raise _invalid([FieldError(one["field"], one["message"]) for one in describe(error, kind)]) from error
     done = await request.operators.ask(act, request_id)
     headers = operator.answer_headers(request_id)
     if done.verb == "replay" and done.job_id is not None:

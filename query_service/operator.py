@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from query_service.problems import InvalidParameterError
 from shared.asking import NoAnswerError
 from shared.broker import BrokerError, UnroutableError
-from shared.contracts.control import Actor
+from shared.contracts.values import Actor
 from shared.operating import Act, ask, request
 from shared.problems import FieldError, Problem
 from shared.views.operations import Done, Refused

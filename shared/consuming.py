@@ -22,6 +22,7 @@ from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 from faststream.rabbit.schemas.queue import QueueType
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from shared import amqp_properties
 from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, HEARTBEAT_S, BrokerError, deadline, with_heartbeat
 
 log: Final = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Consumer:
         self, url: str, queues: Sequence[str], *, prefetch: int, name: str, heartbeat_s: int = HEARTBEAT_S
     ) -> None:
         """``heartbeat_s``: frozen for two to three times as long, it loses its deliveries to the next consumer."""
+        amqp_properties.tolerate()
         self._url = with_heartbeat(url, heartbeat_s)
         self._queues = queues
         self._prefetch = prefetch

@@ -17,6 +17,8 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
+from shared.parameter_errors import in_words
+
 MEDIA_TYPE: Final = "application/problem+json"
 
 log: Final = logging.getLogger(__name__)
@@ -90,7 +92,7 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
         return on_unexpected(request, error)
     if isinstance(error, ValidationException):
         errors = [
-            FieldError(str(extra.get("key", "?")), str(extra.get("message", "malformed")))
+            FieldError(*in_words(request, str(extra.get("key", "?")), str(extra.get("message", "malformed"))))
             for extra in error.extra or []
             if isinstance(extra, dict)
         ]

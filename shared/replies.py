@@ -13,6 +13,7 @@ from typing import Any, Final
 import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
+from shared import amqp_properties
 from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline, with_heartbeat
 
 log: Final = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Replies:
         changed: Callable[[bool], None] = lambda _: None,
     ) -> None:
         """``bindings``: exchange and routing key of what is to come here besides. ``changed`` hears when it begins, and ends."""
+        amqp_properties.tolerate()
         self._bindings = bindings
         self._changed = changed
         self._url = with_heartbeat(url)

@@ -59,6 +59,7 @@ EVENTS_HEADER: Final = "tidemark-events"
 RETRY_TIERS: Final[tuple[tuple[str, int], ...]] = (("1s", 1_000), ("5s", 5_000), ("25s", 25_000))
 """Name and delay in milliseconds of each tier, in the order a failing event goes through them."""
 
+MAX_TYPE_BYTES: Final = 200
 DELIVERY_LIMIT: Final = 20
 MAX_EVENTS_PER_MESSAGE: Final = 100
 MAX_BYTES_PER_MESSAGE: Final = 256 * 1024
@@ -74,7 +75,9 @@ def hash_of(stream: str) -> int:
 
 
 def rejected_key(command_type: str) -> str:
-    return f"rejected.{command_type}"
+    """``rejected.unknown`` for a type that fits in no routing key, which has 255 bytes at most."""
+    fits = 0 < len(command_type.encode()) <= MAX_TYPE_BYTES
+    return f"rejected.{command_type if fits else 'unknown'}"
 
 
 def lane_key(lane: int) -> str:

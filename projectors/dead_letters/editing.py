@@ -17,8 +17,9 @@ from projectors.dead_letters.items import finish_items
 from projectors.dead_letters.letter import COMMANDS
 from projectors.dead_letters.refusal import Refusal
 from shared.contracts.control import Edit
-from shared.contracts.envelope import CommandEnvelope, EnvelopeError, describe, split
+from shared.contracts.envelope import CommandEnvelope, EnvelopeError, split
 from shared.contracts.registry import COMMANDS as CONTRACTS
+from shared.contracts.validation_errors import describe
 from shared.postgres import Connection
 from shared.views.operations import Done
 
@@ -70,7 +71,7 @@ def edited(act: Edit, original: dict[str, Any], now: datetime) -> CommandEnvelop
     """The new command, checked against the envelope and its type's contract. Raises Refusal."""
     kept = {
         name: original[name]
-        for name in ("source", "type", "subject", "expectedversion", "traceparent")
+        for name in ("source", "type", "subject", "expectedversion", "notbefore", "actor", "traceparent")
         if original.get(name)
     }
     given = {"id": act.command_id or uuid7(), "time": now.isoformat(), "data": act.data}
@@ -85,7 +86,7 @@ def edited(act: Edit, original: dict[str, Any], now: datetime) -> CommandEnvelop
     try:
         contract.model_validate(act.data)
     except ValidationError as error:
-        raise Refusal("validation-failed", f"not the data of {envelope.type}", describe(error)) from error
+        raise Refusal("validation-failed", f"not the data of {envelope.type}", describe(error, contract)) from error
     return envelope
 
 

@@ -25,7 +25,8 @@ from projectors.dead_letters.stopping import is_away
 from shared.broker import Outgoing
 from shared.consuming import Delivery
 from shared.contracts.control import ControlData, Discard, Edit, Replay, Request, Steer
-from shared.contracts.envelope import CONTENT_TYPE, describe
+from shared.contracts.envelope import CONTENT_TYPE
+from shared.contracts.validation_errors import describe
 from shared.postgres import Connection, Database
 from shared.views.operations import ACCEPTED, REJECTED, Done, OperationAnswer, Refused
 

@@ -1,12 +1,15 @@
 """Catalogue: products, their price, stock and reviews. Money is in minor units of ``currency``."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Final, Self
 
-from pydantic import Field, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
+from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import (
     Amount,
     CommandData,
+    Count,
     Currency,
     EventData,
     EventPart,
@@ -27,6 +30,12 @@ class ProductVariant(CommandData):
     colour: Label | None = None
 
 
+def _skus_differ(variants: tuple[ProductVariant, ...]) -> tuple[ProductVariant, ...]:
+    if len({variant.sku for variant in variants}) != len(variants):
+        raise ValueError("two variants have the same sku")
+    return variants
+
+
 class CreateProduct(CommandData):
     product_id: Id
     name: Name
@@ -35,13 +44,7 @@ class CreateProduct(CommandData):
     brand: Label | None = None
     price: Amount
     currency: Currency
-    variants: Annotated[tuple[ProductVariant, ...], Field(max_length=200)] = ()
-
-    @model_validator(mode="after")
-    def _skus_differ(self) -> Self:
-        if len({variant.sku for variant in self.variants}) != len(self.variants):
-            raise ValueError("two variants have the same sku")
-        return self
+    variants: Annotated[tuple[ProductVariant, ...], Count(0, 200), AfterValidator(_skus_differ)] = ()
 
 
 class ChangePrice(CommandData):
@@ -129,3 +132,12 @@ class ReviewAdded(EventData, frozen=True, kw_only=True):
     rating_sum: int
     """Sum of all ratings so far, this one included: average = rating_sum / review_count."""
     added_at: EventTime
+
+
+REFUSALS: Final[Mapping[str, Refusal]] = {
+    "product-already-exists": Refusal("There is a product with this id.", Retry.NEW_ID),
+    "product-not-found": Refusal("There is no product with this id, or not yet.", Retry.NEW_ID),
+    "sku-already-used": Refusal("The SKU of a variant belongs to another product.", Retry.NEW_ID),
+    "review-already-added": Refusal("The product has a review with this id.", Retry.NEW_ID),
+    "stock-limit": Refusal("The stock would be larger than can be kept.", Retry.NEW_ID),
+}

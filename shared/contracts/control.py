@@ -10,11 +10,10 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.contracts.values import Id, SafeText, Timestamp
+from shared.contracts.values import Actor, Count, Id, SafeText, Timestamp
 
 MAX_STREAMS: Final = 1000
 
-Actor = Annotated[SafeText, Field(min_length=1, max_length=200)]
 Reason = Annotated[SafeText, Field(max_length=2000)]
 
 
@@ -54,7 +53,7 @@ class Resend(ControlData):
     """Send these streams' events again, from the given versions on, to one projection alone. Asking twice is harmless."""
 
     projection: str
-    streams: Annotated[tuple[StreamFrom, ...], Field(min_length=1, max_length=MAX_STREAMS)]
+    streams: Annotated[tuple[StreamFrom, ...], Count(1, MAX_STREAMS)]
 
 
 HEADS: Final = "control.heads"
@@ -133,7 +132,7 @@ class Inquire(ControlData):
     """To a projector: which of these events, that once held their streams, have you got past?"""
 
     projection: str
-    events: Annotated[tuple[StreamFrom, ...], Field(min_length=1, max_length=MAX_STREAMS)]
+    events: Annotated[tuple[StreamFrom, ...], Count(1, MAX_STREAMS)]
 
 
 STEP_OVER: Final = "control.step-over"

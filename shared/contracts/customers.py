@@ -1,5 +1,9 @@
 """Customers: who they are and how to reach them."""
 
+from collections.abc import Mapping
+from typing import Final
+
+from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import CommandData, Email, EventData, EventTime, Id, Name
 
 
@@ -36,3 +40,10 @@ class EmailChanged(EventData, frozen=True, kw_only=True):
     email: str
     previous_email: str | None = None
     changed_at: EventTime
+
+
+REFUSALS: Final[Mapping[str, Refusal]] = {
+    "customer-already-registered": Refusal("There is a customer with this id.", Retry.NEW_ID),
+    "customer-not-found": Refusal("There is no customer with this id, or not yet.", Retry.NEW_ID),
+    "email-already-taken": Refusal("The e-mail address belongs to another customer.", Retry.NEW_ID),
+}

@@ -10,10 +10,19 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import from_json
 
-from shared.contracts.values import EventData, Id, SafeText, Timestamp
+from shared.contracts.trace_context import trace_parent
+from shared.contracts.values import TYPE_NAME, Actor, EventData, Id, SafeText, Timestamp
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
@@ -22,18 +31,27 @@ MAX_BATCH: Final = 100
 
 _ENCODER: Final = msgspec.json.Encoder()
 
-TypeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64}){1,3}$")]
+TypeName = Annotated[str, StringConstraints(pattern=TYPE_NAME)]
 Source = Annotated[SafeText, Field(min_length=1, max_length=500)]
-TraceParent = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
-"""W3C Trace Context, level 1: version-traceid-parentid-flags."""
 
 
 class EnvelopeError(ValueError):
     """The bytes are not a CloudEvents envelope; the message says where they stop being one."""
 
 
+def _none_if_unreadable(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return handler(value)
+    except ValueError:
+        return None
+
+
 class CommandEnvelope(BaseModel):
-    """A request to change one stream. ``id`` is the idempotency key; ``data`` is checked against the type's contract."""
+    """A request to change one stream. ``id`` is the idempotency key; ``data`` is checked against the type's contract.
+
+    What only informs (``time``, ``datacontenttype``, ``traceparent``, and any attribute that is not named here) is read as far as it
+    can be, and is never a reason to refuse; what changes the meaning of the command is.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
@@ -42,12 +60,18 @@ class CommandEnvelope(BaseModel):
     source: Source
     type: TypeName
     subject: Id | None = None
-    time: Timestamp | None = None
-    datacontenttype: Literal["application/json"] = "application/json"
+    time: Annotated[Timestamp | None, WrapValidator(_none_if_unreadable)] = None
+    datacontenttype: Annotated[Literal["application/json"], BeforeValidator(lambda _: "application/json")] = (
+        "application/json"
+    )
+    """Data that is a JSON object is one, whatever it is called."""
     data: dict[str, Any]
     expectedversion: Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)] | None = None
     """The version the sender last saw; 0 means the stream must not exist yet."""
-    traceparent: TraceParent | None = None
+    notbefore: Timestamp | None = None
+    actor: Actor | None = None
+    """Who asks for it."""
+    traceparent: Annotated[str | None, BeforeValidator(trace_parent)] = None
 
 
 class EventEnvelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,9 +144,3 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nulls(each) for name, each in value.items() if each is not None}
     return [_without_nulls(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def describe(error: ValidationError) -> list[dict[str, str]]:
-    """A validation error as ``[{field, message}]``, without the offending values: they may be secret or huge."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in found[:20]]

@@ -1,13 +1,16 @@
 """Orders: the commands a sender may give and the events they lead to. Money is in minor units of ``currency``."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Final
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
+from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import (
     MAX_AMOUNT,
     Amount,
     CommandData,
+    Count,
     Currency,
     EventData,
     EventPart,
@@ -39,18 +42,18 @@ class OrderLine(CommandData):
     amount: Amount
 
 
+def _total_is_exact(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
+    if sum(line.amount for line in lines) > MAX_AMOUNT:
+        raise ValueError(f"the amounts come to a total above {MAX_AMOUNT}")
+    return lines
+
+
 class PlaceOrder(CommandData):
     order_id: Id
     customer_id: Id
     currency: Currency
-    lines: Annotated[tuple[OrderLine, ...], Field(min_length=1, max_length=1000)]
+    lines: Annotated[tuple[OrderLine, ...], Count(1, 1000), AfterValidator(_total_is_exact)]
     placed_at: Timestamp | None = None
-
-    @model_validator(mode="after")
-    def _total_is_exact(self) -> Self:
-        if sum(line.amount for line in self.lines) > MAX_AMOUNT:
-            raise ValueError(f"the order's total is above {MAX_AMOUNT}")
-        return self
 
 
 class PayOrder(CommandData):
@@ -118,3 +121,11 @@ class OrderCancelled(EventData, frozen=True, kw_only=True):
     placed_at: EventTime
     reason: str
     cancelled_at: EventTime
+
+
+REFUSALS: Final[Mapping[str, Refusal]] = {
+    "order-already-placed": Refusal("There is an order with this id.", Retry.NEW_ID),
+    "order-not-found": Refusal("There is no order with this id, or not yet.", Retry.NEW_ID),
+    "invalid-transition": Refusal("The order's status does not allow it.", Retry.NEW_ID),
+    "payment-mismatch": Refusal("The amount is not the order's total.", Retry.NEW_ID),
+}

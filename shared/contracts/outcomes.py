@@ -48,7 +48,14 @@ class OutcomeEnvelope(BaseModel):
     time: datetime
     datacontenttype: Literal["application/json"] = "application/json"
     data: Annotated[Accepted | Rejected, Field(union_mode="smart")]
+    index: int | None = None
+    """In the answer to a batch: the command's place in it, from 0. It is no part of the outcome that is kept."""
 
 
 def outcome_id(command_id: str) -> str:
     return f"{command_id}/outcome"
+
+
+def at_index(outcome: bytes, index: int) -> bytes:
+    """A serialised outcome with its place in the message, and nothing else changed: what is kept comes again, byte for byte."""
+    return b'%b,"index":%d}' % (outcome[:-1], index)

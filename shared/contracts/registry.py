@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.contracts import catalog, customers, orders
+from shared.contracts import catalog, customers, orders, refusals
+from shared.contracts.refusals import Refusal
 from shared.contracts.values import CommandData, EventData
 
 Upcaster = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -34,6 +35,14 @@ COMMANDS: Final[Mapping[str, type[CommandData]]] = {
     "customers.rename-customer": customers.RenameCustomer,
     "customers.change-email": customers.ChangeEmail,
 }
+
+REFUSALS: Final[Mapping[str, Refusal]] = {
+    **refusals.REFUSALS,
+    **orders.REFUSALS,
+    **catalog.REFUSALS,
+    **customers.REFUSALS,
+}
+"""Every code of a ``command.rejected``."""
 
 EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
     orders.OrderPlaced: ("orders.order-placed", 2),

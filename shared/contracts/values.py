@@ -8,17 +8,33 @@ are written, and are structs (msgspec), which cost a sixth to read and to write 
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Final, get_type_hints
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Strict,
+    StringConstraints,
+)
+from pydantic_core import CoreSchema, PydanticKnownError
+from pydantic_core.core_schema import no_info_before_validator_function
 
 MAX_AMOUNT: Final = 2**53 - 1
 MAX_QUANTITY: Final = 10**9
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+A_TIME: Final = "a time is RFC 3339 text with a time zone, like 2026-03-01T09:30:00Z"
 
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
@@ -27,7 +43,7 @@ def _only_rfc3339(value: Any) -> Any:
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError("a time is RFC 3339 text with a time zone, like 2026-03-01T09:30:00Z")
+        raise ValueError(A_TIME)
     return value
 
 
@@ -36,31 +52,74 @@ def _in_utc(value: datetime) -> datetime:
         try:
             value = value.astimezone(UTC)
         except OverflowError as error:
-            raise ValueError("the time is outside the calendar") from error
+            raise ValueError("the time must lie between 1970-01-01 and 2199-12-31") from error
     if not EARLIEST <= value < LATEST:
         raise ValueError("the time must lie between 1970-01-01 and 2199-12-31")
     return value
 
 
-SafeText = Annotated[str, Strict(), StringConstraints(pattern=r"^[^\x00]*$")]
+_SAFE: Final = r"^[^\x00]*$"
+_ID: Final = r"^[\p{L}\p{N}._:~@+=-]{1,128}$"
+_CURRENCY: Final = r"^[A-Z]{3}$"
+_EMAIL: Final = r"^[^\s@\x00]+@[^\s@\x00]+\.[^\s@\x00]+$"
+TYPE_NAME: Final = r"^[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64}){1,3}$"
+
+PATTERNS: Final[Mapping[str, str]] = {
+    _SAFE: "a text without NUL (U+0000) is needed",
+    _ID: "an id has 1 to 128 letters, digits or . _ : ~ @ + = -",
+    _CURRENCY: "a currency is its ISO 4217 code: three capital letters, like EUR",
+    _EMAIL: "an e-mail address looks like name@example.org",
+    TYPE_NAME: "a command's type looks like orders.place-order: lower-case letters, digits and -, in 2 to 4 parts",
+}
+"""What each pattern of a contract allows, in the words that a sender is told."""
+
+SafeText = Annotated[str, Strict(), StringConstraints(pattern=_SAFE)]
 """Any text but NUL (U+0000), which PostgreSQL cannot store."""
 
-Id = Annotated[str, Strict(), StringConstraints(pattern=r"^[\p{L}\p{N}._:~@+=-]{1,128}$")]
+Id = Annotated[str, Strict(), StringConstraints(pattern=_ID)]
 """1 to 128 letters, digits or ``. _ : ~ @ + = -``; chosen by the sender."""
+
+Actor = Annotated[SafeText, Field(min_length=1, max_length=200)]
+"""Who asks for something."""
 
 Name = Annotated[SafeText, Field(min_length=1, max_length=500)]
 Text = Annotated[SafeText, Field(max_length=10_000)]
 Label = Annotated[SafeText, Field(min_length=1, max_length=200)]
-Currency = Annotated[str, Strict(), StringConstraints(pattern=r"^[A-Z]{3}$")]
+Currency = Annotated[str, Strict(), StringConstraints(pattern=_CURRENCY)]
 """ISO 4217 alphabetic code."""
 
-Email = Annotated[str, Strict(), StringConstraints(pattern=r"^[^\s@\x00]+@[^\s@\x00]+\.[^\s@\x00]+$", max_length=320)]
+Email = Annotated[str, Strict(), StringConstraints(pattern=_EMAIL, max_length=320)]
 Amount = Annotated[int, Strict(), Field(ge=0, le=MAX_AMOUNT)]
 """Money in minor units (cents)."""
 
 Quantity = Annotated[int, Strict(), Field(gt=0, le=MAX_QUANTITY)]
 Timestamp = Annotated[datetime, BeforeValidator(_only_rfc3339), AfterValidator(_in_utc)]
 """A point in time: RFC 3339 on the wire, UTC in memory, between 1970 and 2199."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """From ``least`` to ``most`` items, counted before they are looked at: a bad item is an error of its own, and not a list without it.
+
+    pydantic's own limits count what is left after validation.
+    """
+
+    least: int
+    most: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema) | {"minItems": self.least, "maxItems": self.most}
+
+    def _checked(self, items: Any) -> Any:
+        if isinstance(items, list | tuple) and not self.least <= len(items) <= self.most:
+            limits = {"field_type": "List", "actual_length": len(items)}
+            if len(items) < self.least:
+                raise PydanticKnownError("too_short", limits | {"min_length": self.least})
+            raise PydanticKnownError("too_long", limits | {"max_length": self.most})
+        return items
 
 
 class CommandData(BaseModel):

@@ -12,6 +12,7 @@ import pytest
 from shared import topology
 from tests.e2e.bus import Bus, encode, envelope, outcome
 from tests.e2e.system import System
+from tests.odd_properties import Raw, moment
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -50,15 +51,7 @@ MALFORMED = {
     "CR LF in the id": encode(SOUND | {"id": "a\r\nSet-Cookie: b"}),
     "NUL in the id": encode(SOUND | {"id": "a\x00b"}),
     "NUL in the source": encode(SOUND | {"source": "a\x00b"}),
-    "CR LF in the subject": encode(SOUND | {"subject": "a\r\nb"}),
-    "no type": encode(without(SOUND, "type")),
-    "a type that is no name": encode(SOUND | {"type": "DROP TABLE orders"}),
-    "no data": encode(without(SOUND, "data")),
-    "data that is a list": encode(SOUND | {"data": [1]}),
-    "another version of CloudEvents": encode(SOUND | {"specversion": "0.3"}),
-    "the year 0": encode(SOUND | {"time": "0000-01-01T00:00:00Z"}),
-    "the year 9999": encode(SOUND | {"time": "9999-12-31T23:59:59Z"}),
-    "a negative expected version": encode(SOUND | {"expectedversion": -1}),
+    "no source": encode(without(SOUND, "source")),
     "infinity": encode(SOUND | {"data": line(amount=float("inf"))}),
     "NaN": encode(SOUND | {"data": line(amount=float("nan"))}),
     "a lone surrogate": encode(SOUND | {"data": line(name="\ud800")}),
@@ -68,7 +61,30 @@ MALFORMED = {
 }
 TOO_LARGE = {
     "5 MB": encode(SOUND | {"data": line(name="x" * 5_000_000)}),
-    "a batch of 101": encode([SOUND | {"id": uuid4().hex} for _ in range(101)]),
+    "a batch of 1,001": encode([SOUND | {"id": uuid4().hex} for _ in range(1001)]),
+}
+UNSOUND = {
+    "CR LF in the subject": {"subject": "a\r\nb"},
+    "no type": {"type": None},
+    "a type that is no name": {"type": "DROP TABLE orders"},
+    "NUL in the type": {"type": "a\x00b"},
+    "a type of 100,000 letters": {"type": "x" * 100_000},
+    "no data": {"data": None},
+    "data that is a list": {"data": [1]},
+    "another version of CloudEvents": {"specversion": "0.3"},
+    "a negative expected version": {"expectedversion": -1},
+    "a time to come": {"notbefore": "2199-01-01T00:00:00Z"},
+    "an actor that is a number": {"actor": 7},
+}
+HARMLESS = {
+    "a trace parent that is none": {"traceparent": "garbage"},
+    "a trace parent of a version to come": {"traceparent": f"cc-{'a' * 32}-{'b' * 16}-01-what"},
+    "the year 0": {"time": "0000-01-01T00:00:00Z"},
+    "the year 9999": {"time": "9999-12-31T23:59:59Z"},
+    "a time that is none": {"time": 7},
+    "a content type with a parameter": {"datacontenttype": "application/json; charset=utf-8"},
+    "a content type of its own": {"datacontenttype": "application/vnd.shop+json"},
+    "extensions of every kind": {"tracestate": {}, "dataschema": 7, "ext": [None, {"a": 1.5}], "x\x00y": "a\x00b"},
 }
 INVALID = {
     "no data at all": {},
@@ -96,6 +112,8 @@ INVALID = {
     "the year 9999": order(placed_at="9999-12-31T23:59:59Z"),
     "a time without zone": order(placed_at="2026-01-01T00:00:00"),
     "a 30th of February": order(placed_at="2026-02-30T00:00:00Z"),
+    "NUL in the name of a field": order(**{"a\x00b": 1}),
+    "a field with a name of 100,000 letters": order(**{"x" * 100_000: 1}),
 }
 
 
@@ -146,6 +164,25 @@ async def test_invalid_data_is_rejected_with_the_field_named_and_is_no_dead_lett
     assert await bus.ask(body) == first
 
 
+@pytest.mark.parametrize("change", UNSOUND.values(), ids=UNSOUND)
+async def test_an_unsound_envelope_is_refused_for_good_under_its_own_id(system: System, change: dict[str, Any]) -> None:
+    command = envelope("orders.place-order", order()) | change
+    rejections = await system.bus.listen(topology.OUTCOMES, "rejected.#")
+    first = await system.bus.ask(encode(command))
+    found = outcome(json.loads(first))
+    assert (found["command_id"], found["code"]) == (command["id"], "validation-failed")
+    assert found["errors"][0]["field"] == next(iter(change))
+    assert await system.bus.ask(encode(command)) == first
+    published = await rejections.get(timeout=5)
+    assert published is not None
+    assert published.body == first
+
+
+@pytest.mark.parametrize("attributes", HARMLESS.values(), ids=HARMLESS)
+async def test_what_only_informs_costs_no_command(bus: Bus, attributes: dict[str, Any]) -> None:
+    await bus.accepted("orders.place-order", order(), **attributes)
+
+
 @pytest.mark.parametrize("type_", ["orders.frobnicate", "a.b", "orders.place-order.x"])
 async def test_an_unknown_command_is_rejected(bus: Bus, type_: str) -> None:
     assert (await rejected(bus, encode(envelope(type_, {})), routing_key=type_))["code"] == "unknown-command"
@@ -166,15 +203,84 @@ async def test_a_subject_that_contradicts_the_data_or_is_missing_is_rejected(bus
         {"content_encoding": "gzip"},
         {"content_encoding": "no-such-encoding"},
         {"headers": {"x": {"deep": [1, {"er": None}]}, "": 2**62}, "type": "\u0000", "app_id": "x" * 255},
+        {"timestamp": moment(1_700_000_000_000_000)},
+        {"type": Raw("x"), "headers": {"at": moment(2**63 - 1)}},
         {"routing_key": "nothing.of.that.kind"},
         {"routing_key": "a" * 255},
         {"priority": 255, "timestamp": 2**33},
+        {"headers": {"cloudEvents:id": "another", "ce-type": "orders.pay-order", "traceparent": bytearray(b"\xff")}},
     ],
     ids=str,
 )
 async def test_a_sound_command_is_taken_whatever_its_properties_say(bus: Bus, properties: dict[str, Any]) -> None:
     answer = json.loads(await bus.ask(encode(envelope("orders.place-order", order())), **properties))
     assert answer["type"] == "command.accepted"
+
+
+async def test_a_dead_letter_with_properties_that_nobody_can_read_is_one_like_any_other(system: System) -> None:
+    body = f"odd {uuid4()}".encode()
+    await system.bus.send(body, correlation_id=Raw("x"), timestamp=moment(2**63 - 1))
+    assert (await system.letter("commands", body=body))["reason"] == "malformed-message"
+
+
+async def test_a_correlation_id_that_no_event_can_carry_costs_nothing(bus: Bus) -> None:
+    body = encode(envelope("orders.place-order", order()))
+    await bus.send(body, correlation_id="a\x00b")
+    assert json.loads(await bus.ask(body))["type"] == "command.accepted"
+
+
+@pytest.mark.parametrize("prefix", ["ce-", "ce_", "cloudEvents:", "cloudEvents_"])
+async def test_a_command_in_binary_mode_is_understood(bus: Bus, prefix: str) -> None:
+    placed = order(order_id=f"binary-{uuid4().hex}")
+    attributes = envelope("orders.place-order", None) | {"expectedversion": "0", "time": "2026-03-01T09:30:00Z"}
+    headers = {f"{prefix}{name}": value for name, value in attributes.items() if name != "data"}
+    first = await bus.ask(encode(placed), headers=headers, content_type="application/json")
+    found = outcome(json.loads(first))
+    assert (found["type"], found["stream"]) == ("command.accepted", f"orders/{placed['order_id']}")
+    as_structured = attributes | {"expectedversion": 0, "data": placed}
+    assert await bus.ask(encode(as_structured)) == first
+
+
+async def test_a_command_in_binary_mode_without_an_id_is_a_dead_letter_that_has_its_headers(system: System) -> None:
+    mark = uuid4().hex
+    headers = {"ce-specversion": "1.0", "ce-type": "orders.place-order", "ce-source": mark}
+    refused = await rejected(system.bus, b"no JSON", headers=headers, content_type="text/plain")
+    assert (refused["code"], refused["errors"][0]["field"]) == ("malformed-message", "id")
+    letter = await system.letter("commands", part=mark.encode())
+    assert json.loads(letter["body"])["data"] == "no JSON"
+
+
+async def test_each_part_of_a_batch_has_an_outcome_with_its_place(bus: Bus) -> None:
+    """Those that are kept come again as they are, wherever they stand."""
+    good, bad = envelope("orders.place-order", order()), envelope("orders.place-order", line(amount=-1))
+    batch = [good, 7, without(good, "id"), bad, good]
+    answers = json.loads(await bus.ask(encode(batch)))
+    assert [answer["index"] for answer in answers] == [0, 1, 2, 3, 4]
+    assert [answer["data"].get("code") for answer in answers] == [
+        None,
+        "malformed-message",
+        "malformed-message",
+        "validation-failed",
+        None,
+    ]
+    for index, command in ((0, good), (3, bad), (4, good)):
+        alone = json.loads(await bus.ask(encode(command)))
+        assert alone | {"index": index} == answers[index]
+
+
+async def test_each_part_of_a_batch_that_is_too_large_is_refused_and_its_id_does_in_a_smaller_one(
+    system: System,
+) -> None:
+    commands = [envelope("orders.place-order", order()) for _ in range(100)]
+    body = encode([*commands, {"source": "no id"}])
+    answers = json.loads(await system.bus.ask(body))
+    assert [answer["index"] for answer in answers] == list(range(101))
+    assert {answer["data"]["code"] for answer in answers} == {"message-too-large"}
+    ids = [answer["data"]["command_id"] for answer in answers]
+    assert ids == [*(command["id"] for command in commands), ""]
+    assert (await system.letter("commands", body=body))["reason"] == "message-too-large"
+    again = json.loads(await system.bus.ask(encode(commands)))
+    assert {answer["type"] for answer in again} == {"command.accepted"}
 
 
 async def test_a_reply_address_that_does_not_exist_stops_nothing(system: System) -> None:

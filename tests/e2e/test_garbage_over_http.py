@@ -45,6 +45,8 @@ COMMANDS: dict[str, tuple[str, bytes | str, dict[str, str], int]] = {
     "a negative expected version": (PLACE + "?expectedversion=-1", ORDER % LINE, {}, 400),
     "an expected version that is no number": (PLACE + "?expectedversion=last", ORDER % LINE, {}, 400),
     "an expected version beyond 64 bits": (PLACE + "?expectedversion=9223372036854775808", ORDER % LINE, {}, 422),
+    "binary-mode CloudEvents": (PLACE, ORDER % LINE, {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "s"}, 415),
+    "structured-mode CloudEvents": (PLACE, ORDER % LINE, {"Content-Type": "application/cloudevents+json"}, 415),
     "an unknown path": ("/nothing/here", "{}", {}, 404),
     "a method that is not possible": ("/commands/a/b", "{}", {}, 404),
 }
@@ -120,6 +122,31 @@ async def test_the_ingress_refuses_with_a_problem(
     response = await system.commands.post(path, content=body, headers=given)
     assert response.status_code == status, response.text
     problem(response)
+
+
+@pytest.mark.parametrize(
+    "trace_parent", ["garbage", f"cc-{'a' * 32}-{'b' * 16}-01-what", f"00-{'0' * 32}-{'b' * 16}-01"]
+)
+async def test_a_trace_parent_is_never_a_reason_to_refuse(system: System, trace_parent: str) -> None:
+    body = (ORDER % LINE).replace("http-garbage", f"traced-{abs(hash(trace_parent))}")
+    headers = {"Content-Type": "application/json", "Prefer": "wait=5", "traceparent": trace_parent}
+    response = await system.commands.post(PLACE, content=body, headers=headers)
+    assert response.status_code == 200, response.text
+
+
+async def test_binary_mode_is_refused_with_what_to_send_instead(system: System) -> None:
+    headers = {"Content-Type": "application/json", "ce-specversion": "1.0", "ce-id": "1", "ce-source": "s"}
+    refused = problem(await system.commands.post(PLACE, content=ORDER % LINE, headers=headers))
+    assert refused["detail"].startswith(
+        "binary-mode CloudEvents are not understood: send structured mode, application/cloudevents+json"
+    )
+
+
+async def test_an_error_names_the_field_what_is_allowed_and_what_came(system: System) -> None:
+    body = ORDER % LINE.replace('"quantity": 1', '"quantity": 0')
+    headers = {"Content-Type": "application/json"}
+    refused = problem(await system.commands.post(PLACE, content=body, headers=headers))
+    assert refused["errors"] == [{"field": "lines[0].quantity", "message": "more than 0 is needed; 0 came"}]
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])

@@ -1,0 +1,48 @@
+"""A CloudEvent in binary mode becomes what the structured mode would have said: attributes from the headers, data from the body.
+
+Headers are named as the CloudEvents SDKs name them for RabbitMQ (``ce-id``), or as the AMQP 1.0 binding does, whose application
+properties RabbitMQ turns into headers (``cloudEvents:id``, ``cloudEvents_id``).
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md#31-binary-content-mode
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+_HEADER: Final = re.compile(r"(?:ce[-_]|cloudevents[:_])(.+)", re.IGNORECASE | re.DOTALL)
+_INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
+
+
+def structured(body: bytes, headers: Mapping[str, Any], content_type: str) -> dict[str, Any] | None:
+    """The whole envelope as plain JSON values; None: the message is in another mode.
+
+    It is in binary mode when its content type is none of CloudEvents' own and a header tells the ``specversion``.
+    """
+    if not headers or content_type.lower().startswith("application/cloudevents"):
+        return None
+    attributes = {
+        named[1].lower(): _value(value) for name, value in headers.items() if (named := _HEADER.fullmatch(name))
+    }
+    if "specversion" not in attributes:
+        return None
+    if isinstance(version := attributes.get("expectedversion"), str) and _INTEGER.fullmatch(version):
+        attributes["expectedversion"] = int(version)  # headers are texts, says the binding
+    return attributes | ({"data": _data(body)} if body else {})
+
+
+def _value(value: Any) -> Any:
+    """What is no JSON value is refused, or ignored, like any other that an attribute cannot have."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, str | bool | int | None) else str(type(value))
+
+
+def _data(body: bytes) -> Any:
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError:
+        return body.decode("utf-8", "backslashreplace")

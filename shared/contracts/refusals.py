@@ -1,0 +1,59 @@
+"""Every code that says no, what it means, and whether to try again. Codes are stable and for programs; messages are for people.
+
+What a context's own rules refuse stands with its contract; ``registry.REFUSALS`` has them all.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+
+class Retry(StrEnum):
+    """What to do with the command after this refusal."""
+
+    NEW_ID = "new-id"
+    """The outcome is kept: the same command gets it again. Another one, or this one once it can succeed, needs a new id."""
+    SAME_ID = "same-id"
+    """Nothing is kept under the id: mend the message and send it under the same one."""
+    LATER = "later"
+    """Send the same again, after ``Retry-After`` seconds where the answer has them."""
+
+
+class Refusal(NamedTuple):
+    meaning: str
+    retry: Retry
+
+
+REFUSALS: Final[Mapping[str, Refusal]] = {
+    "unknown-command": Refusal("There is no command of this type.", Retry.NEW_ID),
+    "validation-failed": Refusal(
+        "An attribute of the envelope or a field of the data is not what the contract allows; `errors` names each.",
+        Retry.NEW_ID,
+    ),
+    "version-conflict": Refusal(
+        "The stream is not at the `expectedversion`: read it again, and decide again.", Retry.NEW_ID
+    ),
+    "idempotency-key-reused": Refusal("The id was used before, for a command with another body.", Retry.NEW_ID),
+    "malformed-message": Refusal(
+        "Not JSON, or a command without a usable `id` and `source`; it is kept as a dead letter.", Retry.SAME_ID
+    ),
+    "message-too-large": Refusal(
+        "The message has more than 1 MiB, or its batch more than 100 commands; none of them was taken.", Retry.SAME_ID
+    ),
+}
+"""Of any command, over AMQP and HTTP."""
+
+HTTP_REFUSALS: Final[Mapping[str, Refusal]] = {
+    "outcome-not-found": Refusal("No outcome is known for this id, or not yet.", Retry.LATER),
+    "broker-unavailable": Refusal("RabbitMQ did not confirm the command in time; it may be kept.", Retry.LATER),
+    "store-unavailable": Refusal("The database with the outcomes cannot be reached.", Retry.LATER),
+    "not-ready": Refusal("The service does not work at the moment; the message says why.", Retry.LATER),
+    "internal-error": Refusal("A fault of ours; it has been logged.", Retry.LATER),
+    "unsupported-media-type": Refusal("The body is not the data of a command, as application/json.", Retry.SAME_ID),
+    "invalid-parameter": Refusal("A parameter of the query string is not what it may be.", Retry.SAME_ID),
+    "invalid-request": Refusal("The request cannot be read.", Retry.SAME_ID),
+    "no-such-route": Refusal("There is nothing at this path.", Retry.SAME_ID),
+    "method-not-allowed": Refusal("The path does not have this method.", Retry.SAME_ID),
+    "request-refused": Refusal("The request is refused for the reason that its status gives.", Retry.SAME_ID),
+}
+"""Of the HTTP ingress alone; there they are the ``code`` of a problem, as those of commands are."""

@@ -1,0 +1,155 @@
+"""What is wrong with a message, in the words of those who send it: the field, what it may be, and what came.
+
+Whatever pydantic finds by a contract is said here, and nowhere else: in outcomes, HTTP problems and on the command line alike.
+What came is shown as far as it helps, 40 characters at most, and always as text that can be stored and printed.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.contracts.values import A_TIME, PATTERNS
+
+MOST_ERRORS: Final = 20
+SHOWN: Final = 40
+
+_NEEDED: Final[Mapping[str, str]] = {
+    "model_type": "an object is needed",
+    "dict_type": "an object is needed",
+    "tuple_type": "a list is needed",
+    "list_type": "a list is needed",
+    "string_type": "a text is needed",
+    "int_type": "a whole number is needed",
+    "int_from_float": "a whole number is needed",
+    "int_parsing": "a whole number is needed",
+    "int_parsing_size": "a whole number of fewer digits is needed",
+    "float_type": "a number is needed",
+    "float_parsing": "a number is needed",
+    "finite_number": "a finite number is needed",
+    "bool_type": "true or false is needed",
+    "bool_parsing": "true or false is needed",
+    "greater_than": "more than {gt} is needed",
+    "greater_than_equal": "at least {ge} is needed",
+    "less_than": "less than {lt} is needed",
+    "less_than_equal": "at most {le} is possible",
+    "literal_error": "{expected} is needed",
+    "enum": "{expected} is needed",
+    "datetime_type": A_TIME,
+    "datetime_parsing": A_TIME,
+    "datetime_from_date_parsing": A_TIME,
+    "datetime_object_invalid": A_TIME,
+    "string_unicode": "a text in UTF-8 is needed",
+    "json_invalid": "JSON is needed",
+}
+"""Of each error that has to do with one value: what it may be. What came follows."""
+
+_SAID: Final[Mapping[str, Callable[[ErrorDetails], str]]] = {
+    "missing": lambda _: "is needed, and is missing",
+    "string_too_short": lambda error: _at_least(error, "character"),
+    "string_too_long": lambda error: _at_most(error, "character"),
+    "too_short": lambda error: _at_least(error, "entry", "entries"),
+    "too_long": lambda error: _at_most(error, "entry", "entries"),
+    "string_pattern_mismatch": lambda error: _with_what_came(PATTERNS[error["ctx"]["pattern"]], error["input"]),
+    "value_error": lambda error: _in_its_own_words(error),
+}
+"""Of each other error: all that is said."""
+
+KNOWN: Final = frozenset({*_NEEDED, *_SAID, "extra_forbidden"})
+"""Every type of error that there are words for."""
+
+
+def describe(error: ValidationError, contract: type[BaseModel] | None = None) -> list[dict[str, str]]:
+    """``[{field, message}]``, a field being a path like ``lines[3].quantity``; empty where it is the whole that is wrong.
+
+    With the ``contract`` that was broken, a field that it does not have is told those that it has.
+    """
+    found = error.errors(include_url=False)[:MOST_ERRORS]
+    return [{"field": _path(each["loc"]), "message": _message(each, contract)} for each in found]
+
+
+def sentence(errors: list[dict[str, str]]) -> str:
+    """The first of what ``describe`` has found, and how many more there are."""
+    first = errors[0]
+    field = f"{first['field']}: " if first["field"] else ""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{field}{first['message']}{more}"
+
+
+def printable(text: str, most: int = SHOWN) -> str:
+    """At most so many characters of it, on one line; what cannot be stored or printed is escaped as in Python."""
+    cut = text if len(text) <= most else f"{text[:most]}…"
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in cut)
+
+
+def shown(value: Any) -> str:
+    """A value as JSON has it, or what it is where it is large."""
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case str():
+            return f'"{printable(value)}"' + (f" ({len(value)} characters)" if len(value) > SHOWN else "")
+        case int() if abs(value) >= 10**SHOWN:
+            return f"a number of more than {SHOWN} digits"
+        case int() | float():
+            return str(value)
+        case dict():
+            return "an object"
+        case list() | tuple():
+            return f"a list of {len(value)}" if value else "an empty list"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def _message(error: ErrorDetails, contract: type[BaseModel] | None) -> str:
+    if error["type"] == "extra_forbidden":
+        fields = _fields(error["loc"], contract)
+        return "there is no such field" + (f"; there are {', '.join(fields)}" if fields else "")
+    if error["type"] in _SAID:
+        return _SAID[error["type"]](error)
+    needed = _NEEDED.get(error["type"])
+    if needed is None:  # a kind of error that no contract has: better the validator's words than none
+        return printable(error["msg"], 200)
+    return _with_what_came(needed.format_map(error.get("ctx", {})), error["input"])
+
+
+def _with_what_came(allowed: str, came: Any) -> str:
+    kind = "the text " if isinstance(came, str) else ""  # one that looks like a number is told from one
+    return f"{allowed}; {kind}{shown(came)} came"
+
+
+def _in_its_own_words(error: ErrorDetails) -> str:
+    words, came = str(error["ctx"]["error"]), error["input"]
+    return _with_what_came(words, came) if isinstance(came, str | int | float | None) else words
+
+
+def _at_least(error: ErrorDetails, one: str, many: str = "") -> str:
+    least = error["ctx"]["min_length"]
+    what = f"1 {one} is" if least == 1 else f"{least} {many or one + 's'} are"
+    return f"at least {what} needed; {len(error['input']) or 'none'} came"
+
+
+def _at_most(error: ErrorDetails, one: str, many: str = "") -> str:
+    most = error["ctx"]["max_length"]
+    what = f"1 {one} is" if most == 1 else f"{most} {many or one + 's'} are"
+    return f"at most {what} possible; {len(error['input'])} came"
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    steps = (f"[{step}]" if isinstance(step, int) else f".{printable(step)}" for step in loc)
+    return "".join(steps).removeprefix(".")
+
+
+def _fields(loc: tuple[int | str, ...], contract: type[BaseModel] | None) -> list[str]:
+    """Those that the object has in which the last step of ``loc`` is one too many."""
+    for step in loc[:-1]:
+        if isinstance(step, str):
+            contract = _model_in(contract.model_fields[step].annotation) if contract else None
+    return list(contract.model_fields) if contract else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for each in get_args(annotation) if (found := _model_in(each))), None)
