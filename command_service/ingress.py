@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 from uuid import UUID
@@ -24,6 +25,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import Parameter
 from pydantic import ValidationError
 
+from command_service.asyncapi import document
 from command_service.intake import Invalid, digest_of, validate
 from command_service.outcomes import Decided, Outcomes
 from shared import topology
@@ -91,6 +93,12 @@ async def get_outcome(state: State, command_id: str) -> Response[bytes]:
     return Response(outcome.body, media_type=CONTENT_TYPE, headers=_token(msgspec.json.decode(outcome.body)))
 
 
+@get("/contracts")
+async def get_contracts() -> Response[bytes]:
+    """What other services may send and read over RabbitMQ: an AsyncAPI 3 document, JSON Schemas included."""
+    return Response(_contracts(), media_type="application/json")
+
+
 @get("/health/live", include_in_schema=False)
 async def live() -> dict[str, str]:
     return {"status": "live"}
@@ -154,7 +162,7 @@ class Ingress:
 
 def create_app(ingress: Ingress) -> Litestar:
     return Litestar(
-        route_handlers=[post_command, get_outcome, live, ready],
+        route_handlers=[post_command, get_outcome, get_contracts, live, ready],
         state=State({"ingress": ingress}),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_MESSAGE_BYTES,
@@ -167,6 +175,11 @@ def create_app(ingress: Ingress) -> Litestar:
         ),
         logging_config=None,
     )
+
+
+@cache
+def _contracts() -> bytes:
+    return msgspec.json.encode(document())
 
 
 def new_id(now_ms: int | None = None) -> str:

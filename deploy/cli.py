@@ -37,6 +37,10 @@ app.add_typer(
     later("deploy.projections.commands", "Read models, and rebuilding them while they are in use."), name="projections"
 )
 
+app.add_typer(
+    later("deploy.contracts.commands", "What other services may send and read, for every language."), name="contracts"
+)
+
 
 class Projection(StrEnum):
     SUMMARY = "summary"

@@ -255,7 +255,7 @@ class Applier:
             if beyond:
                 await again(beyond)
             return
-        stop = Stop(plan.run[0], describe(error, FAILED), curable=True)
+        stop = Stop(plan.run[0], describe(error, FAILED))
         applied.add(await self._step([plan], {plan.stream: stop}))
 
     async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, Stop]) -> Applied:

@@ -21,7 +21,8 @@ from shared.contracts.values import EventData, SafeText
 from shared.topology import AUTOMATIC_HEADER, EPOCH_HEADER, epoch_of, lane_of
 
 UNDECODABLE: Final = "undecodable-event"
-UNKNOWN: Final = "unknown-event"
+UNKNOWN: Final = "unknown-type"
+"""Of an event whose type, or schema version, newer code will know."""
 UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands in for the time of an event whose envelope cannot be read."""
 

@@ -1,7 +1,10 @@
 """The failure policy: pure. What becomes of a stream whose next event failed, and what is to be published about it.
 
 attempt 1, 2, … of an event ──▶ RetryLater(tier, delay)        while there are tiers left
+                           ├──▶ RetryLater(None, delay)        without end: of a type that newer code will know; nothing waits in a queue
                            └──▶ GiveUp                         then the stream is dead until an operator acts
+
+The delay of attempt n without end is min(UNKNOWN_FIRST · 2ⁿ⁻¹, UNKNOWN_LONGEST).
 """
 
 import re
@@ -9,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from pathlib import PurePath
 from typing import Final
 
@@ -27,9 +31,26 @@ LETTER_AFTER: Final = timedelta(seconds=30)
 _VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
 
 
+UNKNOWN_FIRST: Final = timedelta(seconds=10)
+UNKNOWN_LONGEST: Final = timedelta(seconds=60)
+LETTER_EVERY: Final = 12
+"""An event of an unknown type gets a dead letter with every so many attempts, some ten minutes apart, so that an operator sees it."""
+
+
+class Cure(Enum):
+    """What may make an event apply that has failed."""
+
+    TIME = auto()
+    DEPLOYMENT = auto()
+    """Of newer code, which knows its type."""
+    NOTHING = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    tier: str
+    """``tier``: where a copy of the event waits; None: it waits in the event store, and is asked for when the time is up."""
+
+    tier: str | None
     delay: timedelta
 
 
@@ -46,19 +67,23 @@ class Failure:
     """Why an event could not be applied, in a form that can be stored and compared."""
 
     reason: str
-    """Stable, kebab-case: projection-failed, unknown-event, undecodable-event."""
+    """Stable, kebab-case: projection-failed, unknown-type, undecodable-event."""
     exception: str
     fingerprint: str
     """The same for failures with the same cause: exception type, innermost frame of our own code, message without its values."""
     trace: str
 
 
-def verdict(attempts: int, tiers: Sequence[tuple[str, int]], *, curable: bool = True) -> Verdict:
-    """``attempts``: how many times the event has failed by now. What time cannot cure is given up at once."""
-    if not curable or attempts > len(tiers):
-        return GiveUp()
-    tier, delay_ms = tiers[attempts - 1]
-    return RetryLater(tier, timedelta(milliseconds=delay_ms))
+def verdict(attempts: int, tiers: Sequence[tuple[str, int]], cure: Cure = Cure.TIME) -> Verdict:
+    """``attempts``: how many times the event has failed by now."""
+    match cure:
+        case Cure.DEPLOYMENT:
+            return RetryLater(None, min(UNKNOWN_FIRST * 2 ** min(attempts - 1, 10), UNKNOWN_LONGEST))
+        case Cure.TIME if attempts <= len(tiers):
+            tier, delay_ms = tiers[attempts - 1]
+            return RetryLater(tier, timedelta(milliseconds=delay_ms))
+        case _:
+            return GiveUp()
 
 
 def describe(error: BaseException, reason: str) -> Failure:

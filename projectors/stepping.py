@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from projectors.decoding import Arrived
+from projectors.decoding import UNKNOWN, Arrived
 from projectors.gating import StreamPlan, hold_after, wants_resend
 from projectors.notices import dead_letter, passed_notice, resend_requests, retry_copy
 from projectors.projection import Advance, Commit, Event, Hold, HoldStatus, LaneProgress
-from projectors.retry import Failure, RetryLater, describe, held_after, verdict
+from projectors.retry import LETTER_EVERY, Cure, Failure, RetryLater, describe, held_after, verdict
 from projectors.roles import Role
 from shared.broker import Outgoing
 from shared.contracts.control import PassedEvent
@@ -38,7 +38,7 @@ class Stop:
 
     item: Arrived
     failure: Failure
-    curable: bool
+    cure: Cure = Cure.TIME
 
 
 @dataclass(slots=True)
@@ -99,18 +99,20 @@ def stopped(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> tupl
     version = stop.item.event.version
     before = plan.position.hold
     attempts = before.attempts + 1 if before is not None and before.version == version else 1
-    decided = verdict(attempts, policy.tiers, curable=stop.curable)
+    decided = verdict(attempts, policy.tiers, stop.cure)
     hold = held_after(plan.position, version, plan.seen, stop.failure, decided, now, role=policy.role)
     if not policy.role.is_read:
         return hold, []
-    if isinstance(decided, RetryLater):
+    if isinstance(decided, RetryLater) and decided.tier is not None:
         return hold, [retry_copy(policy.projector, stop.item, decided.tier)]
+    if isinstance(decided, RetryLater) and not _is_overdue(hold, stop.item):
+        return hold, []
     return hold, [dead_letter(policy.projector, stop.item, hold, stop.failure)]
 
 
 def stop_at(arrived: Sequence[Arrived], event: Event, error: BaseException) -> Stop:
     item = next(i for i in arrived if i.event.stream == event.stream and i.event.version == event.version)
-    return Stop(item, describe(error, FAILED), curable=True)
+    return Stop(item, describe(error, FAILED))
 
 
 def _advance(plan: StreamPlan, stop: Stop | None) -> Advance | None:
@@ -127,4 +129,10 @@ def _advance(plan: StreamPlan, stop: Stop | None) -> Advance | None:
 def _unreadable(plan: StreamPlan) -> Stop | None:
     if plan.stopper is None or plan.stopper.failure is None:
         return None
-    return Stop(plan.stopper, plan.stopper.failure, curable=False)
+    failure = plan.stopper.failure
+    return Stop(plan.stopper, failure, Cure.DEPLOYMENT if failure.reason == UNKNOWN else Cure.NOTHING)
+
+
+def _is_overdue(hold: Hold, item: Arrived) -> bool:
+    """Whether an event that waits for newer code gets a letter now: it has waited for long, or an operator has just had it tried."""
+    return hold.attempts % LETTER_EVERY == 0 or (hold.attempts > 1 and not item.automatic)

@@ -80,8 +80,8 @@ def rejected_key(command_type: str) -> str:
     return f"rejected.{command_type if fits else 'unknown'}"
 
 
-def lane_key(lane: int) -> str:
-    """Routing key of a lane's events, for every projector."""
+def lane_key(lane: int | str) -> str:
+    """Routing key of a lane's events, for every projector; of a placeholder, the pattern of such keys."""
     return f"lane.{lane}"
 
 

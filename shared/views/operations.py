@@ -40,7 +40,7 @@ class LetterView(BaseModel):
     type: str | None
     command_id: str | None
     reason: str
-    """Stable, kebab-case: projection-failed, unknown-event, undecodable-event, handler-failed, delivery-limit …"""
+    """Stable, kebab-case: projection-failed, unknown-type, undecodable-event, handler-failed, delivery-limit …"""
     exception: str
     fingerprint: str
     attempts: int

@@ -81,15 +81,13 @@ async def test_what_is_no_event_becomes_a_dead_letter_with_its_reason(system: Sy
 @pytest.mark.parametrize(
     ("type_", "schema", "without", "reason", "says"),
     [
-        ("orders.order-gift-wrapped", 1, "", "unknown-event", "unknown event type 'orders.order-gift-wrapped'"),
-        ("orders.order-paid", 99, "", "unknown-event", "schema version 99"),
         ("orders.order-paid", 1, "", "undecodable-event", "OrderPaid"),
         ("orders.order-paid", 1, "type", "undecodable-event", "type"),
         ("orders.order-paid", 1, "time", "undecodable-event", "time"),
         ("orders.order-paid", 1, "data", "undecodable-event", "data"),
         ("orders.order-paid", 1, "schemaversion", "undecodable-event", "schemaversion"),
     ],
-    ids=["unknown type", "unknown schema", "data that does not fit", "no type", "no time", "no data", "no schema"],
+    ids=["data that does not fit", "no type", "no time", "no data", "no schema"],
 )
 async def test_an_event_that_nobody_understands_holds_its_stream_only(
     system: System, type_: str, schema: int, without: str, reason: str, says: str

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from command_service.asyncapi import document
 from shared import topology
 from tests.e2e.bus import Bus, encode, envelope
 from tests.e2e.system import System
@@ -179,3 +180,9 @@ async def test_rejections_are_announced_to_everybody_and_acceptances_are_not(bus
     assert message.body == answer
     assert json.loads(answer)["data"]["code"] == "order-not-found"
     assert await announced.get(fail=False) is None
+
+
+async def test_the_contracts_for_other_languages_are_served(system: System) -> None:
+    answer = await system.commands.get("/contracts")
+    assert answer.status_code == 200
+    assert answer.json() == document()

@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from projectors.decoding import UNKNOWN
 from projectors.projection import HoldStatus
 from shared import topology
 from tests.unit.projectors.event_store import STREAMS
@@ -142,7 +143,7 @@ class Histories(RuleBasedStateMachine):
     @rule(stream=A_STREAM)
     def an_operator_discards(self, stream: str) -> None:
         hold = self.world.store.holds.get(stream)
-        if hold is not None and hold.status is HoldStatus.DEAD:
+        if hold is not None and (hold.status is HoldStatus.DEAD or hold.reason == UNKNOWN):
             self.given_up.add((stream, hold.version))
             self.world.discard(stream, hold.version)
 
@@ -180,7 +181,7 @@ class Histories(RuleBasedStateMachine):
         store.failing = set()
         for _ in range(MOST_MINUTES):
             for stream, hold in sorted(store.holds.items()):
-                if hold.status is HoldStatus.DEAD:
+                if hold.status is HoldStatus.DEAD or hold.reason == UNKNOWN:
                     self.an_operator_acts(stream, hold.reason, hold.fingerprint)
             self.minute(0)
             if self.nothing_is_left():
@@ -221,7 +222,7 @@ class Histories(RuleBasedStateMachine):
 
     def an_operator_acts(self, stream: str, reason: str, fingerprint: str) -> None:
         """What cannot be cured is discarded: an unknown event, and what builds on one that was discarded."""
-        if reason == "unknown-event" or "MissingRowError" in fingerprint:
+        if reason == UNKNOWN or "MissingRowError" in fingerprint:
             self.an_operator_discards(stream)
         else:
             self.an_operator_replays(stream)

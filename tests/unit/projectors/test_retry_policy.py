@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projectors.projection import HoldStatus, Position
-from projectors.retry import LETTER_AFTER, RESEND_AFTER, Failure, GiveUp, RetryLater, describe, gap, held_after, verdict
+from projectors.retry import (
+    LETTER_AFTER,
+    RESEND_AFTER,
+    Cure,
+    Failure,
+    GiveUp,
+    RetryLater,
+    describe,
+    gap,
+    held_after,
+    verdict,
+)
 from shared.topology import RETRY_TIERS
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -27,8 +38,18 @@ def test_attempt_n_waits_in_tier_n_and_past_the_last_it_is_given_up(some: list[t
 
 
 @given(tiers, st.integers(1, 20))
-def test_what_time_cannot_cure_is_given_up_at_once(some: list[tuple[str, int]], attempts: int) -> None:
-    assert verdict(attempts, some, curable=False) == GiveUp()
+def test_what_nothing_can_cure_is_given_up_at_once(some: list[tuple[str, int]], attempts: int) -> None:
+    assert verdict(attempts, some, Cure.NOTHING) == GiveUp()
+
+
+@given(tiers, st.integers(1, 10**6))
+def test_what_newer_code_will_know_is_tried_again_slowly_and_without_end(
+    some: list[tuple[str, int]], attempts: int
+) -> None:
+    decided = verdict(attempts, some, Cure.DEPLOYMENT)
+    assert isinstance(decided, RetryLater)
+    assert decided.tier is None
+    assert timedelta(seconds=10) <= decided.delay <= timedelta(seconds=60)
 
 
 @given(st.integers(0, 100), st.integers(1, 10))
