@@ -9,6 +9,7 @@ not what they were promised. So both are one question: is everything that one sc
 Source of the keywords: JSON Schema, draft 2020-12, those that our contracts use.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -16,7 +17,8 @@ from typing import Any, Final, Literal
 Schema = Mapping[str, Any]
 Party = Literal["sender", "reader"]
 
-_LOWER_BOUNDS: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems")
+_LOWER_BOUNDS: Final = {"minimum": -math.inf, "exclusiveMinimum": -math.inf, "minLength": 0, "minItems": 0}
+"""By what they are where nothing is said."""
 _UPPER_BOUNDS: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 _SAME: Final = ("pattern", "format")
 
@@ -99,11 +101,11 @@ class _Comparison:
 
 
 def _bounds(given: Schema, expected: Schema, path: str) -> Iterator[tuple[str, str]]:
-    for name in _LOWER_BOUNDS:
-        if name in expected and given.get(name, float("-inf")) < expected[name]:
+    for name, least in _LOWER_BOUNDS.items():
+        if name in expected and given.get(name, least) < expected[name]:
             yield path, f"{name} is {expected[name]}, not {given.get(name, 'unbounded')}"
     for name in _UPPER_BOUNDS:
-        if name in expected and given.get(name, float("inf")) > expected[name]:
+        if name in expected and given.get(name, math.inf) > expected[name]:
             yield path, f"{name} is {expected[name]}, not {given.get(name, 'unbounded')}"
     for name in _SAME:
         if name in expected and given.get(name) != expected[name]:
