@@ -27,6 +27,9 @@ from shared.contracts.envelope import (
 from shared.contracts.registry import COMMANDS
 from shared.contracts.values import CommandData
 
+CommandKey = tuple[str, str]
+"""(source, id): what names a command."""
+
 MALFORMED: Final = "malformed-message"
 TOO_LARGE: Final = "message-too-large"
 
@@ -41,6 +44,13 @@ class Invalid:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Why a command is not tried: it is a dead letter, and has no outcome yet."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What a valid command asks for: ``data`` decided by ``aggregate`` on ``stream``."""
 
@@ -51,12 +61,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command with a sound envelope. ``digest`` tells whether the same id comes with another body."""
+    """One command with a sound envelope. ``digest`` tells whether the same key comes with another body."""
 
     envelope: CommandEnvelope
     digest: bytes
-    task: Task | Invalid
+    task: Task | Invalid | Held
     correlation_id: str | None
+
+    @property
+    def key(self) -> CommandKey:
+        return self.envelope.source, self.envelope.id
 
 
 @dataclass(frozen=True, slots=True)

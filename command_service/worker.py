@@ -9,16 +9,22 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from command_service.answers import Result, answers
+from command_service.dead_commands import as_marked
+from command_service.drill import drilled
 from command_service.handling import Handler
 from command_service.intake import Command, Message, read
+from command_service.suspicion import is_deadly, is_suspicious, units
 from shared import topology
 from shared.broker import Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
 from shared.failpoints import Failpoint, reached
 from shared.process import Process, Stopped, pause
 from shared.settings import Settings
+
+PREFETCHED_BATCHES: Final = 2
 
 
 class Worker:
@@ -34,13 +40,23 @@ class Worker:
         await self._handler.open()
         with suppress(Stopped):
             while not stopping.is_set():
-                deliveries = await self._consumer.take(self._batch, timeout=0.5)
-                if deliveries:
-                    await self._handle(deliveries)
+                for unit in units(await self._consumer.take(self._batch, timeout=0.5)):
+                    await self._handle(unit)
+                    if not is_suspicious(unit[-1]):
+                        self._consumer.fetch(PREFETCHED_BATCHES * self._batch)
+
+    async def consume(self) -> None:
+        """Consume until cancelled: one message at a time at first, where a worker may have died of one."""
+        if await self._handler.any_suspect():
+            self._consumer.fetch(1)
+        await self._consumer.run()
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
-        messages = [read(delivery.body, delivery.correlation_id) for delivery in deliveries]
-        results = iter(await self._decide([part for m in messages for part in m.parts if isinstance(part, Command)]))
+        messages = [
+            as_marked(read(delivery.body, delivery.correlation_id), delivery.headers) for delivery in deliveries
+        ]
+        commands = [part for message in messages for part in message.parts if isinstance(part, Command)]
+        results = iter(await self._decide(commands, one_by_one=is_deadly(deliveries[0])))
         reached(Failpoint.AFTER_COMMIT)
         outgoing: list[Outgoing] = []
         for delivery, message in zip(deliveries, messages, strict=True):
@@ -50,8 +66,10 @@ class Worker:
         reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
 
-    async def _decide(self, commands: Sequence[Command]) -> list[Result]:
-        """Messages may be batches themselves: the unit of work stays bounded."""
+    async def _decide(self, commands: Sequence[Command], *, one_by_one: bool) -> list[Result]:
+        """Messages may be batches themselves: the unit of work stays bounded. ``one_by_one``: for what may be killing us."""
+        if one_by_one:
+            return [await self._handler.handle_suspect(command) for command in commands]
         results: list[Result] = []
         for start in range(0, len(commands), self._batch):
             results += await self._handler.handle(commands[start : start + self._batch])
@@ -67,14 +85,15 @@ async def run(settings: Settings) -> int:
     """The deployable ``worker``."""
     rabbitmq_url = settings.require("rabbitmq_url")
     process = Process("worker", runtime_dir=settings.runtime_dir)
-    consumer = Consumer(rabbitmq_url, [topology.COMMAND_QUEUE], prefetch=2 * settings.command_batch, name="worker")
+    prefetch = PREFETCHED_BATCHES * settings.command_batch
+    consumer = Consumer(rabbitmq_url, [topology.COMMAND_QUEUE], prefetch=prefetch, name="worker")
     publisher = Publisher(rabbitmq_url, "worker")
-    handler = Handler(settings.require("write_db_url"))
+    handler = Handler(settings.require("write_db_url"), decide=drilled(settings))
     worker = Worker(consumer, publisher, handler, batch=settings.command_batch)
     try:
         return await process.run(
             {"worker": lambda: worker.run(process.stopping)},
-            background={"consumer": consumer.run},
+            background={"consumer": worker.consume},
             probes={
                 "consumer": lambda: None if consumer.consuming else "not consuming",
                 "database": lambda: handler.trouble,

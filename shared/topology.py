@@ -51,6 +51,12 @@ AUTOMATIC_HEADER: Final = "tidemark-automatic"
 """True on copies from the retry tiers, on what a projection has asked for by itself to be sent again, and on its requests for that: no
 operator has asked. A dead event that comes so is not tried again once its letter is out."""
 
+DEAD_COMMAND_HEADER: Final = "tidemark-dead-command"
+DISCARDED: Final = "discarded"
+SUPERSEDED: Final = "superseded"
+DELIVERY_LIMITED: Final = "delivery-limit"
+"""On a command that the dead-letter worker sends once more: what has become of it. It is not to be tried."""
+
 GENERATION_HEADER: Final = "tidemark-generation"
 PAGE_HEADER: Final = "tidemark-page"
 EVENTS_HEADER: Final = "tidemark-events"

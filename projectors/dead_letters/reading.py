@@ -35,7 +35,6 @@ from shared.consuming import Delivery
 from shared.contracts.envelope import EnvelopeError, ReceivedEvent, split
 from shared.contracts.lanes import HEADS, HEARTBEAT
 
-DELIVERY_LIMIT: Final = "delivery-limit"
 FOREIGN: Final = "not-from-tidemark"
 UNREADABLE: Final = "unreadable-letter"
 MAX_STREAM: Final = 300
@@ -67,7 +66,7 @@ def _read(delivery: Delivery, now: datetime) -> Iterator[Incoming]:
         return
     death = _last_death(headers)
     limit = death.get("reason") in ("delivery_limit", b"delivery_limit")
-    reason = DELIVERY_LIMIT if limit else FOREIGN
+    reason = topology.DELIVERY_LIMITED if limit else FOREIGN
     message = f"delivered {topology.DELIVERY_LIMIT + 1} times without being acknowledged" if limit else ""
     at = moment(death.get("time")) or now
     keys = death.get("routing-keys")
