@@ -18,7 +18,7 @@ from command_service.epochs import settled
 from command_service.event_store import ConflictError, append, load, load_claims
 from command_service.intake import Command
 from command_service.suspicion import MOST_DEATHS, ProcessKilledError
-from command_service.undecided import PROCESS_KILLED, any_suspect, hold, suspect
+from command_service.undecided import PROCESS_KILLED, hold, suspect
 from shared.postgres import BY_KEY_ONLY, Connection, Database, is_outage
 
 log: Final = logging.getLogger(__name__)
@@ -59,10 +59,6 @@ class Handler:
             return result
         [result] = await self.handle([command])
         return result
-
-    async def any_suspect(self) -> bool:
-        """Whether a worker may have died of what it tried alone."""
-        return await self._until_up(lambda: self._on(any_suspect))
 
     async def open(self) -> None:
         """Wait until the write database answers."""

@@ -8,8 +8,9 @@ has been delivered before:
     3 or more      its commands one by one, each written down before it is tried (``undecided``); one that was tried twice and has
                    no outcome is not tried again: it is a dead letter (process-killed)
 
-A worker that starts while a command is written down so takes one message at a time, so that no other one's deliveries count; it
-takes many again when one comes that is above suspicion. Thus the queue's delivery limit is out of every neighbour's reach.
+The first death takes five, each other one among the same neighbours two more: the queue's delivery limit
+(``topology.COMMAND_DELIVERY_LIMIT``) lets every one of them be guilty, and no neighbour reaches it. Taking fewer at a time would keep
+the counts lower, and lose the order: what one consumer leaves is delivered again before anything else, but behind what another has left.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,15 +31,11 @@ def is_deadly(delivery: Delivery) -> bool:
     return delivery.deliveries >= DEADLY_AFTER
 
 
-def is_suspicious(delivery: Delivery) -> bool:
-    return delivery.deliveries >= SUSPICIOUS_AFTER
-
-
 def units(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
     """Neighbours above suspicion together, each other one alone; all in their order."""
     unit: list[Delivery] = []
     for delivery in deliveries:
-        if not is_suspicious(delivery):
+        if delivery.deliveries < SUSPICIOUS_AFTER:
             unit.append(delivery)
             continue
         if unit:

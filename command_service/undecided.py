@@ -20,11 +20,10 @@ from shared.postgres import Connection
 PROCESS_KILLED: Final = "process-killed"
 RETRYING: Final = "retrying"
 
-_DEAD: Final = "an operator has to see to it; once it is replayed the outcome will be here"
 WORDS: Final = {
-    HANDLER_FAILED: f"an error inside the service: {_DEAD}",
-    PROCESS_KILLED: f"the service stopped whenever it tried this command: {_DEAD}",
-    topology.DELIVERY_LIMITED: f"the service stopped too often while it held this command: {_DEAD}",
+    HANDLER_FAILED: "an error inside the service; the command waits for an operator, and has its outcome once it is replayed",
+    PROCESS_KILLED: "the service stopped whenever it tried this command, which waits for an operator to replay it",
+    topology.DELIVERY_LIMITED: "the service stopped too often while it held this command, which waits for an operator to replay it",
     RETRYING: "the service stopped while it held this command, and tries it again",
 }
 """Reason → for people. Nothing of what is inside."""
@@ -43,7 +42,6 @@ ON CONFLICT (command_id, source) DO UPDATE SET
     reason = 'retrying', attempts = CASE known.reason WHEN 'retrying' THEN known.attempts + 1 ELSE 1 END
 RETURNING attempts
 """
-ANY_SUSPECT: Final = "SELECT EXISTS (SELECT FROM undecided_commands WHERE reason = 'retrying')"
 UNDECIDED: Final = "SELECT command_type, reason, since FROM undecided_commands WHERE command_id = $1 AND source = $2"
 
 
@@ -75,12 +73,6 @@ async def suspect(connection: Connection, command: Command) -> int:
     source, command_id = command.key
     attempts: int | None = await connection.fetchval(SUSPECT, command_id, source, command.envelope.type)
     return attempts or 0
-
-
-async def any_suspect(connection: Connection) -> bool:
-    """Whether a worker may have died of what it tried alone."""
-    found: bool = await connection.fetchval(ANY_SUSPECT)
-    return found
 
 
 async def undecided(connection: Connection, key: CommandKey) -> Undecided | None:

@@ -9,22 +9,19 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
 
 from command_service.answers import Result, answers
 from command_service.dead_commands import as_marked
 from command_service.drill import drilled
 from command_service.handling import Handler
 from command_service.intake import Command, Message, read
-from command_service.suspicion import is_deadly, is_suspicious, units
+from command_service.suspicion import is_deadly, units
 from shared import topology
 from shared.broker import Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
 from shared.failpoints import Failpoint, reached
 from shared.process import Process, Stopped, pause
 from shared.settings import Settings
-
-PREFETCHED_BATCHES: Final = 2
 
 
 class Worker:
@@ -42,14 +39,6 @@ class Worker:
             while not stopping.is_set():
                 for unit in units(await self._consumer.take(self._batch, timeout=0.5)):
                     await self._handle(unit)
-                    if not is_suspicious(unit[-1]):
-                        self._consumer.fetch(PREFETCHED_BATCHES * self._batch)
-
-    async def consume(self) -> None:
-        """Consume until cancelled: one message at a time at first, where a worker may have died of one."""
-        if await self._handler.any_suspect():
-            self._consumer.fetch(1)
-        await self._consumer.run()
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         messages = [
@@ -85,15 +74,14 @@ async def run(settings: Settings) -> int:
     """The deployable ``worker``."""
     rabbitmq_url = settings.require("rabbitmq_url")
     process = Process("worker", runtime_dir=settings.runtime_dir)
-    prefetch = PREFETCHED_BATCHES * settings.command_batch
-    consumer = Consumer(rabbitmq_url, [topology.COMMAND_QUEUE], prefetch=prefetch, name="worker")
+    consumer = Consumer(rabbitmq_url, [topology.COMMAND_QUEUE], prefetch=2 * settings.command_batch, name="worker")
     publisher = Publisher(rabbitmq_url, "worker")
     handler = Handler(settings.require("write_db_url"), decide=drilled(settings))
     worker = Worker(consumer, publisher, handler, batch=settings.command_batch)
     try:
         return await process.run(
             {"worker": lambda: worker.run(process.stopping)},
-            background={"consumer": worker.consume},
+            background={"consumer": consumer.run},
             probes={
                 "consumer": lambda: None if consumer.consuming else "not consuming",
                 "database": lambda: handler.trouble,

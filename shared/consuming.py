@@ -77,7 +77,6 @@ class Consumer:
         self._inbox: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
         self._acknowledged: dict[aiormq.abc.AbstractChannel, _Acknowledged] = {}
-        self._lost: asyncio.Event | None = None
         self._count = 0
         self._counted_since = 0.0
         self._rate = 0.0
@@ -100,13 +99,6 @@ class Consumer:
                 self._acknowledged.clear()
                 await self._stop(broker)
             log.warning("%s lost its connection to RabbitMQ; connecting again", self._name)
-
-    def fetch(self, prefetch: int) -> None:
-        """Hold so many unacknowledged messages at most, from now on. Where that is a change a new connection is made for it."""
-        if prefetch != self._prefetch:
-            self._prefetch = prefetch
-            if self._lost is not None:
-                self._lost.set()
 
     async def take(
         self,
@@ -196,7 +188,7 @@ class Consumer:
         return broker, lost
 
     def _build(self) -> tuple[RabbitBroker, asyncio.Event]:
-        lost = self._lost = asyncio.Event()
+        lost = asyncio.Event()
 
         def on_close(*_: object) -> None:
             lost.set()

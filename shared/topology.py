@@ -66,6 +66,8 @@ RETRY_TIERS: Final[tuple[tuple[str, int], ...]] = (("1s", 1_000), ("5s", 5_000),
 """Name and delay in milliseconds of each tier, in the order a failing event goes through them."""
 
 DELIVERY_LIMIT: Final = 20
+COMMAND_DELIVERY_LIMIT: Final = 1000
+"""Workers give up by themselves what kills them, at two deaths each of the 400 messages that one holds (``command_service.suspicion``)."""
 MAX_EVENTS_PER_MESSAGE: Final = 100
 MAX_BYTES_PER_MESSAGE: Final = 256 * 1024
 
@@ -187,7 +189,9 @@ def declarations(lanes: int) -> Topology:
 
 
 def _queues(lanes: int) -> Iterator[Queue]:
-    yield Queue(COMMAND_QUEUE, _dead_lettering(DEAD, "commands") | _backstop(), ((COMMANDS, "#"),))
+    yield Queue(
+        COMMAND_QUEUE, _dead_lettering(DEAD, "commands") | _backstop(COMMAND_DELIVERY_LIMIT), ((COMMANDS, "#"),)
+    )
     yield Queue(dead_queue("commands"), _quorum() | _one_at_a_time(), ((DEAD, "commands"),))
     yield Queue(
         RESEND_QUEUE,
@@ -237,6 +241,6 @@ def _one_at_a_time() -> dict[str, Any]:
     return {"x-single-active-consumer": True}
 
 
-def _backstop() -> dict[str, Any]:
+def _backstop(limit: int = DELIVERY_LIMIT) -> dict[str, Any]:
     """A message whose processing keeps killing the process is dead-lettered after this many redeliveries."""
-    return {"x-delivery-limit": DELIVERY_LIMIT}
+    return {"x-delivery-limit": limit}
