@@ -81,8 +81,13 @@ def hash_of(stream: str) -> int:
     return crc32(stream.encode())
 
 
+MAX_SHORT_STRING: Final = 255
+"""Bytes that AMQP allows in a routing key, and in properties such as a correlation id (AMQP 0-9-1 §4.2.5.3)."""
+
+
 def rejected_key(command_type: str) -> str:
-    return f"rejected.{command_type}"
+    """``command_type`` is ASCII, and may be longer than keys can be: then it is cut."""
+    return f"rejected.{command_type}"[:MAX_SHORT_STRING]
 
 
 def lane_key(lane: int) -> str:

@@ -251,3 +251,18 @@ def test_no_queue_of_tidemark_is_a_reply_queue() -> None:
     names = [queue.name for queue in topology.declarations(lanes=256).queues]
     assert len(names) > 700
     assert not [name for name in names if is_reply_queue(name)]
+
+
+async def test_an_id_as_long_as_ids_may_be_in_any_script_is_taken(system: System) -> None:
+    """In bytes it is longer than AMQP's short strings may be."""
+    id_ = "支" * (128 - 32) + uuid4().hex
+    answer = await system.commands.post(REGISTER_URL, json=customer(), headers={"Idempotency-Key": quote(id_), **WAIT})
+    assert answer.status_code == 200, answer.text
+    assert (await system.commands.get(answer.headers["location"])).content == answer.content
+
+
+async def test_a_type_as_long_as_types_may_be_is_refused_and_stops_nobody(bus: Bus) -> None:
+    type_ = ".".join(["x" * 64] * 4)
+    refused = json.loads(await bus.ask(encode(envelope(type_, {})), routing_key="any"))
+    assert refused["data"]["code"] == "unknown-command"
+    assert (await outcome_of(bus, "tests", uuid4().hex, customer()))["type"] == "command.accepted"

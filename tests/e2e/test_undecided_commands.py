@@ -230,7 +230,7 @@ async def letters_about(system: System, mark: str) -> list[str]:
         system.servers.operations_db_url, server_settings={"search_path": operations.SCHEMA}
     )
     try:
-        query = "SELECT reason FROM letters JOIN payloads ON letter_id = id WHERE strpos(convert_from(body, 'UTF8'), $1) > 0"
-        return [row["reason"] for row in await connection.fetch(query, mark)]
+        query = "SELECT reason FROM letters JOIN payloads ON letter_id = id WHERE position($1::bytea IN body) > 0"
+        return [row["reason"] for row in await connection.fetch(query, mark.encode())]
     finally:
         await connection.close()
