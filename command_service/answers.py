@@ -1,4 +1,7 @@
-"""Answers: every outcome to whoever asked, every rejection to ``outcomes`` as well, and what is no command to ``commands.dead``.
+"""Answers: every outcome to whoever asked, every rejection to ``outcomes`` as well; what is no command goes to ``commands.dead``.
+
+So does a command that our code fails on: it has no outcome yet, and who asked gets a notice that says so. Answers go to reply queues
+only (``shared.reply_to``).
 
 All of them are confirmed by the broker before the command's own message is acknowledged. A reply queue that is gone drops its reply:
 the outcome stays in the database, and the same command sent again gets it.
@@ -11,11 +14,22 @@ from typing import Final
 
 from command_service.decision import SOURCE, Failed, Outcome
 from command_service.intake import Command, Message, Undecodable
+from command_service.undecided import WORDS
 from shared import topology
 from shared.broker import Outgoing
 from shared.consuming import Delivery
 from shared.contracts.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, pack
-from shared.contracts.outcomes import REJECTED, OutcomeEnvelope, Rejected, at_index, outcome_id
+from shared.contracts.outcomes import (
+    PENDING,
+    REJECTED,
+    OutcomeEnvelope,
+    Pending,
+    Rejected,
+    at_index,
+    pending_id,
+    refusal_id,
+)
+from shared.reply_to import reply_queue
 
 TRACE_BYTES: Final = 2048
 
@@ -25,9 +39,7 @@ Result = Outcome | Failed | Undecodable
 def answers(delivery: Delivery, message: Message, results: Sequence[Result]) -> Iterator[Outgoing]:
     """All that is to be published about one message, ``results`` being one for each of its parts."""
     replies: list[bytes] = []
-    places: list[int] = []
-    """Of the part that each reply is about."""
-    for index, (part, result) in enumerate(zip(message.parts, results, strict=True)):
+    for part, result in zip(message.parts, results, strict=True):
         match result:
             case Outcome():
                 replies.append(result.body)
@@ -38,13 +50,16 @@ def answers(delivery: Delivery, message: Message, results: Sequence[Result]) -> 
                 if result.letter:
                     yield _dead_letter(result.body, result.code, result.message, delivery)
             case Failed():
-                yield _dead_letter(_body_of(part), "handler-failed", str(result.error), delivery, result.error)
-        places += [index] * (len(replies) - len(places))
-    if delivery.reply_to and replies:
+                if isinstance(part, Command):
+                    replies.append(_pending(part, result))
+                if result.error is not None:
+                    yield _dead_letter(_body_of(part), result.reason, str(result.error), delivery, result.error)
+    queue = reply_queue(delivery.reply_to)
+    if queue and replies:
         yield Outgoing(
             exchange="",
-            routing_key=delivery.reply_to,
-            body=pack(list(map(at_index, replies, places))) if message.batch else replies[0],
+            routing_key=queue,
+            body=pack([at_index(reply, index) for index, reply in enumerate(replies)]) if message.batch else replies[0],
             content_type=BATCH_CONTENT_TYPE if message.batch else CONTENT_TYPE,
             correlation_id=delivery.correlation_id,
             mandatory=False,
@@ -73,7 +88,26 @@ def _refusal(part: Undecodable) -> bytes:
         errors=part.errors,
     )
     envelope = OutcomeEnvelope(
-        id=outcome_id(part.command_id), source=SOURCE, type=REJECTED, time=datetime.now(UTC), data=data
+        id=refusal_id(data, part.body), source=SOURCE, type=REJECTED, time=datetime.now(UTC), data=data
+    )
+    return envelope.model_dump_json(exclude_none=True).encode()
+
+
+def _pending(command: Command, result: Failed) -> bytes:
+    """Not an outcome: the notice that there is none yet, and why."""
+    envelope = OutcomeEnvelope(
+        id=pending_id(*command.key),
+        source=SOURCE,
+        type=PENDING,
+        subject=command.envelope.subject,
+        time=datetime.now(UTC),
+        commandsource=command.envelope.source,
+        data=Pending(
+            command_id=command.envelope.id,
+            command_type=command.envelope.type,
+            reason=result.reason,
+            message=WORDS[result.reason],
+        ),
     )
     return envelope.model_dump_json(exclude_none=True).encode()
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from command_service.contract_schemas import REFERENCE, Schema, command_payload, event_payload, outcome_payload, schemas
 from shared import topology
 from shared.contracts.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, MAX_BATCH, MAX_MESSAGE_BYTES
-from shared.contracts.outcomes import ACCEPTED, REJECTED
+from shared.contracts.outcomes import ACCEPTED, PENDING, REJECTED
 from shared.contracts.registry import COMMANDS, EVENTS
 
 BINDING: Final = "0.3.0"
@@ -38,8 +38,8 @@ def document() -> dict[str, Any]:
             ),
             "replies": {
                 "address": None,
-                "description": "The sender's own queue, named in `reply_to`: every outcome comes here.",
-                "messages": _references([ACCEPTED, REJECTED]),
+                "description": "The sender's own queue, named in `reply_to`: outcomes come here, and notices where there is none yet.",
+                "messages": _references([ACCEPTED, REJECTED, PENDING]),
             },
             "outcomes": _channel(
                 topology.OUTCOMES,
@@ -99,6 +99,7 @@ def _messages() -> dict[str, Any]:
     )
     found[ACCEPTED] = _message(ACCEPTED, outcome_payload(ACCEPTED, "Accepted"))
     found[REJECTED] = _message(REJECTED, outcome_payload(REJECTED, "Rejected"))
+    found[PENDING] = _message(PENDING, outcome_payload(PENDING, "Pending"))
     for cls, (name, schema_version) in EVENTS.items():
         found[name] = _message(name, event_payload(name, cls.__name__)) | {"x-schemaversion": schema_version}
     return found

@@ -3,7 +3,7 @@
 Commands are decided in order, each seeing what those before it have changed. One command's refusal or failure touches no other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
@@ -11,13 +11,24 @@ from typing import Final, Literal
 import msgspec
 
 from command_service.domain.aggregate import Aggregate, Refused, State
-from command_service.intake import Command, Invalid, Task
+from command_service.intake import Command, CommandKey, Held, Invalid, Task
 from shared.contracts.envelope import EventEnvelope
-from shared.contracts.outcomes import ACCEPTED, REJECTED, Accepted, OutcomeEnvelope, Rejected, outcome_id
+from shared.contracts.outcomes import (
+    ACCEPTED,
+    REJECTED,
+    Accepted,
+    OutcomeEnvelope,
+    Rejected,
+    outcome_id,
+    reuse_refusal_id,
+)
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
 
 SOURCE: Final = "tidemark/command-service"
+REUSED: Final = "idempotency-key-reused"
+
+HANDLER_FAILED: Final = "handler-failed"
 
 Kind = Literal["command.accepted", "command.rejected"]
 
@@ -43,9 +54,13 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Deciding raised something that is no refusal: a fault of ours. The command has no outcome yet."""
+    """There is no outcome yet, and it is no fault of the command's. ``reason``: stable, kebab-case; who asks for the outcome is told.
 
-    error: Exception
+    ``error``: what deciding raised; None: it was not tried, being a dead letter already.
+    """
+
+    error: Exception | None
+    reason: str = HANDLER_FAILED
 
 
 @dataclass(slots=True)
@@ -75,7 +90,7 @@ class Recorded:
 class Known:
     """What the database says before the batch. ``claims`` holds a key for each claim looked up; None: it is free."""
 
-    decided: Mapping[str, Decided] = field(default_factory=dict)
+    decided: Mapping[CommandKey, Decided] = field(default_factory=dict)
     streams: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """stream → (version, state as JSON)"""
     claims: dict[ClaimKey, str | None] = field(default_factory=dict)
@@ -89,8 +104,8 @@ class Batch:
 
     results: list[Outcome | Failed] = field(default_factory=list)
     """One for each command, in order."""
-    decided: dict[str, tuple[Command, Outcome]] = field(default_factory=dict)
-    """New outcomes, by command id."""
+    decided: dict[CommandKey, tuple[Command, Outcome]] = field(default_factory=dict)
+    """New outcomes."""
     streams: dict[str, Current] = field(default_factory=dict)
     events: list[Recorded] = field(default_factory=list)
     claims: dict[ClaimKey, str | None] = field(default_factory=dict)
@@ -102,6 +117,9 @@ class Batch:
         return ((name, current) for name, current in self.streams.items() if current.version != current.loaded)
 
 
+Decide = Callable[[Sequence[Command], Known, datetime], Batch]
+
+
 def decide(commands: Sequence[Command], known: Known, now: datetime) -> Batch:
     batch = Batch()
     for command in commands:
@@ -110,30 +128,28 @@ def decide(commands: Sequence[Command], known: Known, now: datetime) -> Batch:
 
 
 def _handle(batch: Batch, command: Command, known: Known, now: datetime) -> Outcome | Failed:
-    command_id = command.envelope.id
-    before = known.decided.get(command_id)
-    if before is None and command_id in batch.decided:
-        earlier, outcome = batch.decided[command_id]
+    before = known.decided.get(command.key)
+    if before is None and command.key in batch.decided:
+        earlier, outcome = batch.decided[command.key]
         before = Decided(earlier.digest, outcome)
     if before is not None:
         if before.digest == command.digest:
             return before.outcome
-        # Not kept: the outcome of this id is, and stays, that of the first body.
-        return rejection(
-            command, "idempotency-key-reused", "this id was used before, for a command with another body", now
-        )
+        # Not kept: the outcome of this key is, and stays, that of the first body.
+        return rejection(command, REUSED, "this id was used before, for a command with another body", now)
+    if isinstance(command.task, Held):
+        return Failed(None, command.task.reason)
     try:
-        outcome = _decide_one(batch, command, known, now)
+        outcome = _decide_one(batch, command, command.task, known, now)
     except Refused as refusal:
         outcome = rejection(command, refusal.code, refusal.message, now)
     except Exception as error:  # a fault in one decision must not fail its neighbours
         return Failed(error)
-    batch.decided[command_id] = (command, outcome)
+    batch.decided[command.key] = (command, outcome)
     return outcome
 
 
-def _decide_one(batch: Batch, command: Command, known: Known, now: datetime) -> Outcome:
-    task = command.task
+def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: Known, now: datetime) -> Outcome:
     if isinstance(task, Invalid):
         return rejection(command, task.code, task.message, now, task.errors)
     if command.envelope.notbefore is not None and command.envelope.notbefore > now:
@@ -227,7 +243,7 @@ def _acceptance(
         events=events,
         epoch=epoch,
     )
-    return Outcome(_outcome(envelope.id, ACCEPTED, stream, data, now), accepted=True)
+    return Outcome(_outcome(command, ACCEPTED, stream, data, now), accepted=True)
 
 
 def rejection(
@@ -235,13 +251,15 @@ def rejection(
 ) -> Outcome:
     envelope = command.envelope
     data = Rejected(command_id=envelope.id, command_type=envelope.type, code=code, message=message, errors=errors)
-    return Outcome(_outcome(envelope.id, REJECTED, envelope.subject, data, now), accepted=False)
+    return Outcome(_outcome(command, REJECTED, envelope.subject, data, now), accepted=False)
 
 
-def _outcome(command_id: str, kind: Kind, subject: str | None, data: Accepted | Rejected, now: datetime) -> bytes:
+def _outcome(command: Command, kind: Kind, subject: str | None, data: Accepted | Rejected, now: datetime) -> bytes:
+    reused = isinstance(data, Rejected) and data.code == REUSED
     envelope = OutcomeEnvelope(
         specversion="1.0",
-        id=outcome_id(command_id),
+        id=reuse_refusal_id(*command.key, command.digest) if reused else outcome_id(*command.key),
+        commandsource=command.envelope.source,
         source=SOURCE,
         type=kind,
         subject=subject,

@@ -20,8 +20,12 @@ from shared.failpoints import Failpoint, reached
 from shared.postgres import Connection
 from shared.topology import hash_of
 
-COMMANDS_BY_ID: Final = """
-SELECT command_id, body_hash, outcome, outcome ->> 'type' AS type FROM commands WHERE command_id = ANY ($1::text[])
+# An outcome from before sources were kept ('') is that of its id, whoever sends it. The source's own comes later in the list, and counts.
+COMMANDS_BY_KEY: Final = """
+SELECT wanted.source, wanted.command_id, body_hash, outcome, outcome ->> 'type' AS type
+FROM unnest($1::text[], $2::text[]) AS wanted (source, command_id)
+JOIN commands ON commands.command_id = wanted.command_id AND commands.source IN (wanted.source, '')
+ORDER BY commands.source
 """
 STREAMS_BY_NAME: Final = "SELECT stream, version, state FROM streams WHERE stream = ANY ($1::text[])"
 CLAIMS_BY_KEY: Final = """
@@ -43,10 +47,18 @@ UPDATE streams s SET version = c.version, state = c.state::json, updated_at = no
 FROM changed c JOIN locked l ON l.stream = c.stream
 WHERE s.stream = c.stream AND s.version = c.expected
 """
+# What has an outcome is undecided no longer. Looked up key by key: a join would read all that is undecided, where statistics say "none".
 INSERT_COMMANDS: Final = """
-INSERT INTO commands (command_id, command_type, body_hash, outcome, decided_at)
-SELECT command_id, command_type, body_hash, outcome::json, $5
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) AS new (command_id, command_type, body_hash, outcome)
+WITH new AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[])
+        AS new (command_id, source, command_type, body_hash, outcome)
+), settled AS (
+    DELETE FROM undecided_commands WHERE ctid = ANY (ARRAY (
+        SELECT (SELECT u.ctid FROM undecided_commands u WHERE u.command_id = new.command_id AND u.source = new.source) FROM new
+    ))
+)
+INSERT INTO commands (command_id, source, command_type, body_hash, outcome, decided_at)
+SELECT command_id, source, command_type, body_hash, outcome::json, $6 FROM new
 """
 # Kept, and to be relayed: each envelope is sent to the server once, and the relay is woken when they are committed.
 RECORD_EVENTS: Final = """
@@ -68,7 +80,13 @@ INSERT_CLAIMS: Final = """
 INSERT INTO claims (scope, value, stream)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS new (scope, value, stream) ORDER BY 1, 2
 """
-OUTCOME: Final = "SELECT outcome, body_hash FROM commands WHERE command_id = $1"
+OUTCOME: Final = """
+SELECT outcome, body_hash FROM commands WHERE command_id = $1 AND source IN ($2, '') ORDER BY source DESC LIMIT 1
+"""
+SOURCES: Final = """
+SELECT source FROM commands WHERE command_id = $1
+UNION SELECT source FROM undecided_commands WHERE command_id = $1 LIMIT 2
+"""
 
 
 class ConflictError(Exception):
@@ -76,13 +94,15 @@ class ConflictError(Exception):
 
 
 async def load(connection: Connection, commands: Sequence[Command], epoch: Epoch) -> Known:
-    ids = [command.envelope.id for command in commands]
+    keys = {command.key for command in commands}
     streams = {command.task.stream for command in commands if isinstance(command.task, Task)}
-    decided = await connection.fetch(COMMANDS_BY_ID, ids)
+    decided = await connection.fetch(COMMANDS_BY_KEY, [key[0] for key in keys], [key[1] for key in keys])
     rows = await connection.fetch(STREAMS_BY_NAME, list(streams)) if streams else []
     return Known(
         decided={
-            row["command_id"]: Decided(row["body_hash"], Outcome(row["outcome"].encode(), row["type"] == ACCEPTED))
+            (row["source"], row["command_id"]): Decided(
+                row["body_hash"], Outcome(row["outcome"].encode(), row["type"] == ACCEPTED)
+            )
             for row in decided
         },
         streams={row["stream"]: (row["version"], row["state"]) for row in rows},
@@ -149,10 +169,11 @@ async def _write_streams(connection: Connection, batch: Batch) -> None:
 
 
 async def _write_commands(connection: Connection, batch: Batch, now: datetime) -> None:
-    decided = sorted(batch.decided.items())
+    decided = sorted(batch.decided.items(), key=lambda item: item[0])
     await connection.execute(
         INSERT_COMMANDS,
-        [command_id for command_id, _ in decided],
+        [command_id for (_, command_id), _ in decided],
+        [source for (source, _), _ in decided],
         [command.envelope.type for _, (command, _) in decided],
         [command.digest for _, (command, _) in decided],
         [outcome.body.decode() for _, (_, outcome) in decided],

@@ -8,35 +8,57 @@ An outage of the database is waited for, with jittered back-off; nothing is give
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import asyncpg
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_exception_type, wait_random_exponential
 
-from command_service.decision import Failed, Known, Outcome, decide
+from command_service.decision import Decide, Failed, Known, Outcome, decide
 from command_service.epochs import settled
 from command_service.event_store import ConflictError, append, load, load_claims
 from command_service.intake import Command
-from shared.postgres import BY_KEY_ONLY, Database, is_outage
+from command_service.suspicion import MOST_DEATHS, ProcessKilledError
+from command_service.undecided import PROCESS_KILLED, hold, suspect
+from shared.postgres import BY_KEY_ONLY, Connection, Database, is_outage
 
 log: Final = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Handler:
     """Gives commands their outcomes. ``trouble`` says what the database ails from, for readiness."""
 
-    def __init__(self, write_db_url: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        write_db_url: str,
+        *,
+        decide: Decide = decide,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._decide = decide
         self._database = Database(write_db_url, session=BY_KEY_ONLY)
         self._clock = clock
         self.trouble: str | None = "the write database has not been reached yet"
 
     async def handle(self, commands: Sequence[Command]) -> list[Outcome | Failed]:
-        """One result for each command, in order; an outcome is committed by the time it is returned."""
+        """One result for each command, in order; an outcome, or why there is none, is committed by the time it is returned."""
         try:
-            return await self._until_up(lambda: self._unit(commands))
+            results = await self._until_up(lambda: self._unit(commands))
         except (ConflictError, asyncpg.PostgresError) as error:
             log.info("a batch of %d is handled one by one: %s", len(commands), error)
-        return [await self._alone(command) for command in commands]
+            results = [await self._alone(command) for command in commands]
+        return await self._held(commands, results)
+
+    async def handle_suspect(self, command: Command) -> Outcome | Failed:
+        """The same for one that a worker may have died of: written down before it is tried, and tried MOST_DEATHS times."""
+        attempts = await self._until_up(lambda: self._on(lambda connection: suspect(connection, command)))
+        if attempts > MOST_DEATHS:
+            error = ProcessKilledError(f"the worker died each of {attempts - 1} times that it tried this command alone")
+            [result] = await self._held([command], [Failed(error, PROCESS_KILLED)])
+            return result
+        [result] = await self.handle([command])
+        return result
 
     async def open(self) -> None:
         """Wait until the write database answers."""
@@ -57,20 +79,34 @@ class Handler:
             return Failed(error)
         return results[0]
 
+    async def _held(self, commands: Sequence[Command], results: list[Outcome | Failed]) -> list[Outcome | Failed]:
+        """The results; what has no outcome is written down."""
+        held = [
+            (each, result.reason) for each, result in zip(commands, results, strict=True) if isinstance(result, Failed)
+        ]
+        if held:
+            await self._until_up(lambda: self._on(lambda connection: hold(connection, held)))
+        return results
+
+    async def _on(self, step: Callable[[Connection], Awaitable[T]]) -> T:
+        pool = await self._database.pool()
+        async with pool.acquire(timeout=10) as connection:
+            return await step(connection)
+
     async def _unit(self, commands: Sequence[Command]) -> list[Outcome | Failed]:
         pool = await self._database.pool()
         async with pool.acquire(timeout=10) as connection:
             now = self._clock()
             epoch = await settled(connection)
             known = await load(connection, commands, epoch) if commands else Known()
-            batch = decide(commands, known, now)
+            batch = self._decide(commands, known, now)
             while batch.missing:
                 known.claims |= await load_claims(connection, batch.missing)
-                batch = decide(commands, known, now)
+                batch = self._decide(commands, known, now)
             await append(connection, batch, known, now, epoch)
         return batch.results
 
-    async def _until_up(self, unit: Callable[[], Awaitable[list[Outcome | Failed]]]) -> list[Outcome | Failed]:
+    async def _until_up(self, unit: Callable[[], Awaitable[T]]) -> T:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(is_outage), wait=wait_random_exponential(multiplier=0.1, max=5), after=self._waited
         ):

@@ -7,14 +7,11 @@
 
 import asyncio
 import re
-import secrets
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, Final
 from urllib.parse import quote
-from uuid import UUID
 
 import msgspec
 from litestar import Litestar, Request, Response, get, post
@@ -26,8 +23,10 @@ from litestar.params import Parameter
 from pydantic import ValidationError
 
 from command_service.asyncapi import document
-from command_service.intake import Invalid, digest_of, validate
-from command_service.outcomes import Decided, Outcomes
+from command_service.intake import TOO_LARGE, CommandKey, Invalid, digest_of, validate
+from command_service.naming import SOURCE, given_id, given_source, location
+from command_service.outcomes import Decided, Known, Outcomes
+from command_service.undecided import Undecided
 from shared import topology
 from shared.broker import BrokerError, Outgoing, Publisher
 from shared.contracts.envelope import (
@@ -41,7 +40,6 @@ from shared.contracts.outcomes import ACCEPTED
 from shared.contracts.validation_errors import describe
 from shared.problems import EXCEPTION_HANDLERS, FieldError, Problem
 
-SOURCE: Final = "tidemark/http"
 CONSISTENCY: Final = "Tidemark-Consistency"
 LONGEST_WAIT_S: Final = 30.0
 DRAIN_BYTES: Final = 16 * 1024 * 1024
@@ -71,10 +69,12 @@ async def post_command(
 ) -> Response[bytes]:
     """Send a command: its data as JSON in the body.
 
-    `Idempotency-Key` is the command's id; one is made where it is missing. Sent again with the same id, the same command
-    gets the same outcome. 202: the broker keeps it, the outcome will be at `Location`. With `Prefer: wait=SECONDS` (at most 30)
-    the outcome itself: 200 when accepted, a problem with the refusal's `code` otherwise. `Tidemark-Consistency` of an accepted one,
-    sent along with a query, makes the query's answer have it.
+    `Idempotency-Key` is the command's id; one is made where it is missing. `Tidemark-Source` names the service that sends it
+    (`tidemark/http` without it): ids of different services never meet. Sent again under the same names, the same command gets the
+    same outcome. 202: the broker keeps it, the outcome will be at `Location`; with a `reason` it has none yet for a fault of ours. With
+    `Prefer: wait=SECONDS` (at most 30) the outcome itself: 200 when accepted, a problem with the refusal's `code` otherwise.
+    `Tidemark-Consistency` of an accepted one, sent along with a query, makes the query's answer have it. 413: as an envelope on the
+    bus it would have more than 1,048,576 bytes.
     """
     ingress: Ingress = state.ingress
     envelope = _envelope(request, command_type, await _body(request), subject, expected_version)
@@ -83,14 +83,26 @@ async def post_command(
 
 
 @get("/commands/{command_id:str}")
-async def get_outcome(state: State, command_id: str) -> Response[bytes]:
-    """The outcome of a command: 404 as long as there is none."""
+async def get_outcome(
+    state: State,
+    command_id: str,
+    source: Annotated[
+        str | None,
+        Parameter(query="source", description="The service that sent it, as `Tidemark-Source` or on the bus."),
+    ] = None,
+) -> Response[bytes]:
+    """The outcome of a command. 202 with a `reason`: it has none yet, for a fault of ours. 404: it waits to be decided, or never came.
+
+    Without `source` it is `tidemark/http`, or else the one service that has used this id; 409 where several have.
+    """
     ingress: Ingress = state.ingress
-    outcome = await ingress.outcomes.read(command_id)
-    if outcome is None:
+    key, known = await ingress.find(command_id, source)
+    if known is None:
         detail = "no outcome is known for this id: it has not been decided yet, or never came"
         raise Problem(detail, status=404, code="outcome-not-found", headers={"Retry-After": "1"})
-    return Response(outcome.body, media_type=CONTENT_TYPE, headers=_token(msgspec.json.decode(outcome.body)))
+    if isinstance(known, Undecided):
+        return _pending(key, known)
+    return Response(known.body, media_type=CONTENT_TYPE, headers=_token(msgspec.json.decode(known.body)))
 
 
 @get("/contracts")
@@ -121,18 +133,33 @@ class Ingress:
         self.outcomes = outcomes
 
     async def send(self, envelope: CommandEnvelope, wait: float | None) -> Response[bytes]:
-        location = {"Location": f"/commands/{envelope.id}"}
-        digest = digest_of(envelope)
-        _same_command(await self.outcomes.read(envelope.id), digest)
-        with self.outcomes.awaiting(envelope.id) as decided:
-            await self._publish(envelope, self.outcomes.reply_to if wait else None)
+        key, digest, body = (envelope.source, envelope.id), digest_of(envelope), _on_the_bus(envelope)
+        known = await self.outcomes.read(key)
+        _same_command(known, digest)
+        with self.outcomes.awaiting(envelope.id) as answered:
+            await self._publish(envelope, body, self.outcomes.reply_to if wait else None)
             if wait:
-                outcome = await self.outcomes.wait(envelope.id, decided, wait)
-                if outcome is not None:
-                    _same_command(outcome, digest)
-                    return _answer(outcome.body, location | {"Preference-Applied": f"wait={wait:g}"})
-        body = msgspec.json.encode({"command_id": envelope.id, "status": "pending"})
-        return Response(body, status_code=202, media_type="application/json", headers=location)
+                known = await self.outcomes.wait(key, answered, wait)
+                _same_command(known, digest)
+                if isinstance(known, Decided):
+                    headers = {"Location": location(key), "Preference-Applied": f"wait={wait:g}"}
+                    return _answer(known.body, headers)
+        return _pending(key, known if isinstance(known, Undecided) else None)
+
+    async def find(self, command_id: str, source: str | None) -> tuple[CommandKey, Known | None]:
+        """What is known of a command, and its key. Raises Problem where the source is needed to tell which one is meant."""
+        key = (source or SOURCE, command_id)
+        known = await self.outcomes.read(key)
+        if known is not None or source is not None:
+            return key, known
+        others = await self.outcomes.sources(command_id)
+        if len(others) > 1:
+            detail = "several services have sent a command with this id: say which one in ?source="
+            raise Problem(detail, status=409, code="source-needed")
+        for other in others:
+            key = (other, command_id)
+            known = await self.outcomes.read(key)
+        return key, known
 
     async def trouble(self) -> str | None:
         try:
@@ -141,13 +168,13 @@ class Ingress:
             return "RabbitMQ cannot be reached"
         return await self.outcomes.trouble()
 
-    async def _publish(self, envelope: CommandEnvelope, reply_to: str | None) -> None:
+    async def _publish(self, envelope: CommandEnvelope, body: bytes, reply_to: str | None) -> None:
         try:
             await self._publisher.publish(
                 Outgoing(
                     topology.COMMANDS,
                     envelope.type,
-                    envelope.model_dump_json(exclude_none=True).encode(),
+                    body,
                     CONTENT_TYPE,
                     type=envelope.type,
                     correlation_id=envelope.id,
@@ -156,7 +183,7 @@ class Ingress:
             )
         except BrokerError as error:
             detail = "the command could not be handed to the broker; whether it was kept is unknown: send it again"
-            headers = {"Retry-After": "1", "Location": f"/commands/{envelope.id}"}
+            headers = {"Retry-After": "1", "Location": location((envelope.source, envelope.id))}
             raise Problem(detail, status=503, code="broker-unavailable", headers=headers) from error
 
 
@@ -182,14 +209,6 @@ def _contracts() -> bytes:
     return msgspec.json.encode(document())
 
 
-def new_id(now_ms: int | None = None) -> str:
-    """A UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds since 1970, version, variant, and 74 random bits."""
-    milliseconds = int(time.time() * 1000) if now_ms is None else now_ms
-    random = secrets.randbits(74)
-    value = milliseconds << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (1 << 62) - 1
-    return str(UUID(int=value))
-
-
 async def _body(request: Request[Any, Any, State]) -> Any:
     if "ce-specversion" in request.headers:
         # Its ce-id is meant to be the idempotency key: to take the body alone would decide it again each time.
@@ -199,9 +218,12 @@ async def _body(request: Request[Any, Any, State]) -> Any:
         raise Problem("the body is a command's data, as application/json", status=415, code="unsupported-media-type")
     try:
         elements = split(await request.body())
-    except RequestEntityTooLarge:
+    except RequestEntityTooLarge as error:
         await _drain(request)
-        raise
+        detail = (
+            f"a command may have {MAX_MESSAGE_BYTES} bytes, with the envelope that it gets here; this body has more"
+        )
+        raise Problem(detail, status=413, code=TOO_LARGE) from error
     except EnvelopeError as error:
         raise Problem(f"the body is {error}", status=400, code="malformed-message") from error
     if len(elements) != 1 or not isinstance(elements[0], dict):
@@ -225,8 +247,8 @@ def _envelope(
     request: Request[Any, Any, State], command_type: str, data: Any, subject: str | None, expected: int | None
 ) -> CommandEnvelope:
     attributes = {
-        "id": request.headers.get("idempotency-key") or new_id(),
-        "source": SOURCE,
+        "id": given_id(request.headers),
+        "source": given_source(request.headers),
         "type": command_type,
         "subject": subject,
         "expectedversion": expected,
@@ -249,9 +271,29 @@ def _invalid(code: str, message: str, errors: Any, status: int) -> Problem:
     return Problem(message, status=status, code=code, errors=fields or None)
 
 
-def _same_command(known: Decided | None, digest: bytes) -> None:
+def _on_the_bus(envelope: CommandEnvelope) -> bytes:
+    """What is published. Raises Problem where the worker would refuse it for its size."""
+    body = envelope.model_dump_json(exclude_none=True).encode()
+    if len(body) > MAX_MESSAGE_BYTES:
+        detail = f"a command may have {MAX_MESSAGE_BYTES} bytes; with the envelope that it gets here this one has {len(body)}"
+        raise Problem(detail, status=413, code=TOO_LARGE)
+    return body
+
+
+def _pending(key: CommandKey, undecided: Undecided | None) -> Response[bytes]:
+    """202: there is no outcome yet. ``undecided``: why not, where that is a fault of ours."""
+    source, command_id = key
+    told: dict[str, Any] = {"command_id": command_id, "source": source, "status": "pending"}
+    headers = {"Location": location(key)}
+    if undecided is not None:
+        told |= {"reason": undecided.reason, "message": undecided.message, "since": undecided.since}
+        headers["Retry-After"] = "10"
+    return Response(msgspec.json.encode(told), status_code=202, media_type="application/json", headers=headers)
+
+
+def _same_command(known: Known | None, digest: bytes) -> None:
     """Raises Problem where the id has been used for a command with another body."""
-    if known is not None and known.digest != digest:
+    if isinstance(known, Decided) and known.digest != digest:
         detail = "this id was used before, for a command with another body"
         raise Problem(detail, status=422, code="idempotency-key-reused")
 

@@ -33,6 +33,8 @@ MAX_REFUSED: Final = 1000
 """A batch that is too large is refused part by part as long as it has no more than this."""
 _ASKED: Final = ("type", "subject", "expectedversion", "data")
 MAX_SHOWN: Final = 200
+CommandKey = tuple[str, str]
+"""(source, id): what names a command."""
 
 MALFORMED: Final = "malformed-message"
 TOO_LARGE: Final = "message-too-large"
@@ -48,6 +50,13 @@ class Invalid:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Why a command is not tried: it is a dead letter, and has no outcome yet."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What a valid command asks for: ``data`` decided by ``aggregate`` on ``stream``."""
 
@@ -58,12 +67,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command with a sound envelope. ``digest`` tells whether the same id comes with another body."""
+    """One command with a sound envelope. ``digest`` tells whether the same key comes with another body."""
 
     envelope: CommandEnvelope
     digest: bytes
-    task: Task | Invalid
+    task: Task | Invalid | Held
     correlation_id: str | None
+
+    @property
+    def key(self) -> CommandKey:
+        return self.envelope.source, self.envelope.id
 
 
 @dataclass(frozen=True, slots=True)

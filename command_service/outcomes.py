@@ -1,14 +1,16 @@
 """Outcomes for those who wait: a reply wakes them, the database tells them. A lost reply costs time, never the outcome."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
-from command_service.event_store import OUTCOME
+from command_service.event_store import OUTCOME, SOURCES
+from command_service.intake import CommandKey
+from command_service.undecided import Undecided, undecided
 from shared.contracts.envelope import EnvelopeError, split
-from shared.postgres import Database, is_outage
+from shared.postgres import Connection, Database, is_outage
 from shared.problems import Problem
 from shared.replies import Replies
 
@@ -22,6 +24,11 @@ class Decided:
 
     body: bytes
     digest: bytes
+
+
+Known = Decided | Undecided
+
+T = TypeVar("T")
 
 
 class Outcomes:
@@ -41,54 +48,73 @@ class Outcomes:
     async def close(self) -> None:
         await self._database.close()
 
-    async def read(self, command_id: str) -> Decided | None:
-        """The outcome, the same bytes every time; None: there is none. Raises Problem while the database is away."""
-        if "\x00" in command_id:
-            return None
+    async def read(self, key: CommandKey) -> Known | None:
+        """The outcome, the same bytes every time, or why there is none; None: nothing is known. Raises Problem while the database is
+        away."""
+
+        async def step(connection: Connection) -> Known | None:
+            source, command_id = key
+            row = await connection.fetchrow(OUTCOME, command_id, source)
+            if row is not None:
+                return Decided(row["outcome"].encode(), row["body_hash"])
+            return await undecided(connection, key)
+
+        return await self._ask(step) if "\x00" not in "".join(key) else None
+
+    async def sources(self, command_id: str) -> list[str]:
+        """Two at most of the sources of which a command with this id is known. Raises Problem while the database is away."""
+
+        async def step(connection: Connection) -> list[str]:
+            return [row["source"] for row in await connection.fetch(SOURCES, command_id)]
+
+        return await self._ask(step) if "\x00" not in command_id else []
+
+    async def _ask(self, step: Callable[[Connection], Awaitable[T]]) -> T:
         try:
             pool = await self._database.pool()
-            row = await pool.fetchrow(OUTCOME, command_id, timeout=5)
+            async with asyncio.timeout(5), pool.acquire() as connection:
+                return await step(connection)
         except Exception as error:
             if not is_outage(error):
                 raise
             detail = "outcomes cannot be read at the moment; what was sent is not lost"
             raise Problem(detail, status=503, code="store-unavailable", headers={"Retry-After": "1"}) from error
-        return None if row is None else Decided(row["outcome"].encode(), row["body_hash"])
 
     async def trouble(self) -> str | None:
         try:
-            await self.read("")
+            await self.read(("", ""))
         except Problem:
             return "the write database cannot be reached"
         return None
 
     @contextmanager
     def awaiting(self, command_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when a reply about this command comes."""
-        decided = asyncio.Event()
-        self._waiting.setdefault(command_id, set()).add(decided)
+        """An event that is set when a reply about a command with this id comes."""
+        answered = asyncio.Event()
+        self._waiting.setdefault(command_id, set()).add(answered)
         try:
-            yield decided
+            yield answered
         finally:
             waiting = self._waiting[command_id]
-            waiting.discard(decided)
+            waiting.discard(answered)
             if not waiting:
                 del self._waiting[command_id]
 
-    async def wait(self, command_id: str, decided: asyncio.Event, seconds: float) -> Decided | None:
-        """The outcome, as soon as there is one; None when the time is up."""
+    async def wait(self, key: CommandKey, answered: asyncio.Event, seconds: float) -> Known | None:
+        """The outcome, as soon as there is one, or why there is none, as soon as a reply says so; what is known when the time is up."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while True:
             left = deadline - loop.time()
             try:
                 async with asyncio.timeout(max(0.0, min(left, LOOK_AGAIN_S))):
-                    await decided.wait()
+                    await answered.wait()
             except TimeoutError:
                 pass
-            outcome = await self.read(command_id)
-            if outcome is not None or left <= LOOK_AGAIN_S:
-                return outcome
+            known = await self.read(key)
+            if isinstance(known, Decided) or (known and answered.is_set()) or left <= LOOK_AGAIN_S:
+                return known
+            answered.clear()
 
     def _received(self, body: bytes, correlation_id: str) -> None:
         try:
@@ -98,5 +124,5 @@ class Outcomes:
         for element in elements:
             data = element.get("data") if isinstance(element, dict) else None
             command_id = data.get("command_id") if isinstance(data, dict) else correlation_id
-            for decided in self._waiting.get(str(command_id), ()):
-                decided.set()
+            for answered in self._waiting.get(str(command_id), ()):
+                answered.set()

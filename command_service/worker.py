@@ -16,8 +16,11 @@ from functools import partial
 from typing import Final
 
 from command_service.answers import Result, answers
+from command_service.dead_commands import as_marked
+from command_service.drill import drilled
 from command_service.handling import Handler
 from command_service.intake import Command, Message, read
+from command_service.suspicion import is_deadly, units
 from shared import topology
 from shared.broker import Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
@@ -42,16 +45,18 @@ class Worker:
         await self._handler.open()
         with suppress(Stopped):
             while not stopping.is_set():
-                deliveries = await self._consumer.take(self._batch, timeout=0.5)
-                if deliveries:
-                    await self._handle(deliveries)
+                for unit in units(await self._consumer.take(self._batch, timeout=0.5)):
+                    await self._handle(unit)
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         messages = [
-            read(each.body, each.correlation_id, headers=each.headers, content_type=each.content_type)
+            as_marked(
+                read(each.body, each.correlation_id, headers=each.headers, content_type=each.content_type), each.headers
+            )
             for each in deliveries
         ]
-        results = iter(await self._decide([part for m in messages for part in m.parts if isinstance(part, Command)]))
+        commands = [part for message in messages for part in message.parts if isinstance(part, Command)]
+        results = iter(await self._decide(commands, one_by_one=is_deadly(deliveries[0])))
         reached(Failpoint.AFTER_COMMIT)
         outgoing: list[Outgoing] = []
         for delivery, message in zip(deliveries, messages, strict=True):
@@ -61,8 +66,10 @@ class Worker:
         reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
 
-    async def _decide(self, commands: Sequence[Command]) -> list[Result]:
-        """Messages may be batches themselves: the unit of work stays bounded."""
+    async def _decide(self, commands: Sequence[Command], *, one_by_one: bool) -> list[Result]:
+        """Messages may be batches themselves: the unit of work stays bounded. ``one_by_one``: for what may be killing us."""
+        if one_by_one:
+            return [await self._handler.handle_suspect(command) for command in commands]
         results: list[Result] = []
         for start in range(0, len(commands), self._batch):
             results += await self._handler.handle(commands[start : start + self._batch])
@@ -86,7 +93,7 @@ async def run(settings: Settings) -> int:
         heartbeat_s=HEARTBEAT_S,
     )
     publisher = Publisher(rabbitmq_url, "worker")
-    handler = Handler(settings.require("write_db_url"))
+    handler = Handler(settings.require("write_db_url"), decide=drilled(settings))
     worker = Worker(consumer, publisher, handler, batch=settings.command_batch)
     try:
         return await process.run(

@@ -146,7 +146,7 @@ def send(
     expected_version: Annotated[int | None, typer.Option(min=0, help="The version you last saw.")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the outcome.")] = 30.0,
 ) -> None:
-    """Send one command and print its outcome as JSON. Exit code 0: accepted, 1: rejected, 3: no outcome in time.
+    """Send one command and print its outcome as JSON. Exit code 0: accepted, 1: rejected, 3: no outcome in time, or none yet.
 
     Example: tidemark send customers.register-customer '{"customer_id": "c-1", "name": "Ann"}'
     """
@@ -166,7 +166,7 @@ def send(
     except ValidationError as error:
         raise fail(sentence(describe(error)), WRONG_USE) from error
     print(json.dumps(outcome, indent=2, ensure_ascii=False))
-    raise typer.Exit(0 if outcome["type"] == "command.accepted" else 1)
+    raise typer.Exit({"command.accepted": 0, "command.pending": AWAY}.get(outcome["type"], 1))
 
 
 @app.command()

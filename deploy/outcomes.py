@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.contracts.envelope import EnvelopeError, split
-from shared.contracts.outcomes import ACCEPTED
+from shared.contracts.outcomes import ACCEPTED, PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,13 @@ class Outcome:
 
 
 def outcomes_in(body: bytes) -> Iterator[Outcome]:
-    """The outcomes in an answer, single or batch. Raises EnvelopeError for what is no answer."""
-    for envelope in split(body):
-        data = envelope.get("data") if isinstance(envelope, dict) else None
-        if not isinstance(data, dict):
-            raise EnvelopeError("an answer without data")
+    """The outcomes in an answer, single or batch; notices that there is none yet are left out (``notices_in``).
+
+    Raises EnvelopeError for what is no answer.
+    """
+    for envelope, data in _answers(body):
+        if envelope.get("type") == PENDING:
+            continue
         yield Outcome(
             command_id=data.get("command_id", ""),
             command_type=data.get("command_type", ""),
@@ -47,6 +49,22 @@ def outcomes_in(body: bytes) -> Iterator[Outcome]:
             errors=tuple(data.get("errors", ())),
             decided_at=_time(envelope.get("time")),
         )
+
+
+def notices_in(body: bytes) -> Iterator[str]:
+    """Why commands have no outcome yet, as an answer says. Raises EnvelopeError for what is no answer."""
+    for envelope, data in _answers(body):
+        if envelope.get("type") == PENDING:
+            yield f"{data.get('command_id', '')}: {data.get('message', '')}"
+
+
+def _answers(body: bytes) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """(envelope, its data) each."""
+    for envelope in split(body):
+        data = envelope.get("data") if isinstance(envelope, dict) else None
+        if not isinstance(data, dict):
+            raise EnvelopeError("an answer without data")
+        yield envelope, data
 
 
 def _time(text: Any) -> datetime | None:

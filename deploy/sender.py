@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
-from deploy.outcomes import Outcome, Tally, outcomes_in
+from deploy.outcomes import Outcome, Tally, notices_in, outcomes_in
 from deploy.parcels import CommandMessage, Parcel, parcels
 from shared import topology
 from shared.broker import BrokerError, Outgoing, Publisher
@@ -31,7 +31,7 @@ OnOutcome = Callable[[Outcome], None]
 class UnansweredError(Exception):
     """Nothing was answered for longer than the sender's patience; ``unanswered`` commands have no known outcome."""
 
-    def __init__(self, unanswered: int, trouble: BrokerError | None) -> None:
+    def __init__(self, unanswered: int, trouble: BrokerError | str | None) -> None:
         why = f"; last trouble: {trouble}" if trouble else "; is the command service running?"
         super().__init__(f"{unanswered} commands have no outcome yet{why}")
         self.unanswered = unanswered
@@ -72,6 +72,8 @@ class CommandSender:
     _moved: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _publishing: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _trouble: BrokerError | None = field(default=None, init=False)
+    _notice: str = field(default="", init=False)
+    """Why a command has no outcome yet, as the service said last."""
     _on_outcome: OnOutcome | None = field(default=None, init=False)
     _publisher: Publisher = field(init=False)
     _replies: Replies = field(init=False)
@@ -133,7 +135,7 @@ class CommandSender:
             now = time.monotonic()
             silent = self._outstanding or not self._replies.queue
             if silent and now - self._answered_at > self.patience_s:
-                raise UnansweredError(self._outstanding, self._trouble or self._replies.trouble)
+                raise UnansweredError(self._outstanding, self._notice or self._trouble or self._replies.trouble)
             if self._replies.queue:
                 for key, flight in list(self._in_flight.items()):
                     if not flight.publishing and self._is_due(flight, now):
@@ -178,7 +180,12 @@ class CommandSender:
             return  # answered before: it had been sent twice
         now = time.monotonic()
         alone = len(flight.parcel.commands) == 1
-        for outcome in outcomes_in(body):
+        for notice in notices_in(body):
+            self._notice = notice  # the command stays in flight, and is sent again
+        outcomes = list(outcomes_in(body))
+        if not outcomes:
+            return
+        for outcome in outcomes:
             # A command so broken that its id could not be read is still the only one in its message.
             command = flight.waiting.pop(flight.parcel.commands[0].id if alone else outcome.command_id, None)
             if command is None:

@@ -24,6 +24,7 @@ from shared.contracts.control import Acted, Activate, AdoptEpoch, Drop, Rebuild,
 from shared.contracts.envelope import CONTENT_TYPE
 from shared.contracts.validation_errors import describe
 from shared.failpoints import Failpoint, reached
+from shared.reply_to import reply_queue
 from shared.views.generations import (
     ACCEPTED,
     REJECTED,
@@ -169,7 +170,8 @@ def _before(known: Sequence[Generation]) -> Generation:
 
 
 def _answer(projector: str, delivery: Delivery, data: GenerationsChanged | GenerationRefused) -> list[Outgoing]:
-    if not delivery.reply_to:
+    queue = reply_queue(delivery.reply_to)
+    if queue is None:
         return []
     kind = ACCEPTED if isinstance(data, GenerationsChanged) else REJECTED
     answer = GenerationAnswer(
@@ -182,7 +184,7 @@ def _answer(projector: str, delivery: Delivery, data: GenerationsChanged | Gener
     return [
         Outgoing(
             "",
-            delivery.reply_to,
+            queue,
             answer.model_dump_json().encode(),
             CONTENT_TYPE,
             type=kind,

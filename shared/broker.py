@@ -22,6 +22,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from shared.topology import MAX_SHORT_STRING
+
 CONNECT_DEADLINE_S: Final = 10.0
 PUBLISH_DEADLINE_S: Final = 30.0
 CLOSE_DEADLINE_S: Final = 2.0
@@ -58,7 +60,10 @@ def with_heartbeat(url: str, most_s: int = HEARTBEAT_S) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message. ``mandatory``: having nowhere to go is an error (UnroutableError). ``durable``: it outlives the broker's process."""
+    """A message. ``mandatory``: having nowhere to go is an error (UnroutableError). ``durable``: it outlives the broker's process.
+
+    A ``correlation_id`` that AMQP has no room for, as a command's id in another script may be, is left out.
+    """
 
     exchange: str
     routing_key: str
@@ -178,11 +183,14 @@ class Publisher:
 
 
 def _to_wire(message: Outgoing) -> aio_pika.Message:
+    correlation_id = message.correlation_id
+    if correlation_id and len(correlation_id.encode()) > MAX_SHORT_STRING:
+        correlation_id = None
     return aio_pika.Message(
         message.body,
         content_type=message.content_type,
         type=message.type,
-        correlation_id=message.correlation_id,
+        correlation_id=correlation_id,
         reply_to=message.reply_to,
         headers=dict(message.headers),
         message_id=uuid4().hex,  # unique for each publish: confirms are matched by it

@@ -51,6 +51,12 @@ AUTOMATIC_HEADER: Final = "tidemark-automatic"
 """True on copies from the retry tiers, on what a projection has asked for by itself to be sent again, and on its requests for that: no
 operator has asked. A dead event that comes so is not tried again once its letter is out."""
 
+DEAD_COMMAND_HEADER: Final = "tidemark-dead-command"
+DISCARDED: Final = "discarded"
+SUPERSEDED: Final = "superseded"
+DELIVERY_LIMITED: Final = "delivery-limit"
+"""On a command that the dead-letter worker sends once more: what has become of it. It is not to be tried."""
+
 GENERATION_HEADER: Final = "tidemark-generation"
 PAGE_HEADER: Final = "tidemark-page"
 EVENTS_HEADER: Final = "tidemark-events"
@@ -61,6 +67,8 @@ RETRY_TIERS: Final[tuple[tuple[str, int], ...]] = (("1s", 1_000), ("5s", 5_000),
 
 MAX_TYPE_BYTES: Final = 200
 DELIVERY_LIMIT: Final = 20
+COMMAND_DELIVERY_LIMIT: Final = 1000
+"""Workers give up by themselves what kills them, at two deaths each of the 400 messages that one holds (``command_service.suspicion``)."""
 MAX_EVENTS_PER_MESSAGE: Final = 100
 MAX_BYTES_PER_MESSAGE: Final = 256 * 1024
 
@@ -72,6 +80,10 @@ def lane_of(stream: str, lanes: int) -> int:
 
 def hash_of(stream: str) -> int:
     return crc32(stream.encode())
+
+
+MAX_SHORT_STRING: Final = 255
+"""Bytes that AMQP allows in a routing key, and in properties such as a correlation id (AMQP 0-9-1 §4.2.5.3)."""
 
 
 def rejected_key(command_type: str) -> str:
@@ -184,7 +196,11 @@ def declarations(lanes: int) -> Topology:
 
 
 def _queues(lanes: int) -> Iterator[Queue]:
-    yield Queue(COMMAND_QUEUE, _dead_lettering(DEAD, "commands") | _backstop() | _one_at_a_time(), ((COMMANDS, "#"),))
+    yield Queue(
+        COMMAND_QUEUE,
+        _dead_lettering(DEAD, "commands") | _backstop(COMMAND_DELIVERY_LIMIT) | _one_at_a_time(),
+        ((COMMANDS, "#"),),
+    )
     yield Queue(dead_queue("commands"), _quorum() | _one_at_a_time(), ((DEAD, "commands"),))
     yield Queue(
         RESEND_QUEUE,
@@ -234,6 +250,6 @@ def _one_at_a_time() -> dict[str, Any]:
     return {"x-single-active-consumer": True}
 
 
-def _backstop() -> dict[str, Any]:
+def _backstop(limit: int = DELIVERY_LIMIT) -> dict[str, Any]:
     """A message whose processing keeps killing the process is dead-lettered after this many redeliveries."""
-    return {"x-delivery-limit": DELIVERY_LIMIT}
+    return {"x-delivery-limit": limit}

@@ -15,9 +15,11 @@ from pydantic import ValidationError
 from projectors.dead_letters.audit import record
 from projectors.dead_letters.items import finish_items
 from projectors.dead_letters.letter import COMMANDS
+from projectors.dead_letters.marks import mark
 from projectors.dead_letters.refusal import Refusal
+from shared import topology
 from shared.contracts.control import Edit
-from shared.contracts.envelope import CommandEnvelope, EnvelopeError, split
+from shared.contracts.envelope import MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, split
 from shared.contracts.registry import COMMANDS as CONTRACTS
 from shared.contracts.validation_errors import describe
 from shared.postgres import Connection
@@ -54,12 +56,17 @@ async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
     if await connection.fetchval(ID_IS_TAKEN, envelope.id):
         raise _invalid("command_id", "is taken: a new command needs an id of its own")
     body = envelope.model_dump_json(exclude_none=True).encode()
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise _invalid(
+            "data", f"as an envelope the command may have {MAX_MESSAGE_BYTES} bytes; it would have {len(body)}"
+        )
     where = (row["reply_to"], row["correlation_id"])
     await connection.execute(
         SEND, envelope.id, act.letter_id, request_id, envelope.type, body, *where, act.actor, act.reason
     )
     await connection.execute(SUPERSEDE, act.letter_id, envelope.id)
     await finish_items(connection, [act.letter_id], ["superseded"])
+    await mark(connection, [act.letter_id], topology.SUPERSEDED)
     details = json.dumps({"command_id": envelope.id, "type": envelope.type, "instead_of": row["command_id"]})
     await record(
         connection, act.actor, "edit", act.reason, letter_id=act.letter_id, request_id=request_id, details=details

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from projectors.dead_letters.items import BY_KEY_ONLY, fail_items
-from projectors.dead_letters.letter import Incoming
+from projectors.dead_letters.letter import COMMANDS, Incoming
+from projectors.dead_letters.marks import mark_given_up
 from shared.postgres import Connection
+from shared.topology import DELIVERY_LIMITED
 
 # New letters are joined with nothing but what was just inserted: pairing them row by row would be quadratic.
 AMONG_THEMSELVES: Final = "SELECT set_config('enable_hashjoin', 'on', true)"
@@ -50,6 +52,11 @@ async def _ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
     if new:
         await connection.execute(AMONG_THEMSELVES)
         await connection.execute(NEW_LETTERS, new)
+    given_up = [
+        letter.identity for letter in (*new, *again) if (letter.origin, letter.reason) == (COMMANDS, DELIVERY_LIMITED)
+    ]
+    if given_up:
+        await mark_given_up(connection, given_up)
     return len(new) + len(again)
 
 

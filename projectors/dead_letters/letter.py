@@ -56,10 +56,10 @@ def event_identity(stream: str, version: int) -> bytes:
 
 
 def command_identity(envelope: Mapping[str, Any]) -> bytes | None:
-    """A command is the same letter when its id and what it asks for are; None for what has no id to go by."""
+    """A command is the same letter when its source and id are, and what it asks for; None for what has no id to go by."""
     if not isinstance(envelope.get("id"), str):
         return None
-    asked = [envelope.get(name) for name in ("id", "type", "subject", "expectedversion", "data")]
+    asked = [envelope.get(name) for name in ("source", "id", "type", "subject", "expectedversion", "data")]
     try:
         return _digest(b"command", json.dumps(asked, sort_keys=True).encode("utf-8", "replace"))
     except (ValueError, TypeError, RecursionError):

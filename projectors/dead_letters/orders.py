@@ -1,7 +1,7 @@
 """What the dead-letter worker says on the bus: resend, inquire, step over, and commands once more. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -66,7 +66,7 @@ def step_over(event: HeldEvent, actor: str, reason: str, request_id: str, now: d
     return _request(topology.discard_key(event.origin), envelope)
 
 
-def command(dead: DeadCommand) -> Outgoing:
+def command(dead: DeadCommand, headers: Mapping[str, str] | None = None) -> Outgoing:
     return Outgoing(
         exchange=topology.COMMANDS,
         routing_key=dead.routing_key,
@@ -74,6 +74,7 @@ def command(dead: DeadCommand) -> Outgoing:
         content_type=dead.content_type or CONTENT_TYPE,
         reply_to=dead.reply_to,
         correlation_id=dead.correlation_id,
+        headers=headers or {},
     )
 
 

@@ -35,7 +35,6 @@ from shared.consuming import Delivery
 from shared.contracts.envelope import EnvelopeError, ReceivedEvent, split
 from shared.contracts.lanes import HEADS, HEARTBEAT
 
-DELIVERY_LIMIT: Final = "delivery-limit"
 FOREIGN: Final = "not-from-tidemark"
 UNREADABLE: Final = "unreadable-letter"
 MAX_STREAM: Final = 300
@@ -67,8 +66,9 @@ def _read(delivery: Delivery, now: datetime) -> Iterator[Incoming]:
         return
     death = _last_death(headers)
     limit = death.get("reason") in ("delivery_limit", b"delivery_limit")
-    reason = DELIVERY_LIMIT if limit else FOREIGN
-    message = f"delivered {topology.DELIVERY_LIMIT + 1} times without being acknowledged" if limit else ""
+    reason = topology.DELIVERY_LIMITED if limit else FOREIGN
+    most = topology.COMMAND_DELIVERY_LIMIT if ORIGIN_OF[delivery.queue] == COMMANDS else topology.DELIVERY_LIMIT
+    message = f"delivered {most + 1} times without being acknowledged" if limit else ""
     at = moment(death.get("time")) or now
     keys = death.get("routing-keys")
     key = keys[0] if isinstance(keys, list) and keys else delivery.routing_key

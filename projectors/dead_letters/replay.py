@@ -18,6 +18,7 @@ from uuid import uuid4
 from projectors.dead_letters import replay_store as store
 from projectors.dead_letters.courier import discards_due, edited_sent, edited_waiting
 from projectors.dead_letters.jobs import SENDING, State, advance
+from projectors.dead_letters.marks import marked, sent
 from projectors.dead_letters.orders import command, inquiries, resends
 from projectors.dead_letters.pacing import Pace
 from projectors.dead_letters.replay_store import Job, Taken
@@ -174,6 +175,11 @@ class Engine:
         if edited:
             await self._patience.publish(self._publisher, list(edited.values()))
             await edited_sent(connection, list(edited))
+        told = await marked(connection)
+        if told:
+            await self._patience.publish(self._publisher, [each.message for each in told])
+            await sent(connection, told)
+            self._news.set()
 
     async def _rest(self, seconds: float) -> None:
         """Until there is news, at most so long; news come in crowds, and are better met together."""

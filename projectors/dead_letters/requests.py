@@ -28,6 +28,7 @@ from shared.contracts.control import ControlData, Discard, Edit, Replay, Request
 from shared.contracts.envelope import CONTENT_TYPE
 from shared.contracts.validation_errors import describe
 from shared.postgres import Connection, Database
+from shared.reply_to import reply_queue
 from shared.views.operations import ACCEPTED, REJECTED, Done, OperationAnswer, Refused
 
 log: Final = logging.getLogger(__name__)
@@ -68,16 +69,15 @@ async def handle(database: Database, delivery: Delivery) -> Done | Refused:
 
 
 def answer(delivery: Delivery, result: Done | Refused) -> Outgoing | None:
-    """For whoever asked to be told; a place that is gone gets nothing."""
-    if not delivery.reply_to:
+    """For whoever asked to be told; a place that is gone, or is no reply queue, gets nothing."""
+    queue = reply_queue(delivery.reply_to)
+    if queue is None:
         return None
     kind = ACCEPTED if isinstance(result, Done) else REJECTED
-    envelope = OperationAnswer(
-        id=f"{result.request_id}/answer", source=SOURCE, type=kind, time=datetime.now(UTC), data=result
-    )
+    envelope = OperationAnswer(id=_answer_id(result), source=SOURCE, type=kind, time=datetime.now(UTC), data=result)
     return Outgoing(
         exchange="",
-        routing_key=delivery.reply_to,
+        routing_key=queue,
         body=envelope.model_dump_json(exclude_none=True).encode(),
         content_type=CONTENT_TYPE,
         type=kind,
@@ -104,6 +104,13 @@ async def _handle(database: Database, delivery: Delivery, request_id: str) -> Do
         if not done.dry_run:
             await connection.execute(KEEP_ANSWER, request_id, delivery.routing_key, digest, done.model_dump_json())
     return done
+
+
+def _answer_id(result: Done | Refused) -> str:
+    """What is not kept may come out otherwise the next time: answers with one id say the same."""
+    kept = isinstance(result, Done) and not result.dry_run
+    said = "" if kept else f"/{sha256(result.model_dump_json().encode()).hexdigest()[:32]}"
+    return f"{result.request_id}/answer{said}"
 
 
 def _id_in(body: bytes) -> str:

@@ -7,7 +7,9 @@ from typing import Final
 
 from projectors.dead_letters.audit import record, record_letters
 from projectors.dead_letters.items import finish_items
+from projectors.dead_letters.marks import mark
 from projectors.dead_letters.refusal import Refusal
+from shared import topology
 from shared.contracts.control import Discard, Replay, Selection
 from shared.postgres import Connection
 from shared.views.operations import Done, LetterPreview
@@ -97,6 +99,7 @@ async def discard(connection: Connection, act: Discard, request_id: str) -> Done
         await record_letters(connection, act.actor, "discard", act.reason, ids, request_id)
         closed = [row["id"] for row in await connection.fetch(CLOSE, ids)]
         await finish_items(connection, closed, ["discarded"] * len(closed))
+        await mark(connection, closed, topology.DISCARDED)
         await connection.execute(ORDER_DISCARDS, ids, request_id, act.actor, act.reason)
     return Done(request_id=request_id, verb="discard", dry_run=act.dry_run, count=len(ids), letters=letters)
 

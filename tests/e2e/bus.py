@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import aio_pika
+import aiormq
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from shared import topology
@@ -81,6 +82,23 @@ class Bus:
         queue = await self._channel.declare_queue(exclusive=True)
         await queue.bind(exchange, key)
         return queue
+
+    async def own_queue(self, name: str = "") -> AbstractQueue:
+        """A queue of this name that is ours alone, and goes with us; without one the broker names it."""
+        return await self._channel.declare_queue(name or None, exclusive=True)
+
+    async def ask_directly(self, body: bytes, **properties: Any) -> bytes:
+        """The answer by RabbitMQ's direct reply-to: no queue is declared for it."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def take(message: aiormq.abc.DeliveredMessage) -> None:
+            answer.set_result(message.body)
+
+        channel = await self._channel.get_underlay_channel()
+        await channel.basic_consume("amq.rabbitmq.reply-to", take, no_ack=True)
+        await self.send(body, reply_to="amq.rabbitmq.reply-to", **properties)
+        async with asyncio.timeout(PATIENCE_S):
+            return await answer
 
     async def take_replies(self) -> None:
         async def take(message: AbstractIncomingMessage) -> None:

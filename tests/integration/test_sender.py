@@ -89,6 +89,8 @@ class FakeWorker:
 
 def outcome(command: dict[str, Any]) -> dict[str, Any]:
     data: dict[str, Any] = {"command_id": command["id"], "command_type": command["type"]}
+    if command["id"].endswith("stuck"):
+        return {"type": "command.pending", "data": data | {"reason": "handler-failed", "message": "our fault"}}
     if command["id"].endswith("bad"):
         return {"type": "command.rejected", "data": data | {"code": "validation-failed", "message": "it is bad"}}
     return {
@@ -146,6 +148,14 @@ async def test_nothing_to_send_is_nothing_to_wait_for(worker: FakeWorker) -> Non
 async def test_a_sender_whose_commands_nobody_takes_says_so(url: str) -> None:
     with pytest.raises(UnansweredError, match="3 commands have no outcome yet; is the command service running"):
         await CommandSender(url, patience_s=1).send(some(3))
+
+
+async def test_a_command_without_an_outcome_yet_is_sent_again_and_counted_as_nothing_else(worker: FakeWorker) -> None:
+    sender = CommandSender(worker.url, parcel=10, resend_after_s=0.2, patience_s=2)
+    with pytest.raises(UnansweredError, match="1 commands have no outcome yet; last trouble: c-0stuck: our fault"):
+        await sender.send([*some(5), *some(1, "stuck")])
+    assert (sender.tally.sent, sender.tally.accepted, sender.tally.rejected) == (6, 5, {})
+    assert worker.received["c-0stuck"] > 1
 
 
 async def test_a_sender_that_cannot_reach_the_broker_says_why() -> None:

@@ -167,15 +167,15 @@ async def test_a_lost_connection_is_waited_out_and_counts_for_nothing(
 
 
 async def test_every_statement_of_the_write_side_fits_the_schema(write_db: asyncpg.Connection) -> None:
-    from command_service import event_store, outbox, resend
+    from command_service import event_store, outbox, resend, undecided
 
     statements = {
         f"{module.__name__}.{name}": text
-        for module in (event_store, outbox, resend)
+        for module in (event_store, outbox, resend, undecided)
         for name, text in vars(module).items()
         if name.isupper() and isinstance(text, str) and " " in text.strip()
     }
-    assert len(statements) >= 15
+    assert len(statements) >= 20
     for text in statements.values():
         await write_db.prepare(text)
 
@@ -186,7 +186,13 @@ async def test_commands_wait_for_migrations_that_have_not_run_yet(settings: Sett
         handler = Handler(url)
         handling = asyncio.create_task(handler.handle([register("k1", "c")]))
         try:
-            for name in ("0001_event_store.sql", "0002_heads.sql", "0003_epochs.sql"):
+            for name in (
+                "0001_event_store.sql",
+                "0002_heads.sql",
+                "0003_epochs.sql",
+                "0005_pre_commands_by_source.sql",
+                "0006_pre_undecided_commands.sql",
+            ):
                 async with asyncio.timeout(20):
                     while "does not exist" not in (handler.trouble or ""):  # noqa: ASYNC110 - it says so by itself
                         await asyncio.sleep(0.01)

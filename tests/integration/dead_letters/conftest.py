@@ -13,7 +13,7 @@ from shared.settings import Settings
 from shared.views.operations import SCHEMA
 from tests.integration.dead_letters.house import House
 
-TABLES = "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, audit"
+TABLES = "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, audit"
 OTHERS = (topology.RESEND_QUEUE, topology.COMMAND_QUEUE, *map(topology.control_queue, topology.PROJECTORS))
 
 

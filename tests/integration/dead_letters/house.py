@@ -156,19 +156,19 @@ class House:
 
     async def ask(self, verb: str, *, request_id: str | None = None, **data: Any) -> dict[str, Any]:
         """An operator's request; returns the data of the answer, with its ``type``."""
-        return await self.ask_raw(
-            verb,
-            json.dumps(
-                {
-                    "specversion": "1.0",
-                    "id": request_id or str(uuid4()),
-                    "source": "test",
-                    "type": f"control.{verb}",
-                    "time": datetime.now(UTC).isoformat(),
-                    "data": {"actor": "ann"} | data,
-                }
-            ).encode(),
-        )
+        return await self.ask_raw(verb, self.request(verb, request_id=request_id, **data))
+
+    def request(self, verb: str, *, request_id: str | None = None, **data: Any) -> bytes:
+        return json.dumps(
+            {
+                "specversion": "1.0",
+                "id": request_id or str(uuid4()),
+                "source": "test",
+                "type": f"control.{verb}",
+                "time": datetime.now(UTC).isoformat(),
+                "data": {"actor": "ann"} | data,
+            }
+        ).encode()
 
     async def ask_raw(self, verb: str, body: bytes) -> dict[str, Any]:
         connection = await aio_pika.connect(self.settings.rabbitmq_url)
@@ -183,7 +183,7 @@ class House:
                     reply = await anext(replies)
         assert reply.correlation_id == "c-1"
         answer = json.loads(reply.body)
-        return {"type": answer["type"], **answer["data"]}
+        return {"type": answer["type"], "envelope_id": answer["id"], **answer["data"]}
 
     async def until(self, wanted: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
         end = time.monotonic() + seconds

@@ -3,14 +3,30 @@
 import json
 from typing import Any
 
+import aio_pika
 import asyncpg
 import pytest
 
-from projectors.dead_letters import audit, courier, editing, ingest, items, replay_store, requests, selecting, steering
+from projectors.dead_letters import (
+    audit,
+    courier,
+    editing,
+    ingest,
+    items,
+    marks,
+    replay_store,
+    requests,
+    selecting,
+    steering,
+)
+from shared import topology
+from shared.broker import Outgoing
+from shared.consuming import Delivery
 from shared.contracts.control import Selection
+from shared.contracts.envelope import CONTENT_TYPE
 from shared.views import operations_queries as queries
 from shared.views.operations import GroupView, LetterView
-from tests.integration.dead_letters.house import House
+from tests.integration.dead_letters.house import House, command, command_headers
 
 ALL = {"everything": True}
 
@@ -89,6 +105,86 @@ async def test_an_edited_command_goes_out_under_a_new_id_and_each_knows_of_the_o
     assert (await house.ask("edit", letter_id=2, data={"name": "Z"}, reason="x"))["command_id"][14] == "7"
 
 
+async def test_the_command_service_is_told_what_became_of_a_dead_command(house: House) -> None:
+    await house.play()
+    await house.start()
+    await house.command_dies("k1")
+    await house.command_dies("k2")
+    await house.letter("commands", command("k3"), command_headers() | {"tidemark-reason": "malformed-message"})
+    death = {"reason": "delivery_limit", "routing-keys": ["customers.rename-customer"]}
+    await house.letter("commands", command("k4"), {"x-death": [death]}, reply_to="reply.shop")
+    await house.statuses(dead=4)
+    letters = {row["command_id"]: row["id"] for row in await house.db.fetch("SELECT command_id, id FROM letters")}
+    await house.ask("edit", letter_id=letters["k2"], data={"name": "Zoe"}, command_id="k2-mended", reason="no umlauts")
+    await house.ask("discard", selection={"letter_ids": [letters["k1"], letters["k3"]]}, reason="noise")
+
+    async def told() -> bool:
+        return {marked(one) for one in house.commands} >= {
+            ("k1", "discarded"),
+            ("k2", "superseded"),
+            ("k2-mended", None),
+            ("k4", "delivery-limit"),
+        }
+
+    await house.until(told)
+
+    async def nothing_left() -> bool:
+        return bool(await house.db.fetchval("SELECT count(*) = 0 FROM marks"))
+
+    await house.until(nothing_left)
+    assert "k3" not in {marked(one)[0] for one in house.commands}  # it was no command: nobody waits for its outcome
+    assert {one.reply_to for one in house.commands} == {"reply.shop"}
+    await house.statuses(dead=1, superseded=1, discarded=2)
+
+
+def marked(delivery: Delivery) -> tuple[str, Any]:
+    return json.loads(delivery.body)["id"], delivery.headers.get(topology.DEAD_COMMAND_HEADER)
+
+
+async def test_answers_with_one_id_say_the_same(house: House) -> None:
+    await house.start()
+    await house.command_dies("k1")
+    await house.statuses(dead=1)
+
+    async def answered(verb: str, **data: Any) -> str:
+        return str((await house.ask(verb, request_id="r-1", **data))["envelope_id"])
+
+    nothing = await answered("discard", selection={"text": "no such words"}, reason="x")
+    looked = await answered("discard", selection=ALL, reason="x", dry_run=True)
+    done = await answered("discard", selection=ALL, reason="x")
+    reused = await answered("discard", selection=ALL, reason="another")
+    assert len({nothing, looked, done, reused}) == 4
+    assert await answered("discard", selection=ALL, reason="x") == done
+
+
+async def test_an_answer_goes_to_a_reply_queue_only(house: House) -> None:
+    """One in a projector's lane, or among operators' own requests, would be read as what it is not."""
+    await house.start()
+    body = house.request("replay", selection=ALL)
+    for queue in (topology.lane_queue("summary", 0), topology.OPERATIONS_QUEUE, topology.dead_queue("summary")):
+        await house.publisher.publish(
+            Outgoing(topology.CONTROL, "replay", body, CONTENT_TYPE, reply_to=queue, correlation_id="c-1")
+        )
+    assert (await house.ask("replay", selection=ALL))["code"] == "nothing-selected"
+    connection = await aio_pika.connect(house.settings.rabbitmq_url)
+    async with connection:
+        channel = await connection.channel()
+        lane = await channel.declare_queue(topology.lane_queue("summary", 0), passive=True)
+        assert lane.declaration_result.message_count == 0
+    assert await house.db.fetchval("SELECT count(*) FROM letters") == 0
+
+
+async def test_an_edited_command_that_is_too_large_as_an_envelope_is_refused(house: House) -> None:
+    await house.start()
+    await house.command_dies("k1")
+    await house.statuses(dead=1)
+    line = {"product_id": "p" * 128, "quantity": 1, "amount": 1, "name": "ü" * 460}
+    order = {"order_id": "o-1", "customer_id": "c", "currency": "EUR", "lines": [line] * 1000}
+    answer = await house.ask("edit", letter_id=1, type="orders.place-order", subject="o-1", data=order, reason="x")
+    assert (answer["code"], answer["errors"][0]["field"]) == ("validation-failed", "data")
+    await house.statuses(dead=1)
+
+
 @pytest.mark.parametrize(
     ("verb", "data", "code"),
     [
@@ -142,7 +238,7 @@ async def test_nobody_changes_the_audit(house: House, statement: str) -> None:
 
 
 async def test_every_statement_fits_the_schema(db: asyncpg.Connection) -> None:
-    modules = (audit, courier, editing, ingest, items, replay_store, requests, selecting, steering, queries)
+    modules = (audit, courier, editing, ingest, items, marks, replay_store, requests, selecting, steering, queries)
     statements = {
         f"{module.__name__}.{name}": text
         for module in modules

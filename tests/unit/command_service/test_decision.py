@@ -62,7 +62,7 @@ def test_the_same_command_twice_in_a_batch_has_one_effect_and_one_outcome() -> N
 
 def test_a_known_command_gets_its_outcome_again_and_writes_nothing() -> None:
     again = register("k1", "c")
-    known = Known(decided={"k1": Decided(again.digest, Outcome(b"as before", accepted=False))})
+    known = Known(decided={("test", "k1"): Decided(again.digest, Outcome(b"as before", accepted=False))})
     batch = decide([again], known, NOW)
     assert batch.results == [Outcome(b"as before", accepted=False)]
     assert not batch.decided
@@ -72,8 +72,8 @@ def test_a_known_command_gets_its_outcome_again_and_writes_nothing() -> None:
 def test_the_same_id_with_another_body_is_refused_and_the_first_outcome_stays() -> None:
     batch = decide([register("k1", "c"), register("k1", "d")], Known(), NOW)
     assert codes(batch) == ["v1", "idempotency-key-reused"]
-    assert list(batch.decided) == ["k1"]
-    assert batch.decided["k1"][1].accepted
+    assert list(batch.decided) == [("test", "k1")]
+    assert batch.decided["test", "k1"][1].accepted
 
 
 def test_the_expected_version_is_compared_with_what_the_batch_has_made() -> None:
@@ -122,7 +122,7 @@ def test_a_fault_in_one_decision_is_its_own_and_has_no_outcome() -> None:
     batch = decide([rename("k1", "bad", "Ann"), register("k2", "c")], known, NOW)
     assert isinstance(batch.results[0], Failed)
     assert isinstance(batch.results[1], Outcome)
-    assert list(batch.decided) == ["k2"]
+    assert list(batch.decided) == [("test", "k2")]
 
 
 def test_an_event_on_the_wire_reads_back_as_what_was_decided() -> None:

@@ -32,7 +32,7 @@ class Desk:
         """How it is answered, and what is told of it."""
         outgoing = await self._obey(verb, _body(verb, data), again=again)
         told = [Request[Acted].model_validate_json(one.body).data for one in outgoing if _is_told(one)]
-        (answer,) = [json.loads(one.body)["data"] for one in outgoing if one.routing_key == "the asker"]
+        (answer,) = [json.loads(one.body)["data"] for one in outgoing if one.routing_key == "reply.the-asker"]
         assert answer["request_id"] == f"{verb} it"
         return answer.get("code", "done"), told
 
@@ -138,4 +138,4 @@ def _body(verb: str, data: dict[str, Any]) -> bytes:
 
 def _delivery(verb: str, body: bytes, *, again: bool) -> Delivery:
     key, queue = topology.rebuild_key(NAME, verb), topology.control_queue(NAME)
-    return Delivery(queue, body, {}, CONTENT_TYPE, key, "the asker", None, again, 1, _nobody())
+    return Delivery(queue, body, {}, CONTENT_TYPE, key, "reply.the-asker", None, again, 1, _nobody())
