@@ -15,8 +15,10 @@ from command_service.intake import Command, Held, Invalid, Message
 from shared import topology
 
 _REFUSED: Final = {
-    topology.DISCARDED: "the service failed on this command, and an operator has discarded it",
-    topology.SUPERSEDED: "the service failed on this command, and an operator has sent another one instead of it",
+    topology.DISCARDED: Invalid("discarded", "the service failed on this command, and an operator has discarded it"),
+    topology.SUPERSEDED: Invalid(
+        "superseded", "the service failed on this command, and an operator has sent another one instead of it"
+    ),
 }
 
 
@@ -27,7 +29,7 @@ def as_marked(message: Message, headers: Mapping[str, Any]) -> Message:
     if not isinstance(mark, str):
         return message
     if mark in _REFUSED:
-        task = Invalid(mark, _REFUSED[mark])
+        task = _REFUSED[mark]
     elif mark == topology.DELIVERY_LIMITED:
         task = Held(mark)
     else:

@@ -40,11 +40,16 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "message-too-large": Refusal(
         "The message has more than 1 MiB, or its batch more than 100 commands; none of them was taken.", Retry.SAME_ID
     ),
+    "discarded": Refusal("The service failed on the command, and an operator has given it up.", Retry.NEW_ID),
+    "superseded": Refusal("The service failed on the command, and an operator has sent another one.", Retry.NEW_ID),
 }
 """Of any command, over AMQP and HTTP."""
 
 HTTP_REFUSALS: Final[Mapping[str, Refusal]] = {
     "outcome-not-found": Refusal("No outcome is known for this id, or not yet.", Retry.LATER),
+    "source-needed": Refusal(
+        "Several services have sent a command with this id; name one in `?source=`.", Retry.SAME_ID
+    ),
     "broker-unavailable": Refusal("RabbitMQ did not confirm the command in time; it may be kept.", Retry.LATER),
     "store-unavailable": Refusal("The database with the outcomes cannot be reached.", Retry.LATER),
     "not-ready": Refusal("The service does not work at the moment; the message says why.", Retry.LATER),
