@@ -6,7 +6,7 @@ Commands are decided in order, each seeing what those before it have changed. On
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -63,14 +63,23 @@ class Failed:
     reason: str = HANDLER_FAILED
 
 
+class StoredStream(NamedTuple):
+    """A stream as the database has it: its version, and its state as JSON of some ``state_version``."""
+
+    version: int
+    state: str
+    state_version: int
+
+
 @dataclass(slots=True)
 class Current:
-    """A stream as the batch sees it; ``loaded`` is the version the database has."""
+    """A stream as the batch sees it; ``loaded`` is the version the database has, ``replayed`` says that its state there does not fit."""
 
     aggregate: Aggregate
     loaded: int
     version: int
     state: State | None
+    replayed: bool = False
 
     def state_json(self) -> str:
         return "null" if self.state is None else msgspec.json.encode(self.state).decode()
@@ -91,8 +100,9 @@ class Known:
     """What the database says before the batch. ``claims`` holds a key for each claim looked up; None: it is free."""
 
     decided: Mapping[CommandKey, Decided] = field(default_factory=dict)
-    streams: Mapping[str, tuple[int, str]] = field(default_factory=dict)
-    """stream → (version, state as JSON)"""
+    streams: Mapping[str, StoredStream] = field(default_factory=dict)
+    replayed: dict[str, State | Exception] = field(default_factory=dict)
+    """The state of streams whose kept state does not fit, from their events; or why it cannot be had."""
     claims: dict[ClaimKey, str | None] = field(default_factory=dict)
     epoch: str | None = None
     """Of the database that says all this."""
@@ -100,7 +110,7 @@ class Known:
 
 @dataclass(slots=True)
 class Batch:
-    """What a batch of commands comes to. Only when ``missing`` is empty may it be written."""
+    """What a batch of commands comes to. Only when ``missing`` and ``unfit`` are empty may it be written."""
 
     results: list[Outcome | Failed] = field(default_factory=list)
     """One for each command, in order."""
@@ -112,9 +122,23 @@ class Batch:
     """Who holds each claim after the batch; None: nobody."""
     missing: set[ClaimKey] = field(default_factory=set)
     """Claims that have to be looked up before this can be decided."""
+    unfit: dict[str, Aggregate] = field(default_factory=dict)
+    """Streams that have to be replayed before this can be decided."""
+
+    @property
+    def is_complete(self) -> bool:
+        return not (self.missing or self.unfit)
 
     def changed_streams(self) -> Iterable[tuple[str, Current]]:
         return ((name, current) for name, current in self.streams.items() if current.version != current.loaded)
+
+    def restored_streams(self) -> Iterable[tuple[str, Current]]:
+        """Those that no command has changed, and whose state is to be kept anew."""
+        return (
+            (name, current)
+            for name, current in self.streams.items()
+            if current.replayed and current.version == current.loaded
+        )
 
 
 Decide = Callable[[Sequence[Command], Known, datetime], Batch]
@@ -159,7 +183,7 @@ def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: Kno
         return rejection(command, "validation-failed", f"notbefore: {message}", now, errors)
     current = batch.streams.get(task.stream)
     if current is None:
-        current = batch.streams[task.stream] = _load(task, known)
+        current = batch.streams[task.stream] = _load(batch, task, known)
     expected = command.envelope.expectedversion
     if expected is not None and expected != current.version:
         message = f"{task.stream} is at version {current.version}, not {expected}"
@@ -180,12 +204,20 @@ def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: Kno
     return _acceptance(command, task.stream, current.version, types, now, known.epoch)
 
 
-def _load(task: Task, known: Known) -> Current:
+def _load(batch: Batch, task: Task, known: Known) -> Current:
+    """Raises why the stream's state cannot be had."""
     row = known.streams.get(task.stream)
     if row is None:
         return Current(task.aggregate, loaded=0, version=0, state=None)
-    version, state = row
-    return Current(task.aggregate, version, version, msgspec.json.decode(state, type=task.aggregate.state))
+    state: State | Exception | None = known.replayed.get(task.stream)
+    if isinstance(state, Exception):
+        raise state
+    replayed = state is not None
+    if state is None:
+        state = task.aggregate.restored(row.state, row.state_version)
+    if state is None:
+        batch.unfit[task.stream] = task.aggregate
+    return Current(task.aggregate, row.version, row.version, state, replayed)
 
 
 def _take_claims(batch: Batch, task: Task, events: Sequence[EventData], known: Known) -> None:

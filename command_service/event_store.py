@@ -11,7 +11,7 @@ from typing import Final
 
 import asyncpg
 
-from command_service.decision import Batch, ClaimKey, Decided, Known, Outcome
+from command_service.decision import Batch, ClaimKey, Decided, Known, Outcome, StoredStream
 from command_service.epochs import Epoch
 from command_service.intake import Command, Task
 from command_service.outbox import CHANNEL
@@ -27,25 +27,33 @@ FROM unnest($1::text[], $2::text[]) AS wanted (source, command_id)
 JOIN commands ON commands.command_id = wanted.command_id AND commands.source IN (wanted.source, '')
 ORDER BY commands.source
 """
-STREAMS_BY_NAME: Final = "SELECT stream, version, state FROM streams WHERE stream = ANY ($1::text[])"
+STREAMS_BY_NAME: Final = "SELECT stream, version, state, state_version FROM streams WHERE stream = ANY ($1::text[])"
 CLAIMS_BY_KEY: Final = """
 SELECT scope, value, stream FROM claims JOIN unnest($1::text[], $2::text[]) AS wanted (scope, value) USING (scope, value)
 """
 INSERT_STREAMS: Final = """
-INSERT INTO streams (stream, kind, version, state, updated_at)
-SELECT stream, kind, version, state::json, now()
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS new (stream, kind, version, state)
+INSERT INTO streams (stream, kind, version, state, state_version, updated_at)
+SELECT stream, kind, version, state::json, state_version, now()
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::integer[])
+    AS new (stream, kind, version, state, state_version)
 """
 UPDATE_STREAMS: Final = """
 WITH changed AS (
-    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS c (stream, expected, version, state)
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[])
+        AS c (stream, expected, version, state, state_version)
 ), locked AS (
     SELECT s.stream FROM streams s JOIN changed c ON s.stream = c.stream AND s.version = c.expected
     ORDER BY s.stream FOR UPDATE OF s
 )
-UPDATE streams s SET version = c.version, state = c.state::json, updated_at = now()
+UPDATE streams s SET version = c.version, state = c.state::json, state_version = c.state_version, updated_at = now()
 FROM changed c JOIN locked l ON l.stream = c.stream
 WHERE s.stream = c.stream AND s.version = c.expected
+"""
+# Of the same version of the stream: whoever has moved it on meanwhile has kept its state.
+RESTORE_STATES: Final = """
+UPDATE streams s SET state = c.state::json, state_version = c.state_version
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::integer[]) AS c (stream, version, state, state_version)
+WHERE s.stream = c.stream AND s.version = c.version
 """
 # What has an outcome is undecided no longer. Looked up key by key: a join would read all that is undecided, where statistics say "none".
 INSERT_COMMANDS: Final = """
@@ -105,7 +113,7 @@ async def load(connection: Connection, commands: Sequence[Command], epoch: Epoch
             )
             for row in decided
         },
-        streams={row["stream"]: (row["version"], row["state"]) for row in rows},
+        streams={row["stream"]: StoredStream(row["version"], row["state"], row["state_version"]) for row in rows},
         epoch=epoch.name,
     )
 
@@ -155,6 +163,7 @@ async def _write_streams(connection: Connection, batch: Batch) -> None:
             [current.aggregate.kind for _, current in new],
             [current.version for _, current in new],
             [current.state_json() for _, current in new],
+            [current.aggregate.state_version for _, current in new],
         )
     if old:
         status = await connection.execute(
@@ -163,9 +172,18 @@ async def _write_streams(connection: Connection, batch: Batch) -> None:
             [current.loaded for _, current in old],
             [current.version for _, current in old],
             [current.state_json() for _, current in old],
+            [current.aggregate.state_version for _, current in old],
         )
         if _count(status) != len(old):
             raise ConflictError("a stream has moved on")
+    if restored := sorted(batch.restored_streams()):
+        await connection.execute(
+            RESTORE_STATES,
+            [name for name, _ in restored],
+            [current.version for _, current in restored],
+            [current.state_json() for _, current in restored],
+            [current.aggregate.state_version for _, current in restored],
+        )
 
 
 async def _write_commands(connection: Connection, batch: Batch, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """Handling commands as a unit of work: all of a batch in one transaction where nothing interferes, else one by one.
 
-    load ──▶ decide (pure) ──claims missing?──▶ load claims ──▶ decide again ──▶ append ──conflict──▶ one by one, each until it is in
+    load ──▶ decide (pure) ──claims missing, state unfit?──▶ load claims, replay streams ──▶ decide again ──▶ append
+                                                                                   conflict: one by one, each until it is in ◀──┘
 
 An outage of the database is waited for, with jittered back-off; nothing is given up and nothing is answered meanwhile.
 """
@@ -17,6 +18,7 @@ from command_service.decision import Decide, Failed, Known, Outcome, decide
 from command_service.epochs import settled
 from command_service.event_store import ConflictError, append, load, load_claims
 from command_service.intake import Command
+from command_service.replaying import replay
 from command_service.suspicion import MOST_DEATHS, ProcessKilledError
 from command_service.undecided import PROCESS_KILLED, hold, suspect
 from shared.postgres import BY_KEY_ONLY, Connection, Database, is_outage
@@ -100,8 +102,10 @@ class Handler:
             epoch = await settled(connection)
             known = await load(connection, commands, epoch) if commands else Known()
             batch = self._decide(commands, known, now)
-            while batch.missing:
-                known.claims |= await load_claims(connection, batch.missing)
+            while not batch.is_complete:
+                known.claims |= await load_claims(connection, batch.missing) if batch.missing else {}
+                for stream, aggregate in batch.unfit.items():
+                    known.replayed[stream] = await replay(connection, stream, aggregate, known.streams[stream].version)
                 batch = self._decide(commands, known, now)
             await append(connection, batch, known, now, epoch)
         return batch.results

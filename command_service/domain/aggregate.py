@@ -17,7 +17,10 @@ from shared.contracts.values import CommandData, EventData
 
 
 class State(msgspec.Struct, frozen=True, gc=False):
-    """The state that decisions about one stream need; kept inline in the event store, as JSON."""
+    """The state that decisions about one stream need; kept inline in the event store, as JSON.
+
+    It holds no class of events: those change with their own schema versions, and state with the aggregate's ``state_version``.
+    """
 
 
 class Refused(Exception):  # an answer, not a failure
@@ -57,6 +60,17 @@ class Aggregate:
     commands: frozenset[type[CommandData]]
     creates: Mapping[type[CommandData], str]
     claims: Callable[[EventData], Claims] = lambda _: Claims()
+    state_version: int = 1
+    """Of ``state``: to be raised with every change of its shape or meaning. State of another version is made anew from the events."""
+
+    def restored(self, kept: str, version: int) -> State | None:
+        """The state that is kept as JSON; None: it does not fit, and the stream has to be replayed."""
+        if version != self.state_version:
+            return None
+        try:
+            return msgspec.json.decode(kept, type=self.state)
+        except msgspec.DecodeError:  # its shape has changed, and its version has been forgotten
+            return None
 
     def id_in(self, command: CommandData) -> str | None:
         """The id that the command's own data gives its subject, where it does."""

@@ -37,11 +37,24 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+class OrderedLine(State, frozen=True, kw_only=True):
+    product_id: str
+    name: str | None = None
+    quantity: int
+    amount: int
+
+
 class Order(State, frozen=True, kw_only=True):
-    """``placed`` is the event that began it: a cancellation hands its content on."""
+    """All that was ordered: a cancellation hands it on."""
 
     status: Status
-    placed: OrderPlaced
+    order_id: str
+    customer_id: str
+    currency: str
+    lines: tuple[OrderedLine, ...]
+    item_count: int
+    total: int
+    placed_at: datetime
 
 
 def decide(order: Order | None, command: Command, now: datetime) -> Sequence[Event]:
@@ -51,38 +64,37 @@ def decide(order: Order | None, command: Command, now: datetime) -> Sequence[Eve
         return [_placed(command, now)]
     if order is None:
         raise Refused("order-not-found", "there is no such order")
-    placed, at = order.placed, command.at or now
+    at = command.at or now
     match command, order.status:
         case PayOrder(), Status.PLACED:
-            if command.amount != placed.total:
-                raise Refused("payment-mismatch", f"the order's total is {placed.total}, the payment {command.amount}")
+            if command.amount != order.total:
+                raise Refused("payment-mismatch", f"the order's total is {order.total}, the payment {command.amount}")
             return [
                 OrderPaid(
-                    order_id=placed.order_id,
-                    customer_id=placed.customer_id,
+                    order_id=order.order_id,
+                    customer_id=order.customer_id,
                     amount=command.amount,
-                    currency=placed.currency,
+                    currency=order.currency,
                     method=command.method,
                     paid_at=at,
                 )
             ]
         case ShipOrder(), Status.PAID:
             return [
-                OrderShipped(
-                    order_id=placed.order_id, carrier=command.carrier, tracking=command.tracking, shipped_at=at
-                )
+                OrderShipped(order_id=order.order_id, carrier=command.carrier, tracking=command.tracking, shipped_at=at)
             ]
         case DeliverOrder(), Status.SHIPPED:
-            return [OrderDelivered(order_id=placed.order_id, delivered_at=at)]
+            return [OrderDelivered(order_id=order.order_id, delivered_at=at)]
         case CancelOrder(), (Status.PLACED | Status.PAID):
-            return [OrderCancelled(**asdict(placed), reason=command.reason, cancelled_at=at)]
+            return [_cancelled(order, command, at)]
         case _:
             _invalid(command, order.status)
 
 
 def evolve(order: Order | None, event: Event) -> Order:
     if isinstance(event, OrderPlaced):
-        return Order(status=Status.PLACED, placed=event)
+        lines = tuple(OrderedLine(**asdict(line)) for line in event.lines)
+        return Order(status=Status.PLACED, **asdict(event) | {"lines": lines})
     if order is None:
         raise ValueError(f"{type(event).__name__} cannot begin an order")
     match event:
@@ -111,6 +123,20 @@ def _placed(command: PlaceOrder, now: datetime) -> OrderPlaced:
     )
 
 
+def _cancelled(order: Order, command: CancelOrder, at: datetime) -> OrderCancelled:
+    return OrderCancelled(
+        order_id=order.order_id,
+        customer_id=order.customer_id,
+        currency=order.currency,
+        lines=tuple(Line(**asdict(line)) for line in order.lines),
+        item_count=order.item_count,
+        total=order.total,
+        placed_at=order.placed_at,
+        reason=command.reason,
+        cancelled_at=at,
+    )
+
+
 def _invalid(command: Command, status: Status) -> NoReturn:
     wish = {PayOrder: "paid", ShipOrder: "shipped", DeliverOrder: "delivered", CancelOrder: "cancelled"}[type(command)]
     raise Refused("invalid-transition", f"an order that is {status} cannot be {wish}")
@@ -123,4 +149,5 @@ ORDERS: Final = Aggregate(
     evolve=evolve,
     commands=frozenset({PlaceOrder, PayOrder, ShipOrder, DeliverOrder, CancelOrder}),
     creates={PlaceOrder: "order_id"},
+    state_version=2,
 )

@@ -26,8 +26,12 @@ pytestmark = pytest.mark.timeout(120)
 
 RENAME = "customers.rename-customer"
 MOST_DEATHS = 10
-BREAK = "UPDATE streams SET state = json_build_object('sound', state) WHERE stream = $1"
-MEND = "UPDATE streams SET state = state -> 'sound' WHERE stream = $1"
+# Kept state that does not fit, and no events to make it anew from.
+BREAK = """
+WITH unfit AS (UPDATE streams SET state_version = 0 WHERE stream = $1)
+UPDATE events SET stream = 'lost/' || stream WHERE stream = $1
+"""
+MEND = "UPDATE events SET stream = $1 WHERE stream = 'lost/' || $1"
 
 
 async def registered(bus: Bus) -> str:

@@ -33,8 +33,12 @@ EVENTS = 2000
 COMMANDS = 1000
 LETTERS = 1200
 
-BREAK = "UPDATE streams SET state = json_build_object('sound', state) WHERE stream LIKE 'customers/%'"
-MEND = "UPDATE streams SET state = state -> 'sound' WHERE stream LIKE 'customers/%'"
+# Kept state that does not fit, and no events to make it anew from.
+BREAK = """
+WITH unfit AS (UPDATE streams SET state_version = 0 WHERE stream LIKE 'customers/%')
+UPDATE events SET stream = 'lost/' || stream WHERE stream LIKE 'customers/%'
+"""
+MEND = "UPDATE events SET stream = substr(stream, 6) WHERE stream LIKE 'lost/%'"
 RENAMED = """
 SELECT count(*) AS streams, min(version) AS least, max(version) AS most, (SELECT count(*) FROM events) AS events FROM streams
 """

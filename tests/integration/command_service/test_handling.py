@@ -150,6 +150,7 @@ async def test_an_address_goes_to_one_of_those_who_race_for_it(handler: Handler,
 async def test_a_fault_in_one_command_fails_no_neighbour(handler: Handler, write_db: asyncpg.Connection) -> None:
     await handler.handle([register("k1", "bad"), register("k2", "good")])
     await write_db.execute("UPDATE streams SET state = '{\"name\": 7}' WHERE stream = 'customers/bad'")
+    await write_db.execute("UPDATE events SET envelope = '{}' WHERE stream = 'customers/bad'")
     results = await handler.handle([rename("k3", "bad", "Bea"), rename("k4", "good", "Bea")])
     assert isinstance(results[0], Failed)
     assert verdicts(results[1:]) == ["v2"]
@@ -167,11 +168,11 @@ async def test_a_lost_connection_is_waited_out_and_counts_for_nothing(
 
 
 async def test_every_statement_of_the_write_side_fits_the_schema(write_db: asyncpg.Connection) -> None:
-    from command_service import event_store, outbox, resend, undecided
+    from command_service import event_store, outbox, replaying, resend, undecided
 
     statements = {
         f"{module.__name__}.{name}": text
-        for module in (event_store, outbox, resend, undecided)
+        for module in (event_store, outbox, replaying, resend, undecided)
         for name, text in vars(module).items()
         if name.isupper() and isinstance(text, str) and " " in text.strip()
     }
@@ -192,6 +193,7 @@ async def test_commands_wait_for_migrations_that_have_not_run_yet(settings: Sett
                 "0003_epochs.sql",
                 "0005_pre_commands_by_source.sql",
                 "0006_pre_undecided_commands.sql",
+                "0007_pre_state_versions.sql",
             ):
                 async with asyncio.timeout(20):
                     while "does not exist" not in (handler.trouble or ""):  # noqa: ASYNC110 - it says so by itself

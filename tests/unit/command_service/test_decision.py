@@ -4,12 +4,16 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from command_service.decision import Batch, Decided, Failed, Known, Outcome, decide
+import pytest
+
+from command_service.decision import Batch, Decided, Failed, Known, Outcome, StoredStream, decide
+from command_service.domain.customers import Customer
 from command_service.intake import Command, read
 from shared.contracts.customers import CustomerRegistered
 from shared.contracts.envelope import ReceivedEvent
 from shared.contracts.registry import event_data
 
+SOUND = '{"customer_id":"c","name":"Ann","email":null}'
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -47,7 +51,7 @@ def test_commands_of_one_batch_build_on_each_other() -> None:
 
 def test_the_state_in_the_store_is_what_later_batches_decide_on() -> None:
     first = decide([register("k1", "c")], Known(), NOW)
-    known = Known(streams={"customers/c": (1, first.streams["customers/c"].state_json())})
+    known = Known(streams={"customers/c": StoredStream(1, first.streams["customers/c"].state_json(), 1)})
     assert codes(decide([register("k2", "c"), rename("k3", "c", "Bea")], known, NOW)) == [
         "customer-already-registered",
         "v2",
@@ -118,11 +122,28 @@ def test_a_released_address_is_free_for_the_next_command() -> None:
 
 
 def test_a_fault_in_one_decision_is_its_own_and_has_no_outcome() -> None:
-    known = Known(streams={"customers/bad": (1, "{not json")})
+    known = Known(
+        streams={"customers/bad": StoredStream(1, "null", 0)}, replayed={"customers/bad": LookupError("no events")}
+    )
     batch = decide([rename("k1", "bad", "Ann"), register("k2", "c")], known, NOW)
+    assert batch.is_complete
     assert isinstance(batch.results[0], Failed)
     assert isinstance(batch.results[1], Outcome)
     assert list(batch.decided) == [("test", "k2")]
+
+
+@pytest.mark.parametrize(
+    "kept", [StoredStream(3, '{"name":"Ann"}', 1), StoredStream(3, "{not json", 1), StoredStream(3, SOUND, 0)]
+)
+def test_state_that_does_not_fit_is_asked_for_and_then_decided_on(kept: StoredStream) -> None:
+    known = Known(streams={"customers/c": kept})
+    assert set(decide([rename("k1", "c", "Ann")], known, NOW).unfit) == {"customers/c"}
+    known.replayed["customers/c"] = Customer(customer_id="c", name="Ann", email=None)
+    batch = decide([rename("k1", "c", "Ann")], known, NOW)
+    assert batch.is_complete
+    assert codes(batch) == ["v3"]
+    assert [name for name, _ in batch.restored_streams()] == ["customers/c"]
+    assert list(decide([rename("k1", "c", "Bea")], known, NOW).restored_streams()) == []
 
 
 def test_an_event_on_the_wire_reads_back_as_what_was_decided() -> None:
