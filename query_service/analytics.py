@@ -1,6 +1,6 @@
 """Sums over time: revenue, what sold most, how many customers. All by ``placed_at``, in UTC, ``to`` exclusive."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final
@@ -9,14 +9,14 @@ import msgspec
 from litestar import Response
 from litestar.params import QueryParameter
 
-from query_service.analytics_store import AnalyticsStore, pairs
+from query_service.analytics_store import AnalyticsStore, Command
 from query_service.conditional import answer
 from query_service.problems import InvalidParameterError
 from query_service.ranges import Asked, Granularity, Range, asked, day_range, spans, starts
 from query_service.ranking import top
 from query_service.reading import reads
 from query_service.requests import QueryRequest
-from shared.views.analytics import METRICS, DistinctCustomers, Revenue, TopProducts
+from shared.views.analytics import METRICS, DistinctCustomers, Revenue, TopProducts, figure, rounded
 
 MAX_PRODUCTS: Final = 1000
 AT_ONCE: Final = 5000
@@ -123,14 +123,45 @@ class Sales:
 
     async def chunk(self, start: int, count: int) -> list[list[tuple[str, int]]]:
         last = start + count - 1
-        replies = await self._store.ask(*(("ZREVRANGE", key, start, last, "WITHSCORES") for key in self._keys))
-        return [pairs(reply) for reply in replies]
+        return await self._ranked(*(("ZREVRANGE", key, start, last, "WITHSCORES") for key in self._keys))
+
+    async def below_zero(self) -> list[list[tuple[str, int]]]:
+        return await self._ranked(*(("ZRANGEBYSCORE", key, "-inf", "(0", "WITHSCORES") for key in self._keys))
 
     async def totals(self, members: Sequence[str]) -> list[int]:
         if not members:
             return []
         rows = await self._store.ask(*(("ZMSCORE", key, *members) for key in self._keys))
-        return [sum(int(score or 0) for score in column) for column in zip(*rows, strict=True)]
+        found = {
+            (key, member): float(score or 0)
+            for key, row in zip(self._keys, rows, strict=True)
+            for member, score in zip(members, row, strict=True)
+        }
+        figures = await self._figures(found)
+        return [sum(figures[key, member] for key in self._keys) for member in members]
+
+    async def _ranked(self, *commands: Command) -> list[list[tuple[str, int]]]:
+        replies = await self._store.ask(*commands)
+        found = {
+            (key, member): float(score)
+            for key, reply in zip(self._keys, replies, strict=True)
+            for member, score in zip(reply[::2], reply[1::2], strict=True)
+        }
+        figures = await self._figures(found)
+        return [
+            [(member, figures[key, member]) for member in reply[::2]]
+            for key, reply in zip(self._keys, replies, strict=True)
+        ]
+
+    async def _figures(self, scores: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], int]:
+        """(key, member) → the figure that a score may be only the nearest double to."""
+        figures = {cell: int(score) for cell, score in scores.items()}
+        cells = [cell for cell, score in scores.items() if rounded(score)]
+        if cells:
+            keys = self._store.keys
+            (texts,) = await self._store.ask(("HMGET", keys.exact, *(keys.exact_field(*cell) for cell in cells)))
+            figures |= {cell: figure(scores[cell], text) for cell, text in zip(cells, texts, strict=True)}
+        return figures
 
 
 async def _extent(store: AnalyticsStore) -> tuple[list[str], Range | None]:

@@ -1,13 +1,15 @@
 """The layout of the analytics store in Redis: every key, and what it holds. Written by one projector, read by the query service.
 
 With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``, ``<hour>`` ``YYYYMMDDHH``, ``<month>`` ``YYYYMM``
-(all UTC, by ``placed_at``):
+(all UTC, by ``placed_at``), and an integer being decimal text of any length:
 
     <p>:hour:<c>             hash   "<hour>:orders|items|revenue|cancelled" → integer
     <p>:day:<c>              hash   "<day>:orders|items|revenue|cancelled" → integer
     <p>:currencies           set    currencies seen
     <p>:units:<span>         zset   product id → units;               span = a day, a month, or "all"
     <p>:sales:<c>:<span>     zset   product id → revenue, minor units; the same spans
+    <p>:exact                hash   "units:<span> <product id>", "sales:<c>:<span> <product id>" → the figure itself, where it is not
+                                    below 2^53 and its score is only the double nearest to it
     <p>:totalled             set    only while the generation is being built: "days", and the keys of those totals of products, by
                                     month or for "all", that are kept up by now. The others are made of the days before
                                     the generation is ready. No such set: all are kept up
@@ -33,6 +35,8 @@ ALL: Final = "all"
 DAYS_ONLY: Final = "days"
 """What ``totalled`` has in it from the beginning: a set that is empty would not be there."""
 METRICS: Final = ("orders", "items", "revenue", "cancelled")
+EXACT: Final = 2**53
+"""A score is a double: below this, either way of zero, it is the figure itself."""
 
 
 def hour_of(time: datetime) -> str:
@@ -61,6 +65,7 @@ class Keys:
     def __init__(self, prefix: str = PREFIX) -> None:
         self.prefix = prefix
         self.totalled: Final = f"{prefix}:totalled"
+        self.exact: Final = f"{prefix}:exact"
         self.currencies: Final = f"{prefix}:currencies"
         self.days: Final = f"{prefix}:days"
         self.names: Final = f"{prefix}:names"
@@ -85,6 +90,20 @@ class Keys:
 
     def buyers(self, span: str) -> str:
         return f"{self.prefix}:buyers:{span}"
+
+    def exact_field(self, key: str, member: str) -> str:
+        """Where ``exact`` has the figure of a member of ``units`` or ``sales``."""
+        return f"{key[len(self.prefix) + 1 :]} {member}"
+
+
+def rounded(score: float) -> bool:
+    """Whether a figure has to be read from ``exact``: its score may be another number."""
+    return not -EXACT < score < EXACT
+
+
+def figure(score: float, text: str | None) -> int:
+    """A member's figure, from its score and its text in ``exact``; that is passed over where it is not this score's."""
+    return int(text) if text is not None and float(text) == score else int(score)
 
 
 class RevenueBucket(BaseModel):
