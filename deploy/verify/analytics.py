@@ -182,6 +182,7 @@ class AnalyticsModel:
             layout.discarded,
             layout.totalled,
             layout.exact,
+            layout.first,
         )
 
     def value(self, key: str, raw: Any) -> Value | None:

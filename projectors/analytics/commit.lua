@@ -1,7 +1,7 @@
 -- One commit, whole or not at all: Redis runs nothing else meanwhile, and every check stands before the first write.
 --
--- KEYS: positions, held, due, progress, currencies, days, names, line-names, discarded, totalled, the registry of generations, exact, then
--- those that the sums point to.
+-- KEYS: positions, held, due, progress, currencies, days, names, line-names, discarded, totalled, the registry of generations, exact, first,
+-- then those that the sums point to.
 -- ARGV[1]: the commit as MessagePack; projectors/analytics/script.py makes it and says what is in it.
 -- Returns 1: applied; 0: a position is not where it was expected, or a total that was left out is kept up by now;
 -- -2: this generation is no more.
@@ -10,7 +10,7 @@ local CHUNK = 1000 -- unpack() may put some 8,000 values on Lua's stack
 
 local positions, held, due, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local currencies, days, names, line_names = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local discarded, totalled, registry, exact = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local discarded, totalled, registry, exact, first = KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local commit = cmsgpack.unpack(ARGV[1])
 
 if commit.entry and redis.call('HEXISTS', registry, commit.entry) == 0 then return -2 end
@@ -131,6 +131,11 @@ end
 
 for _, each in ipairs(changes) do call(unpack(each)) end
 
+if #commit.currencies > 0 and redis.call('EXISTS', first) == 0 then
+  local known = redis.call('SMEMBERS', currencies) -- of code that kept no first one
+  table.sort(known)
+  redis.call('HSET', first, 'currency', known[1] or commit.currencies[1])
+end
 call('SADD', currencies, commit.currencies)
 call('ZADD', days, commit.days)
 call('HSET', names, commit.names)

@@ -52,6 +52,7 @@ class Call:
             layout.totalled,
             entry[0] if entry is not None else layout.positions,
             layout.exact,
+            layout.first,
         ]
         settled = effects.settled()
         self.argument: Final[bytes] = _ENCODER.encode(
@@ -69,7 +70,7 @@ class Call:
                     *self._buyers(layout, settled),
                     *self._products(layout, settled, days_only=days_only),
                 ],
-                "currencies": list({currency for currency, _ in settled.sales}),
+                "currencies": list(dict.fromkeys(currency for currency, _ in settled.sales)),
                 "days": [text for day in settled.units for text in (day, day)],
                 "names": _flat(settled.names),
                 "line_names": {"products": list(settled.line_names), "names": list(settled.line_names.values())},
@@ -125,7 +126,7 @@ def _moves(commit: Commit) -> dict[str, Any]:
 def _sum(
     keys: list[int], counts: Counts, totals: Sequence[int] = (), *, scored: bool = False, counter: bool = False
 ) -> dict[str, Any]:
-    """``scored``: in sorted sets, else in hashes. ``counter``: stays at zero. ``texts``: increments are text, one being too large for a double."""
+    """``scored``: in sorted sets, else in hashes. ``counter``: stays at zero. ``texts``: increments are text, one is beyond a double."""
     increments: list[int] | list[str] = list(counts.values())
     texts = bool(counts) and not (max(counts.values()) < EXACT and min(counts.values()) > -EXACT)
     if texts:

@@ -24,6 +24,7 @@ from query_service.postgres_store import PostgresStore
 from query_service.requests import Stores
 from shared.contracts.orders import Line, OrderPlaced
 from shared.contracts.values import MAX_AMOUNT
+from shared.views.analytics import Keys
 from shared.views.generations import generation_name, registry_key
 from tests import shop
 
@@ -176,6 +177,8 @@ async def test_all_figures_are_what_whole_numbers_add_up_to(figures: Figures, se
     await _compare(figures, kept)
     await figures.switch()
     await _compare(figures, kept)
+    exact = [await figures.redis.hgetall(Keys(generation_name(PREFIX, number)).exact) for number in (1, 2)]
+    assert exact[0] == exact[1] != {}
 
 
 def _lines(chance: random.Random) -> list[tuple[str, int]]:
