@@ -57,15 +57,15 @@ local function exactly(sum, key, member, old, increment)
 end
 
 local function add(sum, key)
-  local scored, increments, changed, gone, n = sum.scored, sum.increments, {}, {}, 0
-  for from, to in chunks(sum.members, CHUNK) do
-    local found = redis.call(scored and 'ZMSCORE' or 'HMGET', key, unpack(sum.members, from, to))
+  local members, increments, scored, texts = sum.members, sum.increments, sum.scored, sum.texts
+  local changed, gone, n = {}, {}, 0
+  for from, to in chunks(members, CHUNK) do
+    local found = redis.call(scored and 'ZMSCORE' or 'HMGET', key, unpack(members, from, to))
     for i = from, to do
-      local member, old = sum.members[i], found[i - from + 1] or '0'
-      local before = tonumber(old)
+      local member, before = members[i], tonumber(found[i - from + 1] or 0)
       local new = before + increments[i]
-      if sum.texts or not (new < EXACT and new > -EXACT and before < EXACT and before > -EXACT) then
-        new = exactly(sum, key, member, old, increments[i])
+      if texts or new >= EXACT or new <= -EXACT or before >= EXACT or before <= -EXACT then
+        new = exactly(sum, key, member, found[i - from + 1] or '0', increments[i])
       end
       if new == 0 and not sum.counter then
         gone[#gone + 1] = member
