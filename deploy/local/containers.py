@@ -49,7 +49,7 @@ class Started:
 
     @property
     def rabbitmq_url(self) -> str:
-        """The AMQP URL of the default virtual host, named: to some clients an empty path is a virtual host without a name."""
+        """The AMQP URL of the default virtual host, by name: RabbitMQ reads an empty path as one that has none (its URI specification)."""
         address = f"{self.host}:{self.rabbitmq_port}/%2F?heartbeat={rabbitmq.HEARTBEAT}"
         return f"amqp://{rabbitmq.USER}:{self.passwords['rabbitmq']}@{address}"
 

@@ -107,7 +107,7 @@ class RabbitMQ:
         self.ports.move()
 
     def url(self) -> str:
-        """The AMQP URL of the default virtual host, named: to some clients an empty path is a virtual host without a name."""
+        """The AMQP URL of the default virtual host, by name: RabbitMQ reads an empty path as one that has none (its URI specification)."""
         return f"amqp://{USER}:{self._passwords[USER]}@127.0.0.1:{self.port}/%2F?heartbeat={HEARTBEAT}"
 
     def environment(self) -> dict[str, str]:

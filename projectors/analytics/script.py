@@ -127,15 +127,13 @@ def _sum(
     keys: list[int], counts: Counts, totals: Sequence[int] = (), *, scored: bool = False, counter: bool = False
 ) -> dict[str, Any]:
     """``scored``: in sorted sets, else in hashes. ``counter``: stays at zero. ``texts``: increments are text, one is beyond a double."""
-    increments: list[int] | list[str] = list(counts.values())
-    texts = bool(counts) and not (max(counts.values()) < EXACT and min(counts.values()) > -EXACT)
-    if texts:
-        increments = [str(each) for each in counts.values()]
+    increments = list(counts.values())
+    texts = bool(counts) and not (max(increments) < EXACT and min(increments) > -EXACT)
     return {
         "keys": keys,
         "totals": totals,
         "members": list(counts),
-        "increments": increments,
+        "increments": list(map(str, increments)) if texts else increments,
         "scored": scored,
         "counter": counter,
         "texts": texts,
