@@ -4,6 +4,7 @@ What only one command needs is imported in it, or in a group of its own (``later
 """
 
 import json
+import shlex
 import sys
 import time
 from enum import StrEnum
@@ -56,16 +57,32 @@ def up(
     """Start every deployable, and the servers they need, and stay until Ctrl-C.
 
     Servers are those that TIDEMARK_*_URL name; else containers, where Docker runs; else private instances with their
-    data in --data. In another terminal, in the same folder, `tidemark send` and the others find them by themselves.
+    data in --data. In another terminal, in the same folder, `tidemark send` and the others find them by themselves, and
+    `tidemark env` prints where they are, for everybody else. Ports stay the same from run to run unless they are taken.
     """
     from deploy.local.servers import ServersError, provide
     from deploy.running import stay_up
 
     try:
         with provide(data) as servers:
-            raise typer.Exit(run(stay_up(servers)))
+            raise typer.Exit(run(stay_up(servers, data)))
     except ServersError as error:
         raise fail(str(error), AWAY) from error
+
+
+@app.command()
+def env(output: OutputOption = Output.TABLE) -> None:
+    """Where the running `tidemark up` of this folder is: every URL, passwords included, as lines for a shell. Exit code 3: none is running.
+
+    \b
+    eval "$(tidemark env)"; node order.js
+    tidemark env --output json | jq -r .TIDEMARK_RABBITMQ_URL
+    """
+    variables = environment.running()
+    if not variables:
+        raise fail("nothing is running in this folder; `tidemark up` starts everything", AWAY)
+    lines = (f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+    print(json.dumps(variables, indent=2) if output is Output.JSON else "\n".join(lines))
 
 
 @app.command()

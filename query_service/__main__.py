@@ -22,7 +22,7 @@ async def run(settings: Settings) -> int:
     """The deployable ``query``."""
     stores = open_stores(settings)
     operators = Operators(settings.operator_key, settings.rabbitmq_url)
-    app = create_app(stores, operators, longest_wait_s=settings.longest_wait_s)
+    app = create_app(stores, operators, longest_wait_s=settings.longest_wait_s, currency=settings.currency)
     server = HttpServer(app, settings.host, settings.query_port, at_once=AT_ONCE, websockets=True)
     news = News(settings.rabbitmq_url, stores)
     process = Process("query", runtime_dir=settings.runtime_dir, address=server.address)

@@ -1,26 +1,33 @@
-"""Sums over time: revenue, what sold most, how many customers. All by ``placed_at``, in UTC, ``to`` exclusive."""
+"""Sums over time: revenue, what sold most, how many customers. All by ``placed_at``, in UTC, ``to`` exclusive.
+
+Sums of different currencies are never added up. A question that names none is answered in one (``_currencies`` says which), in the shape
+that it has while there is one only, and beside that in each under ``by_currency``: what was written for one currency goes on.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response
 from litestar.params import QueryParameter
 
-from query_service.analytics_store import AnalyticsStore, pairs
+from query_service.analytics_store import AnalyticsStore
 from query_service.conditional import answer
-from query_service.problems import InvalidParameterError
-from query_service.ranges import Asked, Granularity, Range, asked, day_range, spans, starts
+from query_service.ranges import MAX_BUCKETS, Asked, Granularity, Range, asked, day_range, spans, starts
 from query_service.ranking import top
 from query_service.reading import reads
 from query_service.requests import QueryRequest
-from shared.views.analytics import METRICS, DistinctCustomers, Revenue, TopProducts
+from query_service.sales import Sales
+from shared.views.analytics import FIRST_CURRENCY, METRICS, DistinctCustomers, Revenue, TopProduct, TopProducts
 
 MAX_PRODUCTS: Final = 1000
 AT_ONCE: Final = 5000
 """Customers in one reply of Redis."""
+MOST_CURRENCIES: Final = 20
+MOST_BUCKETS: Final = 5 * MAX_BUCKETS
+"""Beyond these, ``by_currency`` is null: so many have to be asked for by ``currency``."""
 
 _EDGE: Final = "a date or an RFC 3339 time at the start of a bucket, UTC; left out: as far as there is data"
 From = Annotated[str | None, QueryParameter(name="from", max_length=40, description=f"Inclusive: {_EDGE}.")]
@@ -28,12 +35,15 @@ To = Annotated[str | None, QueryParameter(name="to", max_length=40, description=
 Currency = Annotated[
     str | None,
     QueryParameter(
-        pattern="^[A-Z]{3}$", description="ISO 4217. May be left out while orders of one currency only were seen."
+        pattern="^[A-Z]{3}$",
+        description="ISO 4217. Left out: the service's own (`TIDEMARK_CURRENCY`), else the one that orders were seen in first; and where"
+        " there are several, each of them under `by_currency` as well.",
     ),
 ]
 
 
 _Bucket: Final = msgspec.defstruct("_Bucket", ["start", *METRICS])
+_Product: Final = msgspec.defstruct("_Product", list(TopProduct.model_fields))
 
 
 class Measure(StrEnum):
@@ -52,21 +62,27 @@ async def revenue(
     """Orders, units and revenue in minor units, bucket by bucket, without holes, and their total.
 
     A cancelled order is taken back out of the bucket it was placed in and counted there under `cancelled`.
-    `currency` is null only as long as there has not been any order.
+    `currency` is null only as long as there has not been any order. Sums are exact, with all their digits: they may be beyond 2^53.
     """
     question = asked(from_, to, granularity)
     store, as_of = await request.read(request.stores.analytics)
-    data = None
-    if currency is None or not question.complete:
+    data, currencies = None, [currency] if currency else []
+    if not currencies or not question.complete:
         seen, data = await _extent(store)
-        currency = _the(currency, seen)
+        currencies = currencies or _currencies(seen, request.app.state.currency)
     range_ = question.over(data)
     times = starts(range_, granularity) if range_ else []
-    sums = await _sums(store, currency, times, granularity)
-    buckets = [_Bucket(time, *row) for time, row in zip(times, sums, strict=True)]
-    total = {metric: sum(row[place] for row in sums) for place, metric in enumerate(METRICS)}
-    body = {"currency": currency, "granularity": granularity, "buckets": buckets, "total": total}
-    return answer(request, msgspec.json.encode(body), as_of)
+    several = 1 < len(currencies) <= MOST_CURRENCIES and len(times) * len(currencies) <= MOST_BUCKETS
+    sums = await _sums(store, currencies if several else currencies[:1], times, granularity)
+    answers = [
+        {
+            "buckets": [_Bucket(time, *row) for time, row in zip(times, rows, strict=True)],
+            "total": {metric: sum(row[place] for row in rows) for place, metric in enumerate(METRICS)},
+        }
+        for rows in sums or [[[0] * len(METRICS) for _ in times]]
+    ]
+    body = {"currency": currencies[0] if currencies else None, "granularity": granularity, **answers[0]}
+    return answer(request, msgspec.json.encode(body | _by_currency(currencies, answers)), as_of)
 
 
 @reads("/analytics/top-products", tags=["analytics"], summary="What sold most")
@@ -80,28 +96,30 @@ async def top_products(
 ) -> Response[TopProducts]:
     """The products that sold most, whole days only; ties in order of product id. Those that sold none are not listed.
 
-    `revenue` is that in `currency`; `units` are those sold in any.
+    `revenue` is that in `currency`; `units` are those sold in any. Sums are exact, with all their digits: they may be beyond 2^53.
     """
     question = asked(from_, to, Granularity.DAY)
     store, as_of = await request.read(request.stores.analytics)
     seen, data = await _extent(store)
-    currency = _the(currency, seen)
-    chosen = _spans(question, data) if currency else []
+    currencies = [currency] if currency else _currencies(seen, request.app.state.currency)
+    chosen = _spans(question, data) if currencies else []
     units = Sales(store, [store.keys.units(span) for span in chosen])
-    sales = Sales(store, [store.keys.sales(str(currency), span) for span in chosen])
-    ranked, beside = (units, sales) if by is Measure.UNITS else (sales, units)
-    best = await top(ranked, limit) if chosen else []
-    product_ids = [product_id for product_id, _ in best]
-    others = await beside.totals(product_ids)
-    names = await _names(store, product_ids)
-    counts, revenues = [score for _, score in best], others
-    if by is Measure.REVENUE:
-        counts, revenues = revenues, counts
-    items = [
-        {"product_id": product_id, "name": name, "units": count, "revenue": amount}
-        for product_id, name, count, amount in zip(product_ids, names, counts, revenues, strict=True)
-    ]
-    return answer(request, msgspec.json.encode({"items": items}), as_of)
+    best = await top(units, limit) if chosen and by is Measure.UNITS else []
+    answers = []
+    for each in currencies if len(currencies) <= MOST_CURRENCIES else currencies[:1]:
+        sales = Sales(store, [store.keys.sales(each, span) for span in chosen])
+        if by is Measure.UNITS:
+            ranked, revenues = best, await sales.totals([product_id for product_id, _ in best])
+            counts = [count for _, count in ranked]
+        else:
+            ranked = await top(sales, limit) if chosen else []
+            counts, revenues = await units.totals([product_id for product_id, _ in ranked]), [one for _, one in ranked]
+        product_ids = [product_id for product_id, _ in ranked]
+        named = zip(product_ids, await _names(store, product_ids), counts, revenues, strict=True)
+        answers.append({"items": [_Product(*product) for product in named]})
+    first = answers[0] if answers else {"items": []}
+    several = {"currency": currencies[0]} | _by_currency(currencies, answers) if len(currencies) > 1 else {}
+    return answer(request, msgspec.json.encode(first | several), as_of)
 
 
 @reads("/analytics/customers", tags=["analytics"], summary="How many customers")
@@ -114,39 +132,30 @@ async def distinct_customers(request: QueryRequest, from_: From = None, to: To =
     return answer(request, msgspec.json.encode({"distinct": distinct}), as_of)
 
 
-class Sales:
-    """The sorted sets of a range's spans, as ranking wants them."""
-
-    def __init__(self, store: AnalyticsStore, keys: Sequence[str]) -> None:
-        self._store = store
-        self._keys = keys
-
-    async def chunk(self, start: int, count: int) -> list[list[tuple[str, int]]]:
-        last = start + count - 1
-        replies = await self._store.ask(*(("ZREVRANGE", key, start, last, "WITHSCORES") for key in self._keys))
-        return [pairs(reply) for reply in replies]
-
-    async def totals(self, members: Sequence[str]) -> list[int]:
-        if not members:
-            return []
-        rows = await self._store.ask(*(("ZMSCORE", key, *members) for key in self._keys))
-        return [sum(int(score or 0) for score in column) for column in zip(*rows, strict=True)]
-
-
 async def _extent(store: AnalyticsStore) -> tuple[list[str], Range | None]:
-    """The currencies seen, and the days that hold data."""
-    days = store.keys.days
-    seen, first, last = await store.ask(
-        ("SMEMBERS", store.keys.currencies), ("ZRANGE", days, 0, 0), ("ZRANGE", days, -1, -1)
+    """The currencies seen, the first one first, and the days that hold data."""
+    keys = store.keys
+    seen, head, first, last = await store.ask(
+        ("SMEMBERS", keys.currencies),
+        ("HGET", keys.first, FIRST_CURRENCY),
+        ("ZRANGE", keys.days, 0, 0),
+        ("ZRANGE", keys.days, -1, -1),
     )
-    return sorted(seen), day_range(first[0], last[0]) if first else None
+    currencies = sorted(seen, key=lambda currency: (currency != head, currency))
+    return currencies, day_range(first[0], last[0]) if first else None
 
 
-def _the(currency: str | None, seen: list[str]) -> str | None:
-    """The currency asked for, else the only one there is; None if there is none yet."""
-    if currency is None and len(seen) > 1:
-        raise InvalidParameterError("currency", f"say which: there are orders in {', '.join(seen)}")
-    return currency or (seen[0] if seen else None)
+def _currencies(seen: list[str], own: str) -> list[str]:
+    """Of a question that names none: what it is answered in, which is ``own`` or else the one seen first; then the others."""
+    return [own, *(currency for currency in seen if currency != own)] if own else seen
+
+
+def _by_currency(currencies: Sequence[str], answers: Sequence[Any]) -> dict[str, Any]:
+    """Nothing while there is one currency; otherwise all there are, and the answer in each unless there are too many of them."""
+    if len(currencies) < 2:
+        return {}
+    whole = len(answers) == len(currencies)
+    return {"currencies": currencies, "by_currency": dict(zip(currencies, answers, strict=True)) if whole else None}
 
 
 def _spans(question: Asked, data: Range | None) -> list[str]:
@@ -157,17 +166,18 @@ def _spans(question: Asked, data: Range | None) -> list[str]:
 
 
 async def _sums(
-    store: AnalyticsStore, currency: str | None, times: list[datetime], granularity: Granularity
-) -> list[list[int]]:
-    """For each bucket its METRICS; zeros where nothing happened."""
-    if currency is None or not times:
-        return [[0] * len(METRICS) for _ in times]
-    hours = granularity is Granularity.HOUR
-    key = store.keys.hours_in(currency) if hours else store.keys.days_in(currency)
+    store: AnalyticsStore, currencies: Sequence[str], times: list[datetime], granularity: Granularity
+) -> list[list[list[int]]]:
+    """For each currency and bucket its METRICS; zeros where nothing happened."""
+    if not times:
+        return [[] for _ in currencies]
+    key_of = store.keys.hours_in if granularity is Granularity.HOUR else store.keys.days_in
     fields = [f"{stamp}:{metric}" for stamp in map(granularity.stamp, times) for metric in METRICS]
-    (values,) = await store.ask(("HMGET", key, *fields))
-    numbers = [int(value or 0) for value in values]
-    return [numbers[i : i + len(METRICS)] for i in range(0, len(numbers), len(METRICS))]
+    found = []
+    for values in await store.ask(*(("HMGET", key_of(currency), *fields) for currency in currencies)):
+        numbers = [int(value or 0) for value in values]
+        found.append([numbers[i : i + len(METRICS)] for i in range(0, len(numbers), len(METRICS))])
+    return found
 
 
 async def _names(store: AnalyticsStore, product_ids: list[str]) -> list[str | None]:

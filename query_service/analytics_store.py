@@ -192,8 +192,3 @@ def oldest(progress: Mapping[str, str]) -> datetime | None:
     if not times or not all(times):
         return None
     return min(datetime.fromisoformat(time) for time in times if time)
-
-
-def pairs(flat: Sequence[str]) -> list[tuple[str, int]]:
-    """A WITHSCORES reply: members and their scores, which are whole numbers up to 2**53."""
-    return list(zip(flat[::2], map(int, flat[1::2]), strict=True))

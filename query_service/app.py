@@ -93,8 +93,13 @@ _AS_OF: Final = "RFC 3339: whatever was committed before it is in the answer. Ab
 _ETAG: Final = "Changes whenever the answer does; ask with `If-None-Match`."
 
 
-def create_app(stores: Stores, operators: Operators | None = None, *, longest_wait_s: int = LONGEST_WAIT_S) -> Litestar:
-    """The application over ``stores``, which it closes when it shuts down. Without ``operators`` nobody may act."""
+def create_app(
+    stores: Stores, operators: Operators | None = None, *, longest_wait_s: int = LONGEST_WAIT_S, currency: str = ""
+) -> Litestar:
+    """The application over ``stores``, which it closes when it shuts down. Without ``operators`` nobody may act.
+
+    ``currency``: that of figures where a question names none; empty: the one that orders were seen in first.
+    """
 
     @asynccontextmanager
     async def closing(_: Litestar) -> AsyncIterator[None]:
@@ -106,7 +111,14 @@ def create_app(stores: Stores, operators: Operators | None = None, *, longest_wa
         request_class=QueryRequest,
         guards=[only_well_formed],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
-        state=State({"stores": stores, "operators": operators or Operators(), "longest_wait_s": longest_wait_s}),
+        state=State(
+            {
+                "stores": stores,
+                "operators": operators or Operators(),
+                "longest_wait_s": longest_wait_s,
+                "currency": currency,
+            }
+        ),
         lifespan=[closing],
         response_headers=[
             # The values are never sent: they tell the documentation that these are strings.

@@ -2,16 +2,19 @@
 
 After Fagin, Lotem and Naor, "Optimal aggregation algorithms for middleware" (2003), no random access until the end.
 
-Every set is read from its top in growing chunks, and what was read is added up. What is still unread adds at most the
-last score read of each set, together the *slack*. So a member's sum lies between what was added up and that plus the
-slack, and one not seen at all has at most the slack. When the ``limit``-th best is above the slack, and few enough
-could still be among the best, those are looked up and the answer is exact.
+What is negative is read first. Then every set is read from its top in growing chunks, and what was read is added up. What is
+still unread adds at most what the last read of each set may have been ranked above, together the *slack*. So a member's sum
+lies between what was added up and that plus the slack, and one not seen at all has at most the slack. When the ``limit``-th
+best is above the slack, and few enough could still be among the best, those are looked up and the answer is exact.
 """
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
+
+from shared.views.analytics import EXACT
 
 CHUNK: Final = 256
 LOOKED_UP: Final = 1000
@@ -19,10 +22,13 @@ LOOKED_UP: Final = 1000
 
 
 class Lists(Protocol):
-    """The sorted sets, one for each span; scores are 0 or more, and a member that is absent counts 0."""
+    """The sorted sets, one for each span, in order of the doubles nearest to their figures; a member that is absent counts 0."""
 
     async def chunk(self, start: int, count: int) -> Sequence[Sequence[tuple[str, int]]]:
-        """From each set, ``count`` members from position ``start`` on, by descending score."""
+        """From each set, ``count`` members from position ``start`` on, in descending order, with their figures."""
+
+    async def below_zero(self) -> Sequence[Sequence[tuple[str, int]]]:
+        """From each set, all members whose figures are negative: mostly none. (An order was cancelled whose placing was discarded.)"""
 
     async def totals(self, members: Sequence[str]) -> Sequence[int]:
         """Each member's sum over all sets."""
@@ -32,16 +38,21 @@ async def top(lists: Lists, limit: int) -> list[tuple[str, int]]:
     """The ``limit`` members with the largest sums above 0, and the sums; ties in order of the members."""
     added_up: dict[str, int] = {}
     known: defaultdict[int, dict[str, int]] = defaultdict(dict)
-    start, count = 0, max(CHUNK, limit)
-    while True:
-        chunks = await lists.chunk(start, count)
+
+    def add(chunks: Sequence[Sequence[tuple[str, int]]]) -> None:
         for place, chunk in enumerate(chunks):
             seen = known[place]
             for member, score in chunk:
-                # Sets may change while they are read, and show a member twice: its latest score counts.
+                # A set may show a member twice, as it may change while it is read: the latest score counts.
                 added_up[member] = added_up.get(member, 0) + score - seen.get(member, 0)
                 seen[member] = score
-        slack = sum(chunk[-1][1] for chunk in chunks if len(chunk) == count)
+
+    add(await lists.below_zero())
+    start, count = 0, max(CHUNK, limit)
+    while True:
+        chunks = await lists.chunk(start, count)
+        add(chunks)
+        slack = sum(_most_unread(chunk[-1][1]) for chunk in chunks if len(chunk) == count)
         if not slack:
             return _best(added_up.items(), limit)
         best = heapq.nlargest(limit, added_up.values())
@@ -52,6 +63,11 @@ async def top(lists: Lists, limit: int) -> list[tuple[str, int]]:
             if len(contenders) <= max(LOOKED_UP, 2 * limit):
                 return _best(zip(contenders, await lists.totals(contenders), strict=True), limit)
         start, count = start + count, count * 2
+
+
+def _most_unread(last: int) -> int:
+    """No figure is greater that a set has behind this one. From 2^53 on there may be several to one double, in any order."""
+    return max(0, last) if last < EXACT else last + int(math.ulp(float(last)))
 
 
 def _best(sums: Iterable[tuple[str, int]], limit: int) -> list[tuple[str, int]]:

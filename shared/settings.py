@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """For tests and drills only: where a process shall die, see ``shared/failpoints.py``."""
     longest_wait_s: Annotated[int, Field(ge=0, le=3600)] = LONGEST_WAIT_S
     """The longest that a query waits for the writes it asks for, whatever its ``Prefer: wait``."""
+    currency: Annotated[str, Field(pattern="^([A-Z]{3})?$")] = ""
+    """In which analytics answer where a question names none (ISO 4217); empty: the one that orders were seen in first."""
     operator_key: str = ""
     """What operators prove themselves with to the query service; empty: nobody may act over HTTP."""
     runtime_dir: str = ""

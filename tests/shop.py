@@ -140,5 +140,5 @@ def poison(order_id: str = "o-1") -> OrderPlaced:
 
 
 def unstorable(order_id: str = "o-1") -> OrderPlaced:
-    """An event that projections can read and no store can keep: its total needs more than 64 bits."""
+    """An event that no read store takes: its total is more than an order may come to, and than 64 bits."""
     return placed(order_id, total=2**63)

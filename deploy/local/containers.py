@@ -1,7 +1,7 @@
 """PostgreSQL, Redis and RabbitMQ as containers of a Docker engine, removed at the end.
 
 Testcontainers starts them beside its own small container, which removes them if this process is killed. Given a
-``root``, data are kept in named volumes that stand for that folder, with the passwords in the folder itself.
+``root``, data are kept in named volumes that stand for that folder, with the passwords and the ports in the folder itself.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from deploy.local import databases, postgres, rabbitmq, redis
 from deploy.local.credentials import credentials
 from deploy.local.errors import ServersError
+from deploy.local.kept_ports import KeptPorts, say_moved
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
@@ -32,6 +33,7 @@ POSTGRES_IMAGE: Final = "postgres:16"
 REDIS_IMAGE: Final = "redis:7"
 RABBITMQ_IMAGE: Final = "rabbitmq:4-management"
 DATA_FOLDERS: Final = ("/var/lib/postgresql/data", "/data", "/var/lib/rabbitmq")
+PORTS: Final = (5432, 6379, 5672)
 READY_WITHIN: Final = 120.0
 
 
@@ -47,8 +49,8 @@ class Started:
 
     @property
     def rabbitmq_url(self) -> str:
-        """The AMQP URL of the default virtual host."""
-        address = f"{self.host}:{self.rabbitmq_port}/?heartbeat={rabbitmq.HEARTBEAT}"
+        """The AMQP URL of the default virtual host, by name: RabbitMQ reads an empty path as one that has none (its URI specification)."""
+        address = f"{self.host}:{self.rabbitmq_port}/%2F?heartbeat={rabbitmq.HEARTBEAT}"
         return f"amqp://{rabbitmq.USER}:{self.passwords['rabbitmq']}@{address}"
 
     def database_url(self, database: str, role: str) -> str:
@@ -85,12 +87,16 @@ def running(root: Path | None) -> Iterator[Started]:
         folder.mkdir(parents=True, exist_ok=True)
         names = (postgres.ADMIN, databases.OWNER, databases.READER, "redis-tidemark", "redis-reader", "rabbitmq")
         passwords = credentials(folder, *names)
+        kept = None if root is None else KeptPorts(folder, *(str(port) for port in PORTS))
         volumes = None if root is None else "tidemark-" + hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
         try:
-            started = _start([_postgres(passwords), _redis(passwords), _rabbitmq(passwords)], passwords, volumes, stack)
+            made = [_postgres(passwords), _redis(passwords), _rabbitmq(passwords)]
+            started = _start(made, passwords, volumes, kept, stack)
         except Exception as error:
             # docker-py and testcontainers raise a dozen kinds; to the person at the terminal they are one.
             raise ServersError(f"Docker could not start the servers: {error}") from error
+        for name, before, now in kept.moved if kept else ():
+            say_moved(f"container port {name}", before, now)
         _until("RabbitMQ", lambda: _answers(started.host, started.rabbitmq_port, rabbitmq.HELLO, b"\x01"))
         _until("Redis", lambda: _answers(started.host, started.redis_port, b"PING\r\n", b"-"))
         _until("PostgreSQL", lambda: _complete(started))
@@ -98,13 +104,20 @@ def running(root: Path | None) -> Iterator[Started]:
 
 
 def _start(
-    made: list[tuple["DockerContainer", int]], passwords: dict[str, str], volumes: str | None, stack: ExitStack
+    made: list[tuple["DockerContainer", int]],
+    passwords: dict[str, str],
+    volumes: str | None,
+    kept: KeptPorts | None,
+    stack: ExitStack,
 ) -> Started:
     from testcontainers.core.config import testcontainers_config
     from testcontainers.core.container import Reaper
 
     for (container, port), path in zip(made, DATA_FOLDERS, strict=True):
-        container.with_exposed_ports(port)
+        if kept:
+            container.with_bind_ports(port, kept[str(port)])
+        else:
+            container.with_exposed_ports(port)
         if volumes:
             container.with_volume_mapping(f"{volumes}-{port}", path, "rw")
         stack.callback(container.stop)

@@ -1,7 +1,7 @@
 """Free TCP ports of 127.0.0.1, always below 32768, so that no outgoing connection can sit on one.
 
 The kernel hands out the ports from 32768 up to outgoing connections: a server that was killed and starts again on
-such a port may find it in use. A port given out here is never given out again by this process.
+such a port may find it in use. A port given out here is never given out again by this process, but to its user.
 """
 
 import random
@@ -15,15 +15,25 @@ _given: set[int] = set()
 _lock = threading.Lock()
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a server could listen on this port right now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError:
+        return False
     return True
+
+
+def take(port: int) -> bool:
+    """Whether this port, which its user has had before, can be had again; then it is given to nobody else."""
+    with _lock:
+        free = is_free(port)
+        if free:
+            _given.add(port)
+        return free
 
 
 def free_port() -> int:

@@ -16,9 +16,10 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from deploy.local import databases, ports, programs
+from deploy.local import databases, programs
 from deploy.local.credentials import credentials
 from deploy.local.errors import ServersError
+from deploy.local.kept_ports import KeptPorts
 from deploy.local.process import ServerProcess
 
 ADMIN: Final = "tidemark_admin"
@@ -46,13 +47,17 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = ports.free_port()
+        self.ports = KeptPorts(folder, "port")
         self._programs = programs.postgres_folder()
         self._user = unprivileged_user()
         self.data = reachable(folder) / "data"
         self._process = ServerProcess("PostgreSQL", folder, user=self._user, quick=signal.SIGQUIT)
         self._passwords = credentials(folder, ADMIN, databases.OWNER, databases.READER)
         self._complete = False
+
+    @property
+    def port(self) -> int:
+        return self.ports["port"]
 
     @property
     def running(self) -> bool:
@@ -96,7 +101,7 @@ class Postgres:
 
     def move(self) -> None:
         """Choose another port for the next start."""
-        self.port = ports.free_port()
+        self.ports.move()
 
     def url(self, database: str, role: str = databases.OWNER) -> str:
         """The URL of one database for the owner, the reader or the administrator."""

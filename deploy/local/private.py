@@ -1,8 +1,8 @@
 """PostgreSQL, Redis and RabbitMQ as private instances below one folder, started side by side.
 
-Their data folders, ports and passwords are their own; the machine's instances on the default ports are never
-touched. A folder has one owner at a time (a lock on it says so). When the owner stops them, or is gone, so are they;
-a temporary folder goes with them, any other keeps its data for the next start.
+Their data folders, ports and passwords are their own, and stay so in a folder that is kept; the machine's instances on
+the default ports are never touched. A folder has one owner at a time (a lock on it says so). When the owner stops them, or
+is gone, so are they; a temporary folder goes with them, any other keeps its data for the next start.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from typing import IO, Final
 
 from deploy.local import leftovers
 from deploy.local.errors import PortTakenError, ServersError
+from deploy.local.kept_ports import say_moved
 from deploy.local.postgres import Postgres, passable
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.redis import Redis
@@ -58,6 +59,10 @@ class PrivateServers:
         if failures:
             self.stop()
             raise failures[0]
+        for server in self.all:
+            for name, before, now in server.ports.moved:
+                if name == "port":  # Erlang's own are written down by nobody
+                    say_moved(type(server).__name__, before, now)
 
     def stop(self, *, for_good: bool = False) -> None:
         """End all three, side by side; ``for_good`` saves what only matters for a next start on the same data."""

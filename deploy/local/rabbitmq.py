@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from deploy.local import leftovers, ports, programs
+from deploy.local import leftovers, programs
 from deploy.local.credentials import credentials
+from deploy.local.kept_ports import KeptPorts
 from deploy.local.process import ServerProcess
 
 USER: Final = "tidemark"
@@ -38,7 +39,7 @@ class RabbitMQ:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.port, self._dist_port, self._epmd_port = (ports.free_port() for _ in range(3))
+        self.ports = KeptPorts(folder, "port", "distribution", "epmd")
         self._program = programs.rabbitmq_server()
         self._epmd_program = programs.epmd()
         epmd_folder = folder.with_name(folder.name + "-epmd")
@@ -48,6 +49,10 @@ class RabbitMQ:
         self._passwords = credentials(folder, USER, COOKIE)
         self._name = str(leftovers.read(folder / "node.json").get("name") or f"tidemark-{secrets.token_hex(4)}")
         leftovers.write(folder / "node.json", name=self._name)
+
+    @property
+    def port(self) -> int:
+        return self.ports["port"]
 
     @property
     def running(self) -> bool:
@@ -70,9 +75,9 @@ class RabbitMQ:
         (self.folder / "rabbitmq-env.conf").touch()
         env = self.environment()
         if not self._epmd.running:
-            mapper = [str(self._epmd_program), "-port", str(self._epmd_port), "-address", "127.0.0.1"]
+            mapper = [str(self._epmd_program), "-port", str(self.ports["epmd"]), "-address", "127.0.0.1"]
             self._epmd.start(mapper, env, self.folder)
-            self._epmd.wait_until(lambda: _listens(self._epmd_port), 10, self._epmd_port)
+            self._epmd.wait_until(lambda: _listens(self.ports["epmd"]), 10, self.ports["epmd"])
         self._process.start([str(self._program)], env, self.folder)
 
     def wait_ready(self, timeout: float = 90.0) -> None:
@@ -99,21 +104,21 @@ class RabbitMQ:
     def move(self) -> None:
         """Choose other ports for the next start."""
         self.stop()
-        self.port, self._dist_port, self._epmd_port = (ports.free_port() for _ in range(3))
+        self.ports.move()
 
     def url(self) -> str:
-        """The AMQP URL of the default virtual host."""
-        return f"amqp://{USER}:{self._passwords[USER]}@127.0.0.1:{self.port}/?heartbeat={HEARTBEAT}"
+        """The AMQP URL of the default virtual host, by name: RabbitMQ reads an empty path as one that has none (its URI specification)."""
+        return f"amqp://{USER}:{self._passwords[USER]}@127.0.0.1:{self.port}/%2F?heartbeat={HEARTBEAT}"
 
     def environment(self) -> dict[str, str]:
         """What the node is started with, and what a command needs to find it."""
         return programs.environment() | {
             "HOME": str(self.folder / "home"),
-            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_PORT": str(self.ports["epmd"]),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_FLAGS": "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
             "RABBITMQ_NODENAME": f"{self._name}@localhost",
-            "RABBITMQ_DIST_PORT": str(self._dist_port),
+            "RABBITMQ_DIST_PORT": str(self.ports["distribution"]),
             "RABBITMQ_MNESIA_BASE": str(self.data),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),

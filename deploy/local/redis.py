@@ -11,8 +11,9 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from deploy.local import ports, programs
+from deploy.local import programs
 from deploy.local.credentials import credentials
+from deploy.local.kept_ports import KeptPorts
 from deploy.local.process import ServerProcess
 
 OWNER: Final = "tidemark"
@@ -39,10 +40,14 @@ class Redis:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.port = ports.free_port()
+        self.ports = KeptPorts(folder, "port")
         self._program = programs.redis_server()
         self._process = ServerProcess("Redis", folder, quick=signal.SIGKILL)
         self._passwords = credentials(folder, OWNER, READER)
+
+    @property
+    def port(self) -> int:
+        return self.ports["port"]
 
     @property
     def running(self) -> bool:
@@ -80,7 +85,7 @@ class Redis:
 
     def move(self) -> None:
         """Choose another port for the next start."""
-        self.port = ports.free_port()
+        self.ports.move()
 
     def url(self, user: str = OWNER) -> str:
         """The URL of database 0 for the owner or the reader."""

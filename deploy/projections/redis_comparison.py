@@ -23,7 +23,7 @@ MOST_SUSPECTS: Final = 10_000
 STRIKES: Final = 3
 """So many instants at which both know the same streams, and a member differs at each: then it is different."""
 
-BOOKKEEPING: Final = frozenset({POSITIONS, HELD, "due", "progress", "discarded", "totalled"})
+BOOKKEEPING: Final = frozenset({POSITIONS, HELD, "due", "progress", "discarded", "totalled", "first"})
 """Keys that say how far a generation has come; they are no data."""
 
 

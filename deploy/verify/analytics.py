@@ -3,6 +3,7 @@
 Redis does one thing at a time, so everything here is asked for in small portions.
 """
 
+import math
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,13 +20,13 @@ from deploy.verify.models import Problems, Sight, folded, unfoldable
 from projectors.analytics.projection import fold
 from projectors.analytics.script import hold_from_json
 from projectors.projection import Advance, Position
-from shared.views.analytics import Keys
+from shared.views.analytics import Keys, figure, rounded
 from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key
 
 NAME: Final = "analytics"
 PORTION: Final = 1000
 TIMEOUT_S: Final = 30.0
-_INTEGER: Final = re.compile(r"-?\d{1,19}")
+_INTEGER: Final = re.compile(r"-?\d{1,40}")
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class AnalyticsModel:
                 return
 
     async def scan(self, key: str, kind: str) -> AsyncIterator[list[tuple[str, Value]]]:
-        """Members or fields with what they hold: text of a hash, the score of a sorted set, 1 for a set. May repeat."""
+        """Members or fields with what they hold: text of a hash, the figure of a sorted set, 1 for a set. May repeat."""
         cursor = 0
         while True:
             with named(self.name):
@@ -89,13 +90,19 @@ class AnalyticsModel:
                         cursor, found = await self._redis.hscan(key, cursor, count=PORTION)
                         pairs = list(found.items())
                     case "zset":
-                        cursor, pairs = await self._redis.zscan(key, cursor, count=PORTION)
+                        cursor, found = await self._redis.zscan(key, cursor, count=PORTION)
+                        pairs = await self._figures_of(key, found)
                     case _:
                         cursor, found = await self._redis.sscan(key, cursor, count=PORTION)
                         pairs = [(member, 1) for member in found]
             yield pairs
             if not cursor:
                 return
+
+    async def _figures_of(self, key: str, scores: Sequence[tuple[str, float]]) -> list[tuple[str, Value]]:
+        fields = [self.layout.exact_field(key, member) for member, score in scores if rounded(score)]
+        texts = iter(await self._redis.hmget(self.layout.exact, fields) if fields else ())
+        return [(member, _figure(score, next(texts) if rounded(score) else None)) for member, score in scores]
 
     async def due_in_vain(self) -> AsyncIterator[list[tuple[str, float]]]:
         """Streams that are due to be asked for, and not held: they would be asked for for ever. With the time. May repeat."""
@@ -135,6 +142,7 @@ class AnalyticsModel:
                     pipeline.hmget(self.layout.positions, some)
                 for key, wanted in members.items():
                     _ask(pipeline, self.type_of(key), key, wanted)
+                    pipeline.hmget(self.layout.exact, [self.layout.exact_field(key, member) for member in wanted])
                 for key in whole:
                     pipeline.type(key)
                 pipeline.hgetall(self.layout.progress)
@@ -143,10 +151,13 @@ class AnalyticsModel:
         for some in portions:
             moment.positions |= {stream: int(at or 0) for stream, at in zip(some, next(answers), strict=True)}
         for key, wanted in members.items():
-            found = next(answers)
+            found, texts = next(answers), next(answers)
             if isinstance(found, Exception):  # a key of another type
                 found = [str(found)] * len(wanted)
-            moment.values |= {(key, member): self.value(key, one) for member, one in zip(wanted, found, strict=True)}
+            if isinstance(texts, Exception):
+                texts = [None] * len(wanted)
+            for member, one, text in zip(wanted, found, texts, strict=True):
+                moment.values[key, member] = self.value(key, _figure(one, text) if isinstance(one, float) else one)
         for key in whole:
             kind = next(answers)
             moment.values[key, ""] = None if kind == "none" else kind
@@ -161,7 +172,7 @@ class AnalyticsModel:
         return "set" if key in (layout.currencies, layout.totalled) else "hash"
 
     def is_figure(self, key: str) -> bool:
-        """Whether the key holds something that follows from events alone, streams' states aside."""
+        """Whether the key holds something that follows from events alone, streams' states aside. ``exact`` is a part of others."""
         layout = self.layout
         return key not in (
             layout.positions,
@@ -170,12 +181,17 @@ class AnalyticsModel:
             layout.progress,
             layout.discarded,
             layout.totalled,
+            layout.exact,
+            layout.first,
         )
 
     def value(self, key: str, raw: Any) -> Value | None:
         if key == self.layout.currencies:
             return raw or None
-        if isinstance(raw, str) and key not in (self.layout.names, self.layout.line_names) and _INTEGER.fullmatch(raw):
+        text = (
+            isinstance(raw, str) and key not in (self.layout.names, self.layout.line_names) and _INTEGER.fullmatch(raw)
+        )
+        if text or isinstance(raw, int):
             return kept(int(raw))
         found: Value | None = raw
         return found
@@ -225,6 +241,11 @@ async def open_analytics(url: str, generation: int | None) -> AnalyticsModel:
     with named(NAME):
         number = generation or int(await redis.hget(registry_key(NAME), ACTIVE_FIELD) or FIRST)
     return AnalyticsModel(redis, number)
+
+
+def _figure(score: float, text: str | None) -> int | float:
+    """A score below 2^53 as it is: a fraction is a difference."""
+    return figure(score, text) if rounded(score) and math.isfinite(score) else score
 
 
 def _ask(pipeline: Any, kind: str, key: str, members: list[str]) -> None:

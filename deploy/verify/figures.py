@@ -22,13 +22,9 @@ from shared.views.analytics import ALL, METRICS, Keys
 Cell = tuple[str, str]
 """Key, and member or field."""
 Value = int | float | str
+"""A whole number beyond 64 bits is text: see ``kept``."""
 
 _DAY, _MONTH = len("YYYYMMDD"), len("YYYYMM")
-EXACT: Final = 2**53
-"""Beyond it a score, which is a double, is as good as it can be within this part of itself:"""
-PART: Final = 1e-12
-
-
 BEYOND: Final = 2**63
 """What 64 bits cannot keep."""
 
@@ -83,21 +79,21 @@ TRUST: Final = "DELETE FROM doubtful WHERE key = ? AND member = ?"
 COUNT_DOUBTFUL: Final = "SELECT count(*) FROM doubtful"
 
 
-def kept(value: int | float) -> int | float:
-    """As SQLite keeps it: what leaves 64 bits is a double. That is what a score is in Redis; counters cannot leave them there."""
-    return value if -BEYOND <= value < BEYOND else float(value)
+def kept(value: int) -> int | str:
+    """As SQLite keeps it: what leaves 64 bits is its digits."""
+    return value if -BEYOND <= value < BEYOND else str(value)
 
 
 class AddedUp:
-    """The SQL aggregate: exact, in whatever order, as SQLite's own sum is not."""
+    """The SQL aggregate: exact, whatever it comes to, as SQLite's own sum is not."""
 
     def __init__(self) -> None:
-        self._total: int | float = 0
+        self._total = 0
 
-    def step(self, value: int | float) -> None:
-        self._total += value
+    def step(self, value: int | str) -> None:
+        self._total += int(value)
 
-    def finalize(self) -> int | float:
+    def finalize(self) -> int | str:
         return kept(self._total)
 
 
@@ -105,7 +101,7 @@ class Figures:
     def __init__(self, spill: Spill, layout: Keys) -> None:
         self._database = spill.database
         self._database.create_aggregate("added_up", 1, AddedUp)  # type: ignore[arg-type]  # typeshed: int alone
-        self._database.create_function("plus", 2, lambda one, other: kept(one + other), deterministic=True)
+        self._database.create_function("plus", 2, lambda one, other: kept(int(one) + int(other)), deterministic=True)
         self._layout = layout
         self._ids: dict[str, int] = {}
         self._sorts: dict[str, Sort] = {}
@@ -168,9 +164,7 @@ class Figures:
             case Sort.COUNTER if want is not None:
                 return (0 if found is None else found) == want
             case Sort.TALLY:
-                if found is None or not want or isinstance(want, str) or isinstance(found, str):
-                    return found is None and not want
-                return found == want or (abs(want) > EXACT and abs(found - want) <= abs(want) * PART)
+                return found == want if want else found is None
             case _:
                 return found == want
 

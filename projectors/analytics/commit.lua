@@ -1,19 +1,16 @@
 -- One commit, whole or not at all: Redis runs nothing else meanwhile, and every check stands before the first write.
 --
--- KEYS: positions, held, due, progress, currencies, days, names, line-names, discarded, totalled, the registry of generations, then
--- those that the groups point to.
+-- KEYS: positions, held, due, progress, currencies, days, names, line-names, discarded, totalled, the registry of generations, exact, first,
+-- then those that the sums point to.
 -- ARGV[1]: the commit as MessagePack; projectors/analytics/script.py makes it and says what is in it.
 -- Returns 1: applied; 0: a position is not where it was expected, or a total that was left out is kept up by now;
--- -1: a counter would leave 64 bits; -2: this generation is no more.
---
--- A Lua number is a double. Increments of 64-bit counters therefore come as text and go to HINCRBY untouched; all other
--- numbers are versions, or scores, which are doubles in Redis anyway: exact up to 2^53.
+-- -2: this generation is no more.
 
 local CHUNK = 1000 -- unpack() may put some 8,000 values on Lua's stack
 
 local positions, held, due, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local currencies, days, names, line_names = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local discarded, totalled, registry = KEYS[9], KEYS[10], KEYS[11]
+local discarded, totalled, registry, exact, first = KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local commit = cmsgpack.unpack(ARGV[1])
 
 if commit.entry and redis.call('HEXISTS', registry, commit.entry) == 0 then return -2 end
@@ -37,16 +34,62 @@ for from, to in chunks(commit.streams, CHUNK) do
   end
 end
 
-for _, counter in ipairs(commit.counters) do
-  local key, fields, increments = KEYS[counter.key], counter.fields, counter.increments
-  for from, to in chunks(fields, CHUNK) do
-    local old = redis.call('HMGET', key, unpack(fields, from, to))
+-- What sums come to is worked out before anything is written: read, add and write in a few calls of many members each is half the time,
+-- and half the append-only file, of an increment for each. A member that comes to zero is taken out, a bucket's counter is not.
+local changes = {}
+local function change(command, key, arguments) changes[#changes + 1] = { command, key, arguments } end
+
+local corrected, dropped = {}, {} -- of the hash `exact`
+local function exactly(sum, key, member, old, increment)
+  local field = sum.scored and string.sub(key, #commit.prefix + 2) .. ' ' .. member
+  local known = field and of_score(exact, field, tonumber(old)) or old
+  local new = plus(known, sum.texts and increment or string.format('%.0f', increment))
+  local number = tonumber(new)
+  if is_exact(number) then
+    if field and not is_exact(tonumber(old)) then dropped[#dropped + 1] = field end
+    return number
+  end
+  if field then
+    corrected[#corrected + 1] = field
+    corrected[#corrected + 1] = new
+  end
+  return new
+end
+
+local function add(sum, key)
+  local members, increments, scored, texts = sum.members, sum.increments, sum.scored, sum.texts
+  local changed, gone, n = {}, {}, 0
+  for from, to in chunks(members, CHUNK) do
+    local found = redis.call(scored and 'ZMSCORE' or 'HMGET', key, unpack(members, from, to))
     for i = from, to do
-      local new = tonumber(old[i - from + 1] or 0) + tonumber(increments[i])
-      if math.abs(new) > 9.2e18 then return -1 end
+      local member, before = members[i], tonumber(found[i - from + 1] or 0)
+      local new = before + increments[i]
+      if texts or new >= EXACT or new <= -EXACT or before >= EXACT or before <= -EXACT then
+        new = exactly(sum, key, member, found[i - from + 1] or '0', increments[i])
+      end
+      if new == 0 and not sum.counter then
+        gone[#gone + 1] = member
+      else
+        changed[n + 1] = scored and new or member
+        changed[n + 2] = scored and member or new
+        n = n + 2
+      end
     end
   end
+  change(scored and 'ZADD' or 'HSET', key, changed)
+  change(scored and 'ZREM' or 'HDEL', key, gone)
 end
+
+-- Totals of products by month and for all time are left for later while history goes into a generation: see total.lua.
+local all_kept_up = redis.call('EXISTS', totalled) == 0
+for _, sum in ipairs(commit.sums) do
+  for _, key in ipairs(sum.keys) do add(sum, KEYS[key]) end
+  for _, key in ipairs(sum.totals) do
+    if all_kept_up or redis.call('SISMEMBER', totalled, KEYS[key]) == 1 then add(sum, KEYS[key]) end
+  end
+end
+change('HSET', exact, corrected)
+change('HDEL', exact, dropped)
 
 -- From here on everything is written. Who advances is free, unless it is held again below.
 
@@ -86,49 +129,13 @@ for _, pair in ipairs(commit.discarded) do
   end
 end
 
-for _, counter in ipairs(commit.counters) do
-  local key = KEYS[counter.key]
-  for i, field in ipairs(counter.fields) do redis.call('HINCRBY', key, field, counter.increments[i]) end
-end
+for _, each in ipairs(changes) do call(unpack(each)) end
 
--- A tally adds the same increments under several keys; a member that comes to zero is taken out. Read, add and write in
--- a few calls of many members each: half the time, and half the append-only file, of an increment for each.
-local function add(key, members, increments, from, to, read, write, remove, number_first)
-  local old = redis.call(read, key, unpack(members, from, to))
-  local changed, gone, n = {}, {}, 0
-  for i = from, to do
-    local new = tonumber(old[i - from + 1] or 0) + increments[i]
-    if new == 0 then
-      gone[#gone + 1] = members[i]
-    else
-      changed[n + 1] = number_first and new or members[i]
-      changed[n + 2] = number_first and members[i] or new
-      n = n + 2
-    end
-  end
-  if n > 0 then redis.call(write, key, unpack(changed)) end
-  if #gone > 0 then redis.call(remove, key, unpack(gone)) end
+if #commit.currencies > 0 and redis.call('EXISTS', first) == 0 then
+  local known = redis.call('SMEMBERS', currencies) -- of code that kept no first one
+  table.sort(known)
+  redis.call('HSET', first, 'currency', known[1] or commit.currencies[1])
 end
-for _, tally in ipairs(commit.buyers) do
-  for _, key in ipairs(tally.keys) do
-    for from, to in chunks(tally.members, CHUNK) do
-      add(KEYS[key], tally.members, tally.increments, from, to, 'HMGET', 'HSET', 'HDEL', false)
-    end
-  end
-end
--- Totals of products by month and for all time are left for later while history goes into a generation: see total.lua.
-local all_kept_up = redis.call('EXISTS', totalled) == 0
-for _, tally in ipairs(commit.products) do
-  for _, key in ipairs(tally.totals) do
-    if all_kept_up or redis.call('SISMEMBER', totalled, KEYS[key]) == 1 then tally.keys[#tally.keys + 1] = key end
-  end
-  for _, key in ipairs(tally.keys) do
-    for from, to in chunks(tally.members, CHUNK) do
-      add(KEYS[key], tally.members, tally.increments, from, to, 'ZMSCORE', 'ZADD', 'ZREM', true)
-    end
-  end
-end
-
 call('SADD', currencies, commit.currencies)
 call('ZADD', days, commit.days)
 call('HSET', names, commit.names)

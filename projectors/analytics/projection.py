@@ -16,6 +16,7 @@ from projectors.folding import each_event
 from projectors.projection import Advance, Event
 from shared.contracts.catalog import ProductCreated, ProductUpdated
 from shared.contracts.orders import OrderCancelled, OrderPlaced
+from shared.contracts.values import MAX_AMOUNT
 from shared.views.analytics import ALL, METRICS, hour_of
 
 Counts = dict[str, int]
@@ -111,6 +112,8 @@ def _apply(found: Effects, event: Event) -> None:
 
 
 def _count(found: Effects, order: OrderPlaced | OrderCancelled, sign: Literal[1, -1]) -> None:
+    if not (0 <= order.total <= MAX_AMOUNT and 0 <= order.item_count <= MAX_AMOUNT):
+        raise ValueError(f"no order is of {order.item_count} units and {order.total} {order.currency}")
     hour = hour_of(order.placed_at)
     day = hour[:_DAY]
     bucket = found.buckets[order.currency, hour]

@@ -58,8 +58,9 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
             for generation in known.values():
                 self._put(pipeline, generation)
                 if generation.active:
-                    source, target = (generation_name(self._prefix, n) for n in (generation.number, number))
-                    pipeline.copy(Keys(source).discarded, Keys(target).discarded, replace=True)
+                    source, target = (Keys(generation_name(self._prefix, n)) for n in (generation.number, number))
+                    pipeline.copy(source.discarded, target.discarded, replace=True)
+                    pipeline.copy(source.first, target.first, replace=True)
             pipeline.sadd(Keys(generation_name(self._prefix, number)).totalled, DAYS_ONLY)
             now = self._clock()
             active = next((each for each in known.values() if each.active), ALONE)

@@ -1,10 +1,10 @@
 """A commit as the keys and the argument of ``commit.lua``: the other half of that script.
 
-What several keys get alike (a day, its month, all time) is said once, and points to its keys by their place in KEYS.
+What several keys get alike (a day, its month, all time) is said once, as a *sum* that points to its keys by their place in KEYS.
 MessagePack, because Redis takes it apart in C.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from projectors.analytics.projection import Counts, Effects, by_day, by_hour, by_span, is_day, parts_of_totals
 from projectors.projection import Commit, Hold
 from projectors.storable import storable
-from shared.views.analytics import Keys
+from shared.views.analytics import EXACT, Keys
 
 _HOLD: Final = TypeAdapter(Hold)
 _HOLD_FIELDS: Final = TypeAdapter(dict[str, Any])
@@ -51,21 +51,26 @@ class Call:
             layout.discarded,
             layout.totalled,
             entry[0] if entry is not None else layout.positions,
+            layout.exact,
+            layout.first,
         ]
         settled = effects.settled()
         self.argument: Final[bytes] = _ENCODER.encode(
             _moves(commit)
             | {
                 "entry": entry[1] if entry is not None else False,
+                "prefix": layout.prefix,
                 "released": commit.released,
                 "discarded": commit.discarded,
                 "holds": [_held(stream, storable(hold)) for stream, hold in commit.holds.items()],
                 "told": [(stream, hold.version, hold.attempts) for stream, hold in commit.told.items()],
-                "counters": self._counters(layout, settled),
-                "buyers": self._buyers(layout, settled),
                 "days_only": days_only and bool(settled.units),
-                "products": self._products(layout, settled, days_only=days_only),
-                "currencies": list({currency for currency, _ in settled.sales}),
+                "sums": [
+                    *self._buckets(layout, settled),
+                    *self._buyers(layout, settled),
+                    *self._products(layout, settled, days_only=days_only),
+                ],
+                "currencies": list(dict.fromkeys(currency for currency, _ in settled.sales)),
                 "days": [text for day in settled.units for text in (day, day)],
                 "names": _flat(settled.names),
                 "line_names": {"products": list(settled.line_names), "names": list(settled.line_names.values())},
@@ -76,34 +81,27 @@ class Call:
             }
         )
 
-    def _counters(self, layout: Keys, effects: Effects) -> list[dict[str, Any]]:
-        counters = {layout.hours_in(currency): counts for currency, counts in by_hour(effects).items()}
-        counters |= {layout.days_in(currency): counts for currency, counts in by_day(effects).items()}
-        return [
-            {"key": self._place(key), "fields": list(counts), "increments": [str(each) for each in counts.values()]}
-            for key, counts in counters.items()
-        ]
+    def _buckets(self, layout: Keys, effects: Effects) -> Iterator[dict[str, Any]]:
+        for currency, counts in by_hour(effects).items():
+            yield _sum([self._place(layout.hours_in(currency))], counts, counter=True)
+        for currency, counts in by_day(effects).items():
+            yield _sum([self._place(layout.days_in(currency))], counts, counter=True)
 
-    def _buyers(self, layout: Keys, effects: Effects) -> list[dict[str, Any]]:
-        return [
-            {"keys": self._places(layout.buyers, spans)} | _pairs(counts) for spans, counts in by_span(effects.buyers)
-        ]
+    def _buyers(self, layout: Keys, effects: Effects) -> Iterator[dict[str, Any]]:
+        for spans, counts in by_span(effects.buyers):
+            yield _sum(self._places(layout.buyers, spans), counts)
 
-    def _products(self, layout: Keys, effects: Effects, *, days_only: bool) -> list[dict[str, Any]]:
+    def _products(self, layout: Keys, effects: Effects, *, days_only: bool) -> Iterator[dict[str, Any]]:
         """The days' keys, and those of totals: a generation that is being built does not keep them all up."""
         tallies: list[tuple[KeyOf, Mapping[str, Counts]]] = [(layout.units, effects.units)]
         for currency in {currency for currency, _ in effects.sales}:
             days = {day: counts for (other, day), counts in effects.sales.items() if other == currency}
             tallies.append((partial(layout.sales, currency), days))
-        return [
-            {
-                "keys": self._places(key_of, [span for span in spans if is_day(span)]),
-                "totals": self._places(key_of, [span for span in spans if not is_day(span)]),
-            }
-            | _pairs(counts)
-            for key_of, days in tallies
-            for spans, counts in (by_span(days) if not days_only else [([day], days[day]) for day in days])
-        ]
+        for key_of, tally in tallies:
+            for spans, counts in by_span(tally) if not days_only else [([day], tally[day]) for day in tally]:
+                keys = self._places(key_of, [span for span in spans if is_day(span)])
+                totals = self._places(key_of, [span for span in spans if not is_day(span)])
+                yield _sum(keys, counts, totals, scored=True)
 
     def _places(self, key_of: KeyOf, spans: Iterable[str]) -> list[int]:
         return [self._place(key_of(span)) for span in spans]
@@ -125,8 +123,21 @@ def _moves(commit: Commit) -> dict[str, Any]:
     }
 
 
-def _pairs(counts: Counts) -> dict[str, Any]:
-    return {"members": list(counts), "increments": list(counts.values())}
+def _sum(
+    keys: list[int], counts: Counts, totals: Sequence[int] = (), *, scored: bool = False, counter: bool = False
+) -> dict[str, Any]:
+    """``scored``: in sorted sets, else in hashes. ``counter``: stays at zero. ``texts``: increments are text, one is beyond a double."""
+    increments = list(counts.values())
+    texts = bool(counts) and not (max(increments) < EXACT and min(increments) > -EXACT)
+    return {
+        "keys": keys,
+        "totals": totals,
+        "members": list(counts),
+        "increments": list(map(str, increments)) if texts else increments,
+        "scored": scored,
+        "counter": counter,
+        "texts": texts,
+    }
 
 
 def totals(layout: Keys, days: Iterable[str], currencies: Iterable[str]) -> list[list[str]]:

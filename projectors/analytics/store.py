@@ -38,12 +38,8 @@ COMMAND_TIMEOUT_S: Final = 30.0
 ASK_AGAIN: Final = timedelta(seconds=30)
 
 _HERE: Final = Path(__file__).parent
-_STALE, _OVERFLOW, _NO_MORE = 0, -1, -2
+_STALE, _NO_MORE = 0, -2
 _GAP: Final = f'"status":"{HoldStatus.GAP}"'
-
-
-class CounterOverflowError(ValueError):
-    """A counter would leave the 64 bits that Redis has for it: some amount of the commit is beyond reason."""
 
 
 class AnalyticsStore:
@@ -58,9 +54,9 @@ class AnalyticsStore:
         self._days_only = False
         """Whether no total was kept up when positions were last read: then none is sent, unless the script finds that one is by now."""
         self._redis = client(url)
-        self._commit = self._redis.register_script((_HERE / "commit.lua").read_text())
-        self._total = self._redis.register_script((_HERE / "total.lua").read_text())
-        self._overdue = self._redis.register_script((_HERE / "overdue.lua").read_text())
+        self._commit = self._redis.register_script(script("exact", "commit"))
+        self._total = self._redis.register_script(script("exact", "total"))
+        self._overdue = self._redis.register_script(script("overdue"))
 
     async def open(self) -> None:
         with outages_named():
@@ -101,8 +97,6 @@ class AnalyticsStore:
             result = await self._commit(keys=call.keys, args=[call.argument])
         if result == _STALE:
             raise StalePositionError
-        if result == _OVERFLOW:
-            raise CounterOverflowError
         self._check(result)
 
     async def as_of(self) -> dict[int, datetime | None]:
@@ -144,9 +138,9 @@ class AnalyticsStore:
                 days: Any = await self._redis.zrange(layout.days, 0, -1)
                 currencies: Any = await self._redis.smembers(layout.currencies)
                 for total in [*totals(layout, days, currencies), []]:
-                    keys = [layout.totalled, layout.days, layout.currencies, registry, *total]
+                    keys = [layout.totalled, layout.days, layout.currencies, registry, layout.exact, *total]
                     await turn()
-                    made = await self._total(keys=keys, args=[len(days), len(currencies), entry])
+                    made = await self._total(keys=keys, args=[len(days), len(currencies), entry, layout.prefix])
                     self._check(made)
                     if not made:
                         break
@@ -163,6 +157,11 @@ class AnalyticsStore:
             found: dict[str, str] = await self._redis.hgetall(self._keys.discarded)  # type: ignore[assignment]
         pairs = sorted((stream, int(version)) for stream, versions in found.items() for version in versions.split())
         return [pair for pair in pairs if pair > after][:limit]
+
+
+def script(*parts: str) -> str:
+    """The Lua files of these names, as one."""
+    return "".join((_HERE / f"{part}.lua").read_text() for part in parts)
 
 
 def client(url: str) -> Redis:

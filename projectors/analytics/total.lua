@@ -4,19 +4,41 @@
 -- Each total is made in one moment, here, of parts that are kept up themselves, and from that moment commit.lua adds to it as well. So
 -- every increment comes to it once, by way of its parts or by itself.
 --
--- KEYS: totalled, days, currencies, the registry of generations, then the total and its parts.
--- ARGV: how many days and currencies there were when the parts were chosen; the registry's field of this generation, or ''.
+-- KEYS: totalled, days, currencies, the registry of generations, exact, then the total and its parts.
+-- ARGV: how many days and currencies there were when the parts were chosen; the registry's field of this generation, or ''; its prefix.
 -- Returns 1: done; 0: there are more days or currencies now, choose again; -2: this generation is no more.
 
-local totalled, days, currencies, registry, total = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local days_seen, currencies_seen, entry = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local totalled, days, currencies, registry, exact, total = unpack(KEYS, 1, 6)
+local days_seen, currencies_seen, entry, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
+
+local function field(key, member) return string.sub(key, #prefix + 2) .. ' ' .. member end
+
+-- Redis adds doubles up. That is exact where no part is negative and the sum is below 2^53; all others are added up here, digit by digit.
+local function correct()
+  local members = {}
+  local function suspect(key, least, most)
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, least, most)) do members[member] = true end
+  end
+  suspect(total, EXACT, '+inf')
+  for part = 7, #KEYS do suspect(KEYS[part], '-inf', '(0') end
+  for member in pairs(members) do
+    local sum = '0'
+    for part = 7, #KEYS do
+      local score = redis.call('ZSCORE', KEYS[part], member)
+      if score then sum = plus(sum, of_score(exact, field(KEYS[part], member), tonumber(score))) end
+    end
+    redis.call('ZADD', total, sum, member)
+    if not is_exact(tonumber(sum)) then redis.call('HSET', exact, field(total, member), sum) end
+  end
+end
 
 if entry ~= '' and redis.call('HEXISTS', registry, entry) == 0 then return -2 end
 if redis.call('ZCARD', days) ~= days_seen or redis.call('SCARD', currencies) ~= currencies_seen then return 0 end
 if not total then
   redis.call('DEL', totalled)
 elseif redis.call('EXISTS', totalled) == 1 and redis.call('SADD', totalled, total) == 1 then
-  redis.call('ZUNIONSTORE', total, #KEYS - 5, unpack(KEYS, 6))
+  redis.call('ZUNIONSTORE', total, #KEYS - 6, unpack(KEYS, 7))
+  correct()
   redis.call('ZREMRANGEBYSCORE', total, 0, 0)
 end
 return 1

@@ -1,13 +1,16 @@
 """The layout of the analytics store in Redis: every key, and what it holds. Written by one projector, read by the query service.
 
 With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``, ``<hour>`` ``YYYYMMDDHH``, ``<month>`` ``YYYYMM``
-(all UTC, by ``placed_at``):
+(all UTC, by ``placed_at``), and an integer being decimal text of any length:
 
     <p>:hour:<c>             hash   "<hour>:orders|items|revenue|cancelled" → integer
     <p>:day:<c>              hash   "<day>:orders|items|revenue|cancelled" → integer
     <p>:currencies           set    currencies seen
+    <p>:first                hash   "currency" → the one that was seen first, ever: a new generation takes it over
     <p>:units:<span>         zset   product id → units;               span = a day, a month, or "all"
     <p>:sales:<c>:<span>     zset   product id → revenue, minor units; the same spans
+    <p>:exact                hash   "units:<span> <product id>", "sales:<c>:<span> <product id>" → the figure itself, where it is not
+                                    below 2^53 and its score is only the double nearest to it
     <p>:totalled             set    only while the generation is being built: "days", and the keys of those totals of products, by
                                     month or for "all", that are kept up by now. The others are made of the days before
                                     the generation is ready. No such set: all are kept up
@@ -24,15 +27,18 @@ With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``
 """
 
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 PREFIX: Final = "analytics"
 ALL: Final = "all"
 DAYS_ONLY: Final = "days"
 """What ``totalled`` has in it from the beginning: a set that is empty would not be there."""
 METRICS: Final = ("orders", "items", "revenue", "cancelled")
+FIRST_CURRENCY: Final = "currency"
+EXACT: Final = 2**53
+"""A score is a double: below this, either way of zero, it is the figure itself."""
 
 
 def hour_of(time: datetime) -> str:
@@ -61,7 +67,9 @@ class Keys:
     def __init__(self, prefix: str = PREFIX) -> None:
         self.prefix = prefix
         self.totalled: Final = f"{prefix}:totalled"
+        self.exact: Final = f"{prefix}:exact"
         self.currencies: Final = f"{prefix}:currencies"
+        self.first: Final = f"{prefix}:first"
         self.days: Final = f"{prefix}:days"
         self.names: Final = f"{prefix}:names"
         self.line_names: Final = f"{prefix}:line-names"
@@ -86,6 +94,20 @@ class Keys:
     def buyers(self, span: str) -> str:
         return f"{self.prefix}:buyers:{span}"
 
+    def exact_field(self, key: str, member: str) -> str:
+        """Where ``exact`` has the figure of a member of ``units`` or ``sales``."""
+        return f"{key[len(self.prefix) + 1 :]} {member}"
+
+
+def rounded(score: float) -> bool:
+    """Whether a figure has to be read from ``exact``: its score may be another number."""
+    return not -EXACT < score < EXACT
+
+
+def figure(score: float, text: str | None) -> int:
+    """A member's figure, from its score and its text in ``exact``; that is passed over where it is not this score's."""
+    return int(text) if text is not None and float(text) == score else int(score)
+
 
 class RevenueBucket(BaseModel):
     """Orders placed in the bucket and not cancelled; ``items`` are units; ``cancelled`` counts orders."""
@@ -104,13 +126,26 @@ class RevenueTotal(BaseModel):
     cancelled: int
 
 
-class Revenue(BaseModel):
-    """``currency`` is null only while no order has been seen and none was asked for."""
+class RevenueInCurrency(BaseModel):
+    buckets: list[RevenueBucket]
+    total: RevenueTotal
+
+
+class Revenue(RevenueInCurrency):
+    """``currency`` is null only while no order has been seen and none was asked for; ``buckets`` and ``total`` are in it alone.
+
+    ``currencies`` and ``by_currency`` are there only where no currency was asked for and there are several.
+    """
 
     currency: str | None
     granularity: str
-    buckets: list[RevenueBucket]
-    total: RevenueTotal
+    currencies: Annotated[list[str], Field(description="All that orders were seen in, `currency` first.")] = []
+    by_currency: Annotated[
+        dict[str, RevenueInCurrency] | None,
+        Field(
+            description="What a question with each `currency` answers. null: too many buckets or currencies at once."
+        ),
+    ] = None
 
 
 class TopProduct(BaseModel):
@@ -120,8 +155,19 @@ class TopProduct(BaseModel):
     revenue: int
 
 
-class TopProducts(BaseModel):
+class TopProductsInCurrency(BaseModel):
     items: list[TopProduct]
+
+
+class TopProducts(TopProductsInCurrency):
+    """``currency``, ``currencies`` and ``by_currency`` are there only where no currency was asked for and there are several."""
+
+    currency: Annotated[str, Field(description="That of `revenue` in `items`.")] = ""
+    currencies: Annotated[list[str], Field(description="All that orders were seen in, `currency` first.")] = []
+    by_currency: Annotated[
+        dict[str, TopProductsInCurrency] | None,
+        Field(description="What a question with each `currency` answers. null: too many currencies at once."),
+    ] = None
 
 
 class DistinctCustomers(BaseModel):

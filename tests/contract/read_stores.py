@@ -8,9 +8,9 @@ from typing import Any
 import asyncpg
 from redis.asyncio import Redis
 
-from projectors.analytics.store import AnalyticsStore, CounterOverflowError
+from projectors.analytics.store import AnalyticsStore
 from projectors.migrations import migrate
-from projectors.projection import Store
+from projectors.projection import ProjectionError, Store
 from projectors.search.store import SearchStore
 from projectors.summary.store import SummaryStore
 from shared.views.analytics import Keys
@@ -18,7 +18,7 @@ from shared.views.analytics import Keys
 GENERATION = "contract"
 """The stores under test are a generation of their own: nobody else's data is touched."""
 
-REFUSED_DATA = (asyncpg.DataError, OverflowError, CounterOverflowError)
+REFUSED_DATA = (asyncpg.DataError, OverflowError, ProjectionError)
 """How the stores refuse one event's data; to the runtime it is "anything else"."""
 
 TRUNCATE = {

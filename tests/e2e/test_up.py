@@ -1,6 +1,7 @@
 """``tidemark up``: starts, serves, stops cleanly on both signals, and says which deployable died."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -8,7 +9,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import aio_pika
 import httpx
 import psutil
 import pytest
@@ -107,6 +110,90 @@ async def test_up_serves_until_it_is_told_to_stop_and_then_leaves_nothing(
         assert not any(child.is_running() for child in children.values())
         assert not remembered.exists()
         assert not any("Traceback" in line or "died" in line for line in up.lines), up.lines
+
+
+async def tidemark(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command in another terminal, which has no setting of ours."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "deploy.cli",
+        *arguments,
+        cwd=folder,
+        env=environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(OUT_WITHIN_S):
+        out, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), errors.decode()
+
+
+async def test_env_says_where_everything_is_as_long_as_it_is_running(own: Servers, tmp_path: Path) -> None:
+    async with tidemark_up(tmp_path, own.environ()) as up:
+        await up.until_ready()
+        code, out, _ = await tidemark(tmp_path, "env", "--output", "json")
+        assert code == 0
+        variables: dict[str, str] = json.loads(out)
+        assert own.environ().items() <= variables.items()
+        assert variables["TIDEMARK_QUERY_URL"] == address(up.ports, "QUERY")
+        assert variables["TIDEMARK_COMMAND_URL"] == address(up.ports, "COMMAND")
+        _, out, _ = await tidemark(tmp_path, "env")
+        shell = await asyncio.create_subprocess_exec(
+            "/bin/sh", "-c", f"{out}\nenv", env={}, stdout=asyncio.subprocess.PIPE
+        )
+        told = dict(line.split("=", 1) for line in (await shell.communicate())[0].decode().splitlines())
+        assert variables.items() <= told.items()
+        assert urlsplit(variables["TIDEMARK_RABBITMQ_URL"]).path == "/%2F"
+        assert await first_command(variables["TIDEMARK_RABBITMQ_URL"]) == "command.accepted"
+        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+            asked = {"Tidemark-Consistency": "customers/env-1@1", "Prefer": "wait=10"}
+            response = await client.get(f"{variables['TIDEMARK_QUERY_URL']}/customers/env-1", headers=asked)
+            assert response.json()["name"] == "Ann"
+    code, out, errors = await tidemark(tmp_path, "env")
+    assert (code, out, errors.count("\n")) == (3, "", 1)
+    assert "nothing is running in this folder" in errors
+
+
+async def test_env_is_not_taken_in_by_what_a_killed_up_has_left(own: Servers, tmp_path: Path) -> None:
+    async with tidemark_up(tmp_path, own.environ()) as up:
+        await up.until_ready()
+        children = up.children()
+        up.process.kill()
+        await up.process.wait()
+        for child in children.values():
+            child.kill()
+    assert (tmp_path / ".tidemark" / "environment").exists()
+    assert (await tidemark(tmp_path, "env"))[0] == 3
+    code, _, errors = await tidemark(tmp_path, "send", "customers.register-customer", "{}")
+    assert (code, "TIDEMARK_RABBITMQ_URL is not set" in errors) == (2, True)
+
+
+async def first_command(url: str) -> str:
+    """As a service of another language sends it: an envelope, a routing key, and a queue for the outcome. Returns the outcome's type."""
+    connection = await aio_pika.connect(url, timeout=10)
+    async with connection, asyncio.timeout(20):
+        channel = await connection.channel()
+        queue = await channel.declare_queue(exclusive=True)
+        kind = "customers.register-customer"
+        envelope = {"specversion": "1.0", "id": "env-1", "source": "shop", "type": kind}
+        body = json.dumps(envelope | {"data": {"customer_id": "env-1", "name": "Ann"}}).encode()
+        exchange = await channel.get_exchange("commands")
+        message = aio_pika.Message(
+            body,
+            content_type="application/cloudevents+json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            reply_to=queue.name,
+            correlation_id="1",
+        )
+        await exchange.publish(message, kind)
+        async with queue.iterator() as outcomes:
+            async for outcome in outcomes:
+                assert outcome.correlation_id == "1"
+                return str(json.loads(outcome.body)["type"])
+    raise AssertionError("no outcome")
 
 
 async def test_up_says_which_deployable_was_killed_and_ends_the_others(own: Servers, tmp_path: Path) -> None:

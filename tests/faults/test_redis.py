@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -26,7 +25,7 @@ from tests.shop import placed, run
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 
 ORDERS = 500
-SCRIPT: Final = (Path(store.__file__).parent / "commit.lua").read_text()
+SCRIPT: Final = store.script("exact", "commit")
 LAST_LINE: Final = "\nreturn 1\n"
 AND_SPINS: Final = "\nredis.call('HSET', KEYS[1], 'spinning', 1)\nwhile true do end\n"
 GHOST: Final = "orders/ghost"

@@ -16,16 +16,19 @@ import aio_pika
 import asyncpg
 import psutil
 import pytest
+from pydantic.fields import FieldInfo
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from deploy import http_ports
 from deploy.local import leftovers, packages, ports
 from deploy.local.errors import ServersError
 from deploy.local.postgres import Postgres
 from deploy.local.private import PrivateServers, private_servers
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.servers import Servers, from_environment, provide
+from shared.settings import Settings
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -235,7 +238,55 @@ async def test_data_outlive_their_servers_in_a_folder_that_is_kept(private: Priv
         await connection.execute(statement)
         await connection.close()
         server.stop()
-    assert first.port != second.port
+    assert first.port == second.port
+
+
+def test_servers_of_a_folder_that_is_kept_come_back_on_the_same_ports(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "servers"
+    with private_servers(root) as servers:
+        before = [server.port for server in servers.all]
+        urls = [servers.rabbitmq.url(), servers.postgres.url("tidemark_write"), servers.redis.url()]
+    with private_servers(root) as servers:
+        assert [server.port for server in servers.all] == before
+        assert [servers.rabbitmq.url(), servers.postgres.url("tidemark_write"), servers.redis.url()] == urls
+    assert "is taken" not in capfd.readouterr().err
+    with socket.create_server(("127.0.0.1", before[2])), private_servers(root) as servers:
+        moved = servers.redis.port
+        assert [servers.rabbitmq.port, servers.postgres.port] == before[:2]
+        assert moved != before[2]
+    said = capfd.readouterr().err
+    assert f"tidemark: Redis: port {before[2]} is taken, it is {moved} from now on" in said
+    with private_servers(root) as servers:
+        assert servers.redis.port == moved
+    assert all(
+        (root / name / "ports.json").stat().st_mode & 0o777 == 0o600 for name in ("redis", "rabbitmq", "postgres")
+    )
+
+
+def test_http_is_served_where_it_is_documented_unless_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documented = ports.free_port()
+    monkeypatch.setitem(Settings.model_fields, "query_port", FieldInfo(annotation=int, default=documented))
+    monkeypatch.setenv("TIDEMARK_COMMAND_PORT", "8765")
+    assert http_ports.choose(tmp_path) == (
+        {"TIDEMARK_QUERY_PORT": str(documented), "TIDEMARK_COMMAND_PORT": "8765"},
+        [],
+    )
+    with socket.create_server(("127.0.0.1", documented)):
+        chosen, said = http_ports.choose(tmp_path)
+        other = int(chosen["TIDEMARK_QUERY_PORT"])
+        assert other != documented
+        assert said == [f"port {documented} is taken: queries are on {other}"]
+        assert http_ports.choose(tmp_path)[0] == chosen
+        monkeypatch.setenv("TIDEMARK_QUERY_PORT", str(documented))
+        assert http_ports.choose(tmp_path)[0]["TIDEMARK_QUERY_PORT"] == str(documented)
+        monkeypatch.setenv("TIDEMARK_QUERY_PORT", "0")
+        assert http_ports.choose(tmp_path)[0] == chosen
+    monkeypatch.delenv("TIDEMARK_QUERY_PORT")
+    assert http_ports.choose(tmp_path)[0]["TIDEMARK_QUERY_PORT"] == str(documented)
 
 
 def test_the_environment_names_all_servers_or_none() -> None:

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.local.servers import Servers
-from projectors.analytics.store import AnalyticsStore, CounterOverflowError
+from projectors.analytics.store import AnalyticsStore
 from projectors.migrations import migrate
 from projectors.projection import Advance, Commit, ProjectionError, Store, StoreUnavailableError
 from projectors.search.store import SearchStore
@@ -204,20 +204,45 @@ async def test_the_names_that_lines_give_come_to_the_same_in_any_order(
     assert await redis.hgetall(KEYS.line_names) == {"p-1": "Ähre"} | {f"p-{name}": name for name in order}
 
 
-async def test_the_largest_amounts_are_exact_and_beyond_64_bits_nothing_is_written(
-    analytics: tuple[Store, Any],
-) -> None:
+async def test_what_a_score_cannot_keep_is_kept_beside_it(analytics: tuple[Store, Any]) -> None:
     store, redis = analytics
     line = Line(product_id="p-1", quantity=1, amount=MAX_AMOUNT)
-    await store.commit(Commit([shop.run("orders/o-0", shop.placed("o-0", lines=[line]))]))
-    assert await redis.zscore(KEYS.sales("EUR", "all"), "p-1") == MAX_AMOUNT
-    runs = [shop.run(f"orders/o-{i}", shop.placed(f"o-{i}", lines=[line])) for i in range(1, 1100)]
-    await store.commit(Commit(runs[:1000]))
-    assert await redis.hget(KEYS.days_in("EUR"), "20260331:revenue") == str(1001 * MAX_AMOUNT)
-    with pytest.raises(CounterOverflowError):
-        await store.commit(Commit(runs[1000:]))
-    assert await redis.hlen(KEYS.positions) == 1001
-    assert await redis.hget(KEYS.days_in("EUR"), "20260331:orders") == "1001"
+    orders = [shop.placed(f"o-{i}", lines=[line]) for i in range(1100)]
+    await store.commit(Commit([shop.run("orders/o-0", orders[0])]))
+    sales = KEYS.sales("EUR", "all")
+    assert await redis.zscore(sales, "p-1") == MAX_AMOUNT
+    assert not await redis.exists(KEYS.exact)
+    await store.commit(Commit([shop.run(f"orders/{one.order_id}", one) for one in orders[1:]]))
+    assert await redis.hget(KEYS.days_in("EUR"), "20260331:revenue") == str(1100 * MAX_AMOUNT)
+    assert await redis.zscore(sales, "p-1") == float(1100 * MAX_AMOUNT)
+    field = KEYS.exact_field(sales, "p-1")
+    assert field == "sales:EUR:all p-1"
+    assert await redis.hget(KEYS.exact, field) == str(1100 * MAX_AMOUNT)
+    gone = [shop.run(f"orders/{one.order_id}", shop.cancelled(one), expected=1) for one in orders[1:]]
+    await store.commit(Commit(gone))
+    assert await redis.zscore(sales, "p-1") == MAX_AMOUNT
+    assert not await redis.exists(KEYS.exact)
+
+
+async def test_a_text_that_is_not_its_scores_is_passed_over(analytics: tuple[Store, Any]) -> None:
+    """Code that knows scores alone has written since."""
+    store, redis = analytics
+    lines = [Line(product_id="p-1", quantity=1, amount=MAX_AMOUNT)]
+    for name in ("o-1", "o-2"):
+        await store.commit(Commit([shop.run(f"orders/{name}", shop.placed(name, lines=lines))]))
+    sales = KEYS.sales("EUR", "all")
+    await redis.zincrby(sales, 2**53, "p-1")
+    one = [Line(product_id="p-1", quantity=1, amount=1)]
+    await store.commit(Commit([shop.run("orders/o-3", shop.placed("o-3", lines=one))]))
+    assert await redis.hget(KEYS.exact, KEYS.exact_field(sales, "p-1")) == str(2**54 + 2**53 + 1)
+
+
+async def test_a_counter_that_is_no_number_stops_a_commit_before_it_has_written(analytics: tuple[Store, Any]) -> None:
+    store, redis = analytics
+    await redis.hset(KEYS.days_in("EUR"), "20260331:revenue", "damaged")
+    with pytest.raises(StoreUnavailableError):
+        await store.commit(Commit([shop.run("orders/o-1", shop.placed())]))
+    assert [key async for key in redis.scan_iter(f"{GENERATION}:*")] == [KEYS.days_in("EUR")]
 
 
 async def test_a_server_without_memory_is_an_outage_and_nothing_is_written(analytics: tuple[Store, Any]) -> None:

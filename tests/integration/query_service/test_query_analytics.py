@@ -118,21 +118,6 @@ async def test_distinct_customers_are_counted_once(
     assert answer.json() == {"distinct": len({sale[1] for sale in within(first, end)})}
 
 
-async def test_with_two_currencies_one_has_to_be_named(
-    client: httpx.AsyncClient, analytics_keys: tuple[Redis, Keys]
-) -> None:
-    redis, keys = analytics_keys
-    await redis.sadd(keys.currencies, "EUR")
-    try:
-        for path in ("/analytics/revenue", "/analytics/top-products"):
-            answer = await client.get(path)
-            assert answer.status_code == 400
-            assert "EUR, USD" in answer.json()["detail"]
-            assert (await client.get(f"{path}?currency=USD")).status_code == 200
-    finally:
-        await redis.srem(keys.currencies, "EUR")
-
-
 async def test_a_currency_never_seen_has_nothing(client: httpx.AsyncClient) -> None:
     body = (await client.get("/analytics/revenue?currency=CHF&from=2026-02-01&to=2026-02-02")).json()
     assert body["total"] == {"orders": 0, "items": 0, "revenue": 0, "cancelled": 0}

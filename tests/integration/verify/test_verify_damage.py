@@ -6,6 +6,8 @@ from typing import Any
 
 from deploy.verify.findings import Kind
 from projectors.projection import Commit, Hold, HoldStatus
+from shared.contracts.orders import Line
+from shared.contracts.values import MAX_AMOUNT
 from tests import shop
 from tests.integration.verify.town import QUICK, Town
 
@@ -184,3 +186,18 @@ async def test_a_hole_in_the_event_store_itself_is_found(town: Town) -> None:
     assert ("event store", Kind.DIFFERENT, "orders/o-1") in found_
     await town.write.execute("DELETE FROM streams WHERE stream = 'orders/o-4'")
     assert ("event store", Kind.STRAY, "orders/o-4") in await found(town, "summary")
+
+
+async def test_a_figure_that_a_score_cannot_keep_is_verified_to_the_unit(town: Town) -> None:
+    line = Line(product_id="p-9", quantity=1, amount=MAX_AMOUNT)
+    streams = {f"orders/o-{n}": [shop.placed(f"o-{n}", lines=[line])] for n in range(50, 1080)}
+    await town.happen(streams)
+    await town.apply(streams)
+    assert await found(town, "analytics") == set()
+    key, product = town.keys.sales("EUR", "all"), "p-9"
+    exact = town.keys.exact_field(key, product)
+    assert await town.redis.hget(town.keys.exact, exact) == str(1030 * MAX_AMOUNT)
+    await town.redis.hset(town.keys.exact, exact, 1030 * MAX_AMOUNT + 1)
+    assert await found(town, "analytics") == {("analytics", Kind.DIFFERENT, f"{key} {product}")}
+    await town.redis.hdel(town.keys.exact, exact)
+    assert await found(town, "analytics") == {("analytics", Kind.DIFFERENT, f"{key} {product}")}

@@ -10,7 +10,10 @@ from query_service import ranking
 from query_service.ranking import top
 
 MEMBERS = [f"p{number}" for number in range(40)]
-LISTS = st.lists(st.dictionaries(st.sampled_from(MEMBERS), st.integers(0, 30), max_size=40), max_size=5)
+FIGURES = st.integers(-10, 30) | st.sampled_from(
+    [2**53 - 1, 2**53, 2**53 + 1, 2**54 + 1, 2**54 + 2, 2**54 + 3, -(2**53) - 1]
+)
+LISTS = st.lists(st.dictionaries(st.sampled_from(MEMBERS), FIGURES, max_size=40), max_size=5)
 
 
 class InMemory:
@@ -19,9 +22,13 @@ class InMemory:
         self.read = 0
 
     async def chunk(self, start: int, count: int) -> list[list[tuple[str, int]]]:
-        chunks = [sorted(one.items(), key=lambda item: -item[1])[start : start + count] for one in self.lists]
+        ranked = [sorted(one.items(), key=lambda item: (-float(item[1]), item[0])) for one in self.lists]
+        chunks = [one[start : start + count] for one in ranked]
         self.read += sum(map(len, chunks))
         return chunks
+
+    async def below_zero(self) -> list[list[tuple[str, int]]]:
+        return [[item for item in one.items() if item[1] < 0] for one in self.lists]
 
     async def totals(self, members: Sequence[str]) -> list[int]:
         return [sum(one.get(member, 0) for one in self.lists) for member in members]
@@ -37,8 +44,10 @@ async def test_the_best_are_found_in_order_with_ties_by_id(
         found = await top(InMemory(lists), limit)
     finally:
         vars(ranking).update(CHUNK=before[0], LOOKED_UP=before[1])
-    sums = sum((Counter(one) for one in lists), Counter())
-    assert found == sorted(((m, n) for m, n in sums.items() if n), key=lambda one: (-one[1], one[0]))[:limit]
+    sums: Counter[str] = Counter()
+    for one in lists:
+        sums.update(one)
+    assert found == sorted(((m, n) for m, n in sums.items() if n > 0), key=lambda one: (-one[1], one[0]))[:limit]
 
 
 async def test_a_few_that_stand_out_are_found_without_reading_everything() -> None:
