@@ -58,8 +58,8 @@ SUMMARY: dict[str, tuple[str, Kind, str]] = {
     "a stray position": ("INSERT INTO positions VALUES ('orders/lost', 3)", Kind.STRAY, "orders/lost"),
 }
 SEARCH: dict[str, tuple[str, Kind, str]] = {
-    "words": (
-        "UPDATE orders SET words = to_tsvector('simple', 'x') WHERE order_id = 'o-4'",
+    "terms": (
+        "UPDATE orders SET terms = to_tsvector('simple', 'x') WHERE order_id = 'o-4'",
         Kind.DIFFERENT,
         "orders/o-4",
     ),
