@@ -10,7 +10,8 @@ written as one (``tlights``, ``redgreen``, ``usa``), unless two digits would mee
 **A dense run** is one in a script that is written without spaces (Chinese, Japanese, Korean, Thai, Lao, Khmer, Burmese). Any part of
 it is a word. The index has each two neighbouring characters as a lexeme, and the last one alone.
 
-Of a word longer than LONGEST characters the beginning counts. Positions count words, or characters of dense runs.
+Of a word longer than LONGEST characters the beginning counts. Positions, by which phrases are found, count words and the characters of
+dense runs; PostgreSQL keeps the first 256 of a lexeme, and none beyond 16,383.
 """
 
 import re
