@@ -35,51 +35,28 @@ CACHED_LENGTH: Final = 200
 
 # Before all else: signs that are no part of the word they stand at (™ and ℠ would be letters), and what joins by another name.
 _SIGNS: Final = str.maketrans(
-    dict.fromkeys("™℠\u200b", " ")
+    dict.fromkeys("™℠\N{ZERO WIDTH SPACE}", " ")
     | dict.fromkeys("‐‑‒–—―−﹘﹣－", "-")
     | dict.fromkeys("‘’‛ʹʻʼʽ＇´`", "'")
     | dict.fromkeys("⁄∕", "/")
 )
 # Letters that have no accent to lose, and are typed without what makes them special.
-_LETTERS: Final = {
-    "ø": "o",
-    "ł": "l",
-    "đ": "d",
-    "ð": "d",
-    "ħ": "h",
-    "ŧ": "t",
-    "ı": "i",
-    "æ": "ae",
-    "œ": "oe",
-    "þ": "th",
-}
+_LETTERS: Final = dict(zip("øłđðħŧı", "olddhti", strict=True)) | {"æ": "ae", "œ": "oe", "þ": "th"}
 _ACCENTS: Final = (
-    (0x0300, 0x036F),
-    (0x0483, 0x0489),
-    (0x0591, 0x05C7),
-    (0x0610, 0x061A),
-    (0x064B, 0x065F),
-    (0x0670, 0x0670),
-    (0x06D6, 0x06ED),
-    (0x1AB0, 0x1AFF),
-    (0x1DC0, 0x1DFF),
-    (0x20D0, 0x20FF),
-    (0xFE00, 0xFE0F),  # variation selectors, which choose a picture
-    (0xFE20, 0xFE2F),
-    (0xE0100, 0xE01EF),
+    *((0x0300, 0x036F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F)),
+    (0x0483, 0x0489),  # Cyrillic
+    (0x0591, 0x05C7),  # Hebrew
+    *((0x0610, 0x061A), (0x064B, 0x065F), (0x0670, 0x0670), (0x06D6, 0x06ED)),  # Arabic
+    *((0xFE00, 0xFE0F), (0xE0100, 0xE01EF)),  # which picture of a character is meant
 )
 _DENSE: Final = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Burmese
     (0x1100, 0x11FF),  # Korean letters
     (0x1780, 0x17FF),  # Khmer
-    (0x3005, 0x3007),
-    (0x3040, 0x318F),  # Japanese syllables, Chinese phonetic signs
-    (0x31A0, 0x31FF),
-    (0x3400, 0x4DBF),
-    (0x4E00, 0x9FFF),
+    *((0x3040, 0x318F), (0x31A0, 0x31FF)),  # Japanese syllables, Chinese phonetic signs
+    *((0x3005, 0x3007), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF)),  # Chinese characters
     (0xAC00, 0xD7FF),  # Korean syllables
-    (0xF900, 0xFAFF),
 )
 _RARE_IDEOGRAPHS: Final = "\U00020000-\U0003ffff"
 _LAST_MARK: Final = 0x1EFFF
