@@ -145,7 +145,7 @@ async def search_orders(
 ) -> Response[OrderHits]:
     """Orders in which all words are found, in their products' names, their customer's name, or their own words.
 
-    An order's id finds that order. The best match first, then the newest.
+    An order's id finds that order, and not those whose ids begin with it. The best match first, then the newest.
     """
     if not q.strip():
         raise InvalidParameterError("q", "is empty")

@@ -1,11 +1,12 @@
 -- A page of the orders in which every term is found, and how many there are in all.
 -- A term is found in an order's own words, in its customer's name, or in a product that one of its lines does not name.
 --   $1 terms, as tsquery; $2 all of them, every word as it was typed: orders that match this come first
---   $3 what was typed, if it may be an order's id
+--   $3 what was typed, which may be an order's id: then it is finished, and stands for its words just as they are
 --   $4, $5, $6 score, time and id of the last order of the page before; $7 page size
 --   $8, $9, $10 each term again, for rows that have no terms: see former_query
 WITH asked AS (
-    SELECT term::tsquery AS term, former_query(head, last, either) AS former, 1::bigint << place::integer AS bit
+    SELECT CASE WHEN EXISTS (SELECT FROM orders WHERE order_id = $3::text) THEN $2::text ELSE term END::tsquery AS term,
+           former_query(head, last, either) AS former, 1::bigint << place::integer AS bit
     FROM unnest($1::text[], $8::text[], $9::text[], $10::boolean[]) WITH ORDINALITY AS listed (term, head, last, either, place)
     WHERE place BETWEEN 1 AND 62  -- always so; but the planner thinks of one term then, however many there are, and plans once for all
 ), every AS (
@@ -34,7 +35,7 @@ WITH asked AS (
 ), matched AS MATERIALIZED (
     SELECT o.order_id, o.customer_id, c.name AS customer_name, o.status, o.currency, o.item_count, o.total, o.placed_at, o.version,
            CASE WHEN o.order_id = $3 THEN 100 ELSE 0 END
-               + CASE WHEN ranked.terms @@ $2::text::tsquery THEN 50 ELSE 0 END
+               + CASE WHEN ranked.terms @@ $2::tsquery THEN 50 ELSE 0 END
                + coalesce(
                    (SELECT sum(ts_rank_cd(ranked.terms, CASE WHEN o.terms IS NULL THEN former ELSE term END, 32)) FROM asked), 0
                )::float8 AS score

@@ -101,6 +101,15 @@ async def test_the_exact_word_comes_first_and_hides_no_other_form(catalogue: Sea
     assert (found[-1], len(found)) == (f"{prefix}mugs", 49)
 
 
+async def test_an_order_s_whole_id_finds_it_and_not_those_that_begin_with_it(servers: Servers) -> None:
+    async with searching(servers) as store:
+        ids = ("own-1", "own-10", "own-11", "77", "770")
+        await store.store.commit(Commit([shop.run(f"orders/{one}", shop.placed(one)) for one in ids]))
+        assert await store.found("own-1", "/search/orders") == ["own-1"]
+        assert await store.found("77", "/search/orders") == ["77"]
+        assert set(await store.found("own-", "/search/orders")) == {"own-1", "own-10", "own-11"}
+
+
 async def test_a_word_in_the_name_ranks_above_one_in_the_description(servers: Servers) -> None:
     async with searching(servers) as store:
         told = [product("a", "Shelf", description="for a mug, another mug, and a mug"), product("b", "Big blue mug")]
