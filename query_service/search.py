@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from query_service import words
 from query_service.conditional import answer
+from query_service.former_words import FormerQuery, former_query
 from query_service.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, page
 from query_service.parameters import LATEST
 from query_service.postgres_store import PostgresStore
@@ -27,27 +28,20 @@ from shared.views.search import OrderHit, ProductHit
 PRODUCTS: Final = Path(__file__).with_name("search_products.sql").read_text()
 ORDERS: Final = Path(__file__).with_name("search_orders.sql").read_text()
 
-# $1 what is typed, $2 the unfinished last words (null: none), $3 whether "or" stands before them. One row for each.
-# Subqueries hide how many they are from the planner, which would plan anew for each number.
-UNDERSTAND: Final = r"""
-SELECT (CASE WHEN last IS NULL THEN websearch_to_tsquery('simple', head)
-             WHEN either THEN websearch_to_tsquery('simple', regexp_replace(head, '(^|\s)or\s*$', '', 'i'))
-                              || to_tsquery('simple', last || ':*')
-             ELSE websearch_to_tsquery('simple', head) && to_tsquery('simple', last || ':*') END)::text AS query,
-       websearch_to_tsquery('simple', concat_ws(' ', head, last))::text AS exactly
-FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::boolean[])) AS typed (head, last, either)
-"""
 # The longest of the words that any name has one alike of.
 ALIKE: Final = """
 SELECT word FROM unnest($1::text[]) WITH ORDINALITY AS asked (word, place)
 WHERE EXISTS (SELECT FROM products WHERE word <% name) ORDER BY place LIMIT 1
 """
-ANY_PRODUCT: Final = "SELECT EXISTS (SELECT FROM products WHERE words @@ $1::text::tsquery)"
+ANY_PRODUCT: Final = """
+SELECT EXISTS (SELECT FROM products WHERE terms @@ $1::text::tsquery)
+    OR EXISTS (SELECT FROM products WHERE terms IS NULL AND words @@ former_query($2, $3, $4))
+"""
 
 Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Mode = Literal["words", "similar", "filters"]
-_LookedFor = tuple[str | None, str | None, str | None, list[str]]
-"""The first four parameters of PRODUCTS."""
+_LookedFor = tuple[str | None, str | None, str | None, str | None, bool, str | None, list[str]]
+"""The first seven parameters of PRODUCTS."""
 
 
 class ProductKey(SortKey, frozen=True):
@@ -135,7 +129,7 @@ async def search_products(
 
     looked_for = await _looked_for(store, mode, q)
     row = await found(looked_for)
-    if mode == "words" and after is None and not row["total"] and await _misspelt(store, q, looked_for[0], filters):
+    if mode == "words" and after is None and not row["total"] and await _misspelt(store, q, looked_for, filters):
         mode = "similar"
         row = await found(await _looked_for(store, mode, q))
     following = None
@@ -151,16 +145,25 @@ async def search_orders(
 ) -> Response[OrderHits]:
     """Orders in which all words are found, in their products' names, their customer's name, or their own words.
 
-    An order's id finds that order. The best match first, then the newest.
+    An order's id finds that order, and not those whose ids begin with it. The best match first, then the newest.
     """
     if not q.strip():
         raise InvalidParameterError("q", "is empty")
-    asked = words.terms(q)
+    terms = words.terms(q)
     question = Question("search-orders", q)
     after = question.key(cursor, OrderKey) if cursor else OrderKey(math.inf, LATEST, "")
     store, as_of = await request.read(request.stores.search)
-    terms = sorted({query for query, _ in await _understand(store, asked) if query})
-    row = await store.fetchrow(ORDERS, terms, q.strip(), after.score, after.placed_at, after.order_id, limit + 1)
+    row = await store.fetchrow(
+        ORDERS,
+        [words.asked(term).query for term in terms],
+        words.asked(q).exactly,
+        q.strip(),
+        after.score,
+        after.placed_at,
+        after.order_id,
+        limit + 1,
+        *_columns([former_query(term) for term in terms]),
+    )
     assert row is not None  # noqa: S101 (the statement always gives one row)
     following = None
     if len(row["items"]) > limit:
@@ -169,24 +172,22 @@ async def search_orders(
     return answer(request, page(row["items"][:limit], following, total=str(row["total"])), as_of)
 
 
-async def _understand(store: PostgresStore, asked: Sequence[words.Asked]) -> list[tuple[str, str]]:
-    """Each as a tsquery, and the same with its last word finished."""
-    columns = [one.head for one in asked], [one.last for one in asked], [one.either for one in asked]
-    return [(row["query"], row["exactly"]) for row in await store.fetch(UNDERSTAND, *columns)]
+def _columns(former: Sequence[FormerQuery]) -> tuple[list[str], list[str | None], list[bool]]:
+    return [one.head for one in former], [one.last for one in former], [one.either for one in former]
 
 
 async def _looked_for(store: PostgresStore, mode: Mode, q: str | None) -> _LookedFor:
     if q is None or mode == "filters":
-        return None, None, None, []
+        return None, None, None, None, False, None, []
     if mode == "words":
-        ((query, exactly),) = await _understand(store, [words.asked(q)])
-        return query, exactly, None, []
+        asked, former = words.asked(q), former_query(q)
+        return asked.query, asked.exactly, former.head, former.last, former.either, None, []
     plain = words.plain(q)
     alike = await store.fetchrow(ALIKE, plain) if plain else None
-    return None, None, alike["word"] if alike else "", plain
+    return None, None, None, None, False, alike["word"] if alike else "", plain
 
 
-async def _misspelt(store: PostgresStore, q: str | None, query: str | None, filters: Sequence[object]) -> bool:
+async def _misspelt(store: PostgresStore, q: str | None, looked_for: _LookedFor, filters: Sequence[object]) -> bool:
     """Whether no product has the words, where none is found that has them: one that is filtered out counts, so that no filter
     turns up what is spelt alike.
 
@@ -196,5 +197,6 @@ async def _misspelt(store: PostgresStore, q: str | None, query: str | None, filt
         return False
     if all(one is None for one in filters):
         return True
-    (row,) = await store.fetch(ANY_PRODUCT, query)
+    query, _, *former = looked_for[:5]
+    (row,) = await store.fetch(ANY_PRODUCT, query, *former)
     return not row[0]

@@ -1,35 +1,53 @@
 -- A page of the orders in which every term is found, and how many there are in all.
 -- A term is found in an order's own words, in its customer's name, or in a product that one of its lines does not name.
---   $1 terms, as tsquery; $2 what was typed, if it may be an order's id
---   $3, $4, $5 score, time and id of the last order of the page before; $6 page size
-WITH terms AS (
-    SELECT term::tsquery AS term, 1::bigint << place::integer AS bit
-    FROM unnest($1::text[]) WITH ORDINALITY AS listed (term, place)
+--   $1 terms, as tsquery; $2 all of them, every word as it was typed: orders that match this come first
+--   $3 what was typed, which may be an order's id: then it is finished, and stands for its words just as they are
+--   $4, $5, $6 score, time and id of the last order of the page before; $7 page size
+--   $8, $9, $10 each term again, for rows that have no terms: see former_query
+WITH asked AS (
+    SELECT CASE WHEN EXISTS (SELECT FROM orders WHERE order_id = $3::text) THEN $2::text ELSE term END::tsquery AS term,
+           former_query(head, last, either) AS former, 1::bigint << place::integer AS bit
+    FROM unnest($1::text[], $8::text[], $9::text[], $10::boolean[]) WITH ORDINALITY AS listed (term, head, last, either, place)
     WHERE place BETWEEN 1 AND 62  -- always so; but the planner thinks of one term then, however many there are, and plans once for all
 ), every AS (
-    SELECT coalesce(bit_or(bit), 0) AS bits FROM terms
+    SELECT coalesce(bit_or(bit), 0) AS bits FROM asked
 ), hits AS (
-    SELECT bit AS bits, o.order_id FROM terms JOIN orders o ON o.words @@ term
+    SELECT bit AS bits, o.order_id FROM asked JOIN orders o ON o.terms @@ term
     UNION ALL
-    SELECT bit, o.order_id FROM terms JOIN customers c ON c.words @@ term JOIN orders o USING (customer_id)
+    SELECT bit, o.order_id FROM asked JOIN orders o ON o.terms IS NULL AND o.words @@ former
     UNION ALL
-    SELECT bit, o.order_id FROM terms JOIN products p ON p.words @@ term
-    JOIN orders o ON o.unnamed @> ARRAY[p.product_id]  -- one by one: && with thousands of ids is many times slower
+    SELECT bit, o.order_id FROM (
+        SELECT bit, customer_id FROM asked JOIN customers c ON c.terms @@ term
+        UNION ALL
+        SELECT bit, customer_id FROM asked JOIN customers c ON c.terms IS NULL AND c.words @@ former
+    ) AS named JOIN orders o USING (customer_id)
     UNION ALL
-    SELECT (SELECT bits FROM every), order_id FROM orders WHERE order_id = $2::text
+    SELECT bit, o.order_id FROM (
+        SELECT bit, product_id FROM asked JOIN products p ON p.terms @@ term
+        UNION ALL
+        SELECT bit, product_id FROM asked JOIN products p ON p.terms IS NULL AND p.words @@ former
+    ) AS named
+    JOIN orders o ON o.unnamed @> ARRAY[product_id]  -- one by one: && with thousands of ids is many times slower
+    UNION ALL
+    SELECT (SELECT bits FROM every), order_id FROM orders WHERE order_id = $3::text
 ), found AS (
     SELECT order_id FROM hits GROUP BY order_id HAVING bit_or(bits) = (SELECT bits FROM every)
 ), matched AS MATERIALIZED (
     SELECT o.order_id, o.customer_id, c.name AS customer_name, o.status, o.currency, o.item_count, o.total, o.placed_at, o.version,
-           CASE WHEN o.order_id = $2 THEN 100 ELSE 0 END
-               + coalesce((SELECT sum(ts_rank_cd(ranked.words, term)) FROM terms), 0)::float8 AS score
+           CASE WHEN o.order_id = $3 THEN 100 ELSE 0 END
+               + CASE WHEN ranked.terms @@ $2::tsquery THEN 50 ELSE 0 END
+               + coalesce(
+                   (SELECT sum(ts_rank_cd(ranked.terms, CASE WHEN o.terms IS NULL THEN former ELSE term END, 32)) FROM asked), 0
+               )::float8 AS score
     FROM found JOIN orders o USING (order_id) LEFT JOIN customers c USING (customer_id)
-    CROSS JOIN LATERAL (SELECT o.words || coalesce(c.words, '') AS words OFFSET 0) AS ranked  -- joined once, not for each term
+    CROSS JOIN LATERAL (  -- joined once, not for each term
+        SELECT coalesce(o.terms, o.words) || coalesce(c.terms, c.words, '') AS terms OFFSET 0
+    ) AS ranked
 ), page AS (
     SELECT * FROM matched
-    WHERE (score, placed_at, order_id) < ($3::float8, $4::timestamptz, $5::text)
+    WHERE (score, placed_at, order_id) < ($4::float8, $5::timestamptz, $6::text)
     ORDER BY score DESC, placed_at DESC, order_id DESC
-    LIMIT $6
+    LIMIT $7
 )
 SELECT
     (SELECT count(*) FROM matched) AS total,

@@ -1,34 +1,44 @@
 -- A page of the products that match, how many there are in all, and their facets.
--- One branch runs: $1 (a tsquery) by words; $3 (the longest word) by similarity; neither: by the filters alone.
---   $1, $2  tsquery with the last word unfinished, and as typed: what matches both ranks higher
---   $3, $4  the word that names must have one alike of; all words, which rank
---   $5 category, $6 brand, $7 and $8 price from and to, both inclusive; null: any
---   $9, $10 score and id of the last product of the page before; $11 page size
-WITH found AS (
-    SELECT p.*, (ts_rank_cd(words, $1::text::tsquery) + ts_rank_cd(words, $2::text::tsquery))::float8 AS score
+-- One branch runs: $1 (a tsquery) by words, and beside it $3 for rows that have no terms; $6 (the longest word) by similarity; none of them:
+-- by the filters alone.
+--   $1, $2  tsquery, and the same with every word as it was typed: names that match this come first
+--   $3, $4, $5 what was asked, as former_query takes it
+--   $6, $7  the word that names must have one alike of; all words, which rank
+--   $8 category, $9 brand, $10 and $11 price from and to, both inclusive; null: any
+--   $12, $13 score and id of the last product of the page before; $14 page size
+WITH former AS (
+    SELECT former_query($3, $4, $5) AS query, websearch_to_tsquery('simple', concat_ws(' ', $3, $4)) AS exactly
+), found AS (
+    SELECT p.*,
+        (ts_filter(terms, '{a}') @@ $2::text::tsquery)::integer + ts_rank_cd(terms, $1::text::tsquery, 32)::float8 AS score
     FROM products p
-    WHERE words @@ $1::text::tsquery
-      AND ($5::text IS NULL OR category = $5) AND ($6::text IS NULL OR brand = $6)
-      AND ($7::bigint IS NULL OR price >= $7) AND ($8::bigint IS NULL OR price <= $8)
+    WHERE terms @@ $1::text::tsquery
+      AND ($8::text IS NULL OR category = $8) AND ($9::text IS NULL OR brand = $9)
+      AND ($10::bigint IS NULL OR price >= $10) AND ($11::bigint IS NULL OR price <= $11)
     UNION ALL
-    SELECT p.*, (SELECT avg(word_similarity(word, name)) FROM unnest($4::text[]) AS word)::float8 AS score
+    SELECT p.*, (ts_filter(words, '{a}') @@ exactly)::integer + ts_rank_cd(words, query, 32)::float8 AS score
+    FROM former JOIN products p ON p.terms IS NULL AND p.words @@ query
+    WHERE ($8::text IS NULL OR category = $8) AND ($9::text IS NULL OR brand = $9)
+      AND ($10::bigint IS NULL OR price >= $10) AND ($11::bigint IS NULL OR price <= $11)
+    UNION ALL
+    SELECT p.*, (SELECT avg(word_similarity(word, name)) FROM unnest($7::text[]) AS word)::float8 AS score
     FROM products p
-    WHERE $3::text <% name
-      AND ($5::text IS NULL OR category = $5) AND ($6::text IS NULL OR brand = $6)
-      AND ($7::bigint IS NULL OR price >= $7) AND ($8::bigint IS NULL OR price <= $8)
+    WHERE $6::text <% name
+      AND ($8::text IS NULL OR category = $8) AND ($9::text IS NULL OR brand = $9)
+      AND ($10::bigint IS NULL OR price >= $10) AND ($11::bigint IS NULL OR price <= $11)
     UNION ALL
     SELECT p.*, 0::float8 AS score
     FROM products p
-    WHERE $1::text IS NULL AND $3::text IS NULL
-      AND ($5::text IS NULL OR category = $5) AND ($6::text IS NULL OR brand = $6)
-      AND ($7::bigint IS NULL OR price >= $7) AND ($8::bigint IS NULL OR price <= $8)
+    WHERE $1::text IS NULL AND $6::text IS NULL
+      AND ($8::text IS NULL OR category = $8) AND ($9::text IS NULL OR brand = $9)
+      AND ($10::bigint IS NULL OR price >= $10) AND ($11::bigint IS NULL OR price <= $11)
 ), matched AS MATERIALIZED (
     SELECT product_id, name, description, category, brand, price, currency, version, score FROM found
 ), page AS (
     SELECT * FROM matched
-    WHERE score < $9::float8 OR (score = $9 AND product_id > $10::text)
+    WHERE score < $12::float8 OR (score = $12 AND product_id > $13::text)
     ORDER BY score DESC, product_id
-    LIMIT $11
+    LIMIT $14
 ), counted AS (  -- by category, by brand, and all of them
     SELECT category, brand, grouping(category) = 0 AS by_category, grouping(brand) = 0 AS by_brand,
            count(*) AS count, min(price) AS min, max(price) AS max

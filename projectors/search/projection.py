@@ -1,5 +1,7 @@
 """What an event does to what can be found: products, customers' names, and orders by their lines. Pure.
 
+A row's ``terms`` are its words as a ``tsvector``: what a word is, ``shared.search_text`` says.
+
 An order is indexed once, when it is placed; what happens to it later changes its status and never its words.
 """
 
@@ -11,15 +13,13 @@ from projectors.folding import Fields, Rows, each_event
 from projectors.projection import Advance, Event
 from shared.contracts import catalog, customers, orders
 from shared.contracts.values import EventData
+from shared.search_text import Weight, vector
 from shared.views.summary import OrderStatus
-
-MAX_WORDS: Final = 100_000
-"""Characters of an order's line names that are indexed: PostgreSQL refuses a tsvector above 1 MiB."""
 
 
 @dataclass(slots=True)
 class Changes:
-    """All that a batch changes: rows by table, fields by column (an order's ``names`` become its ``words``)."""
+    """All that a batch changes: rows by table, fields by column."""
 
     products: Rows = field(default_factory=Rows)
     customers: Rows = field(default_factory=Rows)
@@ -59,9 +59,9 @@ def _apply(changes: Changes, event: Event) -> None:
         case catalog.StockReceived() | catalog.ReviewAdded():
             changes.products.change(data.product_id, version, event)
         case customers.CustomerRegistered():
-            changes.customers.create(data.customer_id, {"name": data.name} | version)
+            changes.customers.create(data.customer_id, _named(data) | version)
         case customers.CustomerRenamed():
-            changes.customers.change(data.customer_id, {"name": data.name} | version, event)
+            changes.customers.change(data.customer_id, _named(data) | version, event)
         case customers.EmailChanged():
             changes.customers.change(data.customer_id, version, event)
         case _:
@@ -70,6 +70,7 @@ def _apply(changes: Changes, event: Event) -> None:
 
 def _order(data: orders.OrderPlaced) -> Fields:
     names = dict.fromkeys(line.name for line in data.lines if line.name)
+    lines: list[tuple[str | None, Weight]] = [(name, "B") for name in names]
     return {
         "customer_id": data.customer_id,
         "status": OrderStatus.PLACED.value,
@@ -78,7 +79,7 @@ def _order(data: orders.OrderPlaced) -> Fields:
         "total": data.total,
         "placed_at": data.placed_at,
         "unnamed": list(dict.fromkeys(line.product_id for line in data.lines if not line.name)),
-        "names": "\n".join(names)[:MAX_WORDS],
+        "terms": vector((data.order_id, "A"), (data.customer_id, "C"), *lines),
     }
 
 
@@ -87,4 +88,15 @@ def _product(data: catalog.ProductCreated) -> Fields:
 
 
 def _text(data: catalog.ProductCreated | catalog.ProductUpdated) -> Fields:
-    return {"name": data.name, "description": data.description, "category": data.category, "brand": data.brand}
+    """The product's text, all of which makes its terms: name above brand and category above description."""
+    return {
+        "name": data.name,
+        "description": data.description,
+        "category": data.category,
+        "brand": data.brand,
+        "terms": vector((data.name, "A"), (data.brand, "B"), (data.category, "B"), (data.description, "C")),
+    }
+
+
+def _named(data: customers.CustomerRegistered | customers.CustomerRenamed) -> Fields:
+    return {"name": data.name, "terms": vector((data.name, "D"))}

@@ -1,4 +1,4 @@
-"""The search tables, written set-based. PostgreSQL makes the words, so that writer and reader parse text alike."""
+"""The search tables, written set-based. The projection says which words a text has; PostgreSQL only indexes them."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,27 +8,24 @@ import msgspec
 
 from projectors.folding import Fields
 from projectors.postgres_store import PostgresStore
-from projectors.postgres_writing import Row, columns_of, create, none_was_there
+from projectors.postgres_writing import Row, columns_of, none_was_there
 from projectors.projection import Advance
 from projectors.search.projection import Changes, fold
 from shared.postgres import Connection
 from shared.views.search import SCHEMA
 
-# Words: the order's own id above the names of its lines, and these above the customer's id.
 # unnamed comes as a JSON array, since unnest flattens arrays of arrays.
 INSERT_ORDERS: Final = """
 INSERT INTO orders (
-    order_id, customer_id, status, currency, item_count, total, placed_at, version, unnamed, words
+    order_id, customer_id, status, currency, item_count, total, placed_at, version, terms, unnamed
 )
-SELECT order_id, customer_id, status, currency, item_count, total, placed_at, version,
-    CASE WHEN unnamed = '[]' THEN '{}' ELSE ARRAY(SELECT jsonb_array_elements_text(unnamed)) END,
-    setweight(to_tsvector('simple', order_id), 'A') || setweight(to_tsvector('simple', names), 'B')
-        || setweight(to_tsvector('simple', customer_id), 'C')
+SELECT order_id, customer_id, status, currency, item_count, total, placed_at, version, terms::tsvector,
+    CASE WHEN unnamed = '[]' THEN '{}' ELSE ARRAY(SELECT jsonb_array_elements_text(unnamed)) END
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::bigint[],
-    $9::jsonb[], $10::text[]
+    $9::text[], $10::jsonb[]
 ) AS placed (
-    order_id, customer_id, status, currency, item_count, total, placed_at, version, unnamed, names
+    order_id, customer_id, status, currency, item_count, total, placed_at, version, terms, unnamed
 )
 """
 UPSERT_ORDERS: Final = f"""
@@ -41,8 +38,8 @@ ON CONFLICT (order_id) DO UPDATE SET
     total = excluded.total,
     placed_at = excluded.placed_at,
     version = excluded.version,
-    unnamed = excluded.unnamed,
-    words = excluded.words
+    terms = excluded.terms,
+    unnamed = excluded.unnamed
 """
 
 CHANGE_ORDERS: Final = """
@@ -52,11 +49,15 @@ WHERE orders.order_id = changed.order_id
 RETURNING orders.order_id
 """
 
-CREATE_PRODUCTS: Final = """
-INSERT INTO products (product_id, name, description, category, brand, price, currency, version)
-SELECT * FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[]
-)
+INSERT_PRODUCTS: Final = """
+INSERT INTO products (product_id, name, description, category, brand, price, currency, version, terms)
+SELECT product_id, name, description, category, brand, price, currency, version, terms::tsvector
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::text[]
+) AS created (product_id, name, description, category, brand, price, currency, version, terms)
+"""
+UPSERT_PRODUCTS: Final = f"""
+{INSERT_PRODUCTS}
 ON CONFLICT (product_id) DO UPDATE SET
     name = excluded.name,
     description = excluded.description,
@@ -64,15 +65,16 @@ ON CONFLICT (product_id) DO UPDATE SET
     brand = excluded.brand,
     price = excluded.price,
     currency = excluded.currency,
-    version = excluded.version
+    version = excluded.version,
+    terms = excluded.terms
 """
 
 # The row keeps every field that the event does not speak of; a null it does speak of is written.
 CHANGE_PRODUCTS: Final = """
 UPDATE products SET
-    (name, description, category, brand, price, currency, version) = (
+    (name, description, category, brand, price, currency, version, terms) = (
         SELECT changes.name, changes.description, changes.category, changes.brand, changes.price, changes.currency,
-            changes.version
+            changes.version, changes.terms
         FROM jsonb_populate_record(products, changed.fields) AS changes
     )
 FROM unnest($1::text[], $2::jsonb[]) AS changed (product_id, fields)
@@ -80,16 +82,23 @@ WHERE products.product_id = changed.product_id
 RETURNING products.product_id
 """
 
-CREATE_CUSTOMERS: Final = """
-INSERT INTO customers (customer_id, name, version)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
-ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, version = excluded.version
+INSERT_CUSTOMERS: Final = """
+INSERT INTO customers (customer_id, name, version, terms)
+SELECT customer_id, name, version, terms::tsvector
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS registered (customer_id, name, version, terms)
+"""
+UPSERT_CUSTOMERS: Final = f"""
+{INSERT_CUSTOMERS}
+ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, version = excluded.version, terms = excluded.terms
 """
 
 # A null name is one that has not changed.
 CHANGE_CUSTOMERS: Final = """
-UPDATE customers SET name = coalesce(changed.name, customers.name), version = changed.version
-FROM unnest($1::text[], $2::text[], $3::bigint[]) AS changed (customer_id, name, version)
+UPDATE customers SET
+    name = coalesce(changed.name, customers.name),
+    version = changed.version,
+    terms = coalesce(changed.terms::tsvector, customers.terms)
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS changed (customer_id, name, version, terms)
 WHERE customers.customer_id = changed.customer_id
 RETURNING customers.customer_id
 """
@@ -99,9 +108,13 @@ MANY: Final = 200
 LONG_LISTS: Final = "SET LOCAL gin_pending_list_limit = '4MB'"
 SHORT_LISTS: Final = {"gin_pending_list_limit": "512kB"}
 
-ORDER_COLUMNS: Final = ("order_id", "customer_id", "status", "currency", "item_count", "total", "placed_at", "version")
-PRODUCT_COLUMNS: Final = ("product_id", "name", "description", "category", "brand", "price", "currency", "version")
-CUSTOMER_COLUMNS: Final = ("customer_id", "name", "version")
+ORDER_COLUMNS: Final = (
+    *("order_id", "customer_id", "status", "currency", "item_count", "total", "placed_at", "version", "terms"),
+)
+PRODUCT_COLUMNS: Final = (
+    *("product_id", "name", "description", "category", "brand", "price", "currency", "version", "terms"),
+)
+CUSTOMER_COLUMNS: Final = ("customer_id", "name", "version", "terms")
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -116,30 +129,30 @@ class SearchStore(PostgresStore[Changes]):
     async def write(self, connection: Connection, changes: Changes) -> None:
         if len(changes.orders.created) + len(changes.products.created) >= MANY:
             await connection.execute(LONG_LISTS)
-        await _write_orders(connection, changes)
+        if rows := changes.orders.created:
+            placed = columns_of(_rows(rows, ORDER_COLUMNS))
+            placed.append(tuple(_ENCODER.encode(row["unnamed"]).decode() for row in rows.values()))
+            await _create(connection, placed, INSERT_ORDERS, UPSERT_ORDERS)
+        if rows := changes.orders.changed:
+            changed = columns_of(_rows(rows, ("order_id", "status", "version")))
+            changes.orders.require(_keys(await connection.fetch(CHANGE_ORDERS, *changed)))
         if rows := changes.products.created:
-            await create(connection, "products", PRODUCT_COLUMNS, _rows(rows, PRODUCT_COLUMNS), CREATE_PRODUCTS)
+            await _create(connection, columns_of(_rows(rows, PRODUCT_COLUMNS)), INSERT_PRODUCTS, UPSERT_PRODUCTS)
         if rows := changes.products.changed:
-            changed = [_ENCODER.encode(fields).decode() for fields in rows.values()]
-            changes.products.require(_keys(await connection.fetch(CHANGE_PRODUCTS, list(rows), changed)))
+            fields = [_ENCODER.encode(fields).decode() for fields in rows.values()]
+            changes.products.require(_keys(await connection.fetch(CHANGE_PRODUCTS, list(rows), fields)))
         if rows := changes.customers.created:
-            await create(connection, "customers", CUSTOMER_COLUMNS, _rows(rows, CUSTOMER_COLUMNS), CREATE_CUSTOMERS)
+            await _create(connection, columns_of(_rows(rows, CUSTOMER_COLUMNS)), INSERT_CUSTOMERS, UPSERT_CUSTOMERS)
         if rows := changes.customers.changed:
-            changed_rows = _rows(rows, CUSTOMER_COLUMNS)
-            changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, *columns_of(changed_rows))))
+            changed = columns_of(_rows(rows, CUSTOMER_COLUMNS))
+            changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, *changed)))
 
 
-async def _write_orders(connection: Connection, changes: Changes) -> None:
-    if rows := changes.orders.created:
-        placed = columns_of(_rows(rows, ORDER_COLUMNS))
-        placed.append(tuple(_ENCODER.encode(row["unnamed"]).decode() for row in rows.values()))
-        placed.append(tuple(row["names"] for row in rows.values()))
-        plainly = partial(connection.execute, INSERT_ORDERS, *placed)
-        if len(rows) < MANY or not await none_was_there(connection, plainly):
-            await connection.execute(UPSERT_ORDERS, *placed)
-    if rows := changes.orders.changed:
-        changed = columns_of(_rows(rows, ("order_id", "status", "version")))
-        changes.orders.require(_keys(await connection.fetch(CHANGE_ORDERS, *changed)))
+async def _create(connection: Connection, columns: Sequence[Row], insert: str, upsert: str) -> None:
+    """Write rows, over those that are there. By statement and not by COPY, which has no way to write a tsvector."""
+    plainly = partial(connection.execute, insert, *columns)
+    if len(columns[0]) < MANY or not await none_was_there(connection, plainly):
+        await connection.execute(upsert, *columns)
 
 
 def _rows(rows: dict[str, Fields], columns: Sequence[str]) -> list[Row]:

@@ -7,9 +7,6 @@ from pydantic import BaseModel
 SCHEMA = "search"
 """The PostgreSQL schema the read model lives in: the search_path of writer and reader."""
 
-CONFIGURATION = "simple"
-"""The text search configuration of everything indexed and asked."""
-
 
 class ProductHit(BaseModel):
     product_id: str

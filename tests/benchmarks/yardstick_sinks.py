@@ -25,7 +25,7 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::
     AS new (id, customer, currency, items, total, at, doc)
 """
 SEARCH_ORDERS: Final = """
-INSERT INTO orders (order_id, customer_id, status, currency, item_count, total, placed_at, version, unnamed, words)
+INSERT INTO orders (order_id, customer_id, status, currency, item_count, total, placed_at, version, unnamed, terms)
 SELECT id, customer, 'placed', currency, items, total, at, 1, '{}',
     setweight(to_tsvector('simple', id), 'A') || setweight(to_tsvector('simple', names), 'B')
 FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::text[])

@@ -15,6 +15,7 @@ from projectors.migrations import migrate
 from projectors.projection import Advance, Commit, ProjectionError, Store, StoreUnavailableError
 from projectors.search.store import SearchStore
 from projectors.summary.store import SummaryStore
+from query_service import words
 from shared.contracts.orders import Line
 from shared.contracts.values import MAX_AMOUNT
 from shared.views.analytics import Keys
@@ -153,8 +154,8 @@ async def test_orders_are_found_by_id_line_names_and_customer(
 ) -> None:
     store, connection = search
     await story(store)
-    query = "SELECT order_id FROM orders WHERE words @@ websearch_to_tsquery('simple', $1)"
-    assert {row["order_id"] for row in await connection.fetch(query, asked)} == found
+    query = "SELECT order_id FROM orders WHERE terms @@ $1::text::tsquery"
+    assert {row["order_id"] for row in await connection.fetch(query, words.asked(asked).exactly)} == found
 
 
 async def test_search_rows_follow_what_happens(search: tuple[Store, asyncpg.Connection]) -> None:

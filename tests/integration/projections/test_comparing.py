@@ -165,7 +165,7 @@ async def test_a_generation_from_before_documents_were_kept_as_they_came_is_equa
 
 
 async def test_words_that_search_goes_by_are_compared(search: Pair) -> None:
-    await search.hurt("UPDATE orders SET words = to_tsvector('x') WHERE order_id = 'o-1'")
+    await search.hurt("UPDATE orders SET terms = to_tsvector('x') WHERE order_id = 'o-1'")
     assert [*unequal(await search.compare())] == ["orders"]
 
 

@@ -19,6 +19,7 @@ from query_service.app import create_app
 from query_service.postgres_store import PostgresStore
 from query_service.requests import Stores
 from shared.postgres import migrate
+from shared.search_text import Weight, vector
 from shared.views.analytics import Keys
 
 PROJECTORS = Path(__file__).parents[3] / "projectors"
@@ -44,7 +45,9 @@ class Shop:
             json.dumps(doc | {"registered_at": iso(NOON), "updated_at": iso(NOON)}),
         )
         await self.search.execute(
-            "INSERT INTO customers VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", customer_id, name, 1
+            "INSERT INTO customers (customer_id, name, version, terms) VALUES ($1, $2, 1, $3::text::tsvector)"
+            " ON CONFLICT DO NOTHING",
+            *(customer_id, name, vector((name, "D"))),
         )
 
     async def product(
@@ -70,8 +73,10 @@ class Shop:
             json.dumps(doc),
         )
         await self.search.execute(
-            "INSERT INTO products VALUES ($1, $2, $3, $4, $5, $6, 'USD', 1) ON CONFLICT DO NOTHING",
+            "INSERT INTO products (product_id, name, description, category, brand, price, currency, version, terms)"
+            " VALUES ($1, $2, $3, $4, $5, $6, 'USD', 1, $7::text::tsvector) ON CONFLICT DO NOTHING",
             *(product_id, name, doc["description"], category, doc["brand"], price),
+            vector((name, "A"), (more.get("brand"), "B"), (category, "B"), (more.get("description"), "C")),
         )
 
     async def order(
@@ -89,10 +94,11 @@ class Shop:
             "INSERT INTO history VALUES ($1, 1, 'order.placed', $2, $3)", f"orders/{order_id}", at, json.dumps(doc)
         )
         unnamed = [line["product_id"] for line in lines if not line.get("name")]
-        words = " ".join(line["name"] for line in lines if line.get("name"))
+        named: list[tuple[str | None, Weight]] = [(line["name"], "B") for line in lines if line.get("name")]
         await self.search.execute(
-            "INSERT INTO orders VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, to_tsvector('simple', $9))",
-            *(*facts, unnamed, words),
+            "INSERT INTO orders (order_id, customer_id, status, currency, item_count, total, placed_at, version, unnamed,"
+            " terms) VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9::text::tsvector)",
+            *(*facts, unnamed, vector((order_id, "A"), (customer_id, "C"), *named)),
         )
 
 

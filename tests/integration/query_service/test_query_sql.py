@@ -24,7 +24,7 @@ SUMMARY = [
     postgres_store._PROGRESS,
     postgres_store._STANDINGS,
 ]
-SEARCH = [search.PRODUCTS, search.ORDERS, search.UNDERSTAND, search.ALIKE, search.ANY_PRODUCT]
+SEARCH = [search.PRODUCTS, search.ORDERS, search.ALIKE, search.ANY_PRODUCT]
 HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", orders.ORDER, ("o01",)),
     ("summary", orders.LIST, (None, None, NOW, NOW, "", 51)),
@@ -36,19 +36,21 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", products.LIST, ("DAIRY", "", 51)),
     ("summary", products.PRICES, ("milk", 0, 51)),
     ("summary", postgres_store._STANDINGS, (["orders/o01"],)),
-    ("search", search.ANY_PRODUCT, ("'milk'",)),
+    ("search", search.ANY_PRODUCT, ("'milk'", "", "milk", False)),
     ("search", search.ALIKE, (["milk"],)),
-    ("search", search.ORDERS, (["'milk'"], "milk", 1.0, NOW, "", 51)),
+    ("search", search.ORDERS, (["'milk'"], "'milk'", "milk", 1.0, NOW, "", 51, [""], ["milk"], [False])),
 ]
 
 
 PLANNED_ONCE: list[tuple[str, str, list[tuple[Any, ...]]]] = [
     ("summary", postgres_store._STANDINGS, [(["orders/o01"],), (["orders/o01", "orders/o02", "customers/c1"],)]),
-    ("search", search.UNDERSTAND, [(["milk"], [None], [False]), (["whole", ""], [None, "mil"], [False, False])]),
     (
         "search",
         search.ORDERS,
-        [(["'milk'"], "milk", 1.0, NOW, "", 51), (["'milk'", "'whole'"], "whole milk", 9.0, NOW, "o", 5)],
+        [
+            (["'milk'"], "'milk'", "milk", 1.0, NOW, "", 51, [""], ["milk"], [False]),
+            (["'milk'", "'whole'"], "", "whole milk", 9.0, NOW, "o", 5, ["whole ", ""], [None, "mil"], [False, False]),
+        ],
     ),
 ]
 INDEXES_ONLY = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}

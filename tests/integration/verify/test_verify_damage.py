@@ -60,8 +60,8 @@ SUMMARY: dict[str, tuple[str, Kind, str]] = {
     "a stray position": ("INSERT INTO positions VALUES ('orders/lost', 3)", Kind.STRAY, "orders/lost"),
 }
 SEARCH: dict[str, tuple[str, Kind, str]] = {
-    "words": (
-        "UPDATE orders SET words = to_tsvector('simple', 'x') WHERE order_id = 'o-4'",
+    "terms": (
+        "UPDATE orders SET terms = to_tsvector('simple', 'x') WHERE order_id = 'o-4'",
         Kind.DIFFERENT,
         "orders/o-4",
     ),
@@ -87,6 +87,19 @@ async def test_every_damage_to_the_tables_is_found(town: Town) -> None:
     # What these two have is not what their positions say.
     expected |= {("summary", Kind.DIFFERENT, "orders/o-10"), ("summary", Kind.DIFFERENT, "orders/o-1")}
     assert await found(town, "summary", "search") == expected
+
+
+async def test_of_rows_from_before_there_were_terms_all_else_is_held_against_the_events(town: Town) -> None:
+    await town.search.execute("UPDATE orders SET terms = NULL, words = to_tsvector('simple', 'banana')")
+    await town.search.execute("UPDATE products SET terms = NULL")
+    await town.search.execute("UPDATE customers SET terms = NULL")
+    assert await found(town, "search") == set()
+    await town.search.execute("UPDATE orders SET total = total + 1 WHERE order_id = 'o-5'")
+    await town.search.execute("UPDATE products SET name = 'x' WHERE product_id = 'p-1'")
+    assert await found(town, "search") == {
+        ("search", Kind.DIFFERENT, "orders/o-5"),
+        ("search", Kind.DIFFERENT, "products/p-1"),
+    }
 
 
 async def test_a_difference_says_which_columns_and_fields(town: Town) -> None:

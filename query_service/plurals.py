@@ -1,0 +1,55 @@
+"""English plurals and singulars, by spelling alone: what else a word may be looked for as. No text is changed by it, so that no two
+words become one; and a form that no text has, such as ``berrie`` for ``berries``, finds nothing.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+IRREGULAR: Final = {
+    "children": "child",
+    "feet": "foot",
+    "geese": "goose",
+    "men": "man",
+    "mice": "mouse",
+    "teeth": "tooth",
+    "women": "woman",
+}
+"""Plural → singular."""
+SHORTEST: Final = 3
+"""Letters of a singular."""
+
+_PLURALS: Final = {singular: plural for plural, singular in IRREGULAR.items()}
+_HISSING: Final = ("s", "x", "z", "ch", "sh")
+_VOWELS: Final = "aeiou"
+
+
+def other_forms(word: str) -> list[str]:
+    """What may be the word's singular, or its plural: each has the word among its own other forms. Of words of a to z only."""
+    if not (word.isascii() and word.isalpha()):
+        return []
+    return [*dict.fromkeys([*_singulars(word), *_plurals(word)])]
+
+
+def _singulars(word: str) -> Iterator[str]:
+    if word in IRREGULAR:
+        yield IRREGULAR[word]
+    elif word.endswith("s"):
+        candidates = [word[:-1], word[:-2], word[:-3] + "y", word[:-3] + "f", word[:-3] + "fe"]
+        yield from (one for one in candidates if word in _plurals(one))
+
+
+def _plurals(word: str) -> Iterator[str]:
+    if len(word) < SHORTEST:
+        return
+    if word in _PLURALS:
+        yield _PLURALS[word]
+    if word.endswith("y") and word[-2] not in _VOWELS:
+        yield word[:-1] + "ies"
+    elif word.endswith(_HISSING):
+        yield word + "es"
+    else:
+        yield word + "s"
+    if word.endswith("o"):
+        yield word + "es"
+    elif word.endswith(("f", "fe")):
+        yield word.removesuffix("e")[:-1] + "ves"

@@ -1,0 +1,207 @@
+"""What a word is, for everything that is searched: whoever writes an index and whoever asks it go by this, and by nothing else. Pure.
+
+**Folding.** Case, accents, and the width and form of characters make no difference: ``Crème``, ``CREME`` and ``creme`` are one word, and so
+are ``ＡＢＣ`` and ``abc`` (NFKC and full case folding of Unicode; the marks of Latin, Greek, Cyrillic, Hebrew and Arabic are left out).
+
+**A word** is a run of letters and digits, with the marks that belong to them; everything else separates words. Runs with nothing between
+them but JOINERS, such as ``T-LIGHTS``, ``RED/GREEN``, ``U.S.A.``, ``Kellogg's``, are a *compound*: each is a word, and so are all of them
+written as one (``tlights``, ``redgreen``, ``usa``), unless two digits would meet: ``1.5`` is not ``15``.
+
+**A dense run** is one in a script that is written without spaces (Chinese, Japanese, Korean, Thai, Lao, Khmer, Burmese). Any part of
+it is a word. The index has each two neighbouring characters as a lexeme, and the last one alone.
+
+Of a word longer than LONGEST characters the beginning counts. Positions, by which phrases are found, count words and the characters of
+dense runs; PostgreSQL keeps the first 256 of a lexeme, and none beyond 16,383.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, lru_cache
+from itertools import groupby, pairwise
+from typing import Final, Literal, NamedTuple
+
+Weight = Literal["A", "B", "C", "D"]
+
+JOINERS: Final = "-/._'&+:@=~#*\\"
+LONGEST: Final = 255
+"""PostgreSQL refuses a lexeme of more than 2,046 bytes."""
+LARGEST: Final = 200_000
+"""Characters of a vector as it is written: each takes up four bytes at most, and PostgreSQL refuses a vector of 1 MiB."""
+
+CACHED: Final = 8192
+CACHED_LENGTH: Final = 200
+"""Names come again and again, in the lines of orders most of all; only texts as short as names are kept."""
+
+# Before all else: signs that are no part of the word they stand at (™ and ℠ would be letters), and what joins by another name.
+_SIGNS: Final = str.maketrans(
+    dict.fromkeys("™℠\N{ZERO WIDTH SPACE}", " ")
+    | dict.fromkeys("‐‑‒–—―−﹘﹣－", "-")
+    | dict.fromkeys("‘’‛ʹʻʼʽ＇´`", "'")
+    | dict.fromkeys("⁄∕", "/")
+)
+# Letters that have no accent to lose, and are typed without what makes them special.
+_LETTERS: Final = dict(zip("øłđðħŧı", "olddhti", strict=True)) | {"æ": "ae", "œ": "oe", "þ": "th"}
+_ACCENTS: Final = (
+    *((0x0300, 0x036F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F)),
+    (0x0483, 0x0489),  # Cyrillic
+    (0x0591, 0x05C7),  # Hebrew
+    *((0x0610, 0x061A), (0x064B, 0x065F), (0x0670, 0x0670), (0x06D6, 0x06ED)),  # Arabic
+    *((0xFE00, 0xFE0F), (0xE0100, 0xE01EF)),  # which picture of a character is meant
+)
+_DENSE: Final = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1100, 0x11FF),  # Korean letters
+    (0x1780, 0x17FF),  # Khmer
+    *((0x3040, 0x318F), (0x31A0, 0x31FF)),  # Japanese syllables, Chinese phonetic signs
+    *((0x3005, 0x3007), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF)),  # Chinese characters
+    (0xAC00, 0xD7FF),  # Korean syllables
+)
+_RARE_IDEOGRAPHS: Final = "\U00020000-\U0003ffff"
+_LAST_MARK: Final = 0x1EFFF
+
+_ASCII_COMPOUNDS: Final = re.compile(rf"[a-z0-9]+(?:[{re.escape(JOINERS)}]+[a-z0-9]+)*")
+_ASCII_RUNS: Final = re.compile(r"[a-z0-9]+")
+
+
+class Run(NamedTuple):
+    """A word as it is folded, or a dense run."""
+
+    text: str
+    dense: bool = False
+
+    @property
+    def width(self) -> int:
+        """How many positions it takes."""
+        return len(self.text) if self.dense else 1
+
+
+Compound = Sequence[Run]
+"""Runs that nothing separates; most often one word."""
+
+
+def fold(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    unmarked = unicodedata.normalize("NFKC", text.translate(_SIGNS)).casefold().translate(_SIGNS)
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFKD", unmarked).translate(_folding()))
+
+
+def compounds(text: str) -> list[Compound]:
+    """All that the text has, in its order."""
+    folded = fold(text)
+    if folded.isascii():
+        return [
+            [Run(found)] if found.isalnum() else [Run(run) for run in _ASCII_RUNS.findall(found)]
+            for found in _ASCII_COMPOUNDS.findall(folded)
+        ]
+    whole, dense_or_not = _patterns()
+    return [
+        [Run(run.group(), dense=run.lastgroup is not None) for run in dense_or_not.finditer(found.group())]
+        for found in whole.finditer(folded)
+    ]
+
+
+def joined(compound: Compound) -> str | None:
+    """Its words written as one, where that is a word too."""
+    if len(compound) == 1 or any(run.dense for run in compound):
+        return None
+    words = [run.text for run in compound]
+    if any(one[-1].isdigit() and other[0].isdigit() for one, other in pairwise(words)):
+        return None
+    return "".join(words)
+
+
+def lexeme(word: str) -> str:
+    return word[:LONGEST]
+
+
+def bigrams(dense: str) -> list[str]:
+    """Each two neighbouring characters, and the last one."""
+    return [dense[i : i + 2] for i in range(len(dense))]
+
+
+def words(text: str) -> Iterator[str]:
+    """Every word of a text as it is folded; of a dense run the whole, each character and each two, of whose parts there are too many."""
+    for compound in compounds(text):
+        for run in compound:
+            yield run.text
+            if run.dense:
+                yield from run.text
+                yield from bigrams(run.text)
+        if whole := joined(compound):
+            yield whole
+
+
+def vector(*fields: tuple[str | None, Weight]) -> str:
+    """The texts as a ``tsvector`` in PostgreSQL's notation, each with its weight; no phrase reaches from one into the next.
+
+    Fields from LARGEST characters on are left out.
+    """
+    parts: list[str] = []
+    start, length = 1, 0
+    for text, weight in fields:
+        if not text:
+            continue
+        part, offsets, width = _known_part(text, weight) if len(text) <= CACHED_LENGTH else _part(text, weight)
+        parts.append(part % tuple([start + offset for offset in offsets]))
+        start += width + 1
+        length += len(parts[-1])
+        if length > LARGEST:
+            break
+    return " ".join(parts)
+
+
+def _part(text: str, weight: Weight) -> tuple[str, Sequence[int], int]:
+    """A text's part of a vector with its positions left open; what these are, from 0 on; and how many there are.
+
+    Lexemes have letters, digits and marks: there is nothing to escape, and no percent sign.
+    """
+    found: list[str] = []
+    offsets: list[int] = []
+    at = 0
+    for compound in compounds(text):
+        for run in compound:
+            if run.dense:
+                found += bigrams(run.text)
+                offsets += range(at, at + run.width)
+            else:
+                found.append(lexeme(run.text))
+                offsets.append(at)
+            at += run.width
+        if whole := joined(compound):
+            found.append(lexeme(whole))
+            offsets.append(at - 1)
+    return " ".join([f"'{word}':%d{weight}" for word in found]), tuple(offsets), at
+
+
+_known_part: Final = lru_cache(CACHED)(_part)
+
+
+@cache
+def _folding() -> dict[int, str | None]:
+    """What is left out of a decomposed text, and what is written otherwise."""
+    unseen = (code for code in range(_LAST_MARK) if unicodedata.category(chr(code)) == "Cf")
+    marks = (code for first, last in _ACCENTS for code in range(first, last + 1))
+    return {ord(one): other for one, other in _LETTERS.items()} | dict.fromkeys([*marks, *unseen])
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A compound; and a run of it, named where it is dense. Made when first needed: Unicode is large."""
+    dense = "".join(_characters(_DENSE, "LMN")) + _RARE_IDEOGRAPHS
+    marks = "".join(_characters([(0, _LAST_MARK)], "M"))
+    word = rf"(?![{dense}])[^\W_](?:(?![{dense}])(?:[^\W_]|[{marks}]))*"
+    run = rf"(?:[{dense}]+|{word})"
+    return re.compile(rf"{run}(?:[{re.escape(JOINERS)}]*{run})*"), re.compile(rf"(?P<dense>[{dense}]+)|{word}")
+
+
+def _characters(ranges: Iterable[tuple[int, int]], categories: str) -> Iterator[str]:
+    """Those of these general categories, as parts of a regular expression's set."""
+    for first, last in ranges:
+        codes = range(first, last + 1)
+        for belongs, found in groupby(codes, lambda code: unicodedata.category(chr(code))[0] in categories):
+            if belongs:
+                several = [chr(code) for code in found]
+                yield f"{several[0]}-{several[-1]}"
