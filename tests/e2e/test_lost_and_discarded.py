@@ -63,13 +63,13 @@ async def test_a_discarded_event_frees_what_waited_behind_it(system: System) -> 
     order = f"discarded-{uuid4().hex}"
     stream = f"orders/{order}"
     await place(system, order, order)
-    await append_raw(system.servers.write_db_url, stream, 2, "orders.order-gift-wrapped", {"order_id": order})
+    await append_raw(system.servers.write_db_url, stream, 2, "orders.order-paid", {"order_id": order})
     await system.bus.accepted("orders.pay-order", {"amount": 10}, subject=order)
     for projector in topology.PROJECTORS:
         await system.letter(projector, stream=stream)
     shown = await system.visible(f"/orders/{order}", lambda found: found["held"] is not None)
     assert (shown["version"], shown["held"]["status"], shown["held"]["version"]) == (1, "dead", 2)
-    act = Discard(selection=Selection(stream=stream), actor="a test", reason="nobody wraps gifts")
+    act = Discard(selection=Selection(stream=stream), actor="a test", reason="it does not fit")
     answer = await ask(system.servers.rabbitmq_url, request(act, source="tests"), seconds=20)
     assert isinstance(answer, Done), answer
     assert answer.count == len(topology.PROJECTORS)
