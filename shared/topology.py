@@ -65,11 +65,12 @@ EVENTS_HEADER: Final = "tidemark-events"
 RETRY_TIERS: Final[tuple[tuple[str, int], ...]] = (("1s", 1_000), ("5s", 5_000), ("25s", 25_000))
 """Name and delay in milliseconds of each tier, in the order a failing event goes through them."""
 
+MAX_TYPE_BYTES: Final = 200
 DELIVERY_LIMIT: Final = 20
-COMMAND_DELIVERY_LIMIT: Final = 1000
-"""Workers give up by themselves what kills them, at two deaths each of the 400 messages that one holds (``command_service.suspicion``)."""
 MAX_EVENTS_PER_MESSAGE: Final = 100
 MAX_BYTES_PER_MESSAGE: Final = 256 * 1024
+COMMAND_DELIVERY_LIMIT: Final = 1000
+"""Workers give up by themselves what kills them, at two deaths each of the 400 messages that one holds (``command_service.suspicion``)."""
 
 
 def lane_of(stream: str, lanes: int) -> int:
@@ -81,13 +82,10 @@ def hash_of(stream: str) -> int:
     return crc32(stream.encode())
 
 
-MAX_SHORT_STRING: Final = 255
-"""Bytes that AMQP allows in a routing key, and in properties such as a correlation id (AMQP 0-9-1 §4.2.5.3)."""
-
-
 def rejected_key(command_type: str) -> str:
-    """``command_type`` is ASCII, and may be longer than keys can be: then it is cut."""
-    return f"rejected.{command_type}"[:MAX_SHORT_STRING]
+    """``rejected.unknown`` for a type that fits in no routing key, which has 255 bytes at most."""
+    fits = 0 < len(command_type.encode()) <= MAX_TYPE_BYTES
+    return f"rejected.{command_type if fits else 'unknown'}"
 
 
 def lane_key(lane: int) -> str:
