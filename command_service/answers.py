@@ -39,14 +39,14 @@ Result = Outcome | Failed | Undecodable
 def answers(delivery: Delivery, message: Message, results: Sequence[Result]) -> Iterator[Outgoing]:
     """All that is to be published about one message, ``results`` being one for each of its parts."""
     replies: list[bytes] = []
-    for part, result in zip(message.parts, results, strict=True):
+    for index, (part, result) in enumerate(zip(message.parts, results, strict=True)):
         match result:
             case Outcome():
                 replies.append(result.body)
                 if not result.accepted and isinstance(part, Command):
                     yield _rejected(part, result, delivery)
             case Undecodable():
-                replies.append(_refusal(result))
+                replies.append(_refusal(result, index))
                 if result.letter:
                     yield _dead_letter(result.body, result.code, result.message, delivery)
             case Failed():
@@ -78,7 +78,7 @@ def _rejected(command: Command, outcome: Outcome, delivery: Delivery) -> Outgoin
     )
 
 
-def _refusal(part: Undecodable) -> bytes:
+def _refusal(part: Undecodable, index: int) -> bytes:
     """A rejection that is not kept: without a sound id there is nothing to keep it under."""
     data = Rejected(
         command_id=part.command_id,
@@ -88,7 +88,7 @@ def _refusal(part: Undecodable) -> bytes:
         errors=part.errors,
     )
     envelope = OutcomeEnvelope(
-        id=refusal_id(data, part.body), source=SOURCE, type=REJECTED, time=datetime.now(UTC), data=data
+        id=refusal_id(data, part.body, index), source=SOURCE, type=REJECTED, time=datetime.now(UTC), data=data
     )
     return envelope.model_dump_json(exclude_none=True).encode()
 

@@ -27,7 +27,6 @@ from shared.contracts.values import EventData
 
 SOURCE: Final = "tidemark/command-service"
 REUSED: Final = "idempotency-key-reused"
-
 HANDLER_FAILED: Final = "handler-failed"
 
 Kind = Literal["command.accepted", "command.rejected"]

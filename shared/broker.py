@@ -22,12 +22,12 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from shared.topology import MAX_SHORT_STRING
-
 CONNECT_DEADLINE_S: Final = 10.0
 PUBLISH_DEADLINE_S: Final = 30.0
 CLOSE_DEADLINE_S: Final = 2.0
 HEARTBEAT_S: Final = 10
+MAX_SHORT_STRING: Final = 255
+"""Bytes that AMQP allows in properties such as a correlation id (AMQP 0-9-1 §4.2.5.3)."""
 
 
 class BrokerError(Exception):

@@ -30,7 +30,8 @@ class Settings(BaseSettings):
     """Most commands decided in one transaction."""
     log_level: str = "INFO"
     poison: str = ""
-    """For tests and drills only: what a projection shall fail on, see ``projectors/drill.py``."""
+    """For tests and drills only: what a projection shall fail on, see ``projectors/drill.py``, or what shall kill the command worker,
+    see ``command_service/drill.py``."""
     failpoint: str = ""
     """For tests and drills only: where a process shall die, see ``shared/failpoints.py``."""
     longest_wait_s: Annotated[int, Field(ge=0, le=3600)] = LONGEST_WAIT_S

@@ -67,10 +67,10 @@ RETRY_TIERS: Final[tuple[tuple[str, int], ...]] = (("1s", 1_000), ("5s", 5_000),
 
 MAX_TYPE_BYTES: Final = 200
 DELIVERY_LIMIT: Final = 20
-COMMAND_DELIVERY_LIMIT: Final = 1000
-"""Workers give up by themselves what kills them, at two deaths each of the 400 messages that one holds (``command_service.suspicion``)."""
 MAX_EVENTS_PER_MESSAGE: Final = 100
 MAX_BYTES_PER_MESSAGE: Final = 256 * 1024
+COMMAND_DELIVERY_LIMIT: Final = 1000
+"""Workers give up by themselves what kills them, at two deaths each of the 400 messages that one holds (``command_service.suspicion``)."""
 
 
 def lane_of(stream: str, lanes: int) -> int:
@@ -80,10 +80,6 @@ def lane_of(stream: str, lanes: int) -> int:
 
 def hash_of(stream: str) -> int:
     return crc32(stream.encode())
-
-
-MAX_SHORT_STRING: Final = 255
-"""Bytes that AMQP allows in a routing key, and in properties such as a correlation id (AMQP 0-9-1 §4.2.5.3)."""
 
 
 def rejected_key(command_type: str) -> str:

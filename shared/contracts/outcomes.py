@@ -93,9 +93,9 @@ def reuse_refusal_id(source: str, command_id: str, digest: bytes) -> str:
     return f"{outcome_id(source, command_id)}/{digest.hex()[:_DIGITS]}"
 
 
-def refusal_id(refusal: Rejected, body: bytes) -> str:
-    """``body``: what was refused. The same refusal of the same bytes has the same id."""
-    return f"refused/{sha256(refusal.model_dump_json().encode() + body).hexdigest()[:_DIGITS]}"
+def refusal_id(refusal: Rejected, body: bytes, index: int) -> str:
+    """``body``: what was refused, at this place in its message. The same refusal of the same bytes there has the same id."""
+    return f"refused/{sha256(b'%d %b%b' % (index, refusal.model_dump_json().encode(), body)).hexdigest()[:_DIGITS]}"
 
 
 def pending_id(source: str, command_id: str) -> str:

@@ -21,6 +21,7 @@ from shared.views import operations
 from shared.views.operations import Done
 from tests.e2e.bus import Bus, encode, envelope
 from tests.e2e.system import System
+from tests.integration.program import Program
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -101,13 +102,13 @@ async def test_who_sends_over_amqp_gets_a_notice_that_is_no_outcome_and_the_outc
     body = encode(envelope(RENAME, {"name": "Bea"}, id_=id_, subject=customer))
     async with broken(system, customer):
         notices = [json.loads(await system.bus.ask(body, routing_key=RENAME)) for _ in range(2)]
-    for notice in notices:
-        assert (notice["type"], notice["commandsource"], notice["data"]["command_id"]) == (
-            "command.pending",
-            "tests",
-            id_,
+        for notice in notices:
+            assert (notice["type"], notice["commandsource"]) == ("command.pending", "tests")
+            assert (notice["data"]["command_id"], notice["data"]["reason"]) == (id_, "handler-failed")
+        sent = await Program("send").run(
+            RENAME, '{"name": "Bea"}', "--subject", customer, environ=system.servers.environ()
         )
-        assert notice["data"]["reason"] == "handler-failed"
+        assert (sent.exit_code, json.loads(sent.stdout)["data"]["reason"]) == (3, "handler-failed"), sent.output
     assert notices[0]["id"] != notices[1]["id"]
     outcome = json.loads(await system.bus.ask(body, routing_key=RENAME))
     assert (outcome["type"], outcome["data"]["version"]) == ("command.accepted", 2)

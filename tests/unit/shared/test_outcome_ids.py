@@ -26,6 +26,11 @@ def test_a_refusal_for_reuse_has_an_id_for_each_body(source: str, id_: str, one:
 def test_a_refusal_of_what_has_no_name_is_named_by_what_it_says_and_of_what() -> None:
     refusal = Rejected(command_id="", command_type="", code="malformed-message", message="not JSON")
     other = refusal.model_copy(update={"message": "an empty batch"})
-    found = [refusal_id(refusal, b"one"), refusal_id(refusal, b"two"), refusal_id(other, b"one")]
-    assert len(set(found)) == 3
-    assert refusal_id(refusal, b"one") == found[0]
+    found = [
+        refusal_id(refusal, b"one", 0),
+        refusal_id(refusal, b"one", 1),
+        refusal_id(refusal, b"two", 0),
+        refusal_id(other, b"one", 0),
+    ]
+    assert len(set(found)) == 4
+    assert refusal_id(refusal, b"one", 0) == found[0]
