@@ -17,7 +17,7 @@ from litestar.params import QueryParameter
 
 from query_service.plurals import other_forms
 from query_service.problems import InvalidParameterError
-from shared.search_text import Compound, Run, bigrams, compounds, fold, joined, lexeme
+from shared.search_text import Compound, Dense, bigrams, compounds, fold, joined, lexeme
 
 MAX_LENGTH: Final = 500
 MAX_WORDS: Final = 32
@@ -104,7 +104,7 @@ def _pieces(q: str) -> Iterator[_Piece]:
 
 def _ends_with_a_word(bare: str) -> bool:
     found = compounds(bare)
-    return bool(found) and fold(bare).endswith(found[-1][-1].text)
+    return bool(found) and fold(bare).endswith(found[-1][-1])
 
 
 def _either(alternatives: Sequence[Sequence[_Piece]], *, exactly: bool) -> str:
@@ -128,22 +128,22 @@ def _compound(compound: Compound, *, unfinished: bool, exactly: bool) -> str:
     return f"({query} | {_word(whole, unfinished=unfinished, exactly=exactly)})" if whole else query
 
 
-def _in_a_row(runs: Sequence[Run], *, unfinished: bool, exactly: bool) -> str:
+def _in_a_row(runs: Sequence[str], *, unfinished: bool, exactly: bool) -> str:
     """Each at its distance from the one before; the last may be unfinished."""
     query = ""
     at = before = 0
-    for run in runs:
-        if run.dense:
-            pairs = bigrams(run.text)[:-1] or [run.text]
-            operands = [
-                f"'{pair}'" if len(pair) == 2 else f"'{pair}':*" for pair in pairs
-            ]  # what begins with one character
+    for number, run in enumerate(runs, 1):
+        if isinstance(run, Dense):
+            pairs = bigrams(run)[:-1]
+            operands = [f"'{pair}'" for pair in pairs] or [
+                f"'{run}':*"
+            ]  # one character is the beginning of each pair it begins
         else:
-            operands = [_word(run.text, unfinished=unfinished and run is runs[-1], exactly=exactly)]
+            operands = [_word(run, unfinished=unfinished and number == len(runs), exactly=exactly)]
         for place, operand in enumerate(operands, at):
             query = f"{query} <{place - before}> {operand}" if query else operand
             before = place
-        at += run.width
+        at += len(run) if isinstance(run, Dense) else 1
     return query
 
 

@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import groupby, pairwise
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 Weight = Literal["A", "B", "C", "D"]
 
@@ -29,7 +29,7 @@ LONGEST: Final = 255
 LARGEST: Final = 200_000
 """Characters of a vector as it is written: each takes up four bytes at most, and PostgreSQL refuses a vector of 1 MiB."""
 
-CACHED: Final = 8192
+CACHED: Final = 16384
 CACHED_LENGTH: Final = 200
 """Names come again and again, in the lines of orders most of all; only texts as short as names are kept."""
 
@@ -65,19 +65,13 @@ _ASCII_COMPOUNDS: Final = re.compile(rf"[a-z0-9]+(?:[{re.escape(JOINERS)}]+[a-z0
 _ASCII_RUNS: Final = re.compile(r"[a-z0-9]+")
 
 
-class Run(NamedTuple):
-    """A word as it is folded, or a dense run."""
+class Dense(str):
+    """A dense run; any other string among runs is a word."""
 
-    text: str
-    dense: bool = False
-
-    @property
-    def width(self) -> int:
-        """How many positions it takes."""
-        return len(self.text) if self.dense else 1
+    __slots__ = ()
 
 
-Compound = Sequence[Run]
+Compound = Sequence[str]
 """Runs that nothing separates; most often one word."""
 
 
@@ -93,24 +87,22 @@ def compounds(text: str) -> list[Compound]:
     folded = fold(text)
     if folded.isascii():
         return [
-            [Run(found)] if found.isalnum() else [Run(run) for run in _ASCII_RUNS.findall(found)]
-            for found in _ASCII_COMPOUNDS.findall(folded)
+            [found] if found.isalnum() else _ASCII_RUNS.findall(found) for found in _ASCII_COMPOUNDS.findall(folded)
         ]
     whole, dense_or_not = _patterns()
     return [
-        [Run(run.group(), dense=run.lastgroup is not None) for run in dense_or_not.finditer(found.group())]
+        [run.group() if run.lastgroup is None else Dense(run.group()) for run in dense_or_not.finditer(found.group())]
         for found in whole.finditer(folded)
     ]
 
 
 def joined(compound: Compound) -> str | None:
     """Its words written as one, where that is a word too."""
-    if len(compound) == 1 or any(run.dense for run in compound):
+    if len(compound) == 1 or any(isinstance(run, Dense) for run in compound):
         return None
-    words = [run.text for run in compound]
-    if any(one[-1].isdigit() and other[0].isdigit() for one, other in pairwise(words)):
+    if any(one[-1].isdigit() and other[0].isdigit() for one, other in pairwise(compound)):
         return None
-    return "".join(words)
+    return "".join(compound)
 
 
 def lexeme(word: str) -> str:
@@ -126,10 +118,10 @@ def words(text: str) -> Iterator[str]:
     """Every word of a text as it is folded; of a dense run the whole, each character and each two, of whose parts there are too many."""
     for compound in compounds(text):
         for run in compound:
-            yield run.text
-            if run.dense:
-                yield from run.text
-                yield from bigrams(run.text)
+            yield str(run)
+            if isinstance(run, Dense):
+                yield from run
+                yield from bigrams(run)
         if whole := joined(compound):
             yield whole
 
@@ -140,40 +132,42 @@ def vector(*fields: tuple[str | None, Weight]) -> str:
     Fields from LARGEST characters on are left out.
     """
     parts: list[str] = []
+    positions: list[int] = []
     start, length = 1, 0
     for text, weight in fields:
         if not text:
             continue
-        part, offsets, width = _known_part(text, weight) if len(text) <= CACHED_LENGTH else _part(text, weight)
-        parts.append(part % tuple([start + offset for offset in offsets]))
+        part, width = _known_part(text, weight) if len(text) <= CACHED_LENGTH else _part(text, weight)
+        if not width:
+            continue
+        parts.append(part)
+        positions += range(start, start + width)
         start += width + 1
-        length += len(parts[-1])
+        length += len(part)
         if length > LARGEST:
             break
-    return " ".join(parts)
+    return " ".join(parts) % tuple(positions)
 
 
-def _part(text: str, weight: Weight) -> tuple[str, Sequence[int], int]:
-    """A text's part of a vector with its positions left open; what these are, from 0 on; and how many there are.
+def _part(text: str, weight: Weight) -> tuple[str, int]:
+    """A text's part of a vector, its positions left open; and how many these are, one after the other.
 
-    Lexemes have letters, digits and marks: there is nothing to escape, and no percent sign.
+    What is written as one comes last: in a phrase, a compound is its words. Lexemes have letters, digits and marks: there is
+    nothing to escape, and no percent sign.
     """
     found: list[str] = []
-    offsets: list[int] = []
-    at = 0
+    wholes: list[str] = []
     for compound in compounds(text):
         for run in compound:
-            if run.dense:
-                found += bigrams(run.text)
-                offsets += range(at, at + run.width)
+            if isinstance(run, Dense):
+                found += bigrams(run)
             else:
-                found.append(lexeme(run.text))
-                offsets.append(at)
-            at += run.width
-        if whole := joined(compound):
-            found.append(lexeme(whole))
-            offsets.append(at - 1)
-    return " ".join([f"'{word}':%d{weight}" for word in found]), tuple(offsets), at
+                found.append(run[:LONGEST])
+        if len(compound) > 1 and (whole := joined(compound)):
+            wholes.append(lexeme(whole))
+    found += wholes
+    end = f"':%d{weight}"
+    return "'" + f"{end} '".join(found) + end if found else "", len(found)
 
 
 _known_part: Final = lru_cache(CACHED)(_part)

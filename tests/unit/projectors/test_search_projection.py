@@ -14,7 +14,7 @@ def test_an_order_is_found_by_the_names_of_its_lines_each_once() -> None:
         Line(product_id="p-2", name="Milk", quantity=1, amount=1),
     ]
     row = fold([shop.run("orders/o-1", shop.placed(lines=lines))]).orders.created["o-1"]
-    assert row["terms"] == "'o':1A '1':2A 'o1':2A 'c':4C '1':5C 'c1':5C 'banana':7B 'milk':9B"
+    assert row["terms"] == "'o':1A '1':2A 'o1':3A 'c':5C '1':6C 'c1':7C 'banana':9B 'milk':11B"
     assert row["unnamed"] == []
 
 
