@@ -24,6 +24,8 @@ from shared.reasons import reason
 
 log: Final = logging.getLogger(__name__)
 
+QUEUES_MADE_OTHERWISE: Final = "queues"
+"""The component of a process that tells of queues with other arguments than they should have: all goes on, for now."""
 SILENT_AFTER_S: Final = 6.0
 FORGOTTEN_AFTER_S: Final = 60.0
 
@@ -96,10 +98,10 @@ class Processes:
             return
         self._heard[state.instance] = _Heard(state, self._clock())
 
-    def trouble(self, *processes: str) -> str | None:
-        """What is wrong with these; a process that was never heard is none of ours to judge."""
-        found = [words for process in processes for words in self._troubles_of(process)]
-        return "; ".join(found) or None
+    def trouble(self, *processes: str, but: str = "") -> str | None:
+        """What is wrong with these, or with any; ``but``: a component that does not count. Who was never heard is not judged."""
+        names = processes or sorted({each.state.process for each in self._heard.values()})
+        return "; ".join(words for process in names for words in self._troubles_of(process, but)) or None
 
     def all(self) -> Sequence[tuple[str, float, Mapping[str, str]]]:
         """Every process that was heard lately: name, seconds since it was heard, and what it says is wrong."""
@@ -118,7 +120,7 @@ class Processes:
                 del self._heard[instance]
         return list(self._heard.values())
 
-    def _troubles_of(self, process: str) -> Sequence[str]:
+    def _troubles_of(self, process: str, but: str) -> Sequence[str]:
         now = self._clock()
         ours = [each for each in self._known() if each.state.process == process]
         loud = [each for each in ours if now - each.at <= SILENT_AFTER_S]
@@ -127,4 +129,4 @@ class Processes:
                 return []
             silence = now - max(each.at for each in ours)
             return [f"{process}: it has said nothing for {silence:.0f} s: is it running?"]
-        return [f"{process}: {words}" for each in loud for words in each.state.troubles.values()]
+        return [f"{process}: {words}" for each in loud for name, words in each.state.troubles.items() if name != but]

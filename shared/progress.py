@@ -1,7 +1,7 @@
 """Work in hand: nothing that does not come to its end does so in silence.
 
-    with progress.step("deciding 40 commands") as step: ──fails, is tried again──▶ step.failed(error)
-                    └── trouble: None while steps end soon, and do not fail; else which one, for how long, and why
+with progress.step("deciding 40 commands") as step: ──fails, is tried again──▶ step.failed(error)
+                └── trouble: None while steps end soon, and do not fail; else which one, for how long, and why
 """
 
 import math
@@ -58,6 +58,11 @@ class Progress:
             yield step
         finally:
             del self._steps[number]
+
+    def recovered(self) -> None:
+        """What was begun goes on, and has got past what failed: for steps that go on for as long as all is well."""
+        for step in self._steps.values():
+            step.failure = None
 
     @property
     def trouble(self) -> str | None:

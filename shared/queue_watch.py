@@ -10,7 +10,6 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Final
 
 import aiormq.exceptions
@@ -38,7 +37,7 @@ class MissingQueueError(BrokerUnavailableError):
 
 
 class QueueWatch:
-    """``trouble``: which queues are missing, or made otherwise, and what mends it; or that the broker does not answer."""
+    """Looks now and then, over a connection that others use."""
 
     def __init__(
         self, connected: Callable[[], Awaitable[AbstractConnection]], queues: Sequence[str], *, every_s: float = EVERY_S
@@ -52,9 +51,15 @@ class QueueWatch:
         self._may_configure = True
 
     @property
+    def silence(self) -> str | None:
+        """For how long the broker has not answered over this connection, when it should have long ago."""
+        return self._progress.trouble
+
+    @property
     def trouble(self) -> str | None:
-        if silent := self._progress.trouble:
-            return silent
+        """Which queues are missing, or made otherwise, and what mends it; or that the broker does not answer."""
+        if silence := self.silence:
+            return silence
         named = [self._wrong[queue] for queue in self._queues if queue in self._wrong]
         rest = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
         return "; ".join(named[:NAMED]) + rest or None
@@ -116,7 +121,7 @@ async def ensure_there(connection: AbstractConnection, queue: str) -> None:
         except aiormq.exceptions.ChannelNotFoundEntity as error:
             raise MissingQueueError(missing(queue, error)) from error
         finally:
-            with suppress(aiormq.exceptions.AMQPError, RuntimeError):
+            if not channel.is_closed:
                 await channel.close()
 
 

@@ -18,7 +18,7 @@ All queues are quorum queues; every one that dead-letters does so at-least-once,
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 from zlib import crc32
 
@@ -197,6 +197,7 @@ def queue_named(name: str) -> Queue | None:
     return _by_name().get(name)
 
 
+@lru_cache(maxsize=1024)
 def destination(exchange: str, routing_key: str) -> str:
     """Where a message goes that is published so, in words: the queues that are bound for it, as far as they are ours."""
     if not exchange:

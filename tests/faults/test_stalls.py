@@ -108,26 +108,24 @@ async def test_a_locked_read_store_is_said_by_its_projection_alone(cluster: Clus
 
 
 async def test_a_frozen_broker_is_said_by_every_process_and_a_command_is_answered_promptly(cluster: Cluster) -> None:
-    async with moving(cluster):
-        async with cluster.frozen("rabbitmq"):
-            frozen_at = time.monotonic()
-            await _post_fails_promptly(cluster)
-            left = 10 - (time.monotonic() - frozen_at)
-            await not_ready(cluster, cluster.names, "RabbitMQ", within_s=left)
-            await stalled(cluster, PROJECTIONS)
-            await _post_fails_promptly(cluster)
-            assert await serves(cluster, "query")
+    async with moving(cluster), cluster.frozen("rabbitmq"):
+        frozen_at = time.monotonic()
+        await _post_fails_promptly(cluster)
+        left = 10 - (time.monotonic() - frozen_at)
+        await not_ready(cluster, cluster.names, "RabbitMQ", within_s=left)
+        await stalled(cluster, PROJECTIONS)
+        await _post_fails_promptly(cluster)
+        assert await serves(cluster, "query")
 
 
 async def test_a_missing_lane_is_named_with_what_mends_it_and_the_other_lanes_flow(cluster: Cluster) -> None:
     queue = topology.lane_queue("summary", 2)
-    async with moving(cluster) as load:
-        async with without(cluster, queue):
-            await not_ready(cluster, ["summary", "query"], queue, "tidemark migrate")
-            await stalled(cluster, ["summary"], queue)
-            assert not await cluster.troubles("analytics")
-            await load.finished()
-            await caught_up(cluster, load, but=_in_lane(load, 2))
+    async with moving(cluster) as load, without(cluster, queue):
+        await not_ready(cluster, ["summary", "query"], queue, "tidemark migrate")
+        await stalled(cluster, ["summary"], queue)
+        assert not await cluster.troubles("analytics")
+        await load.finished()
+        await caught_up(cluster, load, but=_in_lane(load, 2))
 
 
 async def test_a_lane_that_is_bound_to_nothing_is_named(cluster: Cluster) -> None:
@@ -165,8 +163,8 @@ async def test_a_missing_queue_of_commands_or_requests_is_named_by_who_reads_it_
 
 
 async def _post_fails_promptly(cluster: Cluster) -> None:
-    order = {"order_id": "o", "customer_id": "c", "currency": "EUR", "lines": []}
-    order["lines"] = [{"product_id": "p", "quantity": 1, "amount": 5}]  # type: ignore[assignment]
+    line = {"product_id": "p", "quantity": 1, "amount": 5}
+    order = {"order_id": "o", "customer_id": "c", "currency": "EUR", "lines": [line]}
     began = time.monotonic()
     async with httpx.AsyncClient(base_url=cluster.command_url, trust_env=False, timeout=20) as client:
         answer = await client.post("/commands/orders.place-order", json=order)
