@@ -41,6 +41,7 @@ class Outcomes:
         self.replies = Replies(
             rabbitmq_url, self._received, "http", bindings=bindings, changed=self.processes.listening
         )
+        self.processes.deaf = lambda: self.replies.trouble
 
     @property
     def reply_to(self) -> str | None:

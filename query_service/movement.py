@@ -65,8 +65,10 @@ class Movement:
             self._moved = self._clock()
         lag = None if progress.as_of is None else (now - progress.as_of).total_seconds()
         unmoved = self._clock() - self._moved
-        undecided = self._processes.trouble("worker", but=QUEUES_MADE_OTHERWISE)
-        status = FreshnessStatus.STALLED if undecided is not None else _status(lag, unmoved)
+        status = _status(lag, unmoved)
+        waits_for = ("worker",) if status is FreshnessStatus.CURRENT else ("worker", "relay", self._active.projection)
+        if self._processes.trouble(*waits_for, but=QUEUES_MADE_OTHERWISE) is not None:
+            status = FreshnessStatus.STALLED
         ages = [(now - progress.held_since).total_seconds()] if progress.held_since is not None else []
         if lag is not None and status is not FreshnessStatus.CURRENT:
             ages.append(lag)

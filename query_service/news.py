@@ -37,7 +37,7 @@ class News:
         self._asking: set[asyncio.Task[None]] = set()
         for active in stores.all:
             active.switched = functools.partial(self._switched, active.projection)
-        stores.news_trouble = lambda: self.trouble
+        stores.news_trouble = stores.processes.deaf = lambda: self.trouble
         self._replies: Replies | None = None
         if url:
             bindings = [(topology.CHANGES, topology.advanced_key(name)) for name in self._projections]

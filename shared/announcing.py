@@ -83,6 +83,8 @@ class Processes:
         self._heard: dict[str, _Heard] = {}
         """By instance."""
         self._listening = True
+        self.deaf: Callable[[], str | None] = lambda: None
+        """Why nobody can be heard, where that is known."""
 
     def listening(self, listening: bool) -> None:
         """Whether announcements come in from now on; while they do not, nobody's silence means anything."""
@@ -128,5 +130,5 @@ class Processes:
             if not self._listening:
                 return []
             silence = now - max(each.at for each in ours)
-            return [f"{process}: it has said nothing for {silence:.0f} s: is it running?"]
+            return [f"{process}: it has said nothing for {silence:.0f} s: {self.deaf() or 'is it running?'}"]
         return [f"{process}: {words}" for each in loud for name, words in each.state.troubles.items() if name != but]
