@@ -66,6 +66,16 @@ async def freshness(cluster: Cluster) -> Mapping[str, Mapping[str, Any]]:
     return {one["projection"]: {"status": "unavailable", **one} for one in answer.json()["projections"]}
 
 
+async def process_troubles(cluster: Cluster, name: str) -> Mapping[str, str]:
+    """What the process says of itself, as ``/freshness`` has it."""
+    answer = await _get(cluster, "query", "/freshness")
+    assert answer is not None
+    found: dict[str, str] = {}
+    for one in answer.json()["processes"]:
+        found |= one["troubles"] if one["process"] == name else {}
+    return found
+
+
 async def stalled(cluster: Cluster, names: Sequence[str], *words: str, within_s: float = SAID_WITHIN_S) -> None:
     """Return when ``/freshness`` calls these projections, and no others, stalled, and says why."""
 

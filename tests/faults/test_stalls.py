@@ -1,9 +1,11 @@
 """Whatever stands still says so within ten seconds, and why; ten seconds after it goes on everybody is well again."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aio_pika
 import asyncpg
@@ -12,12 +14,15 @@ import pytest
 
 from deploy.migrate import declare
 from shared import topology
+from shared.broker import Publisher
+from shared.queue_watch import QueueWatch
 from tests.faults.audit import caught_up
-from tests.faults.broker import short_of_room
+from tests.faults.broker import rabbitmqctl, short_of_room
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, lives, loading
 from tests.faults.poison import ONE_IN, POISON, held, poisoned
-from tests.faults.standing import SERVICES, all_well, freshness, not_ready, serves, stalled
+from tests.faults.standing import SERVICES, all_well, freshness, not_ready, process_troubles, serves, stalled
+from tests.faults.test_freshness import stopped
 from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
@@ -100,6 +105,13 @@ async def test_a_locked_write_database_is_said_by_the_worker_by_both_services_an
         await until(lambda: _count(load), lambda now: now > before)
 
 
+async def test_a_worker_that_is_frozen_is_missed_by_both_services_and_by_freshness(cluster: Cluster) -> None:
+    async with moving(cluster), stopped(cluster, "worker"):
+        await not_ready(cluster, SERVICES, "worker", "has said nothing")
+        await stalled(cluster, PROJECTIONS, "worker", "has said nothing")
+        assert await serves(cluster, "http")
+
+
 async def test_a_locked_read_store_is_said_by_its_projection_alone(cluster: Cluster) -> None:
     async with moving(cluster), locked(cluster.servers.summary_db_url, "summary.positions"):
         await not_ready(cluster, ["summary", "query"], "store", "lock")
@@ -148,7 +160,10 @@ async def test_a_queue_that_was_made_otherwise_is_named_with_what_is_wrong_and_w
 ) -> None:
     async with moving(cluster), without(cluster, queue, instead={"x-queue-type": "quorum"}):
         await not_ready(cluster, [process, "query"], queue, "x-", "tidemark migrate")
-        assert "current" not in {(await freshness(cluster))[name]["status"] for name in _said_of(process)}
+        await until(
+            lambda: process_troubles(cluster, process), lambda said: queue in said.get("queues", ""), within_s=5
+        )
+        assert {one["status"] for one in (await freshness(cluster)).values()} == {"current"}
 
 
 @pytest.mark.parametrize("queue", ["commands", "control.operations"])
@@ -160,6 +175,31 @@ async def test_a_missing_queue_of_commands_or_requests_is_named_by_who_reads_it_
     async with without(cluster, queue):
         await not_ready(cluster, names, queue, "tidemark migrate")
     await all_well(cluster)
+
+
+async def test_who_may_not_configure_queues_is_told_of_missing_ones_and_of_nothing_else(cluster: Cluster) -> None:
+    """As with least privilege, where nobody but ``tidemark migrate`` may: the arguments of queues are not looked at then."""
+    user, queue = "onlooker", topology.lane_queue("summary", 0)
+    await rabbitmqctl(cluster, "add_user", user, user)
+    try:
+        await rabbitmqctl(cluster, "set_permissions", user, "^$", ".*", ".*")
+        url = urlsplit(cluster.servers.rabbitmq_url)
+        publisher = Publisher(url._replace(netloc=f"{user}:{user}@{url.hostname}:{url.port}").geturl(), user)
+        watch = QueueWatch(publisher.connected, [queue, "no.such.queue"], every_s=0.2)
+        watching = asyncio.create_task(watch.run())
+
+        async def said() -> str | None:
+            return watch.trouble
+
+        try:
+            async with without(cluster, queue, instead={"x-queue-type": "quorum"}):
+                await until(said, within_s=10)
+                assert await said() == "queue no.such.queue is missing: run `tidemark migrate`"
+        finally:
+            watching.cancel()
+            await publisher.close()
+    finally:
+        await rabbitmqctl(cluster, "delete_user", user)
 
 
 async def _post_fails_promptly(cluster: Cluster) -> None:
@@ -180,8 +220,3 @@ async def _count(load: Load) -> int:
 
 def _in_lane(load: Load, lane: int) -> frozenset[str]:
     return frozenset(stream for stream in load.versions if topology.lane_of(stream, LANES) == lane)
-
-
-def _said_of(process: str) -> tuple[str, ...]:
-    """The projections that cannot be current while this process is not well."""
-    return (process,) if process in PROJECTIONS else PROJECTIONS
