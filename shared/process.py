@@ -29,6 +29,8 @@ log: Final = logging.getLogger(__name__)
 
 GRACE_S: Final = 15.0
 HEALTH_EVERY_S: Final = 1.0
+STARTING_S: Final = 5.0
+"""For so long nobody is told what a process still waits for at its start."""
 GC_YOUNG_OBJECTS: Final = 200_000
 """A batch makes tens of thousands of objects that die young; the default of 700 has the collector run dozens of times in each."""
 
@@ -99,7 +101,7 @@ class Process:
         self, probes: Mapping[str, Probe], starts_without: Collection[str], tell: Callable[[Mapping[str, str]], None]
     ) -> None:
         """Say ``tidemark ready`` once, and keep the health file: what ``tidemark health <name>`` reads. What is in it is logged, too."""
-        announced, told_at, trouble_log = False, 0.0, TroubleLog(self.name)
+        announced, told_at, began, trouble_log = False, 0.0, time.monotonic(), TroubleLog(self.name)
         while True:
             found = troubles(probes)
             trouble_log.note(found)
@@ -107,8 +109,9 @@ class Process:
                 announced = True
                 _spare_what_stays()
                 print(f"tidemark ready: {self.name}{self._address}", flush=True)
-            if time.monotonic() - told_at >= HEALTH_EVERY_S:
-                told_at = time.monotonic()
+            now = time.monotonic()
+            if now - told_at >= HEALTH_EVERY_S and (announced or now - began >= STARTING_S):
+                told_at = now
                 tell(found)
             if self._health_file is not None:
                 document = {"name": self.name, "ready": not found, "troubles": found, "at": time.time()}

@@ -1,7 +1,9 @@
 """Work in hand: nothing that does not come to its end does so in silence.
 
-with progress.step("deciding 40 commands") as step: ──fails, is tried again──▶ step.failed(error)
-                └── trouble: None while steps end soon, and do not fail; else which one, for how long, and why
+    with progress.step("deciding 40 commands") as step: ──fails, is tried again──▶ step.failed(error)
+                    └── trouble: None while steps end soon, and do not fail; else which one, for how long, and why
+
+Beginning and ending a step costs a clock reading and an entry in a dictionary: once for a batch, never for a message.
 """
 
 import math

@@ -1,6 +1,8 @@
 """One queue's own consumer: subscribed by itself, and again whenever that has ended, so that no queue waits for another.
 
-there? ──▶ a channel of its own ──▶ consuming ──channel closed, or consumer cancelled──▶ dropped ──jittered pause──▶ there?
+    there? ──▶ a channel of its own ──▶ consuming ──channel closed, or consumer cancelled──▶ dropped ──jittered pause──▶ there?
+
+FastStream's channels open again by themselves after an error; nothing is consumed on them before it is subscribed here.
 """
 
 import asyncio
