@@ -21,7 +21,7 @@ from aio_pika import IncomingMessage
 from faststream.rabbit import RabbitBroker
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline
+from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, BrokerUnavailableError, deadline
 from shared.queue_watch import NAMED, QueueWatch
 from shared.reasons import reason
 from shared.subscribing import LONGEST_PAUSE_S, Subscription
@@ -121,9 +121,9 @@ class Consumer:
 
     async def _consume(self, broker: RabbitBroker, lost: asyncio.Event) -> None:
         """Return when the connection is gone."""
-        self._watch = QueueWatch(broker.connect, list(self._subscriptions))
-        tasks = [asyncio.create_task(each.keep(broker)) for each in self._subscriptions.values()]
-        tasks += [asyncio.create_task(self._watch.run()), asyncio.create_task(_until(lost))]
+        self._watch = watch = QueueWatch(broker.connect, list(self._subscriptions))
+        tasks = [asyncio.create_task(each.keep(broker, watch)) for each in self._subscriptions.values()]
+        tasks += [asyncio.create_task(watch.run()), asyncio.create_task(_until(lost))]
         self._disconnected = None
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -184,6 +184,8 @@ class Consumer:
         for channel, tags in by_channel.items():
             tags.sort()
             try:
+                if channel.is_closed:
+                    raise BrokerUnavailableError("their channel is gone")
                 async with deadline(CONNECT_DEADLINE_S):
                     await self._acknowledge(channel, tags)
             except BrokerError as error:
@@ -257,13 +259,16 @@ class Consumer:
             self._count += 1
             self._arrived.set()
 
-        return Subscription(queue, deliver, lambda: self._drop(queue), prefetch=prefetch, name=self._name)
+        def acknowledged(channel: aiormq.abc.AbstractChannel) -> int:
+            done = self._acknowledged.get(channel)
+            return 0 if done is None else done.upto
 
-    def _drop(self, queue: str) -> None:
+        return Subscription(queue, deliver, acknowledged, self._drop, prefetch=prefetch, name=self._name)
+
+    def _drop(self, channel: aiormq.abc.AbstractChannel) -> None:
         """What came on a channel that is gone comes again; nobody else's deliveries are touched."""
-        for channel in {each.channel for each in self._inbox if each.queue == queue}:
-            self._acknowledged.pop(channel, None)
-        self._inbox = deque(each for each in self._inbox if each.queue != queue)
+        self._acknowledged.pop(channel, None)
+        self._inbox = deque(each for each in self._inbox if each.channel is not channel)
 
     async def _stop(self, broker: RabbitBroker) -> None:
         try:

@@ -49,6 +49,8 @@ class QueueWatch:
         self._progress = Progress(stalled_after_s=SILENT_AFTER_S, failing_after_s=SILENT_AFTER_S)
         self._wrong: dict[str, str] = {}
         self._may_configure = True
+        self.unconsumed: set[str] = set()
+        """Queues that nobody consumed from at the last look: RabbitMQ may forget a consumer without a word (see ``shared.subscribing``)."""
 
     @property
     def silence(self) -> str | None:
@@ -96,15 +98,16 @@ class QueueWatch:
 
     async def _wrong_with(self, channel: AbstractChannel, queue: str) -> str | None:
         try:
-            await channel.declare_queue(queue, passive=True)
+            found = await channel.declare_queue(queue, passive=True)
+            (self.unconsumed.discard if found.declaration_result.consumer_count else self.unconsumed.add)(queue)
             wanted = topology.queue_named(queue)
             if wanted is not None and self._may_configure:
                 await channel.declare_queue(queue, durable=True, arguments=wanted.arguments)
         except aiormq.exceptions.ChannelNotFoundEntity as error:
             return missing(queue, error)
         except aiormq.exceptions.ChannelPreconditionFailed as error:
-            found = _OTHER_ARGUMENT.search(str(error))
-            what = f"another {found[1]} than it should" if found else "not been made as it should"
+            named = _OTHER_ARGUMENT.search(str(error))
+            what = f"another {named[1]} than it should" if named else "not been made as it should"
             return f"queue {queue} has {what}: run `tidemark migrate`"
         except aiormq.exceptions.ChannelAccessRefused as error:
             log.info("the arguments of queues are not checked: %s", error)
@@ -112,14 +115,19 @@ class QueueWatch:
         return None
 
 
-async def ensure_there(connection: AbstractConnection, queue: str) -> None:
-    """Raises MissingQueueError, or BrokerUnavailableError; on a channel of its own, so that no other suffers for it."""
+async def consumers_of(connection: AbstractConnection, queue: str) -> int:
+    """How many there are, of whoever's. Raises MissingQueueError, or BrokerUnavailableError.
+
+    On a channel of its own, so that no other suffers for what is not there.
+    """
     async with deadline(CONNECT_DEADLINE_S):
         channel = await _opened(connection)
         try:
-            await channel.declare_queue(queue, passive=True)
+            found = await channel.declare_queue(queue, passive=True)
         except aiormq.exceptions.ChannelNotFoundEntity as error:
             raise MissingQueueError(missing(queue, error)) from error
+        else:
+            return found.declaration_result.consumer_count or 0
         finally:
             if not channel.is_closed:
                 await channel.close()

@@ -163,7 +163,7 @@ async def test_a_queue_that_was_made_otherwise_is_named_with_what_is_wrong_and_w
         await until(
             lambda: process_troubles(cluster, process), lambda said: queue in said.get("queues", ""), within_s=5
         )
-        assert {one["status"] for one in (await freshness(cluster)).values()} == {"current"}
+        await until(lambda: freshness(cluster), lambda found: {one["status"] for one in found.values()} == {"current"})
 
 
 @pytest.mark.parametrize("queue", ["commands", "control.operations"])

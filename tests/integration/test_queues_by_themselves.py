@@ -11,7 +11,7 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from deploy.local.servers import Servers
-from shared import topology
+from shared import subscribing, topology
 from shared.broker import Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
 from shared.queue_watch import QueueWatch
@@ -125,6 +125,46 @@ async def test_what_befalls_one_queue_leaves_the_deliveries_of_the_other_where_t
         await consumer.acknowledge([redelivered, kept])
 
 
+@pytest.mark.parametrize("pause_s", [0, 0.2])
+async def test_a_queue_that_is_deleted_and_soon_made_again_is_consumed_from_again(
+    servers: Servers, bench: Bench, monkeypatch: pytest.MonkeyPatch, pause_s: float
+) -> None:
+    """RabbitMQ 3.10 says nothing of it to those who consumed from it."""
+    monkeypatch.setattr(subscribing, "RENEWED_AFTER_S", 3.0)
+    queue = bench.names[0]
+    await bench.declare(queue)
+    consumer = Consumer(servers.rabbitmq_url, [queue], prefetch=10, name="tests")
+    async with running(consumer.run):
+        await until(lambda: consumer.trouble is None)
+        await bench.send(queue)
+        await consumer.acknowledge(await take(consumer, [queue]))
+        await bench.channel.queue_delete(queue)
+        await asyncio.sleep(pause_s)
+        await bench.declare(queue)
+        await bench.send(queue)
+        await consumer.acknowledge(await take(consumer, [queue]))
+        assert consumer.trouble is None
+
+
+async def test_a_consumer_that_holds_something_is_not_replaced_however_long_nothing_comes(
+    servers: Servers, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscribing, "RENEWED_AFTER_S", 0.3)
+    queue = bench.names[0]
+    await bench.declare(queue)
+    consumer = Consumer(servers.rabbitmq_url, [queue], prefetch=10, name="tests")
+    async with running(consumer.run):
+        await bench.send(queue)
+        [held] = await take(consumer, [queue])
+        assert await consumer.take(10, timeout=2) == []
+        await consumer.acknowledge([held])
+        await until(lambda: held.channel.is_closed)
+        await bench.send(queue)
+        [other] = await take(consumer, [queue])
+        assert not other.redelivered
+        assert consumer.trouble is None
+
+
 async def test_a_queue_that_falls_silent_is_known_and_one_that_never_spoke_is_not_called_silent(
     servers: Servers, bench: Bench
 ) -> None:
@@ -161,7 +201,7 @@ async def test_a_queue_that_was_made_otherwise_is_named_with_the_argument_that_d
     missing = f"tests.{uuid4().hex}"
     watch = QueueWatch(connected, [wrong, right, missing], every_s=0.1)
     async with running(watch.run):
-        await until(lambda: watch.trouble)
+        await until(lambda: missing in (watch.trouble or ""))
         assert watch.trouble == (
             f"queue {wrong} has another x-delivery-limit than it should: run `tidemark migrate`; "
             f"queue {missing} is missing: run `tidemark migrate`"
