@@ -27,6 +27,7 @@ from shared.contracts.lanes import HISTORY_PAGE, HistoryPage
 from shared.failpoints import Failpoint, reached
 from shared.postgres import Database, is_outage
 from shared.process import Stopped, pause
+from shared.progress import Progress
 
 PREFETCH: Final = 4
 PORTION: Final = 1000
@@ -53,6 +54,12 @@ class Historian:
         self._database = Database(write_db_url, max_size=1)
         self._consumer = consumer
         self._publisher = publisher
+        self._progress = Progress()
+
+    @property
+    def trouble(self) -> str | None:
+        """Which page cannot be sent, and is tried again, and why."""
+        return self._progress.trouble
 
     async def run(self, stopping: asyncio.Event) -> None:
         with suppress(Stopped):
@@ -67,13 +74,15 @@ class Historian:
         await self._database.close()
 
     async def _until_done(self, request: Request[ReadHistory], stopping: asyncio.Event) -> None:
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(BrokerError) | retry_if_exception(is_outage),
-            wait=wait_random_exponential(multiplier=0.2, max=5),
-            sleep=partial(pause, stopping),
-        ):
-            with attempt:
-                await self._send_page(request.id, request.data)
+        with self._progress.step(f"a page of history for {request.data.projection}", takes_long=True) as step:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(BrokerError) | retry_if_exception(is_outage),
+                wait=wait_random_exponential(multiplier=0.2, max=5),
+                sleep=partial(pause, stopping),
+                after=lambda state: step.failed(state.outcome.exception() if state.outcome else None),
+            ):
+                with attempt:
+                    await self._send_page(request.id, request.data)
 
     async def _send_page(self, asked: str, request: ReadHistory) -> None:
         pool = await self._database.pool()

@@ -7,7 +7,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, Final
@@ -38,7 +38,9 @@ from shared.contracts.envelope import (
 )
 from shared.contracts.outcomes import ACCEPTED
 from shared.contracts.validation_errors import describe
+from shared.health import Probe, troubles
 from shared.problems import EXCEPTION_HANDLERS, FieldError, Problem
+from shared.reasons import reason
 
 CONSISTENCY: Final = "Tidemark-Consistency"
 LONGEST_WAIT_S: Final = 30.0
@@ -118,19 +120,45 @@ async def live() -> dict[str, str]:
 
 @get("/health/ready", include_in_schema=False)
 async def ready(state: State) -> dict[str, str]:
+    """503 as well while nothing is decided: what is sent is kept, and has to wait."""
     ingress: Ingress = state.ingress
-    trouble = await ingress.trouble()
-    if trouble is not None:
-        raise Problem(trouble, status=503, code="not-ready", headers={"Retry-After": "1"})
-    return {"status": "ready"}
+    return _status("ready", ingress.troubles())
+
+
+@get("/health/serving", include_in_schema=False)
+async def serving(state: State) -> dict[str, str]:
+    """Whether commands can be taken, and kept: what is to be asked by those who choose where to send them."""
+    ingress: Ingress = state.ingress
+    found = ingress.troubles()
+    return _status("serving", {name: words for name, words in found.items() if name not in ingress.serves_without})
+
+
+def _status(status: str, found: Mapping[str, str]) -> dict[str, str]:
+    if found:
+        detail = "; ".join(f"{name}: {words}" for name, words in found.items())
+        raise Problem(detail, status=503, code=f"not-{status}", headers={"Retry-After": "1"})
+    return {"status": status}
 
 
 class Ingress:
     """Publishes commands and waits for outcomes."""
 
-    def __init__(self, publisher: Publisher, outcomes: Outcomes) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        outcomes: Outcomes,
+        probes: Mapping[str, Probe] | None = None,
+        *,
+        serves_without: Collection[str] = (),
+    ) -> None:
+        """``probes``: what readiness is made of; ``serves_without``: of these, what keeps no command from being taken."""
         self._publisher = publisher
         self.outcomes = outcomes
+        self._probes = probes or {}
+        self.serves_without = serves_without
+
+    def troubles(self) -> Mapping[str, str]:
+        return troubles(self._probes)
 
     async def send(self, envelope: CommandEnvelope, wait: float | None) -> Response[bytes]:
         key, digest, body = (envelope.source, envelope.id), digest_of(envelope), _on_the_bus(envelope)
@@ -161,13 +189,6 @@ class Ingress:
             known = await self.outcomes.read(key)
         return key, known
 
-    async def trouble(self) -> str | None:
-        try:
-            await self._publisher.open()
-        except BrokerError:
-            return "RabbitMQ cannot be reached"
-        return await self.outcomes.trouble()
-
     async def _publish(self, envelope: CommandEnvelope, body: bytes, reply_to: str | None) -> None:
         try:
             await self._publisher.publish(
@@ -182,14 +203,17 @@ class Ingress:
                 )
             )
         except BrokerError as error:
-            detail = "the command could not be handed to the broker; whether it was kept is unknown: send it again"
-            headers = {"Retry-After": "1", "Location": location((envelope.source, envelope.id))}
+            detail = (
+                "RabbitMQ has not confirmed that it keeps the command; it may have been kept all the same: "
+                f"send it again with the same Idempotency-Key ({reason(error)})"
+            )
+            headers = {"Retry-After": "2", "Location": location((envelope.source, envelope.id))}
             raise Problem(detail, status=503, code="broker-unavailable", headers=headers) from error
 
 
 def create_app(ingress: Ingress) -> Litestar:
     return Litestar(
-        route_handlers=[post_command, get_outcome, get_contracts, live, ready],
+        route_handlers=[post_command, get_outcome, get_contracts, live, ready, serving],
         state=State({"ingress": ingress}),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_MESSAGE_BYTES,

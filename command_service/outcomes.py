@@ -9,11 +9,16 @@ from typing import Final, TypeVar
 from command_service.event_store import OUTCOME, SOURCES
 from command_service.intake import CommandKey
 from command_service.undecided import Undecided, undecided
+from shared import topology
+from shared.announcing import Processes
+from shared.contracts.changes import PROCESS_STATE
 from shared.contracts.envelope import EnvelopeError, split
 from shared.postgres import Connection, Database, is_outage
 from shared.problems import Problem
+from shared.progress import Progress
 from shared.replies import Replies
 
+ANSWER_WITHIN_S: Final = 3.0
 LOOK_AGAIN_S: Final = 1.0
 """How often somebody who waits looks by himself, in case the reply went astray."""
 
@@ -35,15 +40,42 @@ class Outcomes:
     def __init__(self, write_db_url: str, rabbitmq_url: str) -> None:
         self._database = Database(write_db_url, read_only=True, max_size=4)
         self._waiting: dict[str, set[asyncio.Event]] = {}
-        self._replies = Replies(rabbitmq_url, self._received, "http")
+        self._progress = Progress(stalled_after_s=ANSWER_WITHIN_S)
+        self._reached = False
+        self.processes = Processes()
+        """How the worker says it is: whether there will be outcomes."""
+        bindings = [(topology.CHANGES, topology.process_key("worker"))]
+        self.replies = Replies(
+            rabbitmq_url, self._received, "http", bindings=bindings, changed=self.processes.listening
+        )
+        self.processes.deaf = lambda: self.replies.trouble
 
     @property
     def reply_to(self) -> str | None:
-        return self._replies.queue or None
+        return self.replies.queue or None
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps outcomes from being read."""
+        return self._progress.trouble or (None if self._reached else "the write database has not been reached yet")
 
     async def run(self) -> None:
         """Receive replies until cancelled."""
-        await self._replies.run()
+        await self.replies.run()
+
+    async def watch(self) -> None:
+        """See, once a second until cancelled, whether outcomes can be read."""
+        while True:
+            with self._progress.step("the write database") as step:
+                while True:
+                    try:
+                        await self.read(("", ""))
+                        break
+                    except Problem as problem:
+                        step.failed(problem.__cause__)
+                        await asyncio.sleep(LOOK_AGAIN_S)
+            self._reached = True
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def close(self) -> None:
         await self._database.close()
@@ -71,21 +103,15 @@ class Outcomes:
 
     async def _ask(self, step: Callable[[Connection], Awaitable[T]]) -> T:
         try:
-            pool = await self._database.pool()
-            async with asyncio.timeout(5), pool.acquire() as connection:
-                return await step(connection)
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                pool = await self._database.pool()
+                async with pool.acquire() as connection:
+                    return await step(connection)
         except Exception as error:
             if not is_outage(error):
                 raise
             detail = "outcomes cannot be read at the moment; what was sent is not lost"
             raise Problem(detail, status=503, code="store-unavailable", headers={"Retry-After": "1"}) from error
-
-    async def trouble(self) -> str | None:
-        try:
-            await self.read(("", ""))
-        except Problem:
-            return "the write database cannot be reached"
-        return None
 
     @contextmanager
     def awaiting(self, command_id: str) -> Iterator[asyncio.Event]:
@@ -122,6 +148,9 @@ class Outcomes:
         except EnvelopeError:
             return  # whoever waits looks by himself
         for element in elements:
+            if isinstance(element, dict) and element.get("type") == PROCESS_STATE:
+                self.processes.hear(body)
+                continue
             data = element.get("data") if isinstance(element, dict) else None
             command_id = data.get("command_id") if isinstance(data, dict) else correlation_id
             for answered in self._waiting.get(str(command_id), ()):

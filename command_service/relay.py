@@ -31,13 +31,17 @@ from command_service.outbox import CHANNEL, DELETE, HEAD, LEAD, NOW
 from command_service.packing import Parcel, Row, parcels
 from command_service.resend import PREFETCH, Resender
 from shared import topology
+from shared.announcing import Announcer
 from shared.broker import BrokerError, BrokerUnavailableError, Outgoing, Publisher
 from shared.consuming import Consumer
 from shared.contracts.envelope import CONTENT_TYPE
 from shared.contracts.lanes import HEARTBEAT, Heartbeat
 from shared.failpoints import Failpoint, reached
-from shared.postgres import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, is_outage
+from shared.postgres import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, LOCK_TIMEOUT, is_outage
 from shared.process import Process
+from shared.progress import Progress
+from shared.queue_watch import QueueWatch
+from shared.reasons import reason
 from shared.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -70,8 +74,13 @@ class Relay:
         self._run = ""
         """Whose numbers these are: the epoch, and what makes this leadership another than all others."""
         self._numbers: Counter[int] = Counter()
-        self.trouble: str | None = "not started"
+        self._progress = Progress()
+        self._trouble: str | None = "not started"
+
+    @property
+    def trouble(self) -> str | None:
         """What keeps events from going out; None while all is well, and while standing by."""
+        return self._trouble or self._progress.trouble
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Lead, or stand by to lead, until told to stop; a database that goes away is waited for."""
@@ -84,8 +93,7 @@ class Relay:
     def _is_outage(self, error: BaseException) -> bool:
         if not is_outage(error):
             return False
-        self.trouble = f"the write database is away: {error}"
-        log.warning("%s", self.trouble)
+        self._trouble = f"the write database is away: {reason(error)}"
         return True
 
     async def _session(self, stopping: asyncio.Event) -> None:
@@ -94,12 +102,17 @@ class Relay:
             self._url,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
-            server_settings={"application_name": "tidemark relay", "idle_session_timeout": PAUSED_FOR},
+            server_settings={
+                "application_name": "tidemark relay",
+                "idle_session_timeout": PAUSED_FOR,
+                "lock_timeout": LOCK_TIMEOUT,
+            },
         )
         try:
             if not await self._lead(connection, stopping):
                 return
-            self._begin_run(await epochs.settled(connection))
+            with self._progress.step("asking the write database for its epoch"):
+                self._begin_run(await epochs.settled(connection))
             log.info("the relay leads lanes 0 to %d", self._lanes - 1)
             await connection.add_listener(CHANNEL, self._on_notify)
             while not stopping.is_set():
@@ -113,9 +126,11 @@ class Relay:
 
     async def _lead(self, connection: asyncpg.Connection, stopping: asyncio.Event) -> bool:
         while not stopping.is_set():
-            if await connection.fetchval(LEAD, "tidemark relay, all lanes"):
+            with self._progress.step("asking the write database who leads"):
+                leads = await connection.fetchval(LEAD, "tidemark relay, all lanes")
+            if leads:
                 return True
-            self.trouble = None
+            self._trouble = None
             with suppress(TimeoutError):
                 async with asyncio.timeout(STAND_BY_S):
                     await stopping.wait()
@@ -125,6 +140,17 @@ class Relay:
         self._woken.set()
 
     async def _round(self, connection: asyncpg.Connection) -> None:
+        with self._progress.step("handing on what is in the outbox"):
+            found = await self._hand_on(connection)
+        if 0 < found < READ_AT_ONCE:
+            await asyncio.sleep(min(SHORTEST_LINGER_S + LINGER_PER_ROW_S * found, LONGEST_LINGER_S))
+        elif not found:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_EVERY_S):
+                    await self._woken.wait()
+
+    async def _hand_on(self, connection: asyncpg.Connection) -> int:
+        """Returns how many rows there were."""
         self._woken.clear()
         if time.monotonic() - self._probed >= PROBE_EVERY_S:
             self._probed, self._stuck = time.monotonic(), set()
@@ -136,17 +162,11 @@ class Relay:
         if trouble is None and as_of is not None and len(rows) < READ_AT_ONCE:
             trouble = await self._heartbeat(connection, as_of)
         if trouble is not None:
-            self.trouble = f"events cannot be published: {type(trouble).__name__}: {trouble}"
-            log.warning("%s", self.trouble)
+            self._trouble = f"events cannot be published: {reason(trouble)}"
             await asyncio.sleep(0.1 if self._stuck else 0.5)
         elif not self._stuck:
-            self.trouble = None
-        if rows and len(rows) < READ_AT_ONCE:
-            await asyncio.sleep(min(SHORTEST_LINGER_S + LINGER_PER_ROW_S * len(rows), LONGEST_LINGER_S))
-        elif not rows:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_EVERY_S):
-                    await self._woken.wait()
+            self._trouble = None
+        return len(rows)
 
     async def _publish(self, connection: asyncpg.Connection, packed: Sequence[Parcel]) -> BrokerError | None:
         """Publish and delete; returns what went wrong with the first parcel that did not go out."""
@@ -220,6 +240,7 @@ async def run(settings: Settings) -> int:
     process = Process("relay", runtime_dir=settings.runtime_dir)
     publisher = Publisher(rabbitmq_url, "relay")
     relay = Relay(write_db_url, publisher, lanes=settings.lanes)
+    queues = QueueWatch(publisher.connected, [topology.control_queue(name) for name in topology.PROJECTORS])
     requests = Consumer(rabbitmq_url, [topology.RESEND_QUEUE], prefetch=PREFETCH, name="relay")
     resend_publisher = Publisher(rabbitmq_url, "resend")
     resender = Resender(write_db_url, requests, resend_publisher, lanes=settings.lanes)
@@ -233,8 +254,16 @@ async def run(settings: Settings) -> int:
                 "resender": lambda: resender.run(process.stopping),
                 "historian": lambda: historian.run(process.stopping),
             },
-            background={"requests": requests.run, "history requests": history_requests.run},
-            probes={"relay": lambda: relay.trouble},
+            background={"requests": requests.run, "history requests": history_requests.run, "queues": queues.run},
+            probes={
+                "relay": lambda: relay.trouble,
+                "requests": lambda: requests.trouble,
+                "resender": lambda: resender.trouble,
+                "history requests": lambda: history_requests.trouble,
+                "historian": lambda: historian.trouble,
+                "queues": lambda: queues.trouble or requests.queues_trouble or history_requests.queues_trouble,
+            },
+            tell=Announcer("relay", publisher).tell,
         )
     finally:
         for each in (publisher, resend_publisher, history_publisher, resender, historian):

@@ -35,6 +35,7 @@ from shared.contracts.envelope import CONTENT_TYPE
 from shared.contracts.lanes import HEADS, Heads
 from shared.failpoints import Failpoint, reached
 from shared.postgres import Database, is_outage
+from shared.progress import Progress
 
 log: Final = logging.getLogger(__name__)
 
@@ -73,8 +74,14 @@ class Resender:
         self._consumer = consumer
         self._publisher = publisher
         self._lanes = lanes
+        self._progress = Progress()
         self._one_lane = asyncio.Lock()
         """Heads of several lanes are read one after another, so that they leave connections to others."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Which request cannot be done, and is tried again, and why. How long one takes depends on what is asked."""
+        return self._progress.trouble
 
     async def run(self, stopping: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as serving:
@@ -92,18 +99,23 @@ class Resender:
         await self._consumer.acknowledge([delivery])
 
     async def _until_done(self, request: Asked, *, automatic: bool = False) -> None:
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(BrokerError) | retry_if_exception(is_outage),
-            wait=wait_random_exponential(multiplier=0.2, max=5),
-        ):
-            with attempt:
-                match request.data:
-                    case Resend():
-                        await self._resend(request.data, automatic=automatic)
-                    case AskHeads():
-                        await self._tell_heads(request.id, request.data)
-                    case CompareVersions():
-                        await self._compare(request.id, request.data)
+        with self._progress.step(f"{request.type} for {request.data.projection}", takes_long=True) as step:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(BrokerError) | retry_if_exception(is_outage),
+                wait=wait_random_exponential(multiplier=0.2, max=5),
+                after=lambda state: step.failed(state.outcome.exception() if state.outcome else None),
+            ):
+                with attempt:
+                    await self._do(request, automatic=automatic)
+
+    async def _do(self, request: Asked, *, automatic: bool) -> None:
+        match request.data:
+            case Resend():
+                await self._resend(request.data, automatic=automatic)
+            case AskHeads():
+                await self._tell_heads(request.id, request.data)
+            case CompareVersions():
+                await self._compare(request.id, request.data)
 
     async def _resend(self, request: Resend, *, automatic: bool) -> None:
         pool = await self._database.pool()

@@ -22,10 +22,12 @@ from command_service.handling import Handler
 from command_service.intake import Command, Message, read
 from command_service.suspicion import is_deadly, units
 from shared import topology
+from shared.announcing import Announcer
 from shared.broker import Outgoing, Publisher
 from shared.consuming import Consumer, Delivery
 from shared.failpoints import Failpoint, reached
 from shared.process import Process, Stopped, pause
+from shared.queue_watch import QueueWatch
 from shared.settings import Settings
 
 HEARTBEAT_S: Final = 5
@@ -94,15 +96,19 @@ async def run(settings: Settings) -> int:
     )
     publisher = Publisher(rabbitmq_url, "worker")
     handler = Handler(settings.require("write_db_url"), decide=drilled(settings))
+    queues = QueueWatch(publisher.connected, [topology.dead_queue("commands")])
     worker = Worker(consumer, publisher, handler, batch=settings.command_batch)
     try:
         return await process.run(
             {"worker": lambda: worker.run(process.stopping)},
-            background={"consumer": consumer.run},
+            background={"consumer": consumer.run, "queues": queues.run},
             probes={
-                "consumer": lambda: None if consumer.consuming else "not consuming",
+                "consumer": lambda: consumer.trouble,
                 "database": lambda: handler.trouble,
+                "publisher": lambda: publisher.trouble,
+                "queues": lambda: queues.trouble or consumer.queues_trouble,
             },
+            tell=Announcer("worker", publisher).tell,
         )
     finally:
         await publisher.close()

@@ -135,7 +135,7 @@ class CommandSender:
             now = time.monotonic()
             silent = self._outstanding or not self._replies.queue
             if silent and now - self._answered_at > self.patience_s:
-                raise UnansweredError(self._outstanding, self._notice or self._trouble or self._replies.trouble)
+                raise UnansweredError(self._outstanding, self._notice or self._trouble or self._replies.error)
             if self._replies.queue:
                 for key, flight in list(self._in_flight.items()):
                     if not flight.publishing and self._is_due(flight, now):

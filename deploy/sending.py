@@ -54,7 +54,7 @@ async def send_one(
             outcome: dict[str, Any] = msgspec.json.decode(await answer)
             return outcome
     except TimeoutError as error:
-        raise replies.trouble or error from error
+        raise replies.error or error from error
     finally:
         receiving.cancel()
         await asyncio.gather(receiving, return_exceptions=True)

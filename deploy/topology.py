@@ -63,11 +63,7 @@ async def _put_right(connection: AbstractConnection, queue: Queue) -> int | None
         return None
     moved = 0
     if different is not None:
-        if consumers := await _consumers(connection, queue.name):
-            raise QueueInUseError(
-                f"queue {queue.name} has other arguments than it should ({different}) and {consumers} consumers:"
-                " stop the processes that consume from it, then run tidemark migrate again"
-            )
+        await _refuse_consumers(connection, queue.name, f"has other arguments than it should ({different})")
         async with _channel(connection) as channel:
             await channel.declare_queue(spare.name, durable=True, arguments=spare.arguments)
         moved = await _replace(connection, queue, by=spare)
@@ -86,6 +82,14 @@ async def _difference(connection: AbstractConnection, queue: Queue) -> str | Non
         for exchange, key in queue.bindings:
             await declared.bind(exchange, key)
     return None
+
+
+async def _refuse_consumers(connection: AbstractConnection, name: str, why: str) -> None:
+    if consumers := await _consumers(connection, name):
+        raise QueueInUseError(
+            f"queue {name} {why}, and has {consumers} consumers:"
+            " stop the processes that consume from it, then run tidemark migrate again"
+        )
 
 
 async def _consumers(connection: AbstractConnection, name: str) -> int | None:
@@ -115,6 +119,7 @@ async def _replace(connection: AbstractConnection, old: Queue, *, by: Queue) -> 
         for exchange, key in old.bindings:
             await source.unbind(exchange, key)
         moved += await _move(connection, old.name, through)
+        await _refuse_consumers(connection, old.name, "is to be deleted")  # one that has come meanwhile holds messages
         await through.delete(if_unused=False)
         await source.delete(if_unused=False, if_empty=False)
     return moved

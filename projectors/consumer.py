@@ -37,6 +37,7 @@ log: Final = logging.getLogger(__name__)
 
 TAKE: Final = 50
 SWEEP_EVERY_S: Final = 1.0
+SILENT_AFTER_S: Final = 6.0
 OVERDUE_AT_ONCE: Final = 1000
 SUSPICIOUS_AFTER: Final = 2
 """A message delivered this often before may be killing us: it is tried alone."""
@@ -74,6 +75,8 @@ class Projector:
         """The ``as_of`` of each lane that the active generation's store has confirmed to us."""
         self._certain_of: Hosted | None = None
         self._swept = float("-inf")
+        self.silence: str | None = None
+        """Lanes that have fallen silent: no event, and not the relay's heartbeats either, which come once a second."""
 
     @property
     def trouble(self) -> str | None:
@@ -169,6 +172,7 @@ class Projector:
         if now - self._swept < SWEEP_EVERY_S:
             return
         self._swept = now
+        self.silence = self._silence()
         await self._patience.until_up(self._generations.refresh)
         if await self._epochs.look_after():
             for lane in self._watch.lanes:
@@ -183,6 +187,17 @@ class Projector:
             state.asked, request = heads_request(self.name, lane, None if state.whole else as_of.get(lane))
             state.asked_at = now
             await self._patience.publish([request])
+
+    def _silence(self) -> str | None:
+        """Nobody else may have taken a lane over: what was heard here is heard here for as long as the queue is consumed from."""
+        silent = {queue: self._consumer.silent_s(queue) for queue in self._lane_of_queue}
+        names = [queue for queue, seconds in silent.items() if seconds > SILENT_AFTER_S]
+        if not names:
+            return None
+        return (
+            f"nothing has come from {', '.join(names)} for {max(silent.values()):.0f} s, not even a heartbeat: "
+            "is the relay running, and RabbitMQ, and is the queue bound? `tidemark migrate` binds it"
+        )
 
     async def _look_back(self) -> Mapping[int, datetime | None]:
         """The store's ``as_of``. A store that knows less than it did (emptied, or restored from a backup) puts its lanes under suspicion.

@@ -149,7 +149,7 @@ class Generations:
             served.append(following)
             yield following
 
-    async def on(self, hosted: Hosted, step: Callable[[], Awaitable[T]]) -> T | None:
+    async def on(self, hosted: Hosted, step: Callable[[], Awaitable[T]], *, takes_long: bool = False) -> T | None:
         """What the step comes to, however long its store is away; None: the generation has been dropped. Raises Stopped."""
 
         async def attempt() -> T | None:
@@ -161,7 +161,7 @@ class Generations:
                     return None
                 raise
 
-        return await self._patience.until_up(attempt)
+        return await self._patience.until_up(attempt, takes_long=takes_long)
 
     async def _one_by_one(self, hosted: Hosted, arrived: Sequence[Arrived]) -> Applied:
         """For what may be killing the process: so that only the guilty event is held, and not for ever tried."""

@@ -1,17 +1,15 @@
 """Waiting out what is no event's fault: a store that is away, a broker that does not confirm."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from projectors.projection import StoreUnavailableError
 from shared.broker import Outgoing, Publisher
 from shared.process import pause
-
-log: Final = logging.getLogger(__name__)
+from shared.progress import Progress
 
 T = TypeVar("T")
 
@@ -26,20 +24,30 @@ class Patience:
         self._publisher = publisher
         self._longest_pause_s = longest_pause_s
         self._stopping = stopping
-        self.trouble: str | None = "the store has not been reached yet"
+        self._progress = Progress()
+        self._reached = False
 
-    async def until_up(self, step: Callable[[], Awaitable[T]]) -> T:
-        """An outage is not poison: wait, however long it takes, and do the same again. Raises Stopped."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(StoreUnavailableError),
-            wait=wait_random_exponential(multiplier=0.1, max=self._longest_pause_s),
-            before_sleep=self._say_trouble,
-            sleep=self.pause,
-        )
-        async for attempt in retrying:
-            with attempt:
-                result = await step()
-        self.trouble = None
+    @property
+    def trouble(self) -> str | None:
+        """What the store does not come to an end with, or refuses, and why."""
+        return self._progress.trouble or (None if self._reached else "the store has not been reached yet")
+
+    async def until_up(self, step: Callable[[], Awaitable[T]], *, takes_long: bool = False) -> T:
+        """An outage is not poison: wait, however long it takes, and do the same again. Raises Stopped.
+
+        ``takes_long``: it may, where all is well.
+        """
+        with self._progress.step(f"the {self._projector} store", takes_long=takes_long) as asked:
+            retrying = AsyncRetrying(
+                retry=retry_if_exception_type(StoreUnavailableError),
+                wait=wait_random_exponential(multiplier=0.1, max=self._longest_pause_s),
+                before_sleep=lambda state: asked.failed(state.outcome.exception() if state.outcome else None),
+                sleep=self.pause,
+            )
+            async for attempt in retrying:
+                with attempt:
+                    result = await step()
+        self._reached = True
         return result
 
     async def publish(self, outgoing: Sequence[Outgoing]) -> None:
@@ -50,9 +58,3 @@ class Patience:
     async def pause(self, seconds: float) -> None:
         """Raises Stopped as soon as the process is stopping."""
         await pause(self._stopping, seconds)
-
-    def _say_trouble(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome is not None else None
-        self.trouble = f"the store is away: {error}"
-        if state.attempt_number in (1, 10) or state.attempt_number % 100 == 0:
-            log.warning("%s: %s (attempt %d)", self._projector, self.trouble, state.attempt_number)

@@ -15,6 +15,7 @@ from projectors import postgres_positions
 from projectors.projection import Advance, Commit, Position, StoreUnavailableError, Turn
 from shared.failpoints import Failpoint, reached
 from shared.postgres import BY_KEY_ONLY, CONNECT_TIMEOUT_S, Connection, Database, is_outage
+from shared.reasons import reason
 
 COMMIT_TIMEOUT_S: Final = 60.0
 POOL_SIZE: Final = 4
@@ -106,5 +107,5 @@ def outages_named() -> Iterator[None]:
         yield
     except Exception as error:
         if is_outage(error):
-            raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
+            raise StoreUnavailableError(reason(error)) from error
         raise

@@ -221,7 +221,8 @@ class Rebuilder:
 
     async def _finish(self, hosted: Hosted) -> None:
         if await self._generations.on(hosted, hosted.store.gaps) == 0:
-            await self._generations.on(hosted, partial(hosted.store.complete, self._precedence.history))
+            complete = partial(hosted.store.complete, self._precedence.history)
+            await self._generations.on(hosted, complete, takes_long=True)
             await self._patience.until_up(partial(self._generations.registry.ready, hosted.number))
             await self._patience.until_up(self._generations.refresh)
             log.info("%s: generation %d is ready", self.name, hosted.number)

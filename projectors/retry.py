@@ -93,7 +93,7 @@ def describe(error: BaseException, reason: str) -> Failure:
     normal = _VARYING.sub("?", message)[:200]
     name = type(error).__name__
     trace = "".join(traceback.format_exception(error))
-    return Failure(reason, f"{name}: {message}"[:2000], f"{name}|{place}|{normal}", trace)
+    return Failure(reason, f"{name}: {message}"[:2000] if message else name, f"{name}|{place}|{normal}", trace)
 
 
 def held_after(

@@ -17,9 +17,11 @@ from projectors.precedence import Precedence
 from projectors.rebuilding import Rebuilder
 from projectors.registry import READ_MODELS
 from shared import topology
+from shared.announcing import Announcer
 from shared.broker import Publisher
 from shared.consuming import Consumer
 from shared.process import Process
+from shared.queue_watch import QueueWatch
 from shared.settings import Settings
 from shared.views.generations import Generation
 
@@ -38,6 +40,7 @@ async def run(name: str, settings: Settings) -> int:
     consumer = Consumer(rabbitmq_url, [*lanes, topology.control_queue(name)], prefetch=PREFETCH, name=name)
     history = Consumer(rabbitmq_url, [topology.history_queue(name)], prefetch=HISTORY_PREFETCH, name=f"{name} history")
     publisher = Publisher(rabbitmq_url, name)
+    queues = QueueWatch(publisher.connected, _written_to(name))
     patience = Patience(name, publisher, stopping=process.stopping, longest_pause_s=options.longest_pause_s)
     heralds: list[Herald] = []
 
@@ -75,12 +78,17 @@ async def run(name: str, settings: Settings) -> int:
                 name: lambda: projector.run(process.stopping),
                 "history": lambda: rebuilder.run(process.stopping),
             },
-            background={"consumer": consumer.run, "history consumer": history.run},
+            background={"consumer": consumer.run, "history consumer": history.run, "queues": queues.run},
             probes={
-                "consumer": lambda: None if consumer.consuming and history.consuming else "not consuming",
+                "consumer": lambda: consumer.trouble,
+                "history": lambda: history.trouble,
                 "store": lambda: patience.trouble,
                 "epoch": lambda: projector.trouble,
+                "lanes": lambda: projector.silence,
+                "publisher": lambda: publisher.trouble,
+                "queues": lambda: queues.trouble or consumer.queues_trouble or history.queues_trouble,
             },
+            tell=Announcer(name, publisher).tell,
         )
         for herald in heralds:
             await herald.close()
@@ -89,3 +97,9 @@ async def run(name: str, settings: Settings) -> int:
         await publisher.close()
         with suppress(TimeoutError):
             await generations.close()
+
+
+def _written_to(projector: str) -> list[str]:
+    """The queues that a projector's failed events, and what it asks of others, go to."""
+    tiers = [topology.retry_queue(projector, tier) for tier, _ in topology.RETRY_TIERS]
+    return [*tiers, topology.dead_queue(projector), topology.RESEND_QUEUE, topology.HISTORY_QUEUE]

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+from functools import partial
 from typing import Final
 
 from query_service.app import create_app, open_stores
+from query_service.movement import Movement
 from query_service.news import News
 from query_service.operator import Operators
+from shared.health import Probe
 from shared.http import HttpServer
 from shared.process import Process, execute
 from shared.settings import Settings
@@ -25,6 +28,12 @@ async def run(settings: Settings) -> int:
     app = create_app(stores, operators, longest_wait_s=settings.longest_wait_s, currency=settings.currency)
     server = HttpServer(app, settings.host, settings.query_port, at_once=AT_ONCE, websockets=True)
     news = News(settings.rabbitmq_url, stores)
+    probes: dict[str, Probe] = {
+        "server": lambda: server.trouble,
+        "news": lambda: news.trouble,
+        "processes": stores.processes.trouble,
+        **{name: partial(_standing, movement) for name, movement in stores.movements.items()},
+    }
     process = Process("query", runtime_dir=settings.runtime_dir, address=server.address)
 
     drained = asyncio.Event()
@@ -43,8 +52,13 @@ async def run(settings: Settings) -> int:
     return await process.run(
         {"server": lambda: server.run(drained), "draining": drain},
         background={"news": news.run, "watch": stores.watch},
-        probes={"server": lambda: server.trouble},
+        probes=probes,
+        starts_without=probes.keys() - {"server"},
     )
+
+
+def _standing(movement: Movement) -> str | None:
+    return movement.trouble
 
 
 if __name__ == "__main__":

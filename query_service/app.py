@@ -74,6 +74,7 @@ ROUTES: Final = (
     freshness.freshness,
     health.live,
     health.ready,
+    health.serving,
 )
 
 _DESCRIPTION: Final = """\

@@ -72,11 +72,18 @@ _MISSING: Final = documented(
     "there is no order o-17, as of the time in Tidemark-As-Of",
     "/orders/o-17",
 )
-_NOT_READY: Final = documented(
+_NOT_SERVING: Final = documented(
     503,
     "A read store cannot be reached; the detail says which and why.",
-    "not-ready",
+    "not-serving",
     "search: it cannot be reached",
+    "/health/serving",
+)
+_NOT_READY: Final = documented(
+    503,
+    "Something stands still, or a read store cannot be reached; the detail says what, and why.",
+    "not-ready",
+    "summary: queue summary.2 is missing: run `tidemark migrate`",
     "/health/ready",
 )
 
@@ -159,3 +166,4 @@ class ReadOperation(Operation):
 
 LIVENESS: Final = {400: INVALID}
 READINESS: Final = {400: INVALID, 503: _NOT_READY}
+SERVING: Final = {400: INVALID, 503: _NOT_SERVING}

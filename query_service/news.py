@@ -17,7 +17,7 @@ from query_service.active import Active
 from query_service.problems import StoreDownError
 from query_service.requests import Stores
 from shared import topology
-from shared.contracts.changes import ACTIVATED, ADVANCED, Activated, Advanced
+from shared.contracts.changes import ACTIVATED, ADVANCED, PROCESS_STATE, Activated, Advanced
 from shared.replies import Replies
 
 log: Final = logging.getLogger(__name__)
@@ -37,9 +37,11 @@ class News:
         self._asking: set[asyncio.Task[None]] = set()
         for active in stores.all:
             active.switched = functools.partial(self._switched, active.projection)
+        stores.news_trouble = stores.processes.deaf = lambda: self.trouble
         self._replies: Replies | None = None
         if url:
             bindings = [(topology.CHANGES, topology.advanced_key(name)) for name in self._projections]
+            bindings.append((topology.CHANGES, topology.process_key("*")))
             self._replies = Replies(url, self._heard, "query news", bindings=bindings, changed=self._changed)
 
     async def run(self) -> None:
@@ -53,8 +55,14 @@ class News:
     def connected(self) -> bool:
         return self._stores.live.connected
 
+    @property
+    def trouble(self) -> str | None:
+        """Why no news come in, where they should."""
+        return None if self._replies is None else self._replies.trouble
+
     def _changed(self, connected: bool) -> None:
         self._stores.live.news(connected)
+        self._stores.processes.listening(connected)
         if connected:
             for active in self._projections.values():
                 active.forget()
@@ -67,6 +75,8 @@ class News:
                 self._advanced(Advanced.model_validate_json(bytes(envelope.data)))
             elif envelope.type == ACTIVATED:
                 self._activated(Activated.model_validate_json(bytes(envelope.data)))
+            elif envelope.type == PROCESS_STATE:
+                self._stores.processes.hear(body)
         except (msgspec.MsgspecError, UnicodeError, ValidationError) as error:
             log.warning("unreadable news were dropped: %s", str(error)[:200])
 

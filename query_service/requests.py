@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from litestar import Request
@@ -19,6 +19,7 @@ from query_service.own_writes import having
 from query_service.postgres_store import PostgresStore
 from query_service.problems import GenerationGoneError
 from query_service.waiting import Waiting
+from shared.announcing import Processes
 
 HEAD: Final = "tidemark.head"
 """In the scope of a request that is answered as GET would be, without the body."""
@@ -43,8 +44,12 @@ class Stores:
         """Who waits for what in each projection."""
         self.live = Live()
         """What happens, told to whoever listens."""
-        self.movements = {active.projection: Movement(active) for active in self.all}
+        self.processes = Processes()
+        """What the worker, the relay and the projectors say of themselves."""
+        self.movements = {active.projection: Movement(active, self.processes) for active in self.all}
         """Whether each comes on."""
+        self.news_trouble: Callable[[], str | None] = lambda: None
+        """Why no news come in, where they should."""
 
     @property
     def all(self) -> tuple[Active[Any], ...]:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
 from query_service.problems import StoreDownError
+from shared.reasons import reason as words_of
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -100,9 +101,7 @@ class Pause:
     def failed(self, reason: str, error: BaseException) -> StoreDownError:
         now = time.monotonic()
         if now > self._quiet_until:
-            _log.warning(
-                "the %s store is unavailable: %s (%s: %s)", self.projection, reason, type(error).__name__, error
-            )
+            _log.warning("the %s store is unavailable: %s (%s)", self.projection, reason, words_of(error))
             self._quiet_until = now + QUIET_S
         self._until = now + PAUSE_S
         self._reason = reason

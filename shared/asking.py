@@ -75,7 +75,7 @@ async def ask(
     except TimeoutError as error:
         if kept:
             raise NoAnswerError(f"no {whom} has answered within {seconds:g} s") from error
-        raise trouble or replies.trouble or BrokerUnavailableError("no answer in time") from error
+        raise trouble or replies.error or BrokerUnavailableError("no answer in time") from error
     finally:
         await publisher.close()
 

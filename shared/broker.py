@@ -22,8 +22,14 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from shared import topology
+from shared.progress import Progress
+from shared.reasons import reason
+
 CONNECT_DEADLINE_S: Final = 10.0
 PUBLISH_DEADLINE_S: Final = 30.0
+SAY_AFTER_S: Final = 3.0
+"""A publish that is refused for so long, or not confirmed, is worth a word."""
 CLOSE_DEADLINE_S: Final = 2.0
 HEARTBEAT_S: Final = 10
 MAX_SHORT_STRING: Final = 255
@@ -96,19 +102,27 @@ async def deadline(seconds: float) -> AsyncIterator[None]:
     except DeliveryError as error:
         raise RefusedError("negative acknowledgement") from error
     except (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError, ExceptionGroup) as error:
-        raise BrokerUnavailableError(f"{type(error).__name__}: {error}"[:300]) from error
+        raise BrokerUnavailableError(reason(error)) from error
 
 
 class Publisher:
     """Publishes over one connection and one channel of its own, made when first needed and again after every failure."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, *, deadline_s: float = PUBLISH_DEADLINE_S) -> None:
+        """``deadline_s``: what is not confirmed by then may have been kept or not."""
         self._url = with_heartbeat(url)
         self._name = name
+        self._deadline_s = deadline_s
+        self._progress = Progress(stalled_after_s=SAY_AFTER_S, failing_after_s=SAY_AFTER_S)
         self._connecting = asyncio.Lock()
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._exchanges: dict[str, AbstractExchange] = {}
+
+    @property
+    def trouble(self) -> str | None:
+        """What ``publish_all`` cannot get rid of, for how long, and why; None while all of it is confirmed soon."""
+        return self._progress.trouble
 
     async def publish(self, message: Outgoing) -> None:
         """Return only when the broker has confirmed that it keeps the message. Raises BrokerError otherwise.
@@ -117,7 +131,7 @@ class Publisher:
         """
         channel: AbstractChannel | None = None
         try:
-            async with deadline(PUBLISH_DEADLINE_S):
+            async with deadline(self._deadline_s):
                 channel = self._channel
                 if channel is None or channel.is_closed:
                     channel = await self._open()
@@ -129,6 +143,12 @@ class Publisher:
             if channel is self._channel:
                 self._channel = None
             raise
+        except UnroutableError as error:
+            where = topology.destination(message.exchange, message.routing_key)
+            raise UnroutableError(f"nothing is bound to take it, {where}: run `tidemark migrate`") from error
+        except RefusedError as error:
+            where = topology.destination(message.exchange, message.routing_key)
+            raise RefusedError(f"refused by {where}: is a queue full?") from error
 
     async def publish_all(
         self,
@@ -142,17 +162,28 @@ class Publisher:
         channel that lives: the broker would not send them again.
         """
         waiting = list(messages)
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(BrokerError),
-            wait=wait_random_exponential(multiplier=0.1, max=3),
-            sleep=sleep,
-        ):
-            with attempt:
-                done = await asyncio.gather(*map(self.publish, waiting), return_exceptions=True)
-                errors = [error for error in done if error is not None]
-                waiting = [message for message, error in zip(waiting, done, strict=True) if error is not None]
-                if errors:
-                    raise errors[0]
+        with self._progress.step(f"publishing {len(waiting)} messages to RabbitMQ") as step:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(BrokerError),
+                wait=wait_random_exponential(multiplier=0.1, max=3),
+                sleep=sleep,
+            ):
+                with attempt:
+                    done = await asyncio.gather(*map(self.publish, waiting), return_exceptions=True)
+                    errors = [error for error in done if error is not None]
+                    waiting = [message for message, error in zip(waiting, done, strict=True) if error is not None]
+                    if errors:
+                        step.failed(errors[0])
+                        raise errors[0]
+
+    async def connected(self) -> AbstractConnection:
+        """Its connection, for what else is to be asked of the broker; made where there is none. Raises BrokerUnavailableError."""
+        async with deadline(CONNECT_DEADLINE_S):
+            await self._open()
+        connection = self._connection
+        if connection is None:
+            raise BrokerUnavailableError("the connection was closed")
+        return connection
 
     async def open(self) -> None:
         """Connect now, so that the first publish need not. Raises BrokerUnavailableError."""

@@ -3,7 +3,8 @@
     RabbitMQ ──prefetch──▶ FastStream subscriber ──▶ inbox ──take──▶ the worker: transaction ──acknowledge──▶ RabbitMQ
 
 Nothing is acknowledged but by ``acknowledge``. When the connection is lost, what is in the inbox is dropped (the broker delivers it
-again) and a new connection is made, with jittered back-off. A consumer that the broker cancelled counts as a lost connection.
+again) and a new connection is made, with jittered back-off. Each queue has a channel and a consumer of its own: one that is missing, or
+whose consumer the broker has cancelled, is tried again by itself, and the others flow on.
 """
 
 import asyncio
@@ -17,17 +18,25 @@ from typing import Any, Final
 
 import aiormq
 from aio_pika import IncomingMessage
-from faststream import AckPolicy
-from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
-from faststream.rabbit.schemas.queue import QueueType
+from faststream.rabbit import RabbitBroker
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from shared import amqp_properties
-from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, HEARTBEAT_S, BrokerError, deadline, with_heartbeat
+from shared.broker import (
+    CLOSE_DEADLINE_S,
+    CONNECT_DEADLINE_S,
+    HEARTBEAT_S,
+    BrokerError,
+    BrokerUnavailableError,
+    deadline,
+    with_heartbeat,
+)
+from shared.queue_watch import NAMED, QueueWatch
+from shared.reasons import reason
+from shared.subscribing import LONGEST_PAUSE_S, Subscription
 
 log: Final = logging.getLogger(__name__)
 
-WATCH_EVERY_S: Final = 0.5
 RATE_WINDOW_S: Final = 0.1
 BUSY_RATE: Final = 75.0
 FULL_ENOUGH: Final = 50
@@ -68,7 +77,7 @@ class _Acknowledged:
 
 
 class Consumer:
-    """The deliveries of some queues, over a connection of its own. ``run`` keeps it connected."""
+    """The deliveries of some queues, over a connection of its own. ``run`` keeps it connected, and each queue subscribed by itself."""
 
     def __init__(
         self, url: str, queues: Sequence[str], *, prefetch: int, name: str, heartbeat_s: int = HEARTBEAT_S
@@ -76,34 +85,67 @@ class Consumer:
         """``heartbeat_s``: frozen for two to three times as long, it loses its deliveries to the next consumer."""
         amqp_properties.tolerate()
         self._url = with_heartbeat(url, heartbeat_s)
-        self._queues = queues
-        self._prefetch = prefetch
         self._name = name
+        self._subscriptions = {queue: self._subscription(queue, prefetch) for queue in queues}
         self._inbox: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
         self._acknowledged: dict[aiormq.abc.AbstractChannel, _Acknowledged] = {}
         self._count = 0
         self._counted_since = 0.0
         self._rate = 0.0
-        self.consuming = False
-        """Whether every queue has a live consumer; readiness depends on it."""
+        self._disconnected: str | None = "not connected to RabbitMQ yet"
+        self._watch: QueueWatch | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps messages from coming: no connection, or which queues cannot be consumed from."""
+        if self._disconnected is not None:
+            return self._disconnected
+        ended = [each.trouble for each in self._subscriptions.values() if each.trouble is not None]
+        return "; ".join(ended[:NAMED]) or (self._watch.silence if self._watch is not None else None)
+
+    @property
+    def consuming(self) -> bool:
+        """Whether every queue has a live consumer."""
+        return self.trouble is None
+
+    @property
+    def queues_trouble(self) -> str | None:
+        """Which of the queues are not made as they should be."""
+        return self._watch.trouble if self._watch is not None and self.trouble is None else None
+
+    def silent_s(self, queue: str) -> float:
+        """How long nothing has come from a queue that messages have come from since it was subscribed; 0 for any other."""
+        return self._subscriptions[queue].silent_s
 
     async def run(self) -> None:
         """Consume until cancelled."""
         while True:
             broker, lost = await self._connect()
             try:
-                self.consuming = True
-                log.info("%s is consuming from %s", self._name, ", ".join(self._queues))
-                await self._watch(broker, lost)
-            except BrokerError as error:
-                log.info("%s: %s", self._name, error)
+                await self._consume(broker, lost)
             finally:
-                self.consuming = False
+                self._disconnected = "the connection to RabbitMQ was lost"
+                self._watch = None
                 self._inbox.clear()
                 self._acknowledged.clear()
                 await self._stop(broker)
             log.warning("%s lost its connection to RabbitMQ; connecting again", self._name)
+
+    async def _consume(self, broker: RabbitBroker, lost: asyncio.Event) -> None:
+        """Return when the connection is gone."""
+        self._watch = watch = QueueWatch(broker.connect, list(self._subscriptions))
+        tasks = [asyncio.create_task(each.keep(broker, watch)) for each in self._subscriptions.values()]
+        tasks += [asyncio.create_task(watch.run()), asyncio.create_task(_until(lost))]
+        self._disconnected = None
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def take(
         self,
@@ -155,6 +197,8 @@ class Consumer:
         for channel, tags in by_channel.items():
             tags.sort()
             try:
+                if channel.is_closed:
+                    raise BrokerUnavailableError("their channel is gone")
                 async with deadline(CONNECT_DEADLINE_S):
                     await self._acknowledge(channel, tags)
             except BrokerError as error:
@@ -177,7 +221,7 @@ class Consumer:
 
     async def _connect(self) -> tuple[RabbitBroker, asyncio.Event]:
         async for attempt in AsyncRetrying(
-            wait=wait_random_exponential(multiplier=0.2, max=5),
+            wait=wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE_S),
             retry=retry_if_exception_type(BrokerError),
             reraise=True,
         ):
@@ -187,7 +231,7 @@ class Consumer:
                     async with deadline(CONNECT_DEADLINE_S):
                         await broker.start()
                 except BaseException as error:
-                    log.warning("%s cannot consume yet: %s", self._name, error)
+                    self._disconnected = f"RabbitMQ cannot be reached: {reason(error)}"
                     await self._stop(broker)
                     raise
         return broker, lost
@@ -207,21 +251,10 @@ class Consumer:
             graceful_timeout=1,
             client_properties={"connection_name": f"{self._name} consumer"},  # type: ignore[arg-type]
         )
-        for queue in self._queues:
-            subscriber = broker.subscriber(
-                RabbitQueue(queue, QueueType.QUORUM, durable=True, declare=False),
-                channel=Channel(prefetch_count=self._prefetch),
-                ack_policy=AckPolicy.MANUAL,
-                decoder=_undecoded,
-                no_reply=True,
-            )
-            subscriber(self._receiver(queue))
         return broker, lost
 
-    def _receiver(self, queue: str) -> Any:
-        async def receive(raw: IncomingMessage) -> None:
-            if raw.delivery_tag is None:
-                return
+    def _subscription(self, queue: str, prefetch: int) -> Subscription:
+        def deliver(raw: IncomingMessage) -> None:
             self._inbox.append(
                 Delivery(
                     queue=queue,
@@ -232,28 +265,23 @@ class Consumer:
                     reply_to=raw.reply_to or "",
                     correlation_id=raw.correlation_id,
                     redelivered=bool(raw.redelivered),
-                    tag=raw.delivery_tag,
+                    tag=raw.delivery_tag or 0,
                     channel=raw.channel,
                 )
             )
             self._count += 1
             self._arrived.set()
 
-        return receive
+        def acknowledged(channel: aiormq.abc.AbstractChannel) -> int:
+            done = self._acknowledged.get(channel)
+            return 0 if done is None else done.upto
 
-    async def _watch(self, broker: RabbitBroker, lost: asyncio.Event) -> None:
-        """Return when the connection, a channel or a consumer is gone."""
-        consumers = []
-        for subscriber in broker.subscribers:
-            queue: Any = getattr(subscriber, "_queue_obj", None)
-            async with deadline(CONNECT_DEADLINE_S):
-                consumers.append(await queue.channel.get_underlay_channel())
-        while not lost.is_set() and all(not channel.is_closed and channel.consumers for channel in consumers):
-            try:
-                async with asyncio.timeout(WATCH_EVERY_S):
-                    await lost.wait()
-            except TimeoutError:
-                continue
+        return Subscription(queue, deliver, acknowledged, self._drop, prefetch=prefetch, name=self._name)
+
+    def _drop(self, channel: aiormq.abc.AbstractChannel) -> None:
+        """What came on a channel that is gone comes again; nobody else's deliveries are touched."""
+        self._acknowledged.pop(channel, None)
+        self._inbox = deque(each for each in self._inbox if each.channel is not channel)
 
     async def _stop(self, broker: RabbitBroker) -> None:
         try:
@@ -263,9 +291,5 @@ class Consumer:
             log.debug("%s gave up closing a connection: %s", self._name, error)
 
 
-async def _undecoded(message: RabbitMessage) -> IncomingMessage:
-    """FastStream's decoder would parse JSON by content type; a batch is decoded by its worker, where a failure has a place.
-
-    Not the message itself: it keeps what it is decoded to, and would keep itself, with its body, until the collector comes.
-    """
-    return message.raw_message
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()

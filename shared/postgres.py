@@ -16,6 +16,8 @@ Connection: TypeAlias = "asyncpg.Connection | PoolConnectionProxy"
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 30.0
 CLOSE_TIMEOUT_S: Final = 2.0
+LOCK_TIMEOUT: Final = "4s"
+"""Whoever waits longer for what somebody else has locked is told so, and waits again: then the reason is known, and said."""
 
 BY_KEY_ONLY: Final = {
     "enable_seqscan": "off",
@@ -85,6 +87,7 @@ async def connect_pool(
             "application_name": "tidemark",
             "default_transaction_read_only": "on" if read_only else "off",
             "idle_in_transaction_session_timeout": "60s",
+            "lock_timeout": LOCK_TIMEOUT,
             "jit": "off",
             **(session or {}),
         },

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,18 +21,20 @@ from typing import Final, TypeVar
 import uvloop
 
 from shared import failpoints
+from shared.health import Probe, TroubleLog, troubles
+from shared.reasons import reason
 from shared.settings import MissingSettingError, Settings
 
 log: Final = logging.getLogger(__name__)
 
 GRACE_S: Final = 15.0
 HEALTH_EVERY_S: Final = 1.0
+STARTING_S: Final = 5.0
+"""For so long nobody is told what a process still waits for at its start."""
 GC_YOUNG_OBJECTS: Final = 200_000
 """A batch makes tens of thousands of objects that die young; the default of 700 has the collector run dozens of times in each."""
 
 T = TypeVar("T")
-Probe = Callable[[], str | None]
-"""What is wrong with a component now, in words; None: it is well."""
 
 
 class CannotStartError(RuntimeError):
@@ -67,10 +69,13 @@ class Process:
         *,
         background: Mapping[str, Callable[[], Awaitable[None]]],
         probes: Mapping[str, Probe],
+        starts_without: Collection[str] = (),
+        tell: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> int:
         """Run until a signal comes or a task ends; returns the exit code.
 
         ``workers`` watch ``stopping`` and end by themselves; ``background`` tasks serve them and are cancelled after them.
+        ``starts_without``: probes that need not be well for ``tidemark ready``. ``tell`` hears once a second what is wrong, if anything.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,7 +83,7 @@ class Process:
         names = {asyncio.create_task(_awaited(start)): name for name, start in {**workers, **background}.items()}
         working = [task for task, name in names.items() if name in workers]
         stop = asyncio.create_task(_until(self.stopping))
-        health = asyncio.create_task(self._report_health(probes))
+        health = asyncio.create_task(self._report_health(probes, starts_without, tell))
         await asyncio.wait({stop, health, *names}, return_when=asyncio.FIRST_COMPLETED)
         ended = [] if self.stopping.is_set() else [task for task in names if task.done()]
         self.stopping.set()
@@ -92,17 +97,24 @@ class Process:
             await asyncio.wait(rest, timeout=5)
         return 1 if ended else 0
 
-    async def _report_health(self, probes: Mapping[str, Probe]) -> None:
-        """Say ``tidemark ready`` once, and keep the health file: what ``tidemark health <name>`` reads."""
-        announced = False
+    async def _report_health(
+        self, probes: Mapping[str, Probe], starts_without: Collection[str], tell: Callable[[Mapping[str, str]], None]
+    ) -> None:
+        """Say ``tidemark ready`` once, and keep the health file: what ``tidemark health <name>`` reads. What is in it is logged, too."""
+        announced, told_at, began, trouble_log = False, 0.0, time.monotonic(), TroubleLog(self.name)
         while True:
-            troubles = {name: trouble for name, probe in probes.items() if (trouble := probe()) is not None}
-            if not troubles and not announced:
+            found = troubles(probes)
+            trouble_log.note(found)
+            if not announced and not found.keys() - set(starts_without):
                 announced = True
                 _spare_what_stays()
                 print(f"tidemark ready: {self.name}{self._address}", flush=True)
+            now = time.monotonic()
+            if now - told_at >= HEALTH_EVERY_S and (announced or now - began >= STARTING_S):
+                told_at = now
+                tell(found)
             if self._health_file is not None:
-                document = {"name": self.name, "ready": not troubles, "troubles": troubles, "at": time.time()}
+                document = {"name": self.name, "ready": not found, "troubles": found, "at": time.time()}
                 await asyncio.to_thread(_write_whole, self._health_file, json.dumps(document))
             await asyncio.sleep(HEALTH_EVERY_S if announced else 0.05)
 
@@ -137,8 +149,8 @@ def _reason(task: asyncio.Task[None]) -> str:
         return "cancelled"
     error = task.exception()
     if error is not None:
-        log.error("", exc_info=error)
-    return repr(error) if error is not None else "returned"
+        log.error("a core task failed", exc_info=error)
+    return reason(error) if error is not None else "returned"
 
 
 def _spare_what_stays() -> None:

@@ -7,6 +7,7 @@ giving the new name; ``queue`` says which one is good now. Who listens to news t
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -15,10 +16,16 @@ from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
 from shared import amqp_properties
 from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline, with_heartbeat
+from shared.progress import Progress
+from shared.reasons import reason
 
 log: Final = logging.getLogger(__name__)
 
 WATCH_EVERY_S: Final = 0.5
+ASK_EVERY_S: Final = 2.0
+SILENT_AFTER_S: Final = 3.0
+ANSWER_DEADLINE_S: Final = 30.0
+"""A connection over which nothing has come back for so long is made anew."""
 MAX_PAUSE_S: Final = 3.0
 
 Received = Callable[[bytes, str], None]
@@ -49,8 +56,18 @@ class Replies:
         self._ready = asyncio.Event()
         self.queue = ""
         """Where to have answers sent now; empty while there is no connection."""
-        self.trouble: BrokerError | None = None
+        self.error: BrokerError | None = None
         """What went wrong last."""
+        self._progress = Progress(stalled_after_s=SILENT_AFTER_S)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can come here now: there is no connection, or the broker does not answer over it."""
+        if silent := self._progress.trouble:
+            return silent
+        if self.queue:
+            return None
+        return "RabbitMQ cannot be reached: " + (reason(self.error) if self.error else "not connected yet")
 
     async def ready(self) -> None:
         """Return once there is a queue."""
@@ -70,9 +87,9 @@ class Replies:
                 failures = 0
                 await self._receive(connection)
             except BrokerError as error:
-                self.trouble = error
+                self.error = error
                 failures += 1
-                log.info("%s has no place for answers: %s", self._name, error)
+                log.debug("%s has no place for answers: %s", self._name, reason(error))
             finally:
                 if self.queue:
                     self.queue = ""
@@ -101,12 +118,17 @@ class Replies:
         self.queue = queue.name
         self._ready.set()
         self._changed(True)
+        asked = time.monotonic()
         while not lost.is_set() and not connection.is_closed and consumers:
             try:
                 async with asyncio.timeout(WATCH_EVERY_S):
                     await lost.wait()
             except TimeoutError:
-                continue
+                if time.monotonic() - asked >= ASK_EVERY_S:
+                    with self._progress.step("RabbitMQ does not answer"):
+                        async with deadline(ANSWER_DEADLINE_S):
+                            await channel.declare_queue(queue.name, passive=True)
+                    asked = time.monotonic()
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
         self._received(message.body, message.correlation_id or "")

@@ -16,8 +16,9 @@ All queues are quorum queues; every one that dead-letters does so at-least-once,
 ``overflow: reject-publish``. The services never declare anything: ``tidemark migrate`` does, from ``declarations``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any, Final
 from zlib import crc32
 
@@ -66,6 +67,7 @@ RETRY_TIERS: Final[tuple[tuple[str, int], ...]] = (("1s", 1_000), ("5s", 5_000),
 """Name and delay in milliseconds of each tier, in the order a failing event goes through them."""
 
 MAX_TYPE_BYTES: Final = 200
+MOST_LANES: Final = 256
 DELIVERY_LIMIT: Final = 20
 MAX_EVENTS_PER_MESSAGE: Final = 100
 MAX_BYTES_PER_MESSAGE: Final = 256 * 1024
@@ -158,6 +160,11 @@ def acted_key(projector: str) -> str:
     return f"{projector}.acted"
 
 
+def process_key(process: str) -> str:
+    """Routing key of what a process says of itself."""
+    return f"process.{process}"
+
+
 def retry_exchange(tier: str) -> str:
     return f"retry.{tier}"
 
@@ -189,6 +196,39 @@ def declarations(lanes: int) -> Topology:
     """The whole topology for this number of lanes. All exchanges are durable topic exchanges."""
     tiers = tuple(retry_exchange(tier) for tier, _ in RETRY_TIERS)
     return Topology(exchanges=EXCHANGES + tiers, queues=tuple(_queues(lanes)))
+
+
+@cache
+def _by_name() -> Mapping[str, Queue]:
+    return {queue.name: queue for queue in _queues(MOST_LANES)}
+
+
+def queue_named(name: str) -> Queue | None:
+    """How the queue of that name is to be made; None: it is none of ours."""
+    return _by_name().get(name)
+
+
+@lru_cache(maxsize=1024)
+def destination(exchange: str, routing_key: str) -> str:
+    """Where a message goes that is published so, in words: the queues that are bound for it, as far as they are ours."""
+    if not exchange:
+        return f"queue {routing_key}"
+    queues = [
+        queue.name
+        for queue in _by_name().values()
+        if any(bound == exchange and _matches(pattern, routing_key) for bound, pattern in queue.bindings)
+    ]
+    where = f"exchange {exchange}, key {routing_key}"
+    return f"{' and '.join(queues)} ({where})" if queues else where
+
+
+def _matches(pattern: str, routing_key: str) -> bool:
+    """As topic exchanges match: ``*`` is one word, ``#`` at the end any number of them."""
+    head, rest, _ = pattern.partition("#")
+    words, given = head.rstrip(".").split(".") if head else [], routing_key.split(".")
+    if len(given) < len(words) or (not rest and len(given) != len(words)):
+        return False
+    return all(word in ("*", actual) for word, actual in zip(words, given, strict=False))
 
 
 def _queues(lanes: int) -> Iterator[Queue]:

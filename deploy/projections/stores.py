@@ -24,6 +24,7 @@ from deploy.terminal import AwayError
 from projectors.generation_registry import ALONE
 from query_service.analytics_store import oldest
 from shared.postgres import CONNECT_TIMEOUT_S, is_outage
+from shared.reasons import reason
 from shared.settings import Settings
 from shared.views.analytics import Keys
 from shared.views.generations import (
@@ -192,6 +193,6 @@ async def _redis(url: str) -> AsyncIterator[Redis]:
     try:
         yield redis
     except RedisError as error:
-        raise StoreAwayError(f"Redis: {error}") from error
+        raise StoreAwayError(f"Redis: {reason(error)}") from error
     finally:
         await redis.aclose()

@@ -8,6 +8,8 @@ from typing import Any, Final, Self
 import aiohttp
 import msgspec
 
+from shared.reasons import reason
+
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60)
 
 Parameters = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -67,4 +69,4 @@ class Client:
             async with self._session.request(method, path, **request) as response:
                 return Answer(response.status, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ServiceError(f"{type(error).__name__}: {error}") from error
+            raise ServiceError(reason(error)) from error

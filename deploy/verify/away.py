@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from deploy.verify.models import AwayError
 from shared.postgres import is_outage
+from shared.reasons import reason
 
 
 @contextmanager
@@ -20,4 +21,4 @@ def named(store: str) -> Iterator[None]:
     except Exception as error:
         if not (isinstance(error, RedisError) or is_outage(error)):
             raise
-        raise AwayError(f"{store}: {str(error) or 'no answer in time'}") from error
+        raise AwayError(f"{store}: {reason(error)}") from error

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from projectors.projection import Event
 from shared.contracts.envelope import ReceivedEvent
 from shared.contracts.registry import UnknownEventError, event_data
+from shared.reasons import reason
 
 PAGE: Final = 2000
 CHUNK_STREAMS: Final = 300
@@ -163,7 +164,7 @@ def decoded(stream: str, version: int, envelope: str) -> Event | Unreadable:
         read = ReceivedEvent.model_validate_json(envelope)
         data = event_data(read.type, read.schemaversion, read.data)
     except (UnknownEventError, ValidationError, LookupError, TypeError, ValueError) as error:
-        return Unreadable(stream, version, f"{type(error).__name__}: {error}"[:300])
+        return Unreadable(stream, version, reason(error))
     return Event(read.id, read.type, stream, version, read.time, data, lane=0)
 
 

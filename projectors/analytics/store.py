@@ -31,6 +31,7 @@ from projectors.projection import (
     Turn,
 )
 from shared.failpoints import Failpoint, reached
+from shared.reasons import reason
 from shared.views.analytics import PREFIX, Keys
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -193,4 +194,4 @@ def outages_named() -> Iterator[None]:
     except DataError:
         raise
     except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
+        raise StoreUnavailableError(reason(error)) from error

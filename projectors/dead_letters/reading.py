@@ -34,6 +34,7 @@ from shared import topology
 from shared.consuming import Delivery
 from shared.contracts.envelope import EnvelopeError, ReceivedEvent, split
 from shared.contracts.lanes import HEADS, HEARTBEAT
+from shared.reasons import reason
 
 FOREIGN: Final = "not-from-tidemark"
 UNREADABLE: Final = "unreadable-letter"
@@ -53,7 +54,7 @@ def letters_in(delivery: Delivery, now: datetime) -> list[Incoming]:
 
 def unreadable(delivery: Delivery, error: Exception, now: datetime) -> Incoming:
     """The letter of last resort: the bytes, and why nothing more is known about them."""
-    why = text(f"{type(error).__name__}: {error}")
+    why = text(reason(error))
     return _letter(
         delivery, delivery.body, {}, now, identity=content_identity(delivery.body), reason=UNREADABLE, exception=why
     )

@@ -77,7 +77,7 @@ class Engine:
         self._patience = Patience(stopping)
         try:
             while not stopping.is_set():
-                await self._patience.until_up(self._lead)
+                await self._patience.until_up(self._lead, takes_long=True)
                 await self._patience.pause(IDLE_S)
         except Stopped:
             return
@@ -95,10 +95,11 @@ class Engine:
             await connection.execute(store.FIND_PLACES)
             await connection.execute(store.ASK_AGAIN)
             await connection.execute(store.STEP_OVER_AGAIN)
-            self._patience.trouble = None
+            self._patience.progress.recovered()
             while True:
                 self._news.clear()
-                pause = await self.step(connection)
+                with self._patience.progress.step("a round over replays and discards"):
+                    pause = await self.step(connection)
                 await self._rest(pause)
 
     async def step(self, connection: Connection) -> float:

@@ -1,18 +1,16 @@
 """Waiting for what is away, and giving up waiting when the process stops."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import asyncpg
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from shared.broker import Outgoing, Publisher
 from shared.postgres import is_outage
 from shared.process import pause
-
-log: Final = logging.getLogger(__name__)
+from shared.progress import Progress
 
 AT_ONCE: Final = 500
 """Most publishes under way at any time."""
@@ -21,24 +19,29 @@ T = TypeVar("T")
 
 
 class Patience:
-    """Waits, with jittered back-off, for the operations database and the broker. ``trouble``: what is away now."""
+    """Waits, with jittered back-off, for the operations database and the broker."""
 
     def __init__(self, stopping: asyncio.Event) -> None:
         self._stopping = stopping
-        self.trouble: str | None = None
+        self.progress = Progress()
 
-    async def until_up(self, step: Callable[[], Awaitable[T]]) -> T:
+    @property
+    def trouble(self) -> str | None:
+        """What does not come to its end, and why."""
+        return self.progress.trouble
+
+    async def until_up(self, step: Callable[[], Awaitable[T]], *, takes_long: bool = False) -> T:
         """The step's result, however long the database is away. Raises Stopped, and what is the step's own fault."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(is_away),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
-            before_sleep=self._say,
-            sleep=self.pause,
-        )
-        async for attempt in retrying:
-            with attempt:
-                result = await step()
-        self.trouble = None
+        with self.progress.step("the operations database", takes_long=takes_long) as asked:
+            retrying = AsyncRetrying(
+                retry=retry_if_exception(is_away),
+                wait=wait_random_exponential(multiplier=0.1, max=5),
+                before_sleep=lambda state: asked.failed(state.outcome.exception() if state.outcome else None),
+                sleep=self.pause,
+            )
+            async for attempt in retrying:
+                with attempt:
+                    result = await step()
         return result
 
     async def publish(self, publisher: Publisher, outgoing: Sequence[Outgoing]) -> None:
@@ -49,12 +52,6 @@ class Patience:
     async def pause(self, seconds: float) -> None:
         """Raises Stopped as soon as the process is stopping."""
         await pause(self._stopping, seconds)
-
-    def _say(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome is not None else None
-        self.trouble = f"waiting: {error}"
-        if state.attempt_number in (1, 10) or state.attempt_number % 100 == 0:
-            log.warning("%s (attempt %d)", self.trouble, state.attempt_number)
 
 
 def is_away(error: BaseException) -> bool:

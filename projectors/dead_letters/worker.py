@@ -10,14 +10,22 @@ from typing import Final
 
 from projectors.dead_letters.desk import PREFETCH, QUEUES, Desk
 from projectors.dead_letters.replay import Engine
+from shared import topology
+from shared.announcing import Announcer
 from shared.broker import Publisher
 from shared.consuming import Consumer
 from shared.postgres import Database
 from shared.process import Process
+from shared.queue_watch import QueueWatch
 from shared.settings import Settings
 from shared.views.operations import SCHEMA
 
 NAME: Final = "dead_letters"
+WRITTEN_TO: Final = (
+    *map(topology.control_queue, topology.PROJECTORS),
+    topology.RESEND_QUEUE,
+    topology.COMMAND_QUEUE,
+)
 
 
 async def run(settings: Settings) -> int:
@@ -27,17 +35,21 @@ async def run(settings: Settings) -> int:
     consumer = Consumer(rabbitmq_url, QUEUES, prefetch=PREFETCH, name=NAME)
     publisher = Publisher(rabbitmq_url, NAME)
     database = Database(database_url, schema=SCHEMA)
+    queues = QueueWatch(publisher.connected, WRITTEN_TO)
     engine = Engine(database_url, SCHEMA, publisher)
     desk = Desk(consumer, database, publisher, on_news=engine.news)
     try:
         return await process.run(
             {"desk": lambda: desk.run(process.stopping), "engine": lambda: engine.run(process.stopping)},
-            background={"consumer": consumer.run},
+            background={"consumer": consumer.run, "queues": queues.run},
             probes={
-                "consumer": lambda: None if consumer.consuming else "not consuming",
+                "consumer": lambda: consumer.trouble,
                 "database": lambda: desk.trouble,
                 "engine": lambda: engine.trouble,
+                "publisher": lambda: publisher.trouble,
+                "queues": lambda: queues.trouble or consumer.queues_trouble,
             },
+            tell=Announcer(NAME, publisher).tell,
         )
     finally:
         await publisher.close()

@@ -1,9 +1,11 @@
-"""The news on ``changes``: which streams a projection has just advanced, to which version, and which it has come to hold.
+"""The news on ``changes``: which streams a projection has just advanced, to which version, and which it has come to hold; and
+how each process is.
 
 News wake those who wait for them; nobody relies on them. They are published after the commit, without waiting for the broker: a notice
 may be lost, or come twice, or late. What a store has applied, the store says.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from shared.contracts.control import ControlData, Request
@@ -39,3 +41,19 @@ class News(Request[Advanced]):
 
 class Switched(Request[Activated]):
     """The envelope of ``Activated``; its ``type`` is ACTIVATED. Same exchange, same routing key."""
+
+
+PROCESS_STATE: Final = "process.state"
+
+
+class ProcessState(ControlData):
+    """How a process is, once a second. ``troubles``: component → what keeps it from making progress; empty: it is well."""
+
+    process: str
+    instance: str
+    """Of several processes of one name, which."""
+    troubles: Mapping[str, str] = {}
+
+
+class ProcessAnnounced(Request[ProcessState]):
+    """The envelope of ``ProcessState``; its ``type`` is PROCESS_STATE."""

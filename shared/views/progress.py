@@ -17,8 +17,8 @@ class FreshnessStatus(StrEnum):
     BEHIND = "behind"
     """It has not, and is coming on."""
     STALLED = "stalled"
-    """It has not, and nothing has moved for some seconds: it is ``stopped``, or the projector, the relay, or what is between them, is not
-    working."""
+    """Nothing new has come to it for some seconds: it is ``stopped``, or the projector, the relay, or what is between them, does not work;
+    or no command is decided, so that it has all there is, and there will be no more."""
 
 
 class Freshness(BaseModel):
@@ -30,6 +30,8 @@ class Freshness(BaseModel):
     epoch: str | None
     """The epoch of the write database that the generation was built from, where it is known."""
     status: FreshnessStatus
+    reason: str | None = None
+    """Why it is stalled, in words; null where it is not."""
     stopped: Stopped | None
     """Why nothing is applied, where the write database was set back; null otherwise."""
     as_of: datetime | None

@@ -14,6 +14,7 @@ import pytest
 
 from deploy.local.ports import free_port
 from deploy.local.servers import Servers
+from shared.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("shop")
 
@@ -36,11 +37,12 @@ async def started(environ: dict[str, str]) -> AsyncIterator[asyncio.subprocess.P
 
 
 @pytest.fixture
-def environ(servers: Servers, query_urls: tuple[str, str]) -> dict[str, str]:
+def environ(servers: Servers, query_urls: tuple[str, str], migrated: Settings) -> dict[str, str]:
     return {
         "TIDEMARK_SUMMARY_DB_URL": query_urls[1],
         "TIDEMARK_SEARCH_DB_URL": query_urls[1],
         "TIDEMARK_ANALYTICS_REDIS_URL": servers.analytics_reader_url,
+        "TIDEMARK_RABBITMQ_URL": migrated.rabbitmq_url,
         "TIDEMARK_QUERY_PORT": str(free_port()),
     }
 

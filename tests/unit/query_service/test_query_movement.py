@@ -8,6 +8,8 @@ import pytest
 from query_service.active import Active, Pointer
 from query_service.movement import Movement
 from query_service.stores import Progress
+from shared.announcing import Processes
+from shared.contracts.changes import PROCESS_STATE, ProcessAnnounced, ProcessState
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 
@@ -22,7 +24,17 @@ class Watched:
 
     def __init__(self) -> None:
         self.passed = 0.0
-        self.movement = Movement(cast("Active[Any]", Nobody()), clock=lambda: self.passed)
+        self.processes = Processes(lambda: self.passed)
+        self.movement = Movement(cast("Active[Any]", Nobody()), self.processes, clock=lambda: self.passed)
+
+    def say(self, process: str, **troubles: str) -> None:
+        state = ProcessState(process=process, instance="a", troubles=troubles)
+        said = ProcessAnnounced(id="i", source="tests", type=PROCESS_STATE, time=NOW, data=state)
+        self.processes.hear(said.model_dump_json().encode())
+
+    def reason(self, seconds: float, of: Progress) -> str | None:
+        self.passed = seconds
+        return self.movement.seen(1, of, NOW + timedelta(seconds=seconds)).reason
 
     def at(self, seconds: float, progress: Progress, generation: int = 1) -> tuple[str, float | None]:
         self.passed = seconds
@@ -78,3 +90,30 @@ def test_another_generation_has_moved(watched: Watched) -> None:
     assert watched.at(0, progress(-60))[0] == "behind"
     assert watched.at(9, progress(-60))[0] == "stalled"
     assert watched.at(10, progress(-60), generation=2)[0] == "behind"
+
+
+def test_one_that_has_all_there_is_is_stalled_while_no_command_is_decided(watched: Watched) -> None:
+    watched.say("worker", database="deciding 40 commands: no progress for 6 s; locked")
+    assert watched.at(0, progress(-1))[0] == "stalled"
+    assert watched.reason(0, progress(-1)) == "worker: deciding 40 commands: no progress for 6 s; locked"
+    watched.say("worker")
+    assert (watched.at(1, progress(0))[0], watched.reason(1, progress(0))) == ("current", None)
+
+
+def test_queues_that_are_made_otherwise_and_troubles_of_others_stall_none_that_is_current(watched: Watched) -> None:
+    watched.say("worker", queues="commands.dead has another x-overflow than it should")
+    watched.say("relay", resender="away")
+    watched.say("summary", store="locked")
+    assert watched.at(0, progress(-1))[0] == "current"
+
+
+def test_one_of_whose_lanes_one_stands_still_is_stalled_although_the_others_move(watched: Watched) -> None:
+    watched.say("summary", consumer="queue summary.2 is missing")
+    seen = [watched.at(second / 4, progress(-60, events=second))[0] for second in range(20)]
+    assert set(seen) == {"stalled"}
+    assert watched.reason(5, progress(-60, events=20)) == "summary: queue summary.2 is missing"
+
+
+def test_the_reason_of_a_standstill_that_no_process_explains_says_so(watched: Watched) -> None:
+    assert watched.reason(0, progress(-60)) is None
+    assert watched.reason(9, progress(-60)) == "nothing has moved for 9 s, and no process says why"

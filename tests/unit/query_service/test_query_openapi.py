@@ -38,6 +38,7 @@ ROUTES = {
     "/freshness": set(),
     "/health/live": set(),
     "/health/ready": set(),
+    "/health/serving": set(),
 }
 
 ACTS = {

@@ -1,0 +1,96 @@
+"""How the deployables say they are: ``tidemark health``, readiness over HTTP, and ``/freshness``, all looked at from outside."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import httpx
+
+from tests.faults.cluster import Cluster
+from tests.faults.waiting import until
+
+SAID_WITHIN_S: Final = 10.0
+WELL_WITHIN_S: Final = 10.0
+SERVICES: Final = ("http", "query")
+PROJECTIONS: Final = ("summary", "analytics", "search")
+
+
+async def all_well(cluster: Cluster, *, within_s: float = WELL_WITHIN_S) -> None:
+    """Return when nobody has anything to say, and every projection is current."""
+
+    async def look() -> dict[str, Any]:
+        said = {name: troubles for name in cluster.names if (troubles := await cluster.troubles(name))}
+        not_ready = {name: words for name in SERVICES if (words := await not_ready_of(cluster, name))}
+        stale = {one: found for one, found in (await freshness(cluster)).items() if found["status"] != "current"}
+        return said | not_ready | stale
+
+    await until(look, lambda found: found == {}, within_s=within_s)
+
+
+async def not_ready(cluster: Cluster, names: Sequence[str], *words: str, within_s: float = SAID_WITHIN_S) -> None:
+    """Return when each of these says that it is not ready, and why, in these words; over HTTP too, where it serves it."""
+
+    def complete(said: Mapping[str, str]) -> bool:
+        return all(text and all(word in text for word in words) for text in said.values())
+
+    async def look() -> dict[str, str]:
+        found = {name: "; ".join((await cluster.troubles(name)).values()) for name in names}
+        found |= {f"{name} /health/ready": await not_ready_of(cluster, name) for name in names if name in SERVICES}
+        return found
+
+    await until(look, complete, within_s=within_s)
+
+
+async def not_ready_of(cluster: Cluster, name: str) -> str:
+    """The problem's detail; empty where ``/health/ready`` says 200."""
+    answer = await _get(cluster, name, "/health/ready")
+    if answer is None:
+        return "no answer"
+    assert answer.status_code in (200, 503), answer.text
+    detail: str = "" if answer.status_code == 200 else json.loads(answer.content)["detail"]
+    return detail
+
+
+async def serves(cluster: Cluster, name: str) -> bool:
+    """Whether it can do its own work: what load balancers ask."""
+    answer = await _get(cluster, name, "/health/serving")
+    return answer is not None and answer.status_code == 200
+
+
+async def freshness(cluster: Cluster) -> Mapping[str, Mapping[str, Any]]:
+    """By projection."""
+    answer = await _get(cluster, "query", "/freshness")
+    if answer is None:
+        return {name: {"status": "no answer"} for name in PROJECTIONS}
+    return {one["projection"]: {"status": "unavailable", **one} for one in answer.json()["projections"]}
+
+
+async def process_troubles(cluster: Cluster, name: str) -> Mapping[str, str]:
+    """What the process says of itself, as ``/freshness`` has it."""
+    answer = await _get(cluster, "query", "/freshness")
+    assert answer is not None
+    found: dict[str, str] = {}
+    for one in answer.json()["processes"]:
+        found |= one["troubles"] if one["process"] == name else {}
+    return found
+
+
+async def stalled(cluster: Cluster, names: Sequence[str], *words: str, within_s: float = SAID_WITHIN_S) -> None:
+    """Return when ``/freshness`` calls these projections, and no others, stalled, and says why."""
+
+    def as_said(found: Mapping[str, Mapping[str, Any]]) -> bool:
+        return {name for name, one in found.items() if one["status"] == "stalled"} == set(names) and all(
+            word in (found[name].get("reason") or "") for name in names for word in words
+        )
+
+    await until(lambda: freshness(cluster), as_said, within_s=within_s)
+
+
+async def _get(cluster: Cluster, name: str, path: str) -> httpx.Response | None:
+    url = cluster.query_url if name == "query" else cluster.command_url
+    try:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=8) as client, asyncio.timeout(8):
+            return await client.get(path)
+    except (httpx.TransportError, TimeoutError):
+        return None
