@@ -122,7 +122,7 @@ async def live() -> dict[str, str]:
 async def ready(state: State) -> dict[str, str]:
     """503 as well while nothing is decided: what is sent is kept, and has to wait."""
     ingress: Ingress = state.ingress
-    return _status("ready", ingress.troubles())
+    return _status(ingress.troubles(), "ready", code="not-ready")
 
 
 @get("/health/serving", include_in_schema=False)
@@ -130,13 +130,14 @@ async def serving(state: State) -> dict[str, str]:
     """Whether commands can be taken, and kept: what is to be asked by those who choose where to send them."""
     ingress: Ingress = state.ingress
     found = ingress.troubles()
-    return _status("serving", {name: words for name, words in found.items() if name not in ingress.serves_without})
+    hindering = {name: words for name, words in found.items() if name not in ingress.serves_without}
+    return _status(hindering, "serving", code="not-serving")
 
 
-def _status(status: str, found: Mapping[str, str]) -> dict[str, str]:
+def _status(found: Mapping[str, str], status: str, *, code: str) -> dict[str, str]:
     if found:
         detail = "; ".join(f"{name}: {words}" for name, words in found.items())
-        raise Problem(detail, status=503, code=f"not-{status}", headers={"Retry-After": "1"})
+        raise Problem(detail, status=503, code=code, headers={"Retry-After": "1"})
     return {"status": status}
 
 
