@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from command_service.intake import Invalid, digest_of, validate
 from command_service.outcomes import Decided, Outcomes
 from shared import topology
+from shared.bodies import BodyNotReceivedError
 from shared.broker import BrokerError, Outgoing, Publisher
 from shared.contracts.envelope import (
     CONTENT_TYPE,
@@ -37,6 +38,7 @@ from shared.contracts.envelope import (
     split,
 )
 from shared.contracts.outcomes import ACCEPTED
+from shared.paths import Service
 from shared.problems import EXCEPTION_HANDLERS, FieldError, Problem
 
 SOURCE: Final = "tidemark/http"
@@ -149,7 +151,7 @@ class Ingress:
 
 
 def create_app(ingress: Ingress) -> Litestar:
-    return Litestar(
+    return Service(
         route_handlers=[post_command, get_outcome, live, ready],
         state=State({"ingress": ingress}),
         exception_handlers=EXCEPTION_HANDLERS,
@@ -192,7 +194,7 @@ async def _body(request: Request[Any, Any, State]) -> Any:
 async def _drain(request: Request[Any, Any, State]) -> None:
     """Read on for a while: one who is still sending would find the connection reset, and no answer."""
     left = DRAIN_BYTES
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, BodyNotReceivedError):
         async with asyncio.timeout(DRAIN_S):
             while left > 0:
                 event: Any = await request.receive()

@@ -32,12 +32,14 @@ from query_service import (
 from query_service.acts_documented import KEY, KEY_SCHEME
 from query_service.analytics_store import AnalyticsStore
 from query_service.as_of import HEADER
+from query_service.listeners import Listeners
 from query_service.operations_store import OperationsStore
 from query_service.operator import Operators
 from query_service.parameters import only_well_formed
 from query_service.postgres_store import PostgresStore
 from query_service.problems import on_wrong_method
 from query_service.requests import HEAD, QueryRequest, Stores
+from shared.paths import Service
 from shared.problems import EXCEPTION_HANDLERS
 from shared.settings import LONGEST_WAIT_S, Settings
 from shared.views import search as search_view
@@ -93,7 +95,13 @@ _AS_OF: Final = "RFC 3339: whatever was committed before it is in the answer. Ab
 _ETAG: Final = "Changes whenever the answer does; ask with `If-None-Match`."
 
 
-def create_app(stores: Stores, operators: Operators | None = None, *, longest_wait_s: int = LONGEST_WAIT_S) -> Litestar:
+def create_app(
+    stores: Stores,
+    operators: Operators | None = None,
+    *,
+    longest_wait_s: int = LONGEST_WAIT_S,
+    listeners: Listeners | None = None,
+) -> Litestar:
     """The application over ``stores``, which it closes when it shuts down. Without ``operators`` nobody may act."""
 
     @asynccontextmanager
@@ -101,12 +109,20 @@ def create_app(stores: Stores, operators: Operators | None = None, *, longest_wa
         yield
         await stores.close()
 
+    state = State(
+        {
+            "stores": stores,
+            "operators": operators or Operators(),
+            "longest_wait_s": longest_wait_s,
+            "listeners": listeners or Listeners(),
+        }
+    )
     return QueryService(
         route_handlers=ROUTES,
         request_class=QueryRequest,
         guards=[only_well_formed],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
-        state=State({"stores": stores, "operators": operators or Operators(), "longest_wait_s": longest_wait_s}),
+        state=state,
         lifespan=[closing],
         response_headers=[
             # The values are never sent: they tell the documentation that these are strings.
@@ -149,7 +165,7 @@ def _no_such_page(response: Response[Any]) -> Response[Any]:
     return response
 
 
-class QueryService(Litestar):
+class QueryService(Service):
     """Answers HEAD as it would GET, without the body (RFC 9110 §9.3.2)."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -1,0 +1,172 @@
+"""A request's body arrives in time, or the request is refused: nobody who sends slowly holds memory, or a place, for long.
+
+    deadline = GRACE_S, and a second more for each LEAST_BYTES_S that have come, up to LONGEST_S in all
+
+A byte a second ends after GRACE_S, a megabyte may take LONGEST_S. What the bodies of all requests at hand take together is bounded by
+MOST_BYTES: beyond it, or where the server needs the place, one that is still arriving is given up (503): of the client that is
+sending most of them the oldest. Bodies that are sent as fast as they can be are gone long before it is their turn.
+
+Problem
+└── BodyNotReceivedError    the body has not come to its end; the connection is closed after the answer
+    ├── SlowBodyError       408: the deadline has passed
+    ├── BodyGivenUpError    503: the place was needed; Retry-After
+    └── ClientGoneError     400, which the client does not read: it has left. No error of ours, and not logged as one
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from litestar.types import Receive, Send
+
+from shared.problems import Problem
+
+log: Final = logging.getLogger(__name__)
+
+GRACE_S: Final = 5.0
+LEAST_BYTES_S: Final = 1024
+LONGEST_S: Final = 30.0
+MOST_BYTES: Final = 128 * 1024 * 1024
+
+_DISCONNECT: Final = {"type": "http.disconnect"}
+
+
+class BodyNotReceivedError(Problem):
+    def __init__(self, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail, headers={"Connection": "close", **(headers or {})})
+
+
+class SlowBodyError(BodyNotReceivedError):
+    status = 408
+    code = "body-too-slow"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"the body did not arrive in time: {GRACE_S:g} s, and a second more for each {LEAST_BYTES_S} bytes,"
+            f" {LONGEST_S:g} s at most"
+        )
+
+
+class BodyGivenUpError(BodyNotReceivedError):
+    status = 503
+    code = "overloaded"
+
+    def __init__(self) -> None:
+        super().__init__("the service is busy with other requests: send it again", {"Retry-After": "1"})
+
+
+class ClientGoneError(BodyNotReceivedError):
+    status = 400
+    code = "client-gone"
+
+    def __init__(self) -> None:
+        super().__init__("the client left before its request was complete")
+
+
+class IncomingBody:
+    """The body of one request: the application receives, and answers, through it."""
+
+    def __init__(self, bodies: "Bodies", client: str, receive: Receive, send: Send) -> None:
+        self.client = client
+        self.size = 0
+        self._bodies = bodies
+        self._receive = receive
+        self._send = send
+        self._began = asyncio.get_running_loop().time()
+        self._waiting: asyncio.Timeout | None = None
+        self._complete = self._given_up = self._answering = False
+
+    async def send(self, message: Any) -> None:
+        self._answering = True
+        await self._send(message)
+
+    async def receive(self) -> Any:
+        """The next message. Raises BodyNotReceivedError; once the answer has begun, the client is just gone."""
+        if self._complete:
+            return await self._receive()
+        try:
+            message: Any = await self._in_time()
+            if message["type"] != "http.request":
+                log.debug("a client left before its request was complete")
+                raise ClientGoneError
+            self._arrived(message)
+        except BodyNotReceivedError:
+            self._bodies.arrived(self)
+            if self._answering:
+                return _DISCONNECT
+            raise
+        return message
+
+    def give_up(self) -> None:
+        """Have ``receive`` raise BodyGivenUpError, at once if it waits now; what has come is let go."""
+        self._given_up = True
+        self.size = 0
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(self._began)
+
+    async def _in_time(self) -> Any:
+        if self._given_up:
+            raise BodyGivenUpError
+        deadline = self._began + min(LONGEST_S, GRACE_S + self.size / LEAST_BYTES_S)
+        try:
+            async with asyncio.timeout_at(deadline) as self._waiting:
+                return await self._receive()
+        except TimeoutError:
+            raise (BodyGivenUpError if self._given_up else SlowBodyError) from None
+        finally:
+            self._waiting = None
+
+    def _arrived(self, message: Any) -> None:
+        self._bodies.take(self, len(message.get("body", b"")))
+        if self._given_up:
+            raise BodyGivenUpError
+        if not message.get("more_body"):
+            self._complete = True
+            self._bodies.arrived(self)
+
+
+class Bodies:
+    """The bodies of all requests at hand."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._left = most_bytes
+        self._arriving: dict[str, dict[IncomingBody, None]] = {}
+        """By client, the oldest first."""
+
+    @contextmanager
+    def incoming(self, client: str, receive: Receive, send: Send) -> Iterator[IncomingBody]:
+        """One more, until its request has been answered."""
+        body = IncomingBody(self, client, receive, send)
+        self._arriving.setdefault(client, {})[body] = None
+        try:
+            yield body
+        finally:
+            self.arrived(body)
+            self._left += body.size
+
+    def arrived(self, body: IncomingBody) -> None:
+        """It needs no more time: it is complete, or given up."""
+        own = self._arriving.get(body.client, {})
+        own.pop(body, None)
+        if not own:
+            self._arriving.pop(body.client, None)
+
+    def take(self, body: IncomingBody, size: int) -> None:
+        """So many more bytes of it are here; others are given up for them, or in the end the body itself."""
+        body.size += size
+        self._left -= size
+        while self._left < 0:
+            self.give_one_up()
+
+    def give_one_up(self) -> bool:
+        """Whether there was one that is still arriving; its request is answered as soon as it is its turn."""
+        if not self._arriving:
+            return False
+        client = max(self._arriving, key=lambda client: len(self._arriving[client]))
+        body = next(iter(self._arriving[client]))
+        self.arrived(body)
+        self._left += body.size
+        body.give_up()
+        return True
