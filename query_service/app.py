@@ -32,13 +32,14 @@ from query_service import (
 from query_service.acts_documented import KEY, KEY_SCHEME
 from query_service.analytics_store import AnalyticsStore
 from query_service.as_of import HEADER
-from query_service.listeners import Listeners
+from query_service.listeners import Listeners, TooManyListenersError
 from query_service.operations_store import OperationsStore
 from query_service.operator import Operators
 from query_service.parameters import only_well_formed
 from query_service.postgres_store import PostgresStore
 from query_service.problems import on_wrong_method
 from query_service.requests import HEAD, QueryRequest, Stores
+from shared.admission import refuse
 from shared.paths import Service
 from shared.problems import EXCEPTION_HANDLERS
 from shared.settings import LONGEST_WAIT_S, Settings
@@ -166,10 +167,17 @@ def _no_such_page(response: Response[Any]) -> Response[Any]:
 
 
 class QueryService(Service):
-    """Answers HEAD as it would GET, without the body (RFC 9110 §9.3.2)."""
+    """Answers HEAD as it would GET, without the body (RFC 9110 §9.3.2). A WebSocket is a listener from its handshake on."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["method"] == "HEAD":
+        if scope["type"] == "websocket":
+            # Not in the handler: what the framework keeps of a refused handshake would keep the connection open.
+            try:
+                with self.state.listeners.place(scope):
+                    await super().__call__(scope, receive, send)
+            except TooManyListenersError as error:
+                await refuse(scope, send, error)
+        elif scope["type"] == "http" and scope["method"] == "HEAD":
             asked: Any = {**scope, "method": "GET", HEAD: True}
             await super().__call__(asked, receive, functools.partial(_without_body, send))
         else:

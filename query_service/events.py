@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from query_service.consistency import stream_name
 from query_service.documented import INVALID, documented
-from query_service.listeners import Listeners, TooManyListenersError
+from query_service.listeners import Listeners
 from query_service.live import Live
 from query_service.parameters import REPEATABLE, well_formed
 from query_service.problems import InvalidParameterError
@@ -29,7 +29,6 @@ from query_service.requests import HEAD, QueryRequest
 from query_service.telling import JsonMessages, ServerSentEvents, Teller
 from query_service.updates import Filter
 from shared import topology
-from shared.admission import refuse
 
 MAX_STREAMS: Final = 100
 KINDS: Final = ("orders", "products", "customers")
@@ -148,23 +147,8 @@ async def events_ws(
 ) -> None:
     """The same over WebSocket: messages {id?, event, data}; filters and `last_event_id` in the query string.
 
-    Where there is no place for another listener, the handshake is answered with 429.
+    Where there is no place for another listener, the handshake has been answered with 429 before this is called.
     """
-    listeners: Listeners = socket.app.state.listeners
-    try:
-        with listeners.place(socket.scope):
-            await _tell(socket, stream, kind, projection, last_event_id)
-    except TooManyListenersError as error:
-        await refuse(socket.scope, socket.send, error)
-
-
-async def _tell(
-    socket: WebSocket[Any, Any, Any],
-    stream: list[str] | None,
-    kind: list[str] | None,
-    projection: list[str] | None,
-    last_event_id: str | None,
-) -> None:
     await socket.accept()
     try:
         well_formed(socket, socket.route_handler)
