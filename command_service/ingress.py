@@ -19,11 +19,10 @@ import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import Parameter
 from pydantic import ValidationError
 
+from command_service.documented import DESCRIPTION, OUTCOME_ANSWERS, SEND_ANSWERS, TAG, TAGS, SendOperation
 from command_service.intake import Invalid, digest_of, validate
 from command_service.outcomes import Decided, Outcomes
 from shared import topology
@@ -38,8 +37,8 @@ from shared.contracts.envelope import (
     split,
 )
 from shared.contracts.outcomes import ACCEPTED
-from shared.paths import Service
 from shared.problems import EXCEPTION_HANDLERS, FieldError, Problem
+from shared.service import Service, documentation
 
 SOURCE: Final = "tidemark/http"
 CONSISTENCY: Final = "Tidemark-Consistency"
@@ -54,7 +53,15 @@ _STATUS_OF_CODE: Final[Mapping[str, int]] = {
 }
 
 
-@post("/commands/{command_type:str}", status_code=202, raises=[])
+@post(
+    "/commands/{command_type:str}",
+    status_code=202,
+    raises=[],
+    responses=SEND_ANSWERS,
+    operation_class=SendOperation,
+    tags=[TAG],
+    summary="Send a command",
+)
 async def post_command(
     request: Request[Any, Any, State],
     state: State,
@@ -78,7 +85,7 @@ async def post_command(
     return await ingress.send(envelope, wait)
 
 
-@get("/commands/{command_id:str}")
+@get("/commands/{command_id:str}", raises=[], responses=OUTCOME_ANSWERS, tags=[TAG], summary="What became of a command")
 async def get_outcome(state: State, command_id: str) -> Response[bytes]:
     """The outcome of a command: 404 as long as there is none."""
     ingress: Ingress = state.ingress
@@ -156,12 +163,12 @@ def create_app(ingress: Ingress) -> Litestar:
         state=State({"ingress": ingress}),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_MESSAGE_BYTES,
-        openapi_config=OpenAPIConfig(
+        openapi_config=documentation(
             title="Tidemark command service",
             version="1",
-            path="/schema",
-            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
-            use_handler_docstrings=True,
+            description=DESCRIPTION,
+            tags=TAGS,
+            operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         ),
         logging_config=None,
     )

@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from litestar import Litestar, Response, Router
+from litestar import Litestar
 from litestar.datastructures import ResponseHeader, State
-from litestar.exceptions import MethodNotAllowedException, NotFoundException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.exceptions import MethodNotAllowedException
 from litestar.openapi.spec import Components, Tag
 from litestar.types import Message, Send
 
@@ -40,8 +38,8 @@ from query_service.postgres_store import PostgresStore
 from query_service.problems import on_wrong_method
 from query_service.requests import HEAD, QueryRequest, Stores
 from shared.admission import refuse
-from shared.paths import Service
 from shared.problems import EXCEPTION_HANDLERS
+from shared.service import Service, documentation
 from shared.settings import LONGEST_WAIT_S, Settings
 from shared.views import search as search_view
 from shared.views import summary as summary_view
@@ -130,14 +128,11 @@ def create_app(
             ResponseHeader(name=HEADER, value="", documentation_only=True, description=_AS_OF),
             ResponseHeader(name="ETag", value="", documentation_only=True, description=_ETAG),
         ],
-        openapi_config=OpenAPIConfig(
+        openapi_config=documentation(
             title="Tidemark query service",
             version="1",
             description=_DESCRIPTION,
             components=Components(security_schemes={KEY: KEY_SCHEME}),
-            openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_no_such_page),
-            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
-            use_handler_docstrings=True,
             operation_id_creator=lambda handler, _method, _path: handler.handler_name,
             tags=[
                 Tag(name=name)
@@ -157,13 +152,6 @@ def open_stores(settings: Settings) -> Stores:
         analytics=AnalyticsStore(settings.require("analytics_redis_url")),
         operations=OperationsStore(settings.operations_db_url),
     )
-
-
-def _no_such_page(response: Response[Any]) -> Response[Any]:
-    """The framework's own page for unknown paths below /schema is HTML; ours is a problem like all others."""
-    if response.status_code == 404:
-        raise NotFoundException
-    return response
 
 
 class QueryService(Service):
