@@ -56,6 +56,7 @@ SEND_ANSWERS: Final = {
 }
 OUTCOME_ANSWERS: Final = {
     200: _outcome("The outcome: accepted or rejected."),
+    400: _problem("The request is malformed."),
     404: _problem("None is known: it has not been decided yet, or never came." + _PATIENTLY),
     503: _UNREADABLE,
 }

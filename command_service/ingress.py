@@ -19,10 +19,19 @@ import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
-from litestar.params import Parameter
+from litestar.openapi.spec import Example
+from litestar.params import FromPath, PathParameter, QueryParameter
 from pydantic import ValidationError
 
-from command_service.documented import DESCRIPTION, OUTCOME_ANSWERS, SEND_ANSWERS, TAG, TAGS, SendOperation
+from command_service.documented import (
+    COMMAND_TYPE,
+    DESCRIPTION,
+    OUTCOME_ANSWERS,
+    SEND_ANSWERS,
+    TAG,
+    TAGS,
+    SendOperation,
+)
 from command_service.intake import Invalid, digest_of, validate
 from command_service.outcomes import Decided, Outcomes
 from shared import topology
@@ -65,11 +74,11 @@ _STATUS_OF_CODE: Final[Mapping[str, int]] = {
 async def post_command(
     request: Request[Any, Any, State],
     state: State,
-    command_type: Annotated[str, Parameter(description="for example orders.place-order")],
-    subject: Annotated[str | None, Parameter(query="subject", description="Id of what the command is about.")] = None,
+    command_type: Annotated[str, PathParameter(description="Which command.", examples=[Example(value=COMMAND_TYPE)])],
+    subject: Annotated[str | None, QueryParameter(description="Id of what the command is about.")] = None,
     expected_version: Annotated[
         int | None,
-        Parameter(query="expectedversion", ge=0, description="The version you last saw; 0: it must not exist yet."),
+        QueryParameter(name="expectedversion", ge=0, description="The version you last saw; 0: it must not exist yet."),
     ] = None,
 ) -> Response[bytes]:
     """Send a command: its data as JSON in the body.
@@ -86,7 +95,7 @@ async def post_command(
 
 
 @get("/commands/{command_id:str}", raises=[], responses=OUTCOME_ANSWERS, tags=[TAG], summary="What became of a command")
-async def get_outcome(state: State, command_id: str) -> Response[bytes]:
+async def get_outcome(state: State, command_id: FromPath[str]) -> Response[bytes]:
     """The outcome of a command: 404 as long as there is none."""
     ingress: Ingress = state.ingress
     outcome = await ingress.outcomes.read(command_id)

@@ -51,7 +51,7 @@ Id = Annotated[str, Strict(), StringConstraints(pattern=r"^[\p{L}\p{N}._:~@+=-]{
 Name = Annotated[SafeText, Field(min_length=1, max_length=500)]
 Text = Annotated[SafeText, Field(max_length=10_000)]
 Label = Annotated[SafeText, Field(min_length=1, max_length=200)]
-Currency = Annotated[str, Strict(), StringConstraints(pattern=r"^[A-Z]{3}$")]
+Currency = Annotated[str, Strict(), StringConstraints(pattern=r"^[A-Z]{3}$"), Field(examples=["EUR"])]
 """ISO 4217 alphabetic code."""
 
 Email = Annotated[str, Strict(), StringConstraints(pattern=r"^[^\s@\x00]+@[^\s@\x00]+\.[^\s@\x00]+$", max_length=320)]

@@ -75,7 +75,7 @@ Start = Callable[..., AbstractAsyncContextManager[Served]]
 def start(migrated: Settings, servers: Servers, tmp_path: Path) -> Start:
     @asynccontextmanager
     async def started(
-        name: str, *, descriptors: int | str | None = None, fails: bool = False, **settings: object
+        name: str, *, descriptors: str | None = None, fails: bool = False, **settings: object
     ) -> AsyncIterator[Served]:
         port = free_port()
         own = {"TIDEMARK_COMMAND_PORT": port, "TIDEMARK_QUERY_PORT": port, "TIDEMARK_OPERATOR_KEY": KEY}
@@ -92,10 +92,10 @@ def start(migrated: Settings, servers: Servers, tmp_path: Path) -> Start:
 
 @asynccontextmanager
 async def running(
-    name: str, environ: Mapping[str, str], log: Path, descriptors: int | str | None, fails: bool
+    name: str, environ: Mapping[str, str], log: Path, descriptors: str | None, fails: bool
 ) -> AsyncIterator[int]:
-    """``descriptors``: what ``ulimit -n`` is given; ``fails``: the process is to end instead of serving."""
-    limit = f"ulimit -n {descriptors}; " if descriptors else ""
+    """``descriptors``: what ``ulimit`` is given; ``fails``: the process is to end instead of serving."""
+    limit = f"ulimit {descriptors}; " if descriptors else ""
     module = "query_service" if name == "query" else f"command_service {name}"
     with log.open("w") as lines:
         process = await asyncio.create_subprocess_exec(

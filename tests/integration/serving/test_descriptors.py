@@ -17,7 +17,7 @@ LISTEN = "GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def test_more_listeners_than_file_descriptors_cost_neither_cpu_nor_anybody_s_answer(start: Start) -> None:
-    async with start("query", descriptors=FEW) as served, AsyncExitStack() as stack:
+    async with start("query", descriptors=f"-n {FEW}") as served, AsyncExitStack() as stack:
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def listen() -> int:
@@ -46,19 +46,19 @@ async def test_more_listeners_than_file_descriptors_cost_neither_cpu_nor_anybody
 
 async def test_the_soft_limit_is_raised_to_the_hard_one(start: Start) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with start("http", descriptors=f"-S {FEW}") as served:
+    async with start("http", descriptors=f"-S -n {FEW}") as served:
         assert served.process.rlimit(resource.RLIMIT_NOFILE)[0] == min(hard, 65_536)
 
 
 async def test_too_few_to_serve_with_is_one_clear_line(start: Start) -> None:
-    async with start("http", descriptors=100, fails=True) as served:
+    async with start("http", descriptors="-n 100", fails=True) as served:
         assert served.log == "http: this process may open too few files (ulimit -n): it needs 128\n"
 
 
 async def test_of_requests_that_only_wait_those_beyond_the_places_are_told_so(start: Start) -> None:
     """Health is asked for without a place."""
     asked = "GET /orders/none HTTP/1.1\r\nHost: x\r\nTidemark-Consistency: orders/never@1\r\nPrefer: wait=20\r\n\r\n"
-    async with start("query", descriptors=FEW) as served, AsyncExitStack() as stack:
+    async with start("query", descriptors=f"-n {FEW}") as served, AsyncExitStack() as stack:
         readers = []
         for _ in range(95):
             reader, writer = await served.send(asked)

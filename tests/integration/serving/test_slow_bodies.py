@@ -11,9 +11,9 @@ from shared.bodies import GRACE_S
 from tests.integration.serving.conftest import Served, Start, answer
 
 SOON_S = 3.0
-SLOW = 150
+SLOW = 250
 FEW = 200
-"""File descriptors: some hundred connections, and fewer places for requests than there are slow bodies."""
+"""File descriptors: some hundred connections, far fewer than there are slow bodies."""
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ async def _trickled(served: Served, framing: str, piece: str) -> tuple[int, dict
 
 @pytest.mark.parametrize("service", ["http", "query"])
 async def test_slow_bodies_take_nobody_s_place(start: Start, service: str) -> None:
-    async with start(service, descriptors=FEW) as served, AsyncExitStack() as stack:
+    async with start(service, descriptors=f"-n {FEW}") as served, AsyncExitStack() as stack:
         for _ in range(SLOW):
             _, writer = await soon(served.begin_body("Content-Length: 1000", "{"))
             stack.callback(writer.close)
@@ -71,7 +71,7 @@ async def test_slow_bodies_take_nobody_s_place(start: Start, service: str) -> No
 
 
 async def test_whose_place_is_needed_is_told_to_come_again(start: Start) -> None:
-    async with start("http", descriptors=FEW) as served, AsyncExitStack() as stack:
+    async with start("http", descriptors=f"-n {FEW}") as served, AsyncExitStack() as stack:
         readers = []
         for _ in range(SLOW):
             reader, writer = await soon(served.begin_body("Content-Length: 1000", "{"))
