@@ -2,9 +2,12 @@
 
     deadline = GRACE_S, and a second more for each LEAST_BYTES_S that have come, up to LONGEST_S in all
 
-A byte a second ends after GRACE_S, a megabyte may take LONGEST_S. What the bodies of all requests at hand take together is bounded by
-MOST_BYTES: beyond it, or where the server needs the place, one that is still arriving is given up (503): of the client that is
-sending most of them the oldest. Bodies that are sent as fast as they can be are gone long before it is their turn.
+A byte a second ends after GRACE_S, a megabyte may take LONGEST_S. GRACE_S is up to SPREAD_S longer, evenly, so that thousands which began
+together do not end together: others would wait until all of them have been answered.
+
+What the bodies of all requests at hand take together is bounded by MOST_BYTES: beyond it, or where the server needs the place, one that is
+still arriving is given up (503): of the client that is sending most of them the oldest. Bodies that are sent as fast as they can be are
+gone long before it is their turn.
 
 Problem
 └── BodyNotReceivedError    the body has not come to its end; the connection is closed after the answer
@@ -26,9 +29,13 @@ from shared.problems import Problem
 log: Final = logging.getLogger(__name__)
 
 GRACE_S: Final = 5.0
+SPREAD_S: Final = 5.0
+STEPS: Final = 100
 LEAST_BYTES_S: Final = 1024
 LONGEST_S: Final = 30.0
 MOST_BYTES: Final = 128 * 1024 * 1024
+PIECE_BYTES: Final = 64 * 1024
+"""Of a body that the application gets at once: those that come in little drops do not wake it for each."""
 
 _DISCONNECT: Final = {"type": "http.disconnect"}
 
@@ -44,7 +51,7 @@ class SlowBodyError(BodyNotReceivedError):
 
     def __init__(self) -> None:
         super().__init__(
-            f"the body did not arrive in time: {GRACE_S:g} s, and a second more for each {LEAST_BYTES_S} bytes,"
+            f"the body did not arrive in time: {GRACE_S:g} s or a little more, and a second more for each {LEAST_BYTES_S} bytes,"
             f" {LONGEST_S:g} s at most"
         )
 
@@ -68,13 +75,14 @@ class ClientGoneError(BodyNotReceivedError):
 class IncomingBody:
     """The body of one request: the application receives, and answers, through it."""
 
-    def __init__(self, bodies: "Bodies", client: str, receive: Receive, send: Send) -> None:
+    def __init__(self, bodies: "Bodies", client: str, grace_s: float, receive: Receive, send: Send) -> None:
         self.client = client
         self.size = 0
         self._bodies = bodies
         self._receive = receive
         self._send = send
         self._began = asyncio.get_running_loop().time()
+        self._grace_s = grace_s
         self._waiting: asyncio.Timeout | None = None
         self._complete = self._given_up = self._answering = False
 
@@ -87,17 +95,13 @@ class IncomingBody:
         if self._complete:
             return await self._receive()
         try:
-            message: Any = await self._in_time()
-            if message["type"] != "http.request":
-                log.debug("a client left before its request was complete")
-                raise ClientGoneError
-            self._arrived(message)
+            body = await self._in_time()
         except BodyNotReceivedError:
             self._bodies.arrived(self)
             if self._answering:
                 return _DISCONNECT
             raise
-        return message
+        return {"type": "http.request", "body": body, "more_body": not self._complete}
 
     def give_up(self) -> None:
         """Have ``receive`` raise BodyGivenUpError, at once if it waits now; what has come is let go."""
@@ -106,25 +110,37 @@ class IncomingBody:
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(self._began)
 
-    async def _in_time(self) -> Any:
+    async def _in_time(self) -> bytes:
         if self._given_up:
             raise BodyGivenUpError
-        deadline = self._began + min(LONGEST_S, GRACE_S + self.size / LEAST_BYTES_S)
         try:
-            async with asyncio.timeout_at(deadline) as self._waiting:
-                return await self._receive()
+            async with asyncio.timeout_at(self._deadline()) as self._waiting:
+                return await self._piece(self._waiting)
         except TimeoutError:
             raise (BodyGivenUpError if self._given_up else SlowBodyError) from None
         finally:
             self._waiting = None
 
-    def _arrived(self, message: Any) -> None:
-        self._bodies.take(self, len(message.get("body", b"")))
-        if self._given_up:
-            raise BodyGivenUpError
-        if not message.get("more_body"):
-            self._complete = True
+    async def _piece(self, waiting: asyncio.Timeout) -> bytes:
+        drops: list[bytes] = []
+        size = self.size
+        while not self._complete and self.size - size < PIECE_BYTES:
+            message: Any = await self._receive()
+            if message["type"] != "http.request":
+                log.debug("a client left before its request was complete")
+                raise ClientGoneError
+            drops.append(message.get("body", b""))
+            self._bodies.take(self, len(drops[-1]))
+            if self._given_up:
+                raise BodyGivenUpError
+            waiting.reschedule(self._deadline())
+            self._complete = not message.get("more_body")
+        if self._complete:
             self._bodies.arrived(self)
+        return b"".join(drops)
+
+    def _deadline(self) -> float:
+        return self._began + min(LONGEST_S, self._grace_s + self.size / LEAST_BYTES_S)
 
 
 class Bodies:
@@ -132,13 +148,15 @@ class Bodies:
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._left = most_bytes
+        self._count = 0
         self._arriving: dict[str, dict[IncomingBody, None]] = {}
         """By client, the oldest first."""
 
     @contextmanager
     def incoming(self, client: str, receive: Receive, send: Send) -> Iterator[IncomingBody]:
         """One more, until its request has been answered."""
-        body = IncomingBody(self, client, receive, send)
+        self._count += 1
+        body = IncomingBody(self, client, GRACE_S + self._count % STEPS / STEPS * SPREAD_S, receive, send)
         self._arriving.setdefault(client, {})[body] = None
         try:
             yield body

@@ -6,8 +6,11 @@ from contextlib import AsyncExitStack, suppress
 from typing import TypeVar
 
 import pytest
+from litestar import Litestar, get
 
-from shared.bodies import GRACE_S
+from deploy.local.ports import free_port
+from shared import http
+from shared.bodies import GRACE_S, SPREAD_S
 from tests.integration.serving.conftest import Served, Start, answer
 
 SOON_S = 3.0
@@ -43,7 +46,7 @@ async def test_a_body_that_comes_too_slowly_is_answered_408_and_the_connection_c
 async def _trickled(served: Served, framing: str, piece: str) -> tuple[int, dict[str, str], dict[str, object]]:
     """The answer to a body of which a piece comes every half second, for longer than any body has."""
     reader, writer = await served.begin_body(framing)
-    answered = asyncio.create_task(answer(reader, within_s=2 * GRACE_S + SOON_S))
+    answered = asyncio.create_task(answer(reader, within_s=GRACE_S + SPREAD_S + SOON_S))
     try:
         while not answered.done():
             with suppress(ConnectionError):
@@ -70,6 +73,28 @@ async def test_slow_bodies_take_nobody_s_place(start: Start, service: str) -> No
         assert (await soon(served.client.get("/health/live"))).status_code == 200
 
 
+async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that might go on in HTTP/2 would be waited for without end, at its first byte."""
+    monkeypatch.setattr(http, "HEADERS_S", 0.5)
+    port, stopping = free_port(), asyncio.Event()
+    server = http.HttpServer(Litestar([alive], logging_config=None), "127.0.0.1", port)
+    serving = asyncio.create_task(server.run(stopping))
+    while server.trouble is not None:  # noqa: ASYNC110 - the server's own
+        await asyncio.sleep(0.02)
+    for sent in (b"", b"P", b"GET / HTTP/1.1\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        assert await soon(reader.read()) == b""
+        writer.close()
+    stopping.set()
+    await soon(serving)
+
+
+@get("/health/live", sync_to_thread=False)
+def alive() -> dict[str, str]:
+    return {}
+
+
 async def test_whose_place_is_needed_is_told_to_come_again(start: Start) -> None:
     async with start("http", descriptors=f"-n {FEW}") as served, AsyncExitStack() as stack:
         readers = []
@@ -79,4 +104,4 @@ async def test_whose_place_is_needed_is_told_to_come_again(start: Start) -> None
             stack.callback(writer.close)
         status, headers, document = await answer(readers[0], within_s=SOON_S)
         assert (status, document["code"], headers["retry-after"]) == (503, "overloaded", "1")
-        assert [(await answer(readers[-1], within_s=2 * GRACE_S))[0]] == [408]
+        assert [(await answer(readers[-1], within_s=GRACE_S + SPREAD_S + SOON_S))[0]] == [408]

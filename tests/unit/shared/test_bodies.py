@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared.bodies import Bodies, BodyGivenUpError, ClientGoneError, IncomingBody
+from shared.bodies import PIECE_BYTES, Bodies, BodyGivenUpError, ClientGoneError, IncomingBody
 
-PIECE = {"type": "http.request", "body": b"x" * 100, "more_body": True}
+PIECE = {"type": "http.request", "body": b"x" * PIECE_BYTES, "more_body": True}
 LAST = {"type": "http.request", "body": b"", "more_body": False}
 GONE = {"type": "http.disconnect"}
 
@@ -72,7 +72,7 @@ async def test_nobody_is_given_up_whose_body_is_complete(opened: Open) -> None:
 
 
 async def test_bodies_together_never_take_more_than_there_is_room_for(opened: Open) -> None:
-    bodies = Bodies(most_bytes=250)
+    bodies = Bodies(most_bytes=2 * PIECE_BYTES + PIECE_BYTES // 2)
     first, second = opened(bodies, "a"), opened(bodies, "b")
     for client, body in (first, second):
         client.sent.put_nowait(PIECE)
@@ -87,8 +87,15 @@ async def test_bodies_together_never_take_more_than_there_is_room_for(opened: Op
         await second[1].receive()
 
 
+async def test_drops_are_collected_until_they_are_worth_it(opened: Open) -> None:
+    client, body = opened(Bodies(), "a")
+    for drop in (b"{", b"}", b""):
+        client.sent.put_nowait({"type": "http.request", "body": drop, "more_body": bool(drop)})
+    assert await body.receive() == {"type": "http.request", "body": b"{}", "more_body": False}
+
+
 async def test_a_request_that_has_been_answered_takes_no_room(opened: Open) -> None:
-    bodies = Bodies(most_bytes=100)
+    bodies = Bodies(most_bytes=PIECE_BYTES)
     for _ in range(3):
         client = Client()
         client.sent.put_nowait(PIECE)
