@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from litestar.types import Receive, Send
 
+from shared.contracts.envelope import MAX_MESSAGE_BYTES
 from shared.problems import Problem
 
 log: Final = logging.getLogger(__name__)
@@ -77,7 +78,9 @@ class IncomingBody:
 
     def __init__(self, bodies: "Bodies", client: str, grace_s: float, receive: Receive, send: Send) -> None:
         self.client = client
-        self.size = 0
+        self.held = 0
+        """Bytes of it that the application may have in memory."""
+        self._size = 0
         self._bodies = bodies
         self._receive = receive
         self._send = send
@@ -106,7 +109,7 @@ class IncomingBody:
     def give_up(self) -> None:
         """Have ``receive`` raise BodyGivenUpError, at once if it waits now; what has come is let go."""
         self._given_up = True
-        self.size = 0
+        self.held = 0
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(self._began)
 
@@ -122,25 +125,26 @@ class IncomingBody:
             self._waiting = None
 
     async def _piece(self, waiting: asyncio.Timeout) -> bytes:
-        drops: list[bytes] = []
-        size = self.size
-        while not self._complete and self.size - size < PIECE_BYTES:
+        piece = bytearray()
+        while not self._complete and len(piece) < PIECE_BYTES:
             message: Any = await self._receive()
             if message["type"] != "http.request":
                 log.debug("a client left before its request was complete")
                 raise ClientGoneError
-            drops.append(message.get("body", b""))
-            self._bodies.take(self, len(drops[-1]))
+            drop = message.get("body", b"")
+            piece += drop
+            self._size += len(drop)
+            self._bodies.hold(self, min(self._size, MAX_MESSAGE_BYTES))
             if self._given_up:
                 raise BodyGivenUpError
             waiting.reschedule(self._deadline())
             self._complete = not message.get("more_body")
         if self._complete:
             self._bodies.arrived(self)
-        return b"".join(drops)
+        return bytes(piece)
 
     def _deadline(self) -> float:
-        return self._began + min(LONGEST_S, self._grace_s + self.size / LEAST_BYTES_S)
+        return self._began + min(LONGEST_S, self._grace_s + self._size / LEAST_BYTES_S)
 
 
 class Bodies:
@@ -162,7 +166,7 @@ class Bodies:
             yield body
         finally:
             self.arrived(body)
-            self._left += body.size
+            self._left += body.held
 
     def arrived(self, body: IncomingBody) -> None:
         """It needs no more time: it is complete, or given up."""
@@ -171,12 +175,13 @@ class Bodies:
         if not own:
             self._arriving.pop(body.client, None)
 
-    def take(self, body: IncomingBody, size: int) -> None:
-        """So many more bytes of it are here; others are given up for them, or in the end the body itself."""
-        body.size += size
-        self._left -= size
+    def hold(self, body: IncomingBody, size: int) -> None:
+        """So much of it is here now; others are given up for it, or in the end the body itself."""
+        self._left -= size - body.held
+        body.held = size
         while self._left < 0:
-            self.give_one_up()
+            if not self.give_one_up():
+                self._give_up(body)
 
     def give_one_up(self) -> bool:
         """Whether there was one that is still arriving; its request is answered as soon as it is its turn."""
@@ -184,7 +189,10 @@ class Bodies:
             return False
         client = max(self._arriving, key=lambda client: len(self._arriving[client]))
         body = next(iter(self._arriving[client]))
-        self.arrived(body)
-        self._left += body.size
-        body.give_up()
+        self._give_up(body)
         return True
+
+    def _give_up(self, body: IncomingBody) -> None:
+        self.arrived(body)
+        self._left += body.held
+        body.give_up()

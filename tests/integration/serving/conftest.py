@@ -19,6 +19,8 @@ from deploy.local.servers import Servers
 from shared.settings import Settings
 
 KEY = "the-operators-key"
+ANEW = {"Connection": "close"}
+"""On a connection of its own: one that is there already says nothing about new ones."""
 JSON = "Content-Type: application/json"
 SLOW_ROUTES = {
     "http": f"POST /commands/orders.place-order HTTP/1.1\r\n{JSON}",

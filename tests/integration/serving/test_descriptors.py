@@ -5,7 +5,7 @@ import resource
 import time
 from contextlib import AsyncExitStack
 
-from tests.integration.serving.conftest import Start, answer
+from tests.integration.serving.conftest import ANEW, Start, answer
 
 FEW = 200
 LISTENERS = 300
@@ -38,7 +38,7 @@ async def test_more_listeners_than_file_descriptors_cost_neither_cpu_nor_anybody
         before, began = served.cpu_seconds(), time.monotonic()
         while time.monotonic() - began < WATCH_S:
             async with asyncio.timeout(SOON_S):
-                assert (await served.client.get("/orders/none")).status_code == 404
+                assert (await served.client.get("/orders/none", headers=ANEW)).status_code == 404
             await asyncio.sleep(0.05)
         assert served.cpu_seconds() - before < WATCH_S / 2
         assert served.log == ""
@@ -67,4 +67,4 @@ async def test_of_requests_that_only_wait_those_beyond_the_places_are_told_so(st
         status, headers, document = await answer(readers[-1], within_s=SOON_S)
         assert (status, document["code"], headers["retry-after"]) == (503, "overloaded", "1")
         async with asyncio.timeout(SOON_S):
-            assert (await served.client.get("/health/live")).status_code == 200
+            assert (await served.client.get("/health/live", headers=ANEW)).status_code == 200

@@ -11,7 +11,7 @@ from litestar import Litestar, get
 from deploy.local.ports import free_port
 from shared import http
 from shared.bodies import GRACE_S, SPREAD_S
-from tests.integration.serving.conftest import Served, Start, answer
+from tests.integration.serving.conftest import ANEW, Served, Start, answer
 
 SOON_S = 3.0
 SLOW = 250
@@ -65,12 +65,12 @@ async def test_slow_bodies_take_nobody_s_place(start: Start, service: str) -> No
             _, writer = await soon(served.begin_body("Content-Length: 1000", "{"))
             stack.callback(writer.close)
             path, status = ("/commands/none", 404) if service == "http" else ("/orders/none", 404)
-            assert (await soon(served.client.get(path))).status_code == status
+            assert (await soon(served.client.get(path, headers=ANEW))).status_code == status
         if service == "http":
             body = {"customer_id": "slow-bodies", "name": "Ann"}
-            sent = await soon(served.client.post("/commands/customers.register-customer", json=body))
+            sent = await soon(served.client.post("/commands/customers.register-customer", json=body, headers=ANEW))
             assert sent.status_code == 202
-        assert (await soon(served.client.get("/health/live"))).status_code == 200
+        assert (await soon(served.client.get("/health/live", headers=ANEW))).status_code == 200
 
 
 async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
