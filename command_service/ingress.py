@@ -35,7 +35,6 @@ from command_service.documented import (
 from command_service.intake import Invalid, digest_of, validate
 from command_service.outcomes import Decided, Outcomes
 from shared import topology
-from shared.bodies import BodyNotReceivedError
 from shared.broker import BrokerError, Outgoing, Publisher
 from shared.contracts.envelope import (
     CONTENT_TYPE,
@@ -210,7 +209,7 @@ async def _body(request: Request[Any, Any, State]) -> Any:
 async def _drain(request: Request[Any, Any, State]) -> None:
     """Read on for a while: one who is still sending would find the connection reset, and no answer."""
     left = DRAIN_BYTES
-    with suppress(TimeoutError, BodyNotReceivedError):
+    with suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_S):
             while left > 0:
                 event: Any = await request.receive()

@@ -1,7 +1,7 @@
 """What stands between the server and an application: a place for each request, and bodies that arrive in time.
 
-    connection ──▶ Admission ──a place, else 503──▶ application
-                       └── the body, through shared.bodies: 408 where it is too slow; given up (503) where its place is needed
+    connection ──▶ Admission ──a place, else 503──▶ the body, whole ──▶ application
+                                                        └── 408 where it is too slow, 503 where its place is needed (shared.bodies)
 
 There are fewer places than connections, so that who finds none is told so at once, instead of waiting to be accepted.
 Health is asked for without a place: a server that is full is alive.
@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from litestar.types import Receive, Send
 
-from shared.bodies import Bodies
+from shared.bodies import Bodies, ClientGoneError
+from shared.contracts.envelope import MAX_MESSAGE_BYTES
 from shared.problems import MEDIA_TYPE, Problem, encode
 
 HEALTH: Final = "/health/"
-_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Admission:
@@ -41,11 +41,37 @@ class Admission:
             await refuse(scope, send, problem)
 
     async def _admitted(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and any(name in _FRAMING for name, _ in scope["headers"]):
-            with self._bodies.incoming(client_of(scope), receive, send) as body:
-                await self._application(scope, body.receive, body.send)
-        else:
+        if scope["type"] != "http" or not _comes_with_a_body(scope["headers"]):
             await self._application(scope, receive, send)
+            return
+        with self._bodies.incoming(client_of(scope)) as body:
+            try:
+                message = await body.read(receive)
+            except ClientGoneError:
+                return
+            except Problem as problem:
+                await refuse(scope, send, problem)
+                return
+            await self._application(scope, _beginning_with(message, receive), send)
+
+
+def _comes_with_a_body(headers: Any) -> bool:
+    """One larger than any may be is not waited for: the application refuses it by its announced length."""
+    for name, value in headers:
+        if name == b"content-length":
+            return value.isdigit() and 0 < int(value) <= MAX_MESSAGE_BYTES
+        if name == b"transfer-encoding":
+            return True
+    return False
+
+
+def _beginning_with(message: Any, receive: Receive) -> Receive:
+    messages = [message]
+
+    async def receive_next() -> Any:
+        return messages.pop() if messages else await receive()
+
+    return receive_next
 
 
 def client_of(scope: Any) -> str:

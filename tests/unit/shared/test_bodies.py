@@ -1,128 +1,127 @@
-"""Bodies of requests: whose is given up when there is no room, and what the application hears of one that does not come."""
+"""Bodies of requests: read whole, and whose is given up when there is no room."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from shared.bodies import PIECE_BYTES, Bodies, BodyGivenUpError, ClientGoneError, IncomingBody
-
-PIECE = {"type": "http.request", "body": b"x" * PIECE_BYTES, "more_body": True}
-LAST = {"type": "http.request", "body": b"", "more_body": False}
-GONE = {"type": "http.disconnect"}
+from shared.bodies import Bodies, Body, BodyGivenUpError, ClientGoneError, SlowBodyError
+from shared.contracts.envelope import MAX_MESSAGE_BYTES
 
 
 class Client:
     """What a client sends, when a test has it send."""
 
-    def __init__(self) -> None:
-        self.sent: asyncio.Queue[Any] = asyncio.Queue()
+    def __init__(self, stack: ExitStack, bodies: Bodies, address: str) -> None:
+        self.body: Body = stack.enter_context(bodies.incoming(address))
+        self._sent: asyncio.Queue[Any] = asyncio.Queue()
+        self._reading: asyncio.Task[Any] | None = None
 
-    async def receive(self) -> Any:
-        return await self.sent.get()
+    def sends(self, body: bytes, *, more: bool = True) -> None:
+        self._sent.put_nowait({"type": "http.request", "body": body, "more_body": more})
 
-    async def send(self, message: Any) -> None:
-        pass
+    def leaves(self) -> None:
+        self._sent.put_nowait({"type": "http.disconnect"})
+
+    async def is_read(self) -> asyncio.Task[Any]:
+        """Up to where the next message is waited for."""
+        self._reading = self._reading or asyncio.create_task(self.body.read(self._sent.get))
+        while not self._sent.empty() and not self._reading.done():  # noqa: ASYNC110 - step by step
+            await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return self._reading
 
 
-Open = Callable[[Bodies, str], tuple[Client, IncomingBody]]
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Open]:
+async def test_the_application_gets_the_whole_at_once() -> None:
     with ExitStack() as stack:
-
-        def open_(bodies: Bodies, address: str) -> tuple[Client, IncomingBody]:
-            client = Client()
-            body: AbstractContextManager[IncomingBody] = bodies.incoming(address, client.receive, client.send)
-            return client, stack.enter_context(body)
-
-        yield open_
+        client = Client(stack, Bodies(), "a")
+        for drop in (b"{", b"}"):
+            client.sends(drop)
+        client.sends(b"", more=False)
+        assert await client.body.read(client._sent.get) == {"type": "http.request", "body": b"{}", "more_body": False}
 
 
-async def waiting(body: IncomingBody) -> asyncio.Task[Any]:
-    task = asyncio.create_task(body.receive())
-    await asyncio.sleep(0)
-    return task
+async def test_of_one_that_is_larger_than_any_may_be_it_gets_the_beginning() -> None:
+    with ExitStack() as stack:
+        client = Client(stack, Bodies(), "a")
+        for _ in range(3):
+            client.sends(b"x" * (MAX_MESSAGE_BYTES // 2 + 1))
+        message = await client.body.read(client._sent.get)
+        assert (len(message["body"]), message["more_body"]) == (MAX_MESSAGE_BYTES + 2, True)
 
 
-async def test_the_oldest_of_the_client_that_sends_most_of_them_is_given_up_first(opened: Open) -> None:
-    bodies = Bodies()
-    _, honest = opened(bodies, "honest")
-    flood = [opened(bodies, "flood")[1] for _ in range(3)]
-    tasks = {body: await waiting(body) for body in (honest, *flood)}
-    assert bodies.give_one_up()
-    assert bodies.give_one_up()
-    for body in flood[:2]:
+async def test_each_piece_gives_it_more_time_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("GRACE_S", 0.05), ("SPREAD_S", 0.0), ("LONGEST_S", 0.2)):
+        monkeypatch.setattr(f"shared.bodies.{name}", seconds)
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        for sent, least, most in ((b"", 0.04, 0.15), (b"x" * MAX_MESSAGE_BYTES, 0.19, 2.0)):
+            client = Client(stack, Bodies(), "a")
+            client.sends(sent)
+            began = loop.time()
+            with pytest.raises(SlowBodyError):
+                await client.body.read(client._sent.get)
+            assert least < loop.time() - began < most
+
+
+async def test_a_client_that_leaves_is_not_answered() -> None:
+    with ExitStack() as stack:
+        client = Client(stack, Bodies(), "a")
+        client.sends(b"{")
+        client.leaves()
+        with pytest.raises(ClientGoneError):
+            await client.body.read(client._sent.get)
+
+
+async def test_the_oldest_of_the_client_that_sends_most_of_them_is_given_up_first() -> None:
+    with ExitStack() as stack:
+        bodies = Bodies()
+        honest = Client(stack, bodies, "honest")
+        flood = [Client(stack, bodies, "flood") for _ in range(3)]
+        tasks = {client: await client.is_read() for client in (honest, *flood)}
+        assert bodies.give_one_up()
+        assert bodies.give_one_up()
+        for client in flood[:2]:
+            with pytest.raises(BodyGivenUpError):
+                await tasks.pop(client)
+        assert not any(task.done() for task in tasks.values())
+        for task in tasks.values():
+            task.cancel()
+
+
+async def test_nobody_is_given_up_whose_body_is_complete() -> None:
+    with ExitStack() as stack:
+        bodies = Bodies()
+        client = Client(stack, bodies, "a")
+        client.sends(b"{}", more=False)
+        await client.is_read()
+        assert not bodies.give_one_up()
+
+
+async def test_bodies_together_never_take_more_than_there_is_room_for() -> None:
+    with ExitStack() as stack:
+        bodies = Bodies(most_bytes=250)
+        complete, slow, late = (Client(stack, bodies, address) for address in "abc")
+        complete.sends(b"x" * 100, more=False)
+        await complete.is_read()
+        slow.sends(b"x" * 100)
+        given_up = await slow.is_read()
+        late.sends(b"x" * 100)
+        reading = await late.is_read()
         with pytest.raises(BodyGivenUpError):
-            await tasks.pop(body)
-    assert not any(task.done() for task in tasks.values())
-    for task in tasks.values():
-        task.cancel()
+            await given_up
+        late.sends(b"x" * 100)
+        await late.is_read()
+        with pytest.raises(BodyGivenUpError):
+            await reading
 
 
-async def test_nobody_is_given_up_whose_body_is_complete(opened: Open) -> None:
-    bodies = Bodies()
-    client, body = opened(bodies, "a")
-    client.sent.put_nowait(LAST)
-    assert await body.receive() == LAST
-    assert not bodies.give_one_up()
-
-
-async def test_bodies_together_never_take_more_than_there_is_room_for(opened: Open) -> None:
-    bodies = Bodies(most_bytes=2 * PIECE_BYTES + PIECE_BYTES // 2)
-    first, second = opened(bodies, "a"), opened(bodies, "b")
-    for client, body in (first, second):
-        client.sent.put_nowait(PIECE)
-        assert await body.receive() == PIECE
-    task = await waiting(first[1])
-    second[0].sent.put_nowait(PIECE)
-    assert await second[1].receive() == PIECE
-    with pytest.raises(BodyGivenUpError):
-        await task
-    second[0].sent.put_nowait(PIECE)
-    with pytest.raises(BodyGivenUpError):
-        await second[1].receive()
-
-
-async def test_drops_are_collected_until_they_are_worth_it(opened: Open) -> None:
-    client, body = opened(Bodies(), "a")
-    for drop in (b"{", b"}", b""):
-        client.sent.put_nowait({"type": "http.request", "body": drop, "more_body": bool(drop)})
-    assert await body.receive() == {"type": "http.request", "body": b"{}", "more_body": False}
-
-
-async def test_a_request_that_has_been_answered_takes_no_room(opened: Open) -> None:
-    bodies = Bodies(most_bytes=PIECE_BYTES)
+async def test_a_request_that_has_been_answered_takes_no_room() -> None:
+    bodies = Bodies(most_bytes=100)
     for _ in range(3):
-        client = Client()
-        client.sent.put_nowait(PIECE)
-        with bodies.incoming("a", client.receive, client.send) as body:
-            assert await body.receive() == PIECE
-
-
-async def test_a_client_that_leaves_is_an_error_only_before_the_answer_has_begun(opened: Open) -> None:
-    client, body = opened(Bodies(), "a")
-    client.sent.put_nowait(GONE)
-    with pytest.raises(ClientGoneError):
-        await body.receive()
-    client, body = opened(Bodies(), "a")
-    await body.send({"type": "http.response.start"})
-    client.sent.put_nowait(GONE)
-    assert await body.receive() == GONE
-
-
-async def test_after_the_body_the_application_waits_for_the_client_to_leave_as_long_as_it_likes(
-    opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shared.bodies.GRACE_S", 0.0)
-    monkeypatch.setattr("shared.bodies.LEAST_BYTES_S", 10_000)
-    client, body = opened(Bodies(), "a")
-    client.sent.put_nowait(LAST)
-    await body.receive()
-    task = await waiting(body)
-    await asyncio.sleep(0.05)
-    client.sent.put_nowait(GONE)
-    assert await task == GONE
+        with ExitStack() as stack:
+            client = Client(stack, bodies, "a")
+            client.sends(b"x" * 100, more=False)
+            assert (await client.body.read(client._sent.get))["body"] == b"x" * 100
