@@ -17,12 +17,20 @@ import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.params import Parameter
+from litestar.openapi.spec import Example
+from litestar.params import FromPath, PathParameter, QueryParameter
 from pydantic import ValidationError
 
 from command_service.asyncapi import document
+from command_service.documented import (
+    COMMAND_TYPE,
+    DESCRIPTION,
+    OUTCOME_ANSWERS,
+    SEND_ANSWERS,
+    TAG,
+    TAGS,
+    SendOperation,
+)
 from command_service.intake import TOO_LARGE, CommandKey, Invalid, digest_of, validate
 from command_service.naming import SOURCE, given_id, given_source, location
 from command_service.outcomes import Decided, Known, Outcomes
@@ -41,6 +49,7 @@ from shared.contracts.validation_errors import describe
 from shared.health import Probe, troubles
 from shared.problems import EXCEPTION_HANDLERS, FieldError, Problem
 from shared.reasons import reason
+from shared.service import Service, documentation
 
 CONSISTENCY: Final = "Tidemark-Consistency"
 LONGEST_WAIT_S: Final = 30.0
@@ -58,15 +67,23 @@ _STATUS_OF_CODE: Final[Mapping[str, int]] = {
 }
 
 
-@post("/commands/{command_type:str}", status_code=202, raises=[])
+@post(
+    "/commands/{command_type:str}",
+    status_code=202,
+    raises=[],
+    responses=SEND_ANSWERS,
+    operation_class=SendOperation,
+    tags=[TAG],
+    summary="Send a command",
+)
 async def post_command(
     request: Request[Any, Any, State],
     state: State,
-    command_type: Annotated[str, Parameter(description="for example orders.place-order")],
-    subject: Annotated[str | None, Parameter(query="subject", description="Id of what the command is about.")] = None,
+    command_type: Annotated[str, PathParameter(description="Which command.", examples=[Example(value=COMMAND_TYPE)])],
+    subject: Annotated[str | None, QueryParameter(description="Id of what the command is about.")] = None,
     expected_version: Annotated[
         int | None,
-        Parameter(query="expectedversion", ge=0, description="The version you last saw; 0: it must not exist yet."),
+        QueryParameter(name="expectedversion", ge=0, description="The version you last saw; 0: it must not exist yet."),
     ] = None,
 ) -> Response[bytes]:
     """Send a command: its data as JSON in the body.
@@ -84,13 +101,13 @@ async def post_command(
     return await ingress.send(envelope, wait)
 
 
-@get("/commands/{command_id:str}")
+@get("/commands/{command_id:str}", raises=[], responses=OUTCOME_ANSWERS, tags=[TAG], summary="What became of a command")
 async def get_outcome(
     state: State,
-    command_id: str,
+    command_id: FromPath[str],
     source: Annotated[
         str | None,
-        Parameter(query="source", description="The service that sent it, as `Tidemark-Source` or on the bus."),
+        QueryParameter(description="The service that sent it, as `Tidemark-Source` or on the bus."),
     ] = None,
 ) -> Response[bytes]:
     """The outcome of a command. 202 with a `reason`: it has none yet, for a fault of ours. 404: it waits to be decided, or never came.
@@ -213,17 +230,17 @@ class Ingress:
 
 
 def create_app(ingress: Ingress) -> Litestar:
-    return Litestar(
+    return Service(
         route_handlers=[post_command, get_outcome, get_contracts, live, ready, serving],
         state=State({"ingress": ingress}),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_MESSAGE_BYTES,
-        openapi_config=OpenAPIConfig(
+        openapi_config=documentation(
             title="Tidemark command service",
             version="1",
-            path="/schema",
-            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
-            use_handler_docstrings=True,
+            description=DESCRIPTION,
+            tags=TAGS,
+            operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         ),
         logging_config=None,
     )

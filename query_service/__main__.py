@@ -6,18 +6,17 @@ from functools import partial
 from typing import Final
 
 from query_service.app import create_app, open_stores
+from query_service.listeners import Listeners
 from query_service.movement import Movement
 from query_service.news import News
 from query_service.operator import Operators
 from shared.health import Probe
-from shared.http import HttpServer
+from shared.http import HttpServer, most_connections
 from shared.process import Process, execute
 from shared.settings import Settings
 
 log: Final = logging.getLogger(__name__)
 
-AT_ONCE: Final = 20_000
-"""Requests that wait for a write, or for what happens next, are at hand all the while."""
 DRAIN_S: Final = 1.0
 
 
@@ -25,8 +24,12 @@ async def run(settings: Settings) -> int:
     """The deployable ``query``."""
     stores = open_stores(settings)
     operators = Operators(settings.operator_key, settings.rabbitmq_url)
-    app = create_app(stores, operators, longest_wait_s=settings.longest_wait_s, currency=settings.currency)
-    server = HttpServer(app, settings.host, settings.query_port, at_once=AT_ONCE, websockets=True)
+    # The fourth that is left is for those who only ask.
+    listeners = Listeners(min(settings.listeners, most_connections() * 3 // 4), settings.listeners_per_client)
+    app = create_app(
+        stores, operators, longest_wait_s=settings.longest_wait_s, currency=settings.currency, listeners=listeners
+    )
+    server = HttpServer(app, settings.host, settings.query_port, websockets=True)
     news = News(settings.rabbitmq_url, stores)
     probes: dict[str, Probe] = {
         "server": lambda: server.trouble,

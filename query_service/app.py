@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from litestar import Litestar, Response, Router
+from litestar import Litestar
 from litestar.datastructures import ResponseHeader, State
-from litestar.exceptions import MethodNotAllowedException, NotFoundException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.exceptions import MethodNotAllowedException
 from litestar.openapi.spec import Components, Tag
 from litestar.types import Message, Send
 
@@ -32,13 +30,16 @@ from query_service import (
 from query_service.acts_documented import KEY, KEY_SCHEME
 from query_service.analytics_store import AnalyticsStore
 from query_service.as_of import HEADER
+from query_service.listeners import Listeners, TooManyListenersError
 from query_service.operations_store import OperationsStore
 from query_service.operator import Operators
 from query_service.parameters import only_well_formed
 from query_service.postgres_store import PostgresStore
 from query_service.problems import on_wrong_method
 from query_service.requests import HEAD, QueryRequest, Stores
+from shared.admission import refuse
 from shared.problems import EXCEPTION_HANDLERS
+from shared.service import Service, documentation
 from shared.settings import LONGEST_WAIT_S, Settings
 from shared.views import search as search_view
 from shared.views import summary as summary_view
@@ -95,7 +96,12 @@ _ETAG: Final = "Changes whenever the answer does; ask with `If-None-Match`."
 
 
 def create_app(
-    stores: Stores, operators: Operators | None = None, *, longest_wait_s: int = LONGEST_WAIT_S, currency: str = ""
+    stores: Stores,
+    operators: Operators | None = None,
+    *,
+    longest_wait_s: int = LONGEST_WAIT_S,
+    currency: str = "",
+    listeners: Listeners | None = None,
 ) -> Litestar:
     """The application over ``stores``, which it closes when it shuts down. Without ``operators`` nobody may act.
 
@@ -107,33 +113,32 @@ def create_app(
         yield
         await stores.close()
 
+    state = State(
+        {
+            "stores": stores,
+            "operators": operators or Operators(),
+            "longest_wait_s": longest_wait_s,
+            "currency": currency,
+            "listeners": listeners or Listeners(),
+        }
+    )
     return QueryService(
         route_handlers=ROUTES,
         request_class=QueryRequest,
         guards=[only_well_formed],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
-        state=State(
-            {
-                "stores": stores,
-                "operators": operators or Operators(),
-                "longest_wait_s": longest_wait_s,
-                "currency": currency,
-            }
-        ),
+        state=state,
         lifespan=[closing],
         response_headers=[
             # The values are never sent: they tell the documentation that these are strings.
             ResponseHeader(name=HEADER, value="", documentation_only=True, description=_AS_OF),
             ResponseHeader(name="ETag", value="", documentation_only=True, description=_ETAG),
         ],
-        openapi_config=OpenAPIConfig(
+        openapi_config=documentation(
             title="Tidemark query service",
             version="1",
             description=_DESCRIPTION,
             components=Components(security_schemes={KEY: KEY_SCHEME}),
-            openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_no_such_page),
-            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
-            use_handler_docstrings=True,
             operation_id_creator=lambda handler, _method, _path: handler.handler_name,
             tags=[
                 Tag(name=name)
@@ -155,18 +160,18 @@ def open_stores(settings: Settings) -> Stores:
     )
 
 
-def _no_such_page(response: Response[Any]) -> Response[Any]:
-    """The framework's own page for unknown paths below /schema is HTML; ours is a problem like all others."""
-    if response.status_code == 404:
-        raise NotFoundException
-    return response
-
-
-class QueryService(Litestar):
-    """Answers HEAD as it would GET, without the body (RFC 9110 §9.3.2)."""
+class QueryService(Service):
+    """Answers HEAD as it would GET, without the body (RFC 9110 §9.3.2). A WebSocket is a listener from its handshake on."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["method"] == "HEAD":
+        if scope["type"] == "websocket":
+            # Not in the handler: what the framework keeps of a refused handshake would keep the connection open.
+            try:
+                with self.state.listeners.place(scope):
+                    await super().__call__(scope, receive, send)
+            except TooManyListenersError as error:
+                await refuse(scope, send, error)
+        elif scope["type"] == "http" and scope["method"] == "HEAD":
             asked: Any = {**scope, "method": "GET", HEAD: True}
             await super().__call__(asked, receive, functools.partial(_without_body, send))
         else:

@@ -20,7 +20,8 @@ from litestar.types import Receive, Scope, Send
 from pydantic import BaseModel
 
 from query_service.consistency import stream_name
-from query_service.documented import INVALID
+from query_service.documented import INVALID, documented
+from query_service.listeners import Listeners
 from query_service.live import Live
 from query_service.parameters import REPEATABLE, well_formed
 from query_service.problems import InvalidParameterError
@@ -100,12 +101,19 @@ _STREAM: Final = ResponseSpec(
         )
     ],
 )
+_TOO_MANY: Final = documented(
+    429,
+    "There are as many event streams as there may be, to this address or in all. Retry-After says when to come again.",
+    "too-many-listeners",
+    "2500 event streams to one address are the most there may be",
+    "/events",
+)
 _SEVERAL: Final = {REPEATABLE: frozenset({"stream", "kind", "projection"})}
 
 
 @get(
     "/events",
-    responses={200: _STREAM, 400: INVALID},
+    responses={200: _STREAM, 400: INVALID, 429: _TOO_MANY},
     opt=_SEVERAL,
     operation_class=EventsOperation,
     tags=["live"],
@@ -125,7 +133,8 @@ async def events(
     possible, and whenever something may have been missed, a `reset` comes. The same as JSON messages over WebSocket: `/events/ws`.
     """
     wanted = _filter(stream, kind, projection)
-    return EventStream(request.stores.live, wanted, request.headers.get(LAST_ID) or last_event_id)
+    listeners: Listeners = request.app.state.listeners
+    return EventStream(listeners, request.stores.live, wanted, request.headers.get(LAST_ID) or last_event_id)
 
 
 @websocket("/events/ws", opt=_SEVERAL)
@@ -136,7 +145,10 @@ async def events_ws(
     projection: Projections = None,
     last_event_id: LastId = None,
 ) -> None:
-    """The same over WebSocket: messages {id?, event, data}; filters and `last_event_id` in the query string."""
+    """The same over WebSocket: messages {id?, event, data}; filters and `last_event_id` in the query string.
+
+    Where there is no place for another listener, the handshake has been answered with 429 before this is called.
+    """
     await socket.accept()
     try:
         well_formed(socket, socket.route_handler)
@@ -168,20 +180,21 @@ async def events_ws(
 class EventStream(Response[Any]):
     """A response that goes on until its reader leaves, or the process stops."""
 
-    def __init__(self, live: Live, wanted: Filter, last_id: str | None) -> None:
+    def __init__(self, listeners: Listeners, live: Live, wanted: Filter, last_id: str | None) -> None:
         super().__init__(None)
-        self._tell = live, wanted, last_id
+        self._tell = listeners, live, wanted, last_id
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
         return _Streaming(*self._tell)
 
 
 class _Streaming(ASGIResponse):
-    def __init__(self, live: Live, wanted: Filter, last_id: str | None) -> None:
+    def __init__(self, listeners: Listeners, live: Live, wanted: Filter, last_id: str | None) -> None:
         super().__init__(
             media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
         del self.headers["content-length"]
+        self._listeners = listeners
         self._live = live
         self._wanted = wanted
         self._last_id = last_id
@@ -194,10 +207,11 @@ class _Streaming(ASGIResponse):
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        await self.start_response(send)
-        if HEAD not in scope:
-            await Teller(self._live, ServerSentEvents(), send=write, gone=gone).tell(self._wanted, self._last_id)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        with self._listeners.place(scope):
+            await self.start_response(send)
+            if HEAD not in scope:
+                await Teller(self._live, ServerSentEvents(), send=write, gone=gone).tell(self._wanted, self._last_id)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _filter(streams: list[str] | None, kinds: list[str] | None, projections: list[str] | None) -> Filter:

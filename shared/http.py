@@ -1,22 +1,43 @@
-"""Serving an application over HTTP: granian inside our own event loop, so that one process has one loop and one set of signals."""
+"""Serving an application over HTTP: granian inside our own event loop, so that one process has one loop and one set of signals.
+
+What a client can hold is bounded. A connection on which no complete head of a request comes is closed after HEADERS_S, an idle one too;
+bodies and places are ``shared.admission``'s. At most MOST_CONNECTIONS are open, and never more than the file descriptors allow; one in
+eight of them is for those who find no place, to be told so. HTTP/1.1 only: where granian may speak HTTP/2 as well, it waits without end for
+the first byte, to know which.
+"""
 
 import asyncio
 import contextlib
 import socket
 from typing import Any, Final
 
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from shared import descriptors
+from shared.admission import Admission
 from shared.process import CannotStartError
 
 STOPPING_S: Final = 5.0
 BACKLOG: Final = 1024
+HEADERS_S: Final = 30.0
+MOST_CONNECTIONS: Final = 20_000
+LEAST_CONNECTIONS: Final = 32
 
 
 class CannotServeError(CannotStartError):
-    """The address is taken, or not ours; the message says so in one line."""
+    """The address is taken, or not ours, or connections find no file descriptors; the message says so in one line."""
+
+
+def most_connections() -> int:
+    """As many as may be open at once. Raises CannotServeError where that is hardly any."""
+    spare = descriptors.spare()
+    if spare < LEAST_CONNECTIONS:
+        least = LEAST_CONNECTIONS + descriptors.RESERVE
+        raise CannotServeError(f"this process may open too few files (ulimit -n): it needs {least}")
+    return min(MOST_CONNECTIONS, spare)
 
 
 def claim_port(host: str, port: int) -> None:
@@ -34,19 +55,20 @@ def claim_port(host: str, port: int) -> None:
 class HttpServer:
     """An application on an address that was free. ``trouble``: None once it answers a request of our own."""
 
-    def __init__(
-        self, application: Any, host: str, port: int, *, at_once: int = BACKLOG, websockets: bool = False
-    ) -> None:
-        """``at_once``: the most connections that are served at the same time; others wait. Raises CannotServeError."""
+    def __init__(self, application: Any, host: str, port: int, *, websockets: bool = False) -> None:
+        """Raises CannotServeError."""
+        connections = most_connections()
         claim_port(host, port)
         self._server = Server(
-            application,
+            Admission(application, places=connections - connections // 8),
             address=host,
             port=port,
             interface=Interfaces.ASGI,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=int(HEADERS_S * 1000)),
             websockets=websockets,
             backlog=BACKLOG,
-            backpressure=at_once,
+            backpressure=connections,
             log_level=LogLevels.error,
         )
         self._own_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104

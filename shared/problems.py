@@ -81,9 +81,9 @@ class Problem(Exception):
 
 
 def on_problem(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
-    return _answer(
-        request, problem.status, problem.code, problem.detail, problem.headers, problem.errors, problem.members
-    )
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    body = encode(request.scope["path"], problem)
+    return Response(body, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -97,19 +97,19 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
             if isinstance(extra, dict)
         ]
         detail = "; ".join(f"{one.field}: {one.message}" for one in errors) or _first_sentence(error.detail)
-        return _answer(request, 400, "invalid-parameter", detail, {}, errors or None)
+        return on_problem(request, Problem(detail, status=400, code="invalid-parameter", errors=errors or None))
     detail = {
         404: "there is nothing at this path; /schema lists what there is",
         405: f"{request.method} is not possible here; /schema lists what is",
     }.get(error.status_code, HTTPStatus(error.status_code).description or HTTPStatus(error.status_code).phrase)
     code = _CODES.get(error.status_code, "request-refused")
-    return _answer(request, error.status_code, code, detail, error.headers or {}, None)
+    return on_problem(request, Problem(detail, status=error.status_code, code=code, headers=error.headers))
 
 
 def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A fault of ours: the log has the traceback, the answer has nothing of it."""
     log.error("unexpected error while answering %r", request.scope["path"], exc_info=error)
-    return _answer(request, 500, Problem.code, "an error inside the service; it has been logged", {}, None)
+    return on_problem(request, Problem("an error inside the service; it has been logged"))
 
 
 EXCEPTION_HANDLERS: Final[dict[Any, Any]] = {
@@ -119,27 +119,19 @@ EXCEPTION_HANDLERS: Final[dict[Any, Any]] = {
 }
 
 
-def _answer(
-    request: Request[Any, Any, Any],
-    status: int,
-    code: str,
-    detail: str,
-    headers: Mapping[str, str],
-    errors: list[FieldError] | None,
-    members: Mapping[str, object] | None = None,
-) -> Response[bytes]:
+def encode(path: str, problem: Problem) -> bytes:
+    """The document, about a request for that path."""
+    errors = [FieldError(_sendable(one.field), _sendable(one.message)) for one in problem.errors or ()]
     document = ProblemDocument(
-        type=f"urn:tidemark:problem:{code}",
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=_sendable(detail),
-        instance=_sendable(request.scope["path"]),
-        code=code,
-        errors=[FieldError(_sendable(one.field), _sendable(one.message)) for one in errors] if errors else None,
+        type=f"urn:tidemark:problem:{problem.code}",
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=_sendable(problem.detail),
+        instance=_sendable(path),
+        code=problem.code,
+        errors=errors or None,
     )
-    headers = {"Cache-Control": "no-store", **headers}
-    body = msgspec.json.encode({**msgspec.to_builtins(document), **members} if members else document)
-    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+    return msgspec.json.encode({**msgspec.to_builtins(document), **problem.members} if problem.members else document)
 
 
 def _first_sentence(detail: str) -> str:

@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 
 import uvloop
 
-from shared import failpoints
+from shared import descriptors, failpoints
 from shared.health import Probe, TroubleLog, troubles
 from shared.reasons import reason
 from shared.settings import MissingSettingError, Settings
@@ -123,6 +123,7 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
     """Run ``main`` on uvloop and exit with its code; what stops it from starting is one line on stderr and exit code 1."""
     try:
         settings = Settings()
+        descriptors.raise_limit()
         failpoints.arm(name, settings.failpoint)
         logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         for noisy in ("aio_pika", "aiormq", "httpx"):

@@ -6,6 +6,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LONGEST_WAIT_S: Final = 30
+LISTENERS: Final = 5_000
+LISTENERS_PER_CLIENT: Final = 2_500
 
 
 class Settings(BaseSettings):
@@ -38,6 +40,10 @@ class Settings(BaseSettings):
     """The longest that a query waits for the writes it asks for, whatever its ``Prefer: wait``."""
     currency: Annotated[str, Field(pattern="^([A-Z]{3})?$")] = ""
     """In which analytics answer where a question names none (ISO 4217); empty: the one that orders were seen in first."""
+    listeners: Annotated[int, Field(ge=1)] = LISTENERS
+    """Most event streams (SSE and WebSocket) of a query service; fewer where its file descriptors allow fewer connections."""
+    listeners_per_client: Annotated[int, Field(ge=1)] = LISTENERS_PER_CLIENT
+    """Most of them from one address. Behind a proxy all clients have the proxy's: set it to ``listeners`` there."""
     operator_key: str = ""
     """What operators prove themselves with to the query service; empty: nobody may act over HTTP."""
     runtime_dir: str = ""

@@ -85,7 +85,7 @@ Actor = Annotated[SafeText, Field(min_length=1, max_length=200)]
 Name = Annotated[SafeText, Field(min_length=1, max_length=500)]
 Text = Annotated[SafeText, Field(max_length=10_000)]
 Label = Annotated[SafeText, Field(min_length=1, max_length=200)]
-Currency = Annotated[str, Strict(), StringConstraints(pattern=_CURRENCY)]
+Currency = Annotated[str, Strict(), StringConstraints(pattern=_CURRENCY), Field(examples=["EUR"])]
 """ISO 4217 alphabetic code."""
 
 Email = Annotated[str, Strict(), StringConstraints(pattern=_EMAIL, max_length=320)]

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -28,7 +27,7 @@ from deploy.local.servers import Servers
 from deploy.outcomes import percentile
 from deploy.supervisor import Supervisor
 from deploy.topology import declare
-from shared import topology
+from shared import descriptors, topology
 from shared.broker import Outgoing, Publisher
 from shared.contracts.changes import ADVANCED, Advanced, News
 from shared.contracts.envelope import CONTENT_TYPE
@@ -171,8 +170,7 @@ def main() -> int:
     parser.add_argument("--readers", type=int, default=2000)
     parser.add_argument("--updates", type=int, default=50)
     arguments = parser.parse_args()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    descriptors.raise_limit()
     print(json.dumps(uvloop.run(measure(arguments.readers, arguments.updates)), indent=2))
     return 0
 

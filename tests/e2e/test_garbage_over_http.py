@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, bytes | str, dict[str, str], int]] = {
     "another content type": (PLACE, "<order/>", {"Content-Type": "application/xml"}, 415),
     "an unknown command": ("/commands/orders.frobnicate", "{}", {}, 404),
     "a type that is no name": ("/commands/DROP%20TABLE", "{}", {}, 422),
+    "a slash in the type": ("/commands/orders%2Fplace-order", "{}", {}, 422),
     "NUL in the type": ("/commands/%00", "{}", {}, 422),
     "missing fields": (PLACE, "{}", {}, 422),
     "a negative amount": (PLACE, line('"amount": -1'), {}, 422),
@@ -74,7 +75,8 @@ QUERIES = {
     "/orders/nobody-placed-it/history": 404,
     "/customers/nobody": 404,
     "/products/nothing": 404,
-    "/products/..%2f..%2fetc%2fpasswd": 404,
+    "/products/..%2f..%2fetc%2fpasswd": 400,
+    "/orders/a%2Fb": 400,
     "/analytics/revenue?granularity=year": 400,
     "/analytics/revenue?from=2026-01-02&to=2026-01-01": 400,
     "/analytics/revenue?from=2026-01-01T00:30:00Z": 400,
@@ -163,7 +165,7 @@ async def test_a_preference_that_makes_no_sense_is_ignored(system: System, prefe
     assert (await system.commands.post(PLACE, content=body, headers=headers)).status_code == 202
 
 
-@pytest.mark.parametrize("id_", ["unknown", "%00", "a%0d%0ab", "x" * 5000, "%ff"])
+@pytest.mark.parametrize("id_", ["unknown", "%00", "a%0d%0ab", "x" * 5000, "%ff", "a%2Fb"])
 async def test_an_outcome_nobody_knows_is_a_problem(system: System, id_: str) -> None:
     assert problem(await system.commands.get(f"/commands/{id_}"))["status"] in (400, 404)
 

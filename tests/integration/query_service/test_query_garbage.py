@@ -37,6 +37,16 @@ PARAMETERS = [
     ("/search/products", ("limit", "cursor", "min_price", "max_price")),
     ("/search/orders", ("limit", "cursor")),
 ]
+WITH_IDS = [
+    "/orders/{}",
+    "/orders/{}/history",
+    "/customers/{}",
+    "/customers/{}/orders",
+    "/products/{}",
+    "/products/{}/price-history",
+    "/dead-letters/{}",
+    "/dead-letters/jobs/{}",
+]
 
 
 def is_problem(answer: httpx.Response, *statuses: int) -> bool:
@@ -69,10 +79,14 @@ async def test_words_refuse_what_no_text_holds(client: httpx.AsyncClient, value:
         assert is_problem(await client.get(f"{path}?q={value}"), 400)
 
 
-@pytest.mark.parametrize("id_", ["%00", "a%00", "%ED%A0%80", "%FF", "x" * 129, "a%20b", "%0A", "'", "🥛"])
+@pytest.mark.parametrize(
+    "id_", ["%00", "a%00", "%ED%A0%80", "%FF", "x" * 129, "a%20b", "%0A", "'", "🥛", "a%2Fb", "%2f", "..%2F.."]
+)
 async def test_an_id_that_cannot_be_is_refused(client: httpx.AsyncClient, id_: str) -> None:
-    for path in ("/orders/{}", "/orders/{}/history", "/customers/{}", "/customers/{}/orders", "/products/{}"):
-        assert is_problem(await client.get(path.format(id_)), 400)
+    for path in WITH_IDS:
+        answer = await client.get(path.format(id_))
+        assert is_problem(answer, 400), path
+        assert answer.json()["code"] == "invalid-parameter"
 
 
 @pytest.mark.parametrize(
