@@ -41,6 +41,7 @@ def environ(servers: Servers, query_urls: tuple[str, str]) -> dict[str, str]:
         "TIDEMARK_SUMMARY_DB_URL": query_urls[1],
         "TIDEMARK_SEARCH_DB_URL": query_urls[1],
         "TIDEMARK_ANALYTICS_REDIS_URL": servers.analytics_reader_url,
+        "TIDEMARK_RABBITMQ_URL": servers.rabbitmq_url,
         "TIDEMARK_QUERY_PORT": str(free_port()),
     }
 
