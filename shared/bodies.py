@@ -3,7 +3,8 @@
     deadline = GRACE_S, and a second more for each LEAST_BYTES_S that have come, up to LONGEST_S in all
 
 A byte a second ends after GRACE_S, a megabyte may take LONGEST_S. GRACE_S is up to SPREAD_S longer, evenly, so that thousands which began
-together do not end together: others would wait until all of them have been answered.
+together do not end together: others would wait until all of them have been answered. One that is not here after PROMPT_S, and slower than
+PROMPT_BYTES_S, is read at intervals of half its age, LONGEST_PAUSE_S at most, so that a thousand drops cost as little as a few.
 
 What the bodies of all requests at hand take together is bounded by MOST_BYTES: beyond it, or where the server needs the place, one that is
 still arriving is given up (503): of the client that is sending most of them the oldest. Bodies that are sent as fast as they can be are
@@ -30,6 +31,9 @@ SPREAD_S: Final = 5.0
 STEPS: Final = 100
 LEAST_BYTES_S: Final = 1024
 LONGEST_S: Final = 30.0
+PROMPT_S: Final = 0.5
+PROMPT_BYTES_S: Final = 16 * 1024
+LONGEST_PAUSE_S: Final = 2.0
 MOST_BYTES: Final = 128 * 1024 * 1024
 
 
@@ -87,6 +91,8 @@ class Body:
                     if self._given_up:
                         raise BodyGivenUpError
                     self._waiting.reschedule(self._deadline())
+                    if more and (pause := self._pause()):
+                        await asyncio.sleep(pause)
         except TimeoutError:
             raise (BodyGivenUpError if self._given_up else SlowBodyError) from None
         finally:
@@ -100,6 +106,12 @@ class Body:
         self.held = 0
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(self._began)
+
+    def _pause(self) -> float:
+        """What comes in drops is left to gather, the longer the slower it is: each drop wakes two threads."""
+        elapsed = asyncio.get_running_loop().time() - self._began
+        slow = elapsed > PROMPT_S and self.held < elapsed * PROMPT_BYTES_S
+        return min(elapsed / 2, LONGEST_PAUSE_S) if slow else 0.0
 
     def _deadline(self) -> float:
         return self._began + min(LONGEST_S, self._grace_s + self.held / LEAST_BYTES_S)

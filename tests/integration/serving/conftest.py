@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from deploy.deployables import DEPLOYABLES
 from deploy.local.ports import free_port
 from deploy.local.servers import Servers
 from shared.settings import Settings
@@ -98,7 +99,7 @@ async def running(
 ) -> AsyncIterator[int]:
     """``descriptors``: what ``ulimit`` is given; ``fails``: the process is to end instead of serving."""
     limit = f"ulimit {descriptors}; " if descriptors else ""
-    module = "query_service" if name == "query" else f"command_service {name}"
+    module = " ".join(DEPLOYABLES[name].arguments)
     with log.open("w") as lines:
         process = await asyncio.create_subprocess_exec(
             *("sh", "-c", f'{limit}exec "$0" -m {module}', sys.executable),

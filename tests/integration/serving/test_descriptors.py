@@ -44,10 +44,11 @@ async def test_more_listeners_than_file_descriptors_cost_neither_cpu_nor_anybody
         assert served.log == ""
 
 
-async def test_the_soft_limit_is_raised_to_the_hard_one(start: Start) -> None:
+async def test_every_deployable_raises_the_soft_limit_to_the_hard_one(start: Start) -> None:
+    """One that serves no HTTP, for granian raises it by itself."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with start("http", descriptors=f"-S -n {FEW}") as served:
-        assert served.process.rlimit(resource.RLIMIT_NOFILE)[0] == min(hard, 65_536)
+    async with start("summary", descriptors=f"-S -n {FEW}") as projector:
+        assert projector.process.rlimit(resource.RLIMIT_NOFILE)[0] == min(hard, 65_536)
 
 
 async def test_too_few_to_serve_with_is_one_clear_line(start: Start) -> None:

@@ -66,6 +66,22 @@ async def test_each_piece_gives_it_more_time_but_not_without_end(monkeypatch: py
             assert least < loop.time() - began < most
 
 
+async def test_a_body_in_many_drops_is_read_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("GRACE_S", 0.5), ("SPREAD_S", 0.0), ("PROMPT_S", 0.02)):
+        monkeypatch.setattr(f"shared.bodies.{name}", seconds)
+    reads = 0
+
+    async def drip() -> Any:
+        nonlocal reads
+        reads += 1
+        await asyncio.sleep(0.002)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    with Bodies().incoming("a") as body, pytest.raises(SlowBodyError):
+        await body.read(drip)
+    assert reads < 40
+
+
 async def test_a_client_that_leaves_is_not_answered() -> None:
     with ExitStack() as stack:
         client = Client(stack, Bodies(), "a")
