@@ -31,7 +31,7 @@ LARGEST: Final = 200_000
 
 CACHED: Final = 16384
 CACHED_LENGTH: Final = 200
-"""Names come again and again, in the lines of orders most of all; only texts as short as names are kept."""
+"""Names come again and again, in the lines of orders most of all: texts as short as names are kept, and no ids, which have no spaces."""
 
 # Before all else: signs that are no part of the word they stand at (™ and ℠ would be letters), and what joins by another name.
 _SIGNS: Final = str.maketrans(
@@ -137,7 +137,7 @@ def vector(*fields: tuple[str | None, Weight]) -> str:
     for text, weight in fields:
         if not text:
             continue
-        part, width = _known_part(text, weight) if len(text) <= CACHED_LENGTH else _part(text, weight)
+        part, width = _known_part(text, weight) if " " in text and len(text) <= CACHED_LENGTH else _part(text, weight)
         if not width:
             continue
         parts.append(part)
@@ -155,6 +155,8 @@ def _part(text: str, weight: Weight) -> tuple[str, int]:
     What is written as one comes last: in a phrase, a compound is its words. Lexemes have letters, digits and marks: there is
     nothing to escape, and no percent sign.
     """
+    if text.isascii() and text.isalnum():
+        return f"'{lexeme(text.lower())}':%d{weight}", 1
     found: list[str] = []
     wholes: list[str] = []
     for compound in compounds(text):
