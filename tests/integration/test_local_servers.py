@@ -241,28 +241,18 @@ async def test_data_outlive_their_servers_in_a_folder_that_is_kept(private: Priv
     assert first.port == second.port
 
 
-def test_servers_of_a_folder_that_is_kept_come_back_on_the_same_ports(
+def test_servers_of_a_folder_that_is_kept_have_the_ports_they_had_unless_they_are_taken(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    root = tmp_path / "servers"
-    with private_servers(root) as servers:
-        before = [server.port for server in servers.all]
-        urls = [servers.rabbitmq.url(), servers.postgres.url("tidemark_write"), servers.redis.url()]
-    with private_servers(root) as servers:
-        assert [server.port for server in servers.all] == before
-        assert [servers.rabbitmq.url(), servers.postgres.url("tidemark_write"), servers.redis.url()] == urls
-    assert "is taken" not in capfd.readouterr().err
-    with socket.create_server(("127.0.0.1", before[2])), private_servers(root) as servers:
-        moved = servers.redis.port
-        assert [servers.rabbitmq.port, servers.postgres.port] == before[:2]
-        assert moved != before[2]
-    said = capfd.readouterr().err
-    assert f"tidemark: Redis: port {before[2]} is taken, it is {moved} from now on" in said
-    with private_servers(root) as servers:
-        assert servers.redis.port == moved
-    assert all(
-        (root / name / "ports.json").stat().st_mode & 0o777 == 0o600 for name in ("redis", "rabbitmq", "postgres")
-    )
+    before = [server.port for server in PrivateServers(tmp_path).all]
+    with socket.create_server(("127.0.0.1", before[2])), private_servers(tmp_path) as servers:
+        after = [server.port for server in servers.all]
+    assert after[:2] == before[:2]
+    assert after[2] != before[2]
+    assert f"tidemark: Redis: port {before[2]} is taken, it is {after[2]} from now on" in capfd.readouterr().err
+    assert [server.port for server in PrivateServers(tmp_path).all] == after
+    kept = [tmp_path / name / "ports.json" for name in ("rabbitmq", "postgres", "redis")]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in kept)
 
 
 def test_http_is_served_where_it_is_documented_unless_that_is_taken(
