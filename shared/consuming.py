@@ -18,13 +18,14 @@ from typing import Any, Final
 
 import aiormq
 from aio_pika import IncomingMessage
+from aio_pika.abc import AbstractConnection
 from faststream.rabbit import RabbitBroker
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from shared.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, BrokerUnavailableError, deadline
 from shared.queue_watch import NAMED, QueueWatch
 from shared.reasons import reason
-from shared.subscribing import LONGEST_PAUSE_S, Subscription
+from shared.subscribing import LONGEST_PAUSE_S, WATCH_EVERY_S, Subscription
 
 log: Final = logging.getLogger(__name__)
 
@@ -108,9 +109,9 @@ class Consumer:
     async def run(self) -> None:
         """Consume until cancelled."""
         while True:
-            broker, lost = await self._connect()
+            broker = await self._connect()
             try:
-                await self._consume(broker, lost)
+                await self._consume(broker)
             finally:
                 self._disconnected = "the connection to RabbitMQ was lost"
                 self._watch = None
@@ -119,11 +120,11 @@ class Consumer:
                 await self._stop(broker)
             log.warning("%s lost its connection to RabbitMQ; connecting again", self._name)
 
-    async def _consume(self, broker: RabbitBroker, lost: asyncio.Event) -> None:
+    async def _consume(self, broker: RabbitBroker) -> None:
         """Return when the connection is gone."""
         self._watch = watch = QueueWatch(broker.connect, list(self._subscriptions))
         tasks = [asyncio.create_task(each.keep(broker, watch)) for each in self._subscriptions.values()]
-        tasks += [asyncio.create_task(watch.run()), asyncio.create_task(_until(lost))]
+        tasks += [asyncio.create_task(watch.run()), asyncio.create_task(_until_lost(await broker.connect()))]
         self._disconnected = None
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -206,14 +207,14 @@ class Consumer:
             if tag > done.upto:
                 await channel.basic_ack(tag)
 
-    async def _connect(self) -> tuple[RabbitBroker, asyncio.Event]:
+    async def _connect(self) -> RabbitBroker:
         async for attempt in AsyncRetrying(
             wait=wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE_S),
             retry=retry_if_exception_type(BrokerError),
             reraise=True,
         ):
             with attempt:
-                broker, lost = self._build()
+                broker = self._build()
                 try:
                     async with deadline(CONNECT_DEADLINE_S):
                         await broker.start()
@@ -221,24 +222,17 @@ class Consumer:
                     self._disconnected = f"RabbitMQ cannot be reached: {reason(error)}"
                     await self._stop(broker)
                     raise
-        return broker, lost
+        return broker
 
-    def _build(self) -> tuple[RabbitBroker, asyncio.Event]:
-        lost = asyncio.Event()
-
-        def on_close(*_: object) -> None:
-            lost.set()
-
-        broker = RabbitBroker(
+    def _build(self) -> RabbitBroker:
+        return RabbitBroker(
             self._url,
             timeout=CONNECT_DEADLINE_S,
-            on_close=[on_close],
             logger=None,
             apply_types=False,
             graceful_timeout=1,
             client_properties={"connection_name": f"{self._name} consumer"},  # type: ignore[arg-type]
         )
-        return broker, lost
 
     def _subscription(self, queue: str, prefetch: int) -> Subscription:
         def deliver(raw: IncomingMessage) -> None:
@@ -278,5 +272,8 @@ class Consumer:
             log.debug("%s gave up closing a connection: %s", self._name, error)
 
 
-async def _until(event: asyncio.Event) -> None:
-    await event.wait()
+async def _until_lost(connection: AbstractConnection) -> None:
+    """Return when it is not the connection any more that it was: FastStream's come back by themselves, and stale deliveries with them."""
+    transport = connection.transport
+    while transport is not None and connection.transport is transport and not transport.connection.is_closed:
+        await asyncio.sleep(WATCH_EVERY_S)

@@ -120,6 +120,7 @@ class Subscription:
         )
         subscriber(self._receive)
         self._heard_at, self._last_tag, self._subscribed_at = None, 0, time.monotonic()
+        subscriber.running = True  # or it would drop, unacknowledged for ever, what comes before ``start`` has returned
         async with deadline(CONNECT_DEADLINE_S):
             await subscriber.start()
             queue: Any = getattr(subscriber, "_queue_obj", None)
