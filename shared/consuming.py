@@ -288,5 +288,5 @@ class Consumer:
 async def _until_lost(connection: AbstractConnection) -> None:
     """Return when it is not the connection any more that it was: FastStream's come back by themselves, and stale deliveries with them."""
     transport = connection.transport
-    while transport is not None and connection.transport is transport and not transport.connection.is_closed:
+    while transport is not None and connection.transport is transport and not transport.connection.is_closed:  # noqa: ASYNC110
         await asyncio.sleep(WATCH_EVERY_S)
