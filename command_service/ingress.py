@@ -259,7 +259,8 @@ async def _body(request: Request[Any, Any, State]) -> Any:
     if media_type not in {"application/json", ""}:
         raise Problem("the body is a command's data, as application/json", status=415, code="unsupported-media-type")
     try:
-        elements = split(await request.body())
+        body = await request.body()
+        elements = split(body)
     except RequestEntityTooLarge as error:
         await _drain(request)
         detail = (
@@ -268,7 +269,7 @@ async def _body(request: Request[Any, Any, State]) -> Any:
         raise Problem(detail, status=413, code=TOO_LARGE) from error
     except EnvelopeError as error:
         raise Problem(f"the body is {error}", status=400, code="malformed-message") from error
-    if len(elements) != 1 or not isinstance(elements[0], dict):
+    if len(elements) != 1 or not isinstance(elements[0], dict) or body.lstrip()[:1] == b"[":
         raise Problem("the body must be one JSON object: the command's data", status=400, code="malformed-message")
     return elements[0]
 

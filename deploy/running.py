@@ -17,6 +17,7 @@ async def stay_up(servers: Servers, data: Path) -> int:
     """Migrate, start every deployable, stay; 0 when asked to stop, 1 when a deployable died. ``data``: where ports are kept."""
     chosen, said = http_ports.choose(data)
     os.environ.update(servers.environ() | chosen)
+    os.environ.setdefault("TIDEMARK_RUNTIME_DIR", str((environment.HOME / "health").absolute()))
     settings = Settings()
     await migrate(settings)
     console = Console()
@@ -26,6 +27,7 @@ async def stay_up(servers: Servers, data: Path) -> int:
         "TIDEMARK_QUERY_URL": query_url,
         "TIDEMARK_COMMAND_URL": command_url,
         "TIDEMARK_LANES": str(settings.lanes),
+        "TIDEMARK_RUNTIME_DIR": settings.runtime_dir,
     }
     with environment.remembered(servers.environ() | variables):
         for line in said:

@@ -88,7 +88,7 @@ async def _refuse_consumers(connection: AbstractConnection, name: str, why: str)
     if consumers := await _consumers(connection, name):
         raise QueueInUseError(
             f"queue {name} {why}, and has {consumers} consumers:"
-            " stop the processes that consume from it, then run tidemark migrate again"
+            " stop the processes that consume from it (with make up: stop and start it), then run tidemark migrate again"
         )
 
 

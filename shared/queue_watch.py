@@ -108,7 +108,7 @@ class QueueWatch:
         except aiormq.exceptions.ChannelPreconditionFailed as error:
             named = _OTHER_ARGUMENT.search(str(error))
             what = f"another {named[1]} than it should" if named else "not been made as it should"
-            return f"queue {queue} has {what}: run `tidemark migrate`"
+            return f"queue {queue} has {what}: run `tidemark migrate` while nothing consumes from it"
         except aiormq.exceptions.ChannelAccessRefused as error:
             log.info("the arguments of queues are not checked: %s", error)
             self._may_configure = False

@@ -140,6 +140,8 @@ async def test_env_says_where_everything_is_as_long_as_it_is_running(own: Server
         assert own.environ().items() <= variables.items()
         assert variables["TIDEMARK_QUERY_URL"] == address(up.ports, "QUERY")
         assert variables["TIDEMARK_COMMAND_URL"] == address(up.ports, "COMMAND")
+        code, out, errors = await tidemark(tmp_path, "health", "worker")
+        assert (code, json.loads(out or "{}").get("ready")) == (0, True), errors
         _, out, _ = await tidemark(tmp_path, "env")
         shell = await asyncio.create_subprocess_exec(
             "/bin/sh", "-c", f"{out}\nenv", env={}, stdout=asyncio.subprocess.PIPE

@@ -203,7 +203,7 @@ async def test_a_queue_that_was_made_otherwise_is_named_with_the_argument_that_d
     async with running(watch.run):
         await until(lambda: missing in (watch.trouble or ""))
         assert watch.trouble == (
-            f"queue {wrong} has another x-delivery-limit than it should: run `tidemark migrate`; "
+            f"queue {wrong} has another x-delivery-limit than it should: run `tidemark migrate` while nothing consumes from it; "
             f"queue {missing} is missing: run `tidemark migrate`"
         )
         await bench.channel.queue_delete(wrong)
