@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, bytes | str, dict[str, str], int]] = {
     "not UTF-8": (PLACE, b'{"order_id": "\xff"}', {}, 400),
     "nothing at all": (PLACE, b"", {}, 400),
     "a list": (PLACE, "[]", {}, 400),
-    "a list of one command": (PLACE, f"[{ORDER}]", {}, 400),
+    "a list of one command": (PLACE, "[" + line('"amount": 1') + "]", {}, 400),
     "a number": (PLACE, "42", {}, 400),
     "a lone surrogate": (PLACE, line('"name": "\\ud800", "amount": 1'), {}, 400),
     "NaN": (PLACE, line('"amount": NaN'), {}, 400),
