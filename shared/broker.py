@@ -87,22 +87,45 @@ class Outgoing:
 async def deadline(seconds: float) -> AsyncIterator[None]:
     """Bound a conversation with the broker; whatever goes wrong in it is a BrokerError.
 
-    A dying connection raises CancelledError into its users although nobody cancelled them: that is an outage too.
+    A dying connection raises CancelledError into its users although nobody cancelled them: that is an outage too. And it swallows the
+    CancelledError of whoever was cancelled: that one is raised here all the same.
     """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+
+    def called_off() -> bool:
+        return task is not None and task.cancelling() > before
+
     try:
         async with asyncio.timeout(seconds):
             yield
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         raise BrokerUnavailableError("the connection died") from error
-    except PublishError as error:
-        raise UnroutableError(str(error)[:300]) from error
-    except DeliveryError as error:
-        raise RefusedError("negative acknowledgement") from error
-    except (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError, ExceptionGroup) as error:
-        raise BrokerUnavailableError(reason(error)) from error
+    except Exception as error:
+        if called_off():
+            raise asyncio.CancelledError from error
+        known = _broker_error(error)
+        if known is None:
+            raise
+        raise known from error
+    else:
+        if called_off():
+            raise asyncio.CancelledError
+
+
+def _broker_error(error: Exception) -> BrokerError | None:
+    """What an error means that a conversation with the broker ended in; None: it is none of the broker's."""
+    if isinstance(error, PublishError):
+        return UnroutableError(str(error)[:300])
+    if isinstance(error, DeliveryError):
+        return RefusedError("negative acknowledgement")
+    if isinstance(error, AMQPError | ChannelInvalidStateError | OSError | TimeoutError | RuntimeError | ExceptionGroup):
+        return BrokerUnavailableError(reason(error))
+    if type(error) is Exception:  # aiormq's, for whoever waits on a channel that is closed under him
+        return BrokerUnavailableError("the channel was closed")
+    return None
 
 
 class Publisher:

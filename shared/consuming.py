@@ -12,7 +12,8 @@ import logging
 import math
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -122,9 +123,9 @@ class Consumer:
     async def run(self) -> None:
         """Consume until cancelled."""
         while True:
-            broker = await self._connect()
+            broker, lost = await self._connect()
             try:
-                await self._consume(broker)
+                await self._consume(broker, lost)
             finally:
                 self._disconnected = "the connection to RabbitMQ was lost"
                 self._watch = None
@@ -133,20 +134,19 @@ class Consumer:
                 await self._stop(broker)
             log.warning("%s lost its connection to RabbitMQ; connecting again", self._name)
 
-    async def _consume(self, broker: RabbitBroker) -> None:
+    async def _consume(self, broker: RabbitBroker, lost: asyncio.Event) -> None:
         """Return when the connection is gone."""
         self._watch = watch = QueueWatch(broker.connect, list(self._subscriptions))
-        tasks = [asyncio.create_task(each.keep(broker, watch)) for each in self._subscriptions.values()]
-        tasks += [asyncio.create_task(watch.run()), asyncio.create_task(_until_lost(await broker.connect()))]
+        turn = asyncio.Lock()
+        tasks = [asyncio.create_task(each.keep(broker, watch, turn)) for each in self._subscriptions.values()]
+        tasks += [asyncio.create_task(watch.run()), asyncio.create_task(_until_lost(await broker.connect(), lost))]
         self._disconnected = None
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
 
     async def take(
         self,
@@ -220,14 +220,14 @@ class Consumer:
             if tag > done.upto:
                 await channel.basic_ack(tag)
 
-    async def _connect(self) -> RabbitBroker:
+    async def _connect(self) -> tuple[RabbitBroker, asyncio.Event]:
         async for attempt in AsyncRetrying(
             wait=wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE_S),
             retry=retry_if_exception_type(BrokerError),
             reraise=True,
         ):
             with attempt:
-                broker = self._build()
+                broker, lost = self._build()
                 try:
                     async with deadline(CONNECT_DEADLINE_S):
                         await broker.start()
@@ -235,17 +235,24 @@ class Consumer:
                     self._disconnected = f"RabbitMQ cannot be reached: {reason(error)}"
                     await self._stop(broker)
                     raise
-        return broker
+        return broker, lost
 
-    def _build(self) -> RabbitBroker:
-        return RabbitBroker(
+    def _build(self) -> tuple[RabbitBroker, asyncio.Event]:
+        lost = asyncio.Event()
+
+        def on_close(*_: object) -> None:
+            lost.set()
+
+        broker = RabbitBroker(
             self._url,
             timeout=CONNECT_DEADLINE_S,
+            on_close=[on_close],
             logger=None,
             apply_types=False,
             graceful_timeout=1,
             client_properties={"connection_name": f"{self._name} consumer"},  # type: ignore[arg-type]
         )
+        return broker, lost
 
     def _subscription(self, queue: str, prefetch: int) -> Subscription:
         def deliver(raw: IncomingMessage) -> None:
@@ -285,8 +292,21 @@ class Consumer:
             log.debug("%s gave up closing a connection: %s", self._name, error)
 
 
-async def _until_lost(connection: AbstractConnection) -> None:
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Return when all have ended: cancelled again and again, as a dying connection may swallow that."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CLOSE_DEADLINE_S)
+
+
+async def _until_lost(connection: AbstractConnection, lost: asyncio.Event) -> None:
     """Return when it is not the connection any more that it was: FastStream's come back by themselves, and stale deliveries with them."""
     transport = connection.transport
-    while transport is not None and connection.transport is transport and not transport.connection.is_closed:  # noqa: ASYNC110
-        await asyncio.sleep(WATCH_EVERY_S)
+    while not lost.is_set():
+        if transport is None or connection.transport is not transport or transport.connection.is_closed:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WATCH_EVERY_S):
+                await lost.wait()

@@ -66,14 +66,19 @@ class Subscription:
         """How long nothing has come, where something has come before since it was subscribed; else 0."""
         return 0.0 if self._heard_at is None else time.monotonic() - self._heard_at
 
-    async def keep(self, broker: RabbitBroker, watch: QueueWatch) -> None:
-        """Consume over this connection, which ``watch`` watches this queue over, until cancelled."""
+    async def keep(self, broker: RabbitBroker, watch: QueueWatch, turn: asyncio.Lock) -> None:
+        """Consume over this connection, which ``watch`` watches this queue over, until cancelled.
+
+        ``turn``: one queue of the connection after another is subscribed. Where connections do not live long, fewer messages are
+        delivered in vain, and counted for it.
+        """
         channel, failures = Channel(prefetch_count=self._prefetch), 0
         while True:
             consuming, renewing = None, False
             try:
-                await consumers_of(await broker.connect(), self._queue)
-                consuming = await self._subscribe(broker, channel)
+                async with turn:
+                    await consumers_of(await broker.connect(), self._queue)
+                    consuming = await self._subscribe(broker, channel)
                 watch.unconsumed.discard(self._queue)
                 if self.trouble is not None:
                     log.info("%s is consuming from %s", self._name, self._queue)
