@@ -28,35 +28,35 @@ class SlowClients:
         self._port = port
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: list[asyncio.Task[None]] = []
-        self._held = 0
+        self._there: list[asyncio.Event] = []
         self.answers: Counter[int] = Counter()
         """By status; 0: the connection ended without one."""
 
     async def hold(self, *, bodies: int, request: str, listeners: int) -> None:
-        """Return when all are there. ``request``: a head, without the length of its body."""
+        """Return when each has been there. ``request``: a head, without the length of its body."""
         slow = f"{request}\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
         for text, count, trickles in ((slow, bodies, True), (LISTEN, listeners, False)):
-            self._tasks += [asyncio.create_task(self._stay(text, trickles)) for _ in range(count)]
-        while self._held < bodies + listeners:  # noqa: ASYNC110 - one byte after the other
-            await asyncio.sleep(0.05)
+            there = [asyncio.Event() for _ in range(count)]
+            self._there += there
+            self._tasks += [asyncio.create_task(self._stay(text, trickles, each)) for each in there]
+        await asyncio.gather(*(there.wait() for there in self._there))
 
     async def leave(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _stay(self, text: str, trickles: bool) -> None:
+    async def _stay(self, text: str, trickles: bool, there: asyncio.Event) -> None:
         while True:
             async with self._slots:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                 writer.write(text.encode())
                 if not trickles:
                     self.answers[await _status(reader)] += 1
-            self._held += 1
+            there.set()
             try:
                 await (self._trickle(reader, writer) if trickles else _until_closed(reader))
             finally:
-                self._held -= 1
                 writer.transport.abort()
 
     async def _trickle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -29,7 +29,7 @@ from deploy.outcomes import percentile
 from deploy.supervisor import Supervisor
 from tests.e2e.system import own_servers
 
-DEADLINE_S: Final = 300.0
+DEADLINE_S: Final = 900.0
 KEY: Final = "bench"
 JSON: Final = "Content-Type: application/json"
 BODIES: Final = {
@@ -160,7 +160,7 @@ def main() -> int:
     parser.add_argument("--bodies", type=int, default=2000)
     parser.add_argument("--listeners", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=int, default=100)
     print(json.dumps(uvloop.run(measure(parser.parse_args())), indent=2))
     return 0
