@@ -155,6 +155,9 @@ class CommandSender:
         self._publishing.add(task)
 
     async def _publish(self, key: str, flight: _InFlight) -> None:
+        if not flight.waiting:  # answered since it was found to be due
+            flight.publishing = False
+            return
         parcel = Parcel(flight.parcel.type, tuple(flight.waiting.values()))
         try:
             await self._publisher.publish(
