@@ -187,7 +187,7 @@ async def test_a_queue_that_falls_silent_is_known_and_one_that_never_spoke_is_no
 
 
 async def test_a_queue_that_was_made_otherwise_is_named_with_the_argument_that_differs(
-    bench: Bench, connection: AbstractConnection, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, connection: AbstractConnection, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right, wrong = bench.names
     arguments = QUORUM | {"x-delivery-limit": 20}
@@ -195,8 +195,11 @@ async def test_a_queue_that_was_made_otherwise_is_named_with_the_argument_that_d
     await bench.declare(right, **{"x-delivery-limit": 20})
     await bench.declare(wrong)
 
+    # Of its own: it may die of being called off in the middle of a look.
+    watched = await aio_pika.connect(servers.rabbitmq_url)
+
     async def connected() -> AbstractConnection:
-        return connection
+        return watched
 
     missing = f"tests.{uuid4().hex}"
     watch = QueueWatch(connected, [wrong, right, missing], every_s=0.1)
@@ -209,6 +212,7 @@ async def test_a_queue_that_was_made_otherwise_is_named_with_the_argument_that_d
         await bench.channel.queue_delete(wrong)
         await bench.declare(wrong, **{"x-delivery-limit": 20})
         await until(lambda: watch.trouble == f"queue {missing} is missing: run `tidemark migrate`")
+    await watched.close()
     with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):  # looking has not made it
         await (await connection.channel()).declare_queue(missing, passive=True)
 
