@@ -16,7 +16,7 @@ from deploy.topology import declare
 from shared import topology
 from shared.broker import Publisher
 from shared.queue_watch import QueueWatch
-from tests.faults.audit import caught_up
+from tests.faults.audit import caught_up, queue_depths
 from tests.faults.broker import rabbitmqctl, short_of_room
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, lives, loading
@@ -58,6 +58,16 @@ async def locked(url: str, table: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def filled(cluster: Cluster, queue: str) -> AsyncIterator[None]:
+    """Something is in the queue already: a quorum queue is full only for what is published after it has said so."""
+    async with await aio_pika.connect(cluster.servers.rabbitmq_url) as connection:
+        channel = await connection.channel()
+        await channel.default_exchange.publish(aio_pika.Message(b"before"), queue)
+        await until(lambda: queue_depths(cluster.servers.rabbitmq_url), lambda found: found[queue] >= ROOM)
+    yield
+
+
+@asynccontextmanager
 async def without(cluster: Cluster, queue: str, instead: dict[str, Any] | None = None) -> AsyncIterator[None]:
     """The queue is missing, or another one of its name is in its place; in the end it is as it should be."""
     async with await aio_pika.connect(cluster.servers.rabbitmq_url) as connection:
@@ -81,7 +91,8 @@ async def test_a_full_queue_of_dead_letters_is_named_by_the_projection_that_wait
     queue = topology.dead_queue("summary")
     async with (
         short_of_room(cluster, queue, messages=ROOM),
-        loading(cluster, lives(8 * ONE_IN), 4 * 8 * ONE_IN) as load,
+        filled(cluster, queue),
+        loading(cluster, lives(16 * ONE_IN), 4 * 16 * ONE_IN, window=40) as load,
     ):
         await not_ready(cluster, ["summary"], queue, "full", within_s=30)
         await not_ready(cluster, ["query"], "summary", queue)
