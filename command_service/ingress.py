@@ -42,6 +42,7 @@ from shared.contracts.envelope import (
     MAX_MESSAGE_BYTES,
     CommandEnvelope,
     EnvelopeError,
+    is_batch,
     split,
 )
 from shared.contracts.outcomes import ACCEPTED
@@ -269,7 +270,7 @@ async def _body(request: Request[Any, Any, State]) -> Any:
         raise Problem(detail, status=413, code=TOO_LARGE) from error
     except EnvelopeError as error:
         raise Problem(f"the body is {error}", status=400, code="malformed-message") from error
-    if len(elements) != 1 or not isinstance(elements[0], dict) or body.lstrip()[:1] == b"[":
+    if len(elements) != 1 or not isinstance(elements[0], dict) or is_batch(body):
         raise Problem("the body must be one JSON object: the command's data", status=400, code="malformed-message")
     return elements[0]
 

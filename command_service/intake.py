@@ -23,18 +23,20 @@ from shared.contracts.envelope import (
     MAX_MESSAGE_BYTES,
     CommandEnvelope,
     EnvelopeError,
+    is_batch,
     split,
 )
 from shared.contracts.registry import COMMANDS
 from shared.contracts.validation_errors import describe, printable, sentence, shown
 from shared.contracts.values import CommandData
 
+CommandKey = tuple[str, str]
+"""(source, id): what names a command."""
+
 MAX_REFUSED: Final = 1000
 """A batch that is too large is refused part by part as long as it has no more than this."""
 _ASKED: Final = ("type", "subject", "expectedversion", "data")
 MAX_SHOWN: Final = 200
-CommandKey = tuple[str, str]
-"""(source, id): what names a command."""
 
 MALFORMED: Final = "malformed-message"
 TOO_LARGE: Final = "message-too-large"
@@ -118,9 +120,8 @@ def read(
         return _unreadable(body, MALFORMED, str(error))
     if len(elements) > MAX_BATCH:
         return _too_many(elements, body)
-    batch = body.lstrip()[:1] == b"["
     whole = body if len(elements) == 1 else None
-    return Message(tuple(_part(each, whole, correlation_id) for each in elements), batch)
+    return Message(tuple(_part(each, whole, correlation_id) for each in elements), is_batch(body))
 
 
 def digest_of(envelope: CommandEnvelope) -> bytes:

@@ -18,10 +18,11 @@ from uuid import uuid4
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
-from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aio_pika.exceptions import ChannelPreconditionFailed
 
 from shared import topology
 from shared.broker import CONNECT_DEADLINE_S, BrokerError, deadline
+from shared.queue_watch import MissingQueueError, consumers_of
 from shared.topology import Queue
 
 DECLARE_DEADLINE_S: Final = 60.0
@@ -94,12 +95,10 @@ async def _refuse_consumers(connection: AbstractConnection, name: str, why: str)
 
 async def _consumers(connection: AbstractConnection, name: str) -> int | None:
     """How many consumers the queue has; None: there is no such queue."""
-    async with _channel(connection) as channel:
-        try:
-            declared = await channel.declare_queue(name, passive=True)
-        except ChannelNotFoundEntity:
-            return None
-        return declared.declaration_result.consumer_count or 0
+    try:
+        return await consumers_of(connection, name)
+    except MissingQueueError:
+        return None
 
 
 async def _replace(connection: AbstractConnection, old: Queue, *, by: Queue) -> int:

@@ -107,11 +107,6 @@ class Consumer:
         return "; ".join(ended[:NAMED]) or (self._watch.silence if self._watch is not None else None)
 
     @property
-    def consuming(self) -> bool:
-        """Whether every queue has a live consumer."""
-        return self.trouble is None
-
-    @property
     def queues_trouble(self) -> str | None:
         """Which of the queues are not made as they should be."""
         return self._watch.trouble if self._watch is not None and self.trouble is None else None

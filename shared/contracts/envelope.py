@@ -135,6 +135,11 @@ def split(body: bytes) -> Sequence[Any]:
     return [parsed]
 
 
+def is_batch(body: bytes) -> bool:
+    """Whether a message is in the batch form, as ``split`` tells it."""
+    return body.lstrip()[:1] == b"["
+
+
 def pack(envelopes: Sequence[bytes]) -> bytes:
     """Several serialised envelopes as one batch body. Nothing is parsed again."""
     return b"[" + b",".join(envelopes) + b"]"

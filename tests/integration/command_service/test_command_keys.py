@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -42,13 +42,6 @@ def body(result: Outcome | Failed) -> dict[str, Any]:
     assert isinstance(result, Outcome), result
     found: dict[str, Any] = json.loads(result.body)
     return found
-
-
-@pytest.fixture
-async def handler(write_db: asyncpg.Connection, migrated: Settings) -> AsyncIterator[Handler]:
-    made = Handler(migrated.write_db_url)
-    yield made
-    await made.close()
 
 
 async def test_one_id_from_two_sources_is_two_commands_in_one_batch_and_in_two(handler: Handler) -> None:

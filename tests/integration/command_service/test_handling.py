@@ -3,11 +3,10 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
-import pytest
 
 from command_service.decision import Failed, Outcome
 from command_service.handling import Handler
@@ -41,13 +40,6 @@ def verdicts(results: list[Outcome | Failed]) -> list[str]:
         data = json.loads(result.body)["data"]
         found.append(data.get("code", f"v{data.get('version')}"))
     return found
-
-
-@pytest.fixture
-async def handler(write_db: asyncpg.Connection, migrated: Settings) -> AsyncIterator[Handler]:
-    made = Handler(migrated.write_db_url)
-    yield made
-    await made.close()
 
 
 async def test_state_events_outcome_and_outbox_are_written_together(

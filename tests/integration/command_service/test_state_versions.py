@@ -1,7 +1,6 @@
 """Kept state whose shape has changed: the stream is replayed from its events, and its state is kept anew."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,6 @@ from command_service.handling import Handler
 from command_service.intake import Command, read
 from shared.contracts import registry
 from shared.contracts.orders import OrderPlaced, PayOrder
-from shared.settings import Settings
 
 # What the first version of orders kept, before state had versions.
 OLD_STATE = """
@@ -62,11 +60,10 @@ def answer(results: list[Outcome | Failed]) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def handler(write_db: asyncpg.Connection, migrated: Settings) -> AsyncIterator[Handler]:
-    made = Handler(migrated.write_db_url)
-    await made.handle([command("place", PLACE)])
-    yield made
-    await made.close()
+async def handler(handler: Handler) -> Handler:
+    """One that has placed the order."""
+    await handler.handle([command("place", PLACE)])
+    return handler
 
 
 async def test_state_of_an_older_shape_is_made_anew_from_the_events(
