@@ -3,10 +3,12 @@
 import sys
 from typing import Final
 
-from command_service import http, relay, worker
-from shared.process import execute
+from command_service.handling import worker
+from command_service.http import server
+from command_service.publishing import relay
+from shared.runtime.process import execute
 
-DEPLOYABLES: Final = {"worker": worker.run, "relay": relay.run, "http": http.run}
+DEPLOYABLES: Final = {"worker": worker.run, "relay": relay.run, "http": server.run}
 
 
 def main(arguments: list[str]) -> None:

@@ -3,10 +3,10 @@
 import sys
 
 from projectors.dead_letters import worker as dead_letters
-from projectors.registry import READ_MODELS
-from projectors.running import run
-from shared.process import execute
-from shared.settings import Settings
+from projectors.models.registry import READ_MODELS
+from projectors.process import run
+from shared.runtime.process import execute
+from shared.runtime.settings import Settings
 
 
 def main(arguments: list[str]) -> None:

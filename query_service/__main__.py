@@ -6,14 +6,14 @@ from functools import partial
 from typing import Final
 
 from query_service.app import create_app, open_stores
-from query_service.listeners import Listeners
-from query_service.movement import Movement
-from query_service.news import News
-from query_service.operator import Operators
-from shared.health import Probe
-from shared.http import HttpServer, most_connections
-from shared.process import Process, execute
-from shared.settings import Settings
+from query_service.consistency.freshness_monitor import FreshnessMonitor
+from query_service.http.operators import Operators
+from query_service.live.change_listener import ChangeListener
+from query_service.live.listener_limits import Listeners
+from shared.http.server import HttpServer, most_connections
+from shared.runtime.health import Probe
+from shared.runtime.process import Process, execute
+from shared.runtime.settings import Settings
 
 log: Final = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ async def run(settings: Settings) -> int:
         stores, operators, longest_wait_s=settings.longest_wait_s, currency=settings.currency, listeners=listeners
     )
     server = HttpServer(app, settings.host, settings.query_port, websockets=True)
-    news = News(settings.rabbitmq_url, stores)
+    news = ChangeListener(settings.rabbitmq_url, stores)
     probes: dict[str, Probe] = {
         "server": lambda: server.trouble,
         "news": lambda: news.trouble,
@@ -60,7 +60,7 @@ async def run(settings: Settings) -> int:
     )
 
 
-def _standing(movement: Movement) -> str | None:
+def _standing(movement: FreshnessMonitor) -> str | None:
     return movement.trouble
 
 

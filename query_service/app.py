@@ -14,33 +14,33 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.openapi.spec import Components, Tag
 from litestar.types import Message, Send
 
-from query_service import (
-    acts,
+from query_service.consistency.as_of import HEADER
+from query_service.http.operator_openapi import KEY, KEY_SCHEME
+from query_service.http.operators import Operators
+from query_service.http.parameters import only_well_formed
+from query_service.http.problems import on_wrong_method
+from query_service.http.requests import HEAD, QueryRequest, Stores
+from query_service.live.listener_limits import Listeners, TooManyListenersError
+from query_service.routes import (
     analytics,
     customers,
     dead_letters,
     events,
     freshness,
     health,
-    operations_log,
+    operation_log,
+    operator_actions,
     orders,
     products,
     search,
 )
-from query_service.acts_documented import KEY, KEY_SCHEME
-from query_service.analytics_store import AnalyticsStore
-from query_service.as_of import HEADER
-from query_service.listeners import Listeners, TooManyListenersError
-from query_service.operations_store import OperationsStore
-from query_service.operator import Operators
-from query_service.parameters import only_well_formed
-from query_service.postgres_store import PostgresStore
-from query_service.problems import on_wrong_method
-from query_service.requests import HEAD, QueryRequest, Stores
-from shared.admission import refuse
-from shared.problems import EXCEPTION_HANDLERS
-from shared.service import Service, documentation
-from shared.settings import LONGEST_WAIT_S, Settings
+from query_service.stores.operations_store import OperationsStore
+from query_service.stores.postgres_store import PostgresStore
+from query_service.stores.redis_store import AnalyticsStore
+from shared.http.admission import refuse
+from shared.http.problems import EXCEPTION_HANDLERS
+from shared.http.service import Service, documentation
+from shared.runtime.settings import LONGEST_WAIT_S, Settings
 from shared.views import search as search_view
 from shared.views import summary as summary_view
 
@@ -61,15 +61,15 @@ ROUTES: Final = (
     dead_letters.dead_letters,
     dead_letters.dead_letter_groups,
     dead_letters.dead_letter,
-    operations_log.jobs,
-    operations_log.job,
-    operations_log.audit,
-    acts.replay,
-    acts.discard,
-    acts.edit,
-    acts.pause_job,
-    acts.resume_job,
-    acts.cancel_job,
+    operation_log.jobs,
+    operation_log.job,
+    operation_log.audit,
+    operator_actions.replay,
+    operator_actions.discard,
+    operator_actions.edit,
+    operator_actions.pause_job,
+    operator_actions.resume_job,
+    operator_actions.cancel_job,
     events.events,
     events.events_ws,
     freshness.freshness,

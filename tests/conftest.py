@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from deploy.local.servers import Servers, provide
-from deploy.migrate import migrate
-from shared.settings import Settings
+from deploy.run.migrate import migrate
+from deploy.servers.provide import Servers, provide
+from shared.runtime.settings import Settings
 
 TESTS = Path(__file__).parent
 TOGETHER = {"e2e": "system", "faults": "faults", "integration": "servers", "contract": "servers"}

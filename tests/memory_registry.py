@@ -1,4 +1,4 @@
-"""A registry of generations in memory that does what ``projectors.generation_registry`` says a registry does.
+"""A registry of generations in memory that does what ``projectors.generations.registry`` says a registry does.
 
 ``begun`` and ``dropped`` hear of generations, to make and forget their data.
 """
@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from projectors import epoch_notes, epochs
-from projectors.generation_registry import ALONE, Scanned
+from projectors.generations import epoch_notes, epochs
+from projectors.generations.registry import ALONE, Scanned
 from shared.views.generations import Generation, GenerationState
 
 

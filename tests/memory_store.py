@@ -1,4 +1,4 @@
-"""A store in memory that does what ``projectors.projection`` says a store does, for histories of many thousand steps.
+"""A store in memory that does what ``projectors.stores.port`` says a store does, for histories of many thousand steps.
 
 Between two awaits nothing else runs, so a commit is atomic without more ado.
 """
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from projectors.gating import behind
-from projectors.projection import (
+from projectors.runtime.gating import behind
+from projectors.stores.port import (
     BEYOND_REASON,
     LATEST,
     OWED,
@@ -75,7 +75,7 @@ class MemoryStore:
         for stream in commit.released:
             self.holds.pop(stream, None)
         self.holds |= commit.holds
-        for stream, hold in commit.told.items():
+        for stream, hold in commit.confirmed.items():
             kept = self.holds.get(stream)
             if kept and (kept.status, kept.version, kept.attempts) == (HoldStatus.DEAD, hold.version, hold.attempts):
                 self.holds[stream] = replace(kept, due_at=None)
@@ -101,7 +101,7 @@ class MemoryStore:
         found = self._due(EVER, now, limit, now)
         return [*found, *self._due(now + BEYOND_REASON, LATEST, limit - len(found), now)]
 
-    async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+    async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         return self._due(OWED, OWED, limit, now)
 
     async def gaps(self) -> int:

@@ -5,15 +5,8 @@ from datetime import UTC, datetime
 
 from msgspec.structs import asdict, force_setattr
 
-from projectors.projection import Advance, Event
-from shared.contracts.catalog import (
-    PriceChanged,
-    ProductCreated,
-    ProductUpdated,
-    ReviewAdded,
-    StockReceived,
-    Variant,
-)
+from projectors.stores.port import Advance, Event
+from shared.contracts.catalog import PriceChanged, ProductCreated, ProductUpdated, ReviewAdded, StockReceived, Variant
 from shared.contracts.customers import CustomerRegistered, CustomerRenamed, EmailChanged
 from shared.contracts.orders import Line, OrderCancelled, OrderDelivered, OrderPaid, OrderPlaced, OrderShipped
 from shared.contracts.registry import EVENTS

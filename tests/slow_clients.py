@@ -13,7 +13,7 @@ from typing import Final
 
 import uvloop
 
-from shared import descriptors
+from shared.runtime import descriptors
 
 AT_ONCE: Final = 50
 """Connections that are being made at the same time."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from deploy.demo.read_stores import ReadStore
+from deploy.demo.read_stores import DemoStore
 
 AT_ONCE: Final = 2000
 POLL_S: Final = 0.01
@@ -24,7 +24,7 @@ class NotCaughtUpError(Exception):
 
 
 async def wait_until_applied(
-    stores: Sequence[ReadStore], versions: Mapping[str, int], arrived: Arrived, *, patience_s: float
+    stores: Sequence[DemoStore], versions: Mapping[str, int], arrived: Arrived, *, patience_s: float
 ) -> dict[str, float]:
     """When each store was first seen to have every stream at its version or above (``time.monotonic``), by name.
 
@@ -43,7 +43,7 @@ async def wait_until_applied(
     return {name: task.result() for name, task in waiting.items()}
 
 
-async def _wait(store: ReadStore, portions: Sequence[Mapping[str, int]], arrived: Arrived, patience_s: float) -> float:
+async def _wait(store: DemoStore, portions: Sequence[Mapping[str, int]], arrived: Arrived, patience_s: float) -> float:
     complete_at = time.monotonic()
     for portion in portions:
         waiting = dict(portion)
@@ -68,7 +68,7 @@ async def _wait(store: ReadStore, portions: Sequence[Mapping[str, int]], arrived
     return complete_at
 
 
-async def _check(store: ReadStore, waiting: Mapping[str, int], out_of_patience: bool) -> None:
+async def _check(store: DemoStore, waiting: Mapping[str, int], out_of_patience: bool) -> None:
     if dead := await store.dead(list(waiting)):
         raise NotCaughtUpError(f"{store.name} has dead letters: {'; '.join(dead)}")
     if out_of_patience:

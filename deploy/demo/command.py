@@ -14,9 +14,9 @@ from deploy.demo.demo import run
 from deploy.demo.display import displaying
 from deploy.demo.report import show
 from deploy.demo.source import SourceError, retail_folder
-from deploy.local.servers import ServersError, provide
-from deploy.sender import UnansweredError
-from deploy.supervisor import DiedError
+from deploy.run.supervisor import DiedError
+from deploy.sending.sender import UnansweredError
+from deploy.servers.provide import ServersError, provide
 
 DEFAULT_ORDERS: Final = 5000
 FAILURES: Final = (

@@ -15,12 +15,12 @@ from typing import Final
 from deploy.demo.display import Display
 from deploy.demo.flow import flow
 from deploy.demo.report import Report
-from deploy.deployables import program
-from deploy.local import ports
-from deploy.local.servers import Servers
-from deploy.migrate import migrate
-from deploy.supervisor import Supervisor
-from shared.settings import Settings
+from deploy.run.deployables import program
+from deploy.run.migrate import migrate
+from deploy.run.supervisor import Supervisor
+from deploy.servers import ports
+from deploy.servers.provide import Servers
+from shared.runtime.settings import Settings
 
 DEPLOYABLES: Final = ("worker", "relay", "summary", "analytics", "search", "query")
 """What a demo needs; the HTTP ingress is not among it, because commands come over the bus."""

@@ -17,11 +17,11 @@ from deploy.demo.report import Report
 from deploy.demo.source import RetailYear, retail_folder
 from deploy.demo.store_figures import store_figures
 from deploy.demo.truth import truth
-from deploy.local.servers import Servers
-from deploy.outcomes import Outcome
-from deploy.parcels import CommandMessage
-from deploy.processes import costs
-from deploy.sender import CommandSender
+from deploy.run.resource_usage import costs
+from deploy.sending.outcomes import Outcome
+from deploy.sending.parcels import CommandMessage
+from deploy.sending.sender import CommandSender
+from deploy.servers.provide import Servers
 
 CATCH_UP_PATIENCE_S: Final = 120.0
 

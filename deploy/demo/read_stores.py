@@ -15,8 +15,8 @@ import redis.exceptions
 from redis.asyncio import Redis
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from deploy.local.servers import Servers
-from shared.postgres import connect_pool, is_outage
+from deploy.servers.provide import Servers
+from shared.runtime.postgres import connect_pool, is_outage
 from shared.views import analytics, search, summary
 
 PATIENCE_S: Final = 60.0
@@ -33,7 +33,7 @@ STREAMS: Final = "SELECT count(*) FROM positions"
 T = TypeVar("T")
 
 
-class ReadStore(Protocol):
+class DemoStore(Protocol):
     name: str
 
     async def behind(self, versions: Mapping[str, int]) -> Sequence[str]:
@@ -116,7 +116,7 @@ class ReadStores:
         self.analytics = analytics_
         self.search = search_
         self.query = query
-        self.all: Sequence[ReadStore] = (summary_, analytics_, search_)
+        self.all: Sequence[DemoStore] = (summary_, analytics_, search_)
 
 
 @asynccontextmanager

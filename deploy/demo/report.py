@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from deploy.demo.comparison import STORES, Line
-from deploy.processes import Cost
+from deploy.run.resource_usage import Cost
 
 Verdict = Literal["equal", "NOT EQUAL", "not comparable"]
 

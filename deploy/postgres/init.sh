@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs once, when a PostgreSQL container makes its data: the databases named in TIDEMARK_DATABASES, the role tidemark
 # that owns them, and, where TIDEMARK_READER_DB_PASSWORD is set, the role tidemark_reader, which may connect to all of
-# them but the write database. What it may read there is granted by the migrations. deploy/local/databases.py says the
+# them but the write database. What it may read there is granted by the migrations. deploy/servers/databases.py says the
 # same for servers of our own.
 set -euo pipefail
 

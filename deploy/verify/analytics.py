@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from deploy.verify.away import named
+from deploy.verify.errors import naming_the_server
 from deploy.verify.figures import Cell, Figures, Value, kept
-from deploy.verify.findings import Progress
-from deploy.verify.models import Problems, Sight, folded, unfoldable
-from projectors.analytics.projection import fold
-from projectors.analytics.script import hold_from_json
-from projectors.projection import Advance, Position
+from deploy.verify.findings import ModelProgress
+from deploy.verify.models import Problems, Snapshot, folded, unfoldable
+from projectors.models.analytics.projection import fold
+from projectors.models.analytics.script import hold_from_json
+from projectors.stores.port import Advance, Position
 from shared.views.analytics import Keys, figure, rounded
 from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key
 
@@ -51,15 +51,15 @@ class AnalyticsModel:
         self._redis = redis
 
     @asynccontextmanager
-    async def looking(self, streams: Sequence[str]) -> AsyncIterator[Sight]:
-        with named(self.name):
+    async def looking(self, streams: Sequence[str]) -> AsyncIterator[Snapshot]:
+        with naming_the_server(self.name):
             yield await self._sight(list(streams))
 
-    async def progress(self) -> Progress:
-        with named(self.name):
+    async def progress(self) -> ModelProgress:
+        with naming_the_server(self.name):
             fields: dict[str, str] = await self._redis.hgetall(self.layout.progress)
         as_of = [datetime.fromisoformat(text) for name, text in fields.items() if name.endswith(":as_of")]
-        return Progress(min(as_of, default=None), _events(fields))
+        return ModelProgress(min(as_of, default=None), _events(fields))
 
     async def mentioned(self) -> AsyncIterator[list[str]]:
         for key in (self.layout.positions, self.layout.held, self.layout.discarded):
@@ -70,7 +70,7 @@ class AnalyticsModel:
         """Every key of the generation, with its type. May repeat."""
         cursor = 0
         while True:
-            with named(self.name):
+            with naming_the_server(self.name):
                 cursor, names = await self._redis.scan(cursor, match=f"{self.layout.prefix}:*", count=PORTION)
                 async with self._redis.pipeline(transaction=False) as pipeline:
                     for name in names:
@@ -84,7 +84,7 @@ class AnalyticsModel:
         """Members or fields with what they hold: text of a hash, the figure of a sorted set, 1 for a set. May repeat."""
         cursor = 0
         while True:
-            with named(self.name):
+            with naming_the_server(self.name):
                 match kind:
                     case "hash":
                         cursor, found = await self._redis.hscan(key, cursor, count=PORTION)
@@ -110,7 +110,7 @@ class AnalyticsModel:
             streams = [stream for stream, _ in pairs]
             if not streams:
                 continue
-            with named(self.name):
+            with naming_the_server(self.name):
                 async with self._redis.pipeline(transaction=True) as pipeline:
                     pipeline.zmscore(self.layout.due, streams)
                     pipeline.hmget(self.layout.held, streams)
@@ -123,7 +123,7 @@ class AnalyticsModel:
         found: dict[str, int] = {}
         for start in range(0, len(streams), PORTION):
             some = list(streams[start : start + PORTION])
-            with named(self.name):
+            with naming_the_server(self.name):
                 applied = await self._redis.hmget(self.layout.positions, some)
             found |= {stream: int(version or 0) for stream, version in zip(some, applied, strict=True)}
         return found
@@ -136,7 +136,7 @@ class AnalyticsModel:
             if member:
                 members.setdefault(key, []).append(member)
         portions = [list(streams[start : start + PORTION]) for start in range(0, len(streams), PORTION)]
-        with named(self.name):
+        with naming_the_server(self.name):
             async with self._redis.pipeline(transaction=True) as pipeline:
                 for some in portions:
                     pipeline.hmget(self.layout.positions, some)
@@ -238,7 +238,7 @@ class _Sight:
 async def open_analytics(url: str, generation: int | None) -> AnalyticsModel:
     """``generation``: None is the active one. Raises AwayError."""
     redis: Any = Redis.from_url(url, decode_responses=True, socket_timeout=TIMEOUT_S, socket_connect_timeout=5)
-    with named(NAME):
+    with naming_the_server(NAME):
         number = generation or int(await redis.hget(registry_key(NAME), ACTIVE_FIELD) or FIRST)
     return AnalyticsModel(redis, number)
 

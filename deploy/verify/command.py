@@ -9,22 +9,22 @@ from typing import Final
 
 from rich.console import Console
 
+from deploy.cli.terminal import AWAY, Output, fail, run
 from deploy.demo.display import Display, displaying
-from deploy.terminal import AWAY, Output, fail, run
 from deploy.verify.analytics import open_analytics
-from deploy.verify.away import named
+from deploy.verify.errors import naming_the_server
 from deploy.verify.event_store import EventStore
 from deploy.verify.healing import Healer
-from deploy.verify.models import AwayError, Model
+from deploy.verify.models import Model, ServerUnavailableError
 from deploy.verify.operations import open_operations
 from deploy.verify.report import Report, show
 from deploy.verify.search import search
 from deploy.verify.spill import spilled
 from deploy.verify.summary import summary
-from deploy.verify.verifying import WORKERS, Options, Verifier
-from shared.broker import Publisher
-from shared.postgres import connect_pool
-from shared.settings import Settings
+from deploy.verify.verifier import WORKERS, Options, Verifier
+from shared.messaging.broker import Publisher
+from shared.runtime.postgres import connect_pool
+from shared.runtime.settings import Settings
 
 URLS: Final = {"summary": "summary_db_url", "analytics": "analytics_redis_url", "search": "search_db_url"}
 
@@ -54,7 +54,7 @@ def run_verify(
                 limit=limit,
             )
             report = run(work)
-    except AwayError as error:
+    except ServerUnavailableError as error:
         raise fail(str(error), AWAY) from error
     if output is Output.JSON:
         print(json.dumps(report.as_json(), indent=2, default=str))
@@ -90,7 +90,7 @@ async def verify(
             models.append(model)
         verifier = Verifier(event_store, models, operations, spill, options, display)
         asked = None
-        with named("write database"):
+        with naming_the_server("write database"):
             await verifier.run()
             if heal:
                 publisher = Publisher(settings.require("rabbitmq_url"), "tidemark verify")
@@ -118,7 +118,7 @@ async def _open(name: str, url: str, generation: int | None) -> Model:
 
 @asynccontextmanager
 async def _event_store(url: str) -> AsyncIterator[EventStore]:
-    with named("write database"):
+    with naming_the_server("write database"):
         pool = await connect_pool(url, read_only=True, max_size=WORKERS + 2)
     try:
         yield EventStore(pool)

@@ -12,10 +12,10 @@ from typing import Final
 import asyncpg
 from pydantic import ValidationError
 
-from projectors.projection import Event
-from shared.contracts.envelope import ReceivedEvent
+from projectors.stores.port import Event
 from shared.contracts.registry import UnknownEventError, event_data
-from shared.reasons import reason
+from shared.messages.envelope import ReceivedEvent
+from shared.runtime.reasons import reason
 
 PAGE: Final = 2000
 CHUNK_STREAMS: Final = 300

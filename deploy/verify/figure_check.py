@@ -21,8 +21,8 @@ from deploy.verify.event_store import EventStore
 from deploy.verify.figures import Cell, Figures
 from deploy.verify.findings import Finding, Kind
 from deploy.verify.models import folded
-from projectors.analytics.projection import Effects, fold
-from projectors.projection import Advance, Event
+from projectors.models.analytics.projection import Effects, fold
+from projectors.stores.port import Advance, Event
 
 AT_ONCE: Final = 500
 MOST_MOVING: Final = 5000

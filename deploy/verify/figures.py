@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, Final
 
 from deploy.verify.spill import Spill
-from projectors.analytics.projection import Effects, by_span
+from projectors.models.analytics.projection import Effects, by_span
 from shared.views.analytics import ALL, METRICS, Keys
 
 Cell = tuple[str, str]

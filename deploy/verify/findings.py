@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from projectors.projection import HoldStatus, Position
+from projectors.stores.port import HoldStatus, Position
 
 EVENT_STORE: Final = "event store"
 
@@ -59,7 +59,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ModelProgress:
     """How far a projection says it has come: ``as_of`` of the lane that is furthest behind; ``events`` it has ever applied."""
 
     as_of: datetime | None
@@ -90,7 +90,7 @@ def findings(projection: str, look: Look) -> list[Finding]:
     return found
 
 
-def overdue(since: Look, again: Look, progress: Progress, *, stalled: bool) -> bool:
+def overdue(since: Look, again: Look, progress: ModelProgress, *, stalled: bool) -> bool:
     """Whether a stream that is behind in two looks will not come by itself.
 
     ``progress`` was read before the second look. What the outbox had handed on by ``drained_at`` went before every heartbeat that is

@@ -14,9 +14,9 @@ from deploy.verify.event_store import EventStore
 from deploy.verify.findings import Kind
 from deploy.verify.models import Model
 from deploy.verify.spill import Spill
-from deploy.verify.verifying import Verifier
-from projectors.notices import resend_requests
-from shared.broker import Publisher
+from deploy.verify.verifier import Verifier
+from projectors.runtime.failure_messages import resend_requests
+from shared.messaging.broker import Publisher
 
 PORTION: Final = 1000
 LOOK_EVERY_S: Final = 0.2

@@ -4,19 +4,19 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
-from deploy.verify.findings import Progress
-from projectors.projection import Advance, Position, ProjectionError
+from deploy.verify.findings import ModelProgress
+from projectors.stores.port import Advance, Position, ProjectionError
 
 Changes = TypeVar("Changes")
 Problems = dict[str, list[Mapping[str, Any]]]
 """Stream → what is wrong with its content."""
 
 
-class AwayError(Exception):
+class ServerUnavailableError(Exception):
     """A server cannot be reached, or does not answer in time; the message names it."""
 
 
-class Sight(Protocol):
+class Snapshot(Protocol):
     """Some streams as a store shows them at one moment."""
 
     @property
@@ -44,9 +44,9 @@ class Model(Protocol):
     @property
     def generation(self) -> int: ...
 
-    def looking(self, streams: Sequence[str]) -> AbstractAsyncContextManager[Sight]: ...
+    def looking(self, streams: Sequence[str]) -> AbstractAsyncContextManager[Snapshot]: ...
 
-    async def progress(self) -> Progress: ...
+    async def progress(self) -> ModelProgress: ...
 
     def mentioned(self) -> AsyncIterator[list[str]]:
         """Every stream of which the store has a position, a hold or a row: whoever is not in the event store is a stray. May repeat."""

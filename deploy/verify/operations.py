@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from deploy.verify.away import named
-from shared.postgres import connect_pool
+from deploy.verify.errors import naming_the_server
+from shared.runtime.postgres import connect_pool
 from shared.views.operations import SCHEMA
 
 DISCARDED: Final = """
@@ -56,7 +56,7 @@ class Operations:
     async def _fetch(self, statement: str, projection: str, streams: Sequence[str]) -> list[asyncpg.Record]:
         if self._pool is None or not streams:
             return []
-        with named("operations"):
+        with naming_the_server("operations"):
             rows: list[asyncpg.Record] = await self._pool.fetch(statement, projection, list(streams))
             return rows
 
@@ -69,5 +69,5 @@ async def open_operations(url: str) -> Operations:
     """``url``: may be empty. Raises AwayError."""
     if not url:
         return Operations(None)
-    with named("operations"):
+    with naming_the_server("operations"):
         return Operations(await connect_pool(url, schema=SCHEMA, read_only=True))

@@ -13,12 +13,12 @@ import asyncpg
 import msgspec
 from pydantic_core import from_json
 
-from deploy.verify.away import named
-from deploy.verify.findings import Progress, differing
-from deploy.verify.models import Changes, Problems, Sight, folded, unfoldable
-from projectors import postgres_positions
-from projectors.projection import Advance, Position
-from shared.postgres import connect_pool
+from deploy.verify.errors import naming_the_server
+from deploy.verify.findings import ModelProgress, differing
+from deploy.verify.models import Changes, Problems, Snapshot, folded, unfoldable
+from projectors.stores import postgres_positions
+from projectors.stores.port import Advance, Position
+from shared.runtime.postgres import connect_pool
 from shared.views.generations import ACTIVE, FIRST, generation_name, registry_schema
 
 PREFETCH: Final = 1000
@@ -89,8 +89,8 @@ class PostgresModel(Generic[Changes]):
         self._keeps_discarded = keeps_discarded
 
     @asynccontextmanager
-    async def looking(self, streams: Sequence[str]) -> AsyncIterator[Sight]:
-        with named(self.name):
+    async def looking(self, streams: Sequence[str]) -> AsyncIterator[Snapshot]:
+        with naming_the_server(self.name):
             async with (
                 self._pool.acquire() as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
@@ -102,14 +102,14 @@ class PostgresModel(Generic[Changes]):
                         discarded[row["stream"]] = discarded.get(row["stream"], frozenset()) | {row["version"]}
                 yield _Snapshot(connection, list(streams), positions, discarded, self._fold, self._tables)
 
-    async def progress(self) -> Progress:
-        with named(self.name):
+    async def progress(self) -> ModelProgress:
+        with naming_the_server(self.name):
             [row] = await self._pool.fetch(PROGRESS)
-            return Progress(row["as_of"], row["events"])
+            return ModelProgress(row["as_of"], row["events"])
 
     async def mentioned(self) -> AsyncIterator[list[str]]:
         for statement in (POSITIONS, *(table.mentioned for table in self._tables)):
-            with named(self.name):
+            with naming_the_server(self.name):
                 async with self._pool.acquire() as connection, connection.transaction(readonly=True):
                     await connection.execute(WHOLE)
                     cursor = await connection.cursor(statement, timeout=None)
@@ -163,7 +163,7 @@ async def open_model(
     tables: Sequence[Table[Changes]],
 ) -> PostgresModel[Changes]:
     """``generation``: None is the active one. Raises AwayError."""
-    with named(projection):
+    with naming_the_server(projection):
         number = generation or await _active(projection, url)
         schema = generation_name(projection, number)
         pool = await connect_pool(url, schema=schema, read_only=True, max_size=WORKERS, session=BY_KEY)

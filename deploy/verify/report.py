@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.screen import shown
+from deploy.cli.screen import shown
 from deploy.verify.findings import Finding, Kind
-from deploy.verify.verifying import Tally
+from deploy.verify.verifier import Tally
 
 FINE: Final = frozenset({Kind.DISCARDED})
 """What is said, and nothing wrong."""

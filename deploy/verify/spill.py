@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.verify.findings import Finding, Kind, Look
-from projectors.projection import Position
+from projectors.stores.port import Position
 
 CACHE_KIB: Final = 8 * 1024
 """Of pages, and as much again where SQLite sorts. Rows come nearly in order, so that more makes nothing faster."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from shared.postgres import migrate as migrate_schema
+from shared.runtime.postgres import migrate as migrate_schema
 from shared.views.operations import SCHEMA
 
 FILES: Final = tuple(sorted((Path(__file__).parent / "migrations").glob("*.sql")))

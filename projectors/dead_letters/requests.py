@@ -16,19 +16,19 @@ import asyncpg
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from projectors.dead_letters.editing import edit
-from projectors.dead_letters.orders import SOURCE
-from projectors.dead_letters.refusal import Refusal
-from projectors.dead_letters.selecting import discard, replay
-from projectors.dead_letters.steering import steer
-from projectors.dead_letters.stopping import is_away
-from shared.broker import Outgoing
-from shared.consuming import Delivery
-from shared.contracts.control import ControlData, Discard, Edit, Replay, Request, Steer
-from shared.contracts.envelope import CONTENT_TYPE
+from projectors.dead_letters.actions.editing import edit
+from projectors.dead_letters.actions.refusal import Refusal
+from projectors.dead_letters.actions.selecting import discard, replay
+from projectors.dead_letters.actions.steering import steer
+from projectors.dead_letters.outage import is_outage
+from projectors.dead_letters.outgoing import SOURCE
 from shared.contracts.validation_errors import describe
-from shared.postgres import Connection, Database
-from shared.reply_to import reply_queue
+from shared.messages.control import ControlData, Discard, Edit, Replay, Request, Steer
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging.broker import Outgoing
+from shared.messaging.consuming import Delivery
+from shared.messaging.reply_to import reply_queue
+from shared.runtime.postgres import Connection, Database
 from shared.views.operations import ACCEPTED, REJECTED, Done, OperationAnswer, Refused
 
 log: Final = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ VERBS: Final[dict[str, tuple[type[Request[Any]], Act]]] = {
 
 
 async def handle(database: Database, delivery: Delivery) -> Done | Refused:
-    """Raises only what ``is_away`` recognises: then nothing was done, or it is known by its id that it was."""
+    """Raises only what ``is_outage`` recognises: then nothing was done, or it is known by its id that it was."""
     verb = delivery.routing_key
     request_id = _id_in(delivery.body)
     try:
@@ -60,7 +60,7 @@ async def handle(database: Database, delivery: Delivery) -> Done | Refused:
     except (asyncpg.DataError, ValueError) as error:
         return _refused(request_id, verb, Refusal("validation-failed", str(error)[:300]))
     except Exception as error:
-        if is_away(error):
+        if is_outage(error):
             raise
         log.exception("a %s request failed", verb)
         return _refused(

@@ -1,6 +1,6 @@
 """The dead-letter worker: the one writer of the operations database.
 
-    desk     letters, news and operators' requests, from RabbitMQ into tables
+    inbox    letters, messages and operators' requests, from RabbitMQ into tables
     engine   replay jobs, discards and edited commands, from tables to RabbitMQ
 
 The tables stand between the two: either may die at any point, and the next one goes on from what they say.
@@ -8,16 +8,17 @@ The tables stand between the two: either may die at any point, and the next one 
 
 from typing import Final
 
-from projectors.dead_letters.desk import PREFETCH, QUEUES, Desk
-from projectors.dead_letters.replay import Engine
-from shared import topology
-from shared.announcing import Announcer
-from shared.broker import Publisher
-from shared.consuming import Consumer
-from shared.postgres import Database
-from shared.process import Process
-from shared.queue_watch import QueueWatch
-from shared.settings import Settings
+from projectors.dead_letters import outage
+from projectors.dead_letters.inbox import PREFETCH, QUEUES, Inbox
+from projectors.dead_letters.replaying.engine import ReplayEngine
+from shared.messaging import topology
+from shared.messaging.announcing import Announcer
+from shared.messaging.broker import Publisher
+from shared.messaging.consuming import Consumer
+from shared.messaging.queue_watch import QueueWatch
+from shared.runtime.postgres import Database
+from shared.runtime.process import Process
+from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
 
 NAME: Final = "dead_letters"
@@ -36,15 +37,15 @@ async def run(settings: Settings) -> int:
     publisher = Publisher(rabbitmq_url, NAME)
     database = Database(database_url, schema=SCHEMA)
     queues = QueueWatch(publisher.connected, WRITTEN_TO)
-    engine = Engine(database_url, SCHEMA, publisher)
-    desk = Desk(consumer, database, publisher, on_news=engine.news)
+    engine = ReplayEngine(database_url, SCHEMA, publisher, outage.retry(process.stopping))
+    inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), on_news=engine.news)
     try:
         return await process.run(
-            {"desk": lambda: desk.run(process.stopping), "engine": lambda: engine.run(process.stopping)},
+            {"inbox": lambda: inbox.run(process.stopping), "engine": lambda: engine.run(process.stopping)},
             background={"consumer": consumer.run, "queues": queues.run},
             probes={
                 "consumer": lambda: consumer.trouble,
-                "database": lambda: desk.trouble,
+                "database": lambda: inbox.trouble,
                 "engine": lambda: engine.trouble,
                 "publisher": lambda: publisher.trouble,
                 "queues": lambda: queues.trouble or consumer.queues_trouble,

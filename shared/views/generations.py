@@ -7,7 +7,7 @@ Generation 1 bears the projection's own name, which is how every store begins; g
 generation there is, so that the one that was active before can become so again at any time.
 
 The registry says which there are. In PostgreSQL: table ``generations`` in the schema ``<name>_registry`` (DDL in
-``projectors/generations.sql``), which readers have in their search_path behind the generation's schema. In Redis: the hash
+``projectors/stores/generations.sql``), which readers have in their search_path behind the generation's schema. In Redis: the hash
 ``<name>-registry``, number → the JSON of ``Generation`` without ``active``, and the field ``active`` → number. A registry that is
 missing or empty means that generation 1 is active and there is no other. Only the projector writes it.
 """

@@ -8,7 +8,7 @@ index is right depends on what is asked. ``details``, ``headers`` and ``selectio
 from datetime import datetime
 from typing import Final
 
-from shared.contracts.control import Selection
+from shared.messages.control import Selection
 
 MAX_ID: Final = 2**63 - 1
 

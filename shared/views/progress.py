@@ -1,6 +1,6 @@
 """How far a projection has come: the part every read store has in common.
 
-PostgreSQL stores keep it in the tables ``positions``, ``held`` and ``progress`` beside their data (DDL in ``projectors/positions.sql``).
+PostgreSQL stores keep it in the tables ``positions``, ``held`` and ``progress``; DDL in ``projectors/stores/positions.sql``.
 """
 
 from datetime import datetime

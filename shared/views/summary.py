@@ -1,7 +1,7 @@
 """The summary's documents, as the projector writes them and the query service answers with them. Money in minor units.
 
-Tables: ``orders``, ``history``, ``customers``, ``products``, ``price_history`` (``projectors/summary/migrations``). ``doc`` holds the
-fields below, except those marked *borrowed*: they belong to other streams and are joined in when read.
+Tables: ``orders``, ``history``, ``customers``, ``products``, ``price_history`` (``projectors/models/summary/migrations``). ``doc`` holds
+the fields below, except those marked *borrowed*: they belong to other streams and are joined when read.
 """
 
 from datetime import datetime

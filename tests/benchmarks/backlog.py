@@ -19,15 +19,15 @@ import aio_pika
 import asyncpg
 from aio_pika.abc import AbstractChannel
 
-from deploy import deployables
 from deploy.demo.demo import settings_for
-from deploy.local.servers import Servers
-from deploy.migrate import migrate
-from deploy.parcels import CommandMessage, command_message
-from deploy.sender import CommandSender
-from deploy.supervisor import Supervisor
-from shared import topology
-from shared.settings import Settings
+from deploy.run import deployables
+from deploy.run.migrate import migrate
+from deploy.run.supervisor import Supervisor
+from deploy.sending.parcels import CommandMessage, command_message
+from deploy.sending.sender import CommandSender
+from deploy.servers.provide import Servers
+from shared.messaging import topology
+from shared.runtime.settings import Settings
 from shared.views import operations, summary
 
 PROJECTION: Final = "summary"

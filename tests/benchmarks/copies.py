@@ -11,8 +11,8 @@ from typing import Any, Final
 import asyncpg
 from redis.asyncio import Redis
 
-from deploy.local.servers import Servers
-from projectors.migrations import migrate
+from deploy.servers.provide import Servers
+from projectors.stores.migrations import migrate
 from shared.views.generations import generation_name
 
 TABLES: Final = {

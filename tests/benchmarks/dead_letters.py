@@ -21,11 +21,11 @@ import httpx
 import psutil
 import uvloop
 
-from deploy.local.ports import free_port
-from deploy.local.servers import provide
-from deploy.supervisor import Supervisor
-from shared.contracts.control import Replay, Selection
-from shared.operating import ask, request
+from deploy.run.supervisor import Supervisor
+from deploy.servers.ports import free_port
+from deploy.servers.provide import provide
+from shared.messages.control import Replay, Selection
+from shared.messaging.operations_client import ask, request
 from shared.views.operations import Refused
 from tests.benchmarks.backlog import PROJECTION, Backlog
 
@@ -33,7 +33,7 @@ DEADLINE_S: Final = 600.0
 ROUNDS: Final = 15
 CLI_ROUNDS: Final = 5
 LIMIT_MS: Final = 200.0
-TIDEMARK: Final = (sys.executable, "-m", "deploy.cli")
+TIDEMARK: Final = (sys.executable, "-m", "deploy.cli.main")
 
 QUESTIONS: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "groups": ("/dead-letters/groups", {}),

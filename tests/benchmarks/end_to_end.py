@@ -26,9 +26,9 @@ import psutil
 import uvloop
 
 from deploy.demo.source import RetailYear
-from deploy.local.servers import Servers, provide
-from deploy.supervisor import Supervisor
-from shared.settings import Settings
+from deploy.run.supervisor import Supervisor
+from deploy.servers.provide import Servers, provide
+from shared.runtime.settings import Settings
 from tests.benchmarks.measuring import WARM_UP, Costs, Orders, lag, send, server_pids, throughput
 from tests.benchmarks.pipelines import Pipeline, Probe, Tidemark, Yardstick, purge
 from tests.benchmarks.yardstick import ROLES

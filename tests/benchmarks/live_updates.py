@@ -21,16 +21,17 @@ from typing import Any, Final
 import psutil
 import uvloop
 
-from deploy.deployables import program
-from deploy.local.ports import free_port
-from deploy.local.servers import Servers
-from deploy.outcomes import percentile
-from deploy.supervisor import Supervisor
-from deploy.topology import declare
-from shared import descriptors, topology
-from shared.broker import Outgoing, Publisher
-from shared.contracts.changes import ADVANCED, Advanced, News
-from shared.contracts.envelope import CONTENT_TYPE
+from deploy.run.deployables import program
+from deploy.run.supervisor import Supervisor
+from deploy.run.topology import declare
+from deploy.sending.outcomes import percentile
+from deploy.servers.ports import free_port
+from deploy.servers.provide import Servers
+from shared.messages.changes import ADVANCED, Advanced, AdvancedMessage
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing, Publisher
+from shared.runtime import descriptors
 from tests.e2e.system import own_servers
 
 DEADLINE_S: Final = 120.0
@@ -131,7 +132,7 @@ class Bench:
 
     async def _publish(self, stream: str) -> None:
         news = Advanced(projection="summary", streams=((stream, 1),))
-        envelope = News(id="bench", source="tests", type=ADVANCED, time=datetime.now(UTC), data=news)
+        envelope = AdvancedMessage(id="bench", source="tests", type=ADVANCED, time=datetime.now(UTC), data=news)
         body = envelope.model_dump_json().encode()
         key = topology.advanced_key("summary")
         message = Outgoing(topology.CHANGES, key, body, CONTENT_TYPE, mandatory=False, durable=False)

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import psutil
 
-from deploy.local import leftovers
-from deploy.local.servers import Servers
-from deploy.outcomes import percentile
-from deploy.processes import Cost, costs, family_cost
-from deploy.supervisor import Supervisor
+from deploy.run.resource_usage import Cost, costs, family_cost
+from deploy.run.supervisor import Supervisor
+from deploy.sending.outcomes import percentile
+from deploy.servers import leftovers
+from deploy.servers.provide import Servers
 from tests.benchmarks.pipelines import STORES, Probe
 
 WARM_UP: Final = 300

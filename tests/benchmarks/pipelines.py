@@ -13,15 +13,15 @@ import aio_pika
 import asyncpg
 from redis.asyncio import Redis
 
-from deploy import deployables
-from deploy.child import Program
 from deploy.demo.demo import settings_for
-from deploy.local.servers import Servers
-from deploy.migrate import WRITE_MIGRATIONS, migrate
-from projectors.migrations import files
-from shared import topology
-from shared.postgres import migrate as migrate_database
-from shared.settings import Settings
+from deploy.run import deployables
+from deploy.run.child import Program
+from deploy.run.migrate import WRITE_MIGRATIONS, migrate
+from deploy.servers.provide import Servers
+from projectors.stores.migrations import files
+from shared.messaging import topology
+from shared.runtime.postgres import migrate as migrate_database
+from shared.runtime.settings import Settings
 from shared.views.analytics import Keys
 from tests.benchmarks import yardstick
 

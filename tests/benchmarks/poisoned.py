@@ -22,9 +22,9 @@ from zlib import crc32
 import psutil
 import uvloop
 
-from deploy import deployables
-from deploy.local.servers import Servers, provide
-from deploy.supervisor import Supervisor
+from deploy.run import deployables
+from deploy.run.supervisor import Supervisor
+from deploy.servers.provide import Servers, provide
 from tests.benchmarks import yardstick
 from tests.benchmarks.end_to_end import write_orders
 from tests.benchmarks.measuring import WARM_UP, Orders, send

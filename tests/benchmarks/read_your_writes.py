@@ -23,8 +23,8 @@ from typing import Any, Final
 import httpx
 import uvloop
 
-from deploy.outcomes import percentile
-from shared import topology
+from deploy.sending.outcomes import percentile
+from shared.messaging import topology
 from tests.e2e.bus import encode, envelope
 from tests.e2e.system import System, own_servers, running_system
 

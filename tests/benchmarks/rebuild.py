@@ -25,20 +25,20 @@ import psutil
 import uvloop
 from redis.asyncio import Redis
 
-from command_service.handling import Handler
-from command_service.intake import Command, read
+from command_service.handling.handler import Handler
+from command_service.handling.parsing import Command, read
 from deploy.demo.demo import settings_for
 from deploy.demo.source import RetailYear
-from deploy.deployables import program
-from deploy.local.servers import Servers, provide
-from deploy.migrate import migrate
-from deploy.rebuild_drill.drill import DEPLOYABLES, WORDS, everything_running
-from deploy.rebuild_drill.live import LiveOrders
-from deploy.rebuild_drill.readers import ORDERS, Readers
-from deploy.rebuild_drill.report import shares
-from deploy.supervisor import Supervisor
-from shared import topology
-from shared.contracts.control import Activate, Drop, Rebuild
+from deploy.drills.rebuild.drill import DEPLOYABLES, WORDS, everything_running
+from deploy.drills.rebuild.live import LiveOrders
+from deploy.drills.rebuild.readers import ORDERS, Readers
+from deploy.drills.rebuild.report import shares
+from deploy.run.deployables import program
+from deploy.run.migrate import migrate
+from deploy.run.supervisor import Supervisor
+from deploy.servers.provide import Servers, provide
+from shared.messages.control import Activate, Drop, Rebuild
+from shared.messaging import topology
 from shared.views.analytics import Keys
 from shared.views.generations import FIRST, Generation
 from tests.benchmarks.copies import copy

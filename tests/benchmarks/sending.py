@@ -20,7 +20,7 @@ import aio_pika
 import uvloop
 from aio_pika.abc import AbstractExchange
 
-from shared.contracts.envelope import CONTENT_TYPE
+from shared.messages.envelope import CONTENT_TYPE
 
 ROUTING_KEY: Final = "orders.place-order"
 WINDOW: Final = 500

@@ -21,12 +21,12 @@ import psutil
 import uvloop
 
 from deploy.demo.demo import settings_for
-from deploy.deployables import program
-from deploy.local.ports import free_port
-from deploy.local.servers import Servers
-from deploy.migrate import migrate
-from deploy.outcomes import percentile
-from deploy.supervisor import Supervisor
+from deploy.run.deployables import program
+from deploy.run.migrate import migrate
+from deploy.run.supervisor import Supervisor
+from deploy.sending.outcomes import percentile
+from deploy.servers.ports import free_port
+from deploy.servers.provide import Servers
 from tests.e2e.system import own_servers
 
 DEADLINE_S: Final = 900.0

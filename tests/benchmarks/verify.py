@@ -19,7 +19,7 @@ from typing import Any
 
 import asyncpg
 
-from deploy.local.servers import Servers, provide
+from deploy.servers.provide import Servers, provide
 
 EVENTS = "SELECT stream, version, envelope FROM events"
 
@@ -56,7 +56,7 @@ def _verify(servers: Servers, *arguments: str) -> dict[str, Any]:
 
 def _tidemark(servers: Servers, *arguments: str) -> tuple[dict[str, Any], resource.struct_rusage]:
     """In a process of its own; this one stays small, because a child's peak begins at its parent's."""
-    argv = [sys.executable, "-m", "deploy.cli", *arguments, "--output", "json"]
+    argv = [sys.executable, "-m", "deploy.cli.main", *arguments, "--output", "json"]
     process = subprocess.Popen(argv, env=os.environ | servers.environ(), stdout=subprocess.PIPE)
     assert process.stdout is not None
     output = process.stdout.read()

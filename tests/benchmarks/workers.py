@@ -18,10 +18,10 @@ import asyncpg
 import uvloop
 
 from deploy.demo.demo import settings_for
-from deploy.deployables import program
-from deploy.local.servers import Servers, provide
-from deploy.migrate import migrate
-from deploy.supervisor import Supervisor
+from deploy.run.deployables import program
+from deploy.run.migrate import migrate
+from deploy.run.supervisor import Supervisor
+from deploy.servers.provide import Servers, provide
 from tests.benchmarks.end_to_end import write_orders
 from tests.benchmarks.measuring import send
 from tests.benchmarks.pipelines import Probe, Tidemark

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.local.servers import Servers
-from projectors.projection import Store
-from projectors.search.store import SearchStore
-from projectors.summary.store import SummaryStore
+from deploy.servers.provide import Servers
+from projectors.models.search.store import SearchStore
+from projectors.models.summary.store import SummaryStore
+from projectors.stores.port import Store
 from tests.contract.read_stores import PostgresReadStore, ReadStore, RedisReadStore
 
 

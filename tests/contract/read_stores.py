@@ -8,11 +8,11 @@ from typing import Any
 import asyncpg
 from redis.asyncio import Redis
 
-from projectors.analytics.store import AnalyticsStore
-from projectors.migrations import migrate
-from projectors.projection import ProjectionError, Store
-from projectors.search.store import SearchStore
-from projectors.summary.store import SummaryStore
+from projectors.models.analytics.store import AnalyticsStore
+from projectors.models.search.store import SearchStore
+from projectors.models.summary.store import SummaryStore
+from projectors.stores.migrations import migrate
+from projectors.stores.port import ProjectionError, Store
 from shared.views.analytics import Keys
 
 GENERATION = "contract"

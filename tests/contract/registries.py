@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 from redis.asyncio import Redis
 
-from projectors import migrations
-from projectors.analytics.registry import AnalyticsRegistry
-from projectors.analytics.store import AnalyticsStore
-from projectors.generation_registry import GenerationRegistry
-from projectors.postgres_registry import PostgresRegistry
-from projectors.projection import Store
-from projectors.summary.store import SummaryStore
-from shared.postgres import migrate
+from projectors.generations.registry import GenerationRegistry
+from projectors.models.analytics.generation_registry import AnalyticsRegistry
+from projectors.models.analytics.store import AnalyticsStore
+from projectors.models.summary.store import SummaryStore
+from projectors.stores import migrations
+from projectors.stores.port import Store
+from projectors.stores.postgres_registry import PostgresRegistry
+from shared.runtime.postgres import migrate
 from shared.views.generations import generation_name, registry_key, registry_schema
 
 PREFIX = "registered"

@@ -1,13 +1,13 @@
-"""What every registry of generations promises; see ``projectors.generation_registry``."""
+"""What every registry of generations promises; see ``projectors.generations.registry``."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.local.servers import Servers
-from projectors.generation_registry import GenerationRegistry, Scanned
-from projectors.projection import Commit, StoreUnavailableError
+from deploy.servers.provide import Servers
+from projectors.generations.registry import GenerationRegistry, Scanned
+from projectors.stores.port import Commit, StoreUnavailableError
 from shared.views.generations import Generation, GenerationState
 from tests import shop
 from tests.contract.registries import PostgresUnderTest, RedisUnderTest, RegistryUnderTest

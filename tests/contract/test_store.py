@@ -1,4 +1,4 @@
-"""What every read store promises the consumer runtime; see ``projectors.projection``."""
+"""What every read store promises the consumer runtime; see ``projectors.stores.port``."""
 
 import asyncio
 from dataclasses import replace
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from projectors.projection import (
+from projectors.stores.port import (
     Advance,
     Commit,
     Hold,
@@ -230,7 +230,7 @@ async def test_a_hold_that_a_clock_a_day_ahead_has_put_off_is_overdue_at_once(st
     await store.commit(Commit(holds={"orders/o-1": replace(HELD, due_at=tomorrow)}))
     assert await store.overdue(LATE, 10) == [("orders/o-1", 0)]
     assert await store.overdue(LATE, 10) == []
-    assert await store.owed(LATE, 10) == []
+    assert await store.unreported(LATE, 10) == []
 
 
 async def test_whoever_has_been_told_of_is_due_no_more_and_stays_held(store: Store) -> None:
@@ -239,7 +239,7 @@ async def test_whoever_has_been_told_of_is_due_no_more_and_stays_held(store: Sto
     await store.commit(Commit(holds=dict.fromkeys(names, dead)))
     later = replace(dead, seen=7)
     await store.commit(Commit(holds={"orders/o-1": later}))
-    await store.commit(Commit(told=dict.fromkeys(names, dead)))
+    await store.commit(Commit(confirmed=dict.fromkeys(names, dead)))
     found = await store.positions(names)
     assert [position.hold for position in found.values()] == [replace(later, due_at=None), replace(dead, due_at=None)]
     assert await store.overdue(LATE, 10) == []
@@ -259,7 +259,7 @@ async def test_who_has_moved_on_is_not_touched_by_the_news_that_an_earlier_lette
     else:
         await store.commit(Commit(holds={"orders/o-1": now}))
     before = await store.positions(["orders/o-1"])
-    await store.commit(Commit(told={"orders/o-1": replace(HELD, status=HoldStatus.DEAD)}))
+    await store.commit(Commit(confirmed={"orders/o-1": replace(HELD, status=HoldStatus.DEAD)}))
     assert await store.positions(["orders/o-1"]) == before
     assert len(await store.overdue(LATE, 10)) == (now is not None)
 
@@ -269,7 +269,7 @@ async def test_who_waits_for_a_later_event_is_not_touched_by_the_news_of_an_earl
     await store.commit(held("orders/o-1", status=HoldStatus.DEAD))
     again = replace(dead, version=2)
     await store.commit(Commit([shop.run("orders/o-1", shop.placed())], holds={"orders/o-1": again}))
-    await store.commit(Commit(told={"orders/o-1": dead}))
+    await store.commit(Commit(confirmed={"orders/o-1": dead}))
     assert await store.positions(["orders/o-1"]) == {"orders/o-1": Position(1, again)}
 
 

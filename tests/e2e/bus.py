@@ -11,8 +11,8 @@ import aio_pika
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
-from shared import topology
-from shared.contracts.envelope import CONTENT_TYPE
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
 
 PATIENCE_S = 15.0
 

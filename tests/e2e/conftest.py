@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from deploy.local.servers import Servers
+from deploy.servers.provide import Servers
 from tests.e2e.bus import Bus
 from tests.e2e.system import System, own_servers, running_system
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.topology import hash_of
+from shared.messaging.topology import hash_of
 
 SET_VERSION = "UPDATE streams SET version = $2 WHERE stream = $1 AND version = $2 - 1"
 ADD_EVENT = "INSERT INTO events (stream, version, envelope) VALUES ($1, $2, $3::json)"

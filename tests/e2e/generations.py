@@ -8,21 +8,11 @@ from typing import Any, Final
 from uuid import uuid4
 
 from deploy.demo.demo import settings_for
-from deploy.local.servers import Servers
-from projectors.generation_registry import GenerationRegistry
-from projectors.registry import READ_MODELS
-from shared import topology
-from shared.contracts.control import (
-    ACTIVATE,
-    DROP,
-    REBUILD,
-    ROLLBACK,
-    Activate,
-    Drop,
-    Rebuild,
-    Request,
-    Rollback,
-)
+from deploy.servers.provide import Servers
+from projectors.generations.registry import GenerationRegistry
+from projectors.models.registry import READ_MODELS
+from shared.messages.control import ACTIVATE, DROP, REBUILD, ROLLBACK, Activate, Drop, Rebuild, Request, Rollback
+from shared.messaging import topology
 from shared.views.generations import Generation, GenerationAnswer, GenerationRefused, GenerationsChanged
 from tests.e2e.bus import Bus
 

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from deploy.demo.demo import settings_for
-from deploy.deployables import programs
-from deploy.local.ports import free_port
-from deploy.local.servers import CHOICE, URLS, Servers, provide
-from deploy.migrate import migrate
-from deploy.supervisor import Supervisor
+from deploy.run.deployables import programs
+from deploy.run.migrate import migrate
+from deploy.run.supervisor import Supervisor
+from deploy.servers.ports import free_port
+from deploy.servers.provide import CHOICE, URLS, Servers, provide
 from shared.views import operations
 from tests.e2e.bus import Bus, bus_of
 

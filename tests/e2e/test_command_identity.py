@@ -10,8 +10,8 @@ import asyncpg
 import httpx
 import pytest
 
-from shared import topology
-from shared.contracts.envelope import MAX_MESSAGE_BYTES
+from shared.messages.envelope import MAX_MESSAGE_BYTES
+from shared.messaging import topology
 from tests.e2e.bus import Bus, encode, envelope
 from tests.e2e.system import System
 
@@ -242,7 +242,7 @@ async def count_letters(system: System) -> int:
 
 
 def test_no_queue_of_tidemark_is_a_reply_queue() -> None:
-    from shared.reply_to import is_reply_queue
+    from shared.messaging.reply_to import is_reply_queue
 
     names = [queue.name for queue in topology.declarations(lanes=256).queues]
     assert len(names) > 700

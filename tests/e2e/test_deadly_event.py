@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from deploy.child import Program
-from deploy.deployables import program
-from deploy.supervisor import DiedError
-from shared.contracts.control import Replay, Selection
-from shared.operating import ask, request
+from deploy.run.child import Program
+from deploy.run.deployables import program
+from deploy.run.supervisor import DiedError
+from shared.messages.control import Replay, Selection
+from shared.messaging.operations_client import ask, request
 from shared.views.operations import Done
 from tests.e2e.system import System
 

@@ -17,7 +17,7 @@ async def test_a_demo_of_200_orders_finds_every_store_equal_to_the_source(tmp_pa
     with own_servers() as servers:
         environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | servers.environ()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.cli", "demo", "--orders", "200", "--output", "json"),
+            *(sys.executable, "-m", "deploy.cli.main", "demo", "--orders", "200", "--output", "json"),
             cwd=tmp_path,
             env=environ,
             stdout=asyncio.subprocess.PIPE,

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared import topology
+from shared.messaging import topology
 from tests.e2e.bus import Bus, encode, envelope, outcome
 from tests.e2e.system import System
 from tests.odd_properties import Raw, moment

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.ports import free_port
-from deploy.local.servers import Servers
+from deploy.servers.ports import free_port
+from deploy.servers.provide import Servers
 from tests.e2e.system import System
 
 pytestmark = pytest.mark.timeout(90)
@@ -24,7 +24,7 @@ def tidemark(
 ) -> subprocess.CompletedProcess[bytes]:
     """The program itself, in an empty folder, with these settings and no others."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
-    program = [sys.executable, "-m", "deploy.cli", *arguments]
+    program = [sys.executable, "-m", "deploy.cli.main", *arguments]
     root = str(Path(__file__).parents[2])
     return subprocess.run(
         program, cwd=folder, env=kept | {"PYTHONPATH": root} | environ, input=given, capture_output=True, timeout=60

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from pydantic_core import to_json
 
-from shared import topology
+from shared.messaging import topology
 from tests.e2e.bus import encode
 from tests.e2e.event_store import append_raw
 from tests.e2e.system import System

@@ -7,9 +7,9 @@ import aio_pika
 import pytest
 from redis.asyncio import Redis
 
-from shared import topology
-from shared.contracts.control import Discard, Selection
-from shared.operating import ask, request
+from shared.messages.control import Discard, Selection
+from shared.messaging import topology
+from shared.messaging.operations_client import ask, request
 from shared.views.operations import Done
 from tests.e2e.event_store import append_raw
 from tests.e2e.system import System

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from command_service.asyncapi import document
-from shared import topology
+from command_service.http.asyncapi import document
+from shared.messaging import topology
 from tests.e2e.bus import Bus, encode, envelope
 from tests.e2e.system import System
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli import app
+from deploy.cli.main import app
 from tests.e2e.system import System
 
 pytestmark = pytest.mark.timeout(120)

@@ -12,8 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.demo.demo import settings_for
-from projectors.registry import READ_MODELS
-from shared.contracts.control import Activate, Drop, Rebuild, Rollback
+from projectors.models.registry import READ_MODELS
+from shared.messages.control import Activate, Drop, Rebuild, Rollback
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name
 from tests.e2e.generations import done, refused, until_ready

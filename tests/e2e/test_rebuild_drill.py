@@ -17,7 +17,7 @@ async def test_read_models_are_rebuilt_and_switched_and_nobody_notices(tmp_path:
     with own_servers() as servers:
         environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | servers.environ()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.cli", "drill", "rebuild"),
+            *(sys.executable, "-m", "deploy.cli.main", "drill", "rebuild"),
             *("--orders", "500", "--live", "5", "--output", "json"),
             cwd=tmp_path,
             env=environ,

@@ -10,8 +10,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from deploy.deployables import program
-from shared import topology
+from deploy.run.deployables import program
+from shared.messaging import topology
 from shared.views import operations
 from tests.e2e.event_store import append_raw
 from tests.e2e.newer_projector import TYPE

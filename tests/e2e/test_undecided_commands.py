@@ -12,11 +12,11 @@ import asyncpg
 import httpx
 import pytest
 
-from deploy.deployables import program
-from deploy.supervisor import DiedError
-from shared import topology
-from shared.contracts.control import Discard, Edit, Replay, Selection
-from shared.operating import Act, ask, request
+from deploy.run.deployables import program
+from deploy.run.supervisor import DiedError
+from shared.messages.control import Discard, Edit, Replay, Selection
+from shared.messaging import topology
+from shared.messaging.operations_client import Act, ask, request
 from shared.views import operations
 from shared.views.operations import Done
 from tests.e2e.bus import Bus, encode, envelope

@@ -16,8 +16,8 @@ import httpx
 import psutil
 import pytest
 
-from deploy.deployables import DEPLOYABLES
-from deploy.local.servers import Servers
+from deploy.run.deployables import DEPLOYABLES
+from deploy.servers.provide import Servers
 from tests.e2e.system import address, ports
 
 pytestmark = pytest.mark.timeout(90)
@@ -71,7 +71,7 @@ async def tidemark_up(folder: Path, environ: dict[str, str]) -> AsyncIterator[Up
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "deploy.cli",
+        "deploy.cli.main",
         "up",
         cwd=folder,
         env=os.environ | {"PYTHONPATH": root, "PYTHONUNBUFFERED": "1"} | chosen | environ,
@@ -118,7 +118,7 @@ async def tidemark(folder: Path, *arguments: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "deploy.cli",
+        "deploy.cli.main",
         *arguments,
         cwd=folder,
         env=environ | {"PYTHONPATH": str(Path(__file__).parents[2])},

@@ -13,8 +13,8 @@ from deploy.demo.catching_up import wait_until_applied
 from deploy.demo.comparison import compare
 from deploy.demo.read_stores import open_read_stores
 from deploy.demo.store_figures import store_figures
-from shared import topology
-from shared.contracts.outcomes import ACCEPTED
+from shared.messages.outcomes import ACCEPTED
+from shared.messaging import topology
 from shared.views import operations
 from shared.views.analytics import Keys
 from tests.faults.cluster import Cluster

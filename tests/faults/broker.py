@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from deploy.local import programs
+from deploy.servers import programs
 from tests.faults.cluster import Cluster
 
 

@@ -16,15 +16,15 @@ import aio_pika
 import asyncpg
 from redis.asyncio import Redis
 
-from deploy.child import Program
 from deploy.demo.demo import settings_for
-from deploy.deployables import DEPLOYABLES, program
-from deploy.local.ports import free_port
-from deploy.local.private import PrivateServers, Server
-from deploy.local.servers import Servers
-from deploy.migrate import migrate
-from deploy.supervisor import Supervisor
-from shared import topology
+from deploy.run.child import Program
+from deploy.run.deployables import DEPLOYABLES, program
+from deploy.run.migrate import migrate
+from deploy.run.supervisor import Supervisor
+from deploy.servers.ports import free_port
+from deploy.servers.private import PrivateServers, Server
+from deploy.servers.provide import Servers
+from shared.messaging import topology
 
 # The epoch stays: to the projections that go on running another one would be a restored write database, and they would stop.
 TABLES: Final = """

@@ -14,8 +14,8 @@ from random import Random
 
 import pytest
 
-from deploy.local import packages
-from deploy.local.servers import CHOICE, Servers
+from deploy.servers import packages
+from deploy.servers.provide import CHOICE, Servers
 from tests.e2e.system import own_servers
 from tests.faults.cluster import Cluster, empty, prepare, running_cluster
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from shared.failpoints import EXIT_CODE, Failpoint
+from shared.runtime.failpoints import EXIT_CODE, Failpoint
 from tests.faults.cluster import Cluster
 
 DEAD_WITHIN_S: Final = 60

@@ -9,9 +9,9 @@ import asyncpg
 
 from deploy.demo.catching_up import wait_until_applied
 from deploy.demo.read_stores import open_read_stores
-from deploy.parcels import CommandMessage, command_message
-from shared.contracts.control import Replay, Selection
-from shared.operating import ask, request
+from deploy.sending.parcels import CommandMessage, command_message
+from shared.messages.control import Replay, Selection
+from shared.messaging.operations_client import ask, request
 from shared.views import operations
 from tests.faults.audit import RECOVERY_S
 from tests.faults.cluster import Cluster

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from deploy.demo.source import RetailYear, retail_folder
 from deploy.demo.truth import Truth, truth
-from deploy.outcomes import Outcome, Tally
-from deploy.parcels import CommandMessage, command_message
-from deploy.sender import CommandSender
+from deploy.sending.outcomes import Outcome, Tally
+from deploy.sending.parcels import CommandMessage, command_message
+from deploy.sending.sender import CommandSender
 from tests.faults.cluster import Cluster
 
 STEPS: Final = ("place", "pay", "ship", "deliver")

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import aio_pika
 
-from shared import topology
+from shared.messaging import topology
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load
 

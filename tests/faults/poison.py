@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 from zlib import crc32
 
-from shared.contracts.control import Replay, Selection
-from shared.operating import ask, request
+from shared.messages.control import Replay, Selection
+from shared.messaging.operations_client import ask, request
 from shared.views import operations
 from shared.views.operations import Done
 from tests.faults.cluster import Cluster

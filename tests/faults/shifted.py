@@ -51,7 +51,7 @@ def shift(seconds: float) -> None:
     datetime.datetime = Shifted  # type: ignore[misc]
     time.time = lambda: _REAL_TIME() + seconds
     _import_with_the_real_class("shared.contracts.registry")
-    _import_with_the_real_class("projectors.fast_decoding", after=("projectors.projection",))
+    _import_with_the_real_class("projectors.runtime.fast_decoding", after=("projectors.stores.port",))
 
 
 def _import_with_the_real_class(module: str, *, after: Sequence[str] = ()) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from deploy.local.postgres import unprivileged_user
+from deploy.servers.postgres import unprivileged_user
 from tests.faults.cluster import Cluster
 from tests.faults.waiting import fetch
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 import aio_pika
 import pytest
 
-from deploy.local.servers import Servers
-from shared.consuming import Consumer, Delivery
+from deploy.servers.provide import Servers
+from shared.messaging.consuming import Consumer, Delivery
 from tests.faults.audit import queue_depths
 
 pytestmark = pytest.mark.timeout(60)

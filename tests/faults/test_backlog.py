@@ -19,11 +19,11 @@ from aiormq.abc import ChannelFrame
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from deploy.deployables import program
-from deploy.local.servers import Servers
-from deploy.supervisor import Supervisor
-from shared import topology
-from shared.contracts.envelope import CONTENT_TYPE, EventEnvelope
+from deploy.run.deployables import program
+from deploy.run.supervisor import Supervisor
+from deploy.servers.provide import Servers
+from shared.messages.envelope import CONTENT_TYPE, EventEnvelope
+from shared.messaging import topology
 from tests.faults.audit import queue_depths
 from tests.faults.cluster import empty
 from tests.faults.waiting import until

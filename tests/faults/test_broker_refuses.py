@@ -7,8 +7,8 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractQueue
 
-from deploy.topology import declare
-from shared import topology
+from deploy.run.topology import declare
+from shared.messaging import topology
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.broker import rabbitmqctl, short_of_room
 from tests.faults.cluster import Cluster

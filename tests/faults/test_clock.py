@@ -7,8 +7,8 @@ from typing import Final
 import aio_pika
 import pytest
 
-from deploy.deployables import DEPLOYABLES
-from shared import topology
+from deploy.run.deployables import DEPLOYABLES
+from shared.messaging import topology
 from tests.faults.audit import caught_up, differences, figures, queue_depths
 from tests.faults.cluster import Cluster
 from tests.faults.load import demo_commands, demo_size, lives, loading

@@ -11,12 +11,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import asyncpg
 import pytest
 
-from deploy.deployables import program
-from deploy.outcomes import outcomes_in
-from deploy.supervisor import Supervisor
-from shared import topology
-from shared.broker import BrokerError, Outgoing, Publisher
-from shared.contracts.envelope import CONTENT_TYPE
+from deploy.run.deployables import program
+from deploy.run.supervisor import Supervisor
+from deploy.sending.outcomes import outcomes_in
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import BrokerError, Outgoing, Publisher
 from tests.faults.audit import caught_up, differences
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, step

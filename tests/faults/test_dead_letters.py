@@ -9,14 +9,14 @@ from random import Random
 import asyncpg
 import pytest
 
-from deploy.local.servers import Servers
-from deploy.parcels import CommandMessage, command_message, parcels
-from projectors.dead_letters.desk import PREFETCH
-from shared import topology
-from shared.asking import NoAnswerError
-from shared.broker import Outgoing, Publisher
-from shared.contracts.control import Replay, Selection
-from shared.operating import ask, request
+from deploy.sending.parcels import CommandMessage, command_message, parcels
+from deploy.servers.provide import Servers
+from projectors.dead_letters.inbox import PREFETCH
+from shared.messages.control import Replay, Selection
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing, Publisher
+from shared.messaging.control_client import NoAnswerError
+from shared.messaging.operations_client import ask, request
 from shared.views.operations import Done, Refused
 from tests.faults.audit import caught_up, differences, queue_depths
 from tests.faults.cluster import Cluster

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from shared import topology
-from shared.failpoints import Failpoint
+from shared.messaging import topology
+from shared.runtime.failpoints import Failpoint
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.crashes import armed, died_there

@@ -14,8 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from shared import topology
-from shared.contracts.envelope import CONTENT_TYPE
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
 from shared.views import operations
 from tests.faults.audit import caught_up, differences
 from tests.faults.cluster import Cluster

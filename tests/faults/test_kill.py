@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.deployables import DEPLOYABLES
+from deploy.run.deployables import DEPLOYABLES
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, demo_commands, demo_size, loading

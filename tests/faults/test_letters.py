@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from shared import topology
-from shared.failpoints import Failpoint
+from shared.messaging import topology
+from shared.runtime.failpoints import Failpoint
 from tests.faults.audit import caught_up, differences, figures, queue_depths
 from tests.faults.broker import short_of_room
 from tests.faults.cluster import Cluster

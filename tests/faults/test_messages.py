@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from deploy.parcels import CommandMessage, command_message
-from shared import topology
-from shared.contracts.envelope import BATCH_CONTENT_TYPE, pack
+from deploy.sending.parcels import CommandMessage, command_message
+from shared.messages.envelope import BATCH_CONTENT_TYPE, pack
+from shared.messaging import topology
 from shared.views import operations
 from shared.views.analytics import Keys
 from tests.e2e.event_store import append_raw

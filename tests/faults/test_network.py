@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from deploy.local.servers import Servers
+from deploy.servers.provide import Servers
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.conftest import FAILED, Standing

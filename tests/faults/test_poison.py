@@ -8,7 +8,7 @@ from zlib import crc32
 import asyncpg
 import pytest
 
-from deploy.parcels import CommandMessage, command_message
+from deploy.sending.parcels import CommandMessage, command_message
 from shared.views import summary
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 import pytest
 
-from deploy.local import databases
+from deploy.servers import databases
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, demo_commands, demo_size, lives, loading

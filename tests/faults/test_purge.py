@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import aio_pika
 import pytest
 
-from shared import topology
+from shared.messaging import topology
 from tests.faults.audit import RECOVERY_S, caught_up, differences
 from tests.faults.cluster import Cluster
 from tests.faults.letters import small_order

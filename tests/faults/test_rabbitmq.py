@@ -8,8 +8,8 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from deploy.topology import QueueInUseError, declare
-from shared import topology
+from deploy.run.topology import QueueInUseError, declare
+from shared.messaging import topology
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.broker import rabbitmqctl
 from tests.faults.cluster import Cluster

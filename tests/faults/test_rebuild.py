@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
+from deploy.cli.projections.commands import compared
 from deploy.demo.demo import settings_for
-from deploy.projections.commands import compared
-from shared.contracts.control import Activate, Rebuild, Rollback
-from shared.failpoints import Failpoint
+from shared.messages.control import Activate, Rebuild, Rollback
+from shared.runtime.failpoints import Failpoint
 from shared.views.generations import Generation
 from tests.e2e.bus import Bus, bus_of
 from tests.e2e.generations import Order, done, registry_of, until_ready

@@ -10,10 +10,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from projectors.analytics import store
-from projectors.analytics.projection import fold
-from projectors.analytics.script import Call
-from projectors.projection import Commit
+from projectors.models.analytics import store
+from projectors.models.analytics.projection import fold
+from projectors.models.analytics.script import Call
+from projectors.stores.port import Commit
 from shared.views.analytics import Keys
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster

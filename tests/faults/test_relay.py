@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from deploy.deployables import program
-from deploy.supervisor import Supervisor
+from deploy.run.deployables import program
+from deploy.run.supervisor import Supervisor
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, demo_commands, demo_size, loading

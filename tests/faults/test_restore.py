@@ -11,17 +11,17 @@ import asyncpg
 import pytest
 from rich.console import Console
 
+from deploy.cli.projections.requests import request
+from deploy.compare.stores import opened
 from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
-from deploy.local import databases
-from deploy.local.servers import CHOICE
-from deploy.projections.asking import order
-from deploy.projections.stores import opened
+from deploy.servers import databases
+from deploy.servers.provide import CHOICE
 from deploy.verify.command import verify
 from deploy.verify.findings import Kind
-from deploy.verify.verifying import Options
-from shared.contracts.control import Activate, Rebuild
-from shared.topology import PROJECTORS
+from deploy.verify.verifier import Options
+from shared.messages.control import Activate, Rebuild
+from shared.messaging.topology import PROJECTORS
 from shared.views.generations import Generation, GenerationsChanged
 from tests.e2e.system import System, own_servers, running_system
 
@@ -129,7 +129,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 async def rebuild(system: System, projection: str) -> None:
     settings = settings_for(system.servers)
     begun = Rebuild(projection=projection, generation=2, actor="a test", reason="restored")
-    assert isinstance(await order(settings, begun, request_id=None, seconds=20), GenerationsChanged)
+    assert isinstance(await request(settings, begun, request_id=None, seconds=20), GenerationsChanged)
     async with opened(settings, projection) as store:
 
         async def ready() -> bool:
@@ -137,7 +137,7 @@ async def rebuild(system: System, projection: str) -> None:
 
         await until(ready)
     switch = Activate(projection=projection, generation=2, actor="a test", reason="restored")
-    assert isinstance(await order(settings, switch, request_id=None, seconds=20), GenerationsChanged)
+    assert isinstance(await request(settings, switch, request_id=None, seconds=20), GenerationsChanged)
 
 
 async def test_a_restore_that_lost_nothing_is_adopted_and_one_that_did_stops_every_projection(

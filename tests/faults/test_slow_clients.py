@@ -7,7 +7,7 @@ from typing import Final
 import httpx
 import pytest
 
-from shared import descriptors
+from shared.runtime import descriptors
 from tests.faults.audit import caught_up, differences
 from tests.faults.cluster import Cluster
 from tests.faults.load import lives, loading

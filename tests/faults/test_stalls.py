@@ -12,10 +12,10 @@ import asyncpg
 import httpx
 import pytest
 
-from deploy.topology import declare
-from shared import topology
-from shared.broker import Publisher
-from shared.queue_watch import QueueWatch
+from deploy.run.topology import declare
+from shared.messaging import topology
+from shared.messaging.broker import Publisher
+from shared.messaging.queue_watch import QueueWatch
 from tests.faults.audit import caught_up, queue_depths
 from tests.faults.broker import rabbitmqctl, short_of_room
 from tests.faults.cluster import Cluster

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import asyncpg
 
-from deploy.migrate import WRITE_MIGRATIONS
-from shared.postgres import migrate
-from shared.settings import Settings
+from deploy.run.migrate import WRITE_MIGRATIONS
+from shared.runtime.postgres import migrate
+from shared.runtime.settings import Settings
 
 
 @asynccontextmanager

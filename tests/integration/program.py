@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from deploy.cli import app
+from deploy.cli.main import app
 
 
 @dataclass(frozen=True)

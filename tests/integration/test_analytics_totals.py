@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from deploy.local.servers import Servers
-from projectors.analytics.registry import AnalyticsRegistry
-from projectors.analytics.store import AnalyticsStore
-from projectors.projection import Advance, Commit, Position, StalePositionError, StoreUnavailableError
+from deploy.servers.provide import Servers
+from projectors.models.analytics.generation_registry import AnalyticsRegistry
+from projectors.models.analytics.store import AnalyticsStore
+from projectors.stores.port import Advance, Commit, Position, StalePositionError, StoreUnavailableError
 from shared.contracts.orders import Line
-from shared.failpoints import Failpoint
+from shared.runtime.failpoints import Failpoint
 from shared.views.analytics import ALL, Keys
 from shared.views.generations import generation_name, registry_key
 from tests import shop
@@ -164,7 +164,7 @@ async def test_called_off_in_the_middle_it_is_taken_up_where_it_was(
         if not left:
             raise Died
 
-    monkeypatch.setattr("projectors.analytics.store.reached", dies)
+    monkeypatch.setattr("projectors.models.analytics.store.reached", dies)
     with pytest.raises(Died):
         await both.built.complete(shop.at_once)
     monkeypatch.undo()

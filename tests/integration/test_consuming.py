@@ -9,8 +9,8 @@ from uuid import uuid4
 import aio_pika
 import pytest
 
-from deploy.local.servers import Servers
-from shared.consuming import Consumer
+from deploy.servers.provide import Servers
+from shared.messaging.consuming import Consumer
 
 SIZES = (100, 100, 100, 500, 50, 50)
 

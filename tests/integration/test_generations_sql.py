@@ -2,9 +2,9 @@
 
 import asyncpg
 
-from deploy.local.servers import Servers
-from projectors import migrations, postgres_registry
-from projectors.postgres_registry import PostgresRegistry
+from deploy.servers.provide import Servers
+from projectors.stores import migrations, postgres_registry
+from projectors.stores.postgres_registry import PostgresRegistry
 from shared.views.generations import ACTIVE, GENERATIONS, generation_name, registry_schema
 from tests.integration.test_read_store_sql import statements
 

@@ -21,14 +21,14 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from deploy import http_ports
-from deploy.local import leftovers, packages, ports
-from deploy.local.errors import ServersError
-from deploy.local.postgres import Postgres
-from deploy.local.private import PrivateServers, private_servers
-from deploy.local.rabbitmq import RabbitMQ
-from deploy.local.servers import Servers, from_environment, provide
-from shared.settings import Settings
+from deploy.run import http_ports
+from deploy.servers import leftovers, packages, ports
+from deploy.servers.errors import ServersError
+from deploy.servers.postgres import Postgres
+from deploy.servers.private import PrivateServers, private_servers
+from deploy.servers.provide import Servers, from_environment, provide
+from deploy.servers.rabbitmq import RabbitMQ
+from shared.runtime.settings import Settings
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -37,8 +37,8 @@ pytestmark = [
 
 OWNER_PROCESS = """
 import sys, time
-from deploy.local.postgres import Postgres
-from deploy.local.private import private_servers
+from deploy.servers.postgres import Postgres
+from deploy.servers.private import private_servers
 with private_servers() as servers:
     print(servers.root, flush=True)
     time.sleep(120)

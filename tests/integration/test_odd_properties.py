@@ -11,8 +11,8 @@ import aiormq
 import pytest
 from aiormq import spec
 
-from deploy.local.servers import Servers
-from shared.consuming import Consumer, Delivery
+from deploy.servers.provide import Servers
+from shared.messaging.consuming import Consumer, Delivery
 from tests.odd_properties import Raw, moment
 
 WITHIN_S = 15.0

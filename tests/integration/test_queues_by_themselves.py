@@ -10,11 +10,11 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from deploy.local.servers import Servers
-from shared import subscribing, topology
-from shared.broker import Outgoing, Publisher
-from shared.consuming import Consumer, Delivery
-from shared.queue_watch import QueueWatch
+from deploy.servers.provide import Servers
+from shared.messaging import subscribing, topology
+from shared.messaging.broker import Outgoing, Publisher
+from shared.messaging.consuming import Consumer, Delivery
+from shared.messaging.queue_watch import QueueWatch
 
 QUORUM = {"x-queue-type": "quorum"}
 

@@ -8,9 +8,9 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from deploy.topology import SPARE, QueueInUseError, declare
-from shared import topology
-from shared.settings import Settings
+from deploy.run.topology import SPARE, QueueInUseError, declare
+from shared.messaging import topology
+from shared.runtime.settings import Settings
 
 LANES = 4
 COMMANDS = topology.COMMAND_QUEUE

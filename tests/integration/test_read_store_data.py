@@ -9,13 +9,13 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from deploy.local.servers import Servers
-from projectors.analytics.store import AnalyticsStore
-from projectors.migrations import migrate
-from projectors.projection import Advance, Commit, ProjectionError, Store, StoreUnavailableError
-from projectors.search.store import SearchStore
-from projectors.summary.store import SummaryStore
-from query_service import words
+from deploy.servers.provide import Servers
+from projectors.models.analytics.store import AnalyticsStore
+from projectors.models.search.store import SearchStore
+from projectors.models.summary.store import SummaryStore
+from projectors.stores.migrations import migrate
+from projectors.stores.port import Advance, Commit, ProjectionError, Store, StoreUnavailableError
+from query_service.search import search_terms
 from shared.contracts.orders import Line
 from shared.contracts.values import MAX_AMOUNT
 from shared.views.analytics import Keys
@@ -155,7 +155,7 @@ async def test_orders_are_found_by_id_line_names_and_customer(
     store, connection = search
     await story(store)
     query = "SELECT order_id FROM orders WHERE terms @@ $1::text::tsquery"
-    assert {row["order_id"] for row in await connection.fetch(query, words.asked(asked).exactly)} == found
+    assert {row["order_id"] for row in await connection.fetch(query, search_terms.asked(asked).exactly)} == found
 
 
 async def test_search_rows_follow_what_happens(search: tuple[Store, asyncpg.Connection]) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 import asyncpg
 import pytest
 
-from deploy.local.servers import Servers
-from projectors import postgres_positions
-from projectors.migrations import files, migrate
-from projectors.projection import Commit, StoreUnavailableError
-from projectors.search import store as search_store
-from projectors.search.store import SearchStore
-from projectors.summary import store as summary_store
-from projectors.summary.store import SummaryStore
-from shared.postgres import BY_KEY_ONLY
+from deploy.servers.provide import Servers
+from projectors.models.search import store as search_store
+from projectors.models.search.store import SearchStore
+from projectors.models.summary import store as summary_store
+from projectors.models.summary.store import SummaryStore
+from projectors.stores import postgres_positions
+from projectors.stores.migrations import files, migrate
+from projectors.stores.port import Commit, StoreUnavailableError
+from shared.runtime.postgres import BY_KEY_ONLY
 from tests import shop
 
 SCHEMA = "sql_{}"

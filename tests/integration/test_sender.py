@@ -10,13 +10,13 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from deploy.local import packages
-from deploy.local.private import PrivateServers, private_servers
-from deploy.outcomes import Outcome
-from deploy.parcels import CommandMessage, command_message
-from deploy.sender import CommandSender, UnansweredError
-from deploy.topology import declare
-from shared import topology
+from deploy.run.topology import declare
+from deploy.sending.outcomes import Outcome
+from deploy.sending.parcels import CommandMessage, command_message
+from deploy.sending.sender import CommandSender, UnansweredError
+from deploy.servers import packages
+from deploy.servers.private import PrivateServers, private_servers
+from shared.messaging import topology
 
 pytestmark = [
     pytest.mark.timeout(90),

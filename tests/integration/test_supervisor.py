@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.child import Program
-from deploy.deployables import DEPLOYABLES, environment
-from deploy.local.servers import Servers, from_environment
-from deploy.supervisor import DiedError, Supervisor
+from deploy.run.child import Program
+from deploy.run.deployables import DEPLOYABLES, environment
+from deploy.run.supervisor import DiedError, Supervisor
+from deploy.servers.provide import Servers, from_environment
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -25,8 +25,8 @@ LATE_FAILURE = "print('tidemark ready: {name}', flush=True); import sys, time; t
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + STEADY
 UP = """
 import asyncio, sys
-from deploy.child import Program
-from deploy.supervisor import Supervisor, run_until_stopped
+from deploy.run.child import Program
+from deploy.run.supervisor import Supervisor, run_until_stopped
 programs = [Program(name, (sys.executable, "-c", code.format(name=name)), {{}}) for name, code in {programs!r}]
 sys.exit(asyncio.run(run_until_stopped(Supervisor(), programs)))
 """

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from command_service.handling import Handler
-from shared.settings import Settings
+from command_service.handling.handler import Handler
+from shared.runtime.settings import Settings
 
 
 @pytest.fixture

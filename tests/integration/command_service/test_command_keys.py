@@ -9,14 +9,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from command_service import event_store
-from command_service.decision import Failed, Outcome
-from command_service.handling import Handler
-from command_service.intake import Command, read
-from command_service.outcomes import Decided, Outcomes
-from deploy.migrate import WRITE_MIGRATIONS
-from shared.postgres import BY_KEY_ONLY, migrate
-from shared.settings import Settings
+from command_service.handling import event_store
+from command_service.handling.decision import Failed, Outcome
+from command_service.handling.handler import Handler
+from command_service.handling.parsing import Command, read
+from command_service.http.outcome_waiting import OutcomeReader, StoredOutcome
+from deploy.run.migrate import WRITE_MIGRATIONS
+from shared.runtime.postgres import BY_KEY_ONLY, migrate
+from shared.runtime.settings import Settings
 from tests.integration.databases import database
 
 # As older code wrote a command.
@@ -80,14 +80,14 @@ async def test_what_older_code_decided_keeps_its_outcome_byte_for_byte_whoever_s
         await insert_as_before(connection, [sent])
         await migrate(url, sorted(WRITE_MIGRATIONS.glob("*.sql")))
         await insert_as_before(connection, [later])  # an older worker that still runs
-        handler, outcomes = Handler(url), Outcomes(url, settings.rabbitmq_url)
+        handler, outcomes = Handler(url), OutcomeReader(url, settings.rabbitmq_url)
         try:
             for source in ("shop", "billing", "tidemark/http"):
                 for id_, customer in (("pay-1", "c"), ("pay-2", "d")):
                     [result] = await handler.handle([register(id_, customer, source)])
                     assert isinstance(result, Outcome)
                     assert (result.body.decode(), result.accepted) == (OLD_OUTCOME, True)
-                    assert await outcomes.read((source, id_)) == Decided(
+                    assert await outcomes.read((source, id_)) == StoredOutcome(
                         OLD_OUTCOME.encode(), register(id_, customer).digest
                     )
                 [other] = await handler.handle([register("pay-1", "another", source)])

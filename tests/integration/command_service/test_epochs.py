@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from command_service import epochs
-from command_service.regression import compared
-from deploy.migrate import WRITE_MIGRATIONS
-from shared.contracts.control import CompareVersions
-from shared.settings import Settings
+from command_service.handling import epochs
+from command_service.publishing.version_comparison import compared
+from deploy.run.migrate import WRITE_MIGRATIONS
+from shared.messages.control import CompareVersions
+from shared.runtime.settings import Settings
 from tests.integration.databases import database, write_database
 
 ADD = "INSERT INTO events (stream, version, envelope, epoch) VALUES ($1, $2, '{}', $3)"

@@ -8,12 +8,12 @@ from typing import Any
 
 import asyncpg
 
-from command_service.decision import Failed, Outcome
-from command_service.handling import Handler
-from command_service.intake import Command, read
-from deploy.migrate import WRITE_MIGRATIONS
-from shared.postgres import migrate
-from shared.settings import Settings
+from command_service.handling.decision import Failed, Outcome
+from command_service.handling.handler import Handler
+from command_service.handling.parsing import Command, read
+from deploy.run.migrate import WRITE_MIGRATIONS
+from shared.runtime.postgres import migrate
+from shared.runtime.settings import Settings
 from tests.integration.databases import database
 
 
@@ -160,11 +160,12 @@ async def test_a_lost_connection_is_waited_out_and_counts_for_nothing(
 
 
 async def test_every_statement_of_the_write_side_fits_the_schema(write_db: asyncpg.Connection) -> None:
-    from command_service import event_store, outbox, replaying, resend, undecided
+    from command_service.handling import event_store, outbox, pending, state_replay
+    from command_service.publishing import resend
 
     statements = {
         f"{module.__name__}.{name}": text
-        for module in (event_store, outbox, replaying, resend, undecided)
+        for module in (event_store, outbox, state_replay, resend, pending)
         for name, text in vars(module).items()
         if name.isupper() and isinstance(text, str) and " " in text.strip()
     }

@@ -9,16 +9,16 @@ from typing import Any
 import asyncpg
 import pytest
 
-from command_service import resend
-from command_service.resend import EVENTS_FROM, Resender
-from shared import topology
-from shared.broker import Outgoing
-from shared.consuming import Delivery
-from shared.contracts.control import HEADS, RESEND, AskHeads, Request, Resend, StreamFrom
-from shared.contracts.envelope import split
-from shared.contracts.lanes import HEADS as ANSWER
-from shared.contracts.lanes import Heads
-from shared.settings import Settings
+from command_service.publishing import resend
+from command_service.publishing.resend import EVENTS_FROM, Resender
+from shared.messages.control import HEADS, RESEND, AskHeads, Request, Resend, StreamFrom
+from shared.messages.envelope import split
+from shared.messages.lanes import HEADS as ANSWER
+from shared.messages.lanes import Heads
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing
+from shared.messaging.consuming import Delivery
+from shared.runtime.settings import Settings
 
 FILL = """
 INSERT INTO events (stream, version, envelope)

@@ -8,12 +8,12 @@ import asyncpg
 import msgspec
 import pytest
 
-from command_service.decision import Failed, Outcome
 from command_service.domain.aggregates import AGGREGATES, BY_COMMAND
 from command_service.domain.orders import ORDERS, Order
 from command_service.domain.orders import evolve as evolve_order
-from command_service.handling import Handler
-from command_service.intake import Command, read
+from command_service.handling.decision import Failed, Outcome
+from command_service.handling.handler import Handler
+from command_service.handling.parsing import Command, read
 from shared.contracts import registry
 from shared.contracts.orders import OrderPlaced, PayOrder
 

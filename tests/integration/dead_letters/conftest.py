@@ -6,10 +6,10 @@ import aio_pika
 import asyncpg
 import pytest
 
-from projectors.dead_letters.desk import QUEUES
+from projectors.dead_letters.inbox import QUEUES
 from projectors.dead_letters.migrations import migrate
-from shared import topology
-from shared.settings import Settings
+from shared.messaging import topology
+from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
 from tests.integration.dead_letters.house import House
 

@@ -15,15 +15,16 @@ from uuid import uuid4
 import aio_pika
 import asyncpg
 
-from projectors.dead_letters.desk import QUEUES, Desk
-from projectors.dead_letters.replay import Engine, Timing
-from shared import topology
-from shared.broker import Outgoing, Publisher
-from shared.consuming import Consumer, Delivery
-from shared.contracts.control import PASSED, Passed, PassedEvent, Request
-from shared.contracts.envelope import CONTENT_TYPE
-from shared.postgres import Database
-from shared.settings import Settings
+from projectors.dead_letters import outage
+from projectors.dead_letters.inbox import QUEUES, Inbox
+from projectors.dead_letters.replaying.engine import ReplayEngine, Timing
+from shared.messages.control import PASSED, Passed, PassedEvent, Request
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing, Publisher
+from shared.messaging.consuming import Consumer, Delivery
+from shared.runtime.postgres import Database
+from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
 
 Headers = dict[str, Any]
@@ -36,7 +37,7 @@ class Worker:
 
     tasks: list[asyncio.Task[None]]
     database: Database
-    engine: Engine
+    engine: ReplayEngine
     publisher: Publisher
     consumer: Consumer
 
@@ -93,9 +94,9 @@ class House:
         consumer = Consumer(self.settings.rabbitmq_url, QUEUES, prefetch=200, name="test")
         publisher = Publisher(self.settings.rabbitmq_url, "test worker")
         database = Database(url, schema=SCHEMA)
-        engine = Engine(url, SCHEMA, publisher, timing=timing)
-        desk = Desk(consumer, database, publisher, on_news=engine.news)
         stopping = asyncio.Event()
+        engine = ReplayEngine(url, SCHEMA, publisher, outage.retry(stopping), timing=timing)
+        desk = Inbox(consumer, database, publisher, outage.retry(stopping), on_news=engine.news)
         runs: list[Awaitable[None]] = [consumer.run(), desk.run(stopping), engine.run(stopping)]
         worker = Worker([asyncio.ensure_future(run) for run in runs], database, engine, publisher, consumer)
         self.workers.append(worker)

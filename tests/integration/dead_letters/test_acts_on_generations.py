@@ -4,11 +4,11 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from projectors.notices import acted_notice
-from shared import topology
-from shared.broker import Outgoing
-from shared.contracts.control import Acted
-from shared.contracts.envelope import CONTENT_TYPE
+from projectors.runtime.failure_messages import acted_message
+from shared.messages.control import Acted
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing
 from tests.integration.dead_letters.house import House
 from tests.proxy import Proxy
 
@@ -16,7 +16,7 @@ ASKED = datetime(2026, 4, 1, 12, tzinfo=UTC)
 
 
 def acted(**other: Any) -> Outgoing:
-    return acted_notice(
+    return acted_message(
         Acted(
             **{
                 "projection": "summary",

@@ -7,23 +7,15 @@ import aio_pika
 import asyncpg
 import pytest
 
-from projectors.dead_letters import (
-    audit,
-    courier,
-    editing,
-    ingest,
-    items,
-    marks,
-    replay_store,
-    requests,
-    selecting,
-    steering,
-)
-from shared import topology
-from shared.broker import Outgoing
-from shared.consuming import Delivery
-from shared.contracts.control import Selection
-from shared.contracts.envelope import CONTENT_TYPE
+from projectors.dead_letters import requests, sender
+from projectors.dead_letters.actions import audit, editing, selecting, steering
+from projectors.dead_letters.letters import ingest, marks
+from projectors.dead_letters.replaying import items, store
+from shared.messages.control import Selection
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing
+from shared.messaging.consuming import Delivery
 from shared.views import operations_queries as queries
 from shared.views.operations import GroupView, LetterView
 from tests.integration.dead_letters.house import House, command, command_headers
@@ -238,7 +230,7 @@ async def test_nobody_changes_the_audit(house: House, statement: str) -> None:
 
 
 async def test_every_statement_fits_the_schema(db: asyncpg.Connection) -> None:
-    modules = (audit, courier, editing, ingest, items, marks, replay_store, requests, selecting, steering, queries)
+    modules = (audit, sender, editing, ingest, items, marks, store, requests, selecting, steering, queries)
     statements = {
         f"{module.__name__}.{name}": text
         for module in modules

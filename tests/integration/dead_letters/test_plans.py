@@ -7,9 +7,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from projectors.dead_letters.items import BY_KEY_ONLY, FAIL_ITEMS, FINISH_ITEMS, RESOLVE
-from projectors.dead_letters.letter import event_identity
-from projectors.dead_letters.replay_store import TAKE_ITEMS
+from projectors.dead_letters.letters.letter import event_identity
+from projectors.dead_letters.replaying.items import BY_KEY_ONLY, FAIL_ITEMS, FINISH_ITEMS, RESOLVE
+from projectors.dead_letters.replaying.store import TAKE_ITEMS
 
 LETTERS = 3000
 BATCH = 300

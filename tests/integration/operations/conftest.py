@@ -8,16 +8,16 @@ import asyncpg
 import httpx
 import pytest
 
-from deploy.local.servers import Servers
-from projectors.dead_letters.desk import QUEUES
-from query_service.analytics_store import AnalyticsStore
+from deploy.servers.provide import Servers
+from projectors.dead_letters.inbox import QUEUES
 from query_service.app import create_app
-from query_service.operations_store import OperationsStore
-from query_service.operator import Operators
-from query_service.postgres_store import PostgresStore
-from query_service.requests import Stores
-from shared import topology
-from shared.settings import Settings
+from query_service.http.operators import Operators
+from query_service.http.requests import Stores
+from query_service.stores.operations_store import OperationsStore
+from query_service.stores.postgres_store import PostgresStore
+from query_service.stores.redis_store import AnalyticsStore
+from shared.messaging import topology
+from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
 from tests.integration.dead_letters.house import House
 

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("db")
 

@@ -8,12 +8,12 @@ import asyncpg
 import httpx
 import pytest
 
-from query_service import operator
 from query_service.app import create_app
-from query_service.operations_store import OperationsStore
-from query_service.operator import Operators
-from query_service.requests import Stores
-from shared.settings import Settings
+from query_service.http import operators
+from query_service.http.operators import Operators
+from query_service.http.requests import Stores
+from query_service.stores.operations_store import OperationsStore
+from shared.runtime.settings import Settings
 from tests.integration.dead_letters.house import House
 
 GONE = "postgresql://nobody:x@127.0.0.1:1/none"
@@ -174,7 +174,7 @@ async def test_a_request_that_nobody_answers_is_kept_and_done_once(
     idle: House, ann: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await idle.die("orders/o1")
-    monkeypatch.setattr(operator, "ANSWER_WITHIN_S", 1.0)
+    monkeypatch.setattr(operators, "ANSWER_WITHIN_S", 1.0)
     key = {"Idempotency-Key": f"kept {uuid4()}"}
     body = {"selection": {"everything": True}, "reason": "gone"}
     silence = await ann.post("/dead-letters/discard", json=body, headers=key)

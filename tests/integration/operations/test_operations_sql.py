@@ -3,10 +3,10 @@
 import asyncpg
 import pytest
 
-from deploy.local.servers import Servers
-from query_service.dead_letters import WAITING
-from query_service.orders import HELD, ORDER
-from shared.settings import Settings
+from deploy.servers.provide import Servers
+from query_service.routes.dead_letters import WAITING
+from query_service.routes.orders import HELD, ORDER
+from shared.runtime.settings import Settings
 from shared.views import operations, operations_queries, summary
 
 STATEMENTS = {

@@ -10,15 +10,15 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from deploy.local.servers import Servers
-from deploy.projections.comparison import Findings
-from deploy.projections.stores import PostgresReadStore, ReadStore, RedisReadStore
-from projectors.analytics.store import AnalyticsStore
-from projectors.migrations import migrate
-from projectors.projection import Advance, Commit, Store
-from projectors.search.store import SearchStore
-from projectors.summary.store import SummaryStore
-from shared.settings import Settings
+from deploy.compare.comparison import Findings
+from deploy.compare.stores import GenerationStore, PostgresReadStore, RedisReadStore
+from deploy.servers.provide import Servers
+from projectors.models.analytics.store import AnalyticsStore
+from projectors.models.search.store import SearchStore
+from projectors.models.summary.store import SummaryStore
+from projectors.stores.migrations import migrate
+from projectors.stores.port import Advance, Commit, Store
+from shared.runtime.settings import Settings
 from shared.views.generations import generation_name
 from tests import shop
 from tests.integration.projections.playing import Registry, generation
@@ -54,7 +54,7 @@ class Pair:
 
     live: Store
     rebuilt: Store
-    store: ReadStore
+    store: GenerationStore
     names: tuple[str, str]
     inside: Any
 
@@ -82,7 +82,7 @@ async def pair_of(servers: Servers, projection: str) -> AsyncIterator[Pair]:
             inside = Redis.from_url(servers.analytics_redis_url, decode_responses=True, socket_timeout=5)
             stack.push_async_callback(inside.aclose)
             stores: list[Store] = [AnalyticsStore(servers.analytics_redis_url, name) for name in names]
-            looking: ReadStore = RedisReadStore(base, inside)
+            looking: GenerationStore = RedisReadStore(base, inside)
         else:
             url = servers.summary_db_url if projection == "summary" else servers.search_db_url
             kind = SummaryStore if projection == "summary" else SearchStore

@@ -10,8 +10,8 @@ from typing import Any, Final
 import aio_pika
 import asyncpg
 
-from shared import topology
-from shared.settings import Settings
+from shared.messaging import topology
+from shared.runtime.settings import Settings
 from shared.views.generations import (
     ACCEPTED,
     REJECTED,

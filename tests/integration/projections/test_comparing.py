@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
-from deploy.projections import postgres_comparison, redis_comparison, redis_positions
-from deploy.projections.comparison import Findings, Part
-from deploy.projections.stores import GenerationGoneError
-from projectors.projection import Commit, Hold, HoldStatus
+from deploy.compare import postgres_comparison, redis_comparison, redis_positions
+from deploy.compare.comparison import Findings, Part
+from deploy.compare.stores import GenerationGoneError
+from projectors.stores.port import Commit, Hold, HoldStatus
 from tests import shop
 from tests.integration.projections.conftest import Pair, event_by_event, story
 

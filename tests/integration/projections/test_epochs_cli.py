@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from deploy import operator
-from shared.settings import Settings
+from deploy.cli import operator_options
+from shared.runtime.settings import Settings
 from tests.integration.databases import database, write_database
 from tests.integration.program import Program
 from tests.integration.projections.playing import Registry, generation, playing, refusal
@@ -85,7 +85,7 @@ async def test_adopting_wants_to_be_meant_and_says_of_how_many_streams(
         )
         await refused("adopt-epoch", "summery", "--yes", code=2, says="there is no projection 'summery'")
         await refused("adopt-epoch", "summary", "--yes", "--actor", "", code=2, says="--actor")
-        monkeypatch.setattr(operator, "at_a_terminal", lambda: True)
+        monkeypatch.setattr(operator_options, "at_a_terminal", lambda: True)
         await said("adopt-epoch", "summary", given="n\n", code=1)
         assert projector.asked == []
         assert "summary: generation 2 goes on in epoch e-2" in await said("adopt-epoch", "summary", given="y\n")

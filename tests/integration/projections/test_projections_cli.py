@@ -10,14 +10,14 @@ import aio_pika
 import pytest
 from redis.asyncio import Redis
 
-from deploy import operator
-from deploy.projections import following
-from deploy.projections.stores import PostgresReadStore
-from projectors.analytics.store import AnalyticsStore
-from projectors.projection import Commit
-from projectors.summary.store import SummaryStore
-from shared import topology
-from shared.settings import Settings
+from deploy.cli import operator_options
+from deploy.cli.projections import following
+from deploy.compare.stores import PostgresReadStore
+from projectors.models.analytics.store import AnalyticsStore
+from projectors.models.summary.store import SummaryStore
+from projectors.stores.port import Commit
+from shared.messaging import topology
+from shared.runtime.settings import Settings
 from shared.views.generations import Generation, registry_key
 from tests.integration.program import Program
 from tests.integration.projections.conftest import event_by_event, story
@@ -225,7 +225,7 @@ async def test_activating_wants_to_be_meant(
             "activate",
             {"projection": "summary", "generation": 2, "actor": "ann", "reason": "equal"},
         )
-        monkeypatch.setattr(operator, "at_a_terminal", lambda: True)
+        monkeypatch.setattr(operator_options, "at_a_terminal", lambda: True)
         await said("activate", "summary", given="n\n", code=1)
         assert len(projector.asked) == 2
         await said("activate", "summary", given="y\n")

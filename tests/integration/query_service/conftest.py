@@ -13,14 +13,14 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from deploy.local.servers import Servers
-from query_service.analytics_store import AnalyticsStore
+from deploy.servers.provide import Servers
 from query_service.app import create_app
-from query_service.postgres_store import PostgresStore
-from query_service.requests import Stores
-from shared.postgres import migrate
-from shared.search_text import Weight, vector
+from query_service.http.requests import Stores
+from query_service.stores.postgres_store import PostgresStore
+from query_service.stores.redis_store import AnalyticsStore
+from shared.runtime.postgres import migrate
 from shared.views.analytics import Keys
+from shared.views.search_text import Weight, vector
 
 PROJECTORS = Path(__file__).parents[3] / "projectors"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

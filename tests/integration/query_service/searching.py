@@ -9,14 +9,14 @@ from typing import Any
 import asyncpg
 import httpx
 
-from deploy.local.servers import Servers
-from projectors.migrations import migrate
-from projectors.projection import Advance, Commit
-from projectors.search.store import SearchStore
-from query_service.analytics_store import AnalyticsStore
+from deploy.servers.provide import Servers
+from projectors.models.search.store import SearchStore
+from projectors.stores.migrations import migrate
+from projectors.stores.port import Advance, Commit
 from query_service.app import create_app
-from query_service.postgres_store import PostgresStore
-from query_service.requests import Stores
+from query_service.http.requests import Stores
+from query_service.stores.postgres_store import PostgresStore
+from query_service.stores.redis_store import AnalyticsStore
 from shared.contracts.catalog import ProductCreated
 from tests import shop
 

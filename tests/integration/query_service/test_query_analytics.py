@@ -8,8 +8,8 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from query_service import analytics
-from query_service.as_of import HEADER
+from query_service.consistency.as_of import HEADER
+from query_service.routes import analytics
 from shared.views.analytics import Keys, day_of, hour_of, month_of
 
 DAYS = 70

@@ -9,14 +9,15 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from deploy.local.servers import Servers
-from projectors.analytics.registry import AnalyticsRegistry
-from projectors.analytics.store import AnalyticsStore
-from projectors.projection import Commit
-from query_service import analytics, analytics_store
+from deploy.servers.provide import Servers
+from projectors.models.analytics.generation_registry import AnalyticsRegistry
+from projectors.models.analytics.store import AnalyticsStore
+from projectors.stores.port import Commit
 from query_service.app import create_app
-from query_service.postgres_store import PostgresStore
-from query_service.requests import Stores
+from query_service.http.requests import Stores
+from query_service.routes import analytics
+from query_service.stores import redis_store
+from query_service.stores.postgres_store import PostgresStore
 from shared.contracts.orders import Line
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name
@@ -56,7 +57,7 @@ async def sold(servers: Servers) -> AsyncIterator[Sold]:
     stores = Stores(
         summary=PostgresStore("summary", servers.summary_reader_url, "summary"),
         search=PostgresStore("search", servers.search_reader_url, "search"),
-        analytics=analytics_store.AnalyticsStore(servers.analytics_reader_url, PREFIX),
+        analytics=redis_store.AnalyticsStore(servers.analytics_reader_url, PREFIX),
     )
     yield Sold(redis, store, stores)
     await stores.close()

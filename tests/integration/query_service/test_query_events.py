@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from deploy.local.ports import free_port
-from deploy.local.servers import Servers
-from shared import topology
-from shared.broker import Outgoing, Publisher
-from shared.contracts.changes import ADVANCED, Advanced
-from shared.contracts.changes import News as Envelope
-from shared.contracts.envelope import CONTENT_TYPE
-from shared.settings import Settings
+from deploy.servers.ports import free_port
+from deploy.servers.provide import Servers
+from shared.messages.changes import ADVANCED, Advanced
+from shared.messages.changes import AdvancedMessage as Envelope
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing, Publisher
+from shared.runtime.settings import Settings
 from tests.integration.query_service.test_query_process import ready, started
 from tests.proxy import Proxy
 

@@ -14,14 +14,14 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from deploy.local.servers import Servers
-from projectors.analytics.registry import AnalyticsRegistry
-from projectors.analytics.store import AnalyticsStore
-from projectors.projection import Advance, Commit, StalePositionError
-from query_service import analytics_store
+from deploy.servers.provide import Servers
+from projectors.models.analytics.generation_registry import AnalyticsRegistry
+from projectors.models.analytics.store import AnalyticsStore
+from projectors.stores.port import Advance, Commit, StalePositionError
 from query_service.app import create_app
-from query_service.postgres_store import PostgresStore
-from query_service.requests import Stores
+from query_service.http.requests import Stores
+from query_service.stores import redis_store
+from query_service.stores.postgres_store import PostgresStore
 from shared.contracts.orders import Line, OrderPlaced
 from shared.contracts.values import MAX_AMOUNT
 from shared.views.analytics import Keys
@@ -90,7 +90,7 @@ async def figures(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     reading = Stores(
         summary=PostgresStore("summary", servers.summary_reader_url, "summary"),
         search=PostgresStore("search", servers.search_reader_url, "search"),
-        analytics=analytics_store.AnalyticsStore(servers.analytics_reader_url, PREFIX),
+        analytics=redis_store.AnalyticsStore(servers.analytics_reader_url, PREFIX),
     )
     transport = httpx.ASGITransport(app=create_app(reading))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://query") as client:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from query_service.paging import Question, VersionKey
+from query_service.http.paging import Question, VersionKey
 
 pytestmark = pytest.mark.usefixtures("shop")
 

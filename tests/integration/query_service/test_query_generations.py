@@ -13,15 +13,15 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from deploy.local.servers import Servers
-from projectors.analytics.registry import AnalyticsRegistry
-from projectors.generation_registry import GenerationRegistry
-from projectors.migrations import migrate
-from projectors.postgres_registry import PostgresRegistry
-from query_service.analytics_store import AnalyticsStore
+from deploy.servers.provide import Servers
+from projectors.generations.registry import GenerationRegistry
+from projectors.models.analytics.generation_registry import AnalyticsRegistry
+from projectors.stores.migrations import migrate
+from projectors.stores.postgres_registry import PostgresRegistry
 from query_service.app import create_app
-from query_service.postgres_store import PostgresStore
-from query_service.requests import Stores
+from query_service.http.requests import Stores
+from query_service.stores.postgres_store import PostgresStore
+from query_service.stores.redis_store import AnalyticsStore
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name, registry_key, registry_schema
 from tests.integration.query_service.conftest import NOON, iso

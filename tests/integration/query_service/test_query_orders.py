@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from query_service.as_of import HEADER
+from query_service.consistency.as_of import HEADER
 
 pytestmark = pytest.mark.usefixtures("shop")
 

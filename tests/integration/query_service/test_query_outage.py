@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from deploy.local.ports import free_port
-from deploy.local.servers import Servers
-from query_service.analytics_store import AnalyticsStore
+from deploy.servers.ports import free_port
+from deploy.servers.provide import Servers
 from query_service.app import create_app
-from query_service.postgres_store import PostgresStore
-from query_service.requests import Stores
-from query_service.stores import PAUSE_S
+from query_service.http.requests import Stores
+from query_service.stores.port import PAUSE_S
+from query_service.stores.postgres_store import PostgresStore
+from query_service.stores.redis_store import AnalyticsStore
 
 pytestmark = pytest.mark.usefixtures("shop")
 
@@ -125,7 +125,7 @@ async def test_a_store_that_comes_back_is_used_again(behind: httpx.AsyncClient, 
 async def test_a_store_that_says_nothing_is_given_up_in_time(
     behind: httpx.AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("query_service.postgres_store.DEADLINE_S", 0.3)
+    monkeypatch.setattr("query_service.stores.postgres_store.DEADLINE_S", 0.3)
     await relay.open()
     assert (await behind.get("/orders/o01")).status_code == 200
     relay.silent = True
@@ -150,7 +150,7 @@ async def test_a_store_without_tables_is_a_store_that_is_down(servers: Servers, 
 async def test_an_error_of_ours_is_logged_and_not_told(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("query_service.products.PRODUCT", "SELECT 1/0 AS secret, $1::text")
+    monkeypatch.setattr("query_service.routes.products.PRODUCT", "SELECT 1/0 AS secret, $1::text")
     answer = await client.get("/products/milk")
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert "division" not in answer.text

@@ -13,21 +13,21 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from deploy.local.servers import Servers
-from query_service import waiting as waiting_module
-from query_service.analytics_store import AnalyticsStore
+from deploy.servers.provide import Servers
 from query_service.app import create_app
-from query_service.news import News
-from query_service.operations_store import OperationsStore
-from query_service.postgres_store import PostgresStore
-from query_service.requests import Stores
-from query_service.stores import DEADLINE_S
-from shared import topology
-from shared.broker import Outgoing, Publisher
-from shared.contracts.changes import ADVANCED, Advanced
-from shared.contracts.changes import News as Envelope
-from shared.contracts.envelope import CONTENT_TYPE
-from shared.settings import Settings
+from query_service.consistency import waiting as waiting_module
+from query_service.http.requests import Stores
+from query_service.live.change_listener import ChangeListener
+from query_service.stores.operations_store import OperationsStore
+from query_service.stores.port import DEADLINE_S
+from query_service.stores.postgres_store import PostgresStore
+from query_service.stores.redis_store import AnalyticsStore
+from shared.messages.changes import ADVANCED, Advanced
+from shared.messages.changes import AdvancedMessage as Envelope
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing, Publisher
+from shared.runtime.settings import Settings
 from shared.views.analytics import Keys
 from tests.integration.query_service.conftest import Shop
 from tests.proxy import Proxy
@@ -108,8 +108,8 @@ async def tell(migrated: Settings) -> AsyncIterator[Callable[[Advanced], Awaitab
 
 
 @asynccontextmanager
-async def listening(url: str, stores: Stores) -> AsyncIterator[News]:
-    news = News(url, stores)
+async def listening(url: str, stores: Stores) -> AsyncIterator[ChangeListener]:
+    news = ChangeListener(url, stores)
     running = asyncio.create_task(news.run())
     try:
         yield news

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from deploy.local.ports import free_port
-from deploy.local.servers import Servers
-from shared.settings import Settings
+from deploy.servers.ports import free_port
+from deploy.servers.provide import Servers
+from shared.runtime.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("shop")
 

@@ -6,7 +6,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from query_service import customers, orders, postgres_store, products, search
+from query_service.routes import customers, orders, products, search
+from query_service.stores import postgres_store
 
 pytestmark = pytest.mark.usefixtures("shop")
 

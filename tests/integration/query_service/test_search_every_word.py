@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.demo.source import PRODUCT_COLUMNS, product_name, retail_folder
-from deploy.local.servers import Servers
-from query_service.words import asked
-from shared.search_text import JOINERS, words
+from deploy.servers.provide import Servers
+from query_service.search.search_terms import asked
+from shared.views.search_text import JOINERS, words
 from tests.integration.query_service.searching import Searching, searching
 
 MISSED = """

@@ -6,11 +6,11 @@ from typing import Final
 import asyncpg
 import pytest
 
-from deploy.local.servers import Servers
-from projectors.migrations import files, migrate
-from projectors.projection import Commit
+from deploy.servers.provide import Servers
+from projectors.stores.migrations import files, migrate
+from projectors.stores.port import Commit
 from shared.contracts.orders import Line
-from shared.postgres import migrate as migrate_schema
+from shared.runtime.postgres import migrate as migrate_schema
 from tests import shop
 from tests.integration.query_service.searching import Searching, product, searching
 

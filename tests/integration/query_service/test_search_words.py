@@ -5,8 +5,8 @@ from unicodedata import normalize
 
 import pytest
 
-from deploy.local.servers import Servers
-from projectors.projection import Commit
+from deploy.servers.provide import Servers
+from projectors.stores.port import Commit
 from shared.contracts.orders import Line
 from tests import shop
 from tests.integration.query_service.searching import Searching, product, searching

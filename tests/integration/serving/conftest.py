@@ -14,10 +14,10 @@ import httpx
 import psutil
 import pytest
 
-from deploy.deployables import DEPLOYABLES
-from deploy.local.ports import free_port
-from deploy.local.servers import Servers
-from shared.settings import Settings
+from deploy.run.deployables import DEPLOYABLES
+from deploy.servers.ports import free_port
+from deploy.servers.provide import Servers
+from shared.runtime.settings import Settings
 
 KEY = "the-operators-key"
 ANEW = {"Connection": "close"}

@@ -8,9 +8,9 @@ from typing import TypeVar
 import pytest
 from litestar import Litestar, get
 
-from deploy.local.ports import free_port
-from shared import http
-from shared.bodies import GRACE_S, SPREAD_S
+from deploy.servers.ports import free_port
+from shared.http import server
+from shared.http.bodies import GRACE_S, SPREAD_S
 from tests.integration.serving.conftest import ANEW, Served, Start, answer
 
 SOON_S = 3.0
@@ -75,11 +75,11 @@ async def test_slow_bodies_take_nobody_s_place(start: Start, service: str) -> No
 
 async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that might go on in HTTP/2 would be waited for without end, at its first byte."""
-    monkeypatch.setattr(http, "HEADERS_S", 0.5)
+    monkeypatch.setattr(server, "HEADERS_S", 0.5)
     port, stopping = free_port(), asyncio.Event()
-    server = http.HttpServer(Litestar([alive], logging_config=None), "127.0.0.1", port)
-    serving = asyncio.create_task(server.run(stopping))
-    while server.trouble is not None:  # noqa: ASYNC110 - the server's own
+    served = server.HttpServer(Litestar([alive], logging_config=None), "127.0.0.1", port)
+    serving = asyncio.create_task(served.run(stopping))
+    while served.trouble is not None:  # noqa: ASYNC110 - the server's own
         await asyncio.sleep(0.02)
     for sent in (b"", b"P", b"GET / HTTP/1.1\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.integration.verify.town import Town, built, founded, gone
 
 

@@ -6,8 +6,8 @@ import json
 import pytest
 from typer.testing import CliRunner, Result
 
-from deploy.cli import app
-from deploy.local.ports import free_port
+from deploy.cli.main import app
+from deploy.servers.ports import free_port
 from tests.integration.verify.town import GENERATION, Town
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from deploy.verify.findings import Kind
-from projectors.projection import Commit, Hold, HoldStatus
+from projectors.stores.port import Commit, Hold, HoldStatus
 from shared.contracts.orders import Line
 from shared.contracts.values import MAX_AMOUNT
 from tests import shop

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from deploy.verify.findings import Kind
-from projectors.projection import Commit, Hold, HoldStatus
+from projectors.stores.port import Commit, Hold, HoldStatus
 from tests import shop
 from tests.integration.verify.town import QUICK, Town
 

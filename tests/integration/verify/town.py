@@ -12,17 +12,17 @@ from rich.console import Console
 from deploy.demo.display import Display
 from deploy.verify.command import verify
 from deploy.verify.report import Report
-from deploy.verify.verifying import Options
-from projectors.analytics.store import AnalyticsStore
-from projectors.migrations import migrate
-from projectors.projection import Advance, Commit, Store
-from projectors.search.store import SearchStore
-from projectors.summary.store import SummaryStore
-from shared.contracts.envelope import EventEnvelope
+from deploy.verify.verifier import Options
+from projectors.models.analytics.store import AnalyticsStore
+from projectors.models.search.store import SearchStore
+from projectors.models.summary.store import SummaryStore
+from projectors.stores.migrations import migrate
+from projectors.stores.port import Advance, Commit, Store
 from shared.contracts.orders import Line
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
-from shared.settings import Settings
+from shared.messages.envelope import EventEnvelope
+from shared.runtime.settings import Settings
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name
 from shared.views.operations import SCHEMA

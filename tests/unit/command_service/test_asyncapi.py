@@ -11,13 +11,13 @@ from jsonschema import Draft202012Validator, FormatChecker, validators
 from jsonschema.exceptions import ValidationError as SchemaError
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from command_service.asyncapi import document
-from command_service.contract_schemas import EVENT_ENVELOPE
-from command_service.decision import Known, Outcome, decide
-from command_service.intake import Command, read
-from shared import topology
-from shared.contracts.envelope import EventEnvelope
+from command_service.handling.decision import LoadedStreams, Outcome, decide
+from command_service.handling.parsing import Command, read
+from command_service.http.asyncapi import document
+from command_service.http.contract_schemas import EVENT_ENVELOPE
 from shared.contracts.registry import COMMANDS, EVENTS
+from shared.messages.envelope import EventEnvelope
+from shared.messaging import topology
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 WHOLE = document()
@@ -105,7 +105,7 @@ def lives() -> Iterator[tuple[dict[str, Any], Outcome, list[dict[str, Any]]]]:
             [command] = read(json.dumps(envelope).encode()).parts
             assert isinstance(command, Command)
             commands.append((envelope, command))
-        known = Known(claims=dict.fromkeys(FREE), epoch="e")
+        known = LoadedStreams(claims=dict.fromkeys(FREE), epoch="e")
         batch = decide([command for _, command in commands], known, NOW)
         assert not batch.missing
         events = [json.loads(event.envelope) for event in batch.events]
@@ -177,7 +177,7 @@ def test_what_the_schema_refuses_the_service_refuses(command_type: str, data: di
     assert not validator(WHOLE["components"]["messages"][command_type]["payload"]).is_valid(envelope)
     [command] = read(json.dumps(envelope).encode()).parts
     assert isinstance(command, Command)
-    [outcome] = decide([command], Known(), NOW).results
+    [outcome] = decide([command], LoadedStreams(), NOW).results
     assert isinstance(outcome, Outcome)
     assert not outcome.accepted
     validator(WHOLE["components"]["messages"]["command.rejected"]["payload"]).validate(json.loads(outcome.body))

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from command_service.decision import Batch, Decided, Failed, Known, Outcome, StoredStream, decide
 from command_service.domain.customers import Customer
-from command_service.intake import Command, read
+from command_service.handling.decision import Batch, Failed, LoadedStreams, Outcome, PriorOutcome, StoredStream, decide
+from command_service.handling.parsing import Command, read
 from shared.contracts.customers import CustomerRegistered
-from shared.contracts.envelope import ReceivedEvent
 from shared.contracts.registry import event_data
+from shared.messages.envelope import ReceivedEvent
 
 SOUND = '{"customer_id":"c","name":"Ann","email":null}'
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -43,15 +43,15 @@ def codes(batch: Batch) -> list[str]:
 
 
 def test_commands_of_one_batch_build_on_each_other() -> None:
-    batch = decide([register("k1", "c"), rename("k2", "c", "Bea"), rename("k3", "c", "Cleo")], Known(), NOW)
+    batch = decide([register("k1", "c"), rename("k2", "c", "Bea"), rename("k3", "c", "Cleo")], LoadedStreams(), NOW)
     assert codes(batch) == ["v1", "v2", "v3"]
     assert [(event.stream, event.version) for event in batch.events] == [("customers/c", n) for n in (1, 2, 3)]
     assert batch.streams["customers/c"].version == 3
 
 
 def test_the_state_in_the_store_is_what_later_batches_decide_on() -> None:
-    first = decide([register("k1", "c")], Known(), NOW)
-    known = Known(streams={"customers/c": StoredStream(1, first.streams["customers/c"].state_json(), 1)})
+    first = decide([register("k1", "c")], LoadedStreams(), NOW)
+    known = LoadedStreams(streams={"customers/c": StoredStream(1, first.streams["customers/c"].state_json(), 1)})
     assert codes(decide([register("k2", "c"), rename("k3", "c", "Bea")], known, NOW)) == [
         "customer-already-registered",
         "v2",
@@ -59,14 +59,14 @@ def test_the_state_in_the_store_is_what_later_batches_decide_on() -> None:
 
 
 def test_the_same_command_twice_in_a_batch_has_one_effect_and_one_outcome() -> None:
-    batch = decide([register("k1", "c"), register("k1", "c")], Known(), NOW)
+    batch = decide([register("k1", "c"), register("k1", "c")], LoadedStreams(), NOW)
     assert batch.results[0] == batch.results[1]
     assert len(batch.events) == len(batch.decided) == 1
 
 
 def test_a_known_command_gets_its_outcome_again_and_writes_nothing() -> None:
     again = register("k1", "c")
-    known = Known(decided={("test", "k1"): Decided(again.digest, Outcome(b"as before", accepted=False))})
+    known = LoadedStreams(decided={("test", "k1"): PriorOutcome(again.digest, Outcome(b"as before", accepted=False))})
     batch = decide([again], known, NOW)
     assert batch.results == [Outcome(b"as before", accepted=False)]
     assert not batch.decided
@@ -74,7 +74,7 @@ def test_a_known_command_gets_its_outcome_again_and_writes_nothing() -> None:
 
 
 def test_the_same_id_with_another_body_is_refused_and_the_first_outcome_stays() -> None:
-    batch = decide([register("k1", "c"), register("k1", "d")], Known(), NOW)
+    batch = decide([register("k1", "c"), register("k1", "d")], LoadedStreams(), NOW)
     assert codes(batch) == ["v1", "idempotency-key-reused"]
     assert list(batch.decided) == [("test", "k1")]
     assert batch.decided["test", "k1"][1].accepted
@@ -88,7 +88,7 @@ def test_the_expected_version_is_compared_with_what_the_batch_has_made() -> None
             rename("k3", "c", "Cleo", expectedversion=1),
             rename("k4", "d", "Dora", expectedversion=3),
         ],
-        Known(),
+        LoadedStreams(),
         NOW,
     )
     assert codes(batch) == ["v1", "v2", "version-conflict", "version-conflict"]
@@ -96,12 +96,12 @@ def test_the_expected_version_is_compared_with_what_the_batch_has_made() -> None
 
 def test_claims_are_looked_up_first_and_then_bind_within_the_batch() -> None:
     commands = [register("k1", "a", "x@example.org"), register("k2", "b", "X@example.org")]
-    first = decide(commands, Known(), NOW)
+    first = decide(commands, LoadedStreams(), NOW)
     assert first.missing == {("customer-email", "x@example.org")}
-    free = decide(commands, Known(claims=dict.fromkeys(first.missing)), NOW)
+    free = decide(commands, LoadedStreams(claims=dict.fromkeys(first.missing)), NOW)
     assert not free.missing
     assert codes(free) == ["v1", "email-already-taken"]
-    taken = decide(commands, Known(claims=dict.fromkeys(first.missing, "customers/z")), NOW)
+    taken = decide(commands, LoadedStreams(claims=dict.fromkeys(first.missing, "customers/z")), NOW)
     assert codes(taken) == ["email-already-taken"] * 2
     assert not taken.events
 
@@ -114,7 +114,7 @@ def test_a_released_address_is_free_for_the_next_command() -> None:
             command("customers.change-email", "k2", {"email": "y@example.org"}, subject="a"),
             register("k3", "b", "x@example.org"),
         ],
-        Known(claims=dict.fromkeys(keys)),
+        LoadedStreams(claims=dict.fromkeys(keys)),
         NOW,
     )
     assert codes(batch) == ["v1", "v2", "v1"]
@@ -122,7 +122,7 @@ def test_a_released_address_is_free_for_the_next_command() -> None:
 
 
 def test_a_fault_in_one_decision_is_its_own_and_has_no_outcome() -> None:
-    known = Known(
+    known = LoadedStreams(
         streams={"customers/bad": StoredStream(1, "null", 0)}, replayed={"customers/bad": LookupError("no events")}
     )
     batch = decide([rename("k1", "bad", "Ann"), register("k2", "c")], known, NOW)
@@ -136,7 +136,7 @@ def test_a_fault_in_one_decision_is_its_own_and_has_no_outcome() -> None:
     "kept", [StoredStream(3, '{"name":"Ann"}', 1), StoredStream(3, "{not json", 1), StoredStream(3, SOUND, 0)]
 )
 def test_state_that_does_not_fit_is_asked_for_and_then_decided_on(kept: StoredStream) -> None:
-    known = Known(streams={"customers/c": kept})
+    known = LoadedStreams(streams={"customers/c": kept})
     assert set(decide([rename("k1", "c", "Ann")], known, NOW).unfit) == {"customers/c"}
     known.replayed["customers/c"] = Customer(customer_id="c", name="Ann", email=None)
     batch = decide([rename("k1", "c", "Ann")], known, NOW)
@@ -147,7 +147,7 @@ def test_state_that_does_not_fit_is_asked_for_and_then_decided_on(kept: StoredSt
 
 
 def test_an_event_on_the_wire_reads_back_as_what_was_decided() -> None:
-    batch = decide([register("k1", "c", None)], Known(), NOW)
+    batch = decide([register("k1", "c", None)], LoadedStreams(), NOW)
     event = ReceivedEvent.model_validate_json(batch.events[0].envelope)
     assert (event.id, event.subject, event.streamversion, event.causationid) == (
         "customers/c@1",

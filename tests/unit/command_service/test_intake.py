@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from command_service.intake import Command, Invalid, Task, Undecodable, read
+from command_service.handling.parsing import Command, Invalid, Task, Undecodable, read
 
 LINE = {"product_id": "p-1", "quantity": 1, "amount": 100}
 

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from command_service.packing import Row, parcels
-from shared import topology
-from shared.contracts.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, split
+from command_service.publishing.packing import Row, parcels
+from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, split
+from shared.messaging import topology
 
 rows = st.lists(st.tuples(st.integers(0, 20), st.sampled_from([10, 1000, 100_000, 300_000])), max_size=250).map(
     lambda drawn: [

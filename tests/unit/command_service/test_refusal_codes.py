@@ -7,13 +7,13 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from deploy.cli import app
-from shared import problems
+from deploy.cli.main import app
 from shared.contracts.refusals import HTTP_REFUSALS
 from shared.contracts.registry import REFUSALS
+from shared.http import problems
 
 ROOT = Path(__file__).parents[3]
-SOURCES = [*sorted((ROOT / "command_service").rglob("*.py")), ROOT / "shared" / "problems.py"]
+SOURCES = [*sorted((ROOT / "command_service").rglob("*.py")), ROOT / "shared" / "http" / "problems.py"]
 POSITION = {
     "Refused": 0,
     "Invalid": 0,

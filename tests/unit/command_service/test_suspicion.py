@@ -7,10 +7,10 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from command_service.suspicion import DEADLY_AFTER, MOST_DEATHS, SUSPICIOUS_AFTER, units
-from shared import topology
-from shared.consuming import Delivery
-from shared.settings import Settings
+from command_service.handling.isolation import DEADLY_AFTER, MOST_DEATHS, SUSPICIOUS_AFTER, units
+from shared.messaging import topology
+from shared.messaging.consuming import Delivery
+from shared.runtime.settings import Settings
 
 
 @given(st.lists(st.integers(0, 5)))

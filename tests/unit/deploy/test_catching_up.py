@@ -6,7 +6,7 @@ import pytest
 
 from deploy.demo import catching_up
 from deploy.demo.catching_up import NotCaughtUpError, wait_until_applied
-from deploy.outcomes import percentile
+from deploy.sending.outcomes import percentile
 
 
 class Store:

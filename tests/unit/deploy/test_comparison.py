@@ -10,7 +10,7 @@ from rich.console import Console
 from deploy.demo.comparison import Line, compare
 from deploy.demo.figures import LINES, Figures
 from deploy.demo.report import Report, show
-from deploy.processes import Cost
+from deploy.run.resource_usage import Cost
 
 SOURCE = Figures(
     orders=2,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import deploy.contracts
-from command_service.asyncapi import document
+from command_service.http.asyncapi import document
 from deploy.contracts.compatibility import breaks
 
 RELEASED = Path(deploy.contracts.__file__).parent / "released.json"

@@ -6,8 +6,8 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from command_service.asyncapi import document
-from deploy.contracts.commands import app
+from command_service.http.asyncapi import document
+from deploy.cli.contracts import app
 
 PAY = {"specversion": "1.0", "id": "i", "source": "s", "type": "orders.pay-order", "data": {"amount": 5}}
 

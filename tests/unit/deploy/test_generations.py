@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import typer
 
-from deploy.projections import choosing
-from deploy.projections.comparison import differences, standing_apart
-from deploy.projections.following import Pace, phase
+from deploy.cli.projections import choosing
+from deploy.cli.projections.following import RebuildRate, phase
+from deploy.compare.comparison import differences, standing_apart
 from shared.views.generations import Generation, GenerationState
 
 BEGUN = datetime(2026, 4, 1, tzinfo=UTC)
@@ -65,7 +65,7 @@ def test_numbers_that_are_free_follow_the_highest_there_is() -> None:
 
 
 def test_a_pace_is_that_of_the_last_seconds() -> None:
-    pace = Pace()
+    pace = RebuildRate()
     for second in range(20):
         pace.note(second, min(second, 10) * 100 + max(0, second - 10) * 1000)
     assert pace.rate == pytest.approx(1000)
@@ -75,7 +75,7 @@ def test_a_pace_is_that_of_the_last_seconds() -> None:
 
 
 def test_a_rebuild_that_does_not_move_says_so() -> None:
-    pace = Pace()
+    pace = RebuildRate()
     for second in range(0, 40, 2):
         pace.note(second, min(second, 4))
     assert pace.rate == 0

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import leftovers, ports
-from deploy.local.kept_ports import FILE, KeptPorts
+from deploy.servers import leftovers, ports
+from deploy.servers.kept_ports import FILE, KeptPorts
 
 
 def test_ports_are_the_same_from_start_to_start(tmp_path: Path) -> None:

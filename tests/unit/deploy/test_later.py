@@ -7,13 +7,13 @@ from importlib import import_module
 import pytest
 from typer.main import get_group
 
-from deploy.cli import app
+from deploy.cli.main import app
 
 DRIVERS = ("aio_pika", "asyncpg", "faststream", "litestar", "redis")
 GROUPS = {
-    "dead-letters": "deploy.dead_letters.commands",
-    "epoch": "deploy.epoch",
-    "projections": "deploy.projections.commands",
+    "dead-letters": "deploy.cli.dead_letters.commands",
+    "epoch": "deploy.cli.epoch",
+    "projections": "deploy.cli.projections.commands",
 }
 
 
@@ -26,7 +26,7 @@ def test_a_group_that_is_imported_later_says_the_same_before(name: str, module: 
 def test_help_needs_no_driver() -> None:
     asked = f"""
 import sys
-from deploy.cli import app
+from deploy.cli.main import app
 app(["--help"], standalone_mode=False)
 sys.exit([name for name in {DRIVERS} if name in sys.modules] or 0)
 """
@@ -37,7 +37,7 @@ sys.exit([name for name in {DRIVERS} if name in sys.modules] or 0)
 def test_dead_letters_are_listed_without_a_broker() -> None:
     asked = f"""
 import sys
-import deploy.dead_letters.commands
+import deploy.cli.dead_letters.commands
 sys.exit([name for name in {DRIVERS} if name != "asyncpg" and name in sys.modules] or 0)
 """
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)

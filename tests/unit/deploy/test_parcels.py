@@ -2,7 +2,7 @@
 
 import json
 
-from deploy.parcels import CommandMessage, command_message, parcels
+from deploy.sending.parcels import CommandMessage, command_message, parcels
 
 
 def some(type_: str, *ids: str, size: int = 10) -> list[CommandMessage]:

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from deploy.demo.source import RetailYear, SourceError, cents, product_name, readable, retail_folder
 from deploy.demo.truth import truth
-from deploy.parcels import CommandMessage
-from shared.contracts.envelope import CommandEnvelope
+from deploy.sending.parcels import CommandMessage
 from shared.contracts.registry import COMMANDS
+from shared.messages.envelope import CommandEnvelope
 
 MORNING = datetime(2017, 1, 1, 9, 0, 0)
 NOON = datetime(2017, 1, 1, 12, 0, 0)

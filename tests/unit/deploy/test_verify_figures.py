@@ -6,7 +6,7 @@ import pytest
 
 from deploy.verify.figures import Figures, kept
 from deploy.verify.spill import spilled
-from projectors.analytics.projection import Effects
+from projectors.models.analytics.projection import Effects
 from shared.views.analytics import ALL, Keys
 
 LAYOUT = Keys("test")

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from deploy.verify.findings import Kind, Look, Progress, differing, findings, overdue
-from projectors.projection import Hold, HoldStatus, Position
+from deploy.verify.findings import Kind, Look, ModelProgress, differing, findings, overdue
+from projectors.stores.port import Hold, HoldStatus, Position
 from tests.shop import NOON
 
 LATER = NOON + timedelta(seconds=1)
@@ -60,7 +60,7 @@ def test_a_store_that_has_seen_a_younger_heartbeat_has_had_the_events(
 ) -> None:
     since = Look("orders/o-1", 3, Position(applied), drained_at)  # type: ignore[arg-type]
     again = Look("orders/o-1", 3, Position(2), LATER)
-    assert overdue(since, again, Progress(as_of, 7), stalled=stalled) is lost  # type: ignore[arg-type]
+    assert overdue(since, again, ModelProgress(as_of, 7), stalled=stalled) is lost  # type: ignore[arg-type]
 
 
 def test_a_document_differs_field_by_field() -> None:

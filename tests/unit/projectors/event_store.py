@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 
-from projectors.projection import Advance, Event
-from shared.contracts.envelope import EventEnvelope
+from projectors.stores.port import Advance, Event
 from shared.contracts.orders import Line, OrderPaid, OrderPlaced, OrderShipped
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
+from shared.messages.envelope import EventEnvelope
 from tests import shop
 
 STREAMS: Final = ("orders/a", "orders/b", "orders/c", "products/p-1", "customers/c-1")

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from projectors.analytics import projection as analytics
-from projectors.folding import Fields
-from projectors.projection import Advance
-from projectors.summary import projection as summary
+from projectors.models.analytics import projection as analytics
+from projectors.models.folding import Fields
+from projectors.models.summary import projection as summary
+from projectors.stores.port import Advance
 from tests.memory_store import MemoryStore
 
 TABLES: Final = ("orders", "customers", "products")

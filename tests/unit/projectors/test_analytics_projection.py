@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectors.analytics.projection import Effects, by_day, by_hour, by_span, effects, fold, parts_of_totals
-from projectors.projection import Event, ProjectionError
+from projectors.models.analytics.projection import Effects, by_day, by_hour, by_span, effects, fold, parts_of_totals
+from projectors.stores.port import Event, ProjectionError
 from shared.contracts.orders import Line, OrderPlaced
 from shared.contracts.values import MAX_AMOUNT, EventData
 from tests import shop

@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from projectors.projection import HoldStatus
-from shared import topology
+from projectors.stores.port import HoldStatus
+from shared.messaging import topology
 from tests.unit.projectors.event_store import STREAMS
 from tests.unit.projectors.world import Message, World, lane_of, lane_queue
 

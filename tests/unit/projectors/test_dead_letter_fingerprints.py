@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectors.dead_letters.fingerprint import MAX_LENGTH, bounded, fingerprint
+from projectors.dead_letters.letters.fingerprint import MAX_LENGTH, bounded, fingerprint
 
 TRACE = """Traceback (most recent call last):
   File "/srv/tidemark/command_service/handling.py", line 88, in _unit

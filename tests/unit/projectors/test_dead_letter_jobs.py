@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectors.dead_letters.jobs import FINAL, SENDING, Facts, Move, State, advance, steer
-from projectors.dead_letters.pacing import BURST_S, Pace
-from projectors.dead_letters.replay import LARGEST_STEP, _room
-from projectors.dead_letters.replay_store import Job
+from projectors.dead_letters.replaying.engine import LARGEST_STEP, _room
+from projectors.dead_letters.replaying.jobs import FINAL, SENDING, Facts, Move, State, advance, steer
+from projectors.dead_letters.replaying.rate_limiter import BURST_S, RateLimiter
+from projectors.dead_letters.replaying.store import Job
 
 COUNT = st.integers(0, 50)
 TO = st.sampled_from(["paused", "running", "cancelled"])
@@ -100,7 +100,7 @@ def test_what_an_operator_may_do(
     st.lists(st.tuples(st.floats(0, 5), st.integers(0, 2000)), min_size=1, max_size=50),
 )
 def test_no_more_go_than_the_rate_allows(rate: float, asked: list[tuple[float, int]]) -> None:
-    pace, now, given_ = Pace(rate), 0.0, 0
+    pace, now, given_ = RateLimiter(rate), 0.0, 0
     for pause, wanted in asked:
         now += pause
         allowed = pace.allow(now, wanted)
@@ -111,13 +111,13 @@ def test_no_more_go_than_the_rate_allows(rate: float, asked: list[tuple[float, i
 
 @given(st.floats(1, 2000))
 def test_whoever_asks_often_gets_the_whole_rate(rate: float) -> None:
-    pace = Pace(rate)
+    pace = RateLimiter(rate)
     total = sum(pace.allow(tick * 0.02, 10_000) for tick in range(501))
     assert total >= rate * 10 * 0.98 - 1
 
 
 def test_the_wait_is_as_long_as_it_takes_for_one_more() -> None:
-    pace = Pace(4.0)
+    pace = RateLimiter(4.0)
     assert pace.allow(0.0, 5) == 1
     assert pace.next_in == pytest.approx(0.25)
     assert pace.allow(0.26, 5) == 1

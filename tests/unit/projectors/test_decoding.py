@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectors.decoding import Unreadable, decode
-from projectors.fast_decoding import events_in
-from projectors.projection import Event
-from shared.consuming import Delivery
-from shared.contracts.envelope import pack
+from projectors.runtime.decoding import Unreadable, decode
+from projectors.runtime.fast_decoding import events_in
+from projectors.stores.port import Event
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
-from shared.topology import AUTOMATIC_HEADER, lane_of
+from shared.messages.envelope import pack
+from shared.messaging.consuming import Delivery
+from shared.messaging.topology import AUTOMATIC_HEADER, lane_of
 from tests import shop
 
 ORDER = shop.placed()

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from projectors import epochs
-from projectors.epochs import Verdict
-from projectors.generation_registry import ALONE
+from projectors.generations import epochs
+from projectors.generations.epochs import EpochDecision
+from projectors.generations.registry import ALONE
 from shared.views.generations import Generation
 
 
@@ -21,21 +21,21 @@ def after(at: Generation, changes: dict[str, object]) -> Generation:
 @pytest.mark.parametrize(
     ("at", "epoch", "expected"),
     [
-        (generation(), None, Verdict.APPLY),
-        (generation(), "a", Verdict.HEAR),
-        (generation(epoch="a"), "a", Verdict.APPLY),
-        (generation(epoch="a"), None, Verdict.APPLY),
-        (generation(epoch="a"), "b", Verdict.HEAR),
-        (generation(epoch="b", former=("a",)), "a", Verdict.LEAVE),
-        (generation(epoch="a", moving_to="b"), "a", Verdict.LEAVE),
-        (generation(epoch="a", moving_to="b"), "b", Verdict.LEAVE),
-        (generation(epoch="a", moving_to="b"), None, Verdict.LEAVE),
-        (generation(epoch="a", moving_to="b"), "c", Verdict.HEAR),
+        (generation(), None, EpochDecision.APPLY),
+        (generation(), "a", EpochDecision.HEAR),
+        (generation(epoch="a"), "a", EpochDecision.APPLY),
+        (generation(epoch="a"), None, EpochDecision.APPLY),
+        (generation(epoch="a"), "b", EpochDecision.HEAR),
+        (generation(epoch="b", former=("a",)), "a", EpochDecision.LEAVE),
+        (generation(epoch="a", moving_to="b"), "a", EpochDecision.LEAVE),
+        (generation(epoch="a", moving_to="b"), "b", EpochDecision.LEAVE),
+        (generation(epoch="a", moving_to="b"), None, EpochDecision.LEAVE),
+        (generation(epoch="a", moving_to="b"), "c", EpochDecision.HEAR),
     ],
 )
-def test_a_message_is_applied_left_or_news(at: Generation, epoch: str | None, expected: Verdict) -> None:
-    assert epochs.verdict(at, epoch) is expected
-    assert (epochs.heard(at, [None, epoch]) is not None) == (expected is Verdict.HEAR)
+def test_a_message_is_applied_left_or_news(at: Generation, epoch: str | None, expected: EpochDecision) -> None:
+    assert epochs.decide(at, epoch) is expected
+    assert (epochs.heard(at, [None, epoch]) is not None) == (expected is EpochDecision.HEAR)
 
 
 def test_the_first_epoch_heard_of_is_its_own_and_another_one_has_to_be_compared() -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from projectors.generation_orders import SHAPES, GenerationOrders
-from projectors.generation_registry import Scanned
-from projectors.generations import Generations, Hosted
-from shared import topology
-from shared.broker import Outgoing
-from shared.consuming import Delivery
-from shared.contracts.control import Acted, Request
-from shared.contracts.envelope import CONTENT_TYPE
+from projectors.generations.hosting import Generations, Hosted
+from projectors.generations.registry import Scanned
+from projectors.generations.requests import SHAPES, GenerationRequests
+from shared.messages.control import Acted, Request
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing
+from shared.messaging.consuming import Delivery
 from shared.views.generations import Generation
 from tests.memory_registry import MemoryRegistry
 from tests.memory_store import MemoryStore
@@ -26,7 +26,7 @@ class Desk:
     def __init__(self) -> None:
         self.registry = MemoryRegistry(clock=lambda: NOON)
         self.generations = Generations(self.registry, _hosted, _nobody())
-        self._orders = GenerationOrders(NAME, self.generations)
+        self._orders = GenerationRequests(NAME, self.generations)
 
     async def order(self, verb: str, *, again: bool = False, **data: Any) -> tuple[str, list[Acted]]:
         """How it is answered, and what is told of it."""
@@ -46,7 +46,7 @@ class Desk:
         return {each.number: each.active for each in await self.registry.generations()}
 
     async def _obey(self, verb: str, body: bytes, *, again: bool) -> list[Outgoing]:
-        return await self._orders.obey(_delivery(verb, body, again=again), SHAPES[verb])
+        return await self._orders.handle(_delivery(verb, body, again=again), SHAPES[verb])
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
 """Live events reach every generation that there is, whatever becomes of the registry meanwhile."""
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
-from projectors.applying import Applier
-from projectors.decoding import Arrived, Unreadable
-from projectors.generation_registry import Scanned
-from projectors.generations import Generations, Hosted, role_of
-from projectors.patience import Patience
-from projectors.projection import Event
-from shared import topology
-from shared.broker import Publisher
+from projectors.generations.hosting import Generations, Hosted, role_of
+from projectors.generations.registry import Scanned
+from projectors.runtime.applying import Applier
+from projectors.runtime.decoding import Arrived, Unreadable
+from projectors.stores.port import Event, StoreUnavailableError
+from shared.messaging import topology
+from shared.runtime.outage import OutageRetry
 from shared.views.generations import Generation
 from tests.memory_registry import MemoryRegistry
 from tests.memory_store import MemoryStore
@@ -24,9 +23,13 @@ class House:
         self.registry = MemoryRegistry(clock=lambda: NOON)
         self.stores: dict[int, MemoryStore] = {}
         self.stopping = asyncio.Event()
-        publisher = cast("Publisher", None)  # nothing fails here, so nothing is published
-        patience = Patience("memory", publisher, stopping=self.stopping, longest_pause_s=0.01)
-        self.generations = Generations(self.registry, self._hosted, patience)
+        outages = OutageRetry(
+            "memory",
+            lambda error: isinstance(error, StoreUnavailableError),
+            stopping=self.stopping,
+            longest_pause_s=0.01,
+        )
+        self.generations = Generations(self.registry, self._hosted, outages)
 
     async def switched(self) -> None:
         """The second generation is the active one, and both know the epoch."""

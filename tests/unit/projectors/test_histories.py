@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from projectors.decoding import UNKNOWN
-from projectors.projection import HoldStatus
-from shared import topology
+from projectors.runtime.decoding import UNKNOWN
+from projectors.stores.port import HoldStatus
+from shared.messaging import topology
 from tests.unit.projectors.event_store import STREAMS
 from tests.unit.projectors.world import LANES, NEVER, World, lane_of, lane_queue
 

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from projectors.lanewatch import ASK_AGAIN_S, LaneWatch
-from shared import topology
+from projectors.runtime.gaps import ASK_AGAIN_S, GapDetector
+from shared.messaging import topology
 
 BEAT = {0: datetime(2026, 3, 1, tzinfo=UTC)}
 
@@ -12,8 +12,8 @@ def numbered(number: int, epoch: str = "e1") -> dict[str, object]:
     return {topology.EPOCH_HEADER: epoch, topology.SEQUENCE_HEADER: number}
 
 
-def settled() -> LaneWatch:
-    watch = LaneWatch()
+def settled() -> GapDetector:
+    watch = GapDetector()
     watch.note(0, numbered(7))
     watch.lanes[0].asked = "q1"
     watch.settle(0, "q1")
@@ -21,7 +21,7 @@ def settled() -> LaneWatch:
 
 
 def test_a_lane_just_taken_over_is_suspect_until_its_heads_are_compared() -> None:
-    watch = LaneWatch()
+    watch = GapDetector()
     watch.note(0, numbered(7))
     assert watch.trusted(BEAT) == {}
     assert list(watch.to_ask(100.0)) == [0]

@@ -7,12 +7,12 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from projectors.applying import KILLED, Applied, Applier
-from projectors.decoding import Arrived, Unreadable
-from projectors.projection import Event, HoldStatus
-from projectors.retry import LETTER_AFTER
-from projectors.roles import Role
-from shared import topology
+from projectors.generations.roles import Role
+from projectors.runtime.applying import KILLED, Applied, Applier
+from projectors.runtime.decoding import Arrived, Unreadable
+from projectors.runtime.retry import LETTER_AFTER
+from projectors.stores.port import Event, HoldStatus
+from shared.messaging import topology
 from tests.memory_store import MemoryStore
 from tests.shop import NOON
 
@@ -66,7 +66,7 @@ async def test_whoever_dies_before_the_letters_leaves_streams_that_are_asked_for
 
 async def test_a_confirmed_letter_is_the_end_of_asking(store: MemoryStore) -> None:
     dead = await applier(store).apply(arrived(*STREAMS))
-    await applier(store).told(dead.letters)
+    await applier(store).confirmed(dead.letters)
     assert await due(store) == []
     assert {hold.status for hold in store.holds.values()} == {HoldStatus.DEAD}
 
@@ -81,7 +81,7 @@ async def test_what_comes_behind_a_dead_event_does_not_pass_for_its_letter(store
 async def test_a_store_that_is_away_when_a_letter_is_confirmed_leaves_the_stream_due(store: MemoryStore) -> None:
     dead = await applier(store).apply(arrived("orders/a"))
     store.down = True
-    await asyncio.wait_for(applier(store).told(dead.letters), 1)
+    await asyncio.wait_for(applier(store).confirmed(dead.letters), 1)
     store.down = False
     assert await due(store) == ["orders/a"]
 
@@ -91,7 +91,7 @@ async def test_a_letter_that_is_confirmed_after_a_replay_or_a_discard_changes_no
     store.failing = set()
     await applier(store).apply(arrived("orders/a"))
     await applier(store).step_over("orders/b", 1)
-    await applier(store).told(dead.letters)
+    await applier(store).confirmed(dead.letters)
     assert (store.applied, store.holds) == ({"orders/a": 1, "orders/b": 1}, {})
 
 
@@ -101,7 +101,7 @@ async def test_an_event_that_was_given_up_for_killing_the_process_is_due_too(sto
     assert given_up is not None
     assert (letters_in(given_up), store.holds["orders/a"].reason) == ([("orders/a", 1)], KILLED.reason)
     assert await due(store) == ["orders/a"]
-    await applier(store).told(given_up.letters)
+    await applier(store).confirmed(given_up.letters)
     assert store.holds["orders/a"].due_at is None
 
 
@@ -110,12 +110,12 @@ async def test_a_generation_that_nobody_reads_writes_no_letter_of_what_killed_th
     given_up = await applier(store, Role.FOLLOWING).mark(item)
     assert given_up == Applied()
     assert await due(store) == []
-    assert await store.owed(LATER, 10) == [("orders/a", 0)]
+    assert await store.unreported(LATER, 10) == [("orders/a", 0)]
 
 
 async def test_what_comes_by_itself_once_the_letter_is_out_is_not_tried_again(store: MemoryStore) -> None:
     dead = await applier(store).apply(arrived("orders/a"))
-    await applier(store).told(dead.letters)
+    await applier(store).confirmed(dead.letters)
     before = store.holds["orders/a"]
     late = await applier(store).apply(arrived("orders/a", automatic=True))
     assert (late, store.holds["orders/a"]) == (Applied(), before)
@@ -126,13 +126,13 @@ async def test_nor_is_what_cannot_be_read(store: MemoryStore) -> None:
     unreadable = msgspec.structs.replace(item, failure=KILLED)
     dead = await applier(store).apply([unreadable])
     assert letters_in(dead) == [("orders/a", 1)]
-    await applier(store).told(dead.letters)
+    await applier(store).confirmed(dead.letters)
     assert await applier(store).apply([unreadable]) == Applied()
 
 
 async def test_what_comes_by_itself_behind_a_dead_event_is_still_noted(store: MemoryStore) -> None:
     dead = await applier(store).apply(arrived("orders/a"))
-    await applier(store).told(dead.letters)
+    await applier(store).confirmed(dead.letters)
     again = arrived("orders/a", automatic=True) + arrived("orders/a", version=2, automatic=True)
     assert await applier(store).apply(again) == Applied()
     assert (store.holds["orders/a"].seen, store.holds["orders/a"].attempts) == (2, 1)
@@ -151,7 +151,7 @@ async def test_what_an_operator_sends_is_tried_again_whatever_comes_with_it(
     store: MemoryStore, arrivals: Sequence[Arrived]
 ) -> None:
     dead = await applier(store).apply(arrived("orders/a"))
-    await applier(store).told(dead.letters)
+    await applier(store).confirmed(dead.letters)
     assert letters_in(await applier(store).apply(arrivals)) == [("orders/a", 2)]
     store.failing = set()
     await applier(store).apply(arrivals)
@@ -173,7 +173,7 @@ async def test_what_may_kill_the_process_is_not_tried_again_by_itself_either(sto
     [item] = arrived("orders/a")
     given_up = await applier(store).mark(item)
     assert given_up is not None
-    await applier(store).told(given_up.letters)
+    await applier(store).confirmed(given_up.letters)
     before = store.holds["orders/a"]
     [late] = arrived("orders/a", automatic=True)
     assert await applier(store).mark(late) == Applied()

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from projectors.orders import Orders
-from projectors.projection import Commit
-from shared import topology
-from shared.consuming import Delivery
-from shared.contracts.control import INQUIRE, Inquire, Passed, Request, StreamFrom
+from projectors.runtime.control_handler import ControlHandler
+from projectors.stores.port import Commit
+from shared.messages.control import INQUIRE, Inquire, Passed, Request, StreamFrom
+from shared.messaging import topology
+from shared.messaging.consuming import Delivery
 from tests import shop
 from tests.memory_store import MemoryStore
 
@@ -41,7 +41,7 @@ def inquiry(*events: tuple[str, int]) -> Delivery:
 
 def test_each_order_goes_by_itself_and_inquiries_together() -> None:
     unchecked: Any = None
-    orders = Orders(NAME, unchecked, unchecked)
+    orders = ControlHandler(NAME, unchecked, unchecked)
     first, second = inquiry(("orders/o-1", 1)), inquiry(("orders/o-2", 1))
     discard, rebuild = delivery(topology.discard_key(NAME), b"1"), delivery("rebuild", b"2")
     assert list(orders.grouped([first, discard, second, rebuild])) == [[discard], [rebuild], [first, second]]
@@ -53,16 +53,16 @@ async def test_inquiries_are_answered_with_one_look_and_an_unreadable_one_costs_
 ) -> None:
     store = MemoryStore()
     await store.commit(Commit([shop.run(f"orders/o-{n}", shop.placed(f"o-{n}")) for n in range(5)]))
-    monkeypatch.setattr("projectors.orders.MAX_STREAMS", 2)
+    monkeypatch.setattr("projectors.runtime.control_handler.MAX_STREAMS", 2)
     generations: Any = Alone(store)
     unchecked: Any = None
-    orders = Orders(NAME, generations, unchecked)
+    orders = ControlHandler(NAME, generations, unchecked)
     asked = [
         inquiry(("orders/o-0", 1), ("orders/o-1", 1)),
         delivery(topology.inquire_key(NAME), b"{"),
         inquiry(("orders/o-2", 1), ("orders/o-3", 2)),
     ]
-    answer = await orders.obey(asked)
+    answer = await orders.handle(asked)
     notices = [Request[Passed].model_validate_json(message.body).data for message in answer]
     assert [[(event.stream, event.version) for event in notice.events] for notice in notices] == [
         [("orders/o-0", 1), ("orders/o-1", 1)],

@@ -2,10 +2,10 @@ import math
 
 import pytest
 
-from projectors.pace import BEGINNING, MOMENT_S, Pace
+from projectors.rebuild.batch_sizer import BEGINNING, MOMENT_S, BatchSizer
 
 
-def after(pace: Pace, portions: int, seconds_a_byte: float) -> Pace:
+def after(pace: BatchSizer, portions: int, seconds_a_byte: float) -> BatchSizer:
     for _ in range(portions):
         size = min(int(pace.size(beside_live=True)), 2_000_000)
         pace.took(size, size * seconds_a_byte)
@@ -13,33 +13,35 @@ def after(pace: Pace, portions: int, seconds_a_byte: float) -> Pace:
 
 
 def test_where_nothing_is_live_portions_are_as_large_as_may_be() -> None:
-    assert after(Pace(), 10, 1.0).size(beside_live=False) == math.inf
+    assert after(BatchSizer(), 10, 1.0).size(beside_live=False) == math.inf
 
 
 def test_beside_live_events_it_begins_small() -> None:
-    assert Pace().size(beside_live=True) == pytest.approx(BEGINNING)
+    assert BatchSizer().size(beside_live=True) == pytest.approx(BEGINNING)
 
 
 @pytest.mark.parametrize("seconds_a_byte", [1e-8, 1e-7, 1e-6, 1e-5, 1e-3])
 def test_beside_live_events_a_portion_takes_a_moment(seconds_a_byte: float) -> None:
-    pace = after(Pace(), 80, seconds_a_byte)
+    pace = after(BatchSizer(), 80, seconds_a_byte)
     assert pace.size(beside_live=True) * seconds_a_byte == pytest.approx(MOMENT_S, rel=0.05)
 
 
 def test_a_moment_may_be_shorter_than_usual() -> None:
-    shorter = after(Pace(MOMENT_S / 2), 80, 1e-6)
-    assert shorter.size(beside_live=True) == pytest.approx(after(Pace(), 80, 1e-6).size(beside_live=True) / 2, rel=0.05)
+    shorter = after(BatchSizer(MOMENT_S / 2), 80, 1e-6)
+    assert shorter.size(beside_live=True) == pytest.approx(
+        after(BatchSizer(), 80, 1e-6).size(beside_live=True) / 2, rel=0.05
+    )
 
 
 def test_what_costs_nothing_is_taken_whole() -> None:
-    pace = Pace()
+    pace = BatchSizer()
     for _ in range(200):
         pace.took(10_000, 0.0)
     assert pace.size(beside_live=True) > 1e9
 
 
 def test_it_slows_down_soon_and_speeds_up_by_and_by() -> None:
-    pace = after(Pace(), 80, 1e-6)
+    pace = after(BatchSizer(), 80, 1e-6)
     fast = pace.size(beside_live=True)
     after(pace, 1, 4e-6)
     assert pace.size(beside_live=True) == pytest.approx(fast / 2.5, rel=0.05)
@@ -53,6 +55,6 @@ def test_it_slows_down_soon_and_speeds_up_by_and_by() -> None:
 
 
 def test_a_portion_of_nothing_tells_nothing() -> None:
-    pace = Pace()
+    pace = BatchSizer()
     pace.took(0, 1.0)
     assert pace.size(beside_live=True) == pytest.approx(BEGINNING)

@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import pytest
 
-from projectors.decoding import Arrived, Unreadable
-from projectors.portions import UNDER_WAY, Portions
-from projectors.projection import Event
-from shared.consuming import Delivery
+from projectors.rebuild.history_batches import UNDER_WAY, HistoryBatches
+from projectors.runtime.decoding import Arrived, Unreadable
+from projectors.stores.port import Event
+from shared.messaging.consuming import Delivery
 from tests.shop import NOON
 
 SOON_S = 5.0
@@ -24,7 +24,7 @@ class Store:
         self.acknowledged: list[Any] = []
         self.gates: list[asyncio.Future[None]] = []
         self.most = UNDER_WAY
-        self.portions = Portions(self.apply, self.acknowledge, most=lambda: self.most)
+        self.portions = HistoryBatches(self.apply, self.acknowledge, most=lambda: self.most)
 
     async def apply(self, portion: Sequence[Arrived], *, size: int, deadly: bool) -> None:
         assert not deadly

@@ -2,14 +2,14 @@ import asyncio
 
 import pytest
 
-from projectors import precedence
-from projectors.precedence import Precedence
+from projectors.rebuild import live_priority
+from projectors.rebuild.live_priority import LivePriority
 
 SOON_S = 5.0
 
 
 async def test_history_waits_while_live_events_are_applied() -> None:
-    gate = Precedence()
+    gate = LivePriority()
     async with asyncio.timeout(SOON_S):
         await gate.history()
         with gate.live():
@@ -20,7 +20,7 @@ async def test_history_waits_while_live_events_are_applied() -> None:
 
 
 async def test_an_error_among_live_events_leaves_the_way_free() -> None:
-    gate = Precedence()
+    gate = LivePriority()
     with pytest.raises(ValueError, match="no"), gate.live():
         raise ValueError("no")
     async with asyncio.timeout(SOON_S):
@@ -28,15 +28,15 @@ async def test_an_error_among_live_events_leaves_the_way_free() -> None:
 
 
 async def test_history_is_not_kept_waiting_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precedence, "MOST_S", 0.01)
-    gate = Precedence()
+    monkeypatch.setattr(live_priority, "MOST_S", 0.01)
+    gate = LivePriority()
     async with asyncio.timeout(SOON_S):
         with gate.live():
             await gate.history()
 
 
 def test_live_events_are_remembered_for_a_while() -> None:
-    gate = Precedence()
+    gate = LivePriority()
     assert not gate.lately(100.0)
     gate.came(100.0)
     assert gate.lately(101.9)

@@ -18,16 +18,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from projectors.applying import Applier
-from projectors.decoding import Arrived, Unreadable
-from projectors.generation_registry import Scanned
-from projectors.pages import Pages, Place
-from projectors.projection import OWED, Event, HoldStatus
-from projectors.retry import LETTER_AFTER
-from projectors.roles import Role
-from shared import topology
-from shared.broker import Outgoing
-from shared.contracts.lanes import HistoryPage
+from projectors.generations.registry import Scanned
+from projectors.generations.roles import Role
+from projectors.rebuild.history_pages import HistoryPages, Place
+from projectors.runtime.applying import Applier
+from projectors.runtime.decoding import Arrived, Unreadable
+from projectors.runtime.retry import LETTER_AFTER
+from projectors.stores.port import OWED, Event, HoldStatus
+from shared.messages.lanes import HistoryPage
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing
 from shared.views.generations import Generation
 from tests.memory_registry import MemoryRegistry
 from tests.memory_store import MemoryStore
@@ -196,7 +196,7 @@ class RebuildHistories(RuleBasedStateMachine):
             self.carry(self.apply(batch))
             self.now += timedelta(seconds=60)
             self.resend_overdue()
-            self.resend([*run(self.store.owed(self.now, 100))])
+            self.resend([*run(self.store.unreported(self.now, 100))])
             if not self.live and not self.store.holds:
                 break
         assert not self.store.holds
@@ -212,7 +212,7 @@ class RebuildHistories(RuleBasedStateMachine):
         return next(each for each in run(self.registry.generations()) if each.number == NUMBER)
 
     def start_anew(self) -> None:
-        self.pages, self.to_be_noted = Pages(), []
+        self.pages, self.to_be_noted = HistoryPages(), []
         self.applier = Applier(
             "memory", self.store, tiers=topology.RETRY_TIERS, clock=lambda: self.now, role=Role.BUILDING
         )
@@ -294,7 +294,7 @@ def test_a_stream_that_dies_where_nobody_reads_is_owed_a_letter() -> None:
     assert run(applier.apply([arrived("orders/a", 1)])).outgoing == []
     hold = store.holds["orders/a"]
     assert (hold.status, hold.due_at) == (HoldStatus.DEAD, OWED)
-    assert run(store.owed(NOON, 10)) == [("orders/a", 0)]
+    assert run(store.unreported(NOON, 10)) == [("orders/a", 0)]
     applier.role = Role.ACTIVE
     [letter] = run(applier.apply([arrived("orders/a", 1)])).outgoing
     assert letter.exchange == topology.DEAD

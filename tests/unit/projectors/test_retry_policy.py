@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectors.projection import HoldStatus, Position
-from projectors.retry import (
+from projectors.runtime.retry import (
     LETTER_AFTER,
     RESEND_AFTER,
     Cure,
@@ -18,9 +17,10 @@ from projectors.retry import (
     describe,
     gap,
     held_after,
-    verdict,
+    next_attempt,
 )
-from shared.topology import RETRY_TIERS
+from projectors.stores.port import HoldStatus, Position
+from shared.messaging.topology import RETRY_TIERS
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 FAILURE = Failure("projection-failed", "ValueError: x", "f", "trace")
@@ -29,7 +29,7 @@ tiers = st.lists(st.tuples(st.text("abc", min_size=1), st.integers(1, 60_000)), 
 
 @given(tiers, st.integers(1, 20))
 def test_attempt_n_waits_in_tier_n_and_past_the_last_it_is_given_up(some: list[tuple[str, int]], attempts: int) -> None:
-    decided = verdict(attempts, some)
+    decided = next_attempt(attempts, some)
     if attempts <= len(some):
         name, delay = some[attempts - 1]
         assert decided == RetryLater(name, timedelta(milliseconds=delay))
@@ -39,14 +39,14 @@ def test_attempt_n_waits_in_tier_n_and_past_the_last_it_is_given_up(some: list[t
 
 @given(tiers, st.integers(1, 20))
 def test_what_nothing_can_cure_is_given_up_at_once(some: list[tuple[str, int]], attempts: int) -> None:
-    assert verdict(attempts, some, Cure.NOTHING) == GiveUp()
+    assert next_attempt(attempts, some, Cure.NOTHING) == GiveUp()
 
 
 @given(tiers, st.integers(1, 10**6))
 def test_what_newer_code_will_know_is_tried_again_slowly_and_without_end(
     some: list[tuple[str, int]], attempts: int
 ) -> None:
-    decided = verdict(attempts, some, Cure.DEPLOYMENT)
+    decided = next_attempt(attempts, some, Cure.DEPLOYMENT)
     assert isinstance(decided, RetryLater)
     assert decided.tier is None
     assert timedelta(seconds=10) <= decided.delay <= timedelta(seconds=60)
@@ -57,7 +57,7 @@ def test_failing_again_and_again_ends_as_a_dead_letter_that_remembers_its_first_
     position = Position(applied)
     for attempt in range(1, len(RETRY_TIERS) + 1 + extra):
         at = NOW + timedelta(minutes=attempt)
-        decided = verdict(attempt, RETRY_TIERS)
+        decided = next_attempt(attempt, RETRY_TIERS)
         hold = held_after(position, applied + 1, applied + 1, FAILURE, decided, at)
         assert hold.attempts == attempt
         assert hold.first_failed_at == NOW + timedelta(minutes=1)
@@ -70,7 +70,7 @@ def test_failing_again_and_again_ends_as_a_dead_letter_that_remembers_its_first_
 
 def test_a_gap_that_turns_out_to_be_poison_counts_from_one() -> None:
     position = Position(4, gap(4, 9, NOW))
-    hold = held_after(position, 5, 5, FAILURE, verdict(1, RETRY_TIERS), NOW)
+    hold = held_after(position, 5, 5, FAILURE, next_attempt(1, RETRY_TIERS), NOW)
     assert (hold.attempts, hold.seen) == (1, 9)
 
 

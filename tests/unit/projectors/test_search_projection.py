@@ -1,7 +1,7 @@
 import pytest
 
-from projectors.projection import ProjectionError
-from projectors.search.projection import Changes, fold
+from projectors.models.search.projection import Changes, fold
+from projectors.stores.port import ProjectionError
 from shared.contracts.orders import Line
 from shared.contracts.values import EventData
 from tests import shop

@@ -6,9 +6,9 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import from_json
 
-from projectors.folding import Fields
-from projectors.projection import ProjectionError
-from projectors.summary.projection import RULES, Changes, evolve, fold
+from projectors.models.folding import Fields
+from projectors.models.summary.projection import RULES, Changes, evolve, fold
+from projectors.stores.port import ProjectionError
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
 from shared.views.summary import CustomerView, OrderDocument, ProductView

@@ -15,23 +15,23 @@ from random import Random
 from typing import Any, Final
 from uuid import uuid4
 
-from command_service.resend import MARGIN
-from projectors.applying import Applier
-from projectors.consumer import Projector
-from projectors.gating import behind
-from projectors.generations import Generations, Hosted
-from projectors.herald import Herald
-from projectors.lag import Lag
-from projectors.options import Options
-from projectors.patience import Patience
-from projectors.precedence import Precedence
-from projectors.projection import Commit, Position, StoreUnavailableError, Turn
-from shared import topology
-from shared.broker import Outgoing
-from shared.consuming import Delivery
-from shared.contracts.control import INQUIRE, STEP_OVER, Inquire, Request, StepOver, StreamFrom
-from shared.contracts.envelope import CONTENT_TYPE, pack
-from shared.contracts.lanes import Heads, Heartbeat
+from command_service.publishing.resend import MARGIN
+from projectors.generations.hosting import Generations, Hosted
+from projectors.rebuild.live_priority import LivePriority
+from projectors.runtime.applying import Applier
+from projectors.runtime.change_publisher import ChangePublisher
+from projectors.runtime.consumer import Projector
+from projectors.runtime.gating import behind
+from projectors.runtime.lag import LagMeter
+from projectors.runtime.options import Options
+from projectors.stores.port import Commit, Position, StoreUnavailableError, Turn
+from shared.messages.control import INQUIRE, STEP_OVER, Inquire, Request, StepOver, StreamFrom
+from shared.messages.envelope import CONTENT_TYPE, pack
+from shared.messages.lanes import Heads, Heartbeat
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing
+from shared.messaging.consuming import Delivery
+from shared.runtime.outage import OutageRetry
 from shared.views.generations import Generation
 from tests.memory_registry import MemoryRegistry
 from tests.shop import NOON
@@ -100,22 +100,28 @@ class Worker:
         self._stopping = asyncio.Event()
         unchecked: Any = self
         options = Options(lanes=LANES, retries=len(topology.RETRY_TIERS))
-        self._patience = Patience(NAME, unchecked, stopping=self._stopping, longest_pause_s=options.longest_pause_s)
-        generations = Generations(world.registry, self._hosted, self._patience)
+        self._outages = OutageRetry(
+            NAME,
+            lambda error: isinstance(error, StoreUnavailableError),
+            stopping=self._stopping,
+            longest_pause_s=options.longest_pause_s,
+        )
+        generations = Generations(world.registry, self._hosted, self._outages)
         self._projector = Projector(
             NAME,
             generations,
             unchecked,
-            self._patience,
+            unchecked,
+            self._outages,
             options,
-            lag=Lag(),
-            precedence=Precedence(),
+            lag=LagMeter(),
+            precedence=LivePriority(),
             clock=lambda: world.now,
         )
 
     def _hosted(self, generation: Generation) -> Hosted:
         store: Any = self
-        herald: Any = Herald(NAME, store)
+        herald: Any = ChangePublisher(NAME, store)
         applier = Applier(NAME, store, tiers=topology.RETRY_TIERS, clock=lambda: self.world.now, tell=herald.tell)
         return Hosted(generation, store, applier)
 
@@ -198,10 +204,10 @@ class Worker:
         await self.step()
         return found
 
-    async def owed(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+    async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         await self.step()
         self._reach()
-        return await self.world.store.owed(now, limit)
+        return await self.world.store.unreported(now, limit)
 
     async def gaps(self) -> int:
         return await self.world.store.gaps()

@@ -6,10 +6,10 @@ from typing import Self
 
 import pytest
 
-from query_service import active as active_module
-from query_service.active import Active, Pointer
-from query_service.problems import GenerationGoneError
-from query_service.stores import Progress, Standing
+from query_service.http.problems import GenerationGoneError
+from query_service.stores import active_generation as active_module
+from query_service.stores.active_generation import ActiveGeneration, Pointer
+from query_service.stores.port import ProjectionProgress, StreamPosition
 
 
 class Registry:
@@ -39,13 +39,13 @@ class Store:
         await self.registry.go_on.wait()
         return said
 
-    async def standings(self, streams: Sequence[str]) -> Mapping[str, Standing]:
+    async def standings(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
         return {}
 
     async def headers(self) -> Mapping[str, str]:
         return {}
 
-    async def progress(self) -> Progress:
+    async def progress(self) -> ProjectionProgress:
         raise NotImplementedError
 
     async def ping(self) -> None: ...
@@ -60,7 +60,7 @@ class Store:
 
 async def test_the_registry_is_read_once_a_second_at_most_and_at_least() -> None:
     registry, now = Registry(), [100.0]
-    active = Active(Store(registry), clock=lambda: now[0])
+    active = ActiveGeneration(Store(registry), clock=lambda: now[0])
     assert {(await active.store()).number for _ in range(3)} == {1}
     assert registry.reads == 1
     registry.number = 2
@@ -72,7 +72,7 @@ async def test_the_registry_is_read_once_a_second_at_most_and_at_least() -> None
 
 async def test_news_make_the_next_request_read_the_registry() -> None:
     registry = Registry()
-    active = Active(Store(registry))
+    active = ActiveGeneration(Store(registry))
     await active.store()
     registry.number = 3
     active.forget()
@@ -81,7 +81,7 @@ async def test_news_make_the_next_request_read_the_registry() -> None:
 
 async def test_an_answer_that_comes_late_does_not_bring_the_old_generation_back() -> None:
     registry = Registry()
-    active = Active(Store(registry))
+    active = ActiveGeneration(Store(registry))
     registry.go_on.clear()
     early = asyncio.create_task(active.store())
     await asyncio.sleep(0)
@@ -100,7 +100,7 @@ async def test_the_generation_before_is_kept_for_a_while_then_closed_and_made_an
 ) -> None:
     monkeypatch.setattr(active_module, "RETIRED_S", 0.01)
     registry = Registry()
-    active = Active(Store(registry))
+    active = ActiveGeneration(Store(registry))
     first = await active.store()
     registry.number = 2
     active.forget()
@@ -119,7 +119,7 @@ async def test_the_generation_before_is_kept_for_a_while_then_closed_and_made_an
 
 async def test_who_finds_his_generation_gone_learns_whether_there_is_another() -> None:
     registry = Registry()
-    active = Active(Store(registry))
+    active = ActiveGeneration(Store(registry))
     await active.store()
     assert not await active.moved_on_from(GenerationGoneError("summary", 1))
     registry.number = 2
@@ -129,7 +129,7 @@ async def test_who_finds_his_generation_gone_learns_whether_there_is_another() -
 
 async def test_news_may_come_before_the_reading_has_even_begun() -> None:
     registry = Registry()
-    active = Active(Store(registry))
+    active = ActiveGeneration(Store(registry))
     reading = asyncio.create_task(active.store())
     await asyncio.sleep(0)
     active.forget()

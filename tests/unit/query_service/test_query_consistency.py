@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_service.consistency import MAX_TOKENS, Token, tokens, wait
-from query_service.problems import InvalidParameterError
+from query_service.consistency.tokens import MAX_TOKENS, Token, tokens, wait
+from query_service.http.problems import InvalidParameterError
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import pytest
 
-from query_service.active import Active, Pointer
-from query_service.movement import Movement
-from query_service.stores import Progress
-from shared.announcing import Processes
-from shared.contracts.changes import PROCESS_STATE, ProcessAnnounced, ProcessState
+from query_service.consistency.freshness_monitor import FreshnessMonitor
+from query_service.stores.active_generation import ActiveGeneration, Pointer
+from query_service.stores.port import ProjectionProgress
+from shared.messages.changes import PROCESS_STATE, ProcessAnnounced, ProcessState
+from shared.messaging.announcing import Processes
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 
@@ -25,27 +25,29 @@ class Watched:
     def __init__(self) -> None:
         self.passed = 0.0
         self.processes = Processes(lambda: self.passed)
-        self.movement = Movement(cast("Active[Any]", Nobody()), self.processes, clock=lambda: self.passed)
+        self.movement = FreshnessMonitor(
+            cast("ActiveGeneration[Any]", Nobody()), self.processes, clock=lambda: self.passed
+        )
 
     def say(self, process: str, **troubles: str) -> None:
         state = ProcessState(process=process, instance="a", troubles=troubles)
         said = ProcessAnnounced(id="i", source="tests", type=PROCESS_STATE, time=NOW, data=state)
         self.processes.hear(said.model_dump_json().encode())
 
-    def reason(self, seconds: float, of: Progress) -> str | None:
+    def reason(self, seconds: float, of: ProjectionProgress) -> str | None:
         self.passed = seconds
         return self.movement.seen(1, of, NOW + timedelta(seconds=seconds)).reason
 
-    def at(self, seconds: float, progress: Progress, generation: int = 1) -> tuple[str, float | None]:
+    def at(self, seconds: float, progress: ProjectionProgress, generation: int = 1) -> tuple[str, float | None]:
         self.passed = seconds
         found = self.movement.seen(generation, progress, NOW + timedelta(seconds=seconds))
         assert (found.generation, found.epoch, found.stopped) == (generation, "e-1", None)
         return found.status, found.oldest_unapplied_seconds
 
 
-def progress(as_of: float | None, events: int = 0, held_since: float | None = None) -> Progress:
+def progress(as_of: float | None, events: int = 0, held_since: float | None = None) -> ProjectionProgress:
     """Times in seconds from NOW."""
-    return Progress(_time(as_of), events, int(held_since is not None), _time(held_since))
+    return ProjectionProgress(_time(as_of), events, int(held_since is not None), _time(held_since))
 
 
 def _time(seconds: float | None) -> datetime | None:

@@ -5,10 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
-from query_service.analytics_store import AnalyticsStore
 from query_service.app import create_app
-from query_service.postgres_store import PostgresStore
-from query_service.requests import Stores
+from query_service.http.requests import Stores
+from query_service.stores.postgres_store import PostgresStore
+from query_service.stores.redis_store import AnalyticsStore
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 FILTERS = {"origin", "fingerprint", "stream", "type", "failed_from", "failed_to", "text"}

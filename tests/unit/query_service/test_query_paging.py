@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_service.paging import Question, SortKey, VersionKey, page
-from query_service.problems import InvalidParameterError
+from query_service.http.paging import Question, SortKey, VersionKey, page
+from query_service.http.problems import InvalidParameterError
 
 
 class Key(SortKey, frozen=True):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from query_service.analytics_store import oldest
+from query_service.stores.redis_store import oldest
 
 EARLY, LATE = "2026-03-01T09:30:00Z", "2026-03-01T09:31:00Z"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_service.problems import InvalidParameterError
-from query_service.ranges import MAX_BUCKETS, Asked, Granularity, Range, asked, day_range, spans, starts
+from query_service.analytics.ranges import MAX_BUCKETS, Asked, Granularity, Range, asked, day_range, spans, starts
+from query_service.http.problems import InvalidParameterError
 
 DAYS = st.dates(date(2024, 1, 1), date(2026, 12, 31))
 

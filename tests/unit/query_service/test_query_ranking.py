@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_service import ranking
-from query_service.ranking import top
+from query_service.analytics import ranking
+from query_service.analytics.ranking import top
 
 MEMBERS = [f"p{number}" for number in range(40)]
 FIGURES = st.integers(-10, 30) | st.sampled_from(

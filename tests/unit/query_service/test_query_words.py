@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_service.former_words import FormerQuery, former_query
-from query_service.plurals import IRREGULAR, other_forms
-from query_service.problems import InvalidParameterError
-from query_service.words import asked, plain, terms
+from query_service.http.problems import InvalidParameterError
+from query_service.search.plurals import IRREGULAR, other_forms
+from query_service.search.search_terms import asked, plain, terms
+from query_service.search.unindexed_terms import FormerQuery, former_query
 
 
 @pytest.mark.parametrize(

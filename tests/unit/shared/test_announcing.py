@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared import topology
-from shared.announcing import QUEUES_MADE_OTHERWISE, Processes
-from shared.contracts.changes import PROCESS_STATE, ProcessAnnounced, ProcessState
+from shared.messages.changes import PROCESS_STATE, ProcessAnnounced, ProcessState
+from shared.messaging import topology
+from shared.messaging.announcing import QUEUES_MADE_OTHERWISE, Processes
 
 
 class Hall:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.bodies import Bodies, Body, BodyGivenUpError, ClientGoneError, SlowBodyError
-from shared.contracts.envelope import MAX_MESSAGE_BYTES
+from shared.http.bodies import Bodies, Body, BodyGivenUpError, ClientGoneError, SlowBodyError
+from shared.messages.envelope import MAX_MESSAGE_BYTES
 
 
 class Client:
@@ -54,7 +54,7 @@ async def test_of_one_that_is_larger_than_any_may_be_it_gets_the_beginning() -> 
 
 async def test_each_piece_gives_it_more_time_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (("GRACE_S", 0.05), ("SPREAD_S", 0.0), ("LONGEST_S", 0.2)):
-        monkeypatch.setattr(f"shared.bodies.{name}", seconds)
+        monkeypatch.setattr(f"shared.http.bodies.{name}", seconds)
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
         for sent, least, most in ((b"", 0.04, 0.15), (b"x" * MAX_MESSAGE_BYTES, 0.19, 2.0)):
@@ -68,7 +68,7 @@ async def test_each_piece_gives_it_more_time_but_not_without_end(monkeypatch: py
 
 async def test_a_body_in_many_drops_is_read_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (("GRACE_S", 0.5), ("SPREAD_S", 0.0), ("PROMPT_S", 0.02)):
-        monkeypatch.setattr(f"shared.bodies.{name}", seconds)
+        monkeypatch.setattr(f"shared.http.bodies.{name}", seconds)
     reads = 0
 
     async def drip() -> Any:

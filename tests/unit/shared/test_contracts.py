@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import msgspec
 import pytest
 
-from shared import topology
-from shared.contracts.envelope import EventEnvelope, ReceivedEvent
 from shared.contracts.orders import OrderPaid, OrderPlaced
 from shared.contracts.registry import COMMANDS, EVENTS, UPCASTERS, UnknownEventError, event_data
 from shared.contracts.values import EventData
+from shared.messages.envelope import EventEnvelope, ReceivedEvent
+from shared.messaging import topology
 from tests.shop import cancelled, created, placed, registered
 
 PLACED_V1 = {

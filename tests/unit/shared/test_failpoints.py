@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.failpoints import EXIT_CODE, Failpoint, arm, reached
+from shared.runtime.failpoints import EXIT_CODE, Failpoint, arm, reached
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def _disarmed() -> Iterator[None]:
 def visited(process: str, setting: str, place: Failpoint, times: int) -> int:
     """The exit code of a process of that name that comes by the place so many times, and then ends."""
     steps = f"arm({process!r}, {setting!r}); [reached(Failpoint({place.value!r})) for _ in range({times})]"
-    code = f"from shared.failpoints import Failpoint, arm, reached; {steps}"
+    code = f"from shared.runtime.failpoints import Failpoint, arm, reached; {steps}"
     return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=30).returncode
 
 

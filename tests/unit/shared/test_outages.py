@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from shared.postgres import is_outage
+from shared.runtime.postgres import is_outage
 
 WAITED_FOR = {
     "08006": "connection failure",

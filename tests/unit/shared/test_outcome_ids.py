@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contracts.outcomes import Rejected, outcome_id, refusal_id, reuse_refusal_id
+from shared.messages.outcomes import Rejected, outcome_id, refusal_id, reuse_refusal_id
 
 sources = st.text(alphabet="ab/", min_size=1, max_size=6)
 ids = st.text(alphabet="ab.", min_size=1, max_size=4)

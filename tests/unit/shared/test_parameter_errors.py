@@ -8,7 +8,7 @@ import pytest
 from litestar import Litestar, get
 from litestar.params import PathParameter, QueryParameter
 
-from shared.problems import EXCEPTION_HANDLERS
+from shared.http.problems import EXCEPTION_HANDLERS
 
 
 class Shade(StrEnum):

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from shared.health import TroubleLog
-from shared.progress import Progress
+from shared.runtime.health import TroubleLog
+from shared.runtime.stalls import StallDetector
 
 
 class Clock:
@@ -22,7 +22,7 @@ def clock() -> Clock:
 
 
 def test_what_ends_soon_is_no_trouble_and_what_does_not_is_one_until_it_ends(clock: Clock) -> None:
-    progress = Progress(stalled_after_s=5, clock=clock)
+    progress = StallDetector(stalled_after_s=5, clock=clock)
     assert progress.trouble is None
     with progress.step("deciding 40 commands"):
         clock.now += 4.9
@@ -33,7 +33,7 @@ def test_what_ends_soon_is_no_trouble_and_what_does_not_is_one_until_it_ends(clo
 
 
 def test_what_fails_is_a_trouble_with_its_reason_although_it_is_tried_again(clock: Clock) -> None:
-    progress = Progress(stalled_after_s=5, clock=clock)
+    progress = StallDetector(stalled_after_s=5, clock=clock)
     with progress.step("the store") as step:
         step.failed(TimeoutError())
         clock.now += 1
@@ -41,7 +41,7 @@ def test_what_fails_is_a_trouble_with_its_reason_although_it_is_tried_again(cloc
 
 
 def test_failing_for_a_moment_may_not_be_worth_a_word(clock: Clock) -> None:
-    progress = Progress(failing_after_s=3, clock=clock)
+    progress = StallDetector(failing_after_s=3, clock=clock)
     with progress.step("publishing") as step:
         step.failed(OSError("refused"))
         clock.now += 2.9
@@ -51,7 +51,7 @@ def test_failing_for_a_moment_may_not_be_worth_a_word(clock: Clock) -> None:
 
 
 def test_what_takes_long_is_a_trouble_only_for_what_fails_in_it_and_until_it_has_got_past_that(clock: Clock) -> None:
-    progress = Progress(clock=clock)
+    progress = StallDetector(clock=clock)
     with progress.step("leading", takes_long=True) as step:
         clock.now += 3600
         assert progress.trouble is None
@@ -62,7 +62,7 @@ def test_what_takes_long_is_a_trouble_only_for_what_fails_in_it_and_until_it_has
 
 
 def test_of_several_the_one_that_was_begun_first_is_named(clock: Clock) -> None:
-    progress = Progress(stalled_after_s=5, clock=clock)
+    progress = StallDetector(stalled_after_s=5, clock=clock)
     with progress.step("first"):
         clock.now += 1
         with progress.step("second"):

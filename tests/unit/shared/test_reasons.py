@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from shared.broker import BrokerUnavailableError, deadline
-from shared.reasons import reason
+from shared.messaging.broker import BrokerUnavailableError, deadline
+from shared.runtime.reasons import reason
 
 
 class SomethingError(Exception):

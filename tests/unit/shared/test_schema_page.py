@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from command_service.documented import COMMAND_TYPE
-from command_service.ingress import create_app
+from command_service.http.ingress import create_app
+from command_service.http.openapi import COMMAND_TYPE
 from shared.contracts.registry import COMMANDS
-from shared.schema_page.page import Page
+from shared.http.schema_page.page import Page
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 OPENAPI = "application/vnd.oai.openapi+json"

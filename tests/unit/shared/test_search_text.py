@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.search_text import LARGEST, LONGEST, fold, vector, words
+from shared.views.search_text import LARGEST, LONGEST, fold, vector, words
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from shared.contracts import control
 from shared.contracts.catalog import AddReview, CreateProduct, UpdateProduct
 from shared.contracts.customers import ChangeEmail
-from shared.contracts.envelope import CommandEnvelope
 from shared.contracts.orders import PayOrder, PlaceOrder
 from shared.contracts.registry import COMMANDS
 from shared.contracts.validation_errors import KNOWN, SHOWN, describe, printable, sentence, shown
 from shared.contracts.values import PATTERNS
+from shared.messages import control
+from shared.messages.envelope import CommandEnvelope
 
 LINE = {"product_id": "p", "quantity": 1, "amount": 5}
 ORDER = {"order_id": "o", "customer_id": "c", "currency": "EUR", "lines": [LINE]}

@@ -1,0 +1,301 @@
+"""Deciding a batch of commands in memory: pure, so that it can be done again when the database says that the world has moved.
+
+Commands are decided in order, each seeing what those before it have changed. One command's refusal or failure touches no other.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from command_service.domain.aggregate import Aggregate, Refused, State
+from command_service.handling.parsing import Command, CommandKey, Held, Invalid, Task
+from shared.contracts.registry import EVENTS
+from shared.contracts.values import EventData
+from shared.messages.envelope import EventEnvelope
+from shared.messages.outcomes import (
+    ACCEPTED,
+    REJECTED,
+    Accepted,
+    OutcomeEnvelope,
+    Rejected,
+    outcome_id,
+    reuse_refusal_id,
+)
+
+SOURCE: Final = "tidemark/command-service"
+REUSED: Final = "idempotency-key-reused"
+HANDLER_FAILED: Final = "handler-failed"
+
+Kind = Literal["command.accepted", "command.rejected"]
+
+ClaimKey = tuple[str, str]
+"""(scope, value)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a command; ``body`` is the envelope, the same bytes every time it is asked for."""
+
+    body: bytes
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PriorOutcome:
+    """A command handled before: its digest and its outcome."""
+
+    digest: bytes
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """There is no outcome yet, and it is no fault of the command's. ``reason``: stable, kebab-case; who asks for the outcome is told.
+
+    ``error``: what deciding raised; None: it was not tried, being a dead letter already.
+    """
+
+    error: Exception | None
+    reason: str = HANDLER_FAILED
+
+
+class StoredStream(NamedTuple):
+    """A stream as the database has it: its version, and its state as JSON of some ``state_version``."""
+
+    version: int
+    state: str
+    state_version: int
+
+
+@dataclass(slots=True)
+class StreamState:
+    """A stream as the batch sees it; ``loaded`` is the version the database has, ``replayed`` says that its state there does not fit."""
+
+    aggregate: Aggregate
+    loaded: int
+    version: int
+    state: State | None
+    replayed: bool = False
+
+    def state_json(self) -> str:
+        return "null" if self.state is None else msgspec.json.encode(self.state).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A new event, serialised once: the same text goes into the event store and the outbox."""
+
+    stream: str
+    version: int
+    type: str
+    envelope: str
+
+
+@dataclass(slots=True)
+class LoadedStreams:
+    """What the database says before the batch. ``claims`` holds a key for each claim looked up; None: it is free."""
+
+    decided: Mapping[CommandKey, PriorOutcome] = field(default_factory=dict)
+    streams: Mapping[str, StoredStream] = field(default_factory=dict)
+    replayed: dict[str, State | Exception] = field(default_factory=dict)
+    """The state of streams whose kept state does not fit, from their events; or why it cannot be had."""
+    claims: dict[ClaimKey, str | None] = field(default_factory=dict)
+    epoch: str | None = None
+    """Of the database that says all this."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a batch of commands comes to. Only when ``missing`` and ``unfit`` are empty may it be written."""
+
+    results: list[Outcome | Failed] = field(default_factory=list)
+    """One for each command, in order."""
+    decided: dict[CommandKey, tuple[Command, Outcome]] = field(default_factory=dict)
+    """New outcomes."""
+    streams: dict[str, StreamState] = field(default_factory=dict)
+    events: list[NewEvent] = field(default_factory=list)
+    claims: dict[ClaimKey, str | None] = field(default_factory=dict)
+    """Who holds each claim after the batch; None: nobody."""
+    missing: set[ClaimKey] = field(default_factory=set)
+    """Claims that have to be looked up before this can be decided."""
+    unfit: dict[str, Aggregate] = field(default_factory=dict)
+    """Streams that have to be replayed before this can be decided."""
+
+    @property
+    def is_complete(self) -> bool:
+        return not (self.missing or self.unfit)
+
+    def changed_streams(self) -> Iterable[tuple[str, StreamState]]:
+        return ((name, current) for name, current in self.streams.items() if current.version != current.loaded)
+
+    def restored_streams(self) -> Iterable[tuple[str, StreamState]]:
+        """Those that no command has changed, and whose state is to be kept anew."""
+        return (
+            (name, current)
+            for name, current in self.streams.items()
+            if current.replayed and current.version == current.loaded
+        )
+
+
+Decide = Callable[[Sequence[Command], LoadedStreams, datetime], Batch]
+
+
+def decide(commands: Sequence[Command], known: LoadedStreams, now: datetime) -> Batch:
+    batch = Batch()
+    for command in commands:
+        batch.results.append(_handle(batch, command, known, now))
+    return batch
+
+
+def _handle(batch: Batch, command: Command, known: LoadedStreams, now: datetime) -> Outcome | Failed:
+    before = known.decided.get(command.key)
+    if before is None and command.key in batch.decided:
+        earlier, outcome = batch.decided[command.key]
+        before = PriorOutcome(earlier.digest, outcome)
+    if before is not None:
+        if before.digest == command.digest:
+            return before.outcome
+        # Not kept: the outcome of this key is, and stays, that of the first body.
+        return rejection(command, REUSED, "this id was used before, for a command with another body", now)
+    if isinstance(command.task, Held):
+        return Failed(None, command.task.reason)
+    try:
+        outcome = _decide_one(batch, command, command.task, known, now)
+    except Refused as refusal:
+        outcome = rejection(command, refusal.code, refusal.message, now)
+    except Exception as error:  # a fault in one decision must not fail its neighbours
+        return Failed(error)
+    batch.decided[command.key] = (command, outcome)
+    return outcome
+
+
+def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: LoadedStreams, now: datetime) -> Outcome:
+    if isinstance(task, Invalid):
+        return rejection(command, task.code, task.message, now, task.errors)
+    if command.envelope.notbefore is not None and command.envelope.notbefore > now:
+        # To decide it now would be what its sender has asked not to be done.
+        message = "commands cannot be scheduled: leave notbefore out, or send the command when its time has come"
+        errors = ({"field": "notbefore", "message": message},)
+        return rejection(command, "validation-failed", f"notbefore: {message}", now, errors)
+    current = batch.streams.get(task.stream)
+    if current is None:
+        current = batch.streams[task.stream] = _load(batch, task, known)
+    expected = command.envelope.expectedversion
+    if expected is not None and expected != current.version:
+        message = f"{task.stream} is at version {current.version}, not {expected}"
+        raise Refused("version-conflict", message)
+    events = task.aggregate.decide(current.state, task.data, now)
+    state = current.state
+    for event in events:
+        state = task.aggregate.evolve(state, event)
+    recorded = [
+        _record(command, task.stream, current.version + number, event, now) for number, event in enumerate(events, 1)
+    ]
+    _take_claims(batch, task, events, known)
+    # From here on nothing raises: the command is in, whole.
+    current.state = state
+    current.version += len(recorded)
+    batch.events += recorded
+    types = tuple(event.type for event in recorded)
+    return _acceptance(command, task.stream, current.version, types, now, known.epoch)
+
+
+def _load(batch: Batch, task: Task, known: LoadedStreams) -> StreamState:
+    """Raises why the stream's state cannot be had."""
+    row = known.streams.get(task.stream)
+    if row is None:
+        return StreamState(task.aggregate, loaded=0, version=0, state=None)
+    state: State | Exception | None = known.replayed.get(task.stream)
+    if isinstance(state, Exception):
+        raise state
+    replayed = state is not None
+    if state is None:
+        state = task.aggregate.restored(row.state, row.state_version)
+    if state is None:
+        batch.unfit[task.stream] = task.aggregate
+    return StreamState(task.aggregate, row.version, row.version, state, replayed)
+
+
+def _take_claims(batch: Batch, task: Task, events: Sequence[EventData], known: LoadedStreams) -> None:
+    wanted: dict[ClaimKey, str | None] = {}
+    for event in events:
+        claims = task.aggregate.claims(event)
+        for key in claims.release:
+            if _holder(batch, wanted, key, known) == task.stream:
+                wanted[key] = None
+        for claim in claims.take:
+            key = (claim.scope, claim.value)
+            if _holder(batch, wanted, key, known) is not None:
+                raise Refused(claim.code, claim.message)
+            wanted[key] = task.stream
+    batch.claims |= wanted
+
+
+def _holder(batch: Batch, wanted: Mapping[ClaimKey, str | None], key: ClaimKey, known: LoadedStreams) -> str | None:
+    for layer in (wanted, batch.claims, known.claims):
+        if key in layer:
+            return layer[key]
+    batch.missing.add(key)
+    return None
+
+
+def _record(command: Command, stream: str, version: int, event: EventData, now: datetime) -> NewEvent:
+    event_type, schema_version = EVENTS[type(event)]
+    envelope = EventEnvelope(
+        specversion="1.0",
+        id=f"{stream}@{version}",
+        source=SOURCE,
+        type=event_type,
+        subject=stream,
+        time=now,
+        datacontenttype="application/json",
+        data=event,
+        streamversion=version,
+        schemaversion=schema_version,
+        causationid=command.envelope.id,
+        correlationid=command.correlation_id or command.envelope.id,
+        traceparent=command.envelope.traceparent or msgspec.UNSET,
+    )
+    return NewEvent(stream, version, event_type, envelope.to_json().decode())
+
+
+def _acceptance(
+    command: Command, stream: str, version: int, events: tuple[str, ...], now: datetime, epoch: str | None
+) -> Outcome:
+    envelope = command.envelope
+    data = Accepted(
+        command_id=envelope.id,
+        command_type=envelope.type,
+        stream=stream,
+        version=version,
+        events=events,
+        epoch=epoch,
+    )
+    return Outcome(_outcome(command, ACCEPTED, stream, data, now), accepted=True)
+
+
+def rejection(
+    command: Command, code: str, message: str, now: datetime, errors: tuple[dict[str, str], ...] = ()
+) -> Outcome:
+    envelope = command.envelope
+    data = Rejected(command_id=envelope.id, command_type=envelope.type, code=code, message=message, errors=errors)
+    return Outcome(_outcome(command, REJECTED, envelope.subject, data, now), accepted=False)
+
+
+def _outcome(command: Command, kind: Kind, subject: str | None, data: Accepted | Rejected, now: datetime) -> bytes:
+    reused = isinstance(data, Rejected) and data.code == REUSED
+    envelope = OutcomeEnvelope(
+        specversion="1.0",
+        id=reuse_refusal_id(*command.key, command.digest) if reused else outcome_id(*command.key),
+        commandsource=command.envelope.source,
+        source=SOURCE,
+        type=kind,
+        subject=subject,
+        time=now,
+        datacontenttype="application/json",
+        data=data,
+    )
+    return envelope.model_dump_json(exclude_none=True).encode()

@@ -1,0 +1,216 @@
+"""The write database: what a batch needs to know, and the one transaction that makes it so.
+
+Streams are written first and in order of their names: two writers of one stream meet at its row, so the later one's outbox rows
+have the higher ids, and no two batches can deadlock on streams. Everything is compare-and-set on the version that was read;
+whoever loses gets ConflictError, with nothing written. ``updated_at`` is the database's clock: workers' clocks may differ.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from command_service.handling.decision import Batch, ClaimKey, LoadedStreams, Outcome, PriorOutcome, StoredStream
+from command_service.handling.epochs import Epoch
+from command_service.handling.outbox import CHANNEL
+from command_service.handling.parsing import Command, Task
+from shared.messages.outcomes import ACCEPTED
+from shared.messaging.topology import hash_of
+from shared.runtime.failpoints import Failpoint, reached
+from shared.runtime.postgres import Connection
+
+# An outcome from before sources were kept ('') is that of its id, whoever sends it. The source's own comes later in the list, and counts.
+COMMANDS_BY_KEY: Final = """
+SELECT wanted.source, wanted.command_id, body_hash, outcome, outcome ->> 'type' AS type
+FROM unnest($1::text[], $2::text[]) AS wanted (source, command_id)
+JOIN commands ON commands.command_id = wanted.command_id AND commands.source IN (wanted.source, '')
+ORDER BY commands.source
+"""
+STREAMS_BY_NAME: Final = "SELECT stream, version, state, state_version FROM streams WHERE stream = ANY ($1::text[])"
+CLAIMS_BY_KEY: Final = """
+SELECT scope, value, stream FROM claims JOIN unnest($1::text[], $2::text[]) AS wanted (scope, value) USING (scope, value)
+"""
+INSERT_STREAMS: Final = """
+INSERT INTO streams (stream, kind, version, state, state_version, updated_at)
+SELECT stream, kind, version, state::json, state_version, now()
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::integer[])
+    AS new (stream, kind, version, state, state_version)
+"""
+UPDATE_STREAMS: Final = """
+WITH changed AS (
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[])
+        AS c (stream, expected, version, state, state_version)
+), locked AS (
+    SELECT s.stream FROM streams s JOIN changed c ON s.stream = c.stream AND s.version = c.expected
+    ORDER BY s.stream FOR UPDATE OF s
+)
+UPDATE streams s SET version = c.version, state = c.state::json, state_version = c.state_version, updated_at = now()
+FROM changed c JOIN locked l ON l.stream = c.stream
+WHERE s.stream = c.stream AND s.version = c.expected
+"""
+# Of the same version of the stream: whoever has moved it on meanwhile has kept its state.
+RESTORE_STATES: Final = """
+UPDATE streams s SET state = c.state::json, state_version = c.state_version
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::integer[]) AS c (stream, version, state, state_version)
+WHERE s.stream = c.stream AND s.version = c.version
+"""
+# What has an outcome is undecided no longer. Looked up key by key: a join would read all that is undecided, where statistics say "none".
+INSERT_COMMANDS: Final = """
+WITH new AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[])
+        AS new (command_id, source, command_type, body_hash, outcome)
+), settled AS (
+    DELETE FROM undecided_commands WHERE ctid = ANY (ARRAY (
+        SELECT (SELECT u.ctid FROM undecided_commands u WHERE u.command_id = new.command_id AND u.source = new.source) FROM new
+    ))
+)
+INSERT INTO commands (command_id, source, command_type, body_hash, outcome, decided_at)
+SELECT command_id, source, command_type, body_hash, outcome::json, $6 FROM new
+"""
+# Kept, and to be relayed: each envelope is sent to the server once, and the relay is woken when they are committed.
+RECORD_EVENTS: Final = """
+WITH new AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])
+        WITH ORDINALITY AS new (stream, version, hash, type, envelope, n)
+), kept AS (
+    INSERT INTO events (stream, version, envelope, epoch) SELECT stream, version, envelope::json, $6 FROM new
+), enqueued AS (
+    INSERT INTO outbox (stream, hash, type, envelope) SELECT stream, hash, type, envelope FROM new ORDER BY n
+)
+SELECT pg_notify($7, '')
+"""
+DELETE_CLAIMS: Final = """
+DELETE FROM claims USING unnest($1::text[], $2::text[], $3::text[]) AS given (scope, value, stream)
+WHERE claims.scope = given.scope AND claims.value = given.value AND claims.stream = given.stream
+"""
+INSERT_CLAIMS: Final = """
+INSERT INTO claims (scope, value, stream)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS new (scope, value, stream) ORDER BY 1, 2
+"""
+OUTCOME: Final = """
+SELECT outcome, body_hash FROM commands WHERE command_id = $1 AND source IN ($2, '') ORDER BY source DESC LIMIT 1
+"""
+SOURCES: Final = """
+SELECT source FROM commands WHERE command_id = $1
+UNION SELECT source FROM undecided_commands WHERE command_id = $1 LIMIT 2
+"""
+
+
+class ConflictError(Exception):
+    """Somebody else has changed what the batch was decided on; nothing was written. Decide again."""
+
+
+async def load(connection: Connection, commands: Sequence[Command], epoch: Epoch) -> LoadedStreams:
+    keys = {command.key for command in commands}
+    streams = {command.task.stream for command in commands if isinstance(command.task, Task)}
+    decided = await connection.fetch(COMMANDS_BY_KEY, [key[0] for key in keys], [key[1] for key in keys])
+    rows = await connection.fetch(STREAMS_BY_NAME, list(streams)) if streams else []
+    return LoadedStreams(
+        decided={
+            (row["source"], row["command_id"]): PriorOutcome(
+                row["body_hash"], Outcome(row["outcome"].encode(), row["type"] == ACCEPTED)
+            )
+            for row in decided
+        },
+        streams={row["stream"]: StoredStream(row["version"], row["state"], row["state_version"]) for row in rows},
+        epoch=epoch.name,
+    )
+
+
+async def load_claims(connection: Connection, keys: set[ClaimKey]) -> dict[ClaimKey, str | None]:
+    """The holder of each, None where it is free."""
+    scopes, values = [key[0] for key in keys], [key[1] for key in keys]
+    rows = await connection.fetch(CLAIMS_BY_KEY, scopes, values)
+    return dict.fromkeys(keys) | {(row["scope"], row["value"]): row["stream"] for row in rows}
+
+
+async def append(connection: Connection, batch: Batch, known: LoadedStreams, now: datetime, epoch: Epoch) -> None:
+    """State, events, outcomes, claims and outbox rows, in one transaction. Raises ConflictError, or what the server raises."""
+    if not batch.decided:
+        return
+    try:
+        async with connection.transaction():
+            await _write_streams(connection, batch)
+            await _write_commands(connection, batch, now)
+            if batch.claims:
+                await _write_claims(connection, batch, known)
+            if batch.events:
+                names = [event.stream for event in batch.events]
+                await connection.execute(
+                    RECORD_EVENTS,
+                    names,
+                    [event.version for event in batch.events],
+                    list(map(hash_of, names)),
+                    [event.type for event in batch.events],
+                    [event.envelope for event in batch.events],
+                    epoch.number,
+                    CHANNEL,
+                )
+            reached(Failpoint.BEFORE_COMMIT)
+    except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+        raise ConflictError(str(error)) from error
+
+
+async def _write_streams(connection: Connection, batch: Batch) -> None:
+    changed = sorted(batch.changed_streams())
+    new = [(name, current) for name, current in changed if current.loaded == 0]
+    old = [(name, current) for name, current in changed if current.loaded > 0]
+    if new:
+        await connection.execute(
+            INSERT_STREAMS,
+            [name for name, _ in new],
+            [current.aggregate.kind for _, current in new],
+            [current.version for _, current in new],
+            [current.state_json() for _, current in new],
+            [current.aggregate.state_version for _, current in new],
+        )
+    if old:
+        status = await connection.execute(
+            UPDATE_STREAMS,
+            [name for name, _ in old],
+            [current.loaded for _, current in old],
+            [current.version for _, current in old],
+            [current.state_json() for _, current in old],
+            [current.aggregate.state_version for _, current in old],
+        )
+        if _count(status) != len(old):
+            raise ConflictError("a stream has moved on")
+    if restored := sorted(batch.restored_streams()):
+        await connection.execute(
+            RESTORE_STATES,
+            [name for name, _ in restored],
+            [current.version for _, current in restored],
+            [current.state_json() for _, current in restored],
+            [current.aggregate.state_version for _, current in restored],
+        )
+
+
+async def _write_commands(connection: Connection, batch: Batch, now: datetime) -> None:
+    decided = sorted(batch.decided.items(), key=lambda item: item[0])
+    await connection.execute(
+        INSERT_COMMANDS,
+        [command_id for (_, command_id), _ in decided],
+        [source for (source, _), _ in decided],
+        [command.envelope.type for _, (command, _) in decided],
+        [command.digest for _, (command, _) in decided],
+        [outcome.body.decode() for _, (_, outcome) in decided],
+        now,
+    )
+
+
+async def _write_claims(connection: Connection, batch: Batch, known: LoadedStreams) -> None:
+    moved = [(key, known.claims[key], holder) for key, holder in batch.claims.items() if known.claims[key] != holder]
+    released = [(scope, value, before) for (scope, value), before, _ in moved if before is not None]
+    taken = [(scope, value, holder) for (scope, value), _, holder in moved if holder is not None]
+    if released:
+        status = await connection.execute(DELETE_CLAIMS, *map(list, zip(*released, strict=True)))
+        if _count(status) != len(released):
+            raise ConflictError("a claim has changed hands")
+    if taken:
+        await connection.execute(INSERT_CLAIMS, *map(list, zip(*taken, strict=True)))
+
+
+def _count(status: str) -> int:
+    """The row count in a command tag such as ``UPDATE 3``."""
+    return int(status.rsplit(" ", 1)[-1])

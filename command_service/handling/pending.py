@@ -1,0 +1,81 @@
+"""Commands without an outcome for a reason of ours: who asks for the outcome is told the reason, and no command is tried for ever.
+
+    handler-failed    deciding it raised what is no refusal                       it waits in ``commands.dead``
+    process-killed    workers died whenever they tried it                         it waits in ``commands.dead``
+    delivery-limit    the broker gave it up, after workers had died with it       it waits in ``commands.dead``
+    retrying          a worker has died while it held it, among others            it is tried again, alone
+
+A row goes in the transaction that writes the command's outcome (``event_store``); where there are both, the outcome counts.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from command_service.handling.decision import HANDLER_FAILED
+from command_service.handling.parsing import Command, CommandKey
+from shared.messaging import topology
+from shared.runtime.postgres import Connection
+
+PROCESS_KILLED: Final = "process-killed"
+RETRYING: Final = "retrying"
+
+WORDS: Final = {
+    HANDLER_FAILED: "an error inside the service; the command waits for an operator, and has its outcome once it is replayed",
+    PROCESS_KILLED: "the service stopped whenever it tried this command, which waits for an operator to replay it",
+    topology.DELIVERY_LIMITED: "the service stopped too often while it held this command, which waits for an operator to replay it",
+    RETRYING: "the service stopped while it held this command, and tries it again",
+}
+"""Reason → for people. Nothing of what is inside."""
+
+HOLD: Final = """
+INSERT INTO undecided_commands AS known (command_id, source, command_type, reason)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS new (command_id, source, command_type, reason)
+ON CONFLICT (command_id, source) DO UPDATE SET reason = excluded.reason
+"""
+# Before it is tried alone. Whoever dies then leaves the count.
+SUSPECT: Final = """
+INSERT INTO undecided_commands AS known (command_id, source, command_type, reason, attempts)
+SELECT $1, $2, $3, 'retrying', 1
+WHERE NOT EXISTS (SELECT FROM commands WHERE command_id = $1 AND source IN ($2, ''))
+ON CONFLICT (command_id, source) DO UPDATE SET
+    reason = 'retrying', attempts = CASE known.reason WHEN 'retrying' THEN known.attempts + 1 ELSE 1 END
+RETURNING attempts
+"""
+UNDECIDED: Final = "SELECT command_type, reason, since FROM undecided_commands WHERE command_id = $1 AND source = $2"
+
+
+class PendingCommand(NamedTuple):
+    command_type: str
+    reason: str
+    since: datetime
+
+    @property
+    def message(self) -> str:
+        return WORDS.get(self.reason, "")
+
+
+async def hold(connection: Connection, held: Iterable[tuple[Command, str]]) -> None:
+    """Write down why these have no outcome: (command, reason)."""
+    rows = {command.key: (command.envelope.type, reason) for command, reason in held}
+    keys = sorted(rows)
+    await connection.execute(
+        HOLD,
+        [command_id for _, command_id in keys],
+        [source for source, _ in keys],
+        [rows[key][0] for key in keys],
+        [rows[key][1] for key in keys],
+    )
+
+
+async def suspect(connection: Connection, command: Command) -> int:
+    """Write down that this command is about to be tried alone; the how manieth time it is. 0: it has an outcome."""
+    source, command_id = command.key
+    attempts: int | None = await connection.fetchval(SUSPECT, command_id, source, command.envelope.type)
+    return attempts or 0
+
+
+async def pending_of(connection: Connection, key: CommandKey) -> PendingCommand | None:
+    source, command_id = key
+    row = await connection.fetchrow(UNDECIDED, command_id, source)
+    return None if row is None else PendingCommand(*row)

@@ -1,0 +1,140 @@
+"""Answers: every outcome to whoever asked, every rejection to ``outcomes`` as well; what is no command goes to ``commands.dead``.
+
+So does a command that our code fails on: it has no outcome yet, and who asked gets a notice that says so. Answers go to reply queues
+only (``shared.messaging.reply_to``).
+
+All of them are confirmed by the broker before the command's own message is acknowledged. A reply queue that is gone drops its reply:
+the outcome stays in the database, and the same command sent again gets it.
+"""
+
+import traceback
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from command_service.handling.decision import SOURCE, Failed, Outcome
+from command_service.handling.parsing import Command, Message, Undecodable
+from command_service.handling.pending import WORDS
+from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, pack
+from shared.messages.outcomes import (
+    PENDING,
+    REJECTED,
+    OutcomeEnvelope,
+    Pending,
+    Rejected,
+    at_index,
+    pending_id,
+    refusal_id,
+)
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing
+from shared.messaging.consuming import Delivery
+from shared.messaging.reply_to import reply_queue
+
+TRACE_BYTES: Final = 2048
+
+Result = Outcome | Failed | Undecodable
+
+
+def replies_to(delivery: Delivery, message: Message, results: Sequence[Result]) -> Iterator[Outgoing]:
+    """All that is to be published about one message, ``results`` being one for each of its parts."""
+    replies: list[bytes] = []
+    for index, (part, result) in enumerate(zip(message.parts, results, strict=True)):
+        match result:
+            case Outcome():
+                replies.append(result.body)
+                if not result.accepted and isinstance(part, Command):
+                    yield _rejected(part, result, delivery)
+            case Undecodable():
+                replies.append(_refusal(result, index))
+                if result.letter:
+                    yield _dead_letter(result.body, result.code, result.message, delivery)
+            case Failed():
+                if isinstance(part, Command):
+                    replies.append(_pending(part, result))
+                if result.error is not None:
+                    yield _dead_letter(_body_of(part), result.reason, str(result.error), delivery, result.error)
+    queue = reply_queue(delivery.reply_to)
+    if queue and replies:
+        yield Outgoing(
+            exchange="",
+            routing_key=queue,
+            body=pack([at_index(reply, index) for index, reply in enumerate(replies)]) if message.batch else replies[0],
+            content_type=BATCH_CONTENT_TYPE if message.batch else CONTENT_TYPE,
+            correlation_id=delivery.correlation_id,
+            mandatory=False,
+        )
+
+
+def _rejected(command: Command, outcome: Outcome, delivery: Delivery) -> Outgoing:
+    return Outgoing(
+        exchange=topology.OUTCOMES,
+        routing_key=topology.rejected_key(command.envelope.type),
+        body=outcome.body,
+        content_type=CONTENT_TYPE,
+        type=REJECTED,
+        correlation_id=delivery.correlation_id,
+        mandatory=False,
+    )
+
+
+def _refusal(part: Undecodable, index: int) -> bytes:
+    """A rejection that is not kept: without a sound id there is nothing to keep it under."""
+    data = Rejected(
+        command_id=part.command_id,
+        command_type=part.command_type,
+        code=part.code,
+        message=part.message,
+        errors=part.errors,
+    )
+    envelope = OutcomeEnvelope(
+        id=refusal_id(data, part.body, index), source=SOURCE, type=REJECTED, time=datetime.now(UTC), data=data
+    )
+    return envelope.model_dump_json(exclude_none=True).encode()
+
+
+def _pending(command: Command, result: Failed) -> bytes:
+    """Not an outcome: the notice that there is none yet, and why."""
+    envelope = OutcomeEnvelope(
+        id=pending_id(*command.key),
+        source=SOURCE,
+        type=PENDING,
+        subject=command.envelope.subject,
+        time=datetime.now(UTC),
+        commandsource=command.envelope.source,
+        data=Pending(
+            command_id=command.envelope.id,
+            command_type=command.envelope.type,
+            reason=result.reason,
+            message=WORDS[result.reason],
+        ),
+    )
+    return envelope.model_dump_json(exclude_none=True).encode()
+
+
+def _dead_letter(
+    body: bytes, reason: str, message: str, delivery: Delivery, error: Exception | None = None
+) -> Outgoing:
+    headers = {
+        "tidemark-reason": reason,
+        "tidemark-message": message[:TRACE_BYTES],
+        "tidemark-origin": delivery.queue,
+        "tidemark-routing-key": delivery.routing_key,
+        "tidemark-reply-to": delivery.reply_to,
+        "tidemark-failed-at": datetime.now(UTC).isoformat(),
+    }
+    if error is not None:
+        headers["tidemark-exception"] = type(error).__name__
+        headers["tidemark-trace"] = "".join(traceback.format_exception(error))[-TRACE_BYTES:]
+    return Outgoing(
+        exchange=topology.DEAD,
+        routing_key="commands",
+        body=body,
+        content_type=delivery.content_type,
+        correlation_id=delivery.correlation_id,
+        headers=headers,
+    )
+
+
+def _body_of(part: Command | Undecodable) -> bytes:
+    return part.body if isinstance(part, Undecodable) else part.envelope.model_dump_json(exclude_none=True).encode()

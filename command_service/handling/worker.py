@@ -1,0 +1,115 @@
+"""The command worker: take what waits, decide it as one unit, answer, acknowledge.
+
+    [commands] ──▶ inbox ──▶ read ──▶ Handler (one transaction) ──▶ answers, confirmed ──▶ acknowledge
+
+A crash anywhere before the acknowledgement makes the broker deliver again: the commands are known by then, and get the same outcomes.
+
+Commands are decided in the order in which the broker has them, with any number of workers: the queue has a single active consumer, and
+what that one leaves unacknowledged is delivered to the next in the same order, before anything else. One that was frozen and wakes
+decides what it still holds, in that order too: each of those commands gets the outcome it has, or the one it would have got.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from command_service.handling.dead_commands import as_marked
+from command_service.handling.handler import Handler
+from command_service.handling.isolation import is_deadly, units
+from command_service.handling.parsing import Command, Message, read
+from command_service.handling.poison import drilled
+from command_service.handling.replies import Result, replies_to
+from shared.messaging import topology
+from shared.messaging.announcing import Announcer
+from shared.messaging.broker import Outgoing, Publisher
+from shared.messaging.consuming import Consumer, Delivery
+from shared.messaging.queue_watch import QueueWatch
+from shared.runtime.failpoints import Failpoint, reached
+from shared.runtime.process import Process, Stopped, pause
+from shared.runtime.settings import Settings
+
+HEARTBEAT_S: Final = 5
+"""Frozen for 10 to 15 seconds, this worker loses the queue to the next one."""
+
+
+class Worker:
+    def __init__(self, consumer: Consumer, publisher: Publisher, handler: Handler, *, batch: int) -> None:
+        self._consumer = consumer
+        self._publisher = publisher
+        self._handler = handler
+        self._batch = batch
+        self._stopping = asyncio.Event()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        self._stopping = stopping
+        await self._handler.open()
+        with suppress(Stopped):
+            while not stopping.is_set():
+                for unit in units(await self._consumer.take(self._batch, timeout=0.5)):
+                    await self._handle(unit)
+
+    async def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        messages = [
+            as_marked(
+                read(each.body, each.correlation_id, headers=each.headers, content_type=each.content_type), each.headers
+            )
+            for each in deliveries
+        ]
+        commands = [part for message in messages for part in message.parts if isinstance(part, Command)]
+        results = iter(await self._decide(commands, one_by_one=is_deadly(deliveries[0])))
+        reached(Failpoint.AFTER_COMMIT)
+        outgoing: list[Outgoing] = []
+        for delivery, message in zip(deliveries, messages, strict=True):
+            outgoing += replies_to(delivery, message, _in_order(message, results))
+        if outgoing:
+            await self._publisher.publish_all(outgoing, sleep=partial(pause, self._stopping))
+        reached(Failpoint.BEFORE_ACK)
+        await self._consumer.acknowledge(deliveries)
+
+    async def _decide(self, commands: Sequence[Command], *, one_by_one: bool) -> list[Result]:
+        """Messages may be batches themselves: the unit of work stays bounded. ``one_by_one``: for what may be killing us."""
+        if one_by_one:
+            return [await self._handler.handle_suspect(command) for command in commands]
+        results: list[Result] = []
+        for start in range(0, len(commands), self._batch):
+            results += await self._handler.handle(commands[start : start + self._batch])
+        return results
+
+
+def _in_order(message: Message, results: Iterator[Result]) -> list[Result]:
+    """A result for each part: the next of ``results`` for a command; what is no command is its own."""
+    return [next(results) if isinstance(part, Command) else part for part in message.parts]
+
+
+async def run(settings: Settings) -> int:
+    """The deployable ``worker``."""
+    rabbitmq_url = settings.require("rabbitmq_url")
+    process = Process("worker", runtime_dir=settings.runtime_dir)
+    consumer = Consumer(
+        rabbitmq_url,
+        [topology.COMMAND_QUEUE],
+        prefetch=2 * settings.command_batch,
+        name="worker",
+        heartbeat_s=HEARTBEAT_S,
+    )
+    publisher = Publisher(rabbitmq_url, "worker")
+    handler = Handler(settings.require("write_db_url"), decide=drilled(settings), stopping=process.stopping)
+    queues = QueueWatch(publisher.connected, [topology.dead_queue("commands")])
+    worker = Worker(consumer, publisher, handler, batch=settings.command_batch)
+    try:
+        return await process.run(
+            {"worker": lambda: worker.run(process.stopping)},
+            background={"consumer": consumer.run, "queues": queues.run},
+            probes={
+                "consumer": lambda: consumer.trouble,
+                "database": lambda: handler.trouble,
+                "publisher": lambda: publisher.trouble,
+                "queues": lambda: queues.trouble or consumer.queues_trouble,
+            },
+            tell=Announcer("worker", publisher).tell,
+        )
+    finally:
+        await publisher.close()
+        await handler.close()

@@ -1,0 +1,66 @@
+"""How HTTP names a command: its id in ``Idempotency-Key``, the service that sends it in ``Tidemark-Source``, both in ``Location``.
+
+Ids beyond ASCII are sent as UTF-8 or percent-encoded (``%`` itself is in no id), and are percent-encoded in every header that we send.
+``.`` and ``..`` are sound ids on the bus; in a URL they are steps to other paths, however encoded, so that no outcome could be asked for.
+"""
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote, unquote_to_bytes
+from uuid import UUID
+
+from command_service.handling.parsing import CommandKey
+from shared.http.problems import FieldError, Problem
+
+SOURCE: Final = "tidemark/http"
+"""Of commands whose sender does not name itself."""
+SOURCE_HEADER: Final = "Tidemark-Source"
+ID_HEADER: Final = "Idempotency-Key"
+
+_SAFE: Final = ":@+=~._-"
+"""What ids may hold besides letters and digits: all of it is plain in a path (RFC 3986 §3.3)."""
+
+
+def given_id(headers: Mapping[str, str]) -> str:
+    """The sender's id for its command, or a new one. Raises Problem for one that no URL can name."""
+    given = headers.get(ID_HEADER.lower())
+    if not given:
+        return new_id()
+    try:
+        id_ = unquote_to_bytes(given.encode("latin-1")).decode()
+    except UnicodeError as error:
+        raise _refused("must be UTF-8, or percent-encoded UTF-8") from error
+    if id_ in (".", ".."):
+        raise _refused(
+            f"{id_!r} is a step to another path in a URL, so its outcome could not be asked for: use another id"
+        )
+    return id_
+
+
+def given_source(headers: Mapping[str, str]) -> str:
+    """The service that sends, by its own word; SOURCE where it does not say."""
+    given = headers.get(SOURCE_HEADER.lower())
+    return SOURCE if given is None else given.encode("latin-1").decode(errors="replace")
+
+
+def location(key: CommandKey) -> str:
+    """Where the outcome is to be found."""
+    source, id_ = key
+    path = f"/commands/{quote(id_, safe=_SAFE)}"
+    return path if source == SOURCE else f"{path}?source={quote(source, safe='')}"
+
+
+def new_id(now_ms: int | None = None) -> str:
+    """A UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds since 1970, version, variant, and 74 random bits."""
+    milliseconds = int(time.time() * 1000) if now_ms is None else now_ms
+    random = secrets.randbits(74)
+    value = milliseconds << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (1 << 62) - 1
+    return str(UUID(int=value))
+
+
+def _refused(message: str) -> Problem:
+    return Problem(
+        f"{ID_HEADER} {message}", status=422, code="validation-failed", errors=[FieldError(ID_HEADER, message)]
+    )

@@ -1,0 +1,362 @@
+"""The HTTP ingress: commands for those who do not speak AMQP. It publishes to ``commands`` and bypasses nothing.
+
+    POST /commands/{type} ──checked against the contract──▶ [commands] … worker … ──▶ our reply queue ──wakes──▶ outcome, from the database
+
+202 is sent when the broker has confirmed that it keeps the command, never before.
+"""
+
+import asyncio
+import re
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from functools import cache
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+import msgspec
+from litestar import Litestar, Request, Response, get, post
+from litestar.datastructures import State
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.openapi.spec import Example
+from litestar.params import FromPath, PathParameter, QueryParameter
+from pydantic import ValidationError
+
+from command_service.handling.parsing import TOO_LARGE, CommandKey, Invalid, digest_of, validate
+from command_service.handling.pending import PendingCommand
+from command_service.http.asyncapi import document
+from command_service.http.command_names import SOURCE, given_id, given_source, location
+from command_service.http.openapi import (
+    COMMAND_TYPE,
+    DESCRIPTION,
+    OUTCOME_ANSWERS,
+    SEND_ANSWERS,
+    TAG,
+    TAGS,
+    SendOperation,
+)
+from command_service.http.outcome_waiting import Known, OutcomeReader, StoredOutcome
+from shared.contracts.validation_errors import describe
+from shared.http.problems import EXCEPTION_HANDLERS, FieldError, Problem
+from shared.http.service import Service, documentation
+from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, is_batch, split
+from shared.messages.outcomes import ACCEPTED
+from shared.messaging import topology
+from shared.messaging.broker import BrokerError, Outgoing, Publisher
+from shared.runtime.health import Probe, troubles
+from shared.runtime.reasons import reason
+
+CONSISTENCY: Final = "Tidemark-Consistency"
+LONGEST_WAIT_S: Final = 30.0
+DRAIN_BYTES: Final = 16 * 1024 * 1024
+DRAIN_S: Final = 5.0
+NO_BINARY_MODE: Final = (
+    "binary-mode CloudEvents are not understood: send structured mode, application/cloudevents+json, to the exchange `commands`; "
+    "over HTTP the body is the command's data, its id the header Idempotency-Key, its subject the parameter `subject`"
+)
+PREFER_WAIT: Final = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])", re.IGNORECASE)
+
+_STATUS_OF_CODE: Final[Mapping[str, int]] = {
+    "validation-failed": 422,
+    "unknown-command": 404,
+}
+
+
+@post(
+    "/commands/{command_type:str}",
+    status_code=202,
+    raises=[],
+    responses=SEND_ANSWERS,
+    operation_class=SendOperation,
+    tags=[TAG],
+    summary="Send a command",
+)
+async def post_command(
+    request: Request[Any, Any, State],
+    state: State,
+    command_type: Annotated[str, PathParameter(description="Which command.", examples=[Example(value=COMMAND_TYPE)])],
+    subject: Annotated[str | None, QueryParameter(description="Id of what the command is about.")] = None,
+    expected_version: Annotated[
+        int | None,
+        QueryParameter(name="expectedversion", ge=0, description="The version you last saw; 0: it must not exist yet."),
+    ] = None,
+) -> Response[bytes]:
+    """Send a command: its data as JSON in the body.
+
+    `Idempotency-Key` is the command's id; one is made where it is missing. `Tidemark-Source` names the service that sends it
+    (`tidemark/http` without it): ids of different services never meet. Sent again under the same names, the same command gets the
+    same outcome. 202: the broker keeps it, the outcome will be at `Location`; with a `reason` it has none yet for a fault of ours. With
+    `Prefer: wait=SECONDS` (at most 30) the outcome itself: 200 when accepted, a problem with the refusal's `code` otherwise.
+    `Tidemark-Consistency` of an accepted one, sent along with a query, makes the query's answer have it. 413: as an envelope on the
+    bus it would have more than 1,048,576 bytes.
+    """
+    ingress: Ingress = state.ingress
+    envelope = _envelope(request, command_type, await _body(request), subject, expected_version)
+    wait = _wait(request.headers.get("prefer", ""))
+    return await ingress.send(envelope, wait)
+
+
+@get("/commands/{command_id:str}", raises=[], responses=OUTCOME_ANSWERS, tags=[TAG], summary="What became of a command")
+async def get_outcome(
+    state: State,
+    command_id: FromPath[str],
+    source: Annotated[
+        str | None,
+        QueryParameter(description="The service that sent it, as `Tidemark-Source` or on the bus."),
+    ] = None,
+) -> Response[bytes]:
+    """The outcome of a command. 202 with a `reason`: it has none yet, for a fault of ours. 404: it waits to be decided, or never came.
+
+    Without `source` it is `tidemark/http`, or else the one service that has used this id; 409 where several have.
+    """
+    ingress: Ingress = state.ingress
+    key, known = await ingress.find(command_id, source)
+    if known is None:
+        detail = "no outcome is known for this id: it has not been decided yet, or never came"
+        raise Problem(detail, status=404, code="outcome-not-found", headers={"Retry-After": "1"})
+    if isinstance(known, PendingCommand):
+        return _pending(key, known)
+    return Response(known.body, media_type=CONTENT_TYPE, headers=_token(msgspec.json.decode(known.body)))
+
+
+@get("/contracts")
+async def get_contracts() -> Response[bytes]:
+    """What other services may send and read over RabbitMQ: an AsyncAPI 3 document, JSON Schemas included."""
+    return Response(_contracts(), media_type="application/json")
+
+
+@get("/health/live", include_in_schema=False)
+async def live() -> dict[str, str]:
+    return {"status": "live"}
+
+
+@get("/health/ready", include_in_schema=False)
+async def ready(state: State) -> dict[str, str]:
+    """503 as well while nothing is decided: what is sent is kept, and has to wait."""
+    ingress: Ingress = state.ingress
+    return _status(ingress.troubles(), "ready", code="not-ready")
+
+
+@get("/health/serving", include_in_schema=False)
+async def serving(state: State) -> dict[str, str]:
+    """Whether commands can be taken, and kept: what is to be asked by those who choose where to send them."""
+    ingress: Ingress = state.ingress
+    found = ingress.troubles()
+    hindering = {name: words for name, words in found.items() if name not in ingress.serves_without}
+    return _status(hindering, "serving", code="not-serving")
+
+
+def _status(found: Mapping[str, str], status: str, *, code: str) -> dict[str, str]:
+    if found:
+        detail = "; ".join(f"{name}: {words}" for name, words in found.items())
+        raise Problem(detail, status=503, code=code, headers={"Retry-After": "1"})
+    return {"status": status}
+
+
+class Ingress:
+    """Publishes commands and waits for outcomes."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        outcomes: OutcomeReader,
+        probes: Mapping[str, Probe] | None = None,
+        *,
+        serves_without: Collection[str] = (),
+    ) -> None:
+        """``probes``: what readiness is made of; ``serves_without``: of these, what keeps no command from being taken."""
+        self._publisher = publisher
+        self.outcomes = outcomes
+        self._probes = probes or {}
+        self.serves_without = serves_without
+
+    def troubles(self) -> Mapping[str, str]:
+        return troubles(self._probes)
+
+    async def send(self, envelope: CommandEnvelope, wait: float | None) -> Response[bytes]:
+        key, digest, body = (envelope.source, envelope.id), digest_of(envelope), _on_the_bus(envelope)
+        known = await self.outcomes.read(key)
+        _same_command(known, digest)
+        with self.outcomes.awaiting(envelope.id) as answered:
+            await self._publish(envelope, body, self.outcomes.reply_to if wait else None)
+            if wait:
+                known = await self.outcomes.wait(key, answered, wait)
+                _same_command(known, digest)
+                if isinstance(known, StoredOutcome):
+                    headers = {"Location": location(key), "Preference-Applied": f"wait={wait:g}"}
+                    return _answer(known.body, headers)
+        return _pending(key, known if isinstance(known, PendingCommand) else None)
+
+    async def find(self, command_id: str, source: str | None) -> tuple[CommandKey, Known | None]:
+        """What is known of a command, and its key. Raises Problem where the source is needed to tell which one is meant."""
+        key = (source or SOURCE, command_id)
+        known = await self.outcomes.read(key)
+        if known is not None or source is not None:
+            return key, known
+        others = await self.outcomes.sources(command_id)
+        if len(others) > 1:
+            detail = "several services have sent a command with this id: say which one in ?source="
+            raise Problem(detail, status=409, code="source-needed")
+        for other in others:
+            key = (other, command_id)
+            known = await self.outcomes.read(key)
+        return key, known
+
+    async def _publish(self, envelope: CommandEnvelope, body: bytes, reply_to: str | None) -> None:
+        try:
+            await self._publisher.publish(
+                Outgoing(
+                    topology.COMMANDS,
+                    envelope.type,
+                    body,
+                    CONTENT_TYPE,
+                    type=envelope.type,
+                    correlation_id=envelope.id,
+                    reply_to=reply_to,
+                )
+            )
+        except BrokerError as error:
+            detail = (
+                "RabbitMQ has not confirmed that it keeps the command; it may have been kept all the same: "
+                f"send it again with the same Idempotency-Key ({reason(error)})"
+            )
+            headers = {"Retry-After": "2", "Location": location((envelope.source, envelope.id))}
+            raise Problem(detail, status=503, code="broker-unavailable", headers=headers) from error
+
+
+def create_app(ingress: Ingress) -> Litestar:
+    return Service(
+        route_handlers=[post_command, get_outcome, get_contracts, live, ready, serving],
+        state=State({"ingress": ingress}),
+        exception_handlers=EXCEPTION_HANDLERS,
+        request_max_body_size=MAX_MESSAGE_BYTES,
+        openapi_config=documentation(
+            title="Tidemark command service",
+            version="1",
+            description=DESCRIPTION,
+            tags=TAGS,
+            operation_id_creator=lambda handler, _method, _path: handler.handler_name,
+        ),
+        logging_config=None,
+    )
+
+
+@cache
+def _contracts() -> bytes:
+    return msgspec.json.encode(document())
+
+
+async def _body(request: Request[Any, Any, State]) -> Any:
+    if "ce-specversion" in request.headers:
+        # Its ce-id is meant to be the idempotency key: to take the body alone would decide it again each time.
+        raise Problem(NO_BINARY_MODE, status=415, code="unsupported-media-type")
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type not in {"application/json", ""}:
+        raise Problem("the body is a command's data, as application/json", status=415, code="unsupported-media-type")
+    try:
+        body = await request.body()
+        elements = split(body)
+    except RequestEntityTooLarge as error:
+        await _drain(request)
+        detail = (
+            f"a command may have {MAX_MESSAGE_BYTES} bytes, with the envelope that it gets here; this body has more"
+        )
+        raise Problem(detail, status=413, code=TOO_LARGE) from error
+    except EnvelopeError as error:
+        raise Problem(f"the body is {error}", status=400, code="malformed-message") from error
+    if len(elements) != 1 or not isinstance(elements[0], dict) or is_batch(body):
+        raise Problem("the body must be one JSON object: the command's data", status=400, code="malformed-message")
+    return elements[0]
+
+
+async def _drain(request: Request[Any, Any, State]) -> None:
+    """Read on for a while: one who is still sending would find the connection reset, and no answer."""
+    left = DRAIN_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while left > 0:
+                event: Any = await request.receive()
+                if event["type"] != "http.request" or not event.get("more_body"):
+                    return
+                left -= len(event["body"])
+
+
+def _envelope(
+    request: Request[Any, Any, State], command_type: str, data: Any, subject: str | None, expected: int | None
+) -> CommandEnvelope:
+    attributes = {
+        "id": given_id(request.headers),
+        "source": given_source(request.headers),
+        "type": command_type,
+        "subject": subject,
+        "expectedversion": expected,
+        "traceparent": request.headers.get("traceparent"),
+        "data": data,
+    }
+    try:
+        envelope = CommandEnvelope.model_validate(attributes)
+    except ValidationError as error:
+        errors = describe(error)
+        raise _invalid("validation-failed", "the command is not valid", errors, 422) from error
+    task = validate(envelope)
+    if isinstance(task, Invalid):
+        raise _invalid(task.code, task.message, task.errors, _STATUS_OF_CODE[task.code])
+    return envelope
+
+
+def _invalid(code: str, message: str, errors: Any, status: int) -> Problem:
+    fields = [FieldError(str(error["field"]), str(error["message"])) for error in errors]
+    return Problem(message, status=status, code=code, errors=fields or None)
+
+
+def _on_the_bus(envelope: CommandEnvelope) -> bytes:
+    """What is published. Raises Problem where the worker would refuse it for its size."""
+    body = envelope.model_dump_json(exclude_none=True).encode()
+    if len(body) > MAX_MESSAGE_BYTES:
+        detail = f"a command may have {MAX_MESSAGE_BYTES} bytes; with the envelope that it gets here this one has {len(body)}"
+        raise Problem(detail, status=413, code=TOO_LARGE)
+    return body
+
+
+def _pending(key: CommandKey, undecided: PendingCommand | None) -> Response[bytes]:
+    """202: there is no outcome yet. ``undecided``: why not, where that is a fault of ours."""
+    source, command_id = key
+    told: dict[str, Any] = {"command_id": command_id, "source": source, "status": "pending"}
+    headers = {"Location": location(key)}
+    if undecided is not None:
+        told |= {"reason": undecided.reason, "message": undecided.message, "since": undecided.since}
+        headers["Retry-After"] = "10"
+    return Response(msgspec.json.encode(told), status_code=202, media_type="application/json", headers=headers)
+
+
+def _same_command(known: Known | None, digest: bytes) -> None:
+    """Raises Problem where the id has been used for a command with another body."""
+    if isinstance(known, StoredOutcome) and known.digest != digest:
+        detail = "this id was used before, for a command with another body"
+        raise Problem(detail, status=422, code="idempotency-key-reused")
+
+
+def _answer(outcome: bytes, headers: dict[str, str]) -> Response[bytes]:
+    envelope = msgspec.json.decode(outcome)
+    if envelope["type"] == ACCEPTED:
+        return Response(outcome, status_code=200, media_type=CONTENT_TYPE, headers=headers | _token(envelope))
+    data = envelope["data"]
+    code = data["code"]
+    status = _STATUS_OF_CODE.get(code, 404 if code.endswith("-not-found") else 409)
+    problem = _invalid(code, data["message"], data.get("errors", ()), status)
+    problem.headers |= headers
+    raise problem
+
+
+def _token(outcome: Mapping[str, Any]) -> dict[str, str]:
+    """Of an accepted one: what to ask the query service with, to read this write. Percent-encoded beyond ASCII."""
+    if outcome["type"] != ACCEPTED:
+        return {}
+    data = outcome["data"]
+    epoch = f";epoch={data['epoch']}" if data.get("epoch") else ""
+    return {CONSISTENCY: f"{quote(data['stream'], safe='/._:~@+=-')}@{data['version']}{epoch}"}
+
+
+def _wait(prefer: str) -> float | None:
+    """Seconds of ``Prefer: wait=N`` (RFC 7240 §4.3), at most LONGEST_WAIT_S; None without it."""
+    found = PREFER_WAIT.search(prefer)
+    return min(float(found.group(1)), LONGEST_WAIT_S) if found else None

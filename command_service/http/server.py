@@ -1,0 +1,46 @@
+"""The deployable ``http``: the ingress, served."""
+
+from typing import Final
+
+from command_service.http.ingress import Ingress, create_app
+from command_service.http.outcome_waiting import OutcomeReader
+from shared.http.server import HttpServer
+from shared.messaging import topology
+from shared.messaging.broker import Publisher
+from shared.messaging.queue_watch import QueueWatch
+from shared.runtime.health import Probe
+from shared.runtime.process import Process
+from shared.runtime.settings import Settings
+
+CONFIRMED_WITHIN_S: Final = 3.0
+"""Whoever sends a command is told by then that RabbitMQ has not confirmed it."""
+LOOK_EVERY_S: Final = 1.0
+WORKER: Final = "worker"
+"""The probe of whether commands are decided: without it they are taken, and kept, all the same."""
+
+
+async def run(settings: Settings) -> int:
+    rabbitmq_url, write_db_url = settings.require("rabbitmq_url"), settings.require("write_db_url")
+    publisher = Publisher(rabbitmq_url, "http", deadline_s=CONFIRMED_WITHIN_S)
+    queues = QueueWatch(publisher.connected, [topology.COMMAND_QUEUE], every_s=LOOK_EVERY_S)
+    outcomes = OutcomeReader(write_db_url, rabbitmq_url)
+    probes: dict[str, Probe] = {
+        "broker": lambda: queues.trouble,
+        "database": lambda: outcomes.trouble,
+        "replies": lambda: outcomes.replies.trouble,
+        WORKER: lambda: outcomes.processes.trouble(WORKER),
+    }
+    ingress = Ingress(publisher, outcomes, probes, serves_without={WORKER})
+    server = HttpServer(create_app(ingress), settings.host, settings.command_port)
+    probes["server"] = lambda: server.trouble
+    process = Process("http", runtime_dir=settings.runtime_dir, address=server.address)
+    try:
+        return await process.run(
+            {"server": lambda: server.run(process.stopping)},
+            background={"replies": outcomes.run, "queues": queues.run, "database": outcomes.watch},
+            probes=probes,
+            starts_without={WORKER},
+        )
+    finally:
+        await publisher.close()
+        await outcomes.close()

@@ -1,0 +1,158 @@
+"""History: all events there are, in (stream, version) order, page by page, to one projection that builds a generation anew.
+
+    [control] history {projection, generation, after, limit} ──▶ begin, events, end ──▶ <projection>.history
+
+Beside the resends, on connections of its own: a projection that is being rebuilt keeps nobody waiting who lacks an event. A page goes out
+in portions, each confirmed before the next is read, the end after all of them; the request is acknowledged last. Asking twice is harmless.
+Envelopes are passed on as they are kept: nothing is parsed here.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, Literal
+
+import asyncpg
+from tenacity import AsyncRetrying, retry_if_exception, retry_if_exception_type, wait_random_exponential
+
+from command_service.handling.decision import SOURCE
+from command_service.publishing.control_requests import read
+from shared.messages.control import ReadHistory, Request
+from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, pack
+from shared.messages.lanes import HISTORY_PAGE, HistoryPage
+from shared.messaging import topology
+from shared.messaging.broker import BrokerError, Outgoing, Publisher
+from shared.messaging.consuming import Consumer
+from shared.runtime.failpoints import Failpoint, reached
+from shared.runtime.postgres import Database, is_outage
+from shared.runtime.process import Stopped, pause
+from shared.runtime.stalls import StallDetector
+
+PREFETCH: Final = 4
+PORTION: Final = 1000
+"""Events read, and published, at once: what bounds this task's memory."""
+
+# What a page will have, looked up in the index alone. Its end is the last event that there is now, where it is not full.
+PAGE_END: Final = """
+SELECT clock_timestamp() AS at, count(*) AS events, (array_agg(stream))[count(*)] AS stream,
+    (array_agg(version))[count(*)] AS version
+FROM (SELECT stream, version FROM events WHERE (stream, version) > ($1, $2) ORDER BY stream, version LIMIT $3) AS page
+"""
+PORTION_OF_PAGE: Final = """
+SELECT stream, version, envelope::text AS envelope FROM events
+WHERE (stream, version) > ($1, $2) AND (stream, version) <= ($3, $4)
+ORDER BY stream, version
+LIMIT $5
+"""
+# Versions have no holes.
+TOTAL: Final = "SELECT coalesce(sum(version), 0)::bigint FROM streams"
+
+
+class HistoryPublisher:
+    def __init__(self, write_db_url: str, consumer: Consumer, publisher: Publisher) -> None:
+        self._database = Database(write_db_url, max_size=1)
+        self._consumer = consumer
+        self._publisher = publisher
+        self._progress = StallDetector()
+
+    @property
+    def trouble(self) -> str | None:
+        """Which page cannot be sent, and is tried again, and why."""
+        return self._progress.trouble
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        with suppress(Stopped):
+            while not stopping.is_set():
+                for delivery in await self._consumer.take(1, timeout=0.5):
+                    request = read(delivery, Request[ReadHistory])
+                    if request is not None:
+                        await self._until_done(request, stopping)
+                    await self._consumer.acknowledge([delivery])
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def _until_done(self, request: Request[ReadHistory], stopping: asyncio.Event) -> None:
+        with self._progress.step(f"a page of history for {request.data.projection}", takes_long=True) as step:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(BrokerError) | retry_if_exception(is_outage),
+                wait=wait_random_exponential(multiplier=0.2, max=5),
+                sleep=partial(pause, stopping),
+                after=lambda state: step.failed(state.outcome.exception() if state.outcome else None),
+            ):
+                with attempt:
+                    await self._send_page(request.id, request.data)
+
+    async def _send_page(self, asked: str, request: ReadHistory) -> None:
+        pool = await self._database.pool()
+        after = (request.after_stream, request.after_version)
+        total = await pool.fetchval(TOTAL) if request.count else None
+        [found] = await pool.fetch(PAGE_END, *after, request.limit)
+        count, at = found["events"], found["at"]
+        last = (found["stream"], found["version"]) if count else after
+
+        def marker(place: Literal["begin", "end"], events: int) -> Outgoing:
+            page = HistoryPage(
+                id=f"{asked}/{place}",
+                source=SOURCE,
+                time=at,
+                asked=asked,
+                generation=request.generation,
+                place=place,
+                after_stream=after[0],
+                after_version=after[1],
+                last_stream=last[0],
+                last_version=last[1],
+                events=events,
+                total=total,
+                done=count < request.limit,
+            )
+            return _outgoing(request, page.model_dump_json().encode(), CONTENT_TYPE, HISTORY_PAGE)
+
+        await self._publisher.publish(marker("begin", count))
+        sent, cursor = 0, after
+        while cursor != last:
+            rows = await pool.fetch(PORTION_OF_PAGE, *cursor, *last, PORTION)
+            await self._publish(list(_messages(request, asked, rows)))
+            reached(Failpoint.BETWEEN_PORTIONS)
+            sent += len(rows)
+            cursor = (rows[-1]["stream"], rows[-1]["version"])
+        await self._publisher.publish(marker("end", sent))
+
+    async def _publish(self, messages: Sequence[Outgoing]) -> None:
+        for outcome in await asyncio.gather(*map(self._publisher.publish, messages), return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+
+
+def _messages(request: ReadHistory, asked: str, rows: Sequence[asyncpg.Record]) -> Iterator[Outgoing]:
+    """The envelopes as batches, in order; a message holds up to 100 or 256 KiB, however many lanes they are of."""
+    envelopes: list[bytes] = []
+    size = 0
+    for row in rows:
+        envelope = row["envelope"].encode()
+        full = len(envelopes) >= topology.MAX_EVENTS_PER_MESSAGE
+        if envelopes and (full or size + len(envelope) > topology.MAX_BYTES_PER_MESSAGE):
+            yield _batch(request, asked, envelopes)
+            envelopes, size = [], 0
+        envelopes.append(envelope)
+        size += len(envelope) + 1
+    if envelopes:
+        yield _batch(request, asked, envelopes)
+
+
+def _batch(request: ReadHistory, asked: str, envelopes: Sequence[bytes]) -> Outgoing:
+    headers: dict[str, int | str] = {
+        topology.GENERATION_HEADER: request.generation,
+        topology.PAGE_HEADER: asked,
+        topology.EVENTS_HEADER: len(envelopes),
+    }
+    return _outgoing(request, pack(envelopes), BATCH_CONTENT_TYPE, None, headers)
+
+
+def _outgoing(
+    request: ReadHistory, body: bytes, content_type: str, kind: str | None, headers: dict[str, int | str] | None = None
+) -> Outgoing:
+    key = topology.history_queue(request.projection)
+    return Outgoing(topology.EVENTS, key, body, content_type, kind, headers=headers or {})

@@ -1,0 +1,270 @@
+"""The outbox relay: hands every committed event to the broker, in stream order, confirmed, at least once.
+
+    lead (advisory lock) ──▶ read the head ──▶ pack ──▶ publish, pipelined ──▶ delete what was confirmed ──▶ wait for NOTIFY, or 1 s
+
+- One leader at a time; a second relay stands by and takes over when the leader's session ends. A leader that was paused past
+  that may publish again what its successor has published: projectors drop duplicates by version.
+- A row is deleted only after its message was confirmed, and only when everything before it in its lane was confirmed too.
+- Messages are numbered in each lane, within the epoch of this leader, so that projectors notice one that was lost.
+- An event that the broker cannot route, or refuses, stays; its lane waits behind it, the other lanes do not, and the relay reports itself
+  unhealthy.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Final
+from uuid import uuid4
+
+import asyncpg
+from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
+
+from command_service.handling import epochs
+from command_service.handling.decision import SOURCE
+from command_service.handling.outbox import CHANNEL, DELETE, HEAD, LEAD, NOW
+from command_service.publishing.history import PREFETCH as HISTORY_PREFETCH
+from command_service.publishing.history import HistoryPublisher
+from command_service.publishing.packing import Parcel, Row, parcels
+from command_service.publishing.resend import PREFETCH, Resender
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messages.lanes import HEARTBEAT, Heartbeat
+from shared.messaging import topology
+from shared.messaging.announcing import Announcer
+from shared.messaging.broker import BrokerError, BrokerUnavailableError, Outgoing, Publisher
+from shared.messaging.consuming import Consumer
+from shared.messaging.queue_watch import QueueWatch
+from shared.runtime.failpoints import Failpoint, reached
+from shared.runtime.postgres import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, LOCK_TIMEOUT, is_outage
+from shared.runtime.process import Process
+from shared.runtime.reasons import reason
+from shared.runtime.settings import Settings
+from shared.runtime.stalls import StallDetector
+
+log: Final = logging.getLogger(__name__)
+
+READ_AT_ONCE: Final = 2000
+POLL_EVERY_S: Final = 1.0
+HEARTBEAT_EVERY_S: Final = 1.0
+PROBE_EVERY_S: Final = 1.0
+STAND_BY_S: Final = 0.5
+PAUSED_FOR: Final = "20s"
+"""A leader that asks nothing of the database for so long is frozen: its session ends, and another relay may lead."""
+SHORTEST_LINGER_S: Final = 0.004
+LINGER_PER_ROW_S: Final = 0.0008
+LONGEST_LINGER_S: Final = 0.03
+"""After a round that found something: the more it found, the longer, so that under load the next one is packed better."""
+
+
+class Relay:
+    def __init__(self, write_db_url: str, publisher: Publisher, *, lanes: int) -> None:
+        self._url = write_db_url
+        self._publisher = publisher
+        self._lanes = lanes
+        self._woken = asyncio.Event()
+        self._last_heartbeat = 0.0
+        self._stuck: set[int] = set()
+        """Lanes whose events the broker cannot route, or refuses: left out, and tried again once a second."""
+        self._probed = 0.0
+        self._epoch = ""
+        """Of the write database."""
+        self._run = ""
+        """Whose numbers these are: the epoch, and what makes this leadership another than all others."""
+        self._numbers: Counter[int] = Counter()
+        self._progress = StallDetector()
+        self._trouble: str | None = "not started"
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps events from going out; None while all is well, and while standing by."""
+        return self._trouble or self._progress.trouble
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Lead, or stand by to lead, until told to stop; a database that goes away is waited for."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(self._is_outage), wait=wait_random_exponential(multiplier=0.1, max=3)
+        ):
+            with attempt:
+                await self._session(stopping)
+
+    def _is_outage(self, error: BaseException) -> bool:
+        if not is_outage(error):
+            return False
+        self._trouble = f"the write database is away: {reason(error)}"
+        return True
+
+    async def _session(self, stopping: asyncio.Event) -> None:
+        """One database connection: it holds the lock, listens, reads and deletes, so that losing it ends all four."""
+        connection = await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings={
+                "application_name": "tidemark relay",
+                "idle_session_timeout": PAUSED_FOR,
+                "lock_timeout": LOCK_TIMEOUT,
+            },
+        )
+        try:
+            if not await self._lead(connection, stopping):
+                return
+            with self._progress.step("asking the write database for its epoch"):
+                self._begin_run(await epochs.settled(connection))
+            log.info("the relay leads lanes 0 to %d", self._lanes - 1)
+            await connection.add_listener(CHANNEL, self._on_notify)
+            while not stopping.is_set():
+                await self._round(connection)
+        finally:
+            connection.terminate()
+
+    def _begin_run(self, epoch: epochs.Epoch) -> None:
+        """Messages are numbered anew; those of another epoch can be told from these."""
+        self._epoch, self._run, self._numbers = epoch.name, topology.run_of(epoch.name, uuid4().hex), Counter()
+
+    async def _lead(self, connection: asyncpg.Connection, stopping: asyncio.Event) -> bool:
+        while not stopping.is_set():
+            with self._progress.step("asking the write database who leads"):
+                leads = await connection.fetchval(LEAD, "tidemark relay, all lanes")
+            if leads:
+                return True
+            self._trouble = None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STAND_BY_S):
+                    await stopping.wait()
+        return False
+
+    def _on_notify(self, *_: Any) -> None:
+        self._woken.set()
+
+    async def _round(self, connection: asyncpg.Connection) -> None:
+        with self._progress.step("handing on what is in the outbox"):
+            found = await self._hand_on(connection)
+        if 0 < found < READ_AT_ONCE:
+            await asyncio.sleep(min(SHORTEST_LINGER_S + LINGER_PER_ROW_S * found, LONGEST_LINGER_S))
+        elif not found:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_EVERY_S):
+                    await self._woken.wait()
+
+    async def _hand_on(self, connection: asyncpg.Connection) -> int:
+        """Returns how many rows there were."""
+        self._woken.clear()
+        if time.monotonic() - self._probed >= PROBE_EVERY_S:
+            self._probed, self._stuck = time.monotonic(), set()
+        beating = time.monotonic() - self._last_heartbeat >= HEARTBEAT_EVERY_S
+        as_of: datetime | None = await connection.fetchval(NOW) if beating else None
+        read = await connection.fetch(HEAD, READ_AT_ONCE, self._lanes, list(self._stuck))
+        rows = [Row(*record) for record in read]
+        trouble = await self._publish(connection, parcels(rows, self._lanes)) if rows else None
+        if trouble is None and as_of is not None and len(rows) < READ_AT_ONCE:
+            trouble = await self._heartbeat(connection, as_of)
+        if trouble is not None:
+            self._trouble = f"events cannot be published: {reason(trouble)}"
+            await asyncio.sleep(0.1 if self._stuck else 0.5)
+        elif not self._stuck:
+            self._trouble = None
+        return len(rows)
+
+    async def _publish(self, connection: asyncpg.Connection, packed: Sequence[Parcel]) -> BrokerError | None:
+        """Publish and delete; returns what went wrong with the first parcel that did not go out."""
+        sent = await asyncio.gather(
+            *(
+                self._send(parcel.message(topology.lane_key(parcel.lane), self._number(parcel.lane)))
+                for parcel in packed
+            ),
+            return_exceptions=True,
+        )
+        failed: dict[int, BaseException] = {}
+        confirmed: list[int] = []
+        for parcel, error in zip(packed, sent, strict=True):
+            if error is not None:
+                failed.setdefault(parcel.lane, error)
+            elif parcel.lane not in failed:
+                confirmed += parcel.ids()
+        if confirmed:
+            reached(Failpoint.BEFORE_DELETE)
+            await connection.execute(DELETE, confirmed)
+        for lane, error in failed.items():
+            if not isinstance(error, BrokerError):
+                raise error
+            if not isinstance(error, BrokerUnavailableError):
+                self._stuck.add(lane)
+        return next((error for error in failed.values() if isinstance(error, BrokerError)), None)
+
+    async def _send(self, message: Outgoing) -> None:
+        await self._publisher.publish(message)
+        reached(Failpoint.BEFORE_CONFIRM)
+
+    async def _heartbeat(self, connection: asyncpg.Connection, as_of: datetime) -> BrokerError | None:
+        """Everything committed before ``as_of`` has been published, but for stuck lanes: say so."""
+        epoch = await epochs.settled(connection)
+        if epoch.name != self._epoch:
+            self._begin_run(epoch)
+        lanes = [lane for lane in range(self._lanes) if lane not in self._stuck]
+        beats = [self._publisher.publish(self._beat(lane, as_of)) for lane in lanes]
+        for lane, error in zip(lanes, await asyncio.gather(*beats, return_exceptions=True), strict=True):
+            if isinstance(error, BrokerError):
+                if not isinstance(error, BrokerUnavailableError):
+                    self._stuck.add(lane)
+                return error
+            if error is not None:
+                raise error
+        self._last_heartbeat = time.monotonic()
+        return None
+
+    def _number(self, lane: int) -> dict[str, Any]:
+        """The headers by which a projector notices that a message of the lane did not come, also when none follows it."""
+        self._numbers[lane] += 1
+        return {topology.EPOCH_HEADER: self._run, topology.SEQUENCE_HEADER: self._numbers[lane]}
+
+    def _beat(self, lane: int, as_of: datetime) -> Outgoing:
+        beat = Heartbeat(
+            id=f"heartbeat/{lane}/{as_of.timestamp()}",
+            source=SOURCE,
+            time=as_of,
+            lane=lane,
+            asof=as_of,
+            epoch=self._epoch,
+        )
+        body = beat.model_dump_json().encode()
+        key = topology.lane_key(lane)
+        return Outgoing(topology.EVENTS, key, body, CONTENT_TYPE, HEARTBEAT, headers=self._number(lane))
+
+
+async def run(settings: Settings) -> int:
+    """The deployable ``relay``: it hands events on, sends them again where a projection asks, and all of them where one is rebuilt."""
+    rabbitmq_url, write_db_url = settings.require("rabbitmq_url"), settings.require("write_db_url")
+    process = Process("relay", runtime_dir=settings.runtime_dir)
+    publisher = Publisher(rabbitmq_url, "relay")
+    relay = Relay(write_db_url, publisher, lanes=settings.lanes)
+    queues = QueueWatch(publisher.connected, [topology.control_queue(name) for name in topology.PROJECTORS])
+    requests = Consumer(rabbitmq_url, [topology.RESEND_QUEUE], prefetch=PREFETCH, name="relay")
+    resend_publisher = Publisher(rabbitmq_url, "resend")
+    resender = Resender(write_db_url, requests, resend_publisher, lanes=settings.lanes)
+    history_requests = Consumer(rabbitmq_url, [topology.HISTORY_QUEUE], prefetch=HISTORY_PREFETCH, name="history")
+    history_publisher = Publisher(rabbitmq_url, "history")
+    historian = HistoryPublisher(write_db_url, history_requests, history_publisher)
+    try:
+        return await process.run(
+            {
+                "relay": lambda: relay.run(process.stopping),
+                "resender": lambda: resender.run(process.stopping),
+                "historian": lambda: historian.run(process.stopping),
+            },
+            background={"requests": requests.run, "history requests": history_requests.run, "queues": queues.run},
+            probes={
+                "relay": lambda: relay.trouble,
+                "requests": lambda: requests.trouble,
+                "resender": lambda: resender.trouble,
+                "history requests": lambda: history_requests.trouble,
+                "historian": lambda: historian.trouble,
+                "queues": lambda: queues.trouble or requests.queues_trouble or history_requests.queues_trouble,
+            },
+            tell=Announcer("relay", publisher).tell,
+        )
+    finally:
+        for each in (publisher, resend_publisher, history_publisher, resender, historian):
+            await each.close()

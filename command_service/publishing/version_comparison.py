@@ -1,0 +1,41 @@
+"""Which streams of a projection are ahead of what this database and the projection's epoch have in common: what a restore has lost.
+
+Versions of today would not tell: a stream may have got new events under the numbers of lost ones since. So they are compared with
+what was there before the first epoch that the projection does not know.
+"""
+
+from typing import Final
+
+from command_service.handling.epochs import settled
+from shared.messages.control import CompareVersions, VersionsCompared
+from shared.runtime.postgres import Connection
+
+LAST_IN_COMMON: Final = "SELECT coalesce(max(number), 0) FROM epochs WHERE epoch = ANY ($1::text[])"
+AHEAD: Final = """
+SELECT wanted.stream, wanted.applied, coalesce(common.version, 0) AS version
+FROM unnest($1::text[], $2::bigint[]) AS wanted (stream, applied)
+LEFT JOIN LATERAL (
+    SELECT max(version) AS version FROM events
+    WHERE events.stream = wanted.stream AND (events.epoch IS NULL OR events.epoch <= $3)
+) AS common ON true
+WHERE wanted.applied > coalesce(common.version, 0)
+ORDER BY wanted.stream
+"""
+
+
+async def compared(connection: Connection, asked: CompareVersions) -> VersionsCompared | None:
+    """None: the epoch that was asked about is not this database's."""
+    if (await settled(connection)).name != asked.epoch:
+        return None
+    common = await connection.fetchval(LAST_IN_COMMON, list(asked.known))
+    streams, versions = [stream for stream, _ in asked.streams], [version for _, version in asked.streams]
+    rows = await connection.fetch(AHEAD, streams, versions, common)
+    return VersionsCompared(
+        projection=asked.projection,
+        generation=asked.generation,
+        epoch=asked.epoch,
+        cursor=asked.cursor,
+        following=asked.following,
+        last=asked.last,
+        ahead=tuple((row["stream"], row["applied"], row["version"]) for row in rows),
+    )

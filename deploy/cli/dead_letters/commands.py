@@ -1,0 +1,181 @@
+"""``tidemark dead-letters``: what failed, why, and what to do about it. The commands that look; those that act are in ``acting``."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from deploy.cli import screen
+from deploy.cli.dead_letters import acting, options, tables
+from deploy.cli.dead_letters.jobs import app as jobs
+from deploy.cli.dead_letters.store import OperationsDatabase, opened
+from deploy.cli.terminal import NO, WRONG_USE, Output, OutputOption, fail, run, settings
+from shared.messages.control import Selection
+from shared.views.operations import AuditEntry, LetterDetail, LetterStatus
+from shared.views.operations_queries import MAX_ID
+
+app = typer.Typer(
+    help="""What failed, and what to do about it.
+
+    A dead letter is an event or a command that could not be processed. An event holds its own
+    stream in its own projection, and nothing else, until it is replayed or discarded.
+
+    From an alarm to an end, usually:
+
+    \b
+      tidemark dead-letters groups                      what fails, by cause
+      tidemark dead-letters show 17                     one: exception, body
+      (mend the projection, deploy it)
+      tidemark dead-letters replay --like 17 --dry-run  what it would take
+      tidemark dead-letters replay --like 17 --canary 5 --wait
+      tidemark dead-letters audit                       who did what, and why
+    """,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")]
+
+
+@app.command()
+def groups(
+    origin: options.Origin = None,
+    group: options.Group = None,
+    stream: options.Stream = None,
+    type_: options.Type = None,
+    since: options.From = None,
+    until: options.To = None,
+    text: options.Words = None,
+    limit: Limit = 50,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Live dead letters by cause, the largest group first: same origin, same exception, same place in the code.
+
+    \b
+    tidemark dead-letters groups --projector summary --from 2h
+    """
+    selection = options.selection(origin, group, stream, type_, since, until, text)
+
+    async def read() -> Any:
+        async with opened(settings()) as database:
+            return await database.groups(selection, limit)
+
+    found = run(read())
+    if output is Output.JSON:
+        screen.print_json({"items": [one.model_dump(mode="json") for one in found]})
+        return
+    screen.console().print(tables.groups(found) if found else "no live dead letters")
+
+
+@app.command("list")
+def list_(
+    origin: options.Origin = None,
+    group: options.Group = None,
+    like: options.Like = None,
+    stream: options.Stream = None,
+    type_: options.Type = None,
+    since: options.From = None,
+    until: options.To = None,
+    text: options.Words = None,
+    status: Annotated[
+        list[LetterStatus] | None, typer.Option(help="Of this status; may be given again. Otherwise: live ones.")
+    ] = None,
+    all_statuses: Annotated[bool, typer.Option("--all", help="Of any status.")] = False,
+    limit: Limit = 50,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Dead letters, the latest failure first; live ones unless --status or --all says otherwise.
+
+    \b
+    tidemark dead-letters list --stream orders/o-17 --all
+    tidemark dead-letters list --projector search --text timeout --from 2026-03-01 --output json
+    """
+    if all_statuses and status:
+        raise fail("--all goes with no --status", WRONG_USE)
+    selection = options.selection(origin, group, stream, type_, since, until, text)
+
+    async def read() -> Any:
+        async with opened(settings()) as database:
+            chosen = await acting.like_letter(database, selection, like)
+            live = not (all_statuses or status)
+            found = await database.letters(chosen, limit, status, live=live)
+            return found, await _count(database, chosen, live, len(found), limit)
+
+    found, count = run(read())
+    if output is Output.JSON:
+        screen.print_json({"items": [one.model_dump(mode="json") for one in found], "total": count})
+        return
+    screen.console().print(tables.letters(found) if found else "no such dead letters")
+    if count is not None and count > len(found):
+        screen.console(stderr=True).print(f"{len(found)} of {count}; --limit shows more")
+
+
+@app.command()
+def show(letter_id: options.LetterId, output: OutputOption = Output.TABLE) -> None:
+    """One letter: why it failed, how often, its stack trace, its headers and body, and what has been done about it.
+
+    \b
+    tidemark dead-letters show 17
+    """
+
+    async def read() -> LetterDetail | None:
+        async with opened(settings()) as database:
+            return await database.letter(letter_id)
+
+    found = run(read())
+    if found is None:
+        raise fail(f"there is no dead letter {letter_id}", NO)
+    if output is Output.JSON:
+        screen.print_json(found)
+        return
+    for part in tables.letter(found):
+        screen.console().print(part)
+
+
+@app.command()
+def audit(
+    letter: Annotated[int | None, typer.Option(min=1, help="Only what was done to this letter.")] = None,
+    job: Annotated[int | None, typer.Option(min=1, help="Only what was done with this job.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only what this operator did.")] = None,
+    act: Annotated[
+        str | None, typer.Option(help="Only replay, discard, edit, pause, resume, cancel, rebuild and the like.")
+    ] = None,
+    limit: Limit = 50,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Who did what, when and why, the latest first: to dead letters, and to generations. Lines are added and never change.
+
+    \b
+    tidemark dead-letters audit --letter 17
+    """
+    for name, number in (("--letter", letter), ("--job", job)):
+        if number is not None and number > MAX_ID:
+            raise fail(f"{name}: there is no such number", WRONG_USE)
+    for name, text in (("--actor", actor), ("--act", act)):
+        options.checked(name, text)
+
+    async def read() -> Any:
+        async with opened(settings()) as database:
+            return await database.audit(limit, letter_id=letter, job_id=job, actor=actor, act=act)
+
+    found = run(read())
+    show_audit(found, output)
+
+
+def show_audit(found: Sequence[AuditEntry], output: Output) -> None:
+    if output is Output.JSON:
+        screen.print_json({"items": [one.model_dump(mode="json") for one in found]})
+        return
+    screen.console().print(tables.audit(found) if found else "nothing has been done")
+
+
+app.command()(acting.replay)
+app.command()(acting.edit)
+app.command()(acting.discard)
+app.add_typer(jobs, name="jobs")
+
+
+async def _count(database: OperationsDatabase, selection: Selection, live: bool, found: int, limit: int) -> int | None:
+    """How many there are altogether, where that is known: of live ones."""
+    if found < limit:
+        return found
+    return await database.count(selection) if live else None

@@ -1,0 +1,90 @@
+"""The new data of a dead command: from the command line, a file, standard input, or the operator's editor."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+from deploy.cli import operator_options
+from deploy.cli.dead_letters.store import opened
+from deploy.cli.terminal import NO, WRONG_USE, fail, run
+from shared.messages.envelope import MAX_MESSAGE_BYTES
+from shared.runtime.settings import Settings
+from shared.views.operations import LetterDetail
+
+COMMANDS: Final = "commands"
+
+
+def new_data(settings: Settings, letter_id: int, given: str | None) -> dict[str, Any]:
+    """A JSON object. Ends the command for what is none, and where there is neither data nor anybody to write it."""
+    if given is not None:
+        return parsed(_read(given))
+    if not operator_options.at_a_terminal():
+        raise fail("edit wants --data: JSON, @file, or - for standard input", WRONG_USE)
+
+    async def read() -> LetterDetail | None:
+        async with opened(settings) as database:
+            return await database.letter(letter_id)
+
+    letter = run(read())
+    if letter is None:
+        raise fail(f"there is no dead letter {letter_id}", NO)
+    if letter.origin != COMMANDS:
+        raise fail(f"letter {letter_id} is an event: events are facts; mend the projection and replay", NO)
+    before = _data_of(letter.body)
+    return parsed(_edited(json.dumps(before, indent=2, ensure_ascii=False)))
+
+
+def parsed(raw: bytes | str) -> dict[str, Any]:
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise fail(f"the data is larger than a message may be: {MAX_MESSAGE_BYTES} bytes", WRONG_USE)
+    try:
+        found = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise fail(f"the data is not JSON: {error}", WRONG_USE) from error
+    if not isinstance(found, dict):
+        raise fail("the data must be a JSON object", WRONG_USE)
+    return found
+
+
+def _read(given: str) -> bytes | str:
+    if given == "-":
+        return sys.stdin.buffer.read(MAX_MESSAGE_BYTES + 1)
+    if not given.startswith("@"):
+        return given.encode("utf-8", "surrogateescape")
+    try:
+        return Path(given[1:]).read_bytes()
+    except (OSError, ValueError) as error:
+        raise fail(f"cannot read {given[1:]}: {error}", WRONG_USE) from error
+
+
+def _edited(text: str) -> bytes:
+    """What the operator's editor makes of it; leaving it as it was ends the command: nothing was mended."""
+    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "data.json"
+        before = text.encode("utf-8", "replace")
+        file.write_bytes(before)
+        try:
+            code = subprocess.run([*editor, str(file)], check=False).returncode
+        except OSError as error:
+            raise fail(f"cannot start the editor {editor[0]}: {error}", WRONG_USE) from error
+        after = file.read_bytes()
+    if code or after.strip() == before.strip():
+        raise fail("the data is as it was; nothing was sent", NO)
+    return after
+
+
+def _data_of(body: str) -> Any:
+    """The data of the command as it came; an empty object where it cannot be read."""
+    try:
+        envelope = json.loads(body)
+    except ValueError:
+        return {}
+    return envelope.get("data", {}) if isinstance(envelope, dict) else {}

@@ -1,0 +1,90 @@
+"""``tidemark epoch``: the epochs of the write database, for what it cannot notice by itself."""
+
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+from pydantic import BaseModel, Field
+
+from command_service.handling import epochs
+from deploy.cli import operator_options, screen
+from deploy.cli.terminal import Output, OutputOption, ServerUnavailableError, run, settings
+from shared.contracts.values import Actor
+from shared.messages.control import Reason
+from shared.runtime.postgres import CONNECT_TIMEOUT_S
+from shared.runtime.settings import Settings
+
+EPOCHS = "SELECT number, epoch, begun_at, reason, actor, timeline FROM epochs ORDER BY number DESC"
+
+app = typer.Typer(
+    help="""Epochs of the write database: within one, a stream's version never means two things.
+
+    A restored, promoted or copied database begins a new one by itself. Projections that hear of it compare what they have with
+    what it knows: where nothing was lost they go on; otherwise they stop, and say so.
+    """,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+class _New(BaseModel):
+    reason: Annotated[Reason, Field(min_length=1)]
+    actor: Actor
+
+
+@app.command()
+def show(output: OutputOption = Output.TABLE) -> None:
+    """Every epoch that this database knows, the present one first."""
+    _print(run(_epochs(settings())), output)
+
+
+@app.command()
+def new(
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    actor: operator_options.By = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Begin a new epoch: after a data folder was copied back, which nothing but you can know. Best while no worker runs.
+
+    \b
+    tidemark epoch new --reason "disk restored from the snapshot of Monday"
+    """
+    act = operator_options.valid(_New, {"reason": reason.strip(), "actor": operator_options.who(actor)})
+    _print(run(_begin(settings(), act)), output)
+
+
+async def _epochs(settings: Settings) -> list[dict[str, Any]]:
+    connection = await _connect(settings)
+    try:
+        return [dict(row) for row in await connection.fetch(EPOCHS)]
+    finally:
+        connection.terminate()
+
+
+async def _begin(settings: Settings, act: _New) -> list[dict[str, Any]]:
+    connection = await _connect(settings)
+    try:
+        await epochs.begin(connection, act.reason, act.actor)
+        return [dict(row) for row in await connection.fetch(EPOCHS)]
+    finally:
+        connection.terminate()
+
+
+async def _connect(settings: Settings) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(settings.require("write_db_url"), timeout=CONNECT_TIMEOUT_S)
+    except ValueError as error:
+        raise ServerUnavailableError(f"TIDEMARK_WRITE_DB_URL is no address of a database: {error}") from error
+
+
+def _print(found: list[dict[str, Any]], output: Output) -> None:
+    if output is Output.JSON:
+        screen.print_json({"items": found})
+        return
+    table = screen.table("number", "epoch", "begun", "timeline", "by", "reason")
+    for one in found:
+        begun = screen.when(one["begun_at"])
+        table.add_row(
+            *screen.cells(one["number"], one["epoch"], begun, one["timeline"], one["actor"] or "", one["reason"])
+        )
+    screen.console().print(table if found else "no epoch has begun: no worker and no relay has run yet")

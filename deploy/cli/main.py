@@ -1,0 +1,288 @@
+"""``tidemark``: what an operator does. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 a server is away or too slow.
+
+What only one command needs is imported in it, or in a group of its own (``lazy_group``): a terminal waits for every import.
+"""
+
+import json
+import shlex
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from deploy.cli.lazy import lazy_group
+from deploy.cli.terminal import AWAY, WRONG_USE, Output, OutputOption, fail, run, settings
+from deploy.run import environment
+
+HEALTH_IS_STALE_AFTER_S: Final = 10.0
+
+app = typer.Typer(
+    name="tidemark",
+    help="CQRS on RabbitMQ that can be trusted. Start with: tidemark demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+app.add_typer(
+    lazy_group("deploy.cli.dead_letters.commands", "What failed, and what to do about it."), name="dead-letters"
+)
+app.add_typer(
+    lazy_group(
+        "deploy.cli.epoch", "Epochs of the write database: within one, a stream's version never means two things."
+    ),
+    name="epoch",
+)
+app.add_typer(
+    lazy_group("deploy.cli.projections.commands", "Read models, and rebuilding them while they are in use."),
+    name="projections",
+)
+
+app.add_typer(
+    lazy_group("deploy.cli.contracts", "What other services may send and read, for every language."), name="contracts"
+)
+
+
+class Projection(StrEnum):
+    SUMMARY = "summary"
+    ANALYTICS = "analytics"
+    SEARCH = "search"
+
+
+@app.command()
+def up(
+    data: Annotated[Path, typer.Option(help="Where servers that this starts keep their data.")] = environment.HOME
+    / "servers",
+) -> None:
+    """Start every deployable, and the servers they need, and stay until Ctrl-C.
+
+    Servers are those that TIDEMARK_*_URL name; else containers, where Docker runs; else private instances with their
+    data in --data. In another terminal, in the same folder, `tidemark send` and the others find them by themselves, and
+    `tidemark env` prints where they are, for everybody else. Ports stay the same from run to run unless they are taken.
+    """
+    from deploy.run.up import stay_up
+    from deploy.servers.provide import ServersError, provide
+
+    try:
+        with provide(data) as servers:
+            raise typer.Exit(run(stay_up(servers, data)))
+    except ServersError as error:
+        raise fail(str(error), AWAY) from error
+
+
+@app.command()
+def env(output: OutputOption = Output.TABLE) -> None:
+    """Where the running `tidemark up` of this folder is: every URL, passwords included, as lines for a shell. Exit code 3: none is running.
+
+    \b
+    eval "$(tidemark env)"; node order.js
+    tidemark env --output json | jq -r .TIDEMARK_RABBITMQ_URL
+    """
+    variables = environment.running()
+    if not variables:
+        raise fail("nothing is running in this folder; `tidemark up` starts everything", AWAY)
+    lines = (f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+    print(json.dumps(variables, indent=2) if output is Output.JSON else "\n".join(lines))
+
+
+@app.command()
+def demo(
+    orders: Annotated[int, typer.Option(min=1, help="How many baskets to load.")] = 5000,
+    all_orders: Annotated[bool, typer.Option("--all", help="All 155,848 baskets of the year.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Run a year of a grocery chain through the whole system and compare every store with the source, to the cent."""
+    from deploy.demo.command import demo as run_demo
+
+    raise typer.Exit(run_demo(orders, all_orders, output.value))
+
+
+drills = typer.Typer(help="Practise on a system of its own what must work on a bad day.", no_args_is_help=True)
+app.add_typer(drills, name="drill")
+
+
+@drills.callback()
+def drill() -> None:
+    """Practise on a system of its own what must work on a bad day."""
+
+
+@drills.command()
+def poison(orders: Annotated[int, typer.Option(min=200, help="How many baskets to load.")] = 1000) -> None:
+    """A projection fails on one stream in a hundred: see the dead letters, deploy the fix, replay with a canary, compare."""
+    from rich.console import Console
+
+    from deploy.demo.command import FAILURES
+    from deploy.demo.display import displaying
+    from deploy.demo.report import show
+    from deploy.drills.poison import DrillFailedError
+    from deploy.drills.poison import poison as run_drill
+    from deploy.servers.provide import provide
+
+    console = Console()
+    try:
+        with displaying() as display, provide() as servers:
+            report = run(run_drill(servers, orders, display, console))
+    except (*FAILURES, DrillFailedError) as error:
+        raise fail(str(error), 1) from error
+    show(report, console)
+    raise typer.Exit(0 if report.equal else 1)
+
+
+@drills.command()
+def rebuild(
+    orders: Annotated[int, typer.Option(min=200, help="How many baskets to load first.")] = 2000,
+    all_orders: Annotated[bool, typer.Option("--all", help="All 155,848 baskets of the year.")] = False,
+    live: Annotated[float, typer.Option(min=0.1, max=200, help="Live orders a second meanwhile.")] = 10.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Every read model is rebuilt, compared, switched, switched back and again, while orders arrive and dashboards ask.
+
+    Exit code 0 when nobody noticed: no query failed or changed its answer, every order was there for who asked with its
+    token, and the generations are equal, to the row.
+    """
+    from deploy.drills.rebuild.command import rebuild as run_drill
+
+    raise typer.Exit(run_drill(None if all_orders else orders, live, output.value))
+
+
+@app.command()
+def migrate(output: OutputOption = Output.TABLE) -> None:
+    """Create or update the schemas of all databases, and RabbitMQ's exchanges, queues and bindings. Safe to run again."""
+    from deploy.run.migrate import migrate as run_migrations
+
+    done = run(run_migrations(settings()))
+    print(json.dumps({"done": done}) if output is Output.JSON else "\n".join(done))
+
+
+@app.command()
+def send(
+    command_type: Annotated[str, typer.Argument(help="For example orders.place-order")],
+    data: Annotated[str, typer.Argument(help="The command's data as JSON; - reads it from standard input.")],
+    subject: Annotated[str | None, typer.Option(help="Id of what the command is about.")] = None,
+    command_id: Annotated[str | None, typer.Option("--id", help="Idempotency key; one is made if missing.")] = None,
+    expected_version: Annotated[int | None, typer.Option(min=0, help="The version you last saw.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the outcome.")] = 30.0,
+) -> None:
+    """Send one command and print its outcome as JSON. Exit code 0: accepted, 1: rejected, 3: no outcome in time, or none yet.
+
+    Example: tidemark send customers.register-customer '{"customer_id": "c-1", "name": "Ann"}'
+    """
+    from pydantic import ValidationError
+    from pydantic_core import from_json
+
+    from deploy.sending.send_one import send_one
+    from shared.contracts.validation_errors import describe, sentence
+
+    try:
+        payload = from_json(sys.stdin.buffer.read() if data == "-" else data, allow_inf_nan=False)
+    except ValueError as error:
+        raise fail(f"the data is not JSON: {error}", WRONG_USE) from error
+    attributes = {"subject": subject, "id": command_id, "expectedversion": expected_version}
+    try:
+        outcome = run(send_one(settings(), command_type, payload, attributes, timeout))
+    except ValidationError as error:
+        raise fail(sentence(describe(error)), WRONG_USE) from error
+    print(json.dumps(outcome, indent=2, ensure_ascii=False))
+    raise typer.Exit({"command.accepted": 0, "command.pending": AWAY}.get(outcome["type"], 1))
+
+
+@app.command()
+def codes(output: OutputOption = Output.TABLE) -> None:
+    """Every code with which a command can be refused, what it means, and whether to try again.
+
+    \b
+    new-id   The refusal is kept, and the same command gets it again: another one, or this one once it can succeed, needs a new id.
+    same-id  Nothing is kept: mend the message and send it under the same id.
+    later    Send the same again, after Retry-After seconds where the answer has them.
+    """
+    from deploy.cli.codes import show
+
+    show(output)
+
+
+@app.command()
+def load(
+    file: Annotated[Path, typer.Argument(help="One command envelope (CloudEvents JSON) a line; - is standard input.")],
+    window: Annotated[int, typer.Option(min=1, help="Most commands without outcome at any time.")] = 2000,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Send many commands and count their outcomes. Exit code 0: all accepted, 1: some rejected or unreadable.
+
+    Safe to run again with the same file: a command that was decided keeps its outcome.
+    """
+    from deploy.sending.bulk import load_file
+
+    if str(file) != "-" and not file.is_file():
+        raise fail(f"there is no file {file}", WRONG_USE)
+    report = run(load_file(settings(), file, window))
+    print(json.dumps(report.as_dict()) if output is Output.JSON else report.as_text())
+    raise typer.Exit(0 if report.clean else 1)
+
+
+@app.command()
+def verify(
+    projection: Annotated[
+        list[Projection] | None, typer.Option(help="Only this one; may be given again. Otherwise: all three.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Compare the content of so many streams at random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same sample again.")] = None,
+    content: Annotated[
+        bool, typer.Option("--content/--no-content", help="Whether to compare more than versions.")
+    ] = True,
+    generation: Annotated[int | None, typer.Option(min=1, help="Of each projection; otherwise the active one.")] = None,
+    heal: Annotated[bool, typer.Option("--heal", help="Have missing events sent again, and look again.")] = False,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds that what is on its way may take.")] = 30.0,
+    limit: Annotated[int, typer.Option(min=0, max=1_000_000, help="How many findings to list; all are counted.")] = 100,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Prove it: the event store against every read store, stream by stream; then the content, by folding the events again.
+
+    The system may be live: what is on its way is waited for. Figures are sums over all streams, so --sample leaves them out.
+    Exit code 0: all equal, 1: something is missing, behind, ahead, different, stray or held, 2: wrong use, 3: a server is away.
+
+    \b
+    tidemark verify
+    tidemark verify --projection summary --sample 1000
+    tidemark verify --heal --output json
+    """
+    from deploy.verify.command import random_seed, run_verify
+    from deploy.verify.verifier import Options
+
+    if heal and (not content or sample is not None):
+        raise fail("--heal needs to compare all content: it must not send again what is there already", WRONG_USE)
+    if sample is not None and not content:
+        raise fail("--sample goes with no --no-content", WRONG_USE)
+    chosen = Options(content, sample, random_seed() if seed is None else seed, patience_s=patience)
+    names = [one.value for one in projection or Projection]
+    report = run_verify(settings(), names, chosen, output, generation=generation, heal=heal, limit=limit)
+    raise typer.Exit(0 if report.equal else 1)
+
+
+@app.command()
+def health(name: Annotated[str, typer.Argument(help="A deployable: worker, relay, summary …")]) -> None:
+    """Whether a deployable on this machine is ready, by its health file in TIDEMARK_RUNTIME_DIR. Exit code 0 or 1."""
+    folder = settings().runtime_dir
+    if not folder:
+        raise fail("TIDEMARK_RUNTIME_DIR is not set", WRONG_USE)
+    try:
+        document = json.loads((Path(folder) / f"{name}.json").read_text())
+    except (OSError, ValueError) as error:
+        raise fail(f"{name} has written no health file: {error}", 1) from error
+    age = time.time() - document["at"]
+    if age > HEALTH_IS_STALE_AFTER_S:
+        raise fail(f"{name} has said nothing for {age:.0f} s", 1)
+    print(json.dumps(document))
+    raise typer.Exit(0 if document["ready"] else 1)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

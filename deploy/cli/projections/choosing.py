@@ -1,0 +1,96 @@
+"""Which generation a command means, where it was not said, and one line where there is no such. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Final
+
+import typer
+
+from deploy.cli.terminal import NO, WRONG_USE, fail
+from shared.messaging.topology import PROJECTORS
+from shared.views.generations import FIRST, Generation, GenerationState
+
+ALL: Final = "all"
+MAX_GENERATION: Final = 9999
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help=f"A projection: {', '.join(PROJECTORS)}.", show_default=False)
+]
+NameOrAll = Annotated[
+    str, typer.Argument(metavar="NAME", help=f"A projection: {', '.join(PROJECTORS)}; or all.", show_default=False)
+]
+Number = Annotated[int, typer.Argument(min=1, max=MAX_GENERATION, metavar="GENERATION", show_default=False)]
+
+
+def projection(name: str) -> str:
+    if name not in PROJECTORS:
+        raise fail(f"there is no projection {name!r}; there are {', '.join(PROJECTORS)}", WRONG_USE)
+    return name
+
+
+def active(generations: Sequence[Generation]) -> Generation:
+    return next((one for one in generations if one.active), generations[0])
+
+
+def building(generations: Sequence[Generation]) -> Generation | None:
+    return next((one for one in generations if one.state is GenerationState.BUILDING), None)
+
+
+def next_free(generations: Sequence[Generation]) -> int:
+    return max(FIRST, *(one.number for one in generations)) + 1
+
+
+def known(name: str, generations: Sequence[Generation], number: int) -> Generation:
+    for one in generations:
+        if one.number == number:
+            return one
+    there_are = ", ".join(str(one.number) for one in generations)
+    raise fail(f"{name} has no generation {number}; there are {there_are}", NO)
+
+
+def newest_ready(name: str, generations: Sequence[Generation]) -> Generation:
+    """Of those that are not active."""
+    ready = [one for one in generations if one.state is GenerationState.READY and not one.active]
+    if ready:
+        return ready[-1]
+    if under_way := building(generations):
+        raise fail(_unready(name, under_way), NO)
+    raise fail(f"{name} has generation {active(generations).number} and no other: rebuild it first", NO)
+
+
+def pair(
+    name: str, generations: Sequence[Generation], number: int | None, against: int | None
+) -> tuple[Generation, Generation]:
+    """Which generation is compared, and with which: the newest that is ready with the active one; the active one with the one before."""
+    one = newest_ready(name, generations) if number is None else known(name, generations, number)
+    if against is not None:
+        other = known(name, generations, against)
+    elif not one.active:
+        other = active(generations)
+    else:
+        other = previous(name, generations)
+    if one.number == other.number:
+        raise fail(f"generation {one.number} is itself: give another with --with", WRONG_USE)
+    for each in (one, other):
+        if each.state is GenerationState.BUILDING:
+            raise fail(_unready(name, each), NO)
+    return one, other
+
+
+def previous(name: str, generations: Sequence[Generation]) -> Generation:
+    """The one that was active last, before the one that is."""
+    others = [one for one in generations if not one.active]
+    if not others:
+        raise fail(f"{name} has generation {active(generations).number} and no other", NO)
+    return max(others, key=_activated)
+
+
+def _activated(one: Generation) -> tuple[bool, datetime, int]:
+    return one.activated_at is not None, one.activated_at or one.begun_at, one.number
+
+
+def _unready(name: str, one: Generation) -> str:
+    far = f"{one.scanned:,} of {one.total:,} events" if one.total is not None else "just begun"
+    return (
+        f"generation {one.number} of {name} is still being built ({far}): wait with tidemark projections rebuild {name}"
+    )

@@ -1,0 +1,76 @@
+"""Orders about generations: sent to the projection's own queue, answered by any of its processes, refusals and silence in one line."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from deploy.cli import operator_options
+from deploy.cli.screen import shown
+from deploy.cli.terminal import NO, WRONG_USE, fail
+from shared.messages.control import (
+    ACTIVATE,
+    ADOPT_EPOCH,
+    DROP,
+    REBUILD,
+    ROLLBACK,
+    Activate,
+    AdoptEpoch,
+    Drop,
+    Rebuild,
+    Request,
+    Rollback,
+)
+from shared.messaging import topology
+from shared.messaging.control_client import ask
+from shared.runtime.settings import Settings
+from shared.views.generations import GenerationAnswer, GenerationRefused, GenerationsChanged
+
+Act = Rebuild | Activate | Rollback | AdoptEpoch | Drop
+
+SHAPES: Final[dict[type[Act], tuple[str, type[Request[Any]]]]] = {
+    Rebuild: (REBUILD, Request[Rebuild]),
+    Activate: (ACTIVATE, Request[Activate]),
+    Rollback: (ROLLBACK, Request[Rollback]),
+    AdoptEpoch: (ADOPT_EPOCH, Request[AdoptEpoch]),
+    Drop: (DROP, Request[Drop]),
+}
+
+
+async def request(
+    settings: Settings, act: Act, *, request_id: str | None, seconds: float
+) -> GenerationsChanged | GenerationRefused:
+    """Raises typer.Exit where the request is wrong (2) or nobody answers (3); BrokerError."""
+    envelope = _envelope(act, request_id)
+    key = topology.rebuild_key(act.projection, envelope.type.removeprefix("control."))
+    with operator_options.asked(envelope):
+        return await ask(
+            settings.require("rabbitmq_url"),
+            envelope,
+            key,
+            _read,
+            seconds=seconds,
+            whom=f"{act.projection} projector",
+        )
+
+
+async def answered(settings: Settings, act: Act, *, request_id: str | None, seconds: float) -> GenerationsChanged:
+    """The same; a refusal is one line and exit code 1."""
+    answer = await request(settings, act, request_id=request_id, seconds=seconds)
+    if isinstance(answer, GenerationRefused):
+        raise fail(shown(f"{answer.code}: {answer.message}", 1000), NO)
+    return answer
+
+
+def _read(body: bytes) -> GenerationsChanged | GenerationRefused:
+    return GenerationAnswer.model_validate_json(body).data
+
+
+def _envelope(act: Act, request_id: str | None) -> Any:
+    kind, shape = SHAPES[type(act)]
+    own = str(uuid4()) if request_id is None else request_id
+    try:
+        return shape(id=own, source=operator_options.SOURCE, type=kind, time=datetime.now(UTC), data=act)
+    except (ValidationError, UnicodeError) as error:
+        raise fail("--request-id: must be 1 to 200 characters", WRONG_USE) from error

@@ -1,0 +1,182 @@
+"""Generations, and what a comparison came to, as people read them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import BaseModel, computed_field
+from rich.table import Table
+from rich.text import Text
+
+from deploy.cli import screen
+from deploy.cli.projections.following import events
+from deploy.cli.screen import cells, when
+from deploy.compare.comparison import Comparison, Part, Sample
+from deploy.compare.stores import GenerationProgress
+from projectors.generations.registry import LONG_AGO
+from shared.views.generations import Generation, GenerationState, stopped
+
+_LONGEST_VALUE: Final = 120
+
+
+class Status(BaseModel):
+    """A generation, and how far it has come."""
+
+    projection: str
+    generation: Generation
+    progress: GenerationProgress | None
+    lag_seconds: float | None
+    """Age of ``as_of``; None while a generation is being built, or before the first heartbeat."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def events_per_second(self) -> float | None:
+        """History applied, by the time from the beginning to now, or until it was ready."""
+        one = self.generation
+        seconds = ((one.ready_at or one.updated_at) - one.begun_at).total_seconds()
+        return round(one.scanned / seconds, 1) if one.scanned and seconds > 0 else None
+
+
+def status_of(projection: str, generation: Generation, progress: GenerationProgress | None, now: datetime) -> Status:
+    as_of = progress.as_of if progress is not None else None
+    return Status(
+        projection=projection,
+        generation=generation,
+        progress=progress,
+        lag_seconds=None if as_of is None else round((now - as_of.astimezone(UTC)).total_seconds(), 3),
+    )
+
+
+def statuses(found: Sequence[Status]) -> Table:
+    table = screen.table(
+        *("projection", "generation", "state", "history", "a second", "at most", "lag", "streams", "held"),
+        *("begun", "ready", "activated", "epoch"),
+        numeric=("generation", "a second", "at most", "lag", "streams", "held"),
+    )
+    for one in found:
+        generation, progress = one.generation, one.progress or GenerationProgress()
+        table.add_row(
+            *cells(one.projection, generation.number),
+            _state(generation),
+            *cells(
+                events(generation) if generation.scanned or generation.total else "",
+                _number(one.events_per_second),
+                _number(generation.rate),
+                "" if one.lag_seconds is None else f"{one.lag_seconds:.2f} s",
+                f"{progress.streams:,}",
+                progress.held,
+            ),
+            *cells(_when(generation.begun_at), _when(generation.ready_at), _when(generation.activated_at)),
+            *cells(generation.epoch),
+        )
+    return table
+
+
+def generations(projection: str, found: Sequence[Generation]) -> Table:
+    table = screen.table("projection", "generation", "state", "history", "begun", "ready", "activated")
+    for one in found:
+        table.add_row(
+            *cells(projection, one.number),
+            _state(one),
+            *cells(events(one) if one.scanned or one.total else ""),
+            *cells(_when(one.begun_at), _when(one.ready_at), _when(one.activated_at)),
+        )
+    return table
+
+
+def comparison(found: Comparison) -> Iterable[Table | Text]:
+    here, there = found.generations
+    table = screen.table(
+        "what",
+        *(f"rows in {here}", f"rows in {there}", f"digest {here}", f"digest {there}"),
+        *("missing", "extra", "different", "undecided", "verdict"),
+        numeric=(f"rows in {here}", f"rows in {there}", "missing", "extra", "different", "undecided"),
+    )
+    for part in found.parts:
+        table.add_row(
+            *cells(part.name, f"{part.rows[0]:,}", f"{part.rows[1]:,}", *(part.digests or ("", ""))),
+            *cells(part.missing, part.extra, part.different, part.undecided),
+            _verdict(part.equal),
+        )
+    positions = found.positions
+    table.add_row(
+        *cells("positions", f"{positions.streams[0]:,}", f"{positions.streams[1]:,}", "", ""),
+        *cells(f"{positions.behind} behind", f"{positions.ahead} ahead", "", f"{positions.moving} moving"),
+        _verdict(positions.equal),
+    )
+    yield table
+    yield from _samples(found)
+    for line in notes(found):
+        yield Text(screen.shown(line))
+    yield _verdict(found.equal).append(
+        f": generation {here} of {found.projection}, held against {there}, in {found.seconds:.1f} s"
+    )
+
+
+def _samples(found: Comparison) -> Iterable[Table]:
+    here, there = found.generations
+    table = screen.table("where", "what", "how", "column", f"in {here}", f"in {there}")
+    for part in found.parts:
+        for sample in part.samples:
+            _sample(table, part, sample)
+    for stream in found.positions.samples:
+        held = [
+            f"{applied}" + (f" ({why})" if why else "")
+            for applied, why in zip(stream.applied, stream.held, strict=True)
+        ]
+        table.add_row(*cells("positions", stream.stream, "apart", "applied", *held))
+    if table.row_count:
+        yield table
+
+
+def _sample(table: Table, part: Part, sample: Sample) -> None:
+    if not sample.differences:
+        table.add_row(*cells(part.name, sample.key, sample.kind, "", "", ""))
+    for one in sample.differences:
+        values = ["–" if value is None else screen.shown(value, _LONGEST_VALUE) for value in one.values]
+        table.add_row(*cells(part.name, sample.key, sample.kind, one.column, *values))
+
+
+def notes(found: Comparison) -> list[str]:
+    """What is no difference and ought to be known."""
+    here, there = found.generations
+    lines = [found.note] if found.note else []
+    for part in found.parts:
+        if part.note:
+            lines.append(f"{part.name}: {part.note}")
+        for number, columns in zip((here, there), part.columns_only, strict=True):
+            if columns:
+                lines.append(f"{part.name}: only generation {number} has {', '.join(columns)}")
+    if any(found.positions.held):
+        lines.append(f"{found.positions.held[0]} streams are held in {here}, {found.positions.held[1]} in {there}")
+    return lines
+
+
+def troubles(found: Sequence[Status]) -> list[str]:
+    """Of the generations that are read and apply nothing: why, and what an operator can do."""
+    return [
+        f"{one.projection}: {why.detail}"
+        for one in found
+        if (at := one.generation).active and (why := stopped(one.projection, at.moving_to, at.ahead, at.examples))
+    ]
+
+
+def _state(one: Generation) -> Text:
+    state = "active" if one.active else one.state
+    if one.moving_to is not None:
+        return Text(f"{state}, {'stopped' if one.ahead else 'comparing'}", "bold red" if one.ahead else "yellow")
+    if one.active:
+        return Text(state, "green")
+    return Text(state, "yellow" if one.state is GenerationState.BUILDING else "")
+
+
+def _verdict(equal: bool) -> Text:
+    return Text("equal", "green") if equal else Text("DIFFERENT", "bold red")
+
+
+def _when(time: datetime | None) -> str:
+    return "" if time is None or time == LONG_AGO else when(time)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"

@@ -1,0 +1,92 @@
+"""What all commands share: their output for people or programs, their errors in one line, their exit codes.
+
+0 done, 1 the answer is no, 2 wrong use, 3 a server is away or too slow. Drivers are imported only to say what went wrong with them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+from deploy.run import environment
+
+if TYPE_CHECKING:
+    from shared.runtime.settings import Settings
+
+T = TypeVar("T")
+
+NO: Final = 1
+WRONG_USE: Final = 2
+AWAY: Final = 3
+
+
+class ServerUnavailableError(Exception):
+    """A server is away or too slow; the message says which, and why, in one line."""
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", help="For people, or for programs.")]
+
+
+def fail(message: str, code: int) -> typer.Exit:
+    """One line on stderr, and an exit code."""
+    from rich.console import Console
+
+    line = f"tidemark: {' '.join(message.split())}"
+    Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(code)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work; what goes wrong with servers and settings is one line and an exit code."""
+    from shared.runtime.settings import MissingSettingError
+
+    for driver in ("aio_pika", "aiormq"):
+        # They log what they raise as well.
+        logging.getLogger(driver).setLevel(logging.CRITICAL)
+    try:
+        return asyncio.run(work)
+    except MissingSettingError as error:
+        raise fail(f"{error}; set it, or run this where `tidemark up` runs", WRONG_USE) from error
+    except ServerUnavailableError as error:
+        raise fail(str(error), AWAY) from error
+    except typer.Exit:
+        raise
+    except Exception as error:
+        server = _server_of(error)
+        if server is None:
+            raise
+        raise fail(f"{server}: {str(error) or 'no answer in time'}", AWAY) from error
+
+
+def _server_of(error: Exception) -> str | None:
+    """Whose trouble it is; None: it is no server's."""
+    from shared.runtime.postgres import is_outage
+
+    if isinstance(error, TimeoutError):
+        return "RabbitMQ"
+    if is_outage(error):
+        return "PostgreSQL"
+    from shared.messaging.broker import BrokerError
+
+    return "RabbitMQ" if isinstance(error, BrokerError) else None
+
+
+def settings() -> "Settings":
+    from pydantic import ValidationError
+
+    try:
+        found = environment.settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise fail(f"TIDEMARK_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}", WRONG_USE) from error
+    if found.rabbitmq_url and not found.rabbitmq_url.startswith(("amqp://", "amqps://")):
+        raise fail("TIDEMARK_RABBITMQ_URL: a URL like amqp://user:password@host:5672/ is needed", WRONG_USE)
+    return found

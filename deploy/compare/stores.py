@@ -1,0 +1,200 @@
+"""A projection's store as an operator looks into it: its generations, how far each has come, and how two of them differ.
+
+One connection, read-only, for the time of one command. Raises StoreAwayError, with the reason in one line.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+import asyncpg
+from pydantic import BaseModel
+from pydantic_core import from_json
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from deploy.cli.terminal import ServerUnavailableError
+from deploy.compare.comparison import Findings
+from deploy.compare.postgres_comparison import PostgresComparison
+from deploy.compare.redis_comparison import RedisComparison
+from projectors.generations.registry import ALONE
+from query_service.stores.redis_store import oldest
+from shared.runtime.postgres import CONNECT_TIMEOUT_S, is_outage
+from shared.runtime.reasons import reason
+from shared.runtime.settings import Settings
+from shared.views.analytics import Keys
+from shared.views.generations import (
+    ACTIVE_FIELD,
+    FIRST,
+    GENERATIONS,
+    Generation,
+    generation_name,
+    registry_key,
+    registry_schema,
+)
+
+ANSWER_WITHIN_S: Final = 30.0
+LOOK_INTO: Final = "SELECT set_config('search_path', quote_ident($1) || ', public', true)"
+PROGRESS: Final = """
+SELECT
+    (SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress) AS as_of,
+    (SELECT count(*) FROM positions) AS streams,
+    (SELECT count(*) FROM held) AS held
+"""
+
+_NOT_THERE: Final = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
+
+
+class StoreUnavailableError(ServerUnavailableError):
+    """The projection's store does not answer now."""
+
+
+class GenerationGoneError(Exception):
+    """There is no such generation in the store, or not any more."""
+
+
+class GenerationProgress(BaseModel):
+    """How far a generation has come. ``as_of``: what was committed before is in it, or held; None while that is not known."""
+
+    as_of: datetime | None = None
+    streams: int = 0
+    held: int = 0
+
+
+class GenerationStore(Protocol):
+    async def generations(self) -> list[Generation]:
+        """In the order of their numbers; there is always one that is active."""
+
+    async def progress(self, number: int) -> GenerationProgress | None:
+        """None for a generation whose data are not there."""
+
+    async def compare(self, number: int, against: int, sample: int) -> Findings:
+        """Raises GenerationGoneError when one of the two is not there."""
+
+
+class PostgresReadStore:
+    def __init__(self, projection: str, connection: asyncpg.Connection) -> None:
+        self._projection = projection
+        self._connection = connection
+
+    async def generations(self) -> list[Generation]:
+        rows = await self._fetch(registry_schema(self._projection), GENERATIONS)
+        return [Generation(**row) for row in rows or ()] or [ALONE]
+
+    async def progress(self, number: int) -> GenerationProgress | None:
+        rows = await self._fetch(generation_name(self._projection, number), PROGRESS)
+        return None if rows is None else GenerationProgress(**rows[0])
+
+    async def compare(self, number: int, against: int, sample: int) -> Findings:
+        here, there = generation_name(self._projection, number), generation_name(self._projection, against)
+        try:
+            return await PostgresComparison(self._connection, here, there, sample).run()
+        except _NOT_THERE as error:
+            raise GenerationGoneError(str(error)) from error
+
+    async def _fetch(self, schema: str, statement: str) -> list[asyncpg.Record] | None:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S), self._connection.transaction(readonly=True):
+                await self._connection.execute(LOOK_INTO, schema)
+                rows: list[asyncpg.Record] = await self._connection.fetch(statement)
+                return rows
+        except _NOT_THERE:
+            return None
+
+
+class RedisReadStore:
+    def __init__(self, projection: str, redis: Redis) -> None:
+        self._projection = projection
+        self._redis = redis
+
+    async def generations(self) -> list[Generation]:
+        found: dict[str, str] = await self._redis.hgetall(registry_key(self._projection))  # type: ignore[assignment]
+        active = int(found.pop(ACTIVE_FIELD, FIRST))
+        read = [_generation(document, active) for number, document in found.items() if number.isdecimal()]
+        return sorted(read, key=lambda one: one.number) or [ALONE]
+
+    async def progress(self, number: int) -> GenerationProgress | None:
+        keys = Keys(generation_name(self._projection, number))
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hgetall(keys.progress)
+            pipeline.hlen(keys.positions)
+            pipeline.hlen(keys.held)
+            progress, streams, held = await pipeline.execute()
+        return GenerationProgress(as_of=oldest(progress), streams=streams, held=held)
+
+    async def compare(self, number: int, against: int, sample: int) -> Findings:
+        here, there = generation_name(self._projection, number), generation_name(self._projection, against)
+        return await RedisComparison(self._redis, here, there, sample).run()
+
+
+def _generation(document: str, active: int) -> Generation:
+    known = from_json(document)
+    return Generation.model_validate(known | {"active": known["number"] == active})
+
+
+@asynccontextmanager
+async def opened(settings: Settings, projection: str) -> AsyncIterator[GenerationStore]:
+    """Raises MissingSettingError, StoreAwayError."""
+    if projection == "analytics":
+        async with _redis(settings.require("analytics_redis_url")) as redis:
+            yield RedisReadStore(projection, redis)
+    else:
+        async with _postgres(settings.require(f"{projection}_db_url"), projection) as connection:
+            yield PostgresReadStore(projection, connection)
+
+
+@asynccontextmanager
+async def _postgres(url: str, projection: str) -> AsyncIterator[asyncpg.Connection]:
+    session = {
+        "timezone": "UTC",
+        "application_name": "tidemark cli",
+        "default_transaction_read_only": "on",
+        "plan_cache_mode": "force_custom_plan",
+        "work_mem": "64MB",
+        "jit": "off",
+    }
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=session)
+    except ValueError as error:
+        raise StoreUnavailableError(
+            f"TIDEMARK_{projection.upper()}_DB_URL is no address of a database: {error}"
+        ) from error
+    except Exception as error:
+        raise _away(error) from error
+    try:
+        yield connection
+    except Exception as error:
+        raise _away(error) from error
+    finally:
+        connection.terminate()
+
+
+def _away(error: Exception) -> StoreUnavailableError:
+    if not is_outage(error):
+        raise error
+    return StoreUnavailableError(f"PostgreSQL: {str(error) or 'no answer in time'}")
+
+
+@asynccontextmanager
+async def _redis(url: str) -> AsyncIterator[Redis]:
+    try:
+        redis: Any = Redis.from_url(
+            url,
+            decode_responses=True,
+            protocol=2,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=ANSWER_WITHIN_S,
+            retry=Retry(NoBackoff(), 1),
+        )
+    except ValueError as error:
+        raise StoreUnavailableError(f"TIDEMARK_ANALYTICS_REDIS_URL is no address of a Redis: {error}") from error
+    try:
+        yield redis
+    except RedisError as error:
+        raise StoreUnavailableError(f"Redis: {reason(error)}") from error
+    finally:
+        await redis.aclose()

@@ -1,0 +1,61 @@
+"""Where the servers of a running ``tidemark up`` are: kept in a file beside their data, for the commands of another terminal.
+
+The file holds passwords that were made for these servers alone; only its owner may read it, and it goes when they go. If it did not, for
+``tidemark up`` was killed, its first line tells: it names the process.
+"""
+
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from shared.runtime.settings import Settings
+
+HOME: Final = Path(".tidemark")
+FILE: Final = HOME / "environment"
+
+
+@contextmanager
+def remembered(variables: Mapping[str, str], path: Path = FILE) -> Iterator[Path]:
+    """The file is there for the time of the block; a shell can source it too."""
+    from deploy.servers import leftovers
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"# {json.dumps(leftovers.identity(os.getpid()))}\n")
+        file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def running(path: Path = FILE) -> dict[str, str]:
+    """What a ``tidemark up`` that is running in this folder has put there; nothing where none is."""
+    if not path.is_file():
+        return {}
+    from deploy.servers import leftovers
+
+    first, *lines = path.read_text().splitlines() or [""]
+    try:
+        owner = json.loads(first.removeprefix("# "))
+    except ValueError:
+        return {}
+    if leftovers.alive(owner) is None:
+        return {}
+    pairs = (line.removeprefix("export ").partition("=") for line in lines)
+    return {name: "".join(shlex.split(value)) for name, _, value in pairs}
+
+
+def settings(path: Path = FILE) -> "Settings":
+    """Settings from the environment; what it does not name, from a running ``tidemark up`` in this folder."""
+    from shared.runtime.settings import Settings
+
+    for name, value in running(path).items():
+        os.environ.setdefault(name, value)
+    return Settings()

@@ -1,0 +1,31 @@
+"""The deploy step that owns all that the services take for granted: database schemas, exchanges, queues and bindings."""
+
+from pathlib import Path
+from typing import Final
+
+import command_service
+from deploy.run.topology import declare
+from projectors.dead_letters.migrations import migrate as migrate_operations
+from projectors.stores.migrations import migrate as migrate_projection
+from shared.runtime.postgres import migrate as migrate_database
+from shared.runtime.settings import Settings
+
+WRITE_MIGRATIONS: Final = Path(command_service.__file__).parent / "migrations"
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Bring every store and the broker up to date; safe to run again. Returns what was done, a line each.
+
+    Raises what the servers raise when they are away, and what ``declare`` raises.
+    """
+    done = [
+        f"write: {name}"
+        for name in await migrate_database(settings.require("write_db_url"), sorted(WRITE_MIGRATIONS.glob("*.sql")))
+    ]
+    for projector, setting in (("summary", "summary_db_url"), ("search", "search_db_url")):
+        names = await migrate_projection(projector, settings.require(setting))
+        done += [f"{projector}: {name}" for name in names]
+    names = await migrate_operations(settings.require("operations_db_url"))
+    done += [f"operations: {name}" for name in names]
+    done += [f"rabbitmq: {line}" for line in await declare(settings.require("rabbitmq_url"), settings.lanes)]
+    return done

@@ -1,0 +1,38 @@
+"""Running everything on given servers, until told to stop."""
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.run import environment, http_ports
+from deploy.run.deployables import programs
+from deploy.run.migrate import migrate
+from deploy.run.supervisor import Supervisor, run_until_stopped
+from deploy.servers.provide import Servers
+from shared.runtime.settings import Settings
+
+
+async def stay_up(servers: Servers, data: Path) -> int:
+    """Migrate, start every deployable, stay; 0 when asked to stop, 1 when a deployable died. ``data``: where ports are kept."""
+    chosen, said = http_ports.choose(data)
+    os.environ.update(servers.environ() | chosen)
+    os.environ.setdefault("TIDEMARK_RUNTIME_DIR", str((environment.HOME / "health").absolute()))
+    settings = Settings()
+    await migrate(settings)
+    console = Console()
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
+    query_url, command_url = f"http://{host}:{settings.query_port}", f"http://{host}:{settings.command_port}"
+    variables = {
+        "TIDEMARK_QUERY_URL": query_url,
+        "TIDEMARK_COMMAND_URL": command_url,
+        "TIDEMARK_LANES": str(settings.lanes),
+        "TIDEMARK_RUNTIME_DIR": settings.runtime_dir,
+    }
+    with environment.remembered(servers.environ() | variables):
+        for line in said:
+            console.print(line, highlight=False)
+        console.print(f"servers: {servers.origin}; `tidemark env` prints their URLs", highlight=False)
+        console.print(f"queries: {query_url}/schema", highlight=False)
+        console.print(f"commands: {command_url}/schema", highlight=False)
+        return await run_until_stopped(Supervisor(), programs(servers))

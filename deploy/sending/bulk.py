@@ -1,0 +1,90 @@
+"""Loading many commands from a file of envelopes, one a line."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from pydantic_core import from_json, to_json
+
+from deploy.sending.outcomes import Tally
+from deploy.sending.parcels import CommandMessage
+from deploy.sending.sender import CommandSender
+from shared.runtime.settings import Settings
+
+LONGEST_LINE: Final = 1024 * 1024
+EXAMPLES: Final = 20
+
+
+@dataclass(slots=True)
+class LoadReport:
+    tally: Tally
+    unreadable: int = 0
+    examples: list[str] = field(default_factory=list)
+    """What is wrong with the first unreadable lines, by number."""
+
+    @property
+    def clean(self) -> bool:
+        return not self.unreadable and not self.tally.rejected
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "sent": self.tally.sent,
+            "accepted": self.tally.accepted,
+            "rejected": dict(self.tally.rejected),
+            "unreadable": self.unreadable,
+            "examples": self.examples + [f"{code}: {text}" for code, text in self.tally.examples.items()],
+        }
+
+    def as_text(self) -> str:
+        lines = [f"sent {self.tally.sent}, accepted {self.tally.accepted}"]
+        lines += [
+            f"rejected {count} × {code}: {self.tally.examples.get(code, '')}"
+            for code, count in self.tally.rejected.items()
+        ]
+        if self.unreadable:
+            lines += [f"unreadable lines, not sent: {self.unreadable}", *self.examples]
+        return "\n".join(lines)
+
+
+async def load_file(settings: Settings, file: Path, window: int) -> LoadReport:
+    """Send every line that is a command; raises UnansweredError when nothing answers."""
+    sender = CommandSender(settings.require("rabbitmq_url"), window=window, name="tidemark load")
+    report = LoadReport(sender.tally)
+    await sender.send(_commands(file, report))
+    return report
+
+
+def _commands(file: Path, report: LoadReport) -> Iterator[CommandMessage]:
+    with sys.stdin.buffer if str(file) == "-" else file.open("rb") as lines:
+        for number, line in enumerate(_lines(lines), 1):
+            if not line.strip():
+                continue
+            try:
+                yield _command(line)
+            except ValueError as error:
+                report.unreadable += 1
+                if len(report.examples) < EXAMPLES:
+                    report.examples.append(f"line {number}: {error}")
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """One by one; of a line that is too long only the beginning, which tells that it is."""
+    while line := file.readline(LONGEST_LINE + 1):
+        rest = line
+        while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
+            rest = file.readline(LONGEST_LINE + 1)
+        yield line
+
+
+def _command(line: bytes) -> CommandMessage:
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"longer than {LONGEST_LINE} bytes")
+    envelope = from_json(line, allow_inf_nan=False)
+    if not isinstance(envelope, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - the file is wrong, not the program
+    for name in ("id", "type"):
+        if not isinstance(envelope.get(name), str) or not 0 < len(envelope[name]) <= 200:
+            raise ValueError(f"no usable {name!r}")
+    return CommandMessage(envelope["id"], envelope["type"], to_json(envelope))

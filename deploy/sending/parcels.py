@@ -1,0 +1,79 @@
+"""Commands packed for the way: up to a hundred of one type to a message, so that a bulk sender costs the broker little.
+
+A parcel never holds the same command id twice, so that each of its outcomes belongs to exactly one of its commands.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, MAX_BATCH, pack
+
+MAX_PARCEL_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CommandMessage:
+    """One command as it goes on the wire: the CloudEvents envelope, serialised once, and what sending needs of it.
+
+    Nothing is checked here on purpose: whether a command is sound is the command service's to say.
+    """
+
+    id: str
+    type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Commands of one type that travel in one message, in order."""
+
+    type: str
+    commands: tuple[CommandMessage, ...]
+
+    @property
+    def body(self) -> bytes:
+        """A single command in the structured form, several in the batch form."""
+        return self.commands[0].body if len(self.commands) == 1 else pack([command.body for command in self.commands])
+
+    @property
+    def content_type(self) -> str:
+        return CONTENT_TYPE if len(self.commands) == 1 else BATCH_CONTENT_TYPE
+
+
+def command_message(
+    type_: str, command_id: str, data: Mapping[str, Any], *, source: str, subject: str | None = None
+) -> CommandMessage:
+    """A command in its envelope. ``command_id`` is the idempotency key: the same id and data may be sent again."""
+    envelope = {
+        "specversion": "1.0",
+        "id": command_id,
+        "source": source,
+        "type": type_,
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    if subject is not None:
+        envelope["subject"] = subject
+    return CommandMessage(command_id, type_, msgspec.json.encode(envelope))
+
+
+def parcels(
+    commands: Iterable[CommandMessage], *, most: int = MAX_BATCH, most_bytes: int = MAX_PARCEL_BYTES
+) -> Iterator[Parcel]:
+    """Pack neighbours of one type together, keeping their order; lazily, holding one parcel at a time."""
+    waiting: list[CommandMessage] = []
+    ids: set[str] = set()
+    size = 0
+    for command in commands:
+        full = len(waiting) == most or size + len(command.body) > most_bytes
+        if waiting and (full or command.type != waiting[0].type or command.id in ids):
+            yield Parcel(waiting[0].type, tuple(waiting))
+            waiting, ids, size = [], set(), 0
+        waiting.append(command)
+        ids.add(command.id)
+        size += len(command.body)
+    if waiting:
+        yield Parcel(waiting[0].type, tuple(waiting))

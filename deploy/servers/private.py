@@ -1,0 +1,149 @@
+"""PostgreSQL, Redis and RabbitMQ as private instances below one folder, started side by side.
+
+Their data folders, ports and passwords are their own, and stay so in a folder that is kept; the machine's instances on
+the default ports are never touched. A folder has one owner at a time (a lock on it says so). When the owner stops them, or
+is gone, so are they; a temporary folder goes with them, any other keeps its data for the next start.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from deploy.servers import leftovers
+from deploy.servers.errors import PortTakenError, ServersError
+from deploy.servers.kept_ports import say_moved
+from deploy.servers.postgres import Postgres, passable
+from deploy.servers.rabbitmq import RabbitMQ
+from deploy.servers.redis import Redis
+
+PORT_ATTEMPTS: Final = 5
+CLEARED_WITHIN: Final = 10.0
+
+Server = Postgres | Redis | RabbitMQ
+
+
+class PrivateServers:
+    """The three servers of one folder; each can be killed, frozen and started again on its own."""
+
+    def __init__(self, root: Path) -> None:
+        """Find the programs; raises ``ProgramMissingError`` if one is not on this machine."""
+        self.root = root
+        self.postgres = Postgres(_subfolder(root, "postgres"))
+        self.redis = Redis(_subfolder(root, "redis"))
+        self.rabbitmq = RabbitMQ(_subfolder(root, "rabbitmq"))
+
+    @property
+    def all(self) -> tuple[Server, ...]:
+        """The slowest to start first."""
+        return self.rabbitmq, self.postgres, self.redis
+
+    def start(self) -> None:
+        """Start all three at once and return when all are ready; if one fails, none is left."""
+        with ThreadPoolExecutor(len(self.all)) as threads:
+            started = [threads.submit(_bring_up, server) for server in self.all]
+            try:
+                wait(started)
+            except KeyboardInterrupt:
+                # What is on its way up cannot be stopped before it is there.
+                wait(started)
+                raise
+        failures = [error for one in started if (error := one.exception())]
+        if failures:
+            self.stop()
+            raise failures[0]
+        for server in self.all:
+            for name, before, now in server.ports.moved:
+                if name == "port":  # Erlang's own are written down by nobody
+                    say_moved(type(server).__name__, before, now)
+
+    def stop(self, *, for_good: bool = False) -> None:
+        """End all three, side by side; ``for_good`` saves what only matters for a next start on the same data."""
+        with ThreadPoolExecutor(len(self.all)) as threads:
+            for stopped in [threads.submit(server.stop, for_good=for_good) for server in self.all]:
+                stopped.result()
+
+
+@contextmanager
+def private_servers(root: Path | None = None, *, keep: bool = False) -> Iterator[PrivateServers]:
+    """Running private servers for the time of the block.
+
+    Without ``root`` they live in a temporary folder, which is removed at the end unless ``keep``; with it, their data
+    stay there for the next time. Raises ``ServersError`` if another process is using ``root``.
+    """
+    leftovers.clear_all(_temporary_base())
+    temporary = root is None and not keep
+    folder = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=_temporary_base())) if root is None else root.absolute()
+    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    if root is None:
+        # Another user, whom PostgreSQL runs as, must be able to pass through; it cannot list.
+        folder.chmod(0o711)
+    with _owned(folder, temporary=temporary):
+        servers: PrivateServers | None = None
+        try:
+            servers = PrivateServers(folder)
+            servers.start()
+            yield servers
+        finally:
+            if servers:
+                servers.stop(for_good=temporary)
+            if temporary:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _owned(folder: Path, *, temporary: bool) -> Iterator[None]:
+    with (folder / leftovers.LOCK).open("a") as lock:
+        _lock(lock, folder)
+        leftovers.clear(folder)
+        folder.mkdir(exist_ok=True)
+        owner = leftovers.identity(os.getpid())
+        leftovers.write(folder / leftovers.OWNER, **owner, temporary=temporary)
+        watcher = leftovers.watch(folder, owner)
+        try:
+            yield
+        finally:
+            (folder / leftovers.OWNER).unlink(missing_ok=True)
+            watcher.kill()
+            watcher.wait()
+
+
+def _lock(lock: IO[str], folder: Path) -> None:
+    deadline = time.monotonic() + CLEARED_WITHIN
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        owner = leftovers.read(folder / leftovers.OWNER)
+        # A dead owner's watcher holds the lock while it clears up.
+        if leftovers.alive(owner) or time.monotonic() > deadline:
+            raise ServersError(f"the servers in {folder} are in use by process {owner.get('pid')}: stop it first")
+        time.sleep(0.05)
+
+
+def _bring_up(server: Server) -> None:
+    for _ in range(PORT_ATTEMPTS):
+        server.start()
+        with contextlib.suppress(PortTakenError):
+            server.wait_ready()
+            return
+        server.move()
+    raise ServersError(f"no port could be had for {type(server).__name__} in {PORT_ATTEMPTS} attempts")
+
+
+def _subfolder(root: Path, name: str) -> Path:
+    folder = root / name
+    folder.mkdir(mode=0o711 if name == "postgres" else 0o700, exist_ok=True)
+    return folder
+
+
+def _temporary_base() -> Path:
+    base = Path(tempfile.gettempdir())
+    return base if passable(base) else Path("/var/tmp")  # noqa: S108 (mkdtemp below it; only its use is at issue)

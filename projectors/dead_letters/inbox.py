@@ -1,0 +1,170 @@
+"""The desk: everything that comes in over the queues, in one place and one after another.
+
+    <origin>.dead ─────▶ letters ──committed──▶ projections are asked whether they have got past them ──▶ acknowledge
+    dead_letters.passed ▶ news: letters and items are closed, acts on generations audited ──committed──▶ acknowledge
+    control.operations ─▶ requests (``requests``) ──committed──▶ answer ──▶ acknowledge
+
+Letters and news come over different queues, so news of an event may come before its letter. That is why each letter is asked about
+when it comes in: a projection that has got past it says so once more. No clocks are compared.
+
+While the operations database is away nothing is acknowledged: the queues keep it all.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from projectors.dead_letters.actions.audit import record_acted
+from projectors.dead_letters.letters.ingest import ingest
+from projectors.dead_letters.letters.letter import Incoming, event_identity
+from projectors.dead_letters.letters.reading import ORIGIN_OF, letters_in, unreadable
+from projectors.dead_letters.outgoing import HeldEvent, inquiries
+from projectors.dead_letters.replaying.items import resolve
+from projectors.dead_letters.requests import answer, handle
+from shared.messages.control import Acted, Passed, Request
+from shared.messaging import topology
+from shared.messaging.broker import Publisher
+from shared.messaging.consuming import Consumer, Delivery
+from shared.runtime.failpoints import Failpoint, reached
+from shared.runtime.outage import OutageRetry
+from shared.runtime.postgres import Database
+from shared.runtime.process import Stopped
+
+log: Final = logging.getLogger(__name__)
+
+QUEUES: Final = (*ORIGIN_OF, topology.PASSED_QUEUE, topology.OPERATIONS_QUEUE)
+PREFETCH: Final = 200
+TAKE: Final = 500
+MAX_BYTES: Final = 8 * 1024 * 1024
+"""Of letters' bodies in one transaction."""
+
+
+class Inbox:
+    def __init__(
+        self,
+        consumer: Consumer,
+        database: Database,
+        publisher: Publisher,
+        outages: OutageRetry,
+        *,
+        on_news: Callable[[], None],
+    ) -> None:
+        self._consumer = consumer
+        self._database = database
+        self._publisher = publisher
+        self._on_news = on_news
+        self._outages = outages
+
+    @property
+    def trouble(self) -> str | None:
+        return self._outages.trouble
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        try:
+            await self._outages.until_up(self._database.pool)
+            while not stopping.is_set():
+                await self._handle(await self._consumer.take(TAKE, timeout=0.5))
+        except Stopped:
+            return
+
+    async def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        for part in _parts([delivery for delivery in deliveries if delivery.queue in ORIGIN_OF]):
+            await self._take_in(part)
+        news = [delivery for delivery in deliveries if delivery.queue == topology.PASSED_QUEUE]
+        if news:
+            await self._hear(news)
+        for delivery in deliveries:
+            if delivery.queue == topology.OPERATIONS_QUEUE:
+                await self._serve(delivery)
+        if deliveries:
+            self._on_news()
+
+    async def _take_in(self, deliveries: Sequence[Delivery]) -> None:
+        now = datetime.now(UTC)
+        letters = [letter for delivery in deliveries for letter in letters_in(delivery, now)]
+        try:
+            await self._keep(letters)
+        except Stopped:
+            raise
+        except Exception:
+            if len(deliveries) > 1:
+                log.exception("%d dead letters are kept one by one", len(deliveries))
+                for delivery in deliveries:
+                    await self._take_in([delivery])
+                return
+            log.exception("a dead letter is kept as bare bytes")
+            letters = [unreadable(deliveries[0], RuntimeError("could not be stored as it says it is"), now)]
+            await self._keep(letters)
+        reached(Failpoint.AFTER_COMMIT)
+        events = [HeldEvent(n.origin, n.stream, n.version) for n in letters if n.stream is not None and n.version]
+        asked = list(inquiries(events, f"inquiry/{uuid4()}", now))
+        await self._publisher.publish_all(asked, sleep=self._outages.pause)
+        reached(Failpoint.BEFORE_ACK)
+        await self._consumer.acknowledge(deliveries)
+
+    async def _keep(self, letters: Sequence[Incoming]) -> None:
+        async def step() -> None:
+            pool = await self._database.pool()
+            async with pool.acquire(timeout=10) as connection, connection.transaction():
+                await ingest(connection, letters)
+                reached(Failpoint.BEFORE_COMMIT)
+
+        await self._outages.until_up(step)
+
+    async def _hear(self, deliveries: Sequence[Delivery]) -> None:
+        notices = [notice for delivery in deliveries if (notice := _read(delivery)) is not None]
+        passed = [each for notice in notices if isinstance(notice.data, Passed) for each in _events(notice.data)]
+        acted = [notice for notice in notices if isinstance(notice.data, Acted)]
+
+        async def step() -> int:
+            pool = await self._database.pool()
+            async with pool.acquire(timeout=10) as connection, connection.transaction():
+                await record_acted(connection, acted)
+                return await resolve(connection, passed)
+
+        closed = await self._outages.until_up(step)
+        if closed:
+            log.info("%d letters are closed", closed)
+        await self._consumer.acknowledge(deliveries)
+
+    async def _serve(self, delivery: Delivery) -> None:
+        result = await self._outages.until_up(lambda: handle(self._database, delivery))
+        log.info("%s request %s: %s", result.verb, result.request_id, type(result).__name__.lower())
+        message = answer(delivery, result)
+        if message is not None:
+            await self._publisher.publish_all([message], sleep=self._outages.pause)
+        await self._consumer.acknowledge([delivery])
+
+
+def _parts(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
+    """Each small enough for one transaction; a message alone may be as large as it likes."""
+    part: list[Delivery] = []
+    size = 0
+    for delivery in deliveries:
+        if part and size + len(delivery.body) > MAX_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(delivery)
+        size += len(delivery.body)
+    if part:
+        yield part
+
+
+def _read(delivery: Delivery) -> Request[Any] | None:
+    """None for what is no notice: it came over a private exchange, so it is a fault of ours, said aloud and dropped."""
+    shape = Request[Acted] if delivery.routing_key.endswith(topology.acted_key("")) else Request[Passed]
+    try:
+        return shape.model_validate_json(delivery.body)
+    except ValidationError as error:
+        log.error("an unreadable notice was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
+        return None
+
+
+def _events(notice: Passed) -> Iterator[tuple[str, bytes, str]]:
+    for event in notice.events:
+        yield notice.projection, event_identity(event.stream, event.version), event.how

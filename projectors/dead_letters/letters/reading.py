@@ -1,0 +1,200 @@
+"""From deliveries to letters: whatever comes over a dead-letter queue becomes at least one letter. Pure; never raises.
+
+made by us (tidemark-* headers)        one letter: the event, the command, or the bytes, with why it failed
+made by the broker (x-death headers)   the delivery limit was reached: a letter for each event or command inside
+anything else                          somebody published to ``dead`` by hand: read like the broker's
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from projectors.dead_letters.letters.fingerprint import bounded, fingerprint
+from projectors.dead_letters.letters.letter import (
+    COMMANDS,
+    Incoming,
+    Place,
+    command_identity,
+    content_identity,
+    event_identity,
+)
+from projectors.dead_letters.letters.storable import (
+    MAX_TRACE,
+    document,
+    moment,
+    optional_text,
+    short_string,
+    text,
+    whole,
+)
+from shared.messages.envelope import EnvelopeError, ReceivedEvent, split
+from shared.messages.lanes import HEADS, HEARTBEAT
+from shared.messaging import topology
+from shared.messaging.consuming import Delivery
+from shared.runtime.reasons import reason
+
+FOREIGN: Final = "not-from-tidemark"
+UNREADABLE: Final = "unreadable-letter"
+MAX_STREAM: Final = 300
+
+ORIGIN_OF: Final = {topology.dead_queue(origin): origin for origin in (*topology.PROJECTORS, COMMANDS)}
+"""Queue → where its letters come from."""
+
+
+def letters_in(delivery: Delivery, now: datetime) -> list[Incoming]:
+    """At least one, but for heartbeats and the like that died alone: those are worth nothing."""
+    try:
+        return list(_read(delivery, now))
+    except Exception as error:  # noqa: BLE001, RUF100 - headers are anybody's; the bytes are kept whatever they say
+        return [unreadable(delivery, error, now)]
+
+
+def unreadable(delivery: Delivery, error: Exception, now: datetime) -> Incoming:
+    """The letter of last resort: the bytes, and why nothing more is known about them."""
+    why = text(reason(error))
+    return _letter(
+        delivery, delivery.body, {}, now, identity=content_identity(delivery.body), reason=UNREADABLE, exception=why
+    )
+
+
+def _read(delivery: Delivery, now: datetime) -> Iterator[Incoming]:
+    headers = delivery.headers
+    if "tidemark-reason" in headers:
+        yield _ours(delivery, now)
+        return
+    death = _last_death(headers)
+    limit = death.get("reason") in ("delivery_limit", b"delivery_limit")
+    reason = topology.DELIVERY_LIMITED if limit else FOREIGN
+    most = topology.COMMAND_DELIVERY_LIMIT if ORIGIN_OF[delivery.queue] == COMMANDS else topology.DELIVERY_LIMIT
+    message = f"delivered {most + 1} times without being acknowledged" if limit else ""
+    at = moment(death.get("time")) or now
+    keys = death.get("routing-keys")
+    key = keys[0] if isinstance(keys, list) and keys else delivery.routing_key
+    try:
+        elements = split(delivery.body)
+    except EnvelopeError as error:
+        identity = content_identity(delivery.body)
+        yield _letter(delivery, delivery.body, {}, at, identity=identity, reason=reason, exception=str(error), key=key)
+        return
+    for element in elements:
+        known = element if isinstance(element, dict) else {}
+        if known.get("type") in (HEARTBEAT, HEADS):
+            continue
+        body = delivery.body if len(elements) == 1 else to_json(element)
+        place = None if ORIGIN_OF[delivery.queue] == COMMANDS else _place(element)
+        identity = _identity(ORIGIN_OF[delivery.queue], place, known, body)
+        yield _letter(
+            delivery, body, known, at, identity=identity, reason=reason, exception=message, place=place, key=key
+        )
+
+
+def _ours(delivery: Delivery, now: datetime) -> Incoming:
+    headers, origin = delivery.headers, ORIGIN_OF[delivery.queue]
+    known = _parsed(delivery.body)
+    at = moment(headers.get("tidemark-failed-at")) or now
+    stream = optional_text(headers.get("tidemark-stream"), MAX_STREAM + 1)
+    version = whole(headers.get("tidemark-version"), at_least=1)
+    place = None
+    if origin != COMMANDS and stream is not None and len(stream) <= MAX_STREAM and version is not None:
+        place = Place(stream, version)
+    exception = text(headers.get("tidemark-exception", ""))
+    message = text(headers.get("tidemark-message", ""))
+    return _letter(
+        delivery,
+        delivery.body,
+        known,
+        at,
+        identity=_identity(origin, place, known, delivery.body),
+        reason=text(headers["tidemark-reason"], 200),
+        exception=f"{exception}: {message}" if exception and message else exception or message,
+        place=place,
+        key=headers.get("tidemark-routing-key", delivery.routing_key),
+    )
+
+
+def _letter(
+    delivery: Delivery,
+    body: bytes,
+    known: Mapping[str, Any],
+    failed_at: datetime,
+    *,
+    identity: bytes,
+    reason: str,
+    exception: str,
+    place: Place | None = None,
+    key: object = "",
+) -> Incoming:
+    readable: Mapping[str, Any] = {} if reason == UNREADABLE else delivery.headers
+    origin = ORIGIN_OF[delivery.queue]
+    trace = text(readable.get("tidemark-trace", ""), MAX_TRACE)
+    given = optional_text(readable.get("tidemark-fingerprint"), 4000)
+    reason, exception = text(reason, 200), text(exception)
+    attempts = whole(readable.get("tidemark-attempts"), at_least=1) or 1
+    first = moment(readable.get("tidemark-first-failed-at")) or failed_at
+    seen = whole(readable.get("tidemark-seen"), at_least=1)
+    return Incoming(
+        origin=origin,
+        identity=identity,
+        stream=place.stream if place else None,
+        version=place.version if place else None,
+        type=optional_text(known.get("type"), 200),
+        command_id=optional_text(known.get("id"), 200) if origin == COMMANDS else None,
+        reason=reason,
+        exception=exception,
+        fingerprint=bounded(given) if given else fingerprint(reason, exception, trace),
+        attempts=min(attempts, 2**31 - 1),
+        first_failed_at=min(first, failed_at),
+        failed_at=failed_at,
+        seen=max(seen or 0, place.version) if place else None,
+        trace_id=_trace_id(known.get("traceparent")),
+        routing_key=short_string(key) or "",
+        reply_to=_reply_to(readable.get("tidemark-reply-to")) or _reply_to(delivery.reply_to),
+        correlation_id=short_string(delivery.correlation_id),
+        content_type=short_string(delivery.content_type) or "",
+        body=body,
+        headers=document(readable),
+        trace=trace,
+    )
+
+
+def _identity(origin: str, place: Place | None, known: Mapping[str, Any], body: bytes) -> bytes:
+    if place is not None:
+        return event_identity(place.stream, place.version)
+    return (command_identity(known) if origin == COMMANDS else None) or content_identity(body)
+
+
+def _place(element: object) -> Place | None:
+    try:
+        envelope = ReceivedEvent.model_validate(element)
+    except ValidationError:
+        return None
+    return Place(envelope.subject, envelope.streamversion)
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    """The envelope inside, as far as there is one."""
+    try:
+        elements = split(body)
+    except EnvelopeError:
+        return {}
+    return elements[0] if len(elements) == 1 and isinstance(elements[0], dict) else {}
+
+
+def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The broker's own note about why it moved the message, the latest first."""
+    deaths = headers.get("x-death")
+    return deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
+
+
+def _reply_to(value: object) -> str | None:
+    """The pseudo-queue of direct replies means whoever publishes: for us to name it would close our channel."""
+    found = short_string(value)
+    return None if found == "amq.rabbitmq.reply-to" else found
+
+
+def _trace_id(traceparent: object) -> str | None:
+    parts = traceparent.split("-") if isinstance(traceparent, str) else []
+    return optional_text(parts[1], 32) if len(parts) == 4 else None

@@ -1,0 +1,212 @@
+"""The replay engine: advances jobs, paced and bounded, from what the tables say; whoever kills it changes nothing.
+
+    job_items ──taken, committed──▶ sent ──▶ resend requests, commands ──▶ … the normal path … ──▶ news (``items``)
+                                     └── no news: ask the projection, ask for a resend again, at last give up
+
+An item is marked as sent before it goes out. So a crash leaves at worst a letter marked and not sent: the next engine asks again for
+all that has no answer. Asking twice is harmless for events (versions) and for commands (ids). One engine leads, by an advisory lock.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import uuid4
+
+from projectors.dead_letters.letters.marks import marked, sent
+from projectors.dead_letters.outgoing import command, inquiries, resends
+from projectors.dead_letters.replaying import store
+from projectors.dead_letters.replaying.jobs import SENDING, State, advance
+from projectors.dead_letters.replaying.rate_limiter import RateLimiter
+from projectors.dead_letters.replaying.store import Job, Taken
+from projectors.dead_letters.sender import discards_due, edited_sent, edited_waiting
+from shared.messaging.broker import Publisher
+from shared.runtime.failpoints import Failpoint, reached
+from shared.runtime.outage import OutageRetry
+from shared.runtime.postgres import Connection, Database
+from shared.runtime.process import Stopped
+
+log: Final = logging.getLogger(__name__)
+
+LARGEST_STEP: Final = 1000
+IDLE_S: Final = 0.5
+PACED_S: Final = 0.02
+LINGER_S: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the engine waits for news of a letter, in seconds."""
+
+    ask_every: float = 10.0
+    """The projection is asked whether it has got past the event."""
+    resend_every: int = 6
+    """Every so many asks, the event is sent once more."""
+    give_up_after: int = 18
+    """After so many asks the letter is dead again, its item failed as ``no-answer``."""
+    check_every: float = 15.0
+    """Projections are asked about a thousand live letters: news may be lost, and what the broker gave up holds no stream."""
+    settle: float = 3.0
+    """A command that does not come back within this time has been taken; canaries and the ends of jobs wait for it."""
+
+
+class ReplayEngine:
+    def __init__(
+        self,
+        operations_db_url: str,
+        schema: str,
+        publisher: Publisher,
+        outages: OutageRetry,
+        *,
+        timing: Timing | None = None,
+    ) -> None:
+        self._database = Database(operations_db_url, schema=schema, max_size=1)
+        self._publisher = publisher
+        self._timing = timing or Timing()
+        self._paces: dict[int, RateLimiter] = {}
+        self._news = asyncio.Event()
+        self._checked = (time.monotonic(), 0)
+        self._asked_again = float("-inf")
+        self._outages = outages
+
+    @property
+    def trouble(self) -> str | None:
+        return self._outages.stalls.trouble
+
+    def news(self) -> None:
+        """Something has changed in the tables: look at once."""
+        self._news.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        try:
+            while not stopping.is_set():
+                await self._outages.until_up(self._lead, takes_long=True)
+                await self._outages.pause(IDLE_S)
+        except Stopped:
+            return
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def _lead(self) -> None:
+        """Returns when another engine leads. Raises Stopped, and what the database raises when it goes away."""
+        pool = await self._database.pool()
+        async with pool.acquire(timeout=10) as connection:
+            if not await connection.fetchval(store.LEAD):
+                return
+            await connection.execute(store.BY_KEY_ONLY)
+            await connection.execute(store.FIND_PLACES)
+            await connection.execute(store.ASK_AGAIN)
+            await connection.execute(store.STEP_OVER_AGAIN)
+            self._outages.stalls.recovered()
+            while True:
+                self._news.clear()
+                with self._outages.stalls.step("a round over replays and discards"):
+                    pause = await self.step(connection)
+                await self._rest(pause)
+
+    async def step(self, connection: Connection) -> float:
+        """One round over all there is to do. Returns how long there is nothing to do, unless there is news."""
+        await self._deliver(connection)
+        await self._ask_again(connection)
+        await self._check(connection)
+        pause = IDLE_S
+        for job in await store.open_jobs(connection, self._timing.settle):
+            moved = advance(job.facts)
+            if moved is not None:
+                log.info("replay job %d: %s %s", job.id, moved.to, moved.why)
+                await store.move(connection, job, moved)
+                pause = 0.0
+            elif job.facts.state in SENDING:
+                pause = min(pause, await self._send_next(connection, job))
+        return pause
+
+    async def _send_next(self, connection: Connection, job: Job) -> float:
+        """Send what the job's window and rate allow. Returns when more may be allowed."""
+        room = _room(job)
+        if room <= 0:
+            return IDLE_S
+        pace = self._paces.setdefault(job.id, RateLimiter(job.rate)) if job.rate is not None else None
+        allowed = pace.allow(time.monotonic(), room) if pace is not None else room
+        if allowed:
+            canary = job.facts.state is State.CANARY
+            taken = await store.take(connection, job, job.facts.canary if canary else 2**31 - 1, allowed)
+            if taken.count:
+                reached(Failpoint.BEFORE_REPLAY)
+            await self._send(connection, taken)
+            if taken.count:
+                reached(Failpoint.AFTER_REPLAY)
+            if pace is not None:
+                pace.give_back(allowed - taken.count)
+        return max(PACED_S, pace.next_in) if pace is not None else IDLE_S
+
+    async def _send(self, connection: Connection, taken: Taken) -> None:
+        """Returns when the broker has confirmed all of it."""
+        now, request_id = datetime.now(UTC), f"replay/{uuid4()}"
+        outgoing = list(resends(taken.events, request_id, now))
+        if taken.commands:
+            outgoing += map(command, await store.commands(connection, taken.commands))
+        await self._publisher.publish_all(outgoing, sleep=self._outages.pause)
+        if taken.commands:
+            await store.replayed(connection, taken.commands)
+            self._news.set()
+
+    async def _ask_again(self, connection: Connection) -> None:
+        timing = self._timing
+        if time.monotonic() - self._asked_again < timing.ask_every / 10:
+            return
+        self._asked_again = time.monotonic()
+        due = await store.overdue(connection, timing.ask_every, timing.resend_every, timing.give_up_after)
+        asked = list(inquiries(due.inquire, f"inquiry/{uuid4()}", datetime.now(UTC)))
+        await self._publisher.publish_all(asked, sleep=self._outages.pause)
+        await self._send(connection, due.again)
+        if due.given_up:
+            log.warning("no answer about %d letters: they are dead again", len(due.given_up))
+
+    async def _check(self, connection: Connection) -> None:
+        """A letter closes by itself once its projection has got past it, even if nobody heard that it did."""
+        at, after = self._checked
+        if time.monotonic() - at < self._timing.check_every:
+            return
+        events, after = await store.live_events(connection, after)
+        self._checked = (time.monotonic(), after)
+        asked = list(inquiries(events, f"inquiry/{uuid4()}", datetime.now(UTC)))
+        await self._publisher.publish_all(asked, sleep=self._outages.pause)
+
+    async def _deliver(self, connection: Connection) -> None:
+        await self._publisher.publish_all(await discards_due(connection), sleep=self._outages.pause)
+        edited = await edited_waiting(connection)
+        if edited:
+            await self._publisher.publish_all(list(edited.values()), sleep=self._outages.pause)
+            await edited_sent(connection, list(edited))
+        told = await marked(connection)
+        if told:
+            await self._publisher.publish_all([each.message for each in told], sleep=self._outages.pause)
+            await sent(connection, told)
+            self._news.set()
+
+    async def _rest(self, seconds: float) -> None:
+        """Until there is news, at most so long; news come in crowds, and are better met together."""
+        if seconds > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+        await self._outages.pause(LINGER_S)
+
+
+def _room(job: Job) -> int:
+    """How many letters may go out now.
+
+    A job that is to stop itself starts with few, and every success lets it dare one more: whatever ``concurrency`` says, a cause
+    that is not cured is met by ``stop_after`` letters, not by all.
+    """
+    window = job.concurrency
+    if job.facts.stop_after is not None:
+        window = min(window, job.facts.stop_after + job.succeeded - job.facts.same)
+    room = min(window - job.under_way, job.queued, LARGEST_STEP)
+    worth_it = min(window // 8, job.queued, LARGEST_STEP) if job.rate is None else 1
+    return room if room >= worth_it else 0

@@ -1,0 +1,59 @@
+"""Sends what requests have left in tables: orders to step over events, and edited commands. At least once each.
+
+A discard is asked for until its projection says that it is done, less and less often; an edited command goes out until the
+broker has confirmed it, and its id makes a second copy harmless.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from projectors.dead_letters.outgoing import DeadCommand, HeldEvent, command, step_over
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging.broker import Outgoing
+from shared.runtime.postgres import Connection
+
+# 30 s, 1 min, 2 min … one hour at most until the order is given once more.
+DISCARDS_DUE: Final = """
+WITH due AS (
+    SELECT letter_id FROM discards WHERE due_at <= now() ORDER BY due_at LIMIT 500 FOR UPDATE SKIP LOCKED
+), ordered AS (
+    UPDATE discards d SET
+        due_at = CASE WHEN l.status IN ('dead', 'replaying')
+                 THEN now() + least(interval '30 seconds' * power(2, least(d.asks, 10)), interval '1 hour') END,
+        asks = d.asks + 1
+    FROM due JOIN letters l ON l.id = due.letter_id
+    WHERE d.letter_id = due.letter_id
+    RETURNING l.origin, l.stream, l.version, l.status, d.actor, d.reason, d.request_id
+)
+SELECT * FROM ordered WHERE status IN ('dead', 'replaying')
+"""
+EDITED_WAITING: Final = """
+SELECT command_id, body, type, reply_to, correlation_id FROM resent_commands
+WHERE published_at IS NULL ORDER BY created_at LIMIT 100
+"""
+EDITED_SENT: Final = "UPDATE resent_commands SET published_at = now() WHERE command_id = ANY ($1::text[])"
+
+
+async def discards_due(connection: Connection) -> list[Outgoing]:
+    now = datetime.now(UTC)
+    return [
+        step_over(
+            HeldEvent(row["origin"], row["stream"], row["version"]), row["actor"], row["reason"], row["request_id"], now
+        )
+        for row in await connection.fetch(DISCARDS_DUE)
+    ]
+
+
+async def edited_waiting(connection: Connection) -> dict[str, Outgoing]:
+    """Edited commands that the broker has not confirmed yet, by their ids."""
+    return {
+        row["command_id"]: command(
+            DeadCommand(row["body"], CONTENT_TYPE, row["type"], row["reply_to"], row["correlation_id"])
+        )
+        for row in await connection.fetch(EDITED_WAITING)
+    }
+
+
+async def edited_sent(connection: Connection, command_ids: Sequence[str]) -> None:
+    await connection.execute(EDITED_SENT, list(command_ids))

@@ -1,0 +1,93 @@
+"""Hearing of epochs, and having what a generation has compared with what the write database knew when its epoch began.
+
+    a message of an unknown epoch ──▶ registry: moving_to ──▶ portions of positions ──[control] compare-versions──▶ command service
+                                                          ◀──[control] <projector>.compared── those that are ahead ◀──┘
+
+The registry's cursor says how far the comparison is; whatever else is lost is asked again. See ``epochs`` for what follows from it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from functools import partial
+from typing import Final
+
+from projectors.generations import epochs
+from projectors.generations.hosting import Generations, Hosted
+from projectors.runtime.failure_messages import compare_request
+from shared.messages.control import VersionsCompared
+from shared.messaging.broker import Outgoing, Publisher
+from shared.runtime.outage import OutageRetry
+
+log: Final = logging.getLogger(__name__)
+
+PORTION: Final = 1000
+ASK_AGAIN_S: Final = 5.0
+
+
+class EpochWatch:
+    def __init__(self, projector: str, generations: Generations, publisher: Publisher, outages: OutageRetry) -> None:
+        self._projector = projector
+        self._generations = generations
+        self._publisher = publisher
+        self._outages = outages
+        self._asked: dict[int, tuple[str | None, str, float]] = {}
+        """Generation → the epoch and cursor that were asked about, and when."""
+        self._known: dict[int, str | None] = {}
+
+    @property
+    def trouble(self) -> str | None:
+        for hosted in self._generations:
+            return epochs.trouble(self._projector, hosted.generation)
+        return None
+
+    async def hear(self, said: Iterable[str | None]) -> None:
+        """Before anything is applied: whoever has not heard of one of these has it on record. Raises Stopped."""
+        names = list(said)
+        for hosted in self._generations.each():
+            await self._generations.hear(hosted, names)
+
+    async def look_after(self) -> bool:
+        """Ask where nobody has answered for a while; whether some generation has gone on in another epoch since the last time."""
+        gone_on = False
+        for hosted in list(self._generations):
+            at = hosted.generation
+            before = self._known.get(at.number)
+            if before is not None and before != at.epoch:
+                log.warning("%s: generation %d goes on in epoch %s", self._projector, at.number, at.epoch)
+                gone_on = True
+            self._known[at.number] = at.epoch
+            if at.moving_to is not None and not at.compared and self._may_ask(hosted):
+                await self._publisher.publish_all(await self._ask(hosted), sleep=self._outages.pause)
+        return gone_on
+
+    async def compared(self, answer: VersionsCompared) -> list[Outgoing]:
+        """Note it, and ask about the next portion. Raises StoreUnavailableError."""
+        said = [f"{stream} at {applied}, not {version}" for stream, applied, version in answer.ahead]
+        await self._generations.registry.compared(
+            answer.generation, answer.epoch, answer.cursor, answer.following, answer.last, said
+        )
+        await self._generations.refresh()
+        hosted = self._generations.get(answer.generation)
+        if hosted is None or hosted.generation.moving_to is None or hosted.generation.compared:
+            return []
+        return await self._ask(hosted)
+
+    def _may_ask(self, hosted: Hosted) -> bool:
+        at = hosted.generation
+        epoch, cursor, when = self._asked.get(at.number, (None, "", 0.0))
+        return (epoch, cursor) != (at.moving_to, at.compare_cursor) or _now() - when >= ASK_AGAIN_S
+
+    async def _ask(self, hosted: Hosted) -> list[Outgoing]:
+        at = hosted.generation
+        self._asked[at.number] = (at.moving_to, at.compare_cursor, _now())
+        step = partial(hosted.store.portion, at.compare_cursor, PORTION)
+        found = await self._generations.on(hosted, step)
+        if found is None or at.moving_to is None:
+            return []
+        following, positions = found
+        return list(compare_request(self._projector, at, epochs.known_epochs(at), following, positions))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

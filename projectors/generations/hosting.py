@@ -1,0 +1,182 @@
+"""The generations that this process serves: what the store's registry says, looked at again once a second.
+
+    a batch of live events ──▶ the active generation ──▶ each other one ──▶ acknowledged
+
+So any of them can become the active one, or become so again, at any time. A generation that was dropped meanwhile is let go: that its
+data are gone is no outage then.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeVar
+
+from projectors.generations.epochs import EpochDecision, decide, heard
+from projectors.generations.registry import GenerationRegistry
+from projectors.generations.roles import Role
+from projectors.runtime.applying import Applied, Applier
+from projectors.runtime.decoding import Arrived
+from projectors.stores.port import Store, StoreUnavailableError
+from shared.runtime.outage import OutageRetry
+from shared.views.generations import FIRST, Generation, GenerationState
+
+log: Final = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def role_of(generation: Generation) -> Role:
+    if generation.active:
+        return Role.ACTIVE
+    return Role.FOLLOWING if generation.state is GenerationState.READY or generation.done else Role.BUILDING
+
+
+class Hosted:
+    """One generation, with its own store and applier."""
+
+    def __init__(self, generation: Generation, store: Store, applier: Applier) -> None:
+        self.generation = generation
+        self.store = store
+        self.applier = applier
+
+    @property
+    def number(self) -> int:
+        return self.generation.number
+
+    @property
+    def is_ready(self) -> bool:
+        return self.generation.state is GenerationState.READY
+
+    def update(self, generation: Generation) -> None:
+        self.generation = generation
+        self.applier.role = role_of(generation)
+
+
+class Generations:
+    """``make``: a generation → one to be hosted; its store is not open yet."""
+
+    def __init__(
+        self, registry: GenerationRegistry, make: Callable[[Generation], Hosted], outages: OutageRetry
+    ) -> None:
+        self.registry = registry
+        self._make = make
+        self._outages = outages
+        self._hosted: dict[int, Hosted] = {}
+        self._refreshing = asyncio.Lock()
+
+    def __iter__(self) -> Iterator[Hosted]:
+        """The active one first."""
+        return iter(sorted(self._hosted.values(), key=lambda hosted: (not hosted.generation.active, hosted.number)))
+
+    @property
+    def active(self) -> Hosted:
+        return next(iter(self))
+
+    def get(self, number: int) -> Hosted | None:
+        return self._hosted.get(number)
+
+    async def open(self) -> None:
+        await self.registry.open()
+        await self.refresh()
+
+    async def close(self) -> None:
+        for hosted in self._hosted.values():
+            with suppress(StoreUnavailableError, TimeoutError):
+                await hosted.store.close()
+        with suppress(StoreUnavailableError, TimeoutError):
+            await self.registry.close()
+
+    async def refresh(self) -> None:
+        """Serve what the registry says. Raises StoreUnavailableError."""
+        async with self._refreshing:
+            found = {generation.number: generation for generation in await self.registry.generations()}
+            for number, hosted in list(self._hosted.items()):
+                if number not in found or not _is_same(hosted.generation, found[number]):
+                    del self._hosted[number]
+                    log.info("generation %d is let go", number)
+                    await hosted.store.close()
+            for number, generation in found.items():
+                known = self._hosted.get(number)
+                if known is None:
+                    known = self._make(generation)
+                    await known.store.open()
+                    self._hosted[number] = known
+                known.update(generation)
+
+    async def apply(self, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool) -> list[tuple[Hosted, Applied]]:
+        """Have every generation apply these, in parts of ``limit`` events; what has come of it in each. Raises Stopped.
+
+        ``one_by_one``: for what may be killing the process.
+        """
+        if not arrived:
+            return []
+        return [
+            (hosted, await self.apply_to(hosted, arrived, limit=limit, one_by_one=one_by_one)) for hosted in self.each()
+        ]
+
+    async def apply_to(self, hosted: Hosted, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool) -> Applied:
+        await self.hear(hosted, [item.epoch for item in arrived])
+        arrived = [item for item in arrived if decide(hosted.generation, item.epoch) is EpochDecision.APPLY]
+        if one_by_one:
+            return await self._one_by_one(hosted, arrived)
+        whole = Applied()
+        for start in range(0, len(arrived), limit):
+            unit = arrived[start : start + limit]
+            applied = await self.on(hosted, partial(hosted.applier.apply, unit, letters=whole.letters))
+            if applied is None:
+                return Applied()
+            whole.add(applied)
+            whole.add(await self._one_by_one(hosted, applied.suspects))
+        return whole
+
+    async def hear(self, hosted: Hosted, said: Iterable[str | None]) -> None:
+        """What has not heard of one of these epochs has it on record. Raises Stopped.
+
+        Again right before events are applied: the registry may have been emptied since the message came.
+        """
+        epoch = heard(hosted.generation, dict.fromkeys(said))
+        if epoch is not None:
+            await self._outages.until_up(partial(self.registry.hear, hosted.number, epoch))
+            await self._outages.until_up(self.refresh)
+            now = hosted.generation
+            if now.moving_to is not None:
+                log.warning("generation %d hears of epoch %s; its own is %s", now.number, epoch, now.epoch)
+
+    def each(self) -> Iterator[Hosted]:
+        """Every one, the active one first; one that comes to be hosted meanwhile as well."""
+        served: list[Hosted] = []
+        while (following := next((hosted for hosted in self if hosted not in served), None)) is not None:
+            served.append(following)
+            yield following
+
+    async def on(self, hosted: Hosted, step: Callable[[], Awaitable[T]], *, takes_long: bool = False) -> T | None:
+        """What the step comes to, however long its store is away; None: the generation has been dropped. Raises Stopped."""
+
+        async def attempt() -> T | None:
+            try:
+                return await step()
+            except StoreUnavailableError:
+                await self.refresh()
+                if self._hosted.get(hosted.number) is not hosted:
+                    return None
+                raise
+
+        return await self._outages.until_up(attempt, takes_long=takes_long)
+
+    async def _one_by_one(self, hosted: Hosted, arrived: Sequence[Arrived]) -> Applied:
+        """For what may be killing the process: so that only the guilty event is held, and not for ever tried."""
+        whole = Applied()
+        for item in sorted(arrived, key=lambda item: (item.event.stream, item.event.version)):
+            applied = await self.on(hosted, partial(hosted.applier.mark, item))
+            if applied is None:
+                applied = await self.on(hosted, partial(hosted.applier.apply, [item], marked=True))
+            if applied is not None:
+                whole.add(applied)
+        return whole
+
+
+def _is_same(known: Generation, found: Generation) -> bool:
+    """Not another one of the same number, made after a drop. The first is always itself, also before anybody wrote it down."""
+    return known.number == FIRST or known.begun_at == found.begun_at

@@ -1,0 +1,197 @@
+"""The analytics figures in Redis: one script a commit checks every position and then changes everything, or nothing.
+
+Redis must persist (``appendonly yes``) and must not evict (``maxmemory-policy noeviction``): the positions live there
+as well, so whatever is lost is lost together and comes again.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import DataError, RedisError
+
+from projectors.models.analytics.projection import fold
+from projectors.models.analytics.script import Call, hold_from_json, totals
+from projectors.runtime.gating import behind
+from projectors.stores.port import (
+    BEYOND_REASON,
+    LATEST,
+    OWED,
+    Commit,
+    HoldStatus,
+    Position,
+    StalePositionError,
+    StoreUnavailableError,
+    Turn,
+)
+from shared.runtime.failpoints import Failpoint, reached
+from shared.runtime.reasons import reason
+from shared.views.analytics import PREFIX, Keys
+
+CONNECT_TIMEOUT_S: Final = 5.0
+COMMAND_TIMEOUT_S: Final = 30.0
+ASK_AGAIN: Final = timedelta(seconds=30)
+
+_HERE: Final = Path(__file__).parent
+_STALE, _NO_MORE = 0, -2
+_GAP: Final = f'"status":"{HoldStatus.GAP}"'
+
+
+class AnalyticsStore:
+    """``projectors.stores.port.Store`` on Redis 7 or Valkey. ``prefix`` tells generations apart.
+
+    ``entry``: the registry's key, and the field that it must have, or nothing is written: a prefix that was dropped stays empty.
+    """
+
+    def __init__(self, url: str, prefix: str = PREFIX, *, entry: tuple[str, str] | None = None) -> None:
+        self._keys = Keys(prefix)
+        self._entry = entry
+        self._days_only = False
+        """Whether no total was kept up when positions were last read: then none is sent, unless the script finds that one is by now."""
+        self._redis = client(url)
+        self._commit = self._redis.register_script(script("exact", "commit"))
+        self._total = self._redis.register_script(script("exact", "total"))
+        self._overdue = self._redis.register_script(script("overdue"))
+
+    async def open(self) -> None:
+        with outages_named():
+            await self._redis.ping()
+
+    async def close(self) -> None:
+        await asyncio.wait_for(self._redis.aclose(), CONNECT_TIMEOUT_S)
+
+    async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
+        if not streams:
+            return {}
+        layout, wanted = self._keys, list(streams)
+        with outages_named():
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.hmget(layout.positions, wanted)
+                pipeline.exists(layout.held, layout.discarded)
+                pipeline.scard(layout.totalled)
+                applied, others, totalled = await pipeline.execute()
+            self._days_only = totalled == 1
+            if not others:  # as while history goes in: a quarter of the work
+                return {stream: Position(int(version or 0)) for stream, version in zip(wanted, applied, strict=True)}
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.hmget(layout.positions, wanted)
+                pipeline.hmget(layout.held, wanted)
+                pipeline.zmscore(layout.due, wanted)
+                pipeline.hmget(layout.discarded, wanted)
+                found = zip(wanted, *await pipeline.execute(), strict=True)
+        return {stream: _position(int(version or 0), *rest) for stream, version, *rest in found}
+
+    async def behind(self, heads: Mapping[str, int]) -> dict[str, Position]:
+        return behind(heads, await self.positions(list(heads)))
+
+    async def commit(self, commit: Commit) -> None:
+        call = Call(self._keys, commit, fold(commit.advances), self._entry, days_only=self._days_only)
+        if commit.advances:
+            reached(Failpoint.BEFORE_COMMIT)
+        with outages_named():
+            result = await self._commit(keys=call.keys, args=[call.argument])
+        if result == _STALE:
+            raise StalePositionError
+        self._check(result)
+
+    async def as_of(self) -> dict[int, datetime | None]:
+        with outages_named():
+            progress: dict[str, str] = await self._redis.hgetall(self._keys.progress)  # type: ignore[assignment]
+        lanes = {int(name.partition(":")[0]) for name in progress}
+        found = {lane: progress.get(f"{lane}:as_of") for lane in lanes}
+        return {lane: datetime.fromisoformat(text) if text else None for lane, text in found.items()}
+
+    async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        found = await self._due("-inf", now, limit, now)
+        return [*found, *await self._due(repr((now + BEYOND_REASON).timestamp()), LATEST, limit - len(found), now)]
+
+    async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        return await self._due(repr(OWED.timestamp()), OWED, limit, now)
+
+    def _check(self, result: int) -> None:
+        if result == _NO_MORE:
+            raise StoreUnavailableError(f"the generation {self._keys.prefix} is no more")
+
+    async def _due(self, since: str, until: datetime, limit: int, now: datetime) -> Sequence[tuple[str, int]]:
+        later = (now + ASK_AGAIN).timestamp()
+        with outages_named():
+            found = await self._overdue(
+                keys=[self._keys.due, self._keys.positions], args=[since, repr(until.timestamp()), limit, repr(later)]
+            )
+        return [(stream, int(applied)) for stream, applied in zip(found[::2], found[1::2], strict=True)]
+
+    async def gaps(self) -> int:
+        with outages_named():
+            return sum([1 async for _, hold in self._redis.hscan_iter(self._keys.held, count=1000) if _GAP in hold])
+
+    async def complete(self, turn: Turn) -> None:
+        """Make the totals that were left for later, one at a time: Redis serves others in between."""
+        layout = self._keys
+        registry, entry = self._entry or ("", "")
+        with outages_named():
+            while await self._redis.exists(layout.totalled):
+                days: Any = await self._redis.zrange(layout.days, 0, -1)
+                currencies: Any = await self._redis.smembers(layout.currencies)
+                for total in [*totals(layout, days, currencies), []]:
+                    keys = [layout.totalled, layout.days, layout.currencies, registry, layout.exact, *total]
+                    await turn()
+                    made = await self._total(keys=keys, args=[len(days), len(currencies), entry, layout.prefix])
+                    self._check(made)
+                    if not made:
+                        break
+                    reached(Failpoint.BETWEEN_TOTALS)
+
+    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+        with outages_named():
+            found: dict[str, str]
+            following, found = await self._redis.hscan(self._keys.positions, int(cursor or 0), count=limit)  # type: ignore[assignment]
+        return (str(following) if following else "", [(stream, int(applied)) for stream, applied in found.items()])
+
+    async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
+        with outages_named():
+            found: dict[str, str] = await self._redis.hgetall(self._keys.discarded)  # type: ignore[assignment]
+        pairs = sorted((stream, int(version)) for stream, versions in found.items() for version in versions.split())
+        return [pair for pair in pairs if pair > after][:limit]
+
+
+def script(*parts: str) -> str:
+    """The Lua files of these names, as one."""
+    return "".join((_HERE / f"{part}.lua").read_text() for part in parts)
+
+
+def client(url: str) -> Redis:
+    """No retries below us: what became of a write whose answer is lost, the caller finds out."""
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=COMMAND_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _position(applied: int, hold: str | None, due_at: float | None, discarded: str | None) -> Position:
+    beyond = (
+        frozenset(version for version in map(int, discarded.split()) if version > applied) if discarded else frozenset()
+    )
+    if hold is None:
+        return Position(applied, discarded=beyond)
+    found = hold_from_json(hold, due_at)
+    return Position(applied, found if found.version > applied else None, beyond)
+
+
+@contextmanager
+def outages_named() -> Iterator[None]:
+    """Whatever Redis refuses, it would refuse for any event: out of memory, read-only, loading, no rights, away."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StoreUnavailableError(reason(error)) from error

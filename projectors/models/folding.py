@@ -1,0 +1,69 @@
+"""What the pure projections have in common: a batch is folded into rows, and whatever raises is pinned on its event."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from projectors.stores.port import Advance, Event, ProjectionError
+
+Fields = dict[str, Any]
+"""A row's or a document's fields by name; plain values that JSON can hold, and parts of events."""
+
+
+class MissingRowError(LookupError):
+    """An event changes a row that is not there: the event that creates it was discarded, or never applied."""
+
+
+def each_event(advances: Sequence[Advance], apply: Callable[[Event], None]) -> None:
+    """Give every event to ``apply``, each stream's in order, a stream no further than its first failure.
+
+    Raises one ProjectionError for all that failed, the causes with it.
+    """
+    failures: list[tuple[Event, Exception]] = []
+    for advance in advances:
+        for event in advance.events:
+            try:
+                apply(event)
+            except Exception as error:
+                failures.append((event, error))
+                break
+    if failures:
+        (event, cause), *others = failures
+        raise ProjectionError(event, *others) from cause
+
+
+@dataclass(slots=True)
+class Rows:
+    """What a batch makes of one table: rows that are new, whole; and of older rows the fields that change.
+
+    No row has to be read for it, because every event carries what its readers need.
+    """
+
+    created: dict[str, Fields] = field(default_factory=dict)
+    changed: dict[str, Fields] = field(default_factory=dict)
+    changed_by: dict[str, Event] = field(default_factory=dict)
+    """The first event that asks for a change of a row that is not new in this batch."""
+
+    def create(self, key: str, fields: Fields) -> None:
+        self.created[key] = fields
+        self.changed.pop(key, None)
+        self.changed_by.pop(key, None)
+
+    def change(self, key: str, fields: Fields, event: Event) -> None:
+        row = self.created.get(key)
+        if row is None:
+            row = self.changed.setdefault(key, {})
+            self.changed_by.setdefault(key, event)
+        row.update(fields)
+
+    def require(self, found: Iterable[str]) -> None:
+        """Raises ProjectionError for the changed rows that are not among those ``found`` in the store."""
+        present = set(found)
+        missing = [
+            (event, MissingRowError(f"no row {key!r} for {event.type} to change"))
+            for key, event in self.changed_by.items()
+            if key not in present
+        ]
+        if missing:
+            (event, cause), *others = missing
+            raise ProjectionError(event, *others) from cause

@@ -1,0 +1,102 @@
+"""What an event does to what can be found: products, customers' names, and orders by their lines. Pure.
+
+A row's ``terms`` are its words as a ``tsvector``: what a word is, ``shared.views.search_text`` says.
+
+An order is indexed once, when it is placed; what happens to it later changes its status and never its words.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from projectors.models.folding import Fields, Rows, each_event
+from projectors.stores.port import Advance, Event
+from shared.contracts import catalog, customers, orders
+from shared.contracts.values import EventData
+from shared.views.search_text import Weight, vector
+from shared.views.summary import OrderStatus
+
+
+@dataclass(slots=True)
+class Changes:
+    """All that a batch changes: rows by table, fields by column."""
+
+    products: Rows = field(default_factory=Rows)
+    customers: Rows = field(default_factory=Rows)
+    orders: Rows = field(default_factory=Rows)
+
+
+STATUS_AFTER: Final[Mapping[type[EventData], OrderStatus]] = {
+    orders.OrderPaid: OrderStatus.PAID,
+    orders.OrderShipped: OrderStatus.SHIPPED,
+    orders.OrderDelivered: OrderStatus.DELIVERED,
+    orders.OrderCancelled: OrderStatus.CANCELLED,
+}
+
+
+def fold(advances: Sequence[Advance]) -> Changes:
+    """Raises ProjectionError."""
+    changes = Changes()
+    each_event(advances, lambda event: _apply(changes, event))
+    return changes
+
+
+def _apply(changes: Changes, event: Event) -> None:
+    data: Any = event.data
+    version: Fields = {"version": event.version}
+    match data:
+        case orders.OrderPlaced():
+            changes.orders.create(data.order_id, _order(data) | version)
+        case orders.OrderPaid() | orders.OrderShipped() | orders.OrderDelivered() | orders.OrderCancelled():
+            changes.orders.change(data.order_id, {"status": STATUS_AFTER[type(data)].value} | version, event)
+        case catalog.ProductCreated():
+            changes.products.create(data.product_id, _product(data) | version)
+        case catalog.ProductUpdated():
+            changes.products.change(data.product_id, _text(data) | version, event)
+        case catalog.PriceChanged():
+            price = {"price": data.price, "currency": data.currency}
+            changes.products.change(data.product_id, price | version, event)
+        case catalog.StockReceived() | catalog.ReviewAdded():
+            changes.products.change(data.product_id, version, event)
+        case customers.CustomerRegistered():
+            changes.customers.create(data.customer_id, _named(data) | version)
+        case customers.CustomerRenamed():
+            changes.customers.change(data.customer_id, _named(data) | version, event)
+        case customers.EmailChanged():
+            changes.customers.change(data.customer_id, version, event)
+        case _:
+            pass  # nothing that anybody searches for
+
+
+def _order(data: orders.OrderPlaced) -> Fields:
+    names = dict.fromkeys(line.name for line in data.lines if line.name)
+    lines: list[tuple[str | None, Weight]] = [(name, "B") for name in names]
+    return {
+        "customer_id": data.customer_id,
+        "status": OrderStatus.PLACED.value,
+        "currency": data.currency,
+        "item_count": data.item_count,
+        "total": data.total,
+        "placed_at": data.placed_at,
+        "unnamed": list(dict.fromkeys(line.product_id for line in data.lines if not line.name)),
+        "terms": vector((data.order_id, "A"), (data.customer_id, "C"), *lines),
+    }
+
+
+def _product(data: catalog.ProductCreated) -> Fields:
+    return _text(data) | {"price": data.price, "currency": data.currency}
+
+
+def _text(data: catalog.ProductCreated | catalog.ProductUpdated) -> Fields:
+    """The product's text, all of which makes its terms: name above brand and category above description."""
+    return {
+        "name": data.name,
+        "description": data.description,
+        "category": data.category,
+        "brand": data.brand,
+        "terms": vector((data.name, "A"), (data.brand, "B"), (data.category, "B"), (data.description, "C")),
+    }
+
+
+def _named(data: customers.CustomerRegistered | customers.CustomerRenamed) -> Fields:
+    return {"name": data.name, "terms": vector((data.name, "D"))}

@@ -1,0 +1,164 @@
+"""The search tables, written set-based. The projection says which words a text has; PostgreSQL only indexes them."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from projectors.models.folding import Fields
+from projectors.models.search.projection import Changes, fold
+from projectors.stores.port import Advance
+from projectors.stores.postgres_store import PostgresStore
+from projectors.stores.postgres_writing import Row, columns_of, none_was_there
+from shared.runtime.postgres import Connection
+from shared.views.search import SCHEMA
+
+# unnamed comes as a JSON array, since unnest flattens arrays of arrays.
+INSERT_ORDERS: Final = """
+INSERT INTO orders (
+    order_id, customer_id, status, currency, item_count, total, placed_at, version, terms, unnamed
+)
+SELECT order_id, customer_id, status, currency, item_count, total, placed_at, version, terms::tsvector,
+    CASE WHEN unnamed = '[]' THEN '{}' ELSE ARRAY(SELECT jsonb_array_elements_text(unnamed)) END
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::bigint[],
+    $9::text[], $10::jsonb[]
+) AS placed (
+    order_id, customer_id, status, currency, item_count, total, placed_at, version, terms, unnamed
+)
+"""
+UPSERT_ORDERS: Final = f"""
+{INSERT_ORDERS}
+ON CONFLICT (order_id) DO UPDATE SET
+    customer_id = excluded.customer_id,
+    status = excluded.status,
+    currency = excluded.currency,
+    item_count = excluded.item_count,
+    total = excluded.total,
+    placed_at = excluded.placed_at,
+    version = excluded.version,
+    terms = excluded.terms,
+    unnamed = excluded.unnamed
+"""
+
+CHANGE_ORDERS: Final = """
+UPDATE orders SET status = changed.status, version = changed.version
+FROM unnest($1::text[], $2::text[], $3::bigint[]) AS changed (order_id, status, version)
+WHERE orders.order_id = changed.order_id
+RETURNING orders.order_id
+"""
+
+INSERT_PRODUCTS: Final = """
+INSERT INTO products (product_id, name, description, category, brand, price, currency, version, terms)
+SELECT product_id, name, description, category, brand, price, currency, version, terms::tsvector
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::text[]
+) AS created (product_id, name, description, category, brand, price, currency, version, terms)
+"""
+UPSERT_PRODUCTS: Final = f"""
+{INSERT_PRODUCTS}
+ON CONFLICT (product_id) DO UPDATE SET
+    name = excluded.name,
+    description = excluded.description,
+    category = excluded.category,
+    brand = excluded.brand,
+    price = excluded.price,
+    currency = excluded.currency,
+    version = excluded.version,
+    terms = excluded.terms
+"""
+
+# The row keeps every field that the event does not speak of; a null it does speak of is written.
+CHANGE_PRODUCTS: Final = """
+UPDATE products SET
+    (name, description, category, brand, price, currency, version, terms) = (
+        SELECT changes.name, changes.description, changes.category, changes.brand, changes.price, changes.currency,
+            changes.version, changes.terms
+        FROM jsonb_populate_record(products, changed.fields) AS changes
+    )
+FROM unnest($1::text[], $2::jsonb[]) AS changed (product_id, fields)
+WHERE products.product_id = changed.product_id
+RETURNING products.product_id
+"""
+
+INSERT_CUSTOMERS: Final = """
+INSERT INTO customers (customer_id, name, version, terms)
+SELECT customer_id, name, version, terms::tsvector
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS registered (customer_id, name, version, terms)
+"""
+UPSERT_CUSTOMERS: Final = f"""
+{INSERT_CUSTOMERS}
+ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, version = excluded.version, terms = excluded.terms
+"""
+
+# A null name is one that has not changed.
+CHANGE_CUSTOMERS: Final = """
+UPDATE customers SET
+    name = coalesce(changed.name, customers.name),
+    version = changed.version,
+    terms = coalesce(changed.terms::tsvector, customers.terms)
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS changed (customer_id, name, version, terms)
+WHERE customers.customer_id = changed.customer_id
+RETURNING customers.customer_id
+"""
+
+# Where many come, the index takes in a long pending list at a time, which is half the work. Searches read that list: short otherwise.
+MANY: Final = 200
+LONG_LISTS: Final = "SET LOCAL gin_pending_list_limit = '4MB'"
+SHORT_LISTS: Final = {"gin_pending_list_limit": "512kB"}
+
+ORDER_COLUMNS: Final = (
+    *("order_id", "customer_id", "status", "currency", "item_count", "total", "placed_at", "version", "terms"),
+)
+PRODUCT_COLUMNS: Final = (
+    *("product_id", "name", "description", "category", "brand", "price", "currency", "version", "terms"),
+)
+CUSTOMER_COLUMNS: Final = ("customer_id", "name", "version", "terms")
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class SearchStore(PostgresStore[Changes]):
+    def __init__(self, url: str, schema: str = SCHEMA) -> None:
+        super().__init__(url, schema, session=SHORT_LISTS)
+
+    def fold(self, advances: Sequence[Advance]) -> Changes:
+        return fold(advances)
+
+    async def write(self, connection: Connection, changes: Changes) -> None:
+        if len(changes.orders.created) + len(changes.products.created) >= MANY:
+            await connection.execute(LONG_LISTS)
+        if rows := changes.orders.created:
+            placed = columns_of(_rows(rows, ORDER_COLUMNS))
+            placed.append(tuple(_ENCODER.encode(row["unnamed"]).decode() for row in rows.values()))
+            await _create(connection, placed, INSERT_ORDERS, UPSERT_ORDERS)
+        if rows := changes.orders.changed:
+            changed = columns_of(_rows(rows, ("order_id", "status", "version")))
+            changes.orders.require(_keys(await connection.fetch(CHANGE_ORDERS, *changed)))
+        if rows := changes.products.created:
+            await _create(connection, columns_of(_rows(rows, PRODUCT_COLUMNS)), INSERT_PRODUCTS, UPSERT_PRODUCTS)
+        if rows := changes.products.changed:
+            fields = [_ENCODER.encode(fields).decode() for fields in rows.values()]
+            changes.products.require(_keys(await connection.fetch(CHANGE_PRODUCTS, list(rows), fields)))
+        if rows := changes.customers.created:
+            await _create(connection, columns_of(_rows(rows, CUSTOMER_COLUMNS)), INSERT_CUSTOMERS, UPSERT_CUSTOMERS)
+        if rows := changes.customers.changed:
+            changed = columns_of(_rows(rows, CUSTOMER_COLUMNS))
+            changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, *changed)))
+
+
+async def _create(connection: Connection, columns: Sequence[Row], insert: str, upsert: str) -> None:
+    """Write rows, over those that are there. By statement and not by COPY, which has no way to write a tsvector."""
+    plainly = partial(connection.execute, insert, *columns)
+    if len(columns[0]) < MANY or not await none_was_there(connection, plainly):
+        await connection.execute(upsert, *columns)
+
+
+def _rows(rows: dict[str, Fields], columns: Sequence[str]) -> list[Row]:
+    """The rows' ids, and the fields of these names; the first is the id's."""
+    return [(key, *map(row.get, columns[1:])) for key, row in rows.items()]
+
+
+def _keys(rows: Sequence[Any]) -> list[str]:
+    return [row[0] for row in rows]

@@ -1,0 +1,112 @@
+"""A projector as a process: its connections, its generations, and the two tasks that feed them, with live events and with history."""
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from projectors.generations.hosting import Generations, Hosted, role_of
+from projectors.models.registry import READ_MODELS
+from projectors.rebuild.batch_sizer import BatchSizer
+from projectors.rebuild.live_priority import LivePriority
+from projectors.rebuild.rebuilder import Rebuilder
+from projectors.runtime.applying import Applier
+from projectors.runtime.change_publisher import ChangePublisher
+from projectors.runtime.consumer import Projector
+from projectors.runtime.lag import LagMeter
+from projectors.runtime.options import Options
+from projectors.runtime.poison import drilled
+from projectors.stores.port import StoreUnavailableError
+from shared.messaging import topology
+from shared.messaging.announcing import Announcer
+from shared.messaging.broker import Publisher
+from shared.messaging.consuming import Consumer
+from shared.messaging.queue_watch import QueueWatch
+from shared.runtime.outage import OutageRetry
+from shared.runtime.process import Process
+from shared.runtime.settings import Settings
+from shared.views.generations import Generation
+
+PREFETCH: Final = 25
+"""Messages of up to 100 events, for each lane: what bounds a projector's memory."""
+HISTORY_PREFETCH: Final = 150
+
+
+async def run(name: str, settings: Settings) -> int:
+    """One projector, as a deployable."""
+    model = READ_MODELS[name]
+    rabbitmq_url = settings.require("rabbitmq_url")
+    options = Options.of(name, settings)
+    process = Process(name, runtime_dir=settings.runtime_dir)
+    lanes = [topology.lane_queue(name, lane) for lane in range(settings.lanes)]
+    consumer = Consumer(rabbitmq_url, [*lanes, topology.control_queue(name)], prefetch=PREFETCH, name=name)
+    history = Consumer(rabbitmq_url, [topology.history_queue(name)], prefetch=HISTORY_PREFETCH, name=f"{name} history")
+    publisher = Publisher(rabbitmq_url, name)
+    queues = QueueWatch(publisher.connected, _written_to(name))
+    outages = OutageRetry(
+        f"the {name} store",
+        lambda error: isinstance(error, StoreUnavailableError),
+        stopping=process.stopping,
+        longest_pause_s=options.longest_pause_s,
+    )
+    heralds: list[ChangePublisher] = []
+
+    def hosted(generation: Generation) -> Hosted:
+        store = drilled(name, model.store(settings, generation.number), settings)
+        herald = ChangePublisher(name, publisher, generation=generation.number)
+        heralds.append(herald)
+        applier = Applier(
+            name,
+            store,
+            tiers=topology.RETRY_TIERS[: options.retries],
+            clock=lambda: datetime.now(UTC),
+            tell=herald.tell,
+            role=role_of(generation),
+        )
+        return Hosted(generation, store, applier)
+
+    generations = Generations(model.registry(settings), hosted, outages)
+    lag, precedence = LagMeter(), LivePriority()
+    projector = Projector(name, generations, consumer, publisher, outages, options, lag=lag, precedence=precedence)
+    rebuilder = Rebuilder(
+        name,
+        generations,
+        history,
+        publisher,
+        outages,
+        options,
+        lag=lag,
+        precedence=precedence,
+        pace=BatchSizer(model.moment_s),
+        most=model.portions,
+    )
+    try:
+        code = await process.run(
+            {
+                name: lambda: projector.run(process.stopping),
+                "history": lambda: rebuilder.run(process.stopping),
+            },
+            background={"consumer": consumer.run, "history consumer": history.run, "queues": queues.run},
+            probes={
+                "consumer": lambda: consumer.trouble,
+                "history": lambda: history.trouble,
+                "store": lambda: outages.trouble,
+                "epoch": lambda: projector.trouble,
+                "lanes": lambda: projector.silence,
+                "publisher": lambda: publisher.trouble,
+                "queues": lambda: queues.trouble or consumer.queues_trouble or history.queues_trouble,
+            },
+            tell=Announcer(name, publisher).tell,
+        )
+        for herald in heralds:
+            await herald.close()
+        return code
+    finally:
+        await publisher.close()
+        with suppress(TimeoutError):
+            await generations.close()
+
+
+def _written_to(projector: str) -> list[str]:
+    """The queues that a projector's failed events, and what it asks of others, go to."""
+    tiers = [topology.retry_queue(projector, tier) for tier, _ in topology.RETRY_TIERS]
+    return [*tiers, topology.dead_queue(projector), topology.RESEND_QUEUE, topology.HISTORY_QUEUE]

@@ -1,0 +1,74 @@
+"""News of what a projection has just advanced, for those who wait to read it: told after the commit, and nothing waits for the telling.
+
+News that cannot be published soon are dropped: whoever missed them looks into the store for himself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
+from uuid import uuid4
+
+from shared.messages.changes import ADVANCED, MAX_STREAMS, Advanced, AdvancedMessage
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import BrokerError, Outgoing, Publisher
+
+log: Final = logging.getLogger(__name__)
+
+MOST_UNDER_WAY: Final = 50
+"""Beyond that the broker is slower than we are, and news are dropped."""
+CLOSING_S: Final = 1.0
+
+
+class ChangePublisher:
+    def __init__(self, projection: str, publisher: Publisher, *, generation: int = 1) -> None:
+        self._projection = projection
+        self._generation = generation
+        self._publisher = publisher
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def tell(self, advanced: Mapping[str, int], held: Mapping[str, int]) -> None:
+        """``advanced``: stream → version applied; ``held``: stream → version it waits for. Returns at once."""
+        streams, waiting = iter(advanced.items()), iter(held.items())
+        while True:
+            part = Advanced(
+                projection=self._projection,
+                generation=self._generation,
+                streams=tuple(islice(streams, MAX_STREAMS)),
+                held=tuple(islice(waiting, MAX_STREAMS)),
+            )
+            if not (part.streams or part.held) or len(self._under_way) >= MOST_UNDER_WAY:
+                return
+            task = asyncio.create_task(self._publish(part))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def close(self) -> None:
+        """Wait a moment for what is under way."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=CLOSING_S)
+
+    async def _publish(self, news: Advanced) -> None:
+        envelope = AdvancedMessage(
+            id=f"news/{uuid4()}",
+            source=f"tidemark/projectors/{self._projection}",
+            type=ADVANCED,
+            time=datetime.now(UTC),
+            data=news,
+        )
+        message = Outgoing(
+            topology.CHANGES,
+            topology.advanced_key(self._projection),
+            envelope.model_dump_json().encode(),
+            CONTENT_TYPE,
+            type=ADVANCED,
+            mandatory=False,
+            durable=False,
+        )
+        try:
+            await self._publisher.publish(message)
+        except BrokerError as error:
+            log.debug("news of %s were dropped: %s", self._projection, error)

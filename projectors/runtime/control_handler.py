@@ -1,0 +1,108 @@
+"""What a projector is told, or asked, over ``control.<projector>``: to step over an event, how far it has come, to rebuild itself."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+from pydantic import ValidationError
+
+from projectors.generations.epoch_watch import EpochWatch
+from projectors.generations.hosting import Generations
+from projectors.generations.requests import GenerationRequests
+from projectors.runtime.failure_messages import passed_message
+from shared.messages.control import MAX_STREAMS, Inquire, PassedEvent, Request, StepOver, StreamFrom, VersionsCompared
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing
+from shared.messaging.consuming import Delivery
+
+log: Final = logging.getLogger(__name__)
+
+
+class ControlHandler:
+    def __init__(self, projector: str, generations: Generations, epochs: EpochWatch) -> None:
+        self._epochs = epochs
+        self._projector = projector
+        self._generations = generations
+        self._about_generations = GenerationRequests(projector, generations)
+
+    def grouped(self, deliveries: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
+        """What is to be obeyed at once: each order by itself, then all inquiries together, as they may be hundreds."""
+        inquiries = []
+        for delivery in deliveries:
+            if delivery.routing_key == topology.inquire_key(self._projector):
+                inquiries.append(delivery)
+            else:
+                yield [delivery]
+        if inquiries:
+            yield inquiries
+
+    async def handle(self, group: Sequence[Delivery]) -> list[Outgoing]:
+        """What is to be published in answer. Doing the same again is harmless. Raises StoreUnavailableError."""
+        await self._generations.refresh()
+        delivery = group[0]
+        if (shape := self._about_generations.shape_of(delivery.routing_key)) is not None:
+            return await self._about_generations.handle(delivery, shape)
+        try:
+            if delivery.routing_key == topology.discard_key(self._projector):
+                order = Request[StepOver].model_validate_json(delivery.body).data
+                return await self._step_over(order, again=delivery.redelivered)
+            if delivery.routing_key == topology.compared_key(self._projector):
+                answer = Request[VersionsCompared].model_validate_json(delivery.body).data
+                return await self._epochs.compared(answer)
+        except ValidationError as error:
+            _drop(error)
+            return []
+        return await self._inquire([event for inquiry in group for event in _events_in(inquiry)])
+
+    async def _step_over(self, order: StepOver, *, again: bool) -> list[Outgoing]:
+        """``again``: the order has been delivered before; then it may have been we who got the stream past the event."""
+        active = self._generations.active
+        stepped = await active.applier.step_over(order.stream, order.version)
+        if stepped is not None:
+            log.info("stepped over %s@%d for %s: %s", order.stream, order.version, order.actor, order.reason)
+        elif (await active.store.positions([order.stream]))[order.stream].applied < order.version:
+            return []
+        outgoing = list(stepped.outgoing) if stepped is not None else []
+        if stepped is not None or again:
+            outgoing += await self._step_over_elsewhere(order)
+        event = PassedEvent(
+            stream=order.stream, version=order.version, how="discarded" if stepped is not None or again else "applied"
+        )
+        return [*outgoing, passed_message(self._projector, [event])]
+
+    async def _step_over_elsewhere(self, order: StepOver) -> list[Outgoing]:
+        """Where the other generations wait for the event, or when it is going to be their turn."""
+        active, outgoing = self._generations.active, []
+        stream, before = order.stream, (order.stream, order.version - 1)
+        if (stream, order.version) not in await active.store.discards(before, 1):
+            return []
+        for hosted in self._generations.each():
+            if hosted is not active:
+                step = partial(hosted.applier.step_over, stream, order.version, ahead=True)
+                stepped = await self._generations.on(hosted, step)
+                outgoing += stepped.outgoing if stepped is not None else []
+        return outgoing
+
+    async def _inquire(self, events: Sequence[StreamFrom]) -> list[Outgoing]:
+        streams = sorted({event.stream for event in events})
+        positions = await self._generations.active.store.positions(streams)
+        passed = [
+            PassedEvent(stream=event.stream, version=event.version, how="applied")
+            for event in events
+            if positions[event.stream].applied >= event.version
+        ]
+        parts = (passed[start : start + MAX_STREAMS] for start in range(0, len(passed), MAX_STREAMS))
+        return [passed_message(self._projector, part) for part in parts]
+
+
+def _events_in(inquiry: Delivery) -> Sequence[StreamFrom]:
+    try:
+        return Request[Inquire].model_validate_json(inquiry.body).data.events
+    except ValidationError as error:
+        _drop(error)
+        return ()
+
+
+def _drop(error: ValidationError) -> None:
+    log.error("an unreadable order was dropped: %s", error)

@@ -1,0 +1,151 @@
+"""From deliveries to events: what cannot be understood becomes a failure of its own, beside the events that can."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any, Final
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
+
+from projectors.runtime.fast_decoding import element_of, events_in
+from projectors.runtime.retry import Failure, describe
+from projectors.stores.port import Event
+from shared.contracts.registry import UnknownEventError, event_data
+from shared.contracts.values import EventData, SafeText
+from shared.messages.envelope import EnvelopeError, ReceivedEvent, split
+from shared.messages.lanes import HEADS, HEARTBEAT, Heads, Heartbeat
+from shared.messaging.consuming import Delivery
+from shared.messaging.topology import AUTOMATIC_HEADER, EPOCH_HEADER, epoch_of, lane_of
+
+UNDECODABLE: Final = "undecodable-event"
+UNKNOWN: Final = "unknown-type"
+"""Of an event whose type, or schema version, newer code will know."""
+UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands in for the time of an event whose envelope cannot be read."""
+
+
+class Unreadable(EventData, frozen=True):
+    """Stands in for the data of an event whose type, schema version or data we do not understand."""
+
+
+class Place(BaseModel):
+    """The least that an event must say to have a place in a stream."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    type: Annotated[SafeText, Field(max_length=200)] = ""
+    subject: Annotated[SafeText, Field(min_length=1, max_length=300)]
+    streamversion: Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
+
+
+class Arrived(msgspec.Struct, frozen=True, gc=False):
+    """An event with a place in a stream. ``failure``: its envelope or its data is beyond us, so its stream stops here."""
+
+    event: Event
+    element: Any
+    """The envelope as plain JSON; with ``at``: the message it came in."""
+    failure: Failure | None = None
+    epoch: str | None = None
+    """Of the write database that it came from, where it is said."""
+    at: int | None = None
+    """Its place in the message, whose bytes are cut only if somebody asks for them."""
+    automatic: bool = False
+    """No operator has asked for it: AUTOMATIC_HEADER."""
+
+    def body(self) -> bytes:
+        """The envelope, for sending on: its bytes as they came, where it was understood at once."""
+        return to_json(self.element) if self.at is None else element_of(self.element, self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A message, or an element of one, that names no stream: it can hold nothing, and is a dead letter by itself."""
+
+    body: bytes
+    failure: Failure
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What some deliveries of one projector held."""
+
+    arrived: list[Arrived] = field(default_factory=list)
+    undecodable: list[Undecodable] = field(default_factory=list)
+    as_of: dict[int, datetime] = field(default_factory=dict)
+    """Lane → the latest heartbeat's ``asof``."""
+    beats: list[Heartbeat] = field(default_factory=list)
+    heads: list[Heads] = field(default_factory=list)
+
+
+def decode(deliveries: Sequence[Delivery], lane_of_queue: Mapping[str, int], *, lanes: int = 1) -> Decoded:
+    """``lanes``: how many there are, for events from a queue that is no lane's."""
+    decoded = Decoded()
+    for delivery in deliveries:
+        queue_lane, epoch = lane_of_queue.get(delivery.queue), epoch_of(delivery.headers.get(EPOCH_HEADER))
+        automatic = delivery.headers.get(AUTOMATIC_HEADER) is True
+        events = events_in(delivery.body, partial(_lane, queue_lane, lanes=lanes))
+        if events is not None:
+            decoded.arrived += [
+                Arrived(event, delivery.body, None, epoch, at, automatic) for at, event in enumerate(events)
+            ]
+            continue
+        try:
+            elements = split(delivery.body)
+        except EnvelopeError as error:
+            decoded.undecodable.append(Undecodable(delivery.body, describe(error, UNDECODABLE)))
+            continue
+        for element in elements:
+            _decode(decoded, element, queue_lane, lanes, epoch, automatic=automatic)
+    return decoded
+
+
+def _decode(
+    decoded: Decoded, element: Any, queue_lane: int | None, lanes: int, epoch: str | None, *, automatic: bool
+) -> None:
+    try:
+        kind = element.get("type") if isinstance(element, dict) else None
+        if kind == HEARTBEAT and queue_lane is not None:
+            beat = Heartbeat.model_validate(element)
+            decoded.beats.append(beat.model_copy(update={"lane": queue_lane}))
+            decoded.as_of[queue_lane] = max(beat.asof, decoded.as_of.get(queue_lane, beat.asof))
+            return
+        if kind == HEADS:
+            decoded.heads.append(Heads.model_validate(element))
+            return
+        envelope = ReceivedEvent.model_validate(element)
+    except ValidationError as error:
+        event = _placed(element, queue_lane, lanes)
+        if event is not None:
+            decoded.arrived.append(Arrived(event, element, describe(error, UNDECODABLE), epoch, automatic=automatic))
+        else:
+            decoded.undecodable.append(Undecodable(to_json(element), describe(error, UNDECODABLE)))
+        return
+    failure: Failure | None = None
+    data: EventData
+    try:
+        data = event_data(envelope.type, envelope.schemaversion, envelope.data)
+    except UnknownEventError as error:
+        data, failure = Unreadable(), describe(error, UNKNOWN)
+    except (ValidationError, LookupError, TypeError, ValueError) as error:
+        data, failure = Unreadable(), describe(error, UNDECODABLE)
+    lane = _lane(queue_lane, envelope.subject, lanes)
+    event = Event(envelope.id, envelope.type, envelope.subject, envelope.streamversion, envelope.time, data, lane)
+    decoded.arrived.append(Arrived(event, element, failure, epoch, automatic=automatic))
+
+
+def _lane(queue_lane: int | None, stream: str, lanes: int) -> int:
+    return queue_lane if queue_lane is not None else lane_of(stream, lanes)
+
+
+def _placed(element: Any, queue_lane: int | None, lanes: int) -> Event | None:
+    """An envelope that lacks something, or has something wrong, and still says whose next event it is: it has to hold that stream."""
+    try:
+        place = Place.model_validate(element)
+    except ValidationError:
+        return None
+    identity = f"{place.subject}@{place.streamversion}"
+    lane = _lane(queue_lane, place.subject, lanes)
+    return Event(identity, place.type, place.subject, place.streamversion, UNTIMED, Unreadable(), lane)

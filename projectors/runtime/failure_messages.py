@@ -1,0 +1,206 @@
+"""What a projector publishes about events it could not apply: copies for the delay tiers, dead letters, requests for a resend."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from projectors.runtime.decoding import Arrived, Undecodable
+from projectors.runtime.retry import Failure
+from projectors.stores.port import Hold
+from shared.messages.changes import ACTIVATED, Activated, ActivatedMessage
+from shared.messages.control import (
+    ACTED,
+    COMPARE,
+    HEADS,
+    HISTORY,
+    MAX_COMPARED,
+    MAX_STREAMS,
+    PASSED,
+    RESEND,
+    Acted,
+    AskHeads,
+    CompareVersions,
+    Passed,
+    PassedEvent,
+    ReadHistory,
+    Request,
+    Resend,
+    StreamFrom,
+)
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing
+from shared.views.generations import Generation
+
+_FOR_REBUILD: Final = "heads/rebuild/"
+TEXT_LIMIT: Final = 2048
+TRACE_LIMIT: Final = 16 * 1024
+"""Bytes of a text in a header, and of the stack trace: all headers together must stay under 32 KiB."""
+
+
+def retry_copy(projector: str, item: Arrived, tier: str) -> Outgoing:
+    """Comes back to the event's own lane when the tier's time is up."""
+    key = topology.private_lane_key(projector, item.event.lane)
+    headers: dict[str, Any] = {topology.AUTOMATIC_HEADER: True}
+    if item.epoch is not None:
+        headers[topology.EPOCH_HEADER] = topology.run_of(item.epoch)
+    return Outgoing(
+        topology.retry_exchange(tier), key, item.body(), CONTENT_TYPE, type=item.event.type, headers=headers
+    )
+
+
+def dead_letter(projector: str, item: Arrived, hold: Hold, failure: Failure) -> Outgoing:
+    headers = _headers(projector, failure) | {
+        "tidemark-stream": item.event.stream,
+        "tidemark-version": item.event.version,
+        "tidemark-attempts": hold.attempts,
+        "tidemark-seen": hold.seen,
+        "tidemark-first-failed-at": hold.first_failed_at.isoformat(),
+    }
+    return Outgoing(topology.DEAD, projector, item.body(), CONTENT_TYPE, type=item.event.type, headers=headers)
+
+
+def undecodable_letter(projector: str, item: Undecodable) -> Outgoing:
+    return Outgoing(
+        topology.DEAD, projector, item.body, "application/octet-stream", headers=_headers(projector, item.failure)
+    )
+
+
+def resend_requests(projector: str, wanted: Sequence[tuple[str, int]], *, automatic: bool = True) -> Iterator[Outgoing]:
+    """``wanted``: (stream, first version) each. ``automatic``: the projection asks by itself, not an operator."""
+    headers = {topology.AUTOMATIC_HEADER: True} if automatic else {}
+    for start in range(0, len(wanted), MAX_STREAMS):
+        streams = tuple(StreamFrom(stream=s, version=v) for s, v in wanted[start : start + MAX_STREAMS])
+        request = Request[Resend](
+            id=f"resend/{uuid4()}",
+            source=_source(projector),
+            type=RESEND,
+            time=datetime.now(UTC),
+            data=Resend(projection=projector, streams=streams),
+        )
+        body = request.model_dump_json().encode()
+        yield Outgoing(topology.CONTROL, topology.RESEND_KEY, body, CONTENT_TYPE, type=RESEND, headers=headers)
+
+
+def heads_request(
+    projector: str, lane: int, since: datetime | None, *, generation: int | None = None
+) -> tuple[str, Outgoing]:
+    """The request's id, and the request. ``generation``: the one that alone is to be compared, as the id says."""
+    asked = f"heads/{uuid4()}" if generation is None else f"{_FOR_REBUILD}{generation}/{uuid4()}"
+    request = Request[AskHeads](
+        id=asked,
+        source=_source(projector),
+        type=HEADS,
+        time=datetime.now(UTC),
+        data=AskHeads(projection=projector, lane=lane, since=since),
+    )
+    body = request.model_dump_json().encode()
+    return asked, Outgoing(topology.CONTROL, topology.HEADS_KEY, body, CONTENT_TYPE, type=HEADS)
+
+
+def compare_request(
+    projector: str, at: Generation, known: Sequence[str], following: str, positions: Sequence[tuple[str, int]]
+) -> Iterator[Outgoing]:
+    """Whether these, a portion of the generation's streams, are ahead of the write database. ``following``: "" is the end."""
+    if at.moving_to is None or len(positions) > MAX_COMPARED:
+        return
+    request = Request[CompareVersions](
+        id=f"compare/{at.number}/{uuid4()}",
+        source=_source(projector),
+        type=COMPARE,
+        time=datetime.now(UTC),
+        data=CompareVersions(
+            projection=projector,
+            generation=at.number,
+            epoch=at.moving_to,
+            known=tuple(known),
+            cursor=at.compare_cursor,
+            following=following,
+            last=not following,
+            streams=tuple(positions),
+        ),
+    )
+    body = request.model_dump_json().encode()
+    yield Outgoing(topology.CONTROL, topology.COMPARE_KEY, body, CONTENT_TYPE, type=COMPARE)
+
+
+def rebuilt_generation(asked: str) -> int | None:
+    """The generation that heads were asked for alone, by the id of the request."""
+    number, slash, _ = asked.removeprefix(_FOR_REBUILD).partition("/")
+    return int(number) if asked.startswith(_FOR_REBUILD) and slash and number.isdecimal() else None
+
+
+def history_request(projector: str, generation: int, after: tuple[str, int], limit: int, *, count: bool) -> Outgoing:
+    stream, version = after
+    request = Request[ReadHistory](
+        id=f"history/{generation}/{uuid4()}",
+        source=_source(projector),
+        type=HISTORY,
+        time=datetime.now(UTC),
+        data=ReadHistory(
+            projection=projector,
+            generation=generation,
+            after_stream=stream,
+            after_version=version,
+            limit=limit,
+            count=count,
+        ),
+    )
+    body = request.model_dump_json().encode()
+    return Outgoing(topology.CONTROL, topology.HISTORY_KEY, body, CONTENT_TYPE, type=HISTORY)
+
+
+def activated_message(projector: str, generation: int) -> Outgoing:
+    """For those who serve queries: from now on this generation is read."""
+    news = ActivatedMessage(
+        id=f"switched/{uuid4()}",
+        source=_source(projector),
+        type=ACTIVATED,
+        time=datetime.now(UTC),
+        data=Activated(projection=projector, generation=generation),
+    )
+    key, body = topology.advanced_key(projector), news.model_dump_json().encode()
+    return Outgoing(topology.CHANGES, key, body, CONTENT_TYPE, type=ACTIVATED, mandatory=False, durable=False)
+
+
+def passed_message(projector: str, events: Sequence[PassedEvent]) -> Outgoing:
+    """For the dead-letter worker: these held their streams and do so no longer."""
+    notice = Request[Passed](
+        id=f"passed/{uuid4()}",
+        source=_source(projector),
+        type=PASSED,
+        time=datetime.now(UTC),
+        data=Passed(projection=projector, events=tuple(events)),
+    )
+    body = notice.model_dump_json().encode()
+    return Outgoing(topology.CHANGES, topology.passed_key(projector), body, CONTENT_TYPE, type=PASSED)
+
+
+def acted_message(act: Acted) -> Outgoing:
+    """For the audit, which the dead-letter worker keeps."""
+    notice = Request[Acted](
+        id=f"acted/{uuid4()}", source=_source(act.projection), type=ACTED, time=datetime.now(UTC), data=act
+    )
+    body = notice.model_dump_json().encode()
+    return Outgoing(topology.CHANGES, topology.acted_key(act.projection), body, CONTENT_TYPE, type=ACTED)
+
+
+def _source(projector: str) -> str:
+    return f"tidemark/projectors/{projector}"
+
+
+def _headers(projector: str, failure: Failure) -> dict[str, Any]:
+    return {
+        "tidemark-origin": projector,
+        "tidemark-reason": failure.reason,
+        "tidemark-exception": _short(failure.exception),
+        "tidemark-fingerprint": _short(failure.fingerprint),
+        "tidemark-trace": _short(failure.trace, TRACE_LIMIT),
+        "tidemark-failed-at": datetime.now(UTC).isoformat(),
+    }
+
+
+def _short(text: str, limit: int = TEXT_LIMIT) -> str:
+    """The end of it: that is where a trace says what went wrong."""
+    return text.encode()[-limit:].decode(errors="ignore")

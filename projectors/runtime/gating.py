@@ -1,0 +1,126 @@
+"""Version gating: pure. Given where a stream stands and which of its events have come, what is next?
+
+v ≤ applied            duplicate: dropped
+v = applied + 1 …      the run: everything that follows without a hole, and can be read
+discarded              no hole: stepped over, whether it has come or not
+after a hole           noted in a hold (``seen``), not kept: the event store has it
+dead, its letter out   tried again only where an operator may have asked for it: dropped where it comes by itself (``is_settled``)
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from projectors.generations.roles import Role
+from projectors.runtime.decoding import Arrived
+from projectors.runtime.retry import HISTORY_AFTER, RESEND_AFTER, gap
+from projectors.stores.port import Hold, HoldStatus, Position
+
+_NONE: Final[Mapping[str, Hold]] = {}
+
+
+@dataclass(slots=True)
+class StreamPlan:
+    """What one stream's step may be. After a failure at ``run[n]`` the run is cut to ``run[:n]``."""
+
+    stream: str
+    position: Position
+    run: list[Arrived]
+    stopper: Arrived | None
+    """The event right after the run, if it is one that cannot be read."""
+    seen: int
+    """The highest version known to exist."""
+    reached: int
+    """The last version of the run, with what is stepped over."""
+
+    @property
+    def moves(self) -> bool:
+        return self.reached > self.position.applied
+
+
+def gate(
+    arrived: Sequence[Arrived], positions: Mapping[str, Position], letters: Mapping[str, Hold] = _NONE
+) -> list[StreamPlan]:
+    """A plan for each stream for which something is to be written; streams of which only duplicates came have none.
+
+    ``letters``: dead holds, by stream, whose letters the caller has, and publishes before these events are acknowledged.
+    """
+    by_stream: dict[str, dict[int, Arrived]] = defaultdict(dict)
+    for item in arrived:
+        versions = by_stream[item.event.stream]
+        if not item.automatic or item.event.version not in versions:
+            versions[item.event.version] = item
+    plans = (
+        _plan(stream, versions, positions.get(stream, Position()), letters.get(stream))
+        for stream, versions in by_stream.items()
+    )
+    return [plan for plan in plans if plan is not None]
+
+
+def is_settled(item: Arrived, hold: Hold | None, letter: Hold | None = None) -> bool:
+    """Whether the event is dead, its letter out, and has come by itself: a late retry copy, or a resend that crossed one.
+
+    ``letter``: the hold whose letter is about to be published, if there is one.
+    """
+    if not item.automatic or hold is None or hold.status is not HoldStatus.DEAD or hold.version != item.event.version:
+        return False
+    return hold.due_at is None or (
+        letter is not None and (letter.version, letter.attempts) == (hold.version, hold.attempts)
+    )
+
+
+def behind(heads: Mapping[str, int], positions: Mapping[str, Position]) -> dict[str, Position]:
+    """``Store.behind``, of positions that have been read."""
+    return {
+        stream: position
+        for stream, position in positions.items()
+        if position.applied < heads[stream] and not _is_known(position.hold, heads[stream])
+    }
+
+
+def hold_after(plan: StreamPlan, now: datetime, role: Role = Role.ACTIVE) -> Hold | None:
+    """The hold of a stream whose run has been applied whole, nothing having failed: a gap, or none."""
+    before = plan.position.hold
+    if not plan.moves and before is not None:
+        # Nothing could be applied: what holds the stream stays, and knows of what has come.
+        return replace(before, seen=max(before.seen, plan.seen))
+    if plan.seen > plan.reached:
+        after = HISTORY_AFTER if role.awaits_history and not plan.moves else RESEND_AFTER
+        return gap(plan.reached, plan.seen, now, after=after)
+    return None
+
+
+def wants_resend(plan: StreamPlan, after: Hold | None, role: Role = Role.ACTIVE) -> bool:
+    """Whether a gap is new, or has moved: then the missing events are asked for at once, unless history is going to bring them."""
+    if after is None or after.status is not HoldStatus.GAP:
+        return False
+    return plan.moves or (plan.position.hold is None and not role.awaits_history)
+
+
+def _is_known(hold: Hold | None, version: int) -> bool:
+    return hold is not None and hold.status is not HoldStatus.GAP and hold.seen >= version
+
+
+def _plan(stream: str, versions: Mapping[int, Arrived], position: Position, letter: Hold | None) -> StreamPlan | None:
+    run: list[Arrived] = []
+    stopper: Arrived | None = None
+    reached = position.applied
+    while True:
+        item = versions.get(reached + 1)
+        if reached + 1 not in position.discarded:
+            if item is None or is_settled(item, position.hold, letter):
+                break
+            if item.failure is not None:
+                stopper = item
+                break
+            run.append(item)
+        reached += 1
+    highest = max(versions)
+    if highest <= position.applied:
+        return None
+    seen = max(highest, position.hold.seen if position.hold is not None else 0)
+    if reached == position.applied and stopper is None and position.hold is not None and seen <= position.hold.seen:
+        return None
+    return StreamPlan(stream, position, run, stopper, seen, reached)

@@ -1,0 +1,138 @@
+"""One step of some streams: pure. From their plans, and from where they must stop, to a commit and what is to be published about it.
+
+    plans, stops ──step──▶ Commit: advances, holds, released
+                      └──▶ outgoing: retry copies and dead letters, requests for what is missing, news of what has been got past
+
+What a generation that nobody reads fails on is not published: its holds become due, and resends bring it again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from projectors.generations.roles import Role
+from projectors.runtime.decoding import UNKNOWN, Arrived
+from projectors.runtime.failure_messages import dead_letter, passed_message, resend_requests, retry_copy
+from projectors.runtime.gating import StreamPlan, hold_after, wants_resend
+from projectors.runtime.retry import LETTER_EVERY, Cure, Failure, RetryLater, describe, held_after, next_attempt
+from projectors.stores.port import Advance, Commit, Event, Hold, HoldStatus, LaneProgress
+from shared.messages.control import PassedEvent
+from shared.messaging.broker import Outgoing
+
+FAILED: Final = "projection-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Whose steps these are, and how its failures are dealt with."""
+
+    projector: str
+    tiers: Sequence[tuple[str, int]]
+    role: Role = Role.ACTIVE
+
+
+@dataclass(slots=True)
+class Stop:
+    """Where a stream's step ends, and why."""
+
+    item: Arrived
+    failure: Failure
+    cure: Cure = Cure.TIME
+
+
+@dataclass(slots=True)
+class Step:
+    commit: Commit
+    outgoing: list[Outgoing] = field(default_factory=list)
+    """To be published once the commit is made."""
+    letters: dict[str, Hold] = field(default_factory=dict)
+    """Those of the holds whose dead letters are among ``outgoing``."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.commit.advances or self.commit.holds)
+
+
+def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, policy: Policy) -> Step:
+    advances: list[Advance] = []
+    holds: dict[str, Hold] = {}
+    released: list[str] = []
+    outgoing: list[Outgoing] = []
+    letters: dict[str, Hold] = {}
+    resends: list[tuple[str, int]] = []
+    passed: list[PassedEvent] = []
+    per_lane: dict[int, int] = {}
+    for plan in plans:
+        stop = stops.get(plan.stream) or _unreadable(plan)
+        advance = _advance(plan, stop)
+        if advance is not None:
+            advances.append(advance)
+            if advance.events:
+                lane = advance.events[0].lane
+                per_lane[lane] = per_lane.get(lane, 0) + len(advance.events)
+            held = plan.position.hold
+            if held is not None and held.status is not HoldStatus.GAP:
+                how = "discarded" if held.version in plan.position.discarded else "applied"
+                passed.append(PassedEvent(stream=plan.stream, version=held.version, how=how))
+        if stop is not None:
+            hold, copies = stopped(plan, stop, now, policy)
+            holds[plan.stream] = hold
+            outgoing += copies
+            if hold.status is HoldStatus.DEAD and copies:
+                letters[plan.stream] = hold
+        elif (after := hold_after(plan, now, policy.role)) is not None:
+            holds[plan.stream] = after
+            if wants_resend(plan, after, policy.role):
+                resends.append((plan.stream, after.version))
+        elif plan.position.hold is not None:
+            released.append(plan.stream)
+    progress = {lane: LaneProgress(None, count) for lane, count in per_lane.items()}
+    outgoing += resend_requests(policy.projector, resends)
+    if passed and policy.role.is_read:
+        outgoing.append(passed_message(policy.projector, passed))
+    return Step(Commit(advances, holds, released, progress), outgoing, letters)
+
+
+def stopped(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> tuple[Hold, list[Outgoing]]:
+    """The hold of a stream that stops here, and the copy that comes back or lies with the dead letters."""
+    version = stop.item.event.version
+    before = plan.position.hold
+    attempts = before.attempts + 1 if before is not None and before.version == version else 1
+    decided = next_attempt(attempts, policy.tiers, stop.cure)
+    hold = held_after(plan.position, version, plan.seen, stop.failure, decided, now, role=policy.role)
+    if not policy.role.is_read:
+        return hold, []
+    if isinstance(decided, RetryLater) and decided.tier is not None:
+        return hold, [retry_copy(policy.projector, stop.item, decided.tier)]
+    if isinstance(decided, RetryLater) and not _is_overdue(hold, stop.item):
+        return hold, []
+    return hold, [dead_letter(policy.projector, stop.item, hold, stop.failure)]
+
+
+def stop_at(arrived: Sequence[Arrived], event: Event, error: BaseException) -> Stop:
+    item = next(i for i in arrived if i.event.stream == event.stream and i.event.version == event.version)
+    return Stop(item, describe(error, FAILED))
+
+
+def _advance(plan: StreamPlan, stop: Stop | None) -> Advance | None:
+    applied = plan.position.applied
+    reached, run = plan.reached, [item.event for item in plan.run]
+    if stop is not None:
+        reached = min(reached, stop.item.event.version - 1)
+        run = [event for event in run if event.version <= reached]
+    if reached == applied:
+        return None
+    return Advance(plan.stream, applied, run, skipped=reached - applied - len(run))
+
+
+def _unreadable(plan: StreamPlan) -> Stop | None:
+    if plan.stopper is None or plan.stopper.failure is None:
+        return None
+    failure = plan.stopper.failure
+    return Stop(plan.stopper, failure, Cure.DEPLOYMENT if failure.reason == UNKNOWN else Cure.NOTHING)
+
+
+def _is_overdue(hold: Hold, item: Arrived) -> bool:
+    """Whether an event that waits for newer code gets a letter now: it has waited for long, or an operator has just had it tried."""
+    return hold.attempts % LETTER_EVERY == 0 or (hold.attempts > 1 and not item.automatic)

@@ -1,0 +1,52 @@
+"""The schemas of the read stores: positions, holds and progress first, then each projection's own tables; in every generation."""
+
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from shared.runtime.postgres import CONNECT_TIMEOUT_S
+from shared.runtime.postgres import migrate as migrate_schema
+from shared.views import search, summary
+from shared.views.generations import FIRST, generation_name, registry_schema
+
+SCHEMAS: Final = {"summary": summary.SCHEMA, "search": search.SCHEMA}
+"""Projector → schema of the first generation. A projector that is not here has nothing to migrate."""
+NUMBERS: Final = "SELECT number FROM generations ORDER BY number"
+
+_HERE: Final = Path(__file__).parent
+
+
+def files(projector: str) -> list[Path]:
+    """The projector's ``.sql`` files in the order in which they are applied."""
+    return [
+        _HERE / "positions.sql",
+        _HERE / "discarded.sql",
+        *sorted((_HERE.parent / "models" / projector / "migrations").glob("*.sql")),
+    ]
+
+
+async def migrate(projector: str, url: str, *, schema: str | None = None) -> list[str]:
+    """Bring a projector's store up to date, with all its generations and their registry; returns the names of what was applied.
+
+    ``schema`` names one generation that alone is to be migrated. Safe to run at any time and by several at once.
+    """
+    first = SCHEMAS.get(projector)
+    if first is None:
+        return []
+    if schema is not None:
+        return await migrate_schema(url, files(projector), schema=schema, readable=True)
+    done = await migrate_schema(
+        url, [_HERE / "generations.sql", _HERE / "generations_epochs.sql"], schema=registry_schema(first), readable=True
+    )
+    for number in await _numbers(url, registry_schema(first)):
+        done += await migrate_schema(url, files(projector), schema=generation_name(first, number), readable=True)
+    return done
+
+
+async def _numbers(url: str, registry: str) -> list[int]:
+    connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings={"search_path": registry})
+    try:
+        return [row["number"] for row in await connection.fetch(NUMBERS)] or [FIRST]
+    finally:
+        await connection.close(timeout=CONNECT_TIMEOUT_S)

@@ -1,0 +1,111 @@
+"""A read store in PostgreSQL: data, positions, holds and progress change in one transaction, or nothing does.
+
+A subclass says what its data is: ``fold`` (pure, before the transaction) and ``write`` (inside it). Positions move
+first; every data row belongs to one stream, so the position that has just been moved guards the row as well.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+from projectors.stores import postgres_positions
+from projectors.stores.port import Advance, Commit, Position, StoreUnavailableError, Turn
+from shared.runtime.failpoints import Failpoint, reached
+from shared.runtime.postgres import BY_KEY_ONLY, CONNECT_TIMEOUT_S, Connection, Database, is_outage
+from shared.runtime.reasons import reason
+
+COMMIT_TIMEOUT_S: Final = 60.0
+POOL_SIZE: Final = 4
+
+Changes = TypeVar("Changes")
+
+
+class PostgresStore(ABC, Generic[Changes]):
+    """``projectors.stores.port.Store`` on one PostgreSQL schema."""
+
+    def __init__(self, url: str, schema: str, *, session: Mapping[str, str] | None = None) -> None:
+        """``session``: settings of the server for this store's connections."""
+        self._database = Database(url, schema=schema, max_size=POOL_SIZE, session=BY_KEY_ONLY | dict(session or {}))
+
+    @abstractmethod
+    def fold(self, advances: Sequence[Advance]) -> Changes:
+        """What the events make of the data. Pure. Raises ProjectionError."""
+
+    @abstractmethod
+    async def write(self, connection: Connection, changes: Changes) -> None:
+        """Write what ``fold`` returned, in the commit's transaction. May raise ProjectionError."""
+
+    async def open(self) -> None:
+        with outages_named():
+            await self._database.pool()
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
+        async with self._connection() as connection:
+            return await postgres_positions.positions(connection, streams)
+
+    async def behind(self, heads: Mapping[str, int]) -> dict[str, Position]:
+        async with self._connection() as connection:
+            return await postgres_positions.behind(connection, heads)
+
+    async def commit(self, commit: Commit) -> None:
+        changes = self.fold(commit.advances) if commit.advances else None
+        async with self._connection() as connection, connection.transaction():
+            await postgres_positions.advance(connection, commit)
+            if changes is not None:
+                await self.write(connection, changes)
+            await postgres_positions.hold(connection, commit)
+            await postgres_positions.progress(connection, commit.progress)
+            if commit.advances:
+                reached(Failpoint.BEFORE_COMMIT)
+
+    async def as_of(self) -> dict[int, datetime | None]:
+        async with self._connection() as connection:
+            return await postgres_positions.as_of(connection)
+
+    async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        async with self._connection() as connection:
+            return await postgres_positions.overdue(connection, now, limit)
+
+    async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
+        async with self._connection() as connection:
+            return await postgres_positions.unreported(connection, now, limit)
+
+    async def gaps(self) -> int:
+        async with self._connection() as connection:
+            return await postgres_positions.gaps(connection)
+
+    async def complete(self, turn: Turn) -> None:
+        """Nothing is put off here."""
+
+    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+        async with self._connection() as connection:
+            return await postgres_positions.portion(connection, cursor, limit)
+
+    async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
+        async with self._connection() as connection:
+            return await postgres_positions.discards(connection, after, limit)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """A connection for at most COMMIT_TIMEOUT_S; outages leave the block as StoreUnavailableError."""
+        with outages_named():
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                pool = await self._database.pool()
+                async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+                    yield connection
+
+
+@contextmanager
+def outages_named() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if is_outage(error):
+            raise StoreUnavailableError(reason(error)) from error
+        raise

@@ -1,0 +1,121 @@
+"""Time ranges of analytics: what was asked for, as buckets and as the spans that the store keeps sums for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from query_service.http.parameters import moment
+from query_service.http.problems import InvalidParameterError
+from shared.views.analytics import ALL, day_of, hour_of, month_of
+
+MAX_BUCKETS: Final = 10_000
+DAY: Final = timedelta(days=1)
+
+
+class Granularity(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def step(self) -> timedelta:
+        return timedelta(hours=1) if self is Granularity.HOUR else DAY
+
+    def stamp(self, time: datetime) -> str:
+        """How the store names the bucket that starts at ``time``."""
+        return hour_of(time) if self is Granularity.HOUR else day_of(time)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """``start`` inclusive, ``end`` exclusive, both UTC; empty if they are equal."""
+
+    start: datetime
+    end: datetime
+
+    def within(self, other: "Range") -> "Range":
+        start = min(max(self.start, other.start), other.end)
+        return Range(start, max(start, min(self.end, other.end)))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The range as asked for; None: from the first day that holds data, up to the last."""
+
+    start: datetime | None
+    end: datetime | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the data has no say in it."""
+        return self.start is not None and self.end is not None
+
+    def over(self, data: Range | None) -> Range | None:
+        """With what was left open filled in from the range that holds data; None if there is nothing to go by."""
+        if self.start is not None and self.end is not None:
+            return Range(self.start, self.end)
+        if data is None:
+            return None
+        start = data.start if self.start is None else self.start
+        end = data.end if self.end is None else self.end
+        return Range(start, max(start, end)) if self.end is None else Range(min(start, end), end)
+
+
+def asked(from_: str | None, to: str | None, granularity: Granularity) -> Asked:
+    """Raises InvalidParameterError unless both lie on a bucket's edge and in order."""
+    start = None if from_ is None else _aligned("from", from_, granularity)
+    end = None if to is None else _aligned("to", to, granularity)
+    if start is not None and end is not None and start > end:
+        raise InvalidParameterError("to", f"{to} lies before from")
+    return Asked(start, end)
+
+
+def starts(range_: Range, granularity: Granularity) -> list[datetime]:
+    """The start of each bucket. Raises InvalidParameterError if there are more than MAX_BUCKETS."""
+    step = granularity.step
+    count = (range_.end - range_.start) // step
+    if count > MAX_BUCKETS:
+        raise InvalidParameterError(
+            "from",
+            f"the range has {count} buckets by {granularity}, more than {MAX_BUCKETS}; narrow it with from and to",
+        )
+    return [range_.start + i * step for i in range(count)]
+
+
+def spans(range_: Range, data: Range) -> list[str]:
+    """The fewest spans that cover the days of ``range_`` that hold data: everything, whole months, single days."""
+    kept = range_.within(data)
+    if kept == data and kept.start < kept.end:
+        return [ALL]
+    return list(_months_and_days(kept))
+
+
+def day_range(first: str, last: str) -> Range:
+    """From the first to the end of the last of two days, named as the store names them."""
+    return Range(_day(first), _day(last) + DAY)
+
+
+def _months_and_days(range_: Range) -> Iterator[str]:
+    at = range_.start
+    while at < range_.end:
+        following = (at.replace(day=1) + 31 * DAY).replace(day=1)
+        if at.day == 1 and following <= range_.end:
+            yield month_of(at)
+            at = following
+        else:
+            yield day_of(at)
+            at += DAY
+
+
+def _day(stamp: str) -> datetime:
+    return datetime(int(stamp[:-4]), int(stamp[-4:-2]), int(stamp[-2:]), tzinfo=UTC)
+
+
+def _aligned(name: str, value: str, granularity: Granularity) -> datetime:
+    time = moment(name, value)
+    hour = time.replace(minute=0, second=0, microsecond=0)
+    edge = hour if granularity is Granularity.HOUR else hour.replace(hour=0)
+    if time != edge:
+        raise InvalidParameterError(name, f"{value} must be the start of {'an hour' if edge is hour else 'a day'}, UTC")
+    return time

@@ -1,0 +1,39 @@
+"""How far a projection had come when an answer was read from it: the header ``Tidemark-As-Of``.
+
+The promise: whatever was committed before that time is in the answer (or its stream is held). It holds because the
+progress is read *before* the data, so it can only understate. It is remembered for up to 250 ms, counted from when the
+reading began, and concurrent requests share one reading.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from query_service.stores.single_flight_cache import SingleFlightCache
+
+HEADER: Final = "Tidemark-As-Of"
+REMEMBERED_S: Final = 0.25
+
+
+class AsOf:
+    """One generation's header. ``read`` raises what a store raises; every request that waits for it sees the error."""
+
+    def __init__(
+        self, read: Callable[[], Awaitable[datetime | None]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._read = read
+        self._known = SingleFlightCache(self._headers, REMEMBERED_S, clock)
+
+    async def headers(self) -> Mapping[str, str]:
+        """The header to send with whatever is read from now on; none if no heartbeat was ever applied."""
+        return await self._known.get()
+
+    async def _headers(self) -> Mapping[str, str]:
+        time_ = await self._read()
+        return {} if time_ is None else {HEADER: rfc3339(time_)}
+
+
+def rfc3339(time_: datetime) -> str:
+    """As UTC with ``Z``, to the microsecond."""
+    return time_.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"

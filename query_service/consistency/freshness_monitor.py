@@ -1,0 +1,99 @@
+"""Whether a projection is current, coming on, or standing still, and why: seen within seconds, also when nobody asks.
+
+The relay's heartbeats go through every lane once a second, the same way as events do: so ``as_of`` moves on also while
+nothing happens, and a projection whose ``as_of`` stays behind is not merely idle. One reading cannot tell coming on from
+standing still, so each projection's progress is read once a second and remembered. What the worker, the relay and the projector say of
+themselves counts too: where no command can be decided, heartbeats go on, and nothing new will come.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from query_service.http.problems import StoreDownError
+from query_service.stores.active_generation import ActiveGeneration
+from query_service.stores.port import ProjectionProgress, promptly
+from shared.messaging.announcing import QUEUES_MADE_OTHERWISE, Processes
+from shared.views.progress import Freshness, FreshnessStatus
+
+CURRENT_WITHIN_S: Final = 3.0
+"""A heartbeat's second, its way, and some patience."""
+STALLED_AFTER_S: Final = 4.0
+LOOK_EVERY_S: Final = 1.0
+
+
+class FreshnessMonitor:
+    """One projection's progress, and since when it has been where it is."""
+
+    def __init__(
+        self,
+        active: ActiveGeneration[Any],
+        processes: Processes | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``processes``: what those say of themselves that a projection has everything from."""
+        self._active = active
+        self._processes = processes or Processes()
+        self._clock = clock
+        self.trouble: str | None = None
+        """Why it stands still, or its store does not answer, as ``watch`` saw it last."""
+        self._last: tuple[int, ProjectionProgress] | None = None
+        self._moved = clock()
+
+    async def freshness(self) -> Freshness:
+        """As it is now. Raises StoreDownError."""
+        store = await self._active.store()
+        progress = await store.progress()
+        return self.seen(store.number, progress, datetime.now(UTC))
+
+    async def watch(self) -> None:
+        """Look once a second until cancelled; while the store is away there is nothing to see."""
+        while True:
+            try:
+                found = await promptly(self.freshness(), self._active.projection)
+            except StoreDownError as error:
+                self.trouble = error.reason
+            else:
+                self.trouble = found.reason
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def seen(self, generation: int, progress: ProjectionProgress, now: datetime) -> Freshness:
+        if self._last != (generation, progress):
+            self._last = generation, progress
+            self._moved = self._clock()
+        lag = None if progress.as_of is None else (now - progress.as_of).total_seconds()
+        unmoved = self._clock() - self._moved
+        status = _status(lag, unmoved)
+        waits_for = ("worker",) if status is FreshnessStatus.CURRENT else ("worker", "relay", self._active.projection)
+        if self._processes.trouble(*waits_for, but=QUEUES_MADE_OTHERWISE) is not None:
+            status = FreshnessStatus.STALLED
+        ages = [(now - progress.held_since).total_seconds()] if progress.held_since is not None else []
+        if lag is not None and status is not FreshnessStatus.CURRENT:
+            ages.append(lag)
+        return Freshness(
+            projection=self._active.projection,
+            generation=generation,
+            epoch=self._active.pointer.epoch,
+            status=status,
+            reason=self._reason(unmoved) if status is FreshnessStatus.STALLED else None,
+            stopped=self._active.pointer.stopped,
+            as_of=progress.as_of,
+            lag_seconds=lag,
+            events_applied=progress.events_applied,
+            held=progress.held,
+            oldest_unapplied_seconds=max(ages, default=None),
+        )
+
+    def _reason(self, unmoved: float) -> str:
+        if (stopped := self._active.pointer.stopped) is not None:
+            return stopped.detail
+        said = self._processes.trouble("worker", "relay", self._active.projection)
+        return said or f"nothing has moved for {unmoved:.0f} s, and no process says why"
+
+
+def _status(lag: float | None, unmoved: float) -> FreshnessStatus:
+    if lag is not None and lag <= CURRENT_WITHIN_S:
+        return FreshnessStatus.CURRENT
+    return FreshnessStatus.STALLED if unmoved >= STALLED_AFTER_S else FreshnessStatus.BEHIND

@@ -1,0 +1,91 @@
+"""412: what was read has not come to the version asked for: which projection, how far, how late, and what holds it."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+
+from query_service.consistency.as_of import HEADER as AS_OF
+from query_service.stores.port import StreamPosition
+from shared.http.problems import Problem, ProblemDocument
+
+NOT_MET: Final = "consistency-not-met"
+HELD: Final = "stream-held"
+OTHER_EPOCH: Final = "epoch-changed"
+
+
+class UnmetDocument(ProblemDocument, frozen=True, omit_defaults=True, kw_only=True):
+    """412: what was asked for with Tidemark-Consistency is not in what would have been read."""
+
+    projection: str | None = None
+    generation: int | None = None
+    stream: str | None = None
+    required: int | None = None
+    """The version asked for."""
+    applied: int | None = None
+    """The version that the projection has come to; 0: it knows nothing of the stream."""
+    lag_seconds: float | None = None
+    """How long ago everything was in this projection that was committed then; absent before the first heartbeat."""
+    held: str | None = None
+    """Why the stream does not advance by itself: `gap`, `retrying` or `dead`."""
+    reason: str | None = None
+    """Why it is held, for programs."""
+    letter_id: int | None = None
+    """The dead letter that holds it, where the operations database says so."""
+    letter: str | None = None
+    """Where that letter is."""
+    epoch: str | None = None
+    """That of the generation read, where it is another than the one asked for."""
+
+
+class ConsistencyNotMetError(Problem):
+    """``epoch`` is given where another one was asked for."""
+
+    status = HTTPStatus.PRECONDITION_FAILED
+
+    def __init__(
+        self,
+        *,
+        projection: str,
+        generation: int,
+        stream: str,
+        required: int,
+        standing: StreamPosition,
+        headers: dict[str, str],
+        letter_id: int | None = None,
+        epoch: str | None = None,
+    ) -> None:
+        hold = standing.hold
+        lag = _lag(headers.get(AS_OF))
+        code, why = NOT_MET, ""
+        if epoch is not None:
+            code, why = OTHER_EPOCH, f"; it was built in epoch {epoch}, the write belongs to another"
+        elif hold is not None and hold.dead:
+            code, why = HELD, f"; a dead letter holds the stream at version {hold.version}: {hold.reason}"
+        elif hold is not None:
+            why = f"; the stream is held at version {hold.version} ({hold.status}): {hold.reason}"
+        elif lag is not None:
+            why = f"; it is {lag:.1f} s behind"
+        detail = f"the {projection} projection has {stream} at version {standing.applied}, not yet at {required}{why}"
+        if letter_id is not None:
+            detail += f"; see /dead-letters/{letter_id}"
+        members = {
+            "projection": projection,
+            "generation": generation,
+            "stream": stream,
+            "required": required,
+            "applied": standing.applied,
+            "lag_seconds": lag,
+            "held": hold.status if hold else None,
+            "reason": hold.reason if hold else None,
+            "letter_id": letter_id,
+            "letter": None if letter_id is None else f"/dead-letters/{letter_id}",
+            "epoch": epoch,
+        }
+        known = {name: value for name, value in members.items() if value is not None}
+        super().__init__(detail, code=code, headers=headers, members=known)
+
+
+def _lag(as_of: str | None) -> float | None:
+    if as_of is None:
+        return None
+    return round(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(as_of)).total_seconds()), 3)

@@ -1,0 +1,87 @@
+"""Reading one's own writes: the store that has them as soon as it does, or a 412 that says why not."""
+
+from collections.abc import Mapping, Sequence
+
+from query_service.consistency.not_met import ConsistencyNotMetError
+from query_service.consistency.tokens import Token
+from query_service.consistency.waiting import NotReached, PositionWaiters, Reached
+from query_service.http.problems import GenerationGoneError
+from query_service.stores.active_generation import ActiveGeneration, Store
+from query_service.stores.operations_store import OperationsStore
+from query_service.stores.port import StreamPosition
+
+
+async def with_own_writes(
+    tokens: Sequence[Token],
+    seconds: float,
+    *,
+    active: ActiveGeneration[Store],
+    waiting: PositionWaiters,
+    operations: OperationsStore,
+    headers: Mapping[str, str],
+) -> Store:
+    """The active generation's store, within so many seconds. Raises UnmetError, with these headers besides, and StoreDownError.
+
+    A write of another epoch than the one that the generation was built from can never be met; where either says no epoch,
+    versions alone count.
+    """
+    store = await active.store()
+    await _same_epoch(tokens, store, active, headers)
+    wanted: dict[str, int] = {}
+    for token in tokens:
+        wanted[token.stream] = max(token.version, wanted.get(token.stream, 0))
+    found = await waiting.until(wanted, seconds)
+    if isinstance(found, Reached):
+        met = active.at(found.generation)
+        if met is None:  # switched, and switched again, long ago
+            raise GenerationGoneError(active.projection, found.generation)
+        if met is not store:
+            await _same_epoch(tokens, met, active, headers)
+        return met
+    raise await _unmet(found, await active.store(), operations, headers)
+
+
+async def _same_epoch(
+    tokens: Sequence[Token], store: Store, active: ActiveGeneration[Store], headers: Mapping[str, str]
+) -> None:
+    if _of_another(tokens, active.pointer.epoch) is not None:
+        active.forget()  # it may have adopted the new epoch since the registry was read
+        await active.store()
+    epoch = active.pointer.epoch
+    other = _of_another(tokens, epoch)
+    if epoch is None or other is None:
+        return
+    standings = await store.standings([other.stream])
+    raise ConsistencyNotMetError(
+        projection=store.projection,
+        generation=store.number,
+        stream=other.stream,
+        required=other.version,
+        standing=standings.get(other.stream, StreamPosition()),
+        headers={**await store.headers(), **headers},
+        epoch=epoch,
+    )
+
+
+def _of_another(tokens: Sequence[Token], epoch: str | None) -> Token | None:
+    if epoch is None:
+        return None
+    return next((token for token in tokens if token.epoch is not None and token.epoch != epoch), None)
+
+
+async def _unmet(
+    found: NotReached, store: Store, operations: OperationsStore, headers: Mapping[str, str]
+) -> ConsistencyNotMetError:
+    hold = found.standing.hold
+    letter_id = None
+    if hold is not None and hold.dead:
+        letter_id = await operations.holding(store.projection, found.stream, hold.version)
+    return ConsistencyNotMetError(
+        projection=store.projection,
+        generation=store.number,
+        stream=found.stream,
+        required=found.wanted,
+        standing=found.standing,
+        headers={**await store.headers(), **headers},
+        letter_id=letter_id,
+    )

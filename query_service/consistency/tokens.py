@@ -1,0 +1,120 @@
+"""What a request says about the writes it wants to see: ``Tidemark-Consistency`` and ``Prefer: wait``. Pure.
+
+    Tidemark-Consistency = 1#token            e.g. orders/o-17@3, customers/c-4@1;epoch=2026-11
+    token                = kind "/" id "@" version *( OWS ";" OWS "epoch" "=" ( word / quoted-string ) )
+
+An id may contain ``@``, so the version is what follows the last one. Characters outside ASCII are sent as UTF-8 or
+percent-encoded; ``%`` itself is in no id. ``Prefer`` is read as RFC 7240 §2 has it: the first ``wait`` counts, and what is
+not understood is ignored.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from query_service.http.parameters import identity
+from query_service.http.problems import InvalidParameterError
+
+HEADER: Final = "Tidemark-Consistency"
+PREFER: Final = "Prefer"
+APPLIED: Final = "Preference-Applied"
+
+MAX_TOKENS: Final = 100
+MAX_VERSION: Final = 2**53 - 1
+
+_KIND: Final = re.compile(r"[a-z][a-z0-9-]{0,49}", re.ASCII)
+_VERSION: Final = re.compile(r"[1-9]\d{0,15}", re.ASCII)
+_EPOCH: Final = re.compile(r'epoch=(?:"([^"\\]{1,200})"|([^\s",;\\]{1,200}))', re.IGNORECASE)
+_SHAPE: Final = "must be <kind>/<id>@<version>, several separated by commas, each maybe with ;epoch=<text>"
+
+# A preference, its value, and whatever parameters follow it up to the next comma outside of quotes.
+_PREFERENCE: Final = re.compile(
+    r'[\s,]*([^\s,;="]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,;"]*))?((?:[^,"]|"(?:[^"\\]|\\.)*")*)(?:,|$)'
+)
+_SECONDS: Final = re.compile(r"\d{1,9}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A write: what is read has to be at this version of the stream, or later; in this epoch, where one is named."""
+
+    stream: str
+    version: int
+    epoch: str | None = None
+
+
+def tokens(values: Iterable[str]) -> tuple[Token, ...]:
+    """What the header's values ask for, the highest version of each stream. Raises InvalidParameterError."""
+    found: dict[tuple[str, str | None], Token] = {}
+    for text in _elements(values):
+        token = _token(text)
+        key = token.stream, token.epoch
+        if key not in found or found[key].version < token.version:
+            found[key] = token
+    if len(found) > MAX_TOKENS:
+        raise InvalidParameterError(HEADER, f"names more than {MAX_TOKENS} streams")
+    return tuple(found.values())
+
+
+def wait(values: Iterable[str], longest: int) -> int:
+    """Seconds of ``Prefer: wait``, at most ``longest``; 0 without it."""
+    text, place = ", ".join(values), 0
+    while match := _PREFERENCE.match(text, place):
+        name, value, _ = match.groups()
+        if name.lower() == "wait":
+            seconds = (value or "").strip('"')
+            return min(int(seconds), longest) if _SECONDS.fullmatch(seconds) else 0
+        place = match.end()
+    return 0
+
+
+def _elements(values: Iterable[str]) -> Iterator[str]:
+    """The list's elements; empty ones say nothing (RFC 9110 §5.6.1)."""
+    for value in values:
+        try:
+            text = value.encode("latin-1").decode()
+        except UnicodeError as error:
+            raise InvalidParameterError(HEADER, "must be UTF-8") from error
+        quoted = False
+        start = 0
+        for place, character in enumerate(text + ","):
+            if character == '"':
+                quoted = not quoted
+            elif character == "," and (not quoted or place == len(text)):
+                if element := text[start:place].strip():
+                    yield element
+                start = place + 1
+
+
+def _token(text: str) -> Token:
+    name, *parameters = (part.strip() for part in text.split(";"))
+    stream, at, version = name.rpartition("@")
+    if not (at and _VERSION.fullmatch(version)) or int(version) > MAX_VERSION:
+        raise InvalidParameterError(HEADER, _SHAPE)
+    named = stream_name(HEADER, _decoded(stream), _SHAPE)
+    epoch = None
+    for parameter in parameters:
+        match = _EPOCH.fullmatch(parameter)
+        if match is None or epoch is not None:
+            raise InvalidParameterError(HEADER, _SHAPE)
+        epoch = match[1] or match[2]
+    return Token(named, int(version), epoch)
+
+
+def stream_name(parameter: str, text: str, shape: str = "must be <kind>/<id>, e.g. orders/o-17") -> str:
+    """The text, if it can be a stream's name. Raises InvalidParameterError."""
+    kind, slash, id_ = text.partition("/")
+    if not slash or not _KIND.fullmatch(kind):
+        raise InvalidParameterError(parameter, shape)
+    return f"{kind}/{identity(parameter, id_)}"
+
+
+def _decoded(text: str) -> str:
+    if "%" not in text:
+        return text
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeError as error:
+        raise InvalidParameterError(HEADER, "must be UTF-8") from error

@@ -1,0 +1,115 @@
+"""What a request may carry: checked before any store is asked, so that garbage is a 400 and never an error of a store.
+
+A misspelt filter that is ignored gives a wrong answer that looks right; so parameters a route does not have are
+refused, and so is one given twice.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.spec import Example
+from litestar.params import PathParameter, QueryParameter
+from pydantic import TypeAdapter, ValidationError
+
+from query_service.http.problems import InvalidParameterError
+from shared.contracts.values import Id
+
+EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+
+MOMENT: Final = "a date (2026-03-01, midnight UTC) or an RFC 3339 time (2026-03-01T09:30:00Z)"
+
+Moment = Annotated[
+    str | None, QueryParameter(max_length=40, description=MOMENT, examples=[Example(value="2026-03-01")])
+]
+_AN_ID: Final = "An id, as the sender of the command chose it: 1 to 128 letters, digits or . _ : ~ @ + = -"
+IdParameter = Annotated[str | None, QueryParameter(description=_AN_ID, examples=[Example(value="household-7")])]
+OrderId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(value="basket-31198570044")])]
+CustomerId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(value="household-7")])]
+ProductId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(value="product-1082185")])]
+
+LetterId = Annotated[int, PathParameter(ge=1, le=2**63 - 1, description="A dead letter's number.")]
+JobId = Annotated[int, PathParameter(ge=1, le=2**63 - 1, description="A replay job's number.")]
+
+_ID: Final[TypeAdapter[str]] = TypeAdapter(Id)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_SPACED_OFFSET: Final = re.compile(r".*\d \d\d:\d\d", re.ASCII)
+_NOT_PARAMETERS: Final = frozenset({"request", "socket", "return"})
+REPEATABLE: Final = "repeatable"
+"""In a handler's ``opt``: the parameters that may be given several times."""
+
+
+async def only_well_formed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A guard for every route over HTTP; over WebSocket a refusal can be read only after the connection is made.
+
+    ``async`` although it awaits nothing: any other guard is called in a thread, which costs more than what it does.
+    """
+    if connection.scope["type"] == ScopeType.HTTP:
+        well_formed(connection, handler)
+
+
+def well_formed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """What a request carries besides its body: ids in the path, and the query string's encoding and names."""
+    for name, value in connection.path_params.items():
+        identity(name, value)
+    if query := connection.scope["query_string"]:
+        repeatable = handler.opt.get(REPEATABLE, frozenset())
+        _check_query(query, _names(handler.fn) - connection.path_params.keys(), repeatable)
+
+
+def identity(name: str, value: str) -> str:
+    """An id as contracts allow them; nothing else can exist."""
+    try:
+        return _ID.validate_python(value)
+    except ValidationError as error:
+        raise InvalidParameterError(name, "an id has 1 to 128 letters, digits or . _ : ~ @ + = -") from error
+
+
+def moment(name: str, value: str) -> datetime:
+    """A date (its midnight, UTC) or an RFC 3339 time, in UTC."""
+    text = f"{value}T00:00:00Z" if _DATE.fullmatch(value) else value
+    if _TIME.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise InvalidParameterError(name, f"{value} is not in the calendar") from error
+    hint = '; in a URL "+" is written %2B' if _SPACED_OFFSET.fullmatch(value) else ""
+    raise InvalidParameterError(name, f"must be {MOMENT}{hint}")
+
+
+def _check_query(query: bytes, known: frozenset[str], repeatable: frozenset[str]) -> None:
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
+    except UnicodeError as error:
+        raise InvalidParameterError("query string", "must be percent-encoded UTF-8") from error
+    seen = set()
+    for name, value in pairs:
+        if name not in known:
+            offer = ", ".join(sorted(known)) or "none"
+            raise InvalidParameterError(name[:100], f"is not a parameter of this route, which has: {offer}")
+        if name in seen and name not in repeatable:
+            raise InvalidParameterError(name, "is given more than once")
+        if "\x00" in value:
+            raise InvalidParameterError(name, "must not contain NUL (U+0000)")
+        if not value:
+            raise InvalidParameterError(name, "is empty; leave it out instead")
+        seen.add(name)
+
+
+_KNOWN: dict[Callable[..., Any], frozenset[str]] = {}
+
+
+def _names(function: Callable[..., Any]) -> frozenset[str]:
+    """The query parameters of a handler: what it takes, under the names used in URLs."""
+    known = _KNOWN.get(function)
+    if known is None:
+        known = frozenset(name.removesuffix("_") for name in function.__annotations__ if name not in _NOT_PARAMETERS)
+        _KNOWN[function] = known
+    return known

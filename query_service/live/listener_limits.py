@@ -1,0 +1,51 @@
+"""Who listens to events at the moment: no more from one address, and no more in all, than there are places for.
+
+A listener holds a connection for as long as it likes, so those who only ask must not depend on how many listen.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from shared.http.admission import client_of
+from shared.http.problems import Problem
+from shared.runtime.settings import LISTENERS, LISTENERS_PER_CLIENT
+
+RETRY_AFTER_S: Final = 10
+
+
+class TooManyListenersError(Problem):
+    """429: the connection is closed after it."""
+
+    status = 429
+    code = "too-many-listeners"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": str(RETRY_AFTER_S), "Connection": "close"})
+
+
+class Listeners:
+    def __init__(self, in_all: int = LISTENERS, per_client: int = LISTENERS_PER_CLIENT) -> None:
+        self._in_all = in_all
+        self._per_client = per_client
+        self._count = 0
+        self._of: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, scope: Any) -> Iterator[None]:
+        """A place for the client of this connection. Raises TooManyListenersError."""
+        client = client_of(scope)
+        if self._of[client] >= self._per_client:
+            raise TooManyListenersError(f"{self._per_client} event streams to one address are the most there may be")
+        if self._count >= self._in_all:
+            raise TooManyListenersError(f"{self._in_all} event streams are the most there may be")
+        self._count += 1
+        self._of[client] += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+            self._of[client] -= 1
+            if not self._of[client]:
+                del self._of[client]

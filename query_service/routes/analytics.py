@@ -1,0 +1,214 @@
+"""Sums over time: revenue, what sold most, how many customers. All by ``placed_at``, in UTC, ``to`` exclusive.
+
+Sums of different currencies are never added up. A question that names none is answered in one (``_currencies`` says which), in the shape
+that it has while there is one only, and beside that in each under ``by_currency``: what was written for one currency goes on.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Response
+from litestar.params import QueryParameter
+
+from query_service.analytics.ranges import MAX_BUCKETS, Asked, Granularity, Range, asked, day_range, spans, starts
+from query_service.analytics.ranking import top
+from query_service.analytics.sales import Sales
+from query_service.http.conditional import answer
+from query_service.http.reading import reads
+from query_service.http.requests import QueryRequest
+from query_service.stores.redis_store import AnalyticsStore
+from shared.views.analytics import FIRST_CURRENCY, METRICS, DistinctCustomers, Revenue, TopProduct, TopProducts
+
+MAX_PRODUCTS: Final = 1000
+AT_ONCE: Final = 5000
+"""Customers in one reply of Redis."""
+MOST_CURRENCIES: Final = 20
+MOST_BUCKETS: Final = 5 * MAX_BUCKETS
+"""Beyond these, ``by_currency`` is null: so many have to be asked for by ``currency``."""
+
+_EDGE: Final = "a date or an RFC 3339 time at the start of a bucket, UTC; left out: as far as there is data"
+From = Annotated[str | None, QueryParameter(name="from", max_length=40, description=f"Inclusive: {_EDGE}.")]
+To = Annotated[str | None, QueryParameter(name="to", max_length=40, description=f"Exclusive: {_EDGE}.")]
+Currency = Annotated[
+    str | None,
+    QueryParameter(
+        pattern="^[A-Z]{3}$",
+        description="ISO 4217. Left out: the service's own (`TIDEMARK_CURRENCY`), else the one that orders were seen in first; and where"
+        " there are several, each of them under `by_currency` as well.",
+    ),
+]
+
+
+_Bucket: Final = msgspec.defstruct("_Bucket", ["start", *METRICS])
+_Product: Final = msgspec.defstruct("_Product", list(TopProduct.model_fields))
+
+
+class Measure(StrEnum):
+    UNITS = "units"
+    REVENUE = "revenue"
+
+
+@reads("/analytics/revenue", tags=["analytics"], summary="Revenue by hour or day")
+async def revenue(
+    request: QueryRequest,
+    from_: From = None,
+    to: To = None,
+    granularity: Annotated[Granularity, QueryParameter(description="The size of a bucket.")] = Granularity.DAY,
+    currency: Currency = None,
+) -> Response[Revenue]:
+    """Orders, units and revenue in minor units, bucket by bucket, without holes, and their total.
+
+    A cancelled order is taken back out of the bucket it was placed in and counted there under `cancelled`.
+    `currency` is null only as long as there has not been any order. Sums are exact, with all their digits: they may be beyond 2^53.
+    """
+    question = asked(from_, to, granularity)
+    store, as_of = await request.read(request.stores.analytics)
+    data, currencies = None, [currency] if currency else []
+    if not currencies or not question.complete:
+        seen, data = await _extent(store)
+        currencies = currencies or _currencies(seen, request.app.state.currency)
+    range_ = question.over(data)
+    times = starts(range_, granularity) if range_ else []
+    several = 1 < len(currencies) <= MOST_CURRENCIES and len(times) * len(currencies) <= MOST_BUCKETS
+    sums = await _sums(store, currencies if several else currencies[:1], times, granularity)
+    answers = [
+        {
+            "buckets": [_Bucket(time, *row) for time, row in zip(times, rows, strict=True)],
+            "total": {metric: sum(row[place] for row in rows) for place, metric in enumerate(METRICS)},
+        }
+        for rows in sums or [[[0] * len(METRICS) for _ in times]]
+    ]
+    body = {"currency": currencies[0] if currencies else None, "granularity": granularity, **answers[0]}
+    return answer(request, msgspec.json.encode(body | _by_currency(currencies, answers)), as_of)
+
+
+@reads("/analytics/top-products", tags=["analytics"], summary="What sold most")
+async def top_products(
+    request: QueryRequest,
+    from_: From = None,
+    to: To = None,
+    by: Annotated[Measure, QueryParameter(description="What to rank by.")] = Measure.UNITS,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_PRODUCTS, description="How many.")] = 10,
+    currency: Currency = None,
+) -> Response[TopProducts]:
+    """The products that sold most, whole days only; ties in order of product id. Those that sold none are not listed.
+
+    `revenue` is that in `currency`; `units` are those sold in any. Sums are exact, with all their digits: they may be beyond 2^53.
+    """
+    question = asked(from_, to, Granularity.DAY)
+    store, as_of = await request.read(request.stores.analytics)
+    seen, data = await _extent(store)
+    currencies = [currency] if currency else _currencies(seen, request.app.state.currency)
+    chosen = _spans(question, data) if currencies else []
+    units = Sales(store, [store.keys.units(span) for span in chosen])
+    best = await top(units, limit) if chosen and by is Measure.UNITS else []
+    answers = []
+    for each in currencies if len(currencies) <= MOST_CURRENCIES else currencies[:1]:
+        sales = Sales(store, [store.keys.sales(each, span) for span in chosen])
+        if by is Measure.UNITS:
+            ranked, revenues = best, await sales.totals([product_id for product_id, _ in best])
+            counts = [count for _, count in ranked]
+        else:
+            ranked = await top(sales, limit) if chosen else []
+            counts, revenues = await units.totals([product_id for product_id, _ in ranked]), [one for _, one in ranked]
+        product_ids = [product_id for product_id, _ in ranked]
+        named = zip(product_ids, await _names(store, product_ids), counts, revenues, strict=True)
+        answers.append({"items": [_Product(*product) for product in named]})
+    first = answers[0] if answers else {"items": []}
+    several = {"currency": currencies[0]} | _by_currency(currencies, answers) if len(currencies) > 1 else {}
+    return answer(request, msgspec.json.encode(first | several), as_of)
+
+
+@reads("/analytics/customers", tags=["analytics"], summary="How many customers")
+async def distinct_customers(request: QueryRequest, from_: From = None, to: To = None) -> Response[DistinctCustomers]:
+    """How many customers placed an order that was not cancelled, exactly; whole days only."""
+    question = asked(from_, to, Granularity.DAY)
+    store, as_of = await request.read(request.stores.analytics)
+    _, data = await _extent(store)
+    distinct = await _distinct(store, _spans(question, data))
+    return answer(request, msgspec.json.encode({"distinct": distinct}), as_of)
+
+
+async def _extent(store: AnalyticsStore) -> tuple[list[str], Range | None]:
+    """The currencies seen, the first one first, and the days that hold data."""
+    keys = store.keys
+    seen, head, first, last = await store.ask(
+        ("SMEMBERS", keys.currencies),
+        ("HGET", keys.first, FIRST_CURRENCY),
+        ("ZRANGE", keys.days, 0, 0),
+        ("ZRANGE", keys.days, -1, -1),
+    )
+    currencies = sorted(seen, key=lambda currency: (currency != head, currency))
+    return currencies, day_range(first[0], last[0]) if first else None
+
+
+def _currencies(seen: list[str], own: str) -> list[str]:
+    """Of a question that names none: what it is answered in, which is ``own`` or else the one seen first; then the others."""
+    return [own, *(currency for currency in seen if currency != own)] if own else seen
+
+
+def _by_currency(currencies: Sequence[str], answers: Sequence[Any]) -> dict[str, Any]:
+    """Nothing while there is one currency; otherwise all there are, and the answer in each unless there are too many of them."""
+    if len(currencies) < 2:
+        return {}
+    whole = len(answers) == len(currencies)
+    return {"currencies": currencies, "by_currency": dict(zip(currencies, answers, strict=True)) if whole else None}
+
+
+def _spans(question: Asked, data: Range | None) -> list[str]:
+    range_ = question.over(data)
+    if data is None or range_ is None:
+        return []
+    return spans(range_, data)
+
+
+async def _sums(
+    store: AnalyticsStore, currencies: Sequence[str], times: list[datetime], granularity: Granularity
+) -> list[list[list[int]]]:
+    """For each currency and bucket its METRICS; zeros where nothing happened."""
+    if not times:
+        return [[] for _ in currencies]
+    key_of = store.keys.hours_in if granularity is Granularity.HOUR else store.keys.days_in
+    fields = [f"{stamp}:{metric}" for stamp in map(granularity.stamp, times) for metric in METRICS]
+    found = []
+    for values in await store.ask(*(("HMGET", key_of(currency), *fields) for currency in currencies)):
+        numbers = [int(value or 0) for value in values]
+        found.append([numbers[i : i + len(METRICS)] for i in range(0, len(numbers), len(METRICS))])
+    return found
+
+
+async def _names(store: AnalyticsStore, product_ids: list[str]) -> list[str | None]:
+    """What the catalogue calls each product, else what an order line did."""
+    if not product_ids:
+        return []
+    own, lines = await store.ask(
+        ("HMGET", store.keys.names, *product_ids), ("HMGET", store.keys.line_names, *product_ids)
+    )
+    return [name if name is not None else line for name, line in zip(own, lines, strict=True)]
+
+
+async def _distinct(store: AnalyticsStore, chosen: list[str]) -> int:
+    if not chosen:
+        return 0
+    keys = [store.keys.buyers(span) for span in chosen]
+    counts = await store.ask(*(("HLEN", key) for key in keys))
+    if len(keys) == 1:
+        return int(counts[0])
+    customers: set[str] = set()
+    small = [key for key, count in zip(keys, counts, strict=True) if count <= AT_ONCE]
+    for found in await store.ask(*(("HKEYS", key) for key in small)):
+        customers.update(found)
+    cursors = {key: 0 for key in keys if key not in small}
+    while cursors:
+        # In steps, so that a large shop's customers do not keep Redis from its other clients.
+        replies = await store.ask(*(("HSCAN", key, at, "COUNT", AT_ONCE) for key, at in cursors.items()))
+        for key, (following, found) in zip(list(cursors), replies, strict=True):
+            customers.update(found)
+            if following:
+                cursors[key] = int(following)
+            else:
+                del cursors[key]
+    return len(customers)

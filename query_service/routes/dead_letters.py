@@ -1,0 +1,216 @@
+"""Dead letters: what failed, grouped, listed and one by one. Jobs and audit are in ``operations_log``; acts in ``acts``.
+
+Who reads without the operator's key sees everything but payloads: they hold what senders wrote.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Response, get
+from litestar.params import QueryParameter
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import from_json, to_json
+
+from query_service.http.conditional import answer
+from query_service.http.openapi import ANSWERS, INVALID, KEY_ANSWERS, documented
+from query_service.http.operator_openapi import LetterOperation
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, page
+from query_service.http.parameters import LetterId, Moment, moment
+from query_service.http.problems import InvalidParameterError, StoreDownError
+from query_service.http.requests import QueryRequest
+from shared.http.problems import Problem
+from shared.messages.control import Selection
+from shared.views.operations import EditedCommandView, FailureView, GroupView, LetterStatus, LetterView
+from shared.views.operations_queries import EDITED, FAILURES, GROUPS, LETTER, LETTERS, LIVE_LETTERS, parameters
+
+LIVE: Final = (LetterStatus.DEAD, LetterStatus.REPLAYING)
+WAITING: Final = "SELECT seen FROM held WHERE stream = $1 AND version = $2"
+
+
+class Shown(StrEnum):
+    """Letters of which status: ``live`` are dead or being replayed."""
+
+    LIVE = "live"
+    ALL = "all"
+    DEAD = "dead"
+    REPLAYING = "replaying"
+    RESOLVED = "resolved"
+    DISCARDED = "discarded"
+    SUPERSEDED = "superseded"
+
+
+class LetterKey(SortKey, frozen=True):
+    last_failed_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
+class Groups(BaseModel):
+    """The largest groups first."""
+
+    items: list[GroupView]
+    more: bool = Field(description="There are smaller groups besides; ask with a higher `limit`, or narrower.")
+
+
+class Payload(BaseModel):
+    """What the letter carries."""
+
+    body: str = Field(description="As text; what is not UTF-8 is replaced.")
+    headers: dict[str, Any]
+    trace: str = Field(description="The stack trace of the latest failure.")
+
+
+class LetterAnswer(LetterView):
+    """A letter with its history, and with its payload for operators."""
+
+    routing_key: str
+    reply_to: str | None
+    correlation_id: str | None
+    content_type: str
+    failures: list[FailureView] = Field(description="The latest 100, the newest first.")
+    edited: list[EditedCommandView] = Field(description="Commands sent instead of it.")
+    payload: Payload | None
+    payload_hidden: bool = Field(description="True: ask with the operator's key to see the payload.")
+
+
+_SAME: Final = "exactly this."
+Origin = Annotated[str | None, QueryParameter(max_length=100, description="A projection's name, or `commands`.")]
+Fingerprint = Annotated[str | None, QueryParameter(max_length=4000, description=f"Of the cause, {_SAME}")]
+Stream = Annotated[str | None, QueryParameter(max_length=300, description=f"`orders/<order id>` and the like, {_SAME}")]
+Type = Annotated[
+    str | None, QueryParameter(name="type", max_length=200, description=f"Of the event or command, {_SAME}")
+]
+Words = Annotated[
+    str | None, QueryParameter(max_length=200, description="A part of the exception or the reason, in any case.")
+]
+Status = Annotated[Shown, QueryParameter(description="`live`: dead, or being replayed.")]
+
+_NO_LETTER: Final = documented(
+    404, "There is no such letter.", "letter-not-found", "there is no dead letter 17", "/dead-letters/17"
+)
+
+
+@get("/dead-letters", responses=ANSWERS, tags=["operations"], summary="Dead letters, the latest first")
+async def dead_letters(
+    request: QueryRequest,
+    origin: Origin = None,
+    fingerprint: Fingerprint = None,
+    stream: Stream = None,
+    type_: Type = None,
+    status: Status = Shown.LIVE,
+    failed_from: Moment = None,
+    failed_to: Moment = None,
+    text: Words = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response[Page[LetterView]]:
+    """Letters by their latest failure, the newest first; `failed_from` is inclusive, `failed_to` exclusive. Without payloads."""
+    chosen = _selection(origin, fingerprint, stream, type_, failed_from, failed_to, text)
+    question = Question("dead-letters", status, *chosen)
+    after = question.key(cursor, LetterKey) if cursor else None
+    where = (after.last_failed_at, after.id) if after else (None, 0)
+    store = request.stores.operations
+    if status is Shown.LIVE:
+        rows = await store.fetch(LIVE_LETTERS, *chosen, *where, limit + 1)
+    else:
+        statuses = None if status is Shown.ALL else [status.value]
+        rows = await store.fetch(LETTERS, *chosen, *where, limit + 1, statuses)
+    following = None
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        following = question.cursor(LetterKey(last["last_failed_at"], last["id"]))
+    items = (LetterView.model_construct(**row).model_dump_json(warnings=False) for row in rows[:limit])
+    return answer(request, page(items, following), {})
+
+
+@get("/dead-letters/groups", responses=ANSWERS, tags=["operations"], summary="Live dead letters by cause")
+async def dead_letter_groups(
+    request: QueryRequest,
+    origin: Origin = None,
+    fingerprint: Fingerprint = None,
+    stream: Stream = None,
+    type_: Type = None,
+    failed_from: Moment = None,
+    failed_to: Moment = None,
+    text: Words = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Response[Groups]:
+    """Live letters that have the same origin and fingerprint, counted: one cause, one group; the largest first."""
+    chosen = _selection(origin, fingerprint, stream, type_, failed_from, failed_to, text)
+    rows = await request.stores.operations.fetch(GROUPS, *chosen, limit + 1)
+    groups = Groups(items=[GroupView(**row) for row in rows[:limit]], more=len(rows) > limit)
+    return answer(request, groups.model_dump_json().encode(), {})
+
+
+@get(
+    "/dead-letters/{letter_id:str}",
+    responses={**ANSWERS, **KEY_ANSWERS, 400: INVALID, 404: _NO_LETTER},
+    operation_class=LetterOperation,
+    tags=["operations"],
+    summary="One dead letter",
+)
+async def dead_letter(request: QueryRequest, letter_id: LetterId) -> Response[LetterAnswer]:
+    """One letter with its failures; with the operator's key also its body, headers and stack trace.
+
+    `waiting` counts the events known to wait behind it, by the projection's own word where that can be had.
+    """
+    with_payload = request.operators.recognises(request)
+    store = request.stores.operations
+    row = await store.fetchrow(LETTER, letter_id)
+    if row is None:
+        raise Problem(f"there is no dead letter {letter_id}", status=404, code="letter-not-found")
+    letter: dict[str, Any] = dict(row)
+    payload = {
+        "body": letter.pop("body").decode(errors="replace"),
+        "headers": from_json(letter.pop("headers")),
+        "trace": letter.pop("trace"),
+    }
+    letter["waiting"] = await _waiting(request, letter)
+    letter["failures"] = [dict(one) for one in await store.fetch(FAILURES, letter_id)]
+    letter["edited"] = [dict(one) for one in await store.fetch(EDITED, letter_id)]
+    letter["payload"] = payload if with_payload else None
+    letter["payload_hidden"] = not with_payload
+    return answer(request, to_json(letter), {"Vary": "Authorization"})
+
+
+def _selection(
+    origin: str | None,
+    fingerprint: str | None,
+    stream: str | None,
+    type_: str | None,
+    failed_from: str | None,
+    failed_to: str | None,
+    text: str | None,
+) -> tuple[Any, ...]:
+    """Means what it means to a replay. Raises InvalidParameterError."""
+    since = None if failed_from is None else moment("failed_from", failed_from)
+    until = None if failed_to is None else moment("failed_to", failed_to)
+    try:
+        selection = Selection(
+            origin=origin,
+            fingerprint=fingerprint,
+            stream=stream,
+            type=type_,
+            failed_from=since,
+            failed_to=until,
+            text=text,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        raise InvalidParameterError(str(first["loc"][0]), first["msg"]) from error
+    return parameters(selection)
+
+
+async def _waiting(request: QueryRequest, letter: dict[str, Any]) -> int:
+    """The worker knows what it was told when the letter came; a projection in PostgreSQL knows what has come since."""
+    known: int = letter["waiting"]
+    active = {"summary": request.stores.summary, "search": request.stores.search}.get(letter["origin"])
+    if active is None or letter["stream"] is None or letter["status"] not in LIVE:
+        return known
+    try:
+        store = await active.store()
+        row = await store.fetchrow(WAITING, letter["stream"], letter["version"])
+    except StoreDownError:
+        return known
+    return known if row is None else max(known, row["seen"] - letter["version"])

@@ -1,0 +1,233 @@
+"""``GET /events`` (server-sent events) and ``/events/ws`` (the same over WebSocket): what happens, to whoever listens.
+
+A connection costs a task and an empty queue. Whoever reads too slowly finds his queue emptied and a ``reset`` in it; what
+one connection may keep waiting is bounded by its queue and by what one write to it carries.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from litestar import Response, WebSocket, get, websocket
+from litestar.exceptions import WebSocketDisconnect
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example, OpenAPIResponse, OpenAPIType, Operation, Parameter, Schema
+from litestar.params import QueryParameter
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+from pydantic import BaseModel
+
+from query_service.consistency.tokens import stream_name
+from query_service.http.openapi import INVALID, documented
+from query_service.http.parameters import REPEATABLE, well_formed
+from query_service.http.problems import InvalidParameterError
+from query_service.http.requests import HEAD, QueryRequest
+from query_service.live.broadcast import Broadcast
+from query_service.live.listener_limits import Listeners
+from query_service.live.stream_session import JsonMessages, ServerSentEvents, StreamSession
+from query_service.live.updates import Filter
+from shared.messaging import topology
+
+MAX_STREAMS: Final = 100
+KINDS: Final = ("orders", "products", "customers")
+LAST_ID: Final = "Last-Event-ID"
+GOING_AWAY: Final = 1001
+INVALID_REQUEST: Final = 4400
+"""Why a WebSocket is closed at once: what over HTTP would be 400; the reason says more (RFC 6455 §7.4)."""
+MAX_REASON: Final = 123
+
+Streams = Annotated[
+    list[str] | None,
+    QueryParameter(
+        name="stream",
+        description="Only this stream, `<kind>/<id>`; may be given several times.",
+        examples=[Example(value=["orders/o-17"])],
+    ),
+]
+Kinds = Annotated[
+    list[str] | None,
+    QueryParameter(
+        name="kind",
+        description=f"Only streams of this kind: {', '.join(KINDS)}; may be given several times.",
+    ),
+]
+Projections = Annotated[
+    list[str] | None,
+    QueryParameter(
+        name="projection",
+        description=f"Only what this projection does: {', '.join(topology.PROJECTORS)}; may be given several times.",
+    ),
+]
+LastId = Annotated[
+    str | None,
+    QueryParameter(max_length=100, description="Go on after this event, as `Last-Event-ID` does, which goes first."),
+]
+
+
+class LiveEvent(BaseModel):
+    """The data of an event; ``stream`` and ``version`` are those of `advanced` and `held` alone."""
+
+    projection: str
+    generation: int
+    stream: str | None = None
+    version: int | None = None
+
+
+@dataclass
+class EventsOperation(Operation):
+    """A stream of events is no representation of anything: it has no ETag. The header is read by the handler itself."""
+
+    def __post_init__(self) -> None:
+        text = Schema(type=OpenAPIType.STRING)
+        description = "The id of the last event that was read: go on after it."
+        self.parameters = [*(self.parameters or []), Parameter(LAST_ID, "header", text, description=description)]
+        for response in (self.responses or {}).values():
+            if isinstance(response, OpenAPIResponse):
+                response.headers = None
+
+
+_STREAM: Final = ResponseSpec(
+    LiveEvent,
+    generate_examples=False,
+    media_type="text/event-stream",
+    description="Events, as they happen: `advanced` and `held` (a stream, to or at a version), `activated` (queries are answered from"
+    " another generation), `reset` (something may have been missed: read again what you show, and go on from here), `ready`.",
+    examples=[
+        Example(
+            summary="advanced",
+            value='id: 5f0c2a9b-17\nevent: advanced\ndata: {"projection":"summary","generation":1,"stream":"orders/o-17","version":3}\n\n',
+        )
+    ],
+)
+_TOO_MANY: Final = documented(
+    429,
+    "There are as many event streams as there may be, to this address or in all. Retry-After says when to come again.",
+    "too-many-listeners",
+    "2500 event streams to one address are the most there may be",
+    "/events",
+)
+_SEVERAL: Final = {REPEATABLE: frozenset({"stream", "kind", "projection"})}
+
+
+@get(
+    "/events",
+    responses={200: _STREAM, 400: INVALID, 429: _TOO_MANY},
+    opt=_SEVERAL,
+    operation_class=EventsOperation,
+    tags=["live"],
+    summary="What happens, as it happens",
+)
+async def events(
+    request: QueryRequest,
+    stream: Streams = None,
+    kind: Kinds = None,
+    projection: Projections = None,
+    last_event_id: LastId = None,
+) -> Response[LiveEvent]:
+    """Server-sent events: each advance of a stream in the active generation of each projection, and each hold.
+
+    An event says that something is new, and a query says what: with its stream and version as `Tidemark-Consistency` it has it.
+    Filters of different names must all fit. A comment comes every 15 seconds. Resume with `Last-Event-ID`; where that is not
+    possible, and whenever something may have been missed, a `reset` comes. The same as JSON messages over WebSocket: `/events/ws`.
+    """
+    wanted = _filter(stream, kind, projection)
+    listeners: Listeners = request.app.state.listeners
+    return EventStream(listeners, request.stores.live, wanted, request.headers.get(LAST_ID) or last_event_id)
+
+
+@websocket("/events/ws", opt=_SEVERAL)
+async def events_ws(
+    socket: WebSocket[Any, Any, Any],
+    stream: Streams = None,
+    kind: Kinds = None,
+    projection: Projections = None,
+    last_event_id: LastId = None,
+) -> None:
+    """The same over WebSocket: messages {id?, event, data}; filters and `last_event_id` in the query string.
+
+    Where there is no place for another listener, the handshake has been answered with 429 before this is called.
+    """
+    await socket.accept()
+    try:
+        well_formed(socket, socket.route_handler)
+        wanted = _filter(stream, kind, projection)
+    except InvalidParameterError as error:
+        await socket.close(INVALID_REQUEST, error.detail.encode()[:MAX_REASON].decode(errors="ignore"))
+        return
+    live: Broadcast = socket.app.state.stores.live
+
+    async def send(messages: Sequence[str]) -> None:
+        try:
+            for message in messages:
+                await socket.send_text(message)
+        except asyncio.CancelledError as error:  # how the server says that there is nobody any more
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise WebSocketDisconnect(detail="gone") from error
+
+    async def gone() -> None:
+        with suppress(WebSocketDisconnect):
+            while True:  # whatever he says
+                await socket.receive_data("text")
+
+    with suppress(WebSocketDisconnect):
+        if not await StreamSession(live, JsonMessages(), send=send, gone=gone).tell(wanted, last_event_id):
+            await socket.close(GOING_AWAY)
+
+
+class EventStream(Response[Any]):
+    """A response that goes on until its reader leaves, or the process stops."""
+
+    def __init__(self, listeners: Listeners, live: Broadcast, wanted: Filter, last_id: str | None) -> None:
+        super().__init__(None)
+        self._tell = listeners, live, wanted, last_id
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
+        return _Streaming(*self._tell)
+
+
+class _Streaming(ASGIResponse):
+    def __init__(self, listeners: Listeners, live: Broadcast, wanted: Filter, last_id: str | None) -> None:
+        super().__init__(
+            media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        )
+        del self.headers["content-length"]
+        self._listeners = listeners
+        self._live = live
+        self._wanted = wanted
+        self._last_id = last_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def write(messages: Sequence[bytes]) -> None:
+            await send({"type": "http.response.body", "body": b"".join(messages), "more_body": True})
+
+        async def gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        with self._listeners.place(scope):
+            await self.start_response(send)
+            if HEAD not in scope:
+                await StreamSession(self._live, ServerSentEvents(), send=write, gone=gone).tell(
+                    self._wanted, self._last_id
+                )
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _filter(streams: list[str] | None, kinds: list[str] | None, projections: list[str] | None) -> Filter:
+    """Raises InvalidParameterError."""
+    if streams and len(streams) > MAX_STREAMS:
+        raise InvalidParameterError("stream", f"is given more than {MAX_STREAMS} times")
+    return Filter(
+        frozenset(stream_name("stream", stream) for stream in streams or ()),
+        frozenset(_one_of("kind", kind, KINDS) for kind in kinds or ()),
+        frozenset(_one_of("projection", projection, topology.PROJECTORS) for projection in projections or ()),
+    )
+
+
+def _one_of(parameter: str, value: str, offer: Sequence[str]) -> str:
+    if value not in offer:
+        raise InvalidParameterError(parameter, f"must be one of {', '.join(offer)}")
+    return value

@@ -1,0 +1,193 @@
+"""Orders: one, a list, what happened to one. ``customers`` lists a customer's orders through here, too."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Response
+from litestar.params import QueryParameter
+
+from query_service.http.conditional import answer
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, VersionKey, page
+from query_service.http.parameters import EARLIEST, LATEST, IdParameter, Moment, OrderId, identity, moment
+from query_service.http.problems import NotFoundError
+from query_service.http.reading import reads
+from query_service.http.requests import QueryRequest
+from shared.views.summary import HeldView, HistoryEntry, OrderStatus, OrderSummary, OrderView
+
+
+class HeldBy(HeldView):
+    """Why a later event of the order is not in the view yet, and the letter it has become."""
+
+    letter_id: int | None = None
+    """Only of a ``dead`` one; absent also while the letter has not come to the operations database, or that is away."""
+    letter: str | None = None
+    """Where the letter is: ``/dead-letters/<id>``."""
+
+
+class OrderAnswer(OrderView):
+    held: HeldBy | None = None
+    """Set while this view holds the order's stream."""
+
+
+class OrderKey(SortKey, frozen=True):
+    placed_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    order_id: str
+
+
+Status = Annotated[OrderStatus | None, QueryParameter(description="Only orders that are in this status now.")]
+
+# The names of lines that came without one are borrowed from the products; the sum of those products' versions changes
+# whenever one of them does, for versions only grow and an order's lines never change.
+ORDER: Final = """
+SELECT o.version, coalesce(c.version, 0) AS customer_version,
+       coalesce(borrowed.versions, 0)::bigint AS product_versions,
+       (parsed.doc || jsonb_build_object(
+           'customer_name', c.name,
+           'lines', coalesce(borrowed.lines, parsed.doc->'lines'),
+           'held', CASE WHEN h.stream IS NOT NULL THEN jsonb_build_object(
+               'status', h.status, 'version', h.version, 'reason', h.reason,
+               'since', replace(to_jsonb(h.first_failed_at) #>> '{}', '+00:00', 'Z')) END))::text AS body,
+       CASE WHEN h.status = 'dead' THEN h.version END AS dead_version
+FROM orders o
+CROSS JOIN LATERAL (SELECT o.doc::jsonb AS doc OFFSET 0) parsed
+LEFT JOIN customers c USING (customer_id)
+LEFT JOIN held h ON h.stream = 'orders/' || o.order_id
+CROSS JOIN LATERAL (
+    SELECT sum(p.version) AS versions,
+           jsonb_agg(line || jsonb_build_object('name', coalesce(line->>'name', p.name)) ORDER BY place) AS lines
+    FROM jsonb_array_elements(parsed.doc->'lines') WITH ORDINALITY AS listed (line, place)
+    LEFT JOIN products p ON line->>'name' IS NULL AND p.product_id = line->>'product_id'
+    WHERE jsonb_path_exists(parsed.doc, '$.lines[*] ? (!exists(@.name) || @.name == null)')
+) borrowed
+WHERE o.order_id = $1
+"""
+
+# One branch runs, according to the filters given: $1 customer, $2 status. The page begins below ($4, $5).
+LIST: Final = """
+WITH page AS (
+    (SELECT order_id FROM orders
+     WHERE $1::text IS NULL AND $2::text IS NULL AND placed_at >= $3 AND (placed_at, order_id) < ($4, $5)
+     ORDER BY placed_at DESC, order_id DESC LIMIT $6)
+    UNION ALL
+    (SELECT order_id FROM orders
+     WHERE $1::text IS NULL AND status = $2 AND placed_at >= $3 AND (placed_at, order_id) < ($4, $5)
+     ORDER BY placed_at DESC, order_id DESC LIMIT $6)
+    UNION ALL
+    (SELECT order_id FROM orders
+     WHERE customer_id = $1 AND ($2::text IS NULL OR status = $2)
+       AND placed_at >= $3 AND (placed_at, order_id) < ($4, $5)
+     ORDER BY placed_at DESC, order_id DESC LIMIT $6)
+)
+SELECT o.placed_at, o.order_id, jsonb_build_object(
+    'order_id', o.order_id, 'customer_id', o.customer_id, 'customer_name', c.name, 'status', o.status,
+    'currency', o.currency, 'item_count', o.item_count, 'total', o.total,
+    'placed_at', replace(to_jsonb(o.placed_at) #>> '{}', '+00:00', 'Z'),
+    'updated_at', replace(to_jsonb(o.updated_at) #>> '{}', '+00:00', 'Z'), 'version', o.version)::text AS item
+FROM page JOIN orders o USING (order_id) LEFT JOIN customers c USING (customer_id)
+ORDER BY o.placed_at DESC, o.order_id DESC
+"""
+
+CUSTOMER_IS_KNOWN: Final = """
+SELECT WHERE EXISTS (SELECT FROM customers WHERE customer_id = $1)
+          OR EXISTS (SELECT FROM orders WHERE customer_id = $1)
+"""
+
+HELD: Final = "SELECT reason, CASE WHEN status = 'dead' THEN version END AS dead_version FROM held WHERE stream = $1"
+
+HISTORY: Final = """
+SELECT version, json_build_object('version', version, 'type', type, 'data', data,
+    'at', replace(to_jsonb(at) #>> '{}', '+00:00', 'Z'))::text AS item
+FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
+"""
+
+
+@reads("/orders/{order_id:str}", one=True, tags=["orders"], summary="One order")
+async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswer]:
+    """One order, with the names it borrows: the customer's, and the product's where a line came without one.
+
+    `held` says that a later event of the order waits in this view, and why; once it is `dead`, also which dead letter it is, as far
+    as the operations database answers. The ETag changes with any of them.
+    """
+    summary, as_of = await request.read(request.stores.summary)
+    row = await summary.fetchrow(ORDER, order_id)
+    if row is None:
+        held = await summary.fetchrow(HELD, f"orders/{order_id}")
+        letter_id = await _letter(request, order_id, held["dead_version"]) if held else None
+        where = f"; see /dead-letters/{letter_id}" if letter_id else ""
+        raise NotFoundError("order", order_id, as_of, f"{held['reason']}{where}" if held else None)
+    versions = (row["version"], row["customer_version"], row["product_versions"])
+    letter_id = await _letter(request, order_id, row["dead_version"])
+    body = row["body"].encode() if letter_id is None else _with_letter(row["body"], letter_id)
+    return answer(request, body, as_of, *versions)
+
+
+@reads("/orders", tags=["orders"], summary="Orders, the newest first")
+async def orders(
+    request: QueryRequest,
+    customer_id: IdParameter = None,
+    status: Status = None,
+    placed_from: Moment = None,
+    placed_to: Moment = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response[Page[OrderSummary]]:
+    """Orders, the newest first by `placed_at`. `placed_from` is inclusive, `placed_to` exclusive."""
+    if customer_id is not None:
+        identity("customer_id", customer_id)
+    return await list_orders(request, customer_id, status, placed_from, placed_to, limit, cursor)
+
+
+@reads("/orders/{order_id:str}/history", one=True, tags=["orders"], summary="What happened to an order")
+async def history(
+    request: QueryRequest, order_id: OrderId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Response[Page[HistoryEntry]]:
+    """Everything that happened to an order, from version 1 on, as the events said it."""
+    question = Question("history", order_id)
+    after = question.key(cursor, VersionKey).version if cursor else 0
+    summary, as_of = await request.read(request.stores.summary)
+    rows = await summary.fetch(HISTORY, f"orders/{order_id}", after, limit + 1)
+    if not rows and after == 0:
+        raise NotFoundError("order", order_id, as_of)
+    following = question.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
+    return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
+
+
+async def _letter(request: QueryRequest, order_id: str, dead_version: int | None) -> int | None:
+    if dead_version is None:
+        return None
+    return await request.stores.operations.holding("summary", f"orders/{order_id}", dead_version)
+
+
+def _with_letter(body: str, letter_id: int) -> bytes:
+    document = msgspec.json.decode(body)
+    document["held"] |= {"letter_id": letter_id, "letter": f"/dead-letters/{letter_id}"}
+    return msgspec.json.encode(document)
+
+
+async def list_orders(
+    request: QueryRequest,
+    customer_id: str | None,
+    status: OrderStatus | None,
+    placed_from: str | None,
+    placed_to: str | None,
+    limit: int,
+    cursor: str | None,
+    *,
+    customer_must_exist: bool = False,
+) -> Response[Any]:
+    """A page of orders; with ``customer_must_exist``, NotFoundError if nobody knows the customer."""
+    since = moment("placed_from", placed_from) if placed_from else EARLIEST
+    until = moment("placed_to", placed_to) if placed_to else LATEST
+    question = Question("orders", customer_id, status, since, until)
+    # No id sorts before the empty one: so without a cursor this says "placed before ``until``".
+    before = question.key(cursor, OrderKey) if cursor else OrderKey(until, "")
+    summary, as_of = await request.read(request.stores.summary)
+    rows = await summary.fetch(LIST, customer_id, status, since, before.placed_at, before.order_id, limit + 1)
+    if not rows and customer_must_exist and not await summary.fetch(CUSTOMER_IS_KNOWN, customer_id):
+        raise NotFoundError("customer", str(customer_id), as_of)
+    following = None
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        following = question.cursor(OrderKey(last["placed_at"], last["order_id"]))
+    return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)

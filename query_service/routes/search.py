@@ -1,0 +1,202 @@
+"""Finding products and orders by words. How words are understood is in ``words``, how they are looked up in the SQL."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import asyncpg
+import msgspec
+from litestar import Response
+from litestar.params import QueryParameter
+from pydantic import BaseModel, Field
+
+from query_service.http.conditional import answer
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, page
+from query_service.http.parameters import LATEST
+from query_service.http.problems import InvalidParameterError
+from query_service.http.reading import reads
+from query_service.http.requests import QueryRequest
+from query_service.routes.products import Category
+from query_service.search import search_terms
+from query_service.search.unindexed_terms import FormerQuery, former_query
+from query_service.stores.postgres_store import PostgresStore
+from shared.contracts.values import MAX_AMOUNT
+from shared.views.search import OrderHit, ProductHit
+
+PRODUCTS: Final = Path(__file__).with_name("search_products.sql").read_text()
+ORDERS: Final = Path(__file__).with_name("search_orders.sql").read_text()
+
+# The longest of the words that any name has one alike of.
+ALIKE: Final = """
+SELECT word FROM unnest($1::text[]) WITH ORDINALITY AS asked (word, place)
+WHERE EXISTS (SELECT FROM products WHERE word <% name) ORDER BY place LIMIT 1
+"""
+ANY_PRODUCT: Final = """
+SELECT EXISTS (SELECT FROM products WHERE terms @@ $1::text::tsquery)
+    OR EXISTS (SELECT FROM products WHERE terms IS NULL AND words @@ former_query($2, $3, $4))
+"""
+
+Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+Mode = Literal["words", "similar", "filters"]
+_LookedFor = tuple[str | None, str | None, str | None, str | None, bool, str | None, list[str]]
+"""The first seven parameters of PRODUCTS."""
+
+
+class ProductKey(SortKey, frozen=True):
+    mode: Mode
+    score: Score
+    product_id: str
+
+
+class OrderKey(SortKey, frozen=True):
+    score: Score
+    placed_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    order_id: str
+
+
+Brand = Annotated[
+    str | None, QueryParameter(description="Only products of this brand, spelt as it is.", max_length=200)
+]
+MinPrice = Annotated[int | None, QueryParameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
+MaxPrice = Annotated[int | None, QueryParameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
+
+
+class FacetValue(BaseModel):
+    value: str
+    count: int
+
+
+class PriceFacet(BaseModel):
+    """In minor units, whatever the currency; null when nothing matches."""
+
+    min: int | None
+    max: int | None
+
+
+class Facets(BaseModel):
+    """Over everything that matches, filters included; the hundred most frequent values of each."""
+
+    category: list[FacetValue]
+    brand: list[FacetValue]
+    price: PriceFacet
+
+
+class ProductHits(Page[ProductHit]):
+    total: int = Field(description="How many products match, exactly.")
+    facets: Facets
+    matched: Mode = Field(
+        description="`words`: by the words asked for. `similar`: no product has them, these have words spelt like them."
+        " `filters`: no words were asked for."
+    )
+
+
+class OrderHits(Page[OrderHit]):
+    total: int = Field(description="How many orders match, exactly.")
+
+
+@reads("/search/products", tags=["search"], summary="Find products")
+async def search_products(
+    request: QueryRequest,
+    q: search_terms.OptionalWords = None,
+    category: Category = None,
+    brand: Brand = None,
+    min_price: MinPrice = None,
+    max_price: MaxPrice = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response[ProductHits]:
+    """Products by words and filters, the best match first; when no product has the words, those spelt alike.
+
+    `q` may be left out only when there is a filter.
+    """
+    filters = (category, brand, min_price, max_price)
+    if q is not None and not q.strip():
+        raise InvalidParameterError("q", "is empty")
+    if q is None and all(one is None for one in filters):
+        raise InvalidParameterError("q", "is required unless there is a filter")
+    question = Question("search-products", q, *filters)
+    after = question.key(cursor, ProductKey) if cursor else None
+    store, as_of = await request.read(request.stores.search)
+    mode: Mode = "filters" if q is None else after.mode if after else "words"
+
+    async def found(looked_for: _LookedFor) -> asyncpg.Record:
+        score, product_id = (after.score, after.product_id) if after else (math.inf, "")
+        row = await store.fetchrow(PRODUCTS, *looked_for, *filters, score, product_id, limit + 1)
+        assert row is not None  # noqa: S101 (the statement always gives one row)
+        return row
+
+    looked_for = await _looked_for(store, mode, q)
+    row = await found(looked_for)
+    if mode == "words" and after is None and not row["total"] and await _misspelt(store, q, looked_for, filters):
+        mode = "similar"
+        row = await found(await _looked_for(store, mode, q))
+    following = None
+    if len(row["items"]) > limit:
+        following = question.cursor(ProductKey(mode, row["scores"][limit - 1], row["ids"][limit - 1]))
+    body = page(row["items"][:limit], following, total=str(row["total"]), facets=row["facets"], matched=f'"{mode}"')
+    return answer(request, body, as_of)
+
+
+@reads("/search/orders", tags=["search"], summary="Find orders")
+async def search_orders(
+    request: QueryRequest, q: search_terms.Words, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Response[OrderHits]:
+    """Orders in which all words are found, in their products' names, their customer's name, or their own words.
+
+    An order's id finds that order, and not those whose ids begin with it. The best match first, then the newest.
+    """
+    if not q.strip():
+        raise InvalidParameterError("q", "is empty")
+    terms = search_terms.terms(q)
+    question = Question("search-orders", q)
+    after = question.key(cursor, OrderKey) if cursor else OrderKey(math.inf, LATEST, "")
+    store, as_of = await request.read(request.stores.search)
+    row = await store.fetchrow(
+        ORDERS,
+        [search_terms.asked(term).query for term in terms],
+        search_terms.asked(q).exactly,
+        q.strip(),
+        after.score,
+        after.placed_at,
+        after.order_id,
+        limit + 1,
+        *_columns([former_query(term) for term in terms]),
+    )
+    assert row is not None  # noqa: S101 (the statement always gives one row)
+    following = None
+    if len(row["items"]) > limit:
+        last = limit - 1
+        following = question.cursor(OrderKey(row["scores"][last], row["times"][last], row["ids"][last]))
+    return answer(request, page(row["items"][:limit], following, total=str(row["total"])), as_of)
+
+
+def _columns(former: Sequence[FormerQuery]) -> tuple[list[str], list[str | None], list[bool]]:
+    return [one.head for one in former], [one.last for one in former], [one.either for one in former]
+
+
+async def _looked_for(store: PostgresStore, mode: Mode, q: str | None) -> _LookedFor:
+    if q is None or mode == "filters":
+        return None, None, None, None, False, None, []
+    if mode == "words":
+        asked, former = search_terms.asked(q), former_query(q)
+        return asked.query, asked.exactly, former.head, former.last, former.either, None, []
+    plain = search_terms.plain(q)
+    alike = await store.fetchrow(ALIKE, plain) if plain else None
+    return None, None, None, None, False, alike["word"] if alike else "", plain
+
+
+async def _misspelt(store: PostgresStore, q: str | None, looked_for: _LookedFor, filters: Sequence[object]) -> bool:
+    """Whether no product has the words, where none is found that has them: one that is filtered out counts, so that no filter
+    turns up what is spelt alike.
+
+    Quotes mean what they say: nothing else is looked for.
+    """
+    if q is None or '"' in q:
+        return False
+    if all(one is None for one in filters):
+        return True
+    query, _, *former = looked_for[:5]
+    (row,) = await store.fetch(ANY_PRODUCT, query, *former)
+    return not row[0]

@@ -1,0 +1,193 @@
+"""A read store in PostgreSQL: read-only, lazily connected, every statement within the deadline.
+
+Connections are taken from the pool once and kept: giving one back costs a round trip to reset it, and there is nothing
+to reset on a connection that only reads. One on which anything went wrong is thrown away, never reused.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Self
+from urllib.parse import urlencode
+
+import asyncpg
+
+from query_service.consistency.as_of import AsOf
+from query_service.http.problems import GenerationGoneError, StoreDownError
+from query_service.stores.active_generation import Pointer
+from query_service.stores.port import DEADLINE_S, Hold, Pause, ProjectionProgress, StreamPosition
+from shared.runtime.postgres import connect_pool, is_outage
+from shared.views.generations import FIRST, generation_name, registry_schema, stopped
+
+CONNECTIONS: Final = 8
+SIMILAR_ENOUGH: Final = 0.45
+"""From which ``word_similarity`` on a word counts as misspelt, not as another one."""
+
+# What sessions have besides: the server gives up a little before we do; searches that find much stay in memory.
+_SESSION: Final = urlencode(
+    {
+        "statement_timeout": f"{int(DEADLINE_S * 900)}ms",
+        "work_mem": "32MB",
+        "pg_trgm.word_similarity_threshold": SIMILAR_ENOUGH,
+    }
+)
+
+_POINTER: Final = "SELECT number, epoch, moving_to, ahead, examples FROM generations WHERE active"
+_AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
+# LIMIT makes each of them a look into the index, whatever the statistics say; the subquery hides how many they are from the planner,
+# which would plan anew for each number.
+_STANDINGS: Final = """
+SELECT wanted.stream, coalesce(position.applied, 0) AS applied, hold.status, hold.version, hold.reason
+FROM unnest((SELECT $1::text[])) AS wanted (stream)
+LEFT JOIN LATERAL (SELECT applied FROM positions WHERE stream = wanted.stream LIMIT 1) AS position ON true
+LEFT JOIN LATERAL (
+    SELECT status, version, reason FROM held
+    WHERE stream = wanted.stream AND version > coalesce(position.applied, 0)
+    LIMIT 1
+) AS hold ON true
+WHERE position.applied IS NOT NULL OR hold.status IS NOT NULL
+"""
+_PROGRESS: Final = """
+SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END AS as_of,
+       coalesce(sum(events_applied), 0)::bigint AS events_applied,
+       (SELECT count(*) FROM held) AS held,
+       (SELECT min(first_failed_at) FROM held) AS held_since
+FROM progress
+"""
+
+
+class PostgresStore:
+    """One generation of a projection, ``schema`` being that of the first; its registry is read through it as well.
+
+    Raises StoreDownError for whatever is not the statement's own fault, GenerationGoneError where there are no tables.
+    """
+
+    def __init__(self, projection: str, url: str, schema: str, number: int = FIRST) -> None:
+        self.projection = projection
+        self.number = number
+        self._url = url
+        self._schema = schema
+        self._pool: asyncpg.Pool | None = None
+        self._idle: list[Any] = []
+        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._opening = asyncio.Lock()
+        self._pause = Pause(projection)
+        self._as_of = AsOf(self._read_as_of)
+
+    def generation(self, number: int) -> Self:
+        return type(self)(self.projection, self._url, self._schema, number)
+
+    async def pointer(self) -> Pointer:
+        try:
+            row = await self.fetchrow(_POINTER)
+        except GenerationGoneError:  # of the registry: an installation from before there were generations
+            row = None
+        if row is None:
+            return Pointer()
+        number, epoch, *about_another = row
+        return Pointer(number, epoch, stopped(self.projection, *about_another))
+
+    async def headers(self) -> Mapping[str, str]:
+        return await self._as_of.headers()
+
+    async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        self._pause.check()
+        try:
+            async with asyncio.timeout(DEADLINE_S), self._slots:
+                return await self._run(statement, arguments)
+        except TimeoutError as error:
+            raise self._pause.failed("it did not answer in time", error) from error
+        except asyncpg.QueryCanceledError as error:
+            # The store is well; this one question is too much for it.
+            raise StoreDownError(self.projection, "the question took too long") from error
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
+            raise GenerationGoneError(self.projection, self.number) from error
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            raise self._pause.failed(_reason(error), error) from error
+
+    async def fetchrow(self, statement: str, *arguments: object) -> asyncpg.Record | None:
+        """The first row, if any; statements that give more than a row have no place here."""
+        rows = await self.fetch(statement, *arguments)
+        return rows[0] if rows else None
+
+    async def standings(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
+        rows = await self.fetch(_STANDINGS, list(streams))
+        return {
+            row["stream"]: StreamPosition(
+                row["applied"], Hold(row["status"], row["version"], row["reason"]) if row["status"] else None
+            )
+            for row in rows
+        }
+
+    async def progress(self) -> ProjectionProgress:
+        (row,) = await self.fetch(_PROGRESS)
+        return ProjectionProgress(row["as_of"], row["events_applied"], row["held"], row["held_since"])
+
+    async def ping(self) -> None:
+        await self.fetch(_AS_OF)
+
+    async def close(self) -> None:
+        self._idle.clear()
+        if self._pool is not None:
+            self._pool.terminate()
+
+    async def _run(self, statement: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
+        pool = await self._opened()
+        connection = await self._connection(pool)
+        try:
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
+        except BaseException:
+            # Terminated first, it is given back without waiting for a server that may never answer.
+            with contextlib.suppress(asyncpg.InterfaceError):
+                connection.terminate()
+            await pool.release(connection)
+            raise
+        self._idle.append(connection)
+        return rows
+
+    async def _connection(self, pool: asyncpg.Pool) -> Any:
+        while self._idle:
+            connection = self._idle.pop()
+            if not _is_closed(connection):
+                return connection
+            await pool.release(connection)
+        return await pool.acquire()
+
+    async def _opened(self) -> asyncpg.Pool:
+        """The pool, still without a connection when it is new: nothing is tried in the background."""
+        if self._pool is None:
+            async with self._opening:
+                if self._pool is None:
+                    url = self._url + ("&" if "?" in self._url else "?") + _SESSION
+                    schemas = f"{generation_name(self._schema, self.number)}, {registry_schema(self._schema)}"
+                    self._pool = await connect_pool(
+                        url, schema=schemas, read_only=True, min_size=0, max_size=CONNECTIONS
+                    )
+        return self._pool
+
+    async def _read_as_of(self) -> datetime | None:
+        row = await self.fetchrow(_AS_OF)
+        return row[0] if row else None
+
+
+def _is_closed(connection: Any) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True  # it died, and the pool has taken it back already
+
+
+def _reason(error: Exception) -> str:
+    """What happened, in words that name no address, user or statement."""
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError | asyncpg.InvalidPasswordError):
+        return "it refuses our credentials"
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return "its database does not exist"
+    if isinstance(error, asyncpg.CannotConnectNowError):
+        return "it is starting up or shutting down"
+    if isinstance(error, OSError | asyncpg.PostgresConnectionError | asyncpg.InterfaceError):
+        return "it cannot be reached"
+    return f"it refuses with {type(error).__name__}"

@@ -1,0 +1,194 @@
+"""The analytics read store in Redis: read-only commands, every one within the deadline.
+
+Keys that have been dropped look like keys that never were. So with everything that is read the registry is read as well,
+after it: as long as it says that this generation is the active one, nothing of it has been dropped.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Self, TypeVar
+
+import hiredis
+import redis.exceptions
+from pydantic import BaseModel
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.typing import EncodableT
+
+from query_service.consistency.as_of import AsOf
+from query_service.http.problems import GenerationGoneError
+from query_service.stores.active_generation import Pointer
+from query_service.stores.port import DEADLINE_S, Hold, Pause, ProjectionProgress, StreamPosition
+from query_service.stores.single_flight_cache import SingleFlightCache
+from shared.views.analytics import PREFIX, Keys
+from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key, stopped
+
+CONNECTIONS: Final = 8
+HOLDS_AT_ONCE: Final = 1000
+HELD_REMEMBERED_S: Final = 3.0
+"""When the longest held stream failed is found only by reading all holds."""
+Command = tuple[str | int, ...]
+
+T = TypeVar("T")
+
+
+class _Hold(BaseModel):
+    """Of a hold as the projector writes it, what is of use here."""
+
+    status: str
+    version: int
+    reason: str
+
+
+class _Failed(BaseModel):
+    first_failed_at: datetime
+
+
+class _Epochs(BaseModel):
+    """Of a registry entry, what is of use here."""
+
+    epoch: str | None = None
+    moving_to: str | None = None
+    ahead: int = 0
+    examples: tuple[str, ...] = ()
+
+
+class _Connection(Connection):
+    """Packs commands in C, as the client does where it is not asynchronous: a year by day asks for 1,460 fields."""
+
+    def pack_commands(self, commands: Iterable[Iterable[EncodableT]]) -> list[bytes]:
+        return [hiredis.pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]
+
+
+class AnalyticsStore:
+    """One generation's keys, ``prefix`` being that of the first. Raises StoreDownError when Redis does not answer or refuses."""
+
+    projection: str = "analytics"
+
+    def __init__(self, url: str, prefix: str = PREFIX, number: int = FIRST) -> None:
+        self.number = number
+        self.keys = Keys(generation_name(prefix, number))
+        self._url = url
+        self._prefix = prefix
+        self._registry = registry_key(prefix)
+        pool = BlockingConnectionPool.from_url(
+            url,
+            connection_class=_Connection,
+            max_connections=CONNECTIONS,
+            timeout=DEADLINE_S,
+            socket_timeout=DEADLINE_S,
+            socket_connect_timeout=2.0,
+            decode_responses=True,
+            protocol=2,
+            # Once more, for a connection that died while it lay idle.
+            retry=Retry(NoBackoff(), 1),
+        )
+        self._redis: Redis = Redis(connection_pool=pool)
+        self._pause = Pause(self.projection)
+        self._as_of = AsOf(self._read_as_of)
+        self._held_since = SingleFlightCache(self._read_held_since, HELD_REMEMBERED_S)
+
+    async def headers(self) -> Mapping[str, str]:
+        return await self._as_of.headers()
+
+    def generation(self, number: int) -> Self:
+        return type(self)(self._url, self._prefix, number)
+
+    async def pointer(self) -> Pointer:
+        (registry,) = await self._replies(("HGETALL", self._registry))
+        if ACTIVE_FIELD not in registry:
+            return Pointer()
+        number = int(registry[ACTIVE_FIELD])
+        row = _Epochs.model_validate_json(registry.get(str(number), "{}"))
+        return Pointer(number, row.epoch, stopped(self.projection, row.moving_to, row.ahead, row.examples))
+
+    async def ask(self, *commands: Command) -> list[Any]:
+        """The reply to each command, in one round trip; Redis may serve others between two of them.
+
+        Raises GenerationGoneError when this generation is no longer the active one.
+        """
+        *found, active = await self._replies(*commands, ("HGET", self._registry, ACTIVE_FIELD))
+        if int(active or FIRST) != self.number:
+            raise GenerationGoneError(self.projection, self.number)
+        return found
+
+    async def _replies(self, *commands: Command) -> list[Any]:
+        async def replies() -> list[Any]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)
+                found: list[Any] = await pipeline.execute()
+                return found
+
+        return await self._within_deadline(replies)
+
+    async def standings(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
+        if not streams:
+            return {}
+        applied, held = await self.ask(("HMGET", self.keys.positions, *streams), ("HMGET", self.keys.held, *streams))
+        found = zip(streams, applied, held, strict=True)
+        return {stream: _standing(int(version or 0), hold) for stream, version, hold in found}
+
+    async def progress(self) -> ProjectionProgress:
+        progress, held = await self._replies(("HGETALL", self.keys.progress), ("HLEN", self.keys.held))
+        return ProjectionProgress(
+            as_of=oldest(progress),
+            events_applied=sum(int(value) for name, value in progress.items() if name.endswith(":events_applied")),
+            held=held,
+            held_since=await self._held_since.get() if held else None,
+        )
+
+    async def ping(self) -> None:
+        await self._replies(("HLEN", self.keys.progress))
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+    async def _read_held_since(self) -> datetime | None:
+        """In steps: there may be many, and Redis serves others in between."""
+        times: list[datetime] = []
+        cursor = 0
+        while True:
+            ((cursor, found),) = await self._replies(("HSCAN", self.keys.held, cursor, "COUNT", HOLDS_AT_ONCE))
+            times += [_Failed.model_validate_json(text).first_failed_at for text in found.values()]
+            cursor = int(cursor)
+            if not cursor:
+                return min(times, default=None)
+
+    async def _read_as_of(self) -> datetime | None:
+        (progress,) = await self.ask(("HGETALL", self.keys.progress))
+        return oldest(progress)
+
+    async def _within_deadline(self, operation: Callable[[], Awaitable[T]]) -> T:
+        self._pause.check()
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await operation()
+        except (TimeoutError, redis.exceptions.TimeoutError) as error:
+            raise self._pause.failed("it did not answer in time", error) from error
+        except redis.exceptions.BusyLoadingError as error:
+            raise self._pause.failed("it is loading its data", error) from error
+        except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            raise self._pause.failed("it refuses our credentials", error) from error
+        except (redis.exceptions.ConnectionError, OSError) as error:
+            raise self._pause.failed("it cannot be reached", error) from error
+
+
+def _standing(applied: int, text: str | None) -> StreamPosition:
+    """A hold that the position has got past holds nothing."""
+    hold = _Hold.model_validate_json(text) if text else None
+    if hold is None or hold.version <= applied:
+        return StreamPosition(applied)
+    return StreamPosition(applied, Hold(hold.status, hold.version, hold.reason))
+
+
+def oldest(progress: Mapping[str, str]) -> datetime | None:
+    """The time up to which every lane has come; None while a lane that has events has had no heartbeat."""
+    lanes = {name.partition(":")[0] for name in progress}
+    times = [progress.get(f"{lane}:as_of") for lane in lanes]
+    if not times or not all(times):
+        return None
+    return min(datetime.fromisoformat(time) for time in times if time)

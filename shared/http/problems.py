@@ -1,0 +1,143 @@
+"""Every HTTP error is answered as RFC 9457 problem+json, and none of them tells what is inside.
+
+    Problem                     a refusal that a service words itself: status, code, what to do
+    litestar's HTTPException    routes, methods, media types, sizes, parameters that do not parse: the same shape
+    anything else               500: logged here with its traceback, answered without a word of it
+
+``type`` is ``urn:tidemark:problem:<code>``; codes are stable.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from shared.http.parameter_errors import in_words
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+log: Final = logging.getLogger(__name__)
+
+_CODES: Final = {
+    400: "invalid-request",
+    404: "no-such-route",
+    405: "method-not-allowed",
+    413: "message-too-large",
+    415: "unsupported-media-type",
+}
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One field or parameter that cannot be accepted."""
+
+    field: str
+    message: str
+
+
+class ProblemDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    """``urn:tidemark:problem:<code>``."""
+    title: str
+    status: int
+    detail: str
+    instance: str
+    """The path that was asked for."""
+    code: str
+    """Stable, kebab-case: for programs."""
+    errors: list[FieldError] | None = None
+
+
+class Problem(Exception):
+    """An answer other than the one asked for."""
+
+    status: int = 500
+    code: str = "internal-error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        errors: list[FieldError] | None = None,
+        members: Mapping[str, object] | None = None,
+    ) -> None:
+        """``members``: further ones of the document (RFC 9457 §3.2)."""
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status or self.status
+        self.code = code or self.code
+        self.headers = dict(headers or {})
+        self.errors = errors
+        self.members = dict(members or {})
+
+
+def on_problem(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    body = encode(request.scope["path"], problem)
+    return Response(body, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What the framework refuses."""
+    if error.status_code >= 500:
+        return on_unexpected(request, error)
+    if isinstance(error, ValidationException):
+        errors = [
+            FieldError(*in_words(request, str(extra.get("key", "?")), str(extra.get("message", "malformed"))))
+            for extra in error.extra or []
+            if isinstance(extra, dict)
+        ]
+        detail = "; ".join(f"{one.field}: {one.message}" for one in errors) or _first_sentence(error.detail)
+        return on_problem(request, Problem(detail, status=400, code="invalid-parameter", errors=errors or None))
+    detail = {
+        404: "there is nothing at this path; /schema lists what there is",
+        405: f"{request.method} is not possible here; /schema lists what is",
+    }.get(error.status_code, HTTPStatus(error.status_code).description or HTTPStatus(error.status_code).phrase)
+    code = _CODES.get(error.status_code, "request-refused")
+    return on_problem(request, Problem(detail, status=error.status_code, code=code, headers=error.headers))
+
+
+def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """A fault of ours: the log has the traceback, the answer has nothing of it."""
+    log.error("unexpected error while answering %r", request.scope["path"], exc_info=error)
+    return on_problem(request, Problem("an error inside the service; it has been logged"))
+
+
+EXCEPTION_HANDLERS: Final[dict[Any, Any]] = {
+    Problem: on_problem,
+    HTTPException: on_http_exception,
+    Exception: on_unexpected,
+}
+
+
+def encode(path: str, problem: Problem) -> bytes:
+    """The document, about a request for that path."""
+    errors = [FieldError(_sendable(one.field), _sendable(one.message)) for one in problem.errors or ()]
+    document = ProblemDocument(
+        type=f"urn:tidemark:problem:{problem.code}",
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=_sendable(problem.detail),
+        instance=_sendable(path),
+        code=problem.code,
+        errors=errors or None,
+    )
+    return msgspec.json.encode({**msgspec.to_builtins(document), **problem.members} if problem.members else document)
+
+
+def _first_sentence(detail: str) -> str:
+    """Of a framework's message about parameters; what follows names the URL again."""
+    return re.sub(r" for (path|url) .*", "", detail, flags=re.DOTALL)
+
+
+def _sendable(text: str) -> str:
+    return text[:500].encode("utf-8", "replace").decode()

@@ -1,0 +1,151 @@
+"""One envelope everywhere: CloudEvents 1.0, structured JSON, single or batch.
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md (structured and batch modes).
+
+``EnvelopeError`` is the only error that reading raises: the bytes are not an envelope we can understand.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import from_json
+
+from shared.contracts.values import TYPE_NAME, Actor, EventData, Id, SafeText, Timestamp
+from shared.messages.trace_context import trace_parent
+
+CONTENT_TYPE: Final = "application/cloudevents+json"
+BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+MAX_BATCH: Final = 100
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+TypeName = Annotated[str, StringConstraints(pattern=TYPE_NAME)]
+Source = Annotated[SafeText, Field(min_length=1, max_length=500)]
+
+
+class EnvelopeError(ValueError):
+    """The bytes are not a CloudEvents envelope; the message says where they stop being one."""
+
+
+def _none_if_unreadable(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return handler(value)
+    except ValueError:
+        return None
+
+
+class CommandEnvelope(BaseModel):
+    """A request to change one stream. ``id`` is the idempotency key; ``data`` is checked against the type's contract.
+
+    What only informs (``time``, ``datacontenttype``, ``traceparent``, and any attribute that is not named here) is read as far as it
+    can be, and is never a reason to refuse; what changes the meaning of the command is.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
+
+    specversion: Literal["1.0"] = "1.0"
+    id: Id
+    source: Source
+    type: TypeName
+    subject: Id | None = None
+    time: Annotated[Timestamp | None, WrapValidator(_none_if_unreadable)] = None
+    datacontenttype: Annotated[Literal["application/json"], BeforeValidator(lambda _: "application/json")] = (
+        "application/json"
+    )
+    """Data that is a JSON object is one, whatever it is called."""
+    data: dict[str, Any]
+    expectedversion: Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)] | None = None
+    """The version the sender last saw; 0 means the stream must not exist yet."""
+    notbefore: Timestamp | None = None
+    actor: Actor | None = None
+    """Who asks for it."""
+    traceparent: Annotated[str | None, BeforeValidator(trace_parent)] = None
+
+
+class EventEnvelope(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact about one stream, to be written. ``streamversion`` counts 1, 2, 3 … without holes within ``subject``."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    data: EventData
+    streamversion: int
+    schemaversion: int
+    causationid: str
+    correlationid: str
+    traceparent: str | msgspec.UnsetType | None = msgspec.UNSET
+    """Unset rather than None where there is none, as there mostly is: what is unset needs no second look when it is written."""
+
+    def to_json(self) -> bytes:
+        """On the wire there are no nulls: what is not there is left out."""
+        written = _ENCODER.encode(self)
+        return written if b"null" not in written else _ENCODER.encode(_without_nulls(msgspec.to_builtins(self)))
+
+
+class ReceivedEvent(BaseModel):
+    """An event as read from the wire: ``data`` is plain JSON until the registry gives it its class."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str
+    type: Annotated[SafeText, Field(max_length=200)]
+    subject: Annotated[SafeText, Field(min_length=1, max_length=300)]
+    time: datetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    data: dict[str, Any]
+    streamversion: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    schemaversion: Annotated[int, Field(ge=1)]
+    causationid: str
+    correlationid: str
+    traceparent: str | None = None
+
+
+def split(body: bytes) -> Sequence[Any]:
+    """The envelopes in a message, as plain JSON values: one for the structured form, several for the batch form.
+
+    The form is told by the first byte, not by the content type, so that a wrong header loses nothing.
+    Raises EnvelopeError for what is not JSON, not an object or array, or an empty batch.
+    """
+    try:
+        parsed = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise EnvelopeError(f"not JSON: {str(error)[:200]}") from error
+    if isinstance(parsed, list):
+        if not parsed:
+            raise EnvelopeError("an empty batch")
+        return parsed
+    return [parsed]
+
+
+def is_batch(body: bytes) -> bool:
+    """Whether a message is in the batch form, as ``split`` tells it."""
+    return body.lstrip()[:1] == b"["
+
+
+def pack(envelopes: Sequence[bytes]) -> bytes:
+    """Several serialised envelopes as one batch body. Nothing is parsed again."""
+    return b"[" + b",".join(envelopes) + b"]"
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,264 @@
+"""RabbitMQ: publishing that is known to have worked, and the errors of talking to a broker.
+
+    BrokerError
+    ├── BrokerUnavailableError   the connection or channel went away, or time ran out: the outcome is unknown
+    ├── UnroutableError          the broker has no queue for the message: it is not stored
+    └── RefusedError             the broker said no (a full queue, …): it is not stored everywhere it should be
+
+Consuming has a connection of its own (``shared.messaging.consuming``): under a memory alarm RabbitMQ blocks connections that publish.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+from uuid import uuid4
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from shared.messaging import topology
+from shared.runtime.reasons import reason
+from shared.runtime.stalls import StallDetector
+
+CONNECT_DEADLINE_S: Final = 10.0
+PUBLISH_DEADLINE_S: Final = 30.0
+SAY_AFTER_S: Final = 3.0
+"""A publish that is refused for so long, or not confirmed, is worth a word."""
+CLOSE_DEADLINE_S: Final = 2.0
+HEARTBEAT_S: Final = 10
+PUBLISHED_AT_ONCE: Final = 500
+MAX_SHORT_STRING: Final = 255
+"""Bytes that AMQP allows in properties such as a correlation id (AMQP 0-9-1 §4.2.5.3)."""
+
+
+class BrokerError(Exception):
+    """Talking to RabbitMQ failed."""
+
+
+class BrokerUnavailableError(BrokerError):
+    """The broker is away or too slow: whether it took the message is unknown, so publish it again."""
+
+
+class UnroutableError(BrokerError):
+    """No queue is bound for this exchange and routing key."""
+
+
+class RefusedError(BrokerError):
+    """The broker answered with a negative acknowledgement."""
+
+
+def with_heartbeat(url: str, most_s: int = HEARTBEAT_S) -> str:
+    """The URL with a heartbeat of at most ``most_s`` seconds, so that each side notices within three of them that the other is frozen.
+
+    Without one in the URL, RabbitMQ proposes 60 seconds: a frozen process would keep what it was delivered for minutes.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    given = query.get("heartbeat", "")
+    query["heartbeat"] = str(min(int(given), most_s) if given.isdecimal() and int(given) else most_s)
+    return parts._replace(query=urlencode(query)).geturl()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message. ``mandatory``: having nowhere to go is an error (UnroutableError). ``durable``: it outlives the broker's process.
+
+    A ``correlation_id`` that AMQP has no room for, as a command's id in another script may be, is left out.
+    """
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    content_type: str
+    type: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    mandatory: bool = True
+    durable: bool = True
+
+
+@asynccontextmanager
+async def deadline(seconds: float) -> AsyncIterator[None]:
+    """Bound a conversation with the broker; whatever goes wrong in it is a BrokerError.
+
+    A dying connection raises CancelledError into its users although nobody cancelled them: that is an outage too. And it swallows the
+    CancelledError of whoever was cancelled: that one is raised here all the same.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+
+    def called_off() -> bool:
+        return task is not None and task.cancelling() > before
+
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except asyncio.CancelledError as error:
+        if task is not None and task.cancelling():
+            raise
+        raise BrokerUnavailableError("the connection died") from error
+    except Exception as error:
+        if called_off():
+            raise asyncio.CancelledError from error
+        known = _broker_error(error)
+        if known is None:
+            raise
+        raise known from error
+    else:
+        if called_off():
+            raise asyncio.CancelledError
+
+
+def _broker_error(error: Exception) -> BrokerError | None:
+    """What an error means that a conversation with the broker ended in; None: it is none of the broker's."""
+    if isinstance(error, PublishError):
+        return UnroutableError(str(error)[:300])
+    if isinstance(error, DeliveryError):
+        return RefusedError("negative acknowledgement")
+    if isinstance(error, AMQPError | ChannelInvalidStateError | OSError | TimeoutError | RuntimeError | ExceptionGroup):
+        return BrokerUnavailableError(reason(error))
+    if type(error) is Exception:  # aiormq's, for whoever waits on a channel that is closed under him
+        return BrokerUnavailableError("the channel was closed")
+    return None
+
+
+class Publisher:
+    """Publishes over one connection and one channel of its own, made when first needed and again after every failure."""
+
+    def __init__(self, url: str, name: str, *, deadline_s: float = PUBLISH_DEADLINE_S) -> None:
+        """``deadline_s``: what is not confirmed by then may have been kept or not."""
+        self._url = with_heartbeat(url)
+        self._name = name
+        self._deadline_s = deadline_s
+        self._progress = StallDetector(stalled_after_s=SAY_AFTER_S, failing_after_s=SAY_AFTER_S)
+        self._connecting = asyncio.Lock()
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._exchanges: dict[str, AbstractExchange] = {}
+
+    @property
+    def trouble(self) -> str | None:
+        """What ``publish_all`` cannot get rid of, for how long, and why; None while all of it is confirmed soon."""
+        return self._progress.trouble
+
+    async def publish(self, message: Outgoing) -> None:
+        """Return only when the broker has confirmed that it keeps the message. Raises BrokerError otherwise.
+
+        Concurrent calls are pipelined, and reach the broker in the order in which they were made.
+        """
+        channel: AbstractChannel | None = None
+        try:
+            async with deadline(self._deadline_s):
+                channel = self._channel
+                if channel is None or channel.is_closed:
+                    channel = await self._open()
+                exchange = self._exchanges.get(message.exchange)
+                if exchange is None:
+                    exchange = await self._exchange(channel, message.exchange)
+                await exchange.publish(_to_wire(message), message.routing_key, mandatory=message.mandatory)
+        except BrokerUnavailableError:
+            if channel is self._channel:
+                self._channel = None
+            raise
+        except UnroutableError as error:
+            where = topology.destination(message.exchange, message.routing_key)
+            raise UnroutableError(f"nothing is bound to take it, {where}: run `tidemark migrate`") from error
+        except RefusedError as error:
+            where = topology.destination(message.exchange, message.routing_key)
+            raise RefusedError(f"refused by {where}: is a queue full?") from error
+
+    async def publish_all(
+        self,
+        messages: Sequence[Outgoing],
+        *,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """Return when all are confirmed; what fails is tried again, with jittered back-off, for as long as it takes.
+
+        Whatever ``sleep`` raises, to call it off in a pause, is raised. Giving up earlier would leave deliveries unacknowledged on a
+        channel that lives: the broker would not send them again.
+        """
+        for start in range(0, len(messages), PUBLISHED_AT_ONCE):
+            await self._publish_all(messages[start : start + PUBLISHED_AT_ONCE], sleep)
+
+    async def _publish_all(self, messages: Sequence[Outgoing], sleep: Callable[[float], Awaitable[None]]) -> None:
+        waiting = list(messages)
+        with self._progress.step(f"publishing {len(waiting)} messages to RabbitMQ") as step:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(BrokerError),
+                wait=wait_random_exponential(multiplier=0.1, max=3),
+                sleep=sleep,
+            ):
+                with attempt:
+                    done = await asyncio.gather(*map(self.publish, waiting), return_exceptions=True)
+                    errors = [error for error in done if error is not None]
+                    waiting = [message for message, error in zip(waiting, done, strict=True) if error is not None]
+                    if errors:
+                        step.failed(errors[0])
+                        raise errors[0]
+
+    async def connected(self) -> AbstractConnection:
+        """Its connection, for what else is to be asked of the broker; made where there is none. Raises BrokerUnavailableError."""
+        async with deadline(CONNECT_DEADLINE_S):
+            await self._open()
+        connection = self._connection
+        if connection is None:
+            raise BrokerUnavailableError("the connection was closed")
+        return connection
+
+    async def open(self) -> None:
+        """Connect now, so that the first publish need not. Raises BrokerUnavailableError."""
+        async with deadline(CONNECT_DEADLINE_S):
+            await self._open()
+
+    async def close(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            await _close(connection)
+
+    async def _open(self) -> AbstractChannel:
+        async with self._connecting:
+            if self._channel is not None and not self._channel.is_closed:
+                return self._channel
+            await self.close()
+            self._connection = await aio_pika.connect(
+                self._url, timeout=CONNECT_DEADLINE_S, client_properties={"connection_name": f"{self._name} publisher"}
+            )
+            self._exchanges = {}
+            self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+            return self._channel
+
+    async def _exchange(self, channel: AbstractChannel, name: str) -> AbstractExchange:
+        exchange = await channel.get_exchange(name, ensure=False) if name else channel.default_exchange
+        self._exchanges[name] = exchange
+        return exchange
+
+
+def _to_wire(message: Outgoing) -> aio_pika.Message:
+    correlation_id = message.correlation_id
+    if correlation_id and len(correlation_id.encode()) > MAX_SHORT_STRING:
+        correlation_id = None
+    return aio_pika.Message(
+        message.body,
+        content_type=message.content_type,
+        type=message.type,
+        correlation_id=correlation_id,
+        reply_to=message.reply_to,
+        headers=dict(message.headers),
+        message_id=uuid4().hex,  # unique for each publish: confirms are matched by it
+        timestamp=datetime.now(UTC),
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT if message.durable else aio_pika.DeliveryMode.NOT_PERSISTENT,
+    )
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with suppress(BrokerError):
+        async with deadline(CLOSE_DEADLINE_S):
+            await connection.close()

@@ -1,0 +1,149 @@
+"""A private place for answers and news: an exclusive queue of ours, made again under a new name whenever the connection is lost.
+
+The broker forgets the queue, and what was in it, together with the connection. Whoever waits for an answer asks again,
+giving the new name; ``queue`` says which one is good now. Who listens to news through it has missed some, and is told so.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import aio_pika
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+
+from shared.messaging import amqp_properties
+from shared.messaging.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline, with_heartbeat
+from shared.runtime.reasons import reason
+from shared.runtime.stalls import StallDetector
+
+log: Final = logging.getLogger(__name__)
+
+WATCH_EVERY_S: Final = 0.5
+ASK_EVERY_S: Final = 2.0
+SILENT_AFTER_S: Final = 3.0
+ANSWER_DEADLINE_S: Final = 30.0
+"""A connection over which nothing has come back for so long is made anew."""
+MAX_PAUSE_S: Final = 3.0
+
+Received = Callable[[bytes, str], None]
+"""Takes an answer's body and its correlation id."""
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Of what waits for us in the broker; the oldest goes first."""
+
+
+class Replies:
+    """The answers to what we ask, over a connection of its own. ``run`` keeps it connected until cancelled."""
+
+    def __init__(
+        self,
+        url: str,
+        received: Received,
+        name: str,
+        *,
+        bindings: Sequence[tuple[str, str]] = (),
+        changed: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        """``bindings``: exchange and routing key of what is to come here besides. ``changed`` hears when it begins, and ends."""
+        amqp_properties.tolerate()
+        self._bindings = bindings
+        self._changed = changed
+        self._url = with_heartbeat(url)
+        self._received = received
+        self._name = name
+        self._ready = asyncio.Event()
+        self.queue = ""
+        """Where to have answers sent now; empty while there is no connection."""
+        self.error: BrokerError | None = None
+        """What went wrong last."""
+        self._progress = StallDetector(stalled_after_s=SILENT_AFTER_S)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can come here now: there is no connection, or the broker does not answer over it."""
+        if silent := self._progress.trouble:
+            return silent
+        if self.queue:
+            return None
+        return "RabbitMQ cannot be reached: " + (reason(self.error) if self.error else "not connected yet")
+
+    async def ready(self) -> None:
+        """Return once there is a queue."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            connection: AbstractConnection | None = None
+            try:
+                async with deadline(CONNECT_DEADLINE_S):
+                    connection = await aio_pika.connect(
+                        self._url,
+                        timeout=CONNECT_DEADLINE_S,
+                        client_properties={"connection_name": f"{self._name} replies"},
+                    )
+                failures = 0
+                await self._receive(connection)
+            except BrokerError as error:
+                self.error = error
+                failures += 1
+                log.debug("%s has no place for answers: %s", self._name, reason(error))
+            finally:
+                if self.queue:
+                    self.queue = ""
+                    self._ready.clear()
+                    self._changed(False)
+                await _close(connection)
+            await asyncio.sleep(_pause(failures))
+
+    async def _receive(self, connection: AbstractConnection) -> None:
+        """Return when the connection, the channel or the queue is gone. Raises BrokerUnavailableError."""
+        lost = asyncio.Event()
+
+        def on_close(*_: object) -> None:
+            lost.set()
+
+        async with deadline(CONNECT_DEADLINE_S):
+            channel = await connection.channel(publisher_confirms=False)
+            connection.close_callbacks.add(on_close)
+            channel.close_callbacks.add(on_close)
+            bounds: dict[str, Any] = {"x-max-length-bytes": MAX_BYTES}
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments=bounds)
+            for exchange, key in self._bindings:
+                await queue.bind(exchange, key)
+            await queue.consume(self._take, no_ack=True)
+            consumers: dict[str, Any] = (await channel.get_underlay_channel()).consumers  # type: ignore[attr-defined]
+        self.queue = queue.name
+        self._ready.set()
+        self._changed(True)
+        asked = time.monotonic()
+        while not lost.is_set() and not connection.is_closed and consumers:
+            try:
+                async with asyncio.timeout(WATCH_EVERY_S):
+                    await lost.wait()
+            except TimeoutError:
+                if time.monotonic() - asked >= ASK_EVERY_S:
+                    with self._progress.step("RabbitMQ does not answer"):
+                        async with deadline(ANSWER_DEADLINE_S):
+                            await channel.declare_queue(queue.name, passive=True)
+                    asked = time.monotonic()
+
+    async def _take(self, message: AbstractIncomingMessage) -> None:
+        self._received(message.body, message.correlation_id or "")
+
+
+def _pause(failures: int) -> float:
+    """Jittered, growing back-off: clients that lost one broker do not come back to it all at once."""
+    return random.uniform(0, min(MAX_PAUSE_S, 0.1 * 2 ** min(failures, 10)))  # noqa: S311 - spreads load, hides nothing
+
+
+async def _close(connection: AbstractConnection | None) -> None:
+    if connection is None:
+        return
+    try:
+        async with deadline(CLOSE_DEADLINE_S):
+            await connection.close()
+    except BrokerError as error:
+        log.info("a connection was left to close by itself: %s", error)

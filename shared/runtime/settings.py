@@ -1,0 +1,61 @@
+"""Settings, all from the environment with the prefix ``TIDEMARK_``. A deployable reads only those it needs."""
+
+from typing import Annotated, Final
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LONGEST_WAIT_S: Final = 30
+LISTENERS: Final = 5_000
+LISTENERS_PER_CLIENT: Final = 2_500
+
+
+class Settings(BaseSettings):
+    """``TIDEMARK_RABBITMQ_URL``, ``TIDEMARK_WRITE_DB_URL`` … A URL left out is the empty string: asking for it fails clearly."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
+
+    rabbitmq_url: str = ""
+    write_db_url: str = ""
+    summary_db_url: str = ""
+    search_db_url: str = ""
+    operations_db_url: str = ""
+    analytics_redis_url: str = ""
+
+    lanes: Annotated[int, Field(ge=1, le=256)] = 4
+    query_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    command_port: Annotated[int, Field(ge=0, le=65535)] = 8081
+    console_port: Annotated[int, Field(ge=0, le=65535)] = 8082
+    host: str = "127.0.0.1"
+
+    command_batch: Annotated[int, Field(ge=1, le=2000)] = 200
+    """Most commands decided in one transaction."""
+    log_level: str = "INFO"
+    poison: str = ""
+    """For tests and drills only: which events a projection fails on (``projectors/runtime/poison.py``), or which commands kill the worker
+    (``command_service/handling/poison.py``)."""
+    failpoint: str = ""
+    """For tests and drills only: where a process shall die, see ``shared/runtime/failpoints.py``."""
+    longest_wait_s: Annotated[int, Field(ge=0, le=3600)] = LONGEST_WAIT_S
+    """The longest that a query waits for the writes it asks for, whatever its ``Prefer: wait``."""
+    currency: Annotated[str, Field(pattern="^([A-Z]{3})?$")] = ""
+    """In which analytics answer where a question names none (ISO 4217); empty: the one that orders were seen in first."""
+    listeners: Annotated[int, Field(ge=1)] = LISTENERS
+    """Most event streams (SSE and WebSocket) of a query service; fewer where its file descriptors allow fewer connections."""
+    listeners_per_client: Annotated[int, Field(ge=1)] = LISTENERS_PER_CLIENT
+    """Most of them from one address. Behind a proxy all clients have the proxy's: set it to ``listeners`` there."""
+    operator_key: str = ""
+    """What operators prove themselves with to the query service; empty: nobody may act over HTTP."""
+    runtime_dir: str = ""
+    """Where each process keeps its health file; empty: none is written."""
+
+    def require(self, name: str) -> str:
+        """The URL of that name. Raises MissingSettingError, naming the variable, when it is not set."""
+        value: str = getattr(self, name)
+        if not value:
+            raise MissingSettingError(f"TIDEMARK_{name.upper()} is not set")
+        return value
+
+
+class MissingSettingError(RuntimeError):
+    """A setting this process needs is not in the environment."""
