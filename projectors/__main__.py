@@ -3,15 +3,15 @@
 import sys
 
 from projectors.dead_letters import worker as dead_letters
-from projectors.models.registry import READ_MODELS
 from projectors.process import run
+from shared.read_models import NAMES
 from shared.runtime.process import execute
 from shared.runtime.settings import Settings
 
 
 def main(arguments: list[str]) -> None:
-    if len(arguments) != 1 or arguments[0] not in {*READ_MODELS, dead_letters.NAME}:
-        print(f"usage: python -m projectors {'|'.join([*READ_MODELS, dead_letters.NAME])}", file=sys.stderr)
+    if len(arguments) != 1 or arguments[0] not in {*NAMES, dead_letters.NAME}:
+        print(f"usage: python -m projectors {'|'.join([*NAMES, dead_letters.NAME])}", file=sys.stderr)
         sys.exit(2)
     name = arguments[0]
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from projectors.generations.hosting import Generations, Hosted, role_of
-from projectors.models.registry import READ_MODELS
+from projectors.models.registry import projection
 from projectors.rebuild.batch_sizer import BatchSizer
 from projectors.rebuild.live_priority import LivePriority
 from projectors.rebuild.rebuilder import Rebuilder
@@ -33,7 +33,7 @@ HISTORY_PREFETCH: Final = 150
 
 async def run(name: str, settings: Settings) -> int:
     """One projector, as a deployable."""
-    model = READ_MODELS[name]
+    model = projection(name)
     rabbitmq_url = settings.require("rabbitmq_url")
     options = Options.of(name, settings)
     process = Process(name, runtime_dir=settings.runtime_dir)
@@ -77,7 +77,7 @@ async def run(name: str, settings: Settings) -> int:
         lag=lag,
         precedence=precedence,
         pace=BatchSizer(model.moment_s),
-        most=model.portions,
+        most=model.history_batches,
     )
     try:
         code = await process.run(

@@ -4,16 +4,20 @@ What operators do about dead letters (``acts``) it hands to the dead-letter work
 """
 
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Final, assert_never
 
 from litestar import Litestar
 from litestar.datastructures import ResponseHeader, State
 from litestar.exceptions import MethodNotAllowedException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Components, Tag
 from litestar.types import Message, Send
 
+from query_service import routes
 from query_service.consistency.as_of import HEADER
 from query_service.http.operator_openapi import KEY, KEY_SCHEME
 from query_service.http.operators import Operators
@@ -21,62 +25,21 @@ from query_service.http.parameters import only_well_formed
 from query_service.http.problems import on_wrong_method
 from query_service.http.requests import HEAD, QueryRequest, Stores
 from query_service.live.listener_limits import Listeners, TooManyListenersError
-from query_service.routes import (
-    analytics,
-    customers,
-    dead_letters,
-    events,
-    freshness,
-    health,
-    operation_log,
-    operator_actions,
-    orders,
-    products,
-    search,
-)
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
-from query_service.stores.redis_store import AnalyticsStore
+from query_service.stores.redis_store import RedisStore
 from shared.http.admission import refuse
 from shared.http.problems import EXCEPTION_HANDLERS
 from shared.http.service import Service, documentation
+from shared.read_models import READ_MODELS, ReadModel, StoreKind
 from shared.runtime.settings import LONGEST_WAIT_S, Settings
-from shared.views import search as search_view
-from shared.views import summary as summary_view
 
-ROUTES: Final = (
-    orders.order,
-    orders.orders,
-    orders.history,
-    customers.customer,
-    customers.customer_orders,
-    products.product,
-    products.products,
-    products.price_history,
-    analytics.revenue,
-    analytics.top_products,
-    analytics.distinct_customers,
-    search.search_products,
-    search.search_orders,
-    dead_letters.dead_letters,
-    dead_letters.dead_letter_groups,
-    dead_letters.dead_letter,
-    operation_log.jobs,
-    operation_log.job,
-    operation_log.audit,
-    operator_actions.replay,
-    operator_actions.discard,
-    operator_actions.edit,
-    operator_actions.pause_job,
-    operator_actions.resume_job,
-    operator_actions.cancel_job,
-    events.events,
-    events.events_ws,
-    freshness.freshness,
-    health.live,
-    health.ready,
-    health.serving,
-)
+
+def _routes() -> Iterator[BaseRouteHandler]:
+    """``ROUTES`` of every module in ``query_service/routes``."""
+    for module in sorted(iter_modules(routes.__path__), key=lambda found: found.name):
+        yield from import_module(f"{routes.__name__}.{module.name}").ROUTES
+
 
 _DESCRIPTION: Final = """\
 Answers from Tidemark's read models. Money is in minor units of its currency, times are RFC 3339 in UTC.
@@ -123,7 +86,7 @@ def create_app(
         }
     )
     return QueryService(
-        route_handlers=ROUTES,
+        route_handlers=list(_routes()),
         request_class=QueryRequest,
         guards=[only_well_formed],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
@@ -153,11 +116,19 @@ def create_app(
 def open_stores(settings: Settings) -> Stores:
     """The stores that the settings name; none is connected to yet. Raises MissingSettingError."""
     return Stores(
-        summary=PostgresStore("summary", settings.require("summary_db_url"), summary_view.SCHEMA),
-        search=PostgresStore("search", settings.require("search_db_url"), search_view.SCHEMA),
-        analytics=AnalyticsStore(settings.require("analytics_redis_url")),
+        *(_store(model, settings.store_url(model.name)) for model in READ_MODELS),
         operations=OperationsStore(settings.operations_db_url),
     )
+
+
+def _store(model: ReadModel, url: str) -> PostgresStore | RedisStore:
+    match model.store:
+        case StoreKind.POSTGRES:
+            return PostgresStore(model.name, url, model.name)
+        case StoreKind.REDIS:
+            return RedisStore(model.name, url, model.name)
+        case unknown:
+            assert_never(unknown)
 
 
 class QueryService(Service):

@@ -1,15 +1,16 @@
-"""Every aggregate there is, by the commands it takes. A new one is a file beside this and a line here."""
+"""All aggregates together, by the commands they take."""
 
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Final
 
+from command_service.domain import kinds
 from command_service.domain.aggregate import Aggregate
-from command_service.domain.customers import CUSTOMERS
-from command_service.domain.orders import ORDERS
-from command_service.domain.products import PRODUCTS
 from shared.contracts.values import CommandData
 
-AGGREGATES: Final = (ORDERS, PRODUCTS, CUSTOMERS)
+AGGREGATES: Final[tuple[Aggregate, ...]] = tuple(
+    module.AGGREGATE for module in vars(kinds).values() if isinstance(module, ModuleType)
+)
 BY_COMMAND: Final[Mapping[type[CommandData], Aggregate]] = {
     command: aggregate for aggregate in AGGREGATES for command in aggregate.commands
 }

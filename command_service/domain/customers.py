@@ -95,7 +95,7 @@ def _address(email: str) -> Claim:
     return Claim(EMAIL_SCOPE, email.lower(), "email-already-taken", "this e-mail address belongs to another customer")
 
 
-CUSTOMERS: Final = Aggregate(
+AGGREGATE: Final = Aggregate(
     kind="customers",
     state=Customer,
     decide=decide,

@@ -142,7 +142,7 @@ def _invalid(command: Command, status: Status) -> NoReturn:
     raise Refused("invalid-transition", f"an order that is {status} cannot be {wish}")
 
 
-ORDERS: Final = Aggregate(
+AGGREGATE: Final = Aggregate(
     kind="orders",
     state=Order,
     decide=decide,

@@ -143,7 +143,7 @@ def _update(product: Product, command: UpdateProduct, now: datetime) -> Sequence
     return [ProductUpdated(product_id=product.product_id, **after, updated_at=now)]
 
 
-PRODUCTS: Final = Aggregate(
+AGGREGATE: Final = Aggregate(
     kind="products",
     state=Product,
     decide=decide,

@@ -7,7 +7,6 @@ import json
 import shlex
 import sys
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,6 +15,7 @@ import typer
 from deploy.cli.lazy import lazy_group
 from deploy.cli.terminal import AWAY, WRONG_USE, Output, OutputOption, fail, run, settings
 from deploy.run import environment
+from shared.read_models import NAMES
 
 HEALTH_IS_STALE_AFTER_S: Final = 10.0
 
@@ -46,12 +46,6 @@ app.add_typer(
 app.add_typer(
     lazy_group("deploy.cli.contracts", "What other services may send and read, for every language."), name="contracts"
 )
-
-
-class Projection(StrEnum):
-    SUMMARY = "summary"
-    ANALYTICS = "analytics"
-    SEARCH = "search"
 
 
 @app.command()
@@ -227,7 +221,8 @@ def load(
 @app.command()
 def verify(
     projection: Annotated[
-        list[Projection] | None, typer.Option(help="Only this one; may be given again. Otherwise: all three.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help=f"Only {' or '.join(NAMES)}; may be given again. Otherwise: all."),
     ] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Compare the content of so many streams at random.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same sample again.")] = None,
@@ -250,6 +245,7 @@ def verify(
     tidemark verify --projection summary --sample 1000
     tidemark verify --heal --output json
     """
+    from deploy.cli.projections.choosing import projection as named_projection
     from deploy.verify.command import random_seed, run_verify
     from deploy.verify.verifier import Options
 
@@ -258,7 +254,7 @@ def verify(
     if sample is not None and not content:
         raise fail("--sample goes with no --no-content", WRONG_USE)
     chosen = Options(content, sample, random_seed() if seed is None else seed, patience_s=patience)
-    names = [one.value for one in projection or Projection]
+    names = [named_projection(name) for name in projection or NAMES]
     report = run_verify(settings(), names, chosen, output, generation=generation, heal=heal, limit=limit)
     raise typer.Exit(0 if report.equal else 1)
 

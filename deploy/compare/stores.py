@@ -23,6 +23,7 @@ from deploy.compare.postgres_comparison import PostgresComparison
 from deploy.compare.redis_comparison import RedisComparison
 from projectors.generations.registry import ALONE
 from query_service.stores.redis_store import oldest
+from shared.read_models import ReadModel, StoreKind, named
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, is_outage
 from shared.runtime.reasons import reason
 from shared.runtime.settings import Settings
@@ -138,17 +139,18 @@ def _generation(document: str, active: int) -> Generation:
 
 @asynccontextmanager
 async def opened(settings: Settings, projection: str) -> AsyncIterator[GenerationStore]:
-    """Raises MissingSettingError, StoreAwayError."""
-    if projection == "analytics":
-        async with _redis(settings.require("analytics_redis_url")) as redis:
+    """Raises UnknownReadModelError, MissingSettingError, StoreUnavailableError."""
+    model, url = named(projection), settings.store_url(projection)
+    if model.store is StoreKind.REDIS:
+        async with _redis(url, model) as redis:
             yield RedisReadStore(projection, redis)
     else:
-        async with _postgres(settings.require(f"{projection}_db_url"), projection) as connection:
+        async with _postgres(url, model) as connection:
             yield PostgresReadStore(projection, connection)
 
 
 @asynccontextmanager
-async def _postgres(url: str, projection: str) -> AsyncIterator[asyncpg.Connection]:
+async def _postgres(url: str, model: ReadModel) -> AsyncIterator[asyncpg.Connection]:
     session = {
         "timezone": "UTC",
         "application_name": "tidemark cli",
@@ -160,9 +162,7 @@ async def _postgres(url: str, projection: str) -> AsyncIterator[asyncpg.Connecti
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=session)
     except ValueError as error:
-        raise StoreUnavailableError(
-            f"TIDEMARK_{projection.upper()}_DB_URL is no address of a database: {error}"
-        ) from error
+        raise StoreUnavailableError(f"TIDEMARK_{model.setting.upper()} is no address of a database: {error}") from error
     except Exception as error:
         raise _away(error) from error
     try:
@@ -180,7 +180,7 @@ def _away(error: Exception) -> StoreUnavailableError:
 
 
 @asynccontextmanager
-async def _redis(url: str) -> AsyncIterator[Redis]:
+async def _redis(url: str, model: ReadModel) -> AsyncIterator[Redis]:
     try:
         redis: Any = Redis.from_url(
             url,
@@ -191,7 +191,7 @@ async def _redis(url: str) -> AsyncIterator[Redis]:
             retry=Retry(NoBackoff(), 1),
         )
     except ValueError as error:
-        raise StoreUnavailableError(f"TIDEMARK_ANALYTICS_REDIS_URL is no address of a Redis: {error}") from error
+        raise StoreUnavailableError(f"TIDEMARK_{model.setting.upper()} is no address of a Redis: {error}") from error
     try:
         yield redis
     except RedisError as error:

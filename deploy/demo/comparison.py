@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from deploy.demo.figures import LINES, Figures
-
-STORES: Final = ("summary", "analytics", "search")
 
 
 @dataclass(frozen=True, slots=True)

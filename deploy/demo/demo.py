@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from deploy.demo.display import Display
 from deploy.demo.flow import flow
@@ -20,9 +20,10 @@ from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.servers import ports
 from deploy.servers.provide import Servers
+from shared.read_models import NAMES, READ_MODELS
 from shared.runtime.settings import Settings
 
-DEPLOYABLES: Final = ("worker", "relay", "summary", "analytics", "search", "query")
+DEPLOYABLES: Final = ("worker", "relay", *NAMES, "query")
 """What a demo needs; the HTTP ingress is not among it, because commands come over the bus."""
 
 
@@ -45,13 +46,12 @@ async def run(servers: Servers, orders: int | None, display: Display) -> Report:
 
 def settings_for(servers: Servers) -> Settings:
     """The settings of one who may write to all of these servers; everything else as the environment says."""
+    urls: dict[str, Any] = {model.setting: servers.stores[model.name] for model in READ_MODELS}
     return Settings(
         rabbitmq_url=servers.rabbitmq_url,
         write_db_url=servers.write_db_url,
-        summary_db_url=servers.summary_db_url,
-        search_db_url=servers.search_db_url,
         operations_db_url=servers.operations_db_url,
-        analytics_redis_url=servers.analytics_redis_url,
+        **urls,
     )
 
 

@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from deploy.servers.provide import Servers
 from shared.runtime.postgres import connect_pool, is_outage
-from shared.views import analytics, search, summary
+from shared.views import analytics
 
 PATIENCE_S: Final = 60.0
 
@@ -123,11 +123,11 @@ class ReadStores:
 async def open_read_stores(servers: Servers, query_url: str) -> AsyncIterator[ReadStores]:
     async with AsyncExitStack() as stack:
         pools = []
-        for url, schema in ((servers.summary_db_url, summary.SCHEMA), (servers.search_db_url, search.SCHEMA)):
-            pool = await until_up(partial(connect_pool, url, schema=schema, read_only=True))
+        for name in ("summary", "search"):
+            pool = await until_up(partial(connect_pool, servers.stores[name], schema=name, read_only=True))
             stack.callback(pool.terminate)
             pools.append(pool)
-        client = Redis.from_url(servers.analytics_redis_url, decode_responses=True, socket_timeout=10)
+        client = Redis.from_url(servers.stores["analytics"], decode_responses=True, socket_timeout=10)
         stack.push_async_callback(client.aclose)
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=query_url, trust_env=False, timeout=30))
         yield ReadStores(

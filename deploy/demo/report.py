@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.demo.comparison import STORES, Line
+from deploy.demo.comparison import Line
 from deploy.run.resource_usage import Cost
+from shared.read_models import NAMES
 
 Verdict = Literal["equal", "NOT EQUAL", "not comparable"]
 
@@ -91,7 +92,7 @@ class Report:
             "streams_of_others": dict(self.streams_of_others),
             "figures": [
                 {"name": line.name, "source": _plain(line.source), "verdict": self.verdict(line)}
-                | {store: _plain(line.stores.get(store)) for store in STORES}
+                | {store: _plain(line.stores.get(store)) for store in NAMES}
                 for line in self.lines
             ],
             "processes": {name: asdict(cost) for name, cost in self.costs.items()},
@@ -118,12 +119,12 @@ def show(report: Report, console: Console) -> None:
 
 def _figures(report: Report) -> Table:
     table = Table("figure", title="source against the stores", title_justify="left")
-    for name in ("source", *STORES):
+    for name in ("source", *NAMES):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for line in report.lines:
         verdict = report.verdict(line)
-        cells = [_cell(line, store) for store in STORES]
+        cells = [_cell(line, store) for store in NAMES]
         table.add_row(line.name, _shown(line.name, line.source), *cells, f"[{_colour(verdict)}]{verdict}[/]")
     return table
 

@@ -30,13 +30,14 @@ from deploy.servers import ports
 from deploy.servers.provide import Servers
 from shared.messages.control import Replay, Selection
 from shared.messaging.operations_client import ask, request
+from shared.read_models import NAMES
 from shared.views.operations import SCHEMA, Refused
 from shared.views.operations_queries import GROUPS, JOB, parameters
 
 PROJECTION: Final = "summary"
 OUT_OF: Final = 100
 RULE: Final = f"{PROJECTION}:1/{OUT_OF}"
-DEPLOYABLES: Final = ("worker", "relay", "summary", "analytics", "search", "dead_letters", "query")
+DEPLOYABLES: Final = ("worker", "relay", *NAMES, "dead_letters", "query")
 PATIENCE_S: Final = 180.0
 POLL_S: Final = 0.2
 CANARY: Final = 5

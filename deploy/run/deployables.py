@@ -12,13 +12,12 @@ from typing import Final
 
 from deploy.run.child import Program
 from deploy.servers.provide import Servers
+from shared.read_models import READ_MODELS
 
 RABBITMQ: Final = "TIDEMARK_RABBITMQ_URL"
 WRITE: Final = "TIDEMARK_WRITE_DB_URL"
-SUMMARY: Final = "TIDEMARK_SUMMARY_DB_URL"
-SEARCH: Final = "TIDEMARK_SEARCH_DB_URL"
 OPERATIONS: Final = "TIDEMARK_OPERATIONS_DB_URL"
-ANALYTICS: Final = "TIDEMARK_ANALYTICS_REDIS_URL"
+STORES: Final = {model.name: f"TIDEMARK_{model.setting.upper()}" for model in READ_MODELS}
 OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
 
 
@@ -37,13 +36,11 @@ DEPLOYABLES: Final[Mapping[str, Deployable]] = {
     "worker": Deployable(("command_service", "worker"), frozenset({RABBITMQ, WRITE})),
     "relay": Deployable(("command_service", "relay"), frozenset({RABBITMQ, WRITE})),
     "http": Deployable(("command_service", "http"), frozenset({RABBITMQ, WRITE})),
-    "summary": Deployable(("projectors", "summary"), frozenset({RABBITMQ, SUMMARY})),
-    "analytics": Deployable(("projectors", "analytics"), frozenset({RABBITMQ, ANALYTICS})),
-    "search": Deployable(("projectors", "search"), frozenset({RABBITMQ, SEARCH})),
+    **{name: Deployable(("projectors", name), frozenset({RABBITMQ, url})) for name, url in STORES.items()},
     "dead_letters": Deployable(("projectors", "dead_letters"), frozenset({RABBITMQ, OPERATIONS})),
     "query": Deployable(
         ("query_service",),
-        frozenset({RABBITMQ, SUMMARY, SEARCH, OPERATIONS, ANALYTICS}),
+        frozenset({RABBITMQ, OPERATIONS, *STORES.values()}),
         reads_only=True,
         checks_operators=True,
     ),

@@ -7,6 +7,7 @@ import command_service
 from deploy.run.topology import declare
 from projectors.dead_letters.migrations import migrate as migrate_operations
 from projectors.stores.migrations import migrate as migrate_projection
+from shared.read_models import READ_MODELS
 from shared.runtime.postgres import migrate as migrate_database
 from shared.runtime.settings import Settings
 
@@ -22,9 +23,9 @@ async def migrate(settings: Settings) -> list[str]:
         f"write: {name}"
         for name in await migrate_database(settings.require("write_db_url"), sorted(WRITE_MIGRATIONS.glob("*.sql")))
     ]
-    for projector, setting in (("summary", "summary_db_url"), ("search", "search_db_url")):
-        names = await migrate_projection(projector, settings.require(setting))
-        done += [f"{projector}: {name}" for name in names]
+    for model in READ_MODELS:
+        names = await migrate_projection(model.name, settings.store_url(model.name))
+        done += [f"{model.name}: {name}" for name in names]
     names = await migrate_operations(settings.require("operations_db_url"))
     done += [f"operations: {name}" for name in names]
     done += [f"rabbitmq: {line}" for line in await declare(settings.require("rabbitmq_url"), settings.lanes)]

@@ -46,6 +46,8 @@ class Started:
     redis_port: int
     rabbitmq_port: int
     passwords: dict[str, str] = field(repr=False)
+    read_databases: dict[str, str] = field(default_factory=dict)
+    """Read model → its database; known once PostgreSQL is ready."""
 
     @property
     def rabbitmq_url(self) -> str:
@@ -189,8 +191,12 @@ def _complete(started: Started) -> bool:
     """Whether the databases are there; makes them at the first connection that succeeds."""
     passwords = started.passwords
     try:
-        asyncio.run(
-            databases.create(started.host, started.postgres_port, postgres.ADMIN, passwords[postgres.ADMIN], passwords)
+        started.read_databases.update(
+            asyncio.run(
+                databases.create(
+                    started.host, started.postgres_port, postgres.ADMIN, passwords[postgres.ADMIN], passwords
+                )
+            )
         )
     except databases.NOT_YET:
         return False

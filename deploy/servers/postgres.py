@@ -13,6 +13,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +54,8 @@ class Postgres:
         self.data = reachable(folder) / "data"
         self._process = ServerProcess("PostgreSQL", folder, user=self._user, quick=signal.SIGQUIT)
         self._passwords = credentials(folder, ADMIN, databases.OWNER, databases.READER)
-        self._complete = False
+        self.read_databases: Mapping[str, str] = {}
+        """Read model → its database; known once the server is ready."""
 
     @property
     def port(self) -> int:
@@ -78,9 +80,10 @@ class Postgres:
     def wait_ready(self, timeout: float = 60.0) -> None:
         """Return once it takes connections and has its databases; raise ``ServersError`` after ``timeout`` s."""
         self._process.wait_until(self._is_ready, timeout, self.port)
-        if not self._complete:
-            asyncio.run(databases.create("127.0.0.1", self.port, ADMIN, self._passwords[ADMIN], self._passwords))
-            self._complete = True
+        if not self.read_databases:
+            self.read_databases = asyncio.run(
+                databases.create("127.0.0.1", self.port, ADMIN, self._passwords[ADMIN], self._passwords)
+            )
 
     def stop(self, *, for_good: bool = False) -> None:
         """End it with a checkpoint, or, where its data are not needed again (``for_good``), without."""

@@ -1,6 +1,6 @@
 """The servers that Tidemark runs on, found or started by ``provide``, in this order:
 
-1. the URLs in the environment, if all six are set;
+1. the URLs in the environment, if all are set;
 2. containers, if a Docker engine answers;
 3. programs that are on this machine, as private instances;
 4. the same, after installing what is missing with apt-get (without root: unpacked into a private folder).
@@ -19,24 +19,15 @@ from typing import Final
 from deploy.servers import containers, databases, packages, redis
 from deploy.servers.errors import ServersError
 from deploy.servers.private import PrivateServers, private_servers
+from shared.read_models import READ_MODELS, StoreKind
 
 __all__ = ["Servers", "ServersError", "from_environment", "provide"]
 
 CHOICE: Final = "TIDEMARK_SERVERS"
-URLS: Final = (
-    "rabbitmq_url",
-    "write_db_url",
-    "summary_db_url",
-    "search_db_url",
-    "operations_db_url",
-    "analytics_redis_url",
-)
-READERS: Final = {
-    "summary_db_url": "summary_reader_url",
-    "search_db_url": "search_reader_url",
-    "operations_db_url": "operations_reader_url",
-    "analytics_redis_url": "analytics_reader_url",
-}
+ALWAYS: Final = ("rabbitmq_url", "write_db_url", "operations_db_url")
+READ_DB: Final = "read_db_url"
+"""Stands for every read model in PostgreSQL that has no URL of its own."""
+SETTINGS: Final = tuple(model.setting for model in READ_MODELS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,28 +36,28 @@ class Servers:
 
     rabbitmq_url: str = field(repr=False)
     write_db_url: str = field(repr=False)
-    summary_db_url: str = field(repr=False)
-    search_db_url: str = field(repr=False)
     operations_db_url: str = field(repr=False)
-    analytics_redis_url: str = field(repr=False)
-    summary_reader_url: str = field(repr=False)
-    search_reader_url: str = field(repr=False)
     operations_reader_url: str = field(repr=False)
-    analytics_reader_url: str = field(repr=False)
+    stores: Mapping[str, str] = field(repr=False)
+    """The URL of each read model's store."""
+    reader_stores: Mapping[str, str] = field(repr=False)
     origin: str
     """``environment``, ``docker`` or ``private``."""
     private: PrivateServers | None = field(default=None, repr=False, compare=False)
     """The instances themselves, where they are private ones: to be killed, frozen and started again by tests."""
 
     def environ(self) -> dict[str, str]:
-        """The settings of one who may write: the six URLs of the public surface and the reader URLs beside them."""
-        return {_variable(name): getattr(self, name) for name in (*URLS, *READERS.values())}
+        """The settings of one who may write, and the reader URLs beside them."""
+        urls = {name: getattr(self, name) for name in (*ALWAYS, "operations_reader_url")}
+        for model in READ_MODELS:
+            urls |= {model.setting: self.stores[model.name], f"{model.name}_reader_url": self.reader_stores[model.name]}
+        return {_variable(name): url for name, url in urls.items()}
 
     def reader_environ(self) -> dict[str, str]:
         """The settings of the query service: RabbitMQ, and the read stores under their usual names, as a reader."""
-        return {_variable("rabbitmq_url"): self.rabbitmq_url} | {
-            _variable(name): getattr(self, reader) for name, reader in READERS.items()
-        }
+        urls = {"rabbitmq_url": self.rabbitmq_url, "operations_db_url": self.operations_reader_url}
+        urls |= {model.setting: self.reader_stores[model.name] for model in READ_MODELS}
+        return {_variable(name): url for name, url in urls.items()}
 
 
 @contextmanager
@@ -86,10 +77,16 @@ def provide(root: Path | None = None, *, keep: bool = False) -> Iterator[Servers
             yield found
             return
         if choice == "environment":
-            raise ServersError(f"{CHOICE}=environment needs " + ", ".join(_variable(name) for name in URLS))
+            raise ServersError(f"{CHOICE}=environment needs {', '.join(map(_variable, (*ALWAYS, *SETTINGS)))}")
     if choice == "docker" or (choice is None and containers.available()):
         with containers.running(root) as started:
-            yield _located(started.rabbitmq_url, started.database_url, started.redis_url, origin="docker")
+            yield _located(
+                started.rabbitmq_url,
+                started.database_url,
+                started.redis_url,
+                read_databases=started.read_databases,
+                origin="docker",
+            )
         return
     with _private(root, keep=keep) as servers:
         yield servers
@@ -97,22 +94,22 @@ def provide(root: Path | None = None, *, keep: bool = False) -> Iterator[Servers
 
 def from_environment(environ: Mapping[str, str]) -> Servers | None:
     """The servers named by the environment, ``None`` if it names none; some but not all is an error, not a guess."""
-    given = {name: environ[_variable(name)] for name in URLS if environ.get(_variable(name))}
+    given = {name: url for name in (*ALWAYS, READ_DB, *SETTINGS) if (url := environ.get(_variable(name)))}
     if not given:
         return None
-    if missing := [_variable(name) for name in URLS if name not in given]:
-        raise ServersError(f"set all six server URLs or none: {', '.join(missing)} missing from the environment")
+    for model in READ_MODELS:
+        if model.store is StoreKind.POSTGRES and READ_DB in given:
+            given.setdefault(model.setting, given[READ_DB])
+    if missing := [_variable(name) for name in (*ALWAYS, *SETTINGS) if name not in given]:
+        raise ServersError(f"set all server URLs or none: {', '.join(missing)} missing from the environment")
+    stores = {model.name: given[model.setting] for model in READ_MODELS}
     return Servers(
         rabbitmq_url=given["rabbitmq_url"],
         write_db_url=given["write_db_url"],
-        summary_db_url=given["summary_db_url"],
-        search_db_url=given["search_db_url"],
         operations_db_url=given["operations_db_url"],
-        analytics_redis_url=given["analytics_redis_url"],
-        summary_reader_url=environ.get("TIDEMARK_SUMMARY_READER_URL") or given["summary_db_url"],
-        search_reader_url=environ.get("TIDEMARK_SEARCH_READER_URL") or given["search_db_url"],
         operations_reader_url=environ.get("TIDEMARK_OPERATIONS_READER_URL") or given["operations_db_url"],
-        analytics_reader_url=environ.get("TIDEMARK_ANALYTICS_READER_URL") or given["analytics_redis_url"],
+        stores=stores,
+        reader_stores={name: environ.get(_variable(f"{name}_reader_url")) or url for name, url in stores.items()},
         origin="environment",
     )
 
@@ -123,7 +120,12 @@ def _private(root: Path | None, *, keep: bool) -> Iterator[Servers]:
         packages.install()
     with private_servers(root, keep=keep) as running:
         yield _located(
-            running.rabbitmq.url(), running.postgres.url, running.redis.url, origin="private", private=running
+            running.rabbitmq.url(),
+            running.postgres.url,
+            running.redis.url,
+            read_databases=running.postgres.read_databases,
+            origin="private",
+            private=running,
         )
 
 
@@ -132,21 +134,25 @@ def _located(
     database_url: Callable[[str, str], str],
     redis_url: Callable[[str], str],
     *,
+    read_databases: Mapping[str, str],
     origin: str,
     private: PrivateServers | None = None,
 ) -> Servers:
-    summary, search, operations = databases.READ
+    def stores(database_role: str, redis_user: str) -> dict[str, str]:
+        return {
+            model.name: database_url(read_databases[model.name], database_role)
+            if model.store is StoreKind.POSTGRES
+            else redis_url(redis_user)
+            for model in READ_MODELS
+        }
+
     return Servers(
         rabbitmq_url=rabbitmq_url,
         write_db_url=database_url(databases.WRITE, databases.OWNER),
-        summary_db_url=database_url(summary, databases.OWNER),
-        search_db_url=database_url(search, databases.OWNER),
-        operations_db_url=database_url(operations, databases.OWNER),
-        analytics_redis_url=redis_url(redis.OWNER),
-        summary_reader_url=database_url(summary, databases.READER),
-        search_reader_url=database_url(search, databases.READER),
-        operations_reader_url=database_url(operations, databases.READER),
-        analytics_reader_url=redis_url(redis.READER),
+        operations_db_url=database_url(databases.OPERATIONS, databases.OWNER),
+        operations_reader_url=database_url(databases.OPERATIONS, databases.READER),
+        stores=stores(databases.OWNER, redis.OWNER),
+        reader_stores=stores(databases.READER, redis.READER),
         origin=origin,
         private=private,
     )

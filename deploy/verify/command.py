@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Final
 
 from rich.console import Console
 
@@ -23,10 +22,9 @@ from deploy.verify.spill import spilled
 from deploy.verify.summary import summary
 from deploy.verify.verifier import WORKERS, Options, Verifier
 from shared.messaging.broker import Publisher
+from shared.read_models import NAMES, UnknownReadModelError
 from shared.runtime.postgres import connect_pool
 from shared.runtime.settings import Settings
-
-URLS: Final = {"summary": "summary_db_url", "analytics": "analytics_redis_url", "search": "search_db_url"}
 
 
 def run_verify(
@@ -72,7 +70,7 @@ async def verify(
     options: Options,
     display: Display,
     *,
-    projections: Sequence[str] = tuple(URLS),
+    projections: Sequence[str] = NAMES,
     generation: int | None = None,
     heal: bool = False,
     limit: int = 100,
@@ -85,7 +83,7 @@ async def verify(
         stack.push_async_callback(operations.close)
         models: list[Model] = []
         for name in projections:
-            model = await _open(name, settings.require(URLS[name]), generation)
+            model = await _open(name, settings.store_url(name), generation)
             stack.push_async_callback(model.close)
             models.append(model)
         verifier = Verifier(event_store, models, operations, spill, options, display)
@@ -112,8 +110,10 @@ async def _open(name: str, url: str, generation: int | None) -> Model:
             return await summary(url, generation)
         case "search":
             return await search(url, generation)
-        case _:
+        case "analytics":
             return await open_analytics(url, generation)
+        case _:
+            raise UnknownReadModelError(name)
 
 
 @asynccontextmanager

@@ -5,13 +5,11 @@ from typing import Final
 
 import asyncpg
 
+from shared.read_models import StoreKind, named
 from shared.runtime.postgres import CONNECT_TIMEOUT_S
 from shared.runtime.postgres import migrate as migrate_schema
-from shared.views import search, summary
 from shared.views.generations import FIRST, generation_name, registry_schema
 
-SCHEMAS: Final = {"summary": summary.SCHEMA, "search": search.SCHEMA}
-"""Projector → schema of the first generation. A projector that is not here has nothing to migrate."""
 NUMBERS: Final = "SELECT number FROM generations ORDER BY number"
 
 _HERE: Final = Path(__file__).parent
@@ -30,17 +28,20 @@ async def migrate(projector: str, url: str, *, schema: str | None = None) -> lis
     """Bring a projector's store up to date, with all its generations and their registry; returns the names of what was applied.
 
     ``schema`` names one generation that alone is to be migrated. Safe to run at any time and by several at once.
+    Raises UnknownReadModelError.
     """
-    first = SCHEMAS.get(projector)
-    if first is None:
+    if named(projector).store is not StoreKind.POSTGRES:
         return []
     if schema is not None:
         return await migrate_schema(url, files(projector), schema=schema, readable=True)
     done = await migrate_schema(
-        url, [_HERE / "generations.sql", _HERE / "generations_epochs.sql"], schema=registry_schema(first), readable=True
+        url,
+        [_HERE / "generations.sql", _HERE / "generations_epochs.sql"],
+        schema=registry_schema(projector),
+        readable=True,
     )
-    for number in await _numbers(url, registry_schema(first)):
-        done += await migrate_schema(url, files(projector), schema=generation_name(first, number), readable=True)
+    for number in await _numbers(url, registry_schema(projector)):
+        done += await migrate_schema(url, files(projector), schema=generation_name(projector, number), readable=True)
     return done
 
 

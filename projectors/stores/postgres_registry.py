@@ -8,7 +8,7 @@ import asyncpg
 
 from projectors.generations import epoch_notes, epochs
 from projectors.generations.registry import ALONE, Scanned
-from projectors.stores.migrations import SCHEMAS, migrate
+from projectors.stores.migrations import migrate
 from projectors.stores.postgres_store import outages_named
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, Connection, Database
 from shared.views.generations import GENERATIONS, Generation, generation_name, registry_schema
@@ -61,7 +61,7 @@ class PostgresRegistry(epoch_notes.EpochNotes):
 
     def __init__(self, projection: str, url: str, *, first: str | None = None) -> None:
         self._projection = projection
-        self._first = first or SCHEMAS[projection]
+        self._first = first or projection
         self._url = url
         self._database = Database(url, schema=registry_schema(self._first), max_size=2)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from query_service.stores.redis_store import AnalyticsStore, Command
+from query_service.stores.redis_store import Command, RedisStore
 from shared.views.analytics import figure, rounded
 
 Cell = tuple[str, str]
@@ -13,7 +13,7 @@ Cell = tuple[str, str]
 class Sales:
     """``query_service.analytics.ranking.Lists``; ``keys`` are those of ``units`` or ``sales``, one for each span."""
 
-    def __init__(self, store: AnalyticsStore, keys: Sequence[str]) -> None:
+    def __init__(self, store: RedisStore, keys: Sequence[str]) -> None:
         self._store = store
         self._keys = keys
 

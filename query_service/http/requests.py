@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from litestar import Request
@@ -18,27 +18,20 @@ from query_service.live.broadcast import Broadcast
 from query_service.stores.active_generation import ActiveGeneration, Store
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
-from query_service.stores.redis_store import AnalyticsStore
+from query_service.stores.redis_store import RedisStore
 from shared.messaging.announcing import Processes
+from shared.read_models import UnknownReadModelError
 
 HEAD: Final = "tidemark.head"
 """In the scope of a request that is answered as GET would be, without the body."""
 
 
 class Stores:
-    """The three read stores of one application, and the operations database beside them."""
+    """The read stores of one application, and the operations database beside them."""
 
-    def __init__(
-        self,
-        summary: PostgresStore,
-        search: PostgresStore,
-        analytics: AnalyticsStore,
-        operations: OperationsStore | None = None,
-    ) -> None:
-        """``summary``, ``search``, ``analytics``: each the first generation; the others are made after it."""
-        self.summary = ActiveGeneration(summary)
-        self.search = ActiveGeneration(search)
-        self.analytics = ActiveGeneration(analytics)
+    def __init__(self, *stores: PostgresStore | RedisStore, operations: OperationsStore | None = None) -> None:
+        """``stores``: of each projection the first generation; the others are made after it."""
+        self._active: Mapping[str, ActiveGeneration[Any]] = {each.projection: ActiveGeneration(each) for each in stores}
         self.operations = operations or OperationsStore("")
         self.waiting = {active.projection: PositionWaiters(active) for active in self.all}
         """Who waits for what in each projection."""
@@ -52,14 +45,28 @@ class Stores:
         """Why no news come in, where they should."""
 
     @property
-    def all(self) -> tuple[ActiveGeneration[Any], ...]:
-        """Of the projections: those that readiness and freshness are about."""
-        return self.summary, self.analytics, self.search
+    def all(self) -> Collection[ActiveGeneration[Any]]:
+        """Of every projection: those that readiness and freshness are about."""
+        return self._active.values()
+
+    def postgres(self, name: str) -> ActiveGeneration[PostgresStore]:
+        """Of a read model in PostgreSQL. Raises UnknownReadModelError."""
+        return self.of(name)
+
+    def redis(self, name: str) -> ActiveGeneration[RedisStore]:
+        """Of a read model in Redis. Raises UnknownReadModelError."""
+        return self.of(name)
+
+    def of(self, name: str) -> ActiveGeneration[Any]:
+        """Of any read model. Raises UnknownReadModelError."""
+        try:
+            return self._active[name]
+        except KeyError as error:
+            raise UnknownReadModelError(name) from error
 
     async def moved_on_from(self, gone: GenerationGoneError) -> bool:
         """Whether another generation of that projection is active by now. Raises StoreDownError."""
-        active = next(active for active in self.all if active.projection == gone.store)
-        return await active.moved_on_from(gone)
+        return await self.of(gone.store).moved_on_from(gone)
 
     async def watch(self) -> None:
         """See, until cancelled, whether the projections come on, and which generations are active."""

@@ -19,7 +19,7 @@ from query_service.analytics.sales import Sales
 from query_service.http.conditional import answer
 from query_service.http.reading import reads
 from query_service.http.requests import QueryRequest
-from query_service.stores.redis_store import AnalyticsStore
+from query_service.stores.redis_store import RedisStore
 from shared.views.analytics import FIRST_CURRENCY, METRICS, DistinctCustomers, Revenue, TopProduct, TopProducts
 
 MAX_PRODUCTS: Final = 1000
@@ -65,7 +65,7 @@ async def revenue(
     `currency` is null only as long as there has not been any order. Sums are exact, with all their digits: they may be beyond 2^53.
     """
     question = asked(from_, to, granularity)
-    store, as_of = await request.read(request.stores.analytics)
+    store, as_of = await request.read(request.stores.redis("analytics"))
     data, currencies = None, [currency] if currency else []
     if not currencies or not question.complete:
         seen, data = await _extent(store)
@@ -99,7 +99,7 @@ async def top_products(
     `revenue` is that in `currency`; `units` are those sold in any. Sums are exact, with all their digits: they may be beyond 2^53.
     """
     question = asked(from_, to, Granularity.DAY)
-    store, as_of = await request.read(request.stores.analytics)
+    store, as_of = await request.read(request.stores.redis("analytics"))
     seen, data = await _extent(store)
     currencies = [currency] if currency else _currencies(seen, request.app.state.currency)
     chosen = _spans(question, data) if currencies else []
@@ -126,13 +126,13 @@ async def top_products(
 async def distinct_customers(request: QueryRequest, from_: From = None, to: To = None) -> Response[DistinctCustomers]:
     """How many customers placed an order that was not cancelled, exactly; whole days only."""
     question = asked(from_, to, Granularity.DAY)
-    store, as_of = await request.read(request.stores.analytics)
+    store, as_of = await request.read(request.stores.redis("analytics"))
     _, data = await _extent(store)
     distinct = await _distinct(store, _spans(question, data))
     return answer(request, msgspec.json.encode({"distinct": distinct}), as_of)
 
 
-async def _extent(store: AnalyticsStore) -> tuple[list[str], Range | None]:
+async def _extent(store: RedisStore) -> tuple[list[str], Range | None]:
     """The currencies seen, the first one first, and the days that hold data."""
     keys = store.keys
     seen, head, first, last = await store.ask(
@@ -166,7 +166,7 @@ def _spans(question: Asked, data: Range | None) -> list[str]:
 
 
 async def _sums(
-    store: AnalyticsStore, currencies: Sequence[str], times: list[datetime], granularity: Granularity
+    store: RedisStore, currencies: Sequence[str], times: list[datetime], granularity: Granularity
 ) -> list[list[list[int]]]:
     """For each currency and bucket its METRICS; zeros where nothing happened."""
     if not times:
@@ -180,7 +180,7 @@ async def _sums(
     return found
 
 
-async def _names(store: AnalyticsStore, product_ids: list[str]) -> list[str | None]:
+async def _names(store: RedisStore, product_ids: list[str]) -> list[str | None]:
     """What the catalogue calls each product, else what an order line did."""
     if not product_ids:
         return []
@@ -190,7 +190,7 @@ async def _names(store: AnalyticsStore, product_ids: list[str]) -> list[str | No
     return [name if name is not None else line for name, line in zip(own, lines, strict=True)]
 
 
-async def _distinct(store: AnalyticsStore, chosen: list[str]) -> int:
+async def _distinct(store: RedisStore, chosen: list[str]) -> int:
     if not chosen:
         return 0
     keys = [store.keys.buyers(span) for span in chosen]
@@ -212,3 +212,10 @@ async def _distinct(store: AnalyticsStore, chosen: list[str]) -> int:
             else:
                 del cursors[key]
     return len(customers)
+
+
+ROUTES: Final = (
+    revenue,
+    top_products,
+    distinct_customers,
+)

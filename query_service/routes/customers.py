@@ -19,7 +19,7 @@ CUSTOMER: Final = "SELECT version, doc::text AS body FROM customers WHERE custom
 @reads("/customers/{customer_id:str}", one=True, tags=["customers"], summary="One customer")
 async def customer(request: QueryRequest, customer_id: CustomerId) -> Response[CustomerView]:
     """One customer."""
-    summary, as_of = await request.read(request.stores.summary)
+    summary, as_of = await request.read(request.stores.postgres("summary"))
     row = await summary.fetchrow(CUSTOMER, customer_id)
     if row is None:
         raise NotFoundError("customer", customer_id, as_of)
@@ -43,3 +43,9 @@ async def customer_orders(
     return await list_orders(
         request, customer_id, status, placed_from, placed_to, limit, cursor, customer_must_exist=True
     )
+
+
+ROUTES: Final = (
+    customer,
+    customer_orders,
+)

@@ -22,11 +22,11 @@ from query_service.http.problems import InvalidParameterError, StoreDownError
 from query_service.http.requests import QueryRequest
 from shared.http.problems import Problem
 from shared.messages.control import Selection
+from shared.read_models import NAMES
 from shared.views.operations import EditedCommandView, FailureView, GroupView, LetterStatus, LetterView
 from shared.views.operations_queries import EDITED, FAILURES, GROUPS, LETTER, LETTERS, LIVE_LETTERS, parameters
 
 LIVE: Final = (LetterStatus.DEAD, LetterStatus.REPLAYING)
-WAITING: Final = "SELECT seen FROM held WHERE stream = $1 AND version = $2"
 
 
 class Shown(StrEnum):
@@ -203,14 +203,23 @@ def _selection(
 
 
 async def _waiting(request: QueryRequest, letter: dict[str, Any]) -> int:
-    """The worker knows what it was told when the letter came; a projection in PostgreSQL knows what has come since."""
+    """How many successors wait behind the letter's event: what the letter says, or, by what has arrived since, the projection itself."""
     known: int = letter["waiting"]
-    active = {"summary": request.stores.summary, "search": request.stores.search}.get(letter["origin"])
-    if active is None or letter["stream"] is None or letter["status"] not in LIVE:
+    if letter["stream"] is None or letter["status"] not in LIVE or letter["origin"] not in NAMES:
         return known
     try:
-        store = await active.store()
-        row = await store.fetchrow(WAITING, letter["stream"], letter["version"])
+        store = await request.stores.of(letter["origin"]).store()
+        position = (await store.standings([letter["stream"]])).get(letter["stream"])
     except StoreDownError:
         return known
-    return known if row is None else max(known, row["seen"] - letter["version"])
+    if position is None or position.hold is None or position.hold.version != letter["version"]:
+        return known
+    waiting: int = position.hold.seen - position.hold.version
+    return max(known, waiting)
+
+
+ROUTES: Final = (
+    dead_letters,
+    dead_letter_groups,
+    dead_letter,
+)

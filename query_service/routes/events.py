@@ -28,10 +28,11 @@ from query_service.live.broadcast import Broadcast
 from query_service.live.listener_limits import Listeners
 from query_service.live.stream_session import JsonMessages, ServerSentEvents, StreamSession
 from query_service.live.updates import Filter
+from shared.contracts.registry import KINDS
 from shared.messaging import topology
 
 MAX_STREAMS: Final = 100
-KINDS: Final = ("orders", "products", "customers")
+
 LAST_ID: Final = "Last-Event-ID"
 GOING_AWAY: Final = 1001
 INVALID_REQUEST: Final = 4400
@@ -231,3 +232,9 @@ def _one_of(parameter: str, value: str, offer: Sequence[str]) -> str:
     if value not in offer:
         raise InvalidParameterError(parameter, f"must be one of {', '.join(offer)}")
     return value
+
+
+ROUTES: Final = (
+    events,
+    events_ws,
+)

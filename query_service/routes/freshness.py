@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from litestar import Response, get
 from pydantic import BaseModel
@@ -72,3 +72,6 @@ async def _of(request: QueryRequest, active: ActiveGeneration[Any]) -> Freshness
         return await promptly(request.stores.movements[active.projection].freshness(), active.projection)
     except StoreDownError as error:
         return Unavailable(projection=active.projection, error=error.reason)
+
+
+ROUTES: Final = (freshness,)

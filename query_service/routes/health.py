@@ -6,7 +6,7 @@ know whether the system is well asks ``/health/ready``.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from litestar import get
 from pydantic import BaseModel
@@ -91,3 +91,10 @@ async def _standing_still(stores: Stores, active: ActiveGeneration[Any]) -> str 
     except StoreDownError as error:
         return error.reason
     return found.reason if found.status is FreshnessStatus.STALLED else None
+
+
+ROUTES: Final = (
+    live,
+    ready,
+    serving,
+)

@@ -83,3 +83,10 @@ async def audit(
     following = question.cursor(RowKey(rows[limit - 1]["id"])) if len(rows) > limit else None
     items = (AuditEntry(**{**row, "details": from_json(row["details"])}).model_dump_json() for row in rows[:limit])
     return answer(request, page(items, following), {})
+
+
+ROUTES: Final = (
+    jobs,
+    job,
+    audit,
+)

@@ -118,3 +118,13 @@ async def _body(request: QueryRequest, *, required: bool) -> dict[str, Any]:
 
 def _invalid(errors: list[FieldError]) -> Problem:
     return Problem("the request is not valid", status=422, code="validation-failed", errors=errors)
+
+
+ROUTES: Final = (
+    replay,
+    discard,
+    edit,
+    pause_job,
+    resume_job,
+    cancel_job,
+)

@@ -109,7 +109,7 @@ async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswe
     `held` says that a later event of the order waits in this view, and why; once it is `dead`, also which dead letter it is, as far
     as the operations database answers. The ETag changes with any of them.
     """
-    summary, as_of = await request.read(request.stores.summary)
+    summary, as_of = await request.read(request.stores.postgres("summary"))
     row = await summary.fetchrow(ORDER, order_id)
     if row is None:
         held = await summary.fetchrow(HELD, f"orders/{order_id}")
@@ -145,7 +145,7 @@ async def history(
     """Everything that happened to an order, from version 1 on, as the events said it."""
     question = Question("history", order_id)
     after = question.key(cursor, VersionKey).version if cursor else 0
-    summary, as_of = await request.read(request.stores.summary)
+    summary, as_of = await request.read(request.stores.postgres("summary"))
     rows = await summary.fetch(HISTORY, f"orders/{order_id}", after, limit + 1)
     if not rows and after == 0:
         raise NotFoundError("order", order_id, as_of)
@@ -182,7 +182,7 @@ async def list_orders(
     question = Question("orders", customer_id, status, since, until)
     # No id sorts before the empty one: so without a cursor this says "placed before ``until``".
     before = question.key(cursor, OrderKey) if cursor else OrderKey(until, "")
-    summary, as_of = await request.read(request.stores.summary)
+    summary, as_of = await request.read(request.stores.postgres("summary"))
     rows = await summary.fetch(LIST, customer_id, status, since, before.placed_at, before.order_id, limit + 1)
     if not rows and customer_must_exist and not await summary.fetch(CUSTOMER_IS_KNOWN, customer_id):
         raise NotFoundError("customer", str(customer_id), as_of)
@@ -191,3 +191,10 @@ async def list_orders(
         last = rows[limit - 1]
         following = question.cursor(OrderKey(last["placed_at"], last["order_id"]))
     return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
+
+
+ROUTES: Final = (
+    order,
+    orders,
+    history,
+)

@@ -43,7 +43,7 @@ FROM price_history WHERE product_id = $1 AND version > $2 ORDER BY version LIMIT
 @reads("/products/{product_id:str}", one=True, tags=["products"], summary="One product")
 async def product(request: QueryRequest, product_id: ProductId) -> Response[ProductView]:
     """One product with its variants, stock and rating."""
-    summary, as_of = await request.read(request.stores.summary)
+    summary, as_of = await request.read(request.stores.postgres("summary"))
     row = await summary.fetchrow(PRODUCT, product_id)
     if row is None:
         raise NotFoundError("product", product_id, as_of)
@@ -57,7 +57,7 @@ async def products(
     """Products by id, all or those of a category."""
     question = Question("products", category)
     after = question.key(cursor, ProductKey).product_id if cursor else ""
-    summary, as_of = await request.read(request.stores.summary)
+    summary, as_of = await request.read(request.stores.postgres("summary"))
     rows = await summary.fetch(LIST, category, after, limit + 1)
     following = question.cursor(ProductKey(rows[limit - 1]["product_id"])) if len(rows) > limit else None
     return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
@@ -75,9 +75,16 @@ async def price_history(
     """What a product has cost, from its creation on; `version` is the product's own at that change."""
     question = Question("price-history", product_id)
     after = question.key(cursor, VersionKey).version if cursor else 0
-    summary, as_of = await request.read(request.stores.summary)
+    summary, as_of = await request.read(request.stores.postgres("summary"))
     rows = await summary.fetch(PRICES, product_id, after, limit + 1)
     if not rows and after == 0:
         raise NotFoundError("product", product_id, as_of)
     following = question.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
     return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
+
+
+ROUTES: Final = (
+    product,
+    products,
+    price_history,
+)

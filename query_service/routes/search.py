@@ -118,7 +118,7 @@ async def search_products(
         raise InvalidParameterError("q", "is required unless there is a filter")
     question = Question("search-products", q, *filters)
     after = question.key(cursor, ProductKey) if cursor else None
-    store, as_of = await request.read(request.stores.search)
+    store, as_of = await request.read(request.stores.postgres("search"))
     mode: Mode = "filters" if q is None else after.mode if after else "words"
 
     async def found(looked_for: _LookedFor) -> asyncpg.Record:
@@ -152,7 +152,7 @@ async def search_orders(
     terms = search_terms.terms(q)
     question = Question("search-orders", q)
     after = question.key(cursor, OrderKey) if cursor else OrderKey(math.inf, LATEST, "")
-    store, as_of = await request.read(request.stores.search)
+    store, as_of = await request.read(request.stores.postgres("search"))
     row = await store.fetchrow(
         ORDERS,
         [search_terms.asked(term).query for term in terms],
@@ -200,3 +200,9 @@ async def _misspelt(store: PostgresStore, q: str | None, looked_for: _LookedFor,
     query, _, *former = looked_for[:5]
     (row,) = await store.fetch(ANY_PRODUCT, query, *former)
     return not row[0]
+
+
+ROUTES: Final = (
+    search_products,
+    search_orders,
+)

@@ -34,6 +34,8 @@ class Hold:
     status: str
     version: int
     reason: str
+    seen: int = 0
+    """The highest version that has arrived."""
 
     @property
     def dead(self) -> bool:

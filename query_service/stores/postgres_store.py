@@ -38,11 +38,11 @@ _AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FR
 # LIMIT makes each of them a look into the index, whatever the statistics say; the subquery hides how many they are from the planner,
 # which would plan anew for each number.
 _STANDINGS: Final = """
-SELECT wanted.stream, coalesce(position.applied, 0) AS applied, hold.status, hold.version, hold.reason
+SELECT wanted.stream, coalesce(position.applied, 0) AS applied, hold.status, hold.version, hold.reason, hold.seen
 FROM unnest((SELECT $1::text[])) AS wanted (stream)
 LEFT JOIN LATERAL (SELECT applied FROM positions WHERE stream = wanted.stream LIMIT 1) AS position ON true
 LEFT JOIN LATERAL (
-    SELECT status, version, reason FROM held
+    SELECT status, version, reason, seen FROM held
     WHERE stream = wanted.stream AND version > coalesce(position.applied, 0)
     LIMIT 1
 ) AS hold ON true
@@ -117,7 +117,8 @@ class PostgresStore:
         rows = await self.fetch(_STANDINGS, list(streams))
         return {
             row["stream"]: StreamPosition(
-                row["applied"], Hold(row["status"], row["version"], row["reason"]) if row["status"] else None
+                row["applied"],
+                Hold(row["status"], row["version"], row["reason"], row["seen"]) if row["status"] else None,
             )
             for row in rows
         }

@@ -1,4 +1,4 @@
-"""The analytics read store in Redis: read-only commands, every one within the deadline.
+"""A read store in Redis: read-only commands, every one within the deadline.
 
 Keys that have been dropped look like keys that never were. So with everything that is read the registry is read as well,
 after it: as long as it says that this generation is the active one, nothing of it has been dropped.
@@ -22,7 +22,7 @@ from query_service.http.problems import GenerationGoneError
 from query_service.stores.active_generation import Pointer
 from query_service.stores.port import DEADLINE_S, Hold, Pause, ProjectionProgress, StreamPosition
 from query_service.stores.single_flight_cache import SingleFlightCache
-from shared.views.analytics import PREFIX, Keys
+from shared.views.analytics import Keys
 from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key, stopped
 
 CONNECTIONS: Final = 8
@@ -40,6 +40,7 @@ class _Hold(BaseModel):
     status: str
     version: int
     reason: str
+    seen: int = 0
 
 
 class _Failed(BaseModel):
@@ -62,12 +63,13 @@ class _Connection(Connection):
         return [hiredis.pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]
 
 
-class AnalyticsStore:
-    """One generation's keys, ``prefix`` being that of the first. Raises StoreDownError when Redis does not answer or refuses."""
+class RedisStore:
+    """One generation of a projection. Raises StoreDownError when Redis does not answer, or refuses."""
 
-    projection: str = "analytics"
-
-    def __init__(self, url: str, prefix: str = PREFIX, number: int = FIRST) -> None:
+    def __init__(self, projection: str, url: str, prefix: str | None = None, number: int = FIRST) -> None:
+        """``prefix`` of the first generation's keys; the projection's name, unless it is given."""
+        prefix = prefix or projection
+        self.projection = projection
         self.number = number
         self.keys = Keys(generation_name(prefix, number))
         self._url = url
@@ -94,7 +96,7 @@ class AnalyticsStore:
         return await self._as_of.headers()
 
     def generation(self, number: int) -> Self:
-        return type(self)(self._url, self._prefix, number)
+        return type(self)(self.projection, self._url, self._prefix, number)
 
     async def pointer(self) -> Pointer:
         (registry,) = await self._replies(("HGETALL", self._registry))
@@ -182,7 +184,7 @@ def _standing(applied: int, text: str | None) -> StreamPosition:
     hold = _Hold.model_validate_json(text) if text else None
     if hold is None or hold.version <= applied:
         return StreamPosition(applied)
-    return StreamPosition(applied, Hold(hold.status, hold.version, hold.reason))
+    return StreamPosition(applied, Hold(hold.status, hold.version, hold.reason, hold.seen))
 
 
 def oldest(progress: Mapping[str, str]) -> datetime | None:

@@ -19,6 +19,7 @@ from shared.contracts.values import (
     Name,
     Quantity,
     Text,
+    Upcaster,
 )
 
 Rating = Annotated[int, Strict(), Field(ge=1, le=5)]
@@ -133,6 +134,29 @@ class ReviewAdded(EventData, frozen=True, kw_only=True):
     """Sum of all ratings so far, this one included: average = rating_sum / review_count."""
     added_at: EventTime
 
+
+KINDS: Final = ("products",)
+"""The kinds of stream, ``<kind>/<id>``, that these events are of."""
+
+COMMANDS: Final[Mapping[str, type[CommandData]]] = {
+    "catalog.create-product": CreateProduct,
+    "catalog.change-price": ChangePrice,
+    "catalog.update-product": UpdateProduct,
+    "catalog.receive-stock": ReceiveStock,
+    "catalog.add-review": AddReview,
+}
+
+EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
+    ProductCreated: ("catalog.product-created", 1),
+    PriceChanged: ("catalog.price-changed", 1),
+    ProductUpdated: ("catalog.product-updated", 1),
+    StockReceived: ("catalog.stock-received", 1),
+    ReviewAdded: ("catalog.review-added", 1),
+}
+"""Each event class, its type in messages, and the schema version that is written today."""
+
+UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
+"""(event type, schema version) → what turns its data into that of the next schema version."""
 
 REFUSALS: Final[Mapping[str, Refusal]] = {
     "product-already-exists": Refusal("There is a product with this id.", Retry.NEW_ID),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.contracts.refusals import Refusal, Retry
-from shared.contracts.values import CommandData, Email, EventData, EventTime, Id, Name
+from shared.contracts.values import CommandData, Email, EventData, EventTime, Id, Name, Upcaster
 
 
 class RegisterCustomer(CommandData):
@@ -41,6 +41,25 @@ class EmailChanged(EventData, frozen=True, kw_only=True):
     previous_email: str | None = None
     changed_at: EventTime
 
+
+KINDS: Final = ("customers",)
+"""The kinds of stream, ``<kind>/<id>``, that these events are of."""
+
+COMMANDS: Final[Mapping[str, type[CommandData]]] = {
+    "customers.register-customer": RegisterCustomer,
+    "customers.rename-customer": RenameCustomer,
+    "customers.change-email": ChangeEmail,
+}
+
+EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
+    CustomerRegistered: ("customers.customer-registered", 1),
+    CustomerRenamed: ("customers.customer-renamed", 1),
+    EmailChanged: ("customers.email-changed", 1),
+}
+"""Each event class, its type in messages, and the schema version that is written today."""
+
+UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
+"""(event type, schema version) → what turns its data into that of the next schema version."""
 
 REFUSALS: Final[Mapping[str, Refusal]] = {
     "customer-already-registered": Refusal("There is a customer with this id.", Retry.NEW_ID),

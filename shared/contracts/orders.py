@@ -1,7 +1,7 @@
 """Orders: the commands a sender may give and the events they lead to. Money is in minor units of ``currency``."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
@@ -21,6 +21,7 @@ from shared.contracts.values import (
     Quantity,
     Text,
     Timestamp,
+    Upcaster,
 )
 
 
@@ -122,6 +123,40 @@ class OrderCancelled(EventData, frozen=True, kw_only=True):
     reason: str
     cancelled_at: EventTime
 
+
+KINDS: Final = ("orders",)
+"""The kinds of stream, ``<kind>/<id>``, that these events are of."""
+
+COMMANDS: Final[Mapping[str, type[CommandData]]] = {
+    "orders.place-order": PlaceOrder,
+    "orders.pay-order": PayOrder,
+    "orders.ship-order": ShipOrder,
+    "orders.deliver-order": DeliverOrder,
+    "orders.cancel-order": CancelOrder,
+}
+
+EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
+    OrderPlaced: ("orders.order-placed", 2),
+    OrderPaid: ("orders.order-paid", 1),
+    OrderShipped: ("orders.order-shipped", 1),
+    OrderDelivered: ("orders.order-delivered", 1),
+    OrderCancelled: ("orders.order-cancelled", 1),
+}
+"""Each event class, its type in messages, and the schema version that is written today."""
+
+
+def _order_placed_1_to_2(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Version 1 left the sums to its readers; version 2 carries ``item_count`` and ``total``."""
+    lines = data["lines"]
+    return {
+        **data,
+        "item_count": sum(line["quantity"] for line in lines),
+        "total": sum(line["amount"] for line in lines),
+    }
+
+
+UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {("orders.order-placed", 1): _order_placed_1_to_2}
+"""(event type, schema version) → what turns its data into that of the next schema version."""
 
 REFUSALS: Final[Mapping[str, Refusal]] = {
     "order-already-placed": Refusal("There is an order with this id.", Retry.NEW_ID),

@@ -1,81 +1,53 @@
-"""Which class stands behind a message's type, and how an old event becomes a current one.
+"""All contexts together: the class behind a message's type, and how an old event becomes a current one.
 
 Commands are found by type; events by (type, schema version). An event of an older schema version is lifted step by step
 by its upcasters, on plain JSON, before its class is built: projections and ``evolve`` only ever see the current shape.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, Final
 
 import msgspec
 
-from shared.contracts import catalog, customers, orders, refusals
+from shared.contracts import contexts, refusals
 from shared.contracts.refusals import Refusal
-from shared.contracts.values import CommandData, EventData
-
-Upcaster = Callable[[Mapping[str, Any]], dict[str, Any]]
+from shared.contracts.values import CommandData, EventData, Upcaster
 
 
 class UnknownEventError(LookupError):
     """No class, or no path of upcasters, for this event type and schema version."""
 
 
-COMMANDS: Final[Mapping[str, type[CommandData]]] = {
-    "orders.place-order": orders.PlaceOrder,
-    "orders.pay-order": orders.PayOrder,
-    "orders.ship-order": orders.ShipOrder,
-    "orders.deliver-order": orders.DeliverOrder,
-    "orders.cancel-order": orders.CancelOrder,
-    "catalog.create-product": catalog.CreateProduct,
-    "catalog.change-price": catalog.ChangePrice,
-    "catalog.update-product": catalog.UpdateProduct,
-    "catalog.receive-stock": catalog.ReceiveStock,
-    "catalog.add-review": catalog.AddReview,
-    "customers.register-customer": customers.RegisterCustomer,
-    "customers.rename-customer": customers.RenameCustomer,
-    "customers.change-email": customers.ChangeEmail,
-}
+_CONTEXTS: Final = [context for context in vars(contexts).values() if isinstance(context, ModuleType)]
 
-REFUSALS: Final[Mapping[str, Refusal]] = {
-    **refusals.REFUSALS,
-    **orders.REFUSALS,
-    **catalog.REFUSALS,
-    **customers.REFUSALS,
-}
+
+def _collected(name: str) -> dict[Any, Any]:
+    """What the contexts declare under this name, as one mapping. Raises TypeError where two declare the same."""
+    found: dict[Any, Any] = {}
+    for context in _CONTEXTS:
+        for key, value in getattr(context, name).items():
+            if key in found:
+                raise TypeError(f"{context.__name__}.{name} declares {key!r}, which another context has declared")
+            found[key] = value
+    return found
+
+
+KINDS: Final[tuple[str, ...]] = tuple(kind for context in _CONTEXTS for kind in context.KINDS)
+"""Every kind of stream there is, ``<kind>/<id>``."""
+
+COMMANDS: Final[Mapping[str, type[CommandData]]] = _collected("COMMANDS")
+
+EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = _collected("EVENTS")
+"""Each event class, its type in messages, and the schema version that is written today."""
+
+UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = _collected("UPCASTERS")
+"""(event type, schema version) → what turns its data into that of the next schema version."""
+
+REFUSALS: Final[Mapping[str, Refusal]] = {**refusals.REFUSALS, **_collected("REFUSALS")}
 """Every code of a ``command.rejected``."""
 
-EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
-    orders.OrderPlaced: ("orders.order-placed", 2),
-    orders.OrderPaid: ("orders.order-paid", 1),
-    orders.OrderShipped: ("orders.order-shipped", 1),
-    orders.OrderDelivered: ("orders.order-delivered", 1),
-    orders.OrderCancelled: ("orders.order-cancelled", 1),
-    catalog.ProductCreated: ("catalog.product-created", 1),
-    catalog.PriceChanged: ("catalog.price-changed", 1),
-    catalog.ProductUpdated: ("catalog.product-updated", 1),
-    catalog.StockReceived: ("catalog.stock-received", 1),
-    catalog.ReviewAdded: ("catalog.review-added", 1),
-    customers.CustomerRegistered: ("customers.customer-registered", 1),
-    customers.CustomerRenamed: ("customers.customer-renamed", 1),
-    customers.EmailChanged: ("customers.email-changed", 1),
-}
-"""Each event class, its wire type, and the schema version that is written today."""
-
 _CURRENT: Final = {name: (version, cls) for cls, (name, version) in EVENTS.items()}
-
-
-def _order_placed_1_to_2(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Version 1 left the sums to its readers; version 2 carries ``item_count`` and ``total``."""
-    lines = data["lines"]
-    return {
-        **data,
-        "item_count": sum(line["quantity"] for line in lines),
-        "total": sum(line["amount"] for line in lines),
-    }
-
-
-UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {("orders.order-placed", 1): _order_placed_1_to_2}
-"""(event type, schema version) → what turns its data into that of the next schema version."""
 
 
 def event_data(event_type: str, schema_version: int, data: Mapping[str, Any]) -> EventData:

@@ -8,7 +8,7 @@ are written, and are structs (msgspec), which cost a sixth to read and to write 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -127,6 +127,9 @@ class CommandData(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+
+Upcaster = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""Turns the JSON data of one schema version of an event into that of the next."""
 
 EventTime = Annotated[datetime, msgspec.Meta(tz=True)]
 """A ``Timestamp`` as events carry it."""

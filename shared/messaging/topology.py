@@ -22,6 +22,8 @@ from functools import cache, lru_cache
 from typing import Any, Final
 from zlib import crc32
 
+from shared import read_models
+
 COMMANDS: Final = "commands"
 OUTCOMES: Final = "outcomes"
 EVENTS: Final = "events"
@@ -30,7 +32,7 @@ CONTROL: Final = "control"
 DEAD: Final = "dead"
 EXCHANGES: Final = (COMMANDS, OUTCOMES, EVENTS, CHANGES, CONTROL, DEAD)
 
-PROJECTORS: Final = ("summary", "analytics", "search")
+PROJECTORS: Final = read_models.NAMES
 
 COMMAND_QUEUE: Final = "commands"
 RESEND_QUEUE: Final = "control.resend"

@@ -1,26 +1,37 @@
 """Settings, all from the environment with the prefix ``TIDEMARK_``. A deployable reads only those it needs."""
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, create_model
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared import read_models
+from shared.read_models import READ_MODELS, StoreKind
 
 LONGEST_WAIT_S: Final = 30
 LISTENERS: Final = 5_000
 LISTENERS_PER_CLIENT: Final = 2_500
 
 
-class Settings(BaseSettings):
+if TYPE_CHECKING:
+    _ReadModelUrls = BaseSettings
+else:
+    _ReadModelUrls = create_model(
+        "_ReadModelUrls", __base__=BaseSettings, **{model.setting: (str, "") for model in READ_MODELS}
+    )
+    """The URL of each read model's own store: ``TIDEMARK_SUMMARY_DB_URL``, ``TIDEMARK_ANALYTICS_REDIS_URL`` …"""
+
+
+class Settings(_ReadModelUrls):
     """``TIDEMARK_RABBITMQ_URL``, ``TIDEMARK_WRITE_DB_URL`` … A URL left out is the empty string: asking for it fails clearly."""
 
     model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
 
     rabbitmq_url: str = ""
     write_db_url: str = ""
-    summary_db_url: str = ""
-    search_db_url: str = ""
     operations_db_url: str = ""
-    analytics_redis_url: str = ""
+    read_db_url: str = ""
+    """The database of all PostgreSQL read models that have no URL of their own: each has a schema there."""
 
     lanes: Annotated[int, Field(ge=1, le=256)] = 4
     query_port: Annotated[int, Field(ge=0, le=65535)] = 8080
@@ -55,6 +66,15 @@ class Settings(BaseSettings):
         if not value:
             raise MissingSettingError(f"TIDEMARK_{name.upper()} is not set")
         return value
+
+    def store_url(self, name: str) -> str:
+        """The URL of a read model's store. Raises UnknownReadModelError, and MissingSettingError, which names the variable."""
+        model = read_models.named(name)
+        if model.store is StoreKind.POSTGRES and not getattr(self, model.setting):
+            if not self.read_db_url:
+                raise MissingSettingError(f"neither TIDEMARK_{model.setting.upper()} nor TIDEMARK_READ_DB_URL is set")
+            return self.read_db_url
+        return self.require(model.setting)
 
 
 class MissingSettingError(RuntimeError):

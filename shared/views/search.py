@@ -4,9 +4,6 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-SCHEMA = "search"
-"""The PostgreSQL schema the read model lives in: the search_path of writer and reader."""
-
 
 class ProductHit(BaseModel):
     product_id: str

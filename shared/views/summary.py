@@ -10,9 +10,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-SCHEMA = "summary"
-"""The PostgreSQL schema the read model lives in: the search_path of writer and reader."""
-
 
 class OrderStatus(StrEnum):
     PLACED = "placed"

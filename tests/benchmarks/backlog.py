@@ -28,7 +28,7 @@ from deploy.sending.sender import CommandSender
 from deploy.servers.provide import Servers
 from shared.messaging import topology
 from shared.runtime.settings import Settings
-from shared.views import operations, summary
+from shared.views import operations
 
 PROJECTION: Final = "summary"
 CUSTOMERS: Final = 1000
@@ -66,7 +66,7 @@ class Backlog:
         await migrate(settings_for(self.servers))
         urls = {
             "write": (self.servers.write_db_url, "public"),
-            "summary": (self.servers.summary_db_url, summary.SCHEMA),
+            "summary": (self.servers.stores["summary"], "summary"),
             "operations": (self.servers.operations_db_url, operations.SCHEMA),
         }
         for name, (url, schema) in urls.items():

@@ -32,7 +32,7 @@ async def copy(servers: Servers, projection: str, number: int) -> dict[str, Any]
 
 
 async def copy_tables(servers: Servers, projection: str, number: int) -> dict[str, Any]:
-    url = servers.summary_db_url if projection == "summary" else servers.search_db_url
+    url = servers.stores["summary"] if projection == "summary" else servers.stores["search"]
     source, target = generation_name(projection, number), f"{projection}_copied"
     await migrate(projection, url, schema=target)
     connection = await asyncpg.connect(url)
@@ -55,7 +55,7 @@ async def copy_tables(servers: Servers, projection: str, number: int) -> dict[st
 
 async def copy_keys(servers: Servers, projection: str, number: int) -> dict[str, Any]:
     source, target = f"{generation_name(projection, number)}:", f"{projection}_copied:"
-    async with Redis.from_url(servers.analytics_redis_url) as redis:
+    async with Redis.from_url(servers.stores["analytics"]) as redis:
         keys = [key async for key in redis.scan_iter(f"{source}*", count=1000)]
         dumped = [(key, await redis.dump(key)) for key in keys]
         began = time.monotonic()

@@ -19,7 +19,8 @@ from deploy.run.supervisor import Supervisor
 from deploy.sending.outcomes import percentile
 from deploy.servers import leftovers
 from deploy.servers.provide import Servers
-from tests.benchmarks.pipelines import STORES, Probe
+from shared.read_models import NAMES
+from tests.benchmarks.pipelines import Probe
 
 WARM_UP: Final = 300
 SEND_DEADLINE_S: Final = 60.0
@@ -137,8 +138,8 @@ async def lag(
     count = int(rate * seconds)
     every = max(1, round(rate / WATCHED_A_SECOND))
     watched = [orders.streams[number] for number in range(first, first + count, every)]
-    seen: dict[str, dict[str, float]] = {store: {} for store in STORES}
-    watching = [asyncio.create_task(_watch(probe, store, watched, seen[store], poll_s)) for store in STORES]
+    seen: dict[str, dict[str, float]] = {store: {} for store in NAMES}
+    watching = [asyncio.create_task(_watch(probe, store, watched, seen[store], poll_s)) for store in NAMES]
     report = await send(probe, rabbitmq_url, orders, first, count, rate)
     try:
         async with asyncio.timeout(30):
@@ -147,7 +148,7 @@ async def lag(
         for task in watching:
             task.cancel()
     published = dict(zip(orders.streams[first : first + count], report["published"], strict=True))
-    everywhere = [max(seen[store][stream] for store in STORES) - published[stream] for stream in watched]
+    everywhere = [max(seen[store][stream] for store in NAMES) - published[stream] for stream in watched]
     decided = await _decided(probe, watched)
     return {
         "orders_per_second": round(rate, 1),
@@ -160,7 +161,7 @@ async def lag(
         **_milliseconds(everywhere),
         "until_decided": _milliseconds([at - published[stream] for stream, at in decided.items()]),
         "until_visible": {
-            store: _milliseconds([at - published[stream] for stream, at in seen[store].items()]) for store in STORES
+            store: _milliseconds([at - published[stream] for stream, at in seen[store].items()]) for store in NAMES
         },
     }
 

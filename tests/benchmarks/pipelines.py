@@ -20,12 +20,12 @@ from deploy.run.migrate import WRITE_MIGRATIONS, migrate
 from deploy.servers.provide import Servers
 from projectors.stores.migrations import files
 from shared.messaging import topology
+from shared.read_models import NAMES
 from shared.runtime.postgres import migrate as migrate_database
 from shared.runtime.settings import Settings
 from shared.views.analytics import Keys
 from tests.benchmarks import yardstick
 
-STORES: Final = ("summary", "analytics", "search")
 APPLIED: Final = "SELECT coalesce(sum(events_applied), 0)::bigint FROM progress"
 TABLES: Final = """
 SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
@@ -65,9 +65,9 @@ class Tidemark:
         self._servers = servers
         self.urls: Mapping[str, str] = {
             "write": servers.write_db_url,
-            "summary": servers.summary_db_url,
-            "search": servers.search_db_url,
-            "analytics": servers.analytics_redis_url,
+            "summary": servers.stores["summary"],
+            "search": servers.stores["search"],
+            "analytics": servers.stores["analytics"],
         }
 
     async def prepare(self) -> None:
@@ -89,9 +89,9 @@ class Yardstick:
         self._servers = servers
         self.urls: Mapping[str, str] = {
             "write": _named(servers.write_db_url, "yardstick_write"),
-            "summary": _named(servers.summary_db_url, "yardstick_summary"),
-            "search": _named(servers.search_db_url, "yardstick_search"),
-            "analytics": servers.analytics_redis_url,
+            "summary": _named(servers.stores["summary"], "yardstick_summary"),
+            "search": _named(servers.stores["search"], "yardstick_search"),
+            "analytics": servers.stores["analytics"],
         }
 
     async def prepare(self) -> None:
@@ -159,8 +159,8 @@ class Probe:
             return loop.time()
 
         async with asyncio.timeout(patience_s):
-            times = await asyncio.gather(*(wait(store) for store in STORES))
-        return dict(zip(STORES, times, strict=True))
+            times = await asyncio.gather(*(wait(store) for store in NAMES))
+        return dict(zip(NAMES, times, strict=True))
 
 
 async def purge(url: str) -> None:

@@ -96,11 +96,11 @@ def _batches(orders: int | None) -> Iterator[list[Command]]:
 
 async def believe_current(servers: Servers) -> None:
     """The first generations stay empty and take themselves for up to date: nothing is sent to them meanwhile."""
-    for name, url in (("summary", servers.summary_db_url), ("search", servers.search_db_url)):
+    for name, url in (("summary", servers.stores["summary"]), ("search", servers.stores["search"])):
         connection = await asyncpg.connect(url, server_settings={"search_path": name})
         await connection.execute(UP_TO_DATE)
         await connection.close()
-    async with Redis.from_url(servers.analytics_redis_url) as redis:
+    async with Redis.from_url(servers.stores["analytics"]) as redis:
         for lane in range(4):
             await redis.hset(Keys().progress, f"{lane}:as_of", "2100-01-01T00:00:00.000000+00:00")
 

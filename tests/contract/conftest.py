@@ -17,11 +17,11 @@ async def read_store(request: pytest.FixtureRequest, servers: Servers) -> ReadSt
     found: ReadStore
     match request.param:
         case "summary":
-            found = PostgresReadStore("summary", SummaryStore, servers.summary_db_url)
+            found = PostgresReadStore("summary", SummaryStore, servers.stores["summary"])
         case "search":
-            found = PostgresReadStore("search", SearchStore, servers.search_db_url)
+            found = PostgresReadStore("search", SearchStore, servers.stores["search"])
         case _:
-            found = RedisReadStore(servers.analytics_redis_url)
+            found = RedisReadStore(servers.stores["analytics"])
     await found.clear()
     return found
 

@@ -18,7 +18,7 @@ LAST = Scanned(("orders/o-7", 2), ("orders/o-9", 1), 50, 999, shop.NOON, done=Tr
 
 @pytest.fixture(params=["postgres", "redis"])
 async def place(request: pytest.FixtureRequest, servers: Servers) -> RegistryUnderTest:
-    urls = {"postgres": servers.summary_db_url, "redis": servers.analytics_redis_url}
+    urls = {"postgres": servers.stores["summary"], "redis": servers.stores["analytics"]}
     kinds: dict[str, type[RegistryUnderTest]] = {"postgres": PostgresUnderTest, "redis": RedisUnderTest}
     found = kinds[request.param](urls[request.param])
     await found.forget_everything()

@@ -10,7 +10,7 @@ from uuid import uuid4
 from deploy.demo.demo import settings_for
 from deploy.servers.provide import Servers
 from projectors.generations.registry import GenerationRegistry
-from projectors.models.registry import READ_MODELS
+from projectors.models.registry import projection as projection_of
 from shared.messages.control import ACTIVATE, DROP, REBUILD, ROLLBACK, Activate, Drop, Rebuild, Request, Rollback
 from shared.messaging import topology
 from shared.views.generations import Generation, GenerationAnswer, GenerationRefused, GenerationsChanged
@@ -50,7 +50,7 @@ async def refused(bus: Bus, what: Order) -> str:
 
 @asynccontextmanager
 async def registry_of(servers: Servers, projection: str) -> AsyncIterator[GenerationRegistry]:
-    registry = READ_MODELS[projection].registry(settings_for(servers))
+    registry = projection_of(projection).registry(settings_for(servers))
     try:
         yield registry
     finally:

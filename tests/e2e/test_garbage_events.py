@@ -106,7 +106,7 @@ async def test_an_event_that_nobody_understands_holds_its_stream_only(
         assert says in letter["exception"]
         assert json.loads(letter["body"])["streamversion"] == 2
     assert (await system.get(f"/orders/{order_id}"))["version"] == 1
-    connection = await asyncpg.connect(system.servers.summary_db_url, server_settings={"search_path": "summary"})
+    connection = await asyncpg.connect(system.servers.stores["summary"], server_settings={"search_path": "summary"})
     held = await connection.fetchrow("SELECT status, version, reason FROM held WHERE stream = $1", stream)
     await connection.close()
     assert held is not None

@@ -52,7 +52,7 @@ async def test_a_store_that_was_emptied_fills_again(system: System) -> None:
     for number in range(3):
         await place(system, f"{customer}-{number}", customer, placed_at="2031-03-07T12:00:00Z")
     await system.visible("/analytics/revenue", lambda found: found["total"]["orders"] == 3, **day)
-    redis = Redis.from_url(system.servers.analytics_redis_url)
+    redis = Redis.from_url(system.servers.stores["analytics"])
     await redis.flushdb()
     await redis.aclose()
     again = await system.visible("/analytics/revenue", lambda found: found["total"]["orders"] == 3, **day)

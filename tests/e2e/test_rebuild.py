@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.demo.demo import settings_for
-from projectors.models.registry import READ_MODELS
+from projectors.models.registry import projection as projection_of
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name
@@ -72,7 +72,7 @@ async def trickling(system: System) -> AsyncIterator[Trickle]:
 
 async def rows(system: System, generation: int) -> dict[str, list[Any]]:
     schema = generation_name("summary", generation)
-    connection = await asyncpg.connect(system.servers.summary_db_url, server_settings={"search_path": schema})
+    connection = await asyncpg.connect(system.servers.stores["summary"], server_settings={"search_path": schema})
     try:
         found = {
             table: await connection.fetch(f"SELECT to_jsonb(row) AS row FROM {table} AS row ORDER BY 1")  # noqa: S608
@@ -86,7 +86,7 @@ async def rows(system: System, generation: int) -> dict[str, list[Any]]:
 async def figures(system: System, generation: int) -> dict[str, Any]:
     prefix = generation_name("analytics", generation)
     found: dict[str, Any] = {}
-    async with Redis.from_url(system.servers.analytics_redis_url, decode_responses=True) as redis:
+    async with Redis.from_url(system.servers.stores["analytics"], decode_responses=True) as redis:
         async for key in redis.scan_iter(f"{prefix}:*"):
             name = key.removeprefix(prefix)
             kind: Any = await redis.type(key)
@@ -129,7 +129,7 @@ async def test_a_projection_is_rebuilt_while_orders_come_in_and_switched_over_an
         again = await done(bus, Rollback(projection=projection, **WHO), id_=f"back-{projection}")
         assert [(each.number, each.active) for each in again] == [(1, True), (2, False)]
     await until_equal(rows if projection == "summary" else figures, system)
-    store = READ_MODELS[projection].store(settings_for(system.servers), 2)
+    store = projection_of(projection).store(settings_for(system.servers), 2)
     assert await store.gaps() == 0
     await store.close()
     left = await done(bus, Drop(projection=projection, generation=2, **WHO))

@@ -33,7 +33,7 @@ async def held(url: str, schema: str, stream: str) -> tuple[Any, ...] | None:
 
 async def until_held(system: System, stream: str, wanted: tuple[Any, ...] | None) -> None:
     """In both stores that are tables."""
-    for schema, url in (("summary", system.servers.summary_db_url), ("search", system.servers.search_db_url)):
+    for schema, url in (("summary", system.servers.stores["summary"]), ("search", system.servers.stores["search"])):
         found: tuple[Any, ...] | None = None
         try:
             async with asyncio.timeout(PASSES_WITHIN_S):

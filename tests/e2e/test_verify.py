@@ -82,7 +82,7 @@ async def test_what_is_missing_is_healed_and_what_differs_is_not(system: System)
     await system.visible("/search/orders", lambda found: found["total"] == 3, q=mark)
     paid = {"order_id": lost, "customer_id": mark, "amount": 50, "currency": "EUR", "paid_at": "2026-03-01T00:00:00Z"}
     await append_raw(system.servers.write_db_url, f"orders/{lost}", 2, "orders.order-paid", paid, lost=True)
-    summary = await asyncpg.connect(system.servers.summary_db_url, server_settings={"search_path": "summary"})
+    summary = await asyncpg.connect(system.servers.stores["summary"], server_settings={"search_path": "summary"})
     await summary.execute("UPDATE orders SET total = 1 WHERE order_id = $1", changed)
     for statement in ("DELETE FROM orders WHERE order_id = $1", "DELETE FROM history WHERE stream = 'orders/' || $1"):
         await summary.execute(statement, forgotten)

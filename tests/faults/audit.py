@@ -96,7 +96,7 @@ async def _read_side(cluster: Cluster, load: Load, but: frozenset[str]) -> dict[
     found: dict[str, Any] = {}
     accepted = {stream: version for stream, version in load.versions.items() if stream not in but}
     found["accepted and not in the event store"] = _unlike(accepted, truth)
-    for name, url in (("summary", servers.summary_db_url), ("search", servers.search_db_url)):
+    for name, url in (("summary", servers.stores["summary"]), ("search", servers.stores["search"])):
         connection = await asyncpg.connect(url, server_settings={"search_path": name})
         positions = {row["stream"]: row["applied"] for row in await connection.fetch(POSITIONS)}
         found[f"{name} against the event store"] = _unlike(truth, positions, but)
@@ -104,7 +104,7 @@ async def _read_side(cluster: Cluster, load: Load, but: frozenset[str]) -> dict[
             written = await connection.fetchval(HISTORY)
             found["history against events"] = None if written == sum(truth.values()) else (written, sum(truth.values()))
         await connection.close()
-    async with Redis.from_url(servers.analytics_redis_url, decode_responses=True) as redis:
+    async with Redis.from_url(servers.stores["analytics"], decode_responses=True) as redis:
         raw: Any = await redis.hgetall(Keys().positions)
     found["analytics against the event store"] = _unlike(truth, {name: int(value) for name, value in raw.items()}, but)
     return found
@@ -116,12 +116,12 @@ async def _left_over(cluster: Cluster, but: frozenset[str]) -> dict[str, Any]:
     connection = await asyncpg.connect(servers.write_db_url)
     found["outbox"] = await connection.fetchval("SELECT count(*) FROM outbox")
     await connection.close()
-    for name, url in (("summary", servers.summary_db_url), ("search", servers.search_db_url)):
+    for name, url in (("summary", servers.stores["summary"]), ("search", servers.stores["search"])):
         connection = await asyncpg.connect(url, server_settings={"search_path": name})
         rows = [dict(row) for row in await connection.fetch(HELD) if row["stream"] not in but]
         found["ready" if all(row["status"] == "gap" for row in rows) else f"held in {name}"] = rows
         await connection.close()
-    async with Redis.from_url(servers.analytics_redis_url, decode_responses=True) as redis:
+    async with Redis.from_url(servers.stores["analytics"], decode_responses=True) as redis:
         held: Any = await redis.hgetall(Keys().held)
     found["held in analytics"] = {stream: hold for stream, hold in held.items() if stream not in but}
     depths = await queue_depths(servers.rabbitmq_url)

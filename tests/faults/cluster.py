@@ -121,7 +121,7 @@ class Cluster:
 async def running_cluster(
     servers: Servers, output: TextIO, random: Random, *, seen: Mapping[str, str] | None = None
 ) -> AsyncIterator[Cluster]:
-    """Everything empty, everything running. ``seen``: URLs, by field of ``Servers``, that the deployables get instead."""
+    """Everything empty, everything running. ``seen``: URLs, by environment variable, that the deployables get instead."""
     assert servers.private is not None
     await asyncio.to_thread(heal, servers.private)
     await empty(servers)
@@ -133,8 +133,7 @@ async def running_cluster(
             "TIDEMARK_LOG_LEVEL": "INFO",
             "TIDEMARK_RUNTIME_DIR": health,
         }
-        behind = replace(servers, **dict(seen or {}))  # type: ignore[arg-type]
-        programs = {name: program(name, behind, base) for name in DEPLOYABLES}
+        programs = {name: _seeing(program(name, servers, base), seen or {}) for name in DEPLOYABLES}
         async with Supervisor(output) as supervisor:
             await supervisor.start(programs.values())
             yield Cluster(
@@ -180,7 +179,7 @@ def _registries(data: Path) -> list[bytes]:
 
 async def empty(servers: Servers) -> None:
     assert servers.private is not None
-    urls = (servers.write_db_url, servers.summary_db_url, servers.search_db_url, servers.operations_db_url)
+    urls = (servers.write_db_url, servers.stores["summary"], servers.stores["search"], servers.operations_db_url)
     for url in dict.fromkeys(urls):
         # As the administrator: some tables are guarded by triggers that let nothing go.
         admin = servers.private.postgres.admin_url(urlsplit(url).path.removeprefix("/"))
@@ -188,9 +187,13 @@ async def empty(servers: Servers) -> None:
         if tables := [row[0] for row in await connection.fetch(TABLES)]:
             await connection.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
         await connection.close()
-    async with Redis.from_url(servers.analytics_redis_url) as redis:
+    async with Redis.from_url(servers.stores["analytics"]) as redis:
         await redis.flushall()
     async with await aio_pika.connect(servers.rabbitmq_url) as broker:
         channel = await broker.channel()
         for queue in topology.declarations(lanes=4).queues:
             await (await channel.get_queue(queue.name, ensure=False)).purge()
+
+
+def _seeing(one: Program, urls: Mapping[str, str]) -> Program:
+    return replace(one, env=one.env | {name: url for name, url in urls.items() if name in one.env})

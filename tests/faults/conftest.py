@@ -78,7 +78,7 @@ class Standing:
         self._seen: Mapping[str, str] = {}
 
     async def ready(self, seeded: Random, seen: Mapping[str, str] | None = None) -> Cluster:
-        """``seen``: URLs, by field of ``Servers``, that the deployables get instead."""
+        """``seen``: URLs, by environment variable, that the deployables get instead."""
         if self._seen != (seen or {}):
             await self.gone()
             self._seen = seen or {}

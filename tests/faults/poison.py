@@ -28,7 +28,8 @@ def poisoned(versions: Mapping[str, int]) -> frozenset[str]:
 async def held(cluster: Cluster) -> list[tuple[str, int]]:
     """Streams dead in the summary, and the version that each waits for."""
     return [
-        (row["stream"], row["version"]) for row in await fetch(cluster.servers.summary_db_url, HELD, schema="summary")
+        (row["stream"], row["version"])
+        for row in await fetch(cluster.servers.stores["summary"], HELD, schema="summary")
     ]
 
 

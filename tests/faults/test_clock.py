@@ -82,7 +82,7 @@ async def test_what_a_wrong_clock_has_put_off_until_tomorrow_comes_today(cluster
         async with await aio_pika.connect(url) as connection:
             channel = await connection.channel()
             await (await channel.get_queue(topology.RESEND_QUEUE, ensure=False)).purge()
-        [row] = await fetch(cluster.servers.summary_db_url, PUT_OFF, schema="summary")
+        [row] = await fetch(cluster.servers.stores["summary"], PUT_OFF, schema="summary")
         assert row["gaps"] > 0
         await asyncio.gather(cluster.start_anew("summary"), cluster.start_anew("relay"))
         await caught_up(cluster, load)

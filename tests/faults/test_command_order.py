@@ -27,7 +27,7 @@ STEPS = ("place", "pay", "ship")
 SENDERS = 4
 AT_ONCE = 25
 """Orders that each sender has under way at any time."""
-TAKEN_OVER_WITHIN_S = 20.0
+TAKEN_OVER_WITHIN_S = 45.0
 """Three heartbeats of a worker, and some time for what follows."""
 
 OUTCOMES = "SELECT outcome FROM commands"

@@ -53,7 +53,7 @@ async def without_operations(
 ) -> AsyncIterator[tuple[Cluster, Proxy]]:
     """The deployables reach the operations database through a proxy, which a test takes down."""
     async with Proxy(own.operations_db_url).running() as proxy:
-        yield await standing.ready(seeded, {"operations_db_url": proxy.url}), proxy
+        yield await standing.ready(seeded, {"TIDEMARK_OPERATIONS_DB_URL": proxy.url}), proxy
         await standing.gone()
 
 

@@ -108,11 +108,11 @@ async def test_an_event_that_fails_in_some_projections_holds_its_stream_there_an
     async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load:
         await load.finished()
         await caught_up(cluster, load)
-    for name, url in (("summary", cluster.servers.summary_db_url), ("search", cluster.servers.search_db_url)):
+    for name, url in (("summary", cluster.servers.stores["summary"]), ("search", cluster.servers.stores["search"])):
         held = await _until_dead(name, url, poisoned, seen=4)
         assert (held["version"], held["seen"], held["reason"]) == (2, 4, "projection-failed")
         assert held["attempts"] == len(topology.RETRY_TIERS) + 1
-    async with Redis.from_url(cluster.servers.analytics_redis_url, decode_responses=True) as redis:
+    async with Redis.from_url(cluster.servers.stores["analytics"], decode_responses=True) as redis:
         assert await redis.hget(Keys().positions, poisoned) == "4"
     assert await _origins_of_letters(cluster) == {"summary", "search"}
     found = await differences(cluster, load, but=frozenset({poisoned}))
@@ -127,14 +127,14 @@ async def test_a_stream_whose_first_event_fails_waits_whole_and_comes_in_order(c
     async with loading(cluster, _changing(prices), 1 + FOLLOWERS, window=1) as load:
         await load.finished()
         assert load.versions == {stream: 1 + FOLLOWERS}
-        held = await _until_dead("summary", cluster.servers.summary_db_url, stream, seen=1 + FOLLOWERS)
+        held = await _until_dead("summary", cluster.servers.stores["summary"], stream, seen=1 + FOLLOWERS)
         assert (held["version"], held["seen"], held["attempts"]) == (1, 1 + FOLLOWERS, 2)
         assert await until(lambda: letters(cluster)) == [(stream, 1)]
         await caught_up(cluster, load, but=frozenset({stream}))
         await cluster.start_anew("summary")
         await replayed(cluster, await replay_everything(cluster))
         await settled(cluster, load)
-    rows = await fetch(cluster.servers.summary_db_url, PRICES, schema="summary")
+    rows = await fetch(cluster.servers.stores["summary"], PRICES, schema="summary")
     assert [row["price"] for row in rows] == [50, *prices]
 
 

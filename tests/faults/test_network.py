@@ -20,9 +20,9 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
 ORDERS = 1000
 URLS = {
-    "rabbitmq": ("rabbitmq_url",),
-    "postgres": ("write_db_url", "summary_db_url", "search_db_url"),
-    "redis": ("analytics_redis_url",),
+    "rabbitmq": ("TIDEMARK_RABBITMQ_URL",),
+    "postgres": ("TIDEMARK_WRITE_DB_URL", "TIDEMARK_SUMMARY_DB_URL", "TIDEMARK_SEARCH_DB_URL"),
+    "redis": ("TIDEMARK_ANALYTICS_REDIS_URL",),
 }
 RESET_AFTER_BYTES = {"rabbitmq": 1_000_000, "postgres": 2_000_000, "redis": 300_000}
 """More than the largest transaction or message: what never gets through in one piece never gets through."""
@@ -61,13 +61,13 @@ async def network(request: pytest.FixtureRequest, own: Servers) -> AsyncIterator
     weather = Weather()
     async with AsyncExitStack() as stack:
         proxies = {
-            field: await stack.enter_async_context(Proxy(getattr(own, field), weather).running())
-            for field in URLS[request.param]
+            name: await stack.enter_async_context(Proxy(own.environ()[name], weather).running())
+            for name in URLS[request.param]
         }
         yield BadNetwork(
             list(proxies.values()),
             weather,
-            {field: proxy.url for field, proxy in proxies.items()},
+            {name: proxy.url for name, proxy in proxies.items()},
             RESET_AFTER_BYTES[request.param],
         )
 

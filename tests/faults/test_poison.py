@@ -9,7 +9,6 @@ import asyncpg
 import pytest
 
 from deploy.sending.parcels import CommandMessage, command_message
-from shared.views import summary
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.letters import caught_up_but, letters_of
@@ -64,7 +63,7 @@ async def test_poisoned_streams_wait_while_all_else_flows_and_one_replay_makes_e
         assert len(sick) > ORDERS / OUT_OF / 2
         await caught_up_but(cluster, load, sick)
         await letters.dead(len(sick))
-        view = await asyncpg.connect(cluster.servers.summary_db_url, server_settings={"search_path": summary.SCHEMA})
+        view = await asyncpg.connect(cluster.servers.stores["summary"], server_settings={"search_path": "summary"})
         await until(
             lambda: view.fetch(HELD, STREAM), lambda rows: list(map(tuple, rows)) == [("dead", 1, 1 + SUCCESSORS)]
         )

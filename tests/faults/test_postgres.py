@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 ORDERS = 500
 LIVES = 300
 MANY_LIVES = 2000
-SUMMARY = databases.READ[0]
+SUMMARY = databases.READ
 HOG = "hog"
 
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND application_name <> $2"

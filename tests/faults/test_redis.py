@@ -48,7 +48,7 @@ async def test_a_store_out_of_memory_is_an_outage_of_that_projection_alone(clust
 
 @asynccontextmanager
 async def _short_of_memory(cluster: Cluster) -> AsyncIterator[None]:
-    async with Redis.from_url(cluster.servers.analytics_redis_url) as redis:
+    async with Redis.from_url(cluster.servers.stores["analytics"]) as redis:
         await redis.config_set("maxmemory", "100kb")
         try:
             yield
@@ -70,7 +70,7 @@ async def test_a_kill_inside_a_script_leaves_nothing_of_it(cluster: Cluster) -> 
         await running
         await asyncio.to_thread(cluster.private.redis.start)
         await asyncio.to_thread(cluster.private.redis.wait_ready)
-        async with Redis.from_url(cluster.servers.analytics_redis_url, decode_responses=True) as redis:
+        async with Redis.from_url(cluster.servers.stores["analytics"], decode_responses=True) as redis:
             assert await redis.hmget(Keys().positions, [GHOST, "spinning"]) == [None, None]
         await load.finished()
         await caught_up(cluster, load)
@@ -79,7 +79,7 @@ async def test_a_kill_inside_a_script_leaves_nothing_of_it(cluster: Cluster) -> 
 
 
 async def _run(cluster: Cluster, script: str, call: Call) -> None:
-    async with Redis.from_url(cluster.servers.analytics_redis_url) as redis:
+    async with Redis.from_url(cluster.servers.stores["analytics"]) as redis:
         await redis.config_set("busy-reply-threshold", "50")
         with suppress(RedisError, OSError):
             arguments: list[Any] = [*call.keys, call.argument]
@@ -88,7 +88,7 @@ async def _run(cluster: Cluster, script: str, call: Call) -> None:
 
 async def _busy(cluster: Cluster) -> bool:
     """Whether the server says that a script keeps it busy (it says so after ``busy-reply-threshold``)."""
-    async with Redis.from_url(cluster.servers.analytics_redis_url, socket_timeout=10) as redis:
+    async with Redis.from_url(cluster.servers.stores["analytics"], socket_timeout=10) as redis:
         try:
             await redis.ping()
         except RedisError as error:

@@ -124,7 +124,7 @@ async def test_a_worker_that_is_frozen_is_missed_by_both_services_and_by_freshne
 
 
 async def test_a_locked_read_store_is_said_by_its_projection_alone(cluster: Cluster) -> None:
-    async with moving(cluster), locked(cluster.servers.summary_db_url, "summary.positions"):
+    async with moving(cluster), locked(cluster.servers.stores["summary"], "summary.positions"):
         await not_ready(cluster, ["summary", "query"], "store", "lock")
         await stalled(cluster, ["summary"], "store")
 

@@ -35,8 +35,8 @@ class Witness:
     async def look(self) -> None:
         servers = self._servers
         looks: dict[str, Callable[[], Awaitable[Any]]] = {
-            "summary": lambda: _rows(servers.summary_db_url, "summary", ATTEMPTS),
-            "search": lambda: _rows(servers.search_db_url, "search", ATTEMPTS),
+            "summary": lambda: _rows(servers.stores["summary"], "summary", ATTEMPTS),
+            "search": lambda: _rows(servers.stores["search"], "search", ATTEMPTS),
             "letters": lambda: _rows(servers.operations_db_url, operations.SCHEMA, LETTERS),
             "analytics": self._held_in_analytics,
             "queues": self._queues_of_failures,
@@ -54,7 +54,7 @@ class Witness:
             self.seen.setdefault(name, found)
 
     async def _held_in_analytics(self) -> Any:
-        async with Redis.from_url(self._servers.analytics_redis_url, decode_responses=True) as redis:
+        async with Redis.from_url(self._servers.stores["analytics"], decode_responses=True) as redis:
             held: Any = await redis.hvals(Keys().held)
         return [hold for hold in held if '"attempts":0' not in hold]
 

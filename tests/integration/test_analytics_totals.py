@@ -58,7 +58,7 @@ class Both:
 
 @pytest.fixture
 async def both(servers: Servers) -> AsyncIterator[Both]:
-    url = servers.analytics_redis_url
+    url = servers.stores["analytics"]
     redis: Any = Redis.from_url(url, decode_responses=True, socket_timeout=5)
     registry = AnalyticsRegistry(url, PREFIX)
     await registry.begin(2, rate=None, by="an order")

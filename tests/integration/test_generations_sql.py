@@ -12,9 +12,9 @@ NUMBER = 77
 
 
 async def test_every_statement_about_generations_can_be_prepared(servers: Servers) -> None:
-    await migrations.migrate("search", servers.search_db_url)
+    await migrations.migrate("search", servers.stores["search"])
     connection = await asyncpg.connect(
-        servers.search_db_url, timeout=5, server_settings={"search_path": registry_schema("search")}
+        servers.stores["search"], timeout=5, server_settings={"search_path": registry_schema("search")}
     )
     found = statements(postgres_registry, migrations)
     assert len(found) >= 12
@@ -24,7 +24,7 @@ async def test_every_statement_about_generations_can_be_prepared(servers: Server
 
 
 async def test_migrating_brings_every_generation_up_to_date(servers: Servers) -> None:
-    url = servers.search_db_url
+    url = servers.stores["search"]
     await migrations.migrate("search", url)
     registry = PostgresRegistry("search", url)
     schema = generation_name("search", NUMBER)

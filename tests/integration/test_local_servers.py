@@ -60,23 +60,23 @@ def private(servers: Servers) -> PrivateServers:
 
 
 async def test_every_url_leads_to_a_server_of_its_own(servers: Servers) -> None:
-    for url in (servers.write_db_url, servers.summary_db_url, servers.search_db_url, servers.operations_db_url):
+    for url in (servers.write_db_url, servers.stores["summary"], servers.stores["search"], servers.operations_db_url):
         connection = await asyncpg.connect(url)
         await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
         await connection.close()
-    async with Redis.from_url(servers.analytics_redis_url) as redis:
+    async with Redis.from_url(servers.stores["analytics"]) as redis:
         assert (await redis.config_get("appendfsync")) == {"appendfsync": "always"}
     await (await aio_pika.connect(servers.rabbitmq_url)).close()
 
 
 async def test_a_reader_reads_the_read_stores_only(servers: Servers) -> None:
-    connection = await asyncpg.connect(servers.summary_reader_url)
+    connection = await asyncpg.connect(servers.reader_stores["summary"])
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await connection.execute("CREATE TABLE mine (id int)")
     await connection.close()
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await asyncpg.connect(servers.summary_reader_url.replace("tidemark_summary", "tidemark_write"))
-    async with Redis.from_url(servers.analytics_reader_url) as redis:
+        await asyncpg.connect(servers.reader_stores["summary"].replace("tidemark_read", "tidemark_write"))
+    async with Redis.from_url(servers.reader_stores["analytics"]) as redis:
         assert await redis.get("nothing") is None
         with pytest.raises(NoPermissionError):
             await redis.set("something", "1")
@@ -120,7 +120,7 @@ def test_the_servers_listen_on_loopback_only_and_below_the_ephemeral_ports(priva
 async def test_what_was_acknowledged_survives_kill_and_restart(servers: Servers, private: PrivateServers) -> None:
     connection = await asyncpg.connect(servers.write_db_url)
     await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-    async with Redis.from_url(servers.analytics_redis_url) as redis:
+    async with Redis.from_url(servers.stores["analytics"]) as redis:
         await redis.set("kept", "42")
     broker = await aio_pika.connect(servers.rabbitmq_url)
     channel = await broker.channel()
@@ -143,7 +143,7 @@ async def test_what_was_acknowledged_survives_kill_and_restart(servers: Servers,
     connection = await asyncpg.connect(servers.write_db_url)
     assert await connection.fetchval("SELECT answer FROM kept") == 42
     await connection.close()
-    async with Redis.from_url(servers.analytics_redis_url) as redis:
+    async with Redis.from_url(servers.stores["analytics"]) as redis:
         assert await redis.get("kept") == b"42"
     assert await _first_message(servers.rabbitmq_url, "kept") == b"42"
 
@@ -169,12 +169,12 @@ async def _first_message(url: str, name: str) -> bytes:
 
 
 async def test_a_frozen_server_says_nothing_until_it_is_thawed(servers: Servers, private: PrivateServers) -> None:
-    async with Redis.from_url(servers.analytics_redis_url, socket_timeout=0.2, retry=None) as redis:
+    async with Redis.from_url(servers.stores["analytics"], socket_timeout=0.2, retry=None) as redis:
         private.redis.freeze()
         with pytest.raises(RedisTimeoutError):
             await redis.ping()
     private.redis.thaw()
-    async with Redis.from_url(servers.analytics_redis_url) as redis:
+    async with Redis.from_url(servers.stores["analytics"]) as redis:
         assert await redis.ping()
 
 

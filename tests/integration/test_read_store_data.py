@@ -52,13 +52,13 @@ async def story(store: Store) -> None:
 
 @pytest.fixture
 async def summary(servers: Servers) -> AsyncIterator[tuple[Store, asyncpg.Connection]]:
-    async for found in postgres("summary", SummaryStore, servers.summary_db_url):
+    async for found in postgres("summary", SummaryStore, servers.stores["summary"]):
         yield found
 
 
 @pytest.fixture
 async def search(servers: Servers) -> AsyncIterator[tuple[Store, asyncpg.Connection]]:
-    async for found in postgres("search", SearchStore, servers.search_db_url):
+    async for found in postgres("search", SearchStore, servers.stores["search"]):
         yield found
 
 
@@ -78,8 +78,8 @@ async def postgres(
 
 @pytest.fixture
 async def analytics(servers: Servers) -> AsyncIterator[tuple[Store, Any]]:
-    redis: Any = Redis.from_url(servers.analytics_redis_url, decode_responses=True, socket_timeout=5)
-    store = AnalyticsStore(servers.analytics_redis_url, GENERATION)
+    redis: Any = Redis.from_url(servers.stores["analytics"], decode_responses=True, socket_timeout=5)
+    store = AnalyticsStore(servers.stores["analytics"], GENERATION)
     await store.open()
     yield store, redis
     await store.close()

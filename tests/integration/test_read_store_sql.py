@@ -23,7 +23,7 @@ SCHEMA = "sql_{}"
 
 @pytest.fixture(params=["summary", "search"])
 async def database(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
-    url = servers.summary_db_url if request.param == "summary" else servers.search_db_url
+    url = servers.stores["summary"] if request.param == "summary" else servers.stores["search"]
     schema = SCHEMA.format(request.param)
     await migrate(request.param, url, schema=schema)
     connection = await asyncpg.connect(url, timeout=5, server_settings={"search_path": f"{schema}, public"})
@@ -53,7 +53,7 @@ async def test_every_statement_can_be_prepared(database: tuple[str, asyncpg.Conn
 
 async def test_migrating_again_changes_nothing(database: tuple[str, asyncpg.Connection], servers: Servers) -> None:
     projector, _ = database
-    url = servers.summary_db_url if projector == "summary" else servers.search_db_url
+    url = servers.stores["summary"] if projector == "summary" else servers.stores["search"]
     assert await migrate(projector, url, schema=SCHEMA.format(projector)) == []
     assert await migrate("analytics", url) == []
     assert files(projector)[0].name == "positions.sql"
@@ -63,7 +63,7 @@ async def test_a_store_waits_for_tables_and_columns_that_are_still_to_be_migrate
     database: tuple[str, asyncpg.Connection], servers: Servers
 ) -> None:
     projector, connection = database
-    url = servers.summary_db_url if projector == "summary" else servers.search_db_url
+    url = servers.stores["summary"] if projector == "summary" else servers.stores["search"]
     kind = SummaryStore if projector == "summary" else SearchStore
     for schema in ("sql_nowhere", SCHEMA.format(projector)):
         await connection.execute("ALTER TABLE orders DROP COLUMN IF EXISTS total")

@@ -38,11 +38,11 @@ from deploy.servers.provide import Servers
 from deploy.verify.command import verify
 from deploy.verify.verifier import Options
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
-from shared.messaging.topology import PROJECTORS
+from shared.read_models import NAMES
 from shared.runtime.settings import Settings
 from shared.views.generations import FIRST, Generation, GenerationRefused
 
-DEPLOYABLES: Final = ("worker", "relay", "http", "summary", "analytics", "search", "query")
+DEPLOYABLES: Final = ("worker", "relay", "http", *NAMES, "query")
 ACTOR: Final = "drill"
 ANSWER_WITHIN_S: Final = 30.0
 BETWEEN_SWITCHES_S: Final = 3.0
@@ -70,7 +70,7 @@ class Drill:
         stopping = asyncio.Event()
         meanwhile = [asyncio.create_task(run(stopping)) for run in (self._live.run, self._readers.run)]
         try:
-            rebuilt = [await self._rebuild(projection) for projection in PROJECTORS]
+            rebuilt = [await self._rebuild(projection) for projection in NAMES]
             stopping.set()
             await asyncio.gather(*meanwhile)
         finally:

@@ -14,7 +14,7 @@ from redis.exceptions import WatchError
 
 from projectors.generations import epoch_notes, epochs
 from projectors.generations.registry import ALONE, Scanned
-from projectors.models.analytics.store import client, outages_named
+from projectors.models.analytics.connection import client, outages_named
 from shared.views.analytics import DAYS_ONLY, PREFIX, Keys
 from shared.views.generations import ACTIVE_FIELD, Generation, GenerationState, generation_name, registry_key
 

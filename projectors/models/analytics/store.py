@@ -5,19 +5,16 @@ as well, so whatever is lost is lost together and comes again.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import DataError, RedisError
-
+from projectors.models.analytics.connection import CONNECT_TIMEOUT_S, client, outages_named
+from projectors.models.analytics.generation_registry import AnalyticsRegistry
 from projectors.models.analytics.projection import fold
 from projectors.models.analytics.script import Call, hold_from_json, totals
+from projectors.models.projection import Projection
 from projectors.runtime.gating import behind
 from projectors.stores.port import (
     BEYOND_REASON,
@@ -31,11 +28,10 @@ from projectors.stores.port import (
     Turn,
 )
 from shared.runtime.failpoints import Failpoint, reached
-from shared.runtime.reasons import reason
+from shared.runtime.settings import Settings
 from shared.views.analytics import PREFIX, Keys
+from shared.views.generations import FIRST, generation_name, registry_key
 
-CONNECT_TIMEOUT_S: Final = 5.0
-COMMAND_TIMEOUT_S: Final = 30.0
 ASK_AGAIN: Final = timedelta(seconds=30)
 
 _HERE: Final = Path(__file__).parent
@@ -165,17 +161,6 @@ def script(*parts: str) -> str:
     return "".join((_HERE / f"{part}.lua").read_text() for part in parts)
 
 
-def client(url: str) -> Redis:
-    """No retries below us: what became of a write whose answer is lost, the caller finds out."""
-    return Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=COMMAND_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
 def _position(applied: int, hold: str | None, due_at: float | None, discarded: str | None) -> Position:
     beyond = (
         frozenset(version for version in map(int, discarded.split()) if version > applied) if discarded else frozenset()
@@ -186,12 +171,16 @@ def _position(applied: int, hold: str | None, due_at: float | None, discarded: s
     return Position(applied, found if found.version > applied else None, beyond)
 
 
-@contextmanager
-def outages_named() -> Iterator[None]:
-    """Whatever Redis refuses, it would refuse for any event: out of memory, read-only, loading, no rights, away."""
-    try:
-        yield
-    except DataError:
-        raise
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailableError(reason(error)) from error
+def _store(settings: Settings, number: int) -> AnalyticsStore:
+    entry = None if number == FIRST else (registry_key(PREFIX), str(number))
+    return AnalyticsStore(settings.store_url("analytics"), generation_name(PREFIX, number), entry=entry)
+
+
+PROJECTION: Final = Projection(
+    _store,
+    lambda settings: AnalyticsRegistry(settings.store_url("analytics")),
+    # Redis executes one command at a time: more batches at once gain nothing, and a batch's positions wait behind other commits.
+    history_batches=8,
+    # Live events wait for all batches that are under way, so each is kept short.
+    moment_s=0.15,
+)

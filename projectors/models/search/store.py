@@ -7,12 +7,12 @@ from typing import Any, Final
 import msgspec
 
 from projectors.models.folding import Fields
+from projectors.models.projection import in_postgres
 from projectors.models.search.projection import Changes, fold
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
 from projectors.stores.postgres_writing import Row, columns_of, none_was_there
 from shared.runtime.postgres import Connection
-from shared.views.search import SCHEMA
 
 # unnamed comes as a JSON array, since unnest flattens arrays of arrays.
 INSERT_ORDERS: Final = """
@@ -120,7 +120,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class SearchStore(PostgresStore[Changes]):
-    def __init__(self, url: str, schema: str = SCHEMA) -> None:
+    def __init__(self, url: str, schema: str = "search") -> None:
         super().__init__(url, schema, session=SHORT_LISTS)
 
     def fold(self, advances: Sequence[Advance]) -> Changes:
@@ -162,3 +162,6 @@ def _rows(rows: dict[str, Fields], columns: Sequence[str]) -> list[Row]:
 
 def _keys(rows: Sequence[Any]) -> list[str]:
     return [row[0] for row in rows]
+
+
+PROJECTION: Final = in_postgres("search", SearchStore)

@@ -7,12 +7,12 @@ from typing import Any, Final
 import msgspec
 
 from projectors.models.folding import Fields
+from projectors.models.projection import in_postgres
 from projectors.models.summary.projection import Changes, Moment, Price, fold
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
 from projectors.stores.postgres_writing import append, create
 from shared.runtime.postgres import Connection
-from shared.views.summary import SCHEMA
 
 CREATE_ORDERS: Final = """
 INSERT INTO orders (
@@ -104,7 +104,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class SummaryStore(PostgresStore[Changes]):
-    def __init__(self, url: str, schema: str = SCHEMA) -> None:
+    def __init__(self, url: str, schema: str = "summary") -> None:
         super().__init__(url, schema)
 
     def fold(self, advances: Sequence[Advance]) -> Changes:
@@ -144,3 +144,6 @@ def _json(documents: dict[str, Fields]) -> list[str]:
 
 def _keys(rows: Sequence[Any]) -> list[str]:
     return [row[0] for row in rows]
+
+
+PROJECTION: Final = in_postgres("summary", SummaryStore)

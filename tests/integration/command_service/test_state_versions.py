@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from command_service.domain.aggregates import AGGREGATES, BY_COMMAND
-from command_service.domain.orders import ORDERS, Order
+from command_service.domain.orders import AGGREGATE as ORDERS
+from command_service.domain.orders import Order
 from command_service.domain.orders import evolve as evolve_order
 from command_service.handling.decision import Failed, Outcome
 from command_service.handling.handler import Handler

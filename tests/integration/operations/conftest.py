@@ -15,7 +15,7 @@ from query_service.http.operators import Operators
 from query_service.http.requests import Stores
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
-from query_service.stores.redis_store import AnalyticsStore
+from query_service.stores.redis_store import RedisStore
 from shared.messaging import topology
 from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
@@ -64,9 +64,9 @@ async def house(idle: House) -> House:
 @pytest.fixture
 def stores(servers: Servers, migrated: Settings) -> Stores:
     return Stores(
-        summary=PostgresStore("summary", servers.summary_reader_url, "summary"),
-        search=PostgresStore("search", servers.search_reader_url, "search"),
-        analytics=AnalyticsStore(servers.analytics_reader_url),
+        PostgresStore("summary", servers.reader_stores["summary"], "summary"),
+        PostgresStore("search", servers.reader_stores["search"], "search"),
+        RedisStore("analytics", servers.reader_stores["analytics"]),
         operations=OperationsStore(servers.operations_reader_url),
     )
 

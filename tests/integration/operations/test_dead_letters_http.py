@@ -191,8 +191,8 @@ async def test_a_request_that_nobody_answers_is_kept_and_done_once(
 
 
 async def without_operations(stores: Stores) -> Stores:
-    summary, search = await stores.summary.store(), await stores.search.store()
-    return Stores(summary, search, await stores.analytics.store(), OperationsStore(GONE))
+    summary, search = await stores.postgres("summary").store(), await stores.postgres("search").store()
+    return Stores(summary, search, await stores.redis("analytics").store(), operations=OperationsStore(GONE))
 
 
 async def test_away_is_said_by_the_routes_concerned_alone(stores: Stores, ann: httpx.AsyncClient) -> None:
@@ -218,7 +218,7 @@ async def test_a_held_order_names_its_letter_while_that_can_be_known(
     await house.die("orders/held-2", 1)
     await house.statuses(dead=2)
     ids = {letter["stream"]: letter["id"] for letter in (await anybody.get("/dead-letters")).json()["items"]}
-    summary = await asyncpg.connect(migrated.summary_db_url, server_settings={"search_path": "summary, public"})
+    summary = await asyncpg.connect(migrated.store_url("summary"), server_settings={"search_path": "summary, public"})
     try:
         await summary.execute("DELETE FROM orders WHERE order_id = 'held-1'")
         await summary.execute("DELETE FROM held WHERE stream LIKE 'orders/held-%'")

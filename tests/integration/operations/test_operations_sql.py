@@ -4,10 +4,9 @@ import asyncpg
 import pytest
 
 from deploy.servers.provide import Servers
-from query_service.routes.dead_letters import WAITING
 from query_service.routes.orders import HELD, ORDER
 from shared.runtime.settings import Settings
-from shared.views import operations, operations_queries, summary
+from shared.views import operations, operations_queries
 
 STATEMENTS = {
     name: value
@@ -20,7 +19,7 @@ async def test_the_reader_may_run_every_statement(servers: Servers, migrated: Se
     assert len(STATEMENTS) >= 10
     for url, schema, statements in (
         (servers.operations_reader_url, operations.SCHEMA, [*STATEMENTS.values()]),
-        (servers.summary_reader_url, summary.SCHEMA, [WAITING, HELD, ORDER]),
+        (servers.reader_stores["summary"], "summary", [HELD, ORDER]),
     ):
         connection = await asyncpg.connect(url, server_settings={"search_path": f"{schema}, public"})
         for statement in statements:

@@ -79,12 +79,12 @@ async def pair_of(servers: Servers, projection: str) -> AsyncIterator[Pair]:
     inside: Any
     async with AsyncExitStack() as stack:
         if projection == "analytics":
-            inside = Redis.from_url(servers.analytics_redis_url, decode_responses=True, socket_timeout=5)
+            inside = Redis.from_url(servers.stores["analytics"], decode_responses=True, socket_timeout=5)
             stack.push_async_callback(inside.aclose)
-            stores: list[Store] = [AnalyticsStore(servers.analytics_redis_url, name) for name in names]
+            stores: list[Store] = [AnalyticsStore(servers.stores["analytics"], name) for name in names]
             looking: GenerationStore = RedisReadStore(base, inside)
         else:
-            url = servers.summary_db_url if projection == "summary" else servers.search_db_url
+            url = servers.stores["summary"] if projection == "summary" else servers.stores["search"]
             kind = SummaryStore if projection == "summary" else SearchStore
             inside = await asyncpg.connect(url, timeout=5)
             stack.push_async_callback(inside.close)
@@ -139,9 +139,9 @@ async def analytics(servers: Servers) -> AsyncIterator[Pair]:
 @pytest.fixture
 async def registry(migrated: Settings) -> AsyncIterator[Registry]:
     """Afterwards there is the first generation again, and no other."""
-    database = await asyncpg.connect(migrated.summary_db_url)
+    database = await asyncpg.connect(migrated.store_url("summary"))
     for number in (2, 3):
-        await migrate("summary", migrated.summary_db_url, schema=f"summary_{number}")
+        await migrate("summary", migrated.store_url("summary"), schema=f"summary_{number}")
     found = Registry(database)
     yield found
     await database.execute("DROP SCHEMA summary_2, summary_3 CASCADE")

@@ -48,7 +48,7 @@ async def test_status_shows_every_generation_of_every_projection(registry: Regis
 
 
 async def test_a_store_without_a_registry_has_one_generation(migrated: Settings) -> None:
-    redis: Redis = Redis.from_url(migrated.analytics_redis_url)
+    redis: Redis = Redis.from_url(migrated.store_url("analytics"))
     await redis.unlink(registry_key("analytics"))
     await redis.aclose()
     (item,) = (await json_of("status", "analytics"))["items"]
@@ -78,7 +78,7 @@ async def test_a_store_that_is_away_is_named_and_the_others_are_shown(migrated: 
 
 async def test_compare_says_equal_or_shows_what_differs(registry: Registry, migrated: Settings) -> None:
     await registry.says(generation(1), generation(2, active=True), generation(3))
-    two, three = (SummaryStore(migrated.summary_db_url, f"summary_{number}") for number in (2, 3))
+    two, three = (SummaryStore(migrated.store_url("summary"), f"summary_{number}") for number in (2, 3))
     try:
         for advance in event_by_event(story()):
             await two.commit(Commit([advance]))
@@ -103,8 +103,8 @@ async def test_compare_says_equal_or_shows_what_differs(registry: Registry, migr
 
 
 async def test_compare_of_figures_in_redis(migrated: Settings) -> None:
-    redis: Redis = Redis.from_url(migrated.analytics_redis_url, decode_responses=True)
-    stores = [AnalyticsStore(migrated.analytics_redis_url, f"analytics_{number}") for number in (2, 3)]
+    redis: Redis = Redis.from_url(migrated.store_url("analytics"), decode_responses=True)
+    stores = [AnalyticsStore(migrated.store_url("analytics"), f"analytics_{number}") for number in (2, 3)]
     key = registry_key("analytics")
     try:
         for number in (1, 2, 3):

@@ -17,7 +17,7 @@ from deploy.servers.provide import Servers
 from query_service.app import create_app
 from query_service.http.requests import Stores
 from query_service.stores.postgres_store import PostgresStore
-from query_service.stores.redis_store import AnalyticsStore
+from query_service.stores.redis_store import RedisStore
 from shared.runtime.postgres import migrate
 from shared.views.analytics import Keys
 from shared.views.search_text import Weight, vector
@@ -114,7 +114,7 @@ def line(product_id: str, name: str | None, quantity: int = 1, amount: int = 100
 async def query_urls(servers: Servers) -> AsyncIterator[tuple[str, str]]:
     """A database with both schemas: its URL for the owner and for the reader."""
     name = f"query_{secrets.token_hex(4)}"
-    owner = await asyncpg.connect(servers.summary_db_url)
+    owner = await asyncpg.connect(servers.stores["summary"])
     await owner.execute(f"CREATE DATABASE {name}")
     here, reader = (urlsplit(url)._replace(path=f"/{name}").geturl() for url in _owner_and_reader(servers))
     for schema in ("summary", "search"):
@@ -126,7 +126,7 @@ async def query_urls(servers: Servers) -> AsyncIterator[tuple[str, str]]:
 
 
 def _owner_and_reader(servers: Servers) -> tuple[str, str]:
-    return servers.summary_db_url, servers.summary_reader_url
+    return servers.stores["summary"], servers.reader_stores["summary"]
 
 
 @pytest.fixture(scope="session")
@@ -160,7 +160,7 @@ async def shop(query_urls: tuple[str, str]) -> AsyncIterator[Shop]:
 @pytest.fixture(scope="session")
 async def analytics_keys(servers: Servers) -> AsyncIterator[tuple[Redis, Keys]]:
     """A writer to Redis, and keys that are ours alone; gone at the end."""
-    redis = Redis.from_url(servers.analytics_redis_url, decode_responses=True, protocol=2)
+    redis = Redis.from_url(servers.stores["analytics"], decode_responses=True, protocol=2)
     keys = Keys(f"query-{secrets.token_hex(4)}")
     yield redis, keys
     if found := [key async for key in redis.scan_iter(f"{keys.prefix}:*")]:
@@ -175,9 +175,9 @@ async def client(
     """The application as a reader of these stores."""
     _, reader = query_urls
     stores = Stores(
-        summary=PostgresStore("summary", reader, "summary"),
-        search=PostgresStore("search", reader, "search"),
-        analytics=AnalyticsStore(servers.analytics_reader_url, analytics_keys[1].prefix),
+        PostgresStore("summary", reader, "summary"),
+        PostgresStore("search", reader, "search"),
+        RedisStore("analytics", servers.reader_stores["analytics"], analytics_keys[1].prefix),
     )
     app = create_app(stores)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://query") as client:  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from projectors.stores.port import Advance, Commit
 from query_service.app import create_app
 from query_service.http.requests import Stores
 from query_service.stores.postgres_store import PostgresStore
-from query_service.stores.redis_store import AnalyticsStore
+from query_service.stores.redis_store import RedisStore
 from shared.contracts.catalog import ProductCreated
 from tests import shop
 
@@ -57,14 +57,14 @@ class Searching:
 async def searching(servers: Servers, *, migrated: bool = True) -> AsyncIterator[Searching]:
     schema = f"searching_{secrets.token_hex(4)}"
     if migrated:
-        await migrate("search", servers.search_db_url, schema=schema)
-    store = SearchStore(servers.search_db_url, schema)
+        await migrate("search", servers.stores["search"], schema=schema)
+    store = SearchStore(servers.stores["search"], schema)
     await store.open()
-    owner = await asyncpg.connect(servers.search_db_url, server_settings={"search_path": f"{schema}, public"})
+    owner = await asyncpg.connect(servers.stores["search"], server_settings={"search_path": f"{schema}, public"})
     stores = Stores(
-        summary=PostgresStore("summary", servers.summary_reader_url, "summary"),
-        search=PostgresStore("search", servers.search_reader_url, schema),
-        analytics=AnalyticsStore(servers.analytics_reader_url, "none"),
+        PostgresStore("summary", servers.reader_stores["summary"], "summary"),
+        PostgresStore("search", servers.reader_stores["search"], schema),
+        RedisStore("analytics", servers.reader_stores["analytics"], "none"),
     )
     app: Any = create_app(stores)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://query") as client:

@@ -52,12 +52,12 @@ class Sold:
 
 @pytest.fixture
 async def sold(servers: Servers) -> AsyncIterator[Sold]:
-    redis: Any = Redis.from_url(servers.analytics_redis_url, decode_responses=True, socket_timeout=5)
-    store = AnalyticsStore(servers.analytics_redis_url, PREFIX)
+    redis: Any = Redis.from_url(servers.stores["analytics"], decode_responses=True, socket_timeout=5)
+    store = AnalyticsStore(servers.stores["analytics"], PREFIX)
     stores = Stores(
-        summary=PostgresStore("summary", servers.summary_reader_url, "summary"),
-        search=PostgresStore("search", servers.search_reader_url, "search"),
-        analytics=redis_store.AnalyticsStore(servers.analytics_reader_url, PREFIX),
+        PostgresStore("summary", servers.reader_stores["summary"], "summary"),
+        PostgresStore("search", servers.reader_stores["search"], "search"),
+        redis_store.RedisStore("analytics", servers.reader_stores["analytics"], PREFIX),
     )
     yield Sold(redis, store, stores)
     await stores.close()
@@ -130,7 +130,7 @@ async def test_the_first_one_stays_so_in_a_new_generation_and_for_a_store_of_old
     await sold.order("CHF", "p-1", 1, 50)
     await sold.order("EUR", "p-1", 1, 50)
     assert (await sold.get("/analytics/revenue"))["currencies"] == ["USD", "CHF", "EUR"]
-    registry = AnalyticsRegistry(servers.analytics_redis_url, PREFIX)
+    registry = AnalyticsRegistry(servers.stores["analytics"], PREFIX)
     await registry.begin(2, rate=None, by="a test")
     await registry.close()
     assert await sold.redis.hgetall(Keys(generation_name(PREFIX, 2)).first) == {"currency": "USD"}

@@ -81,16 +81,16 @@ class Figures:
 
 @pytest.fixture
 async def figures(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Figures]:
-    url = servers.analytics_redis_url
+    url = servers.stores["analytics"]
     redis: Any = Redis.from_url(url, decode_responses=True, socket_timeout=5)
     registry = AnalyticsRegistry(url, PREFIX)
     await registry.begin(2, rate=None, by="a test")
     second = AnalyticsStore(url, generation_name(PREFIX, 2), entry=(registry_key(PREFIX), "2"))
     stores = [AnalyticsStore(url, PREFIX), second]
     reading = Stores(
-        summary=PostgresStore("summary", servers.summary_reader_url, "summary"),
-        search=PostgresStore("search", servers.search_reader_url, "search"),
-        analytics=redis_store.AnalyticsStore(servers.analytics_reader_url, PREFIX),
+        PostgresStore("summary", servers.reader_stores["summary"], "summary"),
+        PostgresStore("search", servers.reader_stores["search"], "search"),
+        redis_store.RedisStore("analytics", servers.reader_stores["analytics"], PREFIX),
     )
     transport = httpx.ASGITransport(app=create_app(reading))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://query") as client:

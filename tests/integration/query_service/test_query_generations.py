@@ -21,7 +21,7 @@ from projectors.stores.postgres_registry import PostgresRegistry
 from query_service.app import create_app
 from query_service.http.requests import Stores
 from query_service.stores.postgres_store import PostgresStore
-from query_service.stores.redis_store import AnalyticsStore
+from query_service.stores.redis_store import RedisStore
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name, registry_key, registry_schema
 from tests.integration.query_service.conftest import NOON, iso
@@ -86,23 +86,24 @@ class Generations:
 @pytest.fixture
 async def generations(servers: Servers) -> AsyncIterator[Generations]:
     name, prefix = f"generations_{secrets.token_hex(4)}", f"generations-{secrets.token_hex(4)}"
-    owner = await asyncpg.connect(servers.summary_db_url)
+    owner = await asyncpg.connect(servers.stores["summary"])
     await owner.execute(f"CREATE DATABASE {name}")
     here, reader = (
-        urlsplit(url)._replace(path=f"/{name}").geturl() for url in (servers.summary_db_url, servers.summary_reader_url)
+        urlsplit(url)._replace(path=f"/{name}").geturl()
+        for url in (servers.stores["summary"], servers.reader_stores["summary"])
     )
     await migrate("summary", here)
     await migrate("summary", here, schema=generation_name("summary", 2))
     summary = await asyncpg.connect(here, server_settings={"search_path": registry_schema("summary")})
     await summary.execute("INSERT INTO generations (number, state) VALUES (2, 'ready')")
-    redis = Redis.from_url(servers.analytics_redis_url, decode_responses=True, protocol=2)
-    found = Generations(summary, redis, prefix, summary_url=here, redis_url=servers.analytics_redis_url)
+    redis = Redis.from_url(servers.stores["analytics"], decode_responses=True, protocol=2)
+    found = Generations(summary, redis, prefix, summary_url=here, redis_url=servers.stores["analytics"])
     for number in (1, 2):
         await found.fill(number)
     found.stores = Stores(
-        summary=PostgresStore("summary", reader, "summary"),
-        search=PostgresStore("search", reader, "search"),
-        analytics=AnalyticsStore(servers.analytics_reader_url, prefix),
+        PostgresStore("summary", reader, "summary"),
+        PostgresStore("search", reader, "search"),
+        RedisStore("analytics", servers.reader_stores["analytics"], prefix),
     )
     yield found
     await found.stores.close()
@@ -187,15 +188,15 @@ async def test_figures_are_never_read_from_keys_that_are_being_dropped(
     generations: Generations, asking: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await revenue(asking) == total(1)
-    ask = AnalyticsStore.ask
+    ask = RedisStore.ask
 
-    async def too_late(store: AnalyticsStore, *commands: Any) -> Any:
+    async def too_late(store: RedisStore, *commands: Any) -> Any:
         if commands[0][0] == "HMGET" and store.number == 1:
             await generations.activate(2)
             await generations.drop(1)
         return await ask(store, *commands)
 
-    monkeypatch.setattr(AnalyticsStore, "ask", too_late)
+    monkeypatch.setattr(RedisStore, "ask", too_late)
     assert await revenue(asking) == total(2)
 
 
@@ -239,8 +240,8 @@ async def test_under_load_every_answer_is_of_one_generation_and_none_is_an_error
     for before, number in ((1, 2), (2, 1), (1, 2)):
         asked = [asyncio.create_task(ask_five_times()) for _ in range(8)]
         await generations.activate(number)
-        generations.stores.summary.forget()
-        generations.stores.analytics.forget()
+        generations.stores.postgres("summary").forget()
+        generations.stores.redis("analytics").forget()
         assert await name(asking) == NAMES[number]
         seen = set().union(*await asyncio.gather(*asked))
         assert seen <= {NAMES[before], NAMES[number]}

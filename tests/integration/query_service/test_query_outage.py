@@ -14,7 +14,7 @@ from query_service.app import create_app
 from query_service.http.requests import Stores
 from query_service.stores.port import PAUSE_S
 from query_service.stores.postgres_store import PostgresStore
-from query_service.stores.redis_store import AnalyticsStore
+from query_service.stores.redis_store import RedisStore
 
 pytestmark = pytest.mark.usefixtures("shop")
 
@@ -73,9 +73,9 @@ async def behind(servers: Servers, query_urls: tuple[str, str], relay: Relay) ->
     parts = urlsplit(query_urls[1])
     through = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{relay.port}").geturl()
     stores = Stores(
-        summary=PostgresStore("summary", through, "summary"),
-        search=PostgresStore("search", query_urls[1], "search"),
-        analytics=AnalyticsStore(f"redis://127.0.0.1:{free_port()}"),
+        PostgresStore("summary", through, "summary"),
+        PostgresStore("search", query_urls[1], "search"),
+        RedisStore("analytics", f"redis://127.0.0.1:{free_port()}"),
     )
     transport = httpx.ASGITransport(app=create_app(stores))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://query") as client:
@@ -139,7 +139,7 @@ async def test_a_store_that_says_nothing_is_given_up_in_time(
 
 async def test_a_store_without_tables_is_a_store_that_is_down(servers: Servers, query_urls: tuple[str, str]) -> None:
     store = PostgresStore("summary", query_urls[1], "nowhere")
-    stores = Stores(store, store, AnalyticsStore(servers.analytics_reader_url))
+    stores = Stores(store, store, RedisStore("analytics", servers.reader_stores["analytics"]))
     transport = httpx.ASGITransport(app=create_app(stores))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://query") as client:
         answer = await client.get("/products/milk")

@@ -21,7 +21,7 @@ from query_service.live.change_listener import ChangeListener
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.port import DEADLINE_S
 from query_service.stores.postgres_store import PostgresStore
-from query_service.stores.redis_store import AnalyticsStore
+from query_service.stores.redis_store import RedisStore
 from shared.messages.changes import ADVANCED, Advanced
 from shared.messages.changes import AdvancedMessage as Envelope
 from shared.messages.envelope import CONTENT_TYPE
@@ -70,9 +70,9 @@ async def stores(
     servers: Servers, query_urls: tuple[str, str], shop: Shop, analytics_keys: tuple[Redis, Keys]
 ) -> AsyncIterator[Stores]:
     stores = Stores(
-        summary=PostgresStore("summary", query_urls[1], "summary"),
-        search=PostgresStore("search", query_urls[1], "search"),
-        analytics=AnalyticsStore(servers.analytics_reader_url, analytics_keys[1].prefix),
+        PostgresStore("summary", query_urls[1], "summary"),
+        PostgresStore("search", query_urls[1], "search"),
+        RedisStore("analytics", servers.reader_stores["analytics"], analytics_keys[1].prefix),
         operations=Letters(),
     )
     yield stores
@@ -226,7 +226,7 @@ async def test_a_write_of_another_epoch_is_412_at_once_where_the_generation_know
     registry = f"{keys.prefix}-registry"
     await redis.hset(registry, mapping={"active": "1", "1": json.dumps({"number": 1, "epoch": "old"})})
     try:
-        stores.analytics.forget()
+        stores.redis("analytics").forget()
         assert (await ask(PATHS["analytics"], "orders/epoch@1;epoch=old", wait=5)).status_code == 200
         answer = await ask(PATHS["analytics"], "orders/epoch@1;epoch=new", wait=5)
         assert (answer.status_code, answer.json()["code"], answer.json()["epoch"]) == (412, "epoch-changed", "old")
@@ -251,7 +251,7 @@ async def test_every_route_that_reads_a_projection_takes_tokens(ask: Ask) -> Non
 
 async def test_a_store_that_is_away_is_503_also_for_those_who_would_wait(stores: Stores, ask: Ask) -> None:
     gone: Any = PostgresStore("summary", "postgresql://nobody@127.0.0.1:1/none", "summary")
-    away = Stores(gone, gone, await stores.analytics.store())
+    away = Stores(gone, gone, await stores.redis("analytics").store())
     transport = httpx.ASGITransport(app=create_app(away))  # type: ignore[arg-type]
     headers = {"Tidemark-Consistency": "orders/a@1", "Prefer": "wait=9"}
     async with httpx.AsyncClient(transport=transport, base_url="http://query") as client, asyncio.timeout(DEADLINE_S):

@@ -71,10 +71,10 @@ async def former(servers: Servers, request: pytest.FixtureRequest) -> AsyncItera
     async with searching(servers, migrated=False) as store:
         *before, last = files("search")
         assert last.name == "0004_terms.sql"
-        await migrate_schema(servers.search_db_url, before, schema=store.schema, readable=True)
+        await migrate_schema(servers.stores["search"], before, schema=store.schema, readable=True)
         if request.param == "migrated since":
             await fill(store.owner)
-        assert await migrate("search", servers.search_db_url, schema=store.schema) == [last.name]
+        assert await migrate("search", servers.stores["search"], schema=store.schema) == [last.name]
         if request.param != "migrated since":
             await fill(store.owner)
         yield store

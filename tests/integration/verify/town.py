@@ -128,25 +128,25 @@ def envelope(stream: str, version: int, data: EventData) -> str:
 
 async def founded(settings: Settings) -> None:
     """The schemas are there."""
-    for projector, url in (("summary", settings.summary_db_url), ("search", settings.search_db_url)):
+    for projector, url in (("summary", settings.store_url("summary")), ("search", settings.store_url("search"))):
         await migrate(projector, url, schema=generation_name(projector, GENERATION))
 
 
 async def built(settings: Settings, write: asyncpg.Connection) -> Town:
     """An undamaged town, its stores open."""
     connections = {}
-    for projector, url in (("summary", settings.summary_db_url), ("search", settings.search_db_url)):
+    for projector, url in (("summary", settings.store_url("summary")), ("search", settings.store_url("search"))):
         schema = generation_name(projector, GENERATION)
         connections[projector] = await asyncpg.connect(url, server_settings={"search_path": f"{schema}, public"})
     prefix = generation_name("analytics", GENERATION)
     stores: dict[str, Store] = {
-        "summary": SummaryStore(settings.summary_db_url, generation_name("summary", GENERATION)),
-        "analytics": AnalyticsStore(settings.analytics_redis_url, prefix),
-        "search": SearchStore(settings.search_db_url, generation_name("search", GENERATION)),
+        "summary": SummaryStore(settings.store_url("summary"), generation_name("summary", GENERATION)),
+        "analytics": AnalyticsStore(settings.store_url("analytics"), prefix),
+        "search": SearchStore(settings.store_url("search"), generation_name("search", GENERATION)),
     }
     for store in stores.values():
         await store.open()
-    redis = Redis.from_url(settings.analytics_redis_url, decode_responses=True)
+    redis = Redis.from_url(settings.store_url("analytics"), decode_responses=True)
     operations = await asyncpg.connect(settings.operations_db_url, server_settings={"search_path": SCHEMA})
     town = Town(settings, write, connections["summary"], connections["search"], operations, redis, stores, Keys(prefix))
     await town.happen(story())

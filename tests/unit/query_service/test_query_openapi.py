@@ -8,7 +8,7 @@ import pytest
 from query_service.app import create_app
 from query_service.http.requests import Stores
 from query_service.stores.postgres_store import PostgresStore
-from query_service.stores.redis_store import AnalyticsStore
+from query_service.stores.redis_store import RedisStore
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 FILTERS = {"origin", "fingerprint", "stream", "type", "failed_from", "failed_to", "text"}
@@ -70,7 +70,7 @@ async def document() -> dict[str, Any]:
     stores = Stores(
         PostgresStore("summary", NOWHERE, "summary"),
         PostgresStore("search", NOWHERE, "search"),
-        AnalyticsStore("redis://127.0.0.1:1"),
+        RedisStore("analytics", "redis://127.0.0.1:1"),
     )
     transport = httpx.ASGITransport(app=create_app(stores))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://query") as client:

@@ -1,0 +1,5 @@
+"""The kinds of stream: one line each. A kind's module has its aggregate, as ``AGGREGATE``."""
+
+from command_service.domain import customers as customers
+from command_service.domain import orders as orders
+from command_service.domain import products as products

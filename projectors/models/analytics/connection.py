@@ -1,0 +1,38 @@
+"""Connections to Redis, and which of its errors are outages."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import DataError, RedisError
+
+from projectors.stores.port import StoreUnavailableError
+from shared.runtime.reasons import reason
+
+CONNECT_TIMEOUT_S: Final = 5.0
+COMMAND_TIMEOUT_S: Final = 30.0
+
+
+def client(url: str) -> Redis:
+    """No retries below us: what became of a write whose answer is lost, the caller finds out."""
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=COMMAND_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+@contextmanager
+def outages_named() -> Iterator[None]:
+    """Whatever Redis refuses, it would refuse for any event: out of memory, read-only, loading, no rights, away."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StoreUnavailableError(reason(error)) from error

@@ -1,0 +1,33 @@
+"""What the runtime has to know of a read model: how a store for one of its generations is made, and its registry."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from projectors.generations.registry import GenerationRegistry
+from projectors.rebuild.batch_sizer import MOMENT_S
+from projectors.rebuild.history_batches import UNDER_WAY
+from projectors.stores.port import Store
+from projectors.stores.postgres_registry import PostgresRegistry
+from projectors.stores.postgres_store import PostgresStore
+from shared.runtime.settings import Settings
+from shared.views.generations import generation_name
+
+
+@dataclass(frozen=True)
+class Projection:
+    store: Callable[[Settings, int], Store]
+    """For the generation of that number."""
+    registry: Callable[[Settings], GenerationRegistry]
+    history_batches: int = UNDER_WAY
+    """Most batches of history under way at once, while no live events arrive."""
+    moment_s: float = MOMENT_S
+    """How long a batch of history may take beside live events."""
+
+
+def in_postgres(name: str, store: Callable[[str, str], PostgresStore[Any]]) -> Projection:
+    """The projection of a read model in PostgreSQL; ``store`` takes a URL and the schema of a generation."""
+    return Projection(
+        lambda settings, number: store(settings.store_url(name), generation_name(name, number)),
+        lambda settings: PostgresRegistry(name, settings.store_url(name)),
+    )

@@ -1,0 +1,5 @@
+"""The contexts: one line each. A context's module says all of itself: KINDS, COMMANDS, EVENTS, UPCASTERS, REFUSALS."""
+
+from shared.contracts import catalog as catalog
+from shared.contracts import customers as customers
+from shared.contracts import orders as orders

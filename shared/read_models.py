@@ -1,0 +1,55 @@
+"""The read models: one line each. Everything that has to know which there are derives it from here.
+
+A read model of this name has, by convention: its projector in ``projectors/models/<name>/``, the shapes that it is read in at
+``shared/views/<name>.py``, and its routes in a module of ``query_service/routes/``. README, "A new read model", has the recipe.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class StoreKind(StrEnum):
+    POSTGRES = "postgres"
+    """A schema named after the read model, in the database of ``TIDEMARK_READ_DB_URL`` or ``TIDEMARK_<NAME>_DB_URL``."""
+    REDIS = "redis"
+    """Keys that begin with the read model's name, in the Redis of ``TIDEMARK_<NAME>_REDIS_URL``."""
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    name: str
+    store: StoreKind
+    kinds: Sequence[str]
+    """The kinds of stream that it reads; of others it learns nothing."""
+
+    @property
+    def setting(self) -> str:
+        """The setting that has its store's URL: ``<name>_db_url`` or ``<name>_redis_url``."""
+        return f"{self.name}_{'db' if self.store is StoreKind.POSTGRES else 'redis'}_url"
+
+
+READ_MODELS: Final = (
+    ReadModel("summary", StoreKind.POSTGRES, ("orders", "products", "customers")),
+    ReadModel("analytics", StoreKind.REDIS, ("orders", "products")),
+    ReadModel("search", StoreKind.POSTGRES, ("orders", "products", "customers")),
+)
+
+NAMES: Final = tuple(model.name for model in READ_MODELS)
+_BY_NAME: Final[Mapping[str, ReadModel]] = {model.name: model for model in READ_MODELS}
+
+
+class UnknownReadModelError(LookupError):
+    """There is no read model of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no read model {name!r}; there are {', '.join(NAMES)}")
+
+
+def named(name: str) -> ReadModel:
+    """Raises UnknownReadModelError, which says which there are."""
+    try:
+        return _BY_NAME[name]
+    except KeyError as error:
+        raise UnknownReadModelError(name) from error
