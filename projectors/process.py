@@ -95,7 +95,7 @@ async def run(name: str, settings: Settings) -> int:
                 "publisher": lambda: publisher.trouble,
                 "queues": lambda: queues.trouble or consumer.queues_trouble or history.queues_trouble,
             },
-            tell=Announcer(name, publisher).tell,
+            announcer=Announcer(name, publisher),
         )
         for herald in heralds:
             await herald.close()

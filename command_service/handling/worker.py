@@ -108,7 +108,7 @@ async def run(settings: Settings) -> int:
                 "publisher": lambda: publisher.trouble,
                 "queues": lambda: queues.trouble or consumer.queues_trouble,
             },
-            tell=Announcer("worker", publisher).tell,
+            announcer=Announcer("worker", publisher),
         )
     finally:
         await publisher.close()

@@ -263,7 +263,7 @@ async def run(settings: Settings) -> int:
                 "historian": lambda: historian.trouble,
                 "queues": lambda: queues.trouble or requests.queues_trouble or history_requests.queues_trouble,
             },
-            tell=Announcer("relay", publisher).tell,
+            announcer=Announcer("relay", publisher),
         )
     finally:
         for each in (publisher, resend_publisher, history_publisher, resender, historian):

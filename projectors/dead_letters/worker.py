@@ -50,7 +50,7 @@ async def run(settings: Settings) -> int:
                 "publisher": lambda: publisher.trouble,
                 "queues": lambda: queues.trouble or consumer.queues_trouble,
             },
-            tell=Announcer(NAME, publisher).tell,
+            announcer=Announcer(NAME, publisher),
         )
     finally:
         await publisher.close()

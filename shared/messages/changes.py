@@ -53,6 +53,8 @@ class ProcessState(ControlData):
     instance: str
     """Of several processes of one name, which."""
     troubles: Mapping[str, str] = {}
+    leaving: bool = False
+    """Its last announcement: it was told to stop."""
 
 
 class ProcessAnnounced(Request[ProcessState]):

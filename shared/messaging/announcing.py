@@ -2,13 +2,16 @@
 
     Process ──Announcer──▶ [changes] process.<name> ──▶ Processes (of the query service and of the ingress): who is not well, or silent
 
-Nobody waits for it and nobody relies on it to be well: who says nothing for some seconds, and has been heard before, is not.
+Nobody waits for it and nobody relies on it to be well: who says nothing for some seconds, and has been heard before, is not. A process
+that stops gracefully says goodbye. One that falls silent without a goodbye is reported even while others of its name are heard: it may be
+the one that the queue's messages go to, frozen, while the others stand by.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -19,7 +22,7 @@ from pydantic import ValidationError
 from shared.messages.changes import PROCESS_STATE, ProcessAnnounced, ProcessState
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
-from shared.messaging.broker import BrokerError, Outgoing, Publisher
+from shared.messaging.broker import HEARTBEAT_S, BrokerError, Outgoing, Publisher
 from shared.runtime.reasons import reason
 
 log: Final = logging.getLogger(__name__)
@@ -27,7 +30,10 @@ log: Final = logging.getLogger(__name__)
 QUEUES_MADE_OTHERWISE: Final = "queues"
 """The component of a process that tells of queues with other arguments than they should have: all goes on, for now."""
 SILENT_AFTER_S: Final = 6.0
-FORGOTTEN_AFTER_S: Final = 60.0
+TAKEN_OVER_S: Final = 3.0 * HEARTBEAT_S
+"""After so long a silence another process of that name does its work: a connection's heartbeat is 10 s at most, the broker closes the
+connection of a frozen process after two missed ones, that is within three, and then delivers to the next consumer."""
+GOODBYE_WITHIN_S: Final = 1.0
 
 
 class Announcer:
@@ -44,8 +50,17 @@ class Announcer:
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._publish(dict(troubles)))
 
-    async def _publish(self, troubles: Mapping[str, str]) -> None:
-        state = ProcessState(process=self._process, instance=self._instance, troubles=troubles)
+    async def leave(self) -> None:
+        """Say goodbye, after everything else; given up after GOODBYE_WITHIN_S. A process that never announced itself has nothing to end."""
+        if self._telling is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_WITHIN_S):
+                await asyncio.wait({self._telling})
+                await self._publish({}, leaving=True)
+
+    async def _publish(self, troubles: Mapping[str, str], *, leaving: bool = False) -> None:
+        state = ProcessState(process=self._process, instance=self._instance, troubles=troubles, leaving=leaving)
         envelope = ProcessAnnounced(
             id=f"process/{uuid4()}",
             source=f"tidemark/{self._process}",
@@ -53,12 +68,14 @@ class Announcer:
             time=datetime.now(UTC),
             data=state,
         )
+        # Listeners that are older than ``leaving`` take no announcement that has it.
+        unsaid: dict[str, set[str]] = {} if leaving else {"data": {"leaving"}}
         try:
             await self._publisher.publish(
                 Outgoing(
                     topology.CHANGES,
                     topology.process_key(self._process),
-                    envelope.model_dump_json().encode(),
+                    envelope.model_dump_json(exclude=unsaid).encode(),
                     CONTENT_TYPE,
                     type=PROCESS_STATE,
                     mandatory=False,
@@ -72,7 +89,9 @@ class Announcer:
 @dataclass(slots=True)
 class _Heard:
     state: ProcessState
+    since: float
     at: float
+    """First, and last."""
 
 
 class Processes:
@@ -83,14 +102,15 @@ class Processes:
         self._heard: dict[str, _Heard] = {}
         """By instance."""
         self._listening = True
+        self._changed = clock()
+        """When listening began, or ended."""
         self.deaf: Callable[[], str | None] = lambda: None
         """Why nobody can be heard, where that is known."""
 
     def listening(self, listening: bool) -> None:
         """Whether announcements come in from now on; while they do not, nobody's silence means anything."""
         self._listening = listening
-        for heard in self._heard.values():
-            heard.at = self._clock()
+        self._changed = self._clock()
 
     def hear(self, body: bytes) -> None:
         try:
@@ -98,7 +118,9 @@ class Processes:
         except ValidationError as error:
             log.warning("an unreadable announcement was dropped: %s", reason(error))
             return
-        self._heard[state.instance] = _Heard(state, self._clock())
+        now = self._clock()
+        known = self._heard.get(state.instance)
+        self._heard[state.instance] = _Heard(state, known.since if known else now, now)
 
     def trouble(self, *processes: str, but: str = "") -> str | None:
         """What is wrong with these, or with any; ``but``: a component that does not count. Who was never heard is not judged."""
@@ -113,22 +135,39 @@ class Processes:
             for each in sorted(self._known(), key=lambda each: (each.state.process, -each.at))
         ]
 
-    def _known(self) -> Sequence[_Heard]:
-        """Of several instances those that were heard lately; of one that fell silent the last."""
-        now = self._clock()
+    def _known(self) -> Collection[_Heard]:
+        """All but those that said goodbye, or whose work another one does by now; the last one heard of each name stays."""
         last = {each.state.process: each for each in sorted(self._heard.values(), key=lambda each: each.at)}
         for instance, each in list(self._heard.items()):
-            if now - each.at > FORGOTTEN_AFTER_S and last[each.state.process] is not each:
+            gone = each.state.leaving or (self._listening and self._silence(each) > TAKEN_OVER_S)
+            if gone and last[each.state.process] is not each:
                 del self._heard[instance]
-        return list(self._heard.values())
+        return self._heard.values()
+
+    def _silence(self, heard: _Heard) -> float:
+        """For how long it has said nothing, as far as that means anything."""
+        return self._clock() - max(heard.at, self._changed)
 
     def _troubles_of(self, process: str, but: str) -> Sequence[str]:
-        now = self._clock()
         ours = [each for each in self._known() if each.state.process == process]
-        loud = [each for each in ours if now - each.at <= SILENT_AFTER_S]
-        if ours and not loud:
-            if not self._listening:
-                return []
-            silence = now - max(each.at for each in ours)
-            return [f"{process}: it has said nothing for {silence:.0f} s: {self.deaf() or 'is it running?'}"]
-        return [f"{process}: {words}" for each in loud for name, words in each.state.troubles.items() if name != but]
+        loud = [each for each in ours if self._silence(each) <= SILENT_AFTER_S]
+        said = [f"{process}: {words}" for each in loud for name, words in each.state.troubles.items() if name != but]
+        missing = _missing(ours, [each for each in ours if each not in loud]) if self._listening else []
+        if not loud:
+            missing = missing[:1]
+        who = f"one of {len(loud) + len(missing)} processes" if loud else "it"
+        why = self.deaf() or "is it running?"
+        return [f"{process}: {who} has said nothing for {self._silence(each):.0f} s: {why}" for each in missing] + said
+
+
+def _missing(ours: Sequence[_Heard], silent: Sequence[_Heard]) -> Sequence[_Heard]:
+    """Those of ``silent`` that were not replaced, the last heard first. Whoever was first heard after another's last word replaces it, and
+    no second one."""
+    came = sorted(each.since for each in ours)
+    missing = []
+    for each in sorted(silent, key=lambda each: each.at, reverse=True):
+        if came and came[-1] > each.at:
+            came.pop()
+        else:
+            missing.append(each)
+    return missing

@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 
 import uvloop
 
+from shared.messaging.announcing import Announcer
 from shared.runtime import descriptors, failpoints
 from shared.runtime.health import Probe, TroubleLog, troubles
 from shared.runtime.reasons import reason
@@ -70,12 +71,13 @@ class Process:
         background: Mapping[str, Callable[[], Awaitable[None]]],
         probes: Mapping[str, Probe],
         starts_without: Collection[str] = (),
-        tell: Callable[[Mapping[str, str]], None] = lambda _: None,
+        announcer: Announcer | None = None,
     ) -> int:
         """Run until a signal comes or a task ends; returns the exit code.
 
         ``workers`` watch ``stopping`` and end by themselves; ``background`` tasks serve them and are cancelled after them.
-        ``starts_without``: probes that need not be well for ``tidemark ready``. ``tell`` hears once a second what is wrong, if anything.
+        ``starts_without``: probes that need not be well for ``tidemark ready``. ``announcer`` says once a second what is
+        wrong, if anything, and goodbye when the process was told to stop.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -83,7 +85,7 @@ class Process:
         names = {asyncio.create_task(_awaited(start)): name for name, start in {**workers, **background}.items()}
         working = [task for task, name in names.items() if name in workers]
         stop = asyncio.create_task(_until(self.stopping))
-        health = asyncio.create_task(self._report_health(probes, starts_without, tell))
+        health = asyncio.create_task(self._report_health(probes, starts_without, announcer))
         await asyncio.wait({stop, health, *names}, return_when=asyncio.FIRST_COMPLETED)
         ended = [] if self.stopping.is_set() else [task for task in names if task.done()]
         self.stopping.set()
@@ -95,10 +97,12 @@ class Process:
             task.cancel()
         if rest:
             await asyncio.wait(rest, timeout=5)
+        if announcer is not None and not ended:
+            await announcer.leave()
         return 1 if ended else 0
 
     async def _report_health(
-        self, probes: Mapping[str, Probe], starts_without: Collection[str], tell: Callable[[Mapping[str, str]], None]
+        self, probes: Mapping[str, Probe], starts_without: Collection[str], announcer: Announcer | None
     ) -> None:
         """Say ``tidemark ready`` once, and keep the health file: what ``tidemark health <name>`` reads. What is in it is logged, too."""
         announced, told_at, began, trouble_log = False, 0.0, time.monotonic(), TroubleLog(self.name)
@@ -112,7 +116,8 @@ class Process:
             now = time.monotonic()
             if now - told_at >= HEALTH_EVERY_S and (announced or now - began >= STARTING_S):
                 told_at = now
-                tell(found)
+                if announcer is not None:
+                    announcer.tell(found)
             if self._health_file is not None:
                 document = {"name": self.name, "ready": not found, "troubles": found, "at": time.time()}
                 await asyncio.to_thread(_write_whole, self._health_file, json.dumps(document))

@@ -196,4 +196,4 @@ async def empty(servers: Servers) -> None:
 
 
 def _seeing(one: Program, urls: Mapping[str, str]) -> Program:
-    return replace(one, env=one.env | {name: url for name, url in urls.items() if name in one.env})
+    return replace(one, env={**one.env} | {name: url for name, url in urls.items() if name in one.env})

@@ -12,18 +12,33 @@ import asyncpg
 import httpx
 import pytest
 
+from deploy.run.supervisor import Supervisor
 from deploy.run.topology import declare
 from shared.messaging import topology
+from shared.messaging.announcing import TAKEN_OVER_S
 from shared.messaging.broker import Publisher
 from shared.messaging.queue_watch import QueueWatch
+from shared.runtime.process import HEALTH_EVERY_S
 from tests.faults.audit import caught_up, queue_depths
 from tests.faults.broker import rabbitmqctl, short_of_room
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, lives, loading
 from tests.faults.poison import ONE_IN, POISON, held, poisoned
-from tests.faults.standing import SERVICES, all_well, freshness, not_ready, process_troubles, serves, stalled
+from tests.faults.standing import (
+    SAID_WITHIN_S,
+    SERVICES,
+    WELL_WITHIN_S,
+    all_well,
+    freshness,
+    not_ready,
+    not_ready_of,
+    process_troubles,
+    serves,
+    stalled,
+)
+from tests.faults.test_command_order import TAKEN_OVER_WITHIN_S, frozen, more_workers
 from tests.faults.test_freshness import stopped
-from tests.faults.waiting import until
+from tests.faults.waiting import LOOK_EVERY_S, until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 
@@ -31,6 +46,7 @@ LIVES: Final = 100
 LANES: Final = 4
 ROOM: Final = 1
 PROJECTIONS: Final = ("summary", "analytics", "search")
+READY: Final = dict.fromkeys(SERVICES, "")
 
 
 @asynccontextmanager
@@ -85,6 +101,14 @@ async def without(cluster: Cluster, queue: str, instead: dict[str, Any] | None =
             await declare(cluster.servers.rabbitmq_url, LANES)
 
 
+@asynccontextmanager
+async def two_workers(cluster: Cluster) -> AsyncIterator[Supervisor]:
+    """The cluster's, which decides, and this one, which stands by; each has been heard again since the other was first heard."""
+    async with more_workers(cluster, 1) as [second]:
+        await asyncio.sleep(3 * HEALTH_EVERY_S)
+        yield second
+
+
 async def test_a_full_queue_of_dead_letters_is_named_by_the_projection_that_waits_for_it(cluster: Cluster) -> None:
     await cluster.supervisor.kill("dead_letters")
     await cluster.start_anew("summary", **POISON)
@@ -121,6 +145,36 @@ async def test_a_worker_that_is_frozen_is_missed_by_both_services_and_by_freshne
         await not_ready(cluster, SERVICES, "worker", "has said nothing")
         await stalled(cluster, PROJECTIONS, "worker", "has said nothing")
         assert await serves(cluster, "http")
+
+
+async def test_a_frozen_worker_is_missed_although_another_stands_by_until_that_one_has_taken_over(
+    cluster: Cluster,
+) -> None:
+    async with two_workers(cluster), moving(cluster) as load:
+        with frozen(cluster.supervisor):
+            await not_ready(cluster, SERVICES, "worker: one of 2 processes has said nothing")
+            before = len(load.outcomes)
+            await until(lambda: _count(load), lambda now: now > before, within_s=TAKEN_OVER_WITHIN_S)
+            await until(lambda: _readiness(cluster), lambda found: found == READY, within_s=TAKEN_OVER_S)
+        await stays_ready(cluster)
+
+
+async def test_a_frozen_worker_beside_another_that_wakes_before_it_is_taken_over_is_well_again(
+    cluster: Cluster,
+) -> None:
+    async with two_workers(cluster), moving(cluster):
+        with frozen(cluster.supervisor):
+            await not_ready(cluster, SERVICES, "worker: one of 2 processes has said nothing")
+        await until(lambda: _readiness(cluster), lambda found: found == READY, within_s=WELL_WITHIN_S)
+
+
+async def test_one_of_two_workers_that_is_stopped_or_killed_and_started_again_is_not_missed(cluster: Cluster) -> None:
+    async with two_workers(cluster) as second, moving(cluster):
+        await cluster.supervisor.kill("worker")
+        await cluster.supervisor.restart("worker")
+        await stays_ready(cluster)
+        await second.stop()
+        await stays_ready(cluster)
 
 
 async def test_a_locked_read_store_is_said_by_its_projection_alone(cluster: Cluster) -> None:
@@ -222,6 +276,18 @@ async def _post_fails_promptly(cluster: Cluster) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, "broker-unavailable"), answer.text
     assert answer.headers["Retry-After"]
     assert took < 5, f"{took:.1f} s"
+
+
+async def stays_ready(cluster: Cluster) -> None:
+    """For as long as it takes to miss a process."""
+    until_then = time.monotonic() + SAID_WITHIN_S
+    while time.monotonic() < until_then:
+        assert await _readiness(cluster) == READY
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _readiness(cluster: Cluster) -> dict[str, str]:
+    return {name: await not_ready_of(cluster, name) for name in SERVICES}
 
 
 async def _count(load: Load) -> int:

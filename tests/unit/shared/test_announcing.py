@@ -1,13 +1,18 @@
 """What is made of what other processes say of themselves, and of their silence."""
 
+import asyncio
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 
 from shared.messages.changes import PROCESS_STATE, ProcessAnnounced, ProcessState
 from shared.messaging import topology
-from shared.messaging.announcing import QUEUES_MADE_OTHERWISE, Processes
+from shared.messaging.announcing import QUEUES_MADE_OTHERWISE, Announcer, Processes
+from shared.messaging.broker import BrokerUnavailableError, Outgoing, Publisher
+from shared.runtime.process import Process
 
 
 class Hall:
@@ -17,10 +22,23 @@ class Hall:
         self.now = 100.0
         self.processes = Processes(lambda: self.now)
 
-    def say(self, process: str, instance: str = "a", troubles: Mapping[str, str] | None = None) -> None:
-        state = ProcessState(process=process, instance=instance, troubles=troubles or {})
+    def say(
+        self, process: str, instance: str = "a", troubles: Mapping[str, str] | None = None, *, leaving: bool = False
+    ) -> None:
+        state = ProcessState(process=process, instance=instance, troubles=troubles or {}, leaving=leaving)
         envelope = ProcessAnnounced(id="i", source="tests", type=PROCESS_STATE, time=datetime.now(UTC), data=state)
         self.processes.hear(envelope.model_dump_json().encode())
+
+    def pass_by(self, seconds: int, *instances: str) -> None:
+        """Time goes by, while these workers go on announcing themselves."""
+        for _ in range(seconds):
+            self.now += 1
+            for instance in instances:
+                self.say("worker", instance)
+
+    @property
+    def worker(self) -> str | None:
+        return self.processes.trouble("worker")
 
 
 @pytest.fixture
@@ -51,17 +69,113 @@ def test_who_has_been_heard_and_is_silent_is_not_well_and_who_never_was_is_not_j
     assert hall.processes.trouble("worker", "relay") == "worker: it has said nothing for 8 s: is it running?"
 
 
-def test_of_several_instances_one_that_is_heard_is_enough_and_each_trouble_counts(hall: Hall) -> None:
+def test_of_several_instances_each_trouble_counts(hall: Hall) -> None:
     hall.say("worker", "a", troubles={"database": "locked"})
     hall.say("worker", "b")
-    assert hall.processes.trouble("worker") == "worker: locked"
-    hall.now += 5
-    hall.say("worker", "b")
-    hall.now += 5
-    assert hall.processes.trouble("worker") is None
-    hall.now += 55
-    assert hall.processes.trouble("worker") == "worker: it has said nothing for 60 s: is it running?"
+    assert hall.worker == "worker: locked"
+
+
+def test_one_of_several_that_falls_silent_is_reported_until_it_is_heard_again(hall: Hall) -> None:
+    hall.pass_by(1, "a", "b")
+    hall.pass_by(6, "b")
+    assert hall.worker is None
+    hall.pass_by(2, "b")
+    assert hall.worker == "worker: one of 2 processes has said nothing for 8 s: is it running?"
+    hall.say("worker", "a")
+    assert hall.worker is None
+
+
+def test_each_of_several_that_fall_silent_is_reported(hall: Hall) -> None:
+    hall.pass_by(1, "a", "b", "c")
+    hall.pass_by(1, "b", "c")
+    hall.pass_by(8, "c")
+    words = "worker: one of 3 processes has said nothing for {} s: is it running?"
+    assert hall.worker == f"{words.format(8)}; {words.format(9)}"
+
+
+def test_a_silent_one_is_reported_until_others_have_taken_over_from_it(hall: Hall) -> None:
+    hall.pass_by(1, "a", "b")
+    hall.pass_by(30, "b")
+    assert hall.worker == "worker: one of 2 processes has said nothing for 30 s: is it running?"
+    hall.pass_by(1, "b")
+    assert hall.worker is None
+    assert [(name, seconds) for name, seconds, _ in hall.processes.all()] == [("worker", 0)]
+
+
+def test_where_all_of_a_name_are_silent_the_last_one_heard_is_reported_for_ever(hall: Hall) -> None:
+    hall.pass_by(1, "a", "b")
+    hall.pass_by(5, "b")
+    hall.pass_by(60)
+    assert hall.worker == "worker: it has said nothing for 60 s: is it running?"
     assert [(name, seconds) for name, seconds, _ in hall.processes.all()] == [("worker", 60)]
+    hall.say("worker", "b")
+    assert hall.worker is None
+
+
+def test_one_that_said_goodbye_is_not_missed_beside_others(hall: Hall) -> None:
+    hall.pass_by(1, "a", "b")
+    hall.say("worker", "a", leaving=True)
+    hall.pass_by(1, "b")
+    assert len(hall.processes.all()) == 1
+    hall.pass_by(8, "b")
+    assert hall.worker is None
+
+
+def test_the_last_one_of_a_name_that_said_goodbye_is_missed_until_another_comes(hall: Hall) -> None:
+    hall.say("worker", "a", leaving=True)
+    hall.pass_by(8)
+    assert hall.worker == "worker: it has said nothing for 8 s: is it running?"
+    hall.say("worker", "b")
+    assert hall.worker is None
+
+
+def test_one_that_was_killed_is_replaced_by_one_that_came_after_it(hall: Hall) -> None:
+    hall.pass_by(1, "a", "b")
+    hall.pass_by(2, "b")
+    hall.pass_by(8, "b", "c")
+    assert hall.worker is None
+
+
+def test_one_that_came_before_the_silent_one_spoke_last_does_not_replace_it(hall: Hall) -> None:
+    hall.pass_by(1, "a")
+    hall.pass_by(1, "a", "b")
+    hall.pass_by(8, "b")
+    assert hall.worker == "worker: one of 2 processes has said nothing for 8 s: is it running?"
+
+
+def test_a_new_one_replaces_one_silent_one_and_no_second(hall: Hall) -> None:
+    hall.pass_by(1, "a", "b")
+    hall.pass_by(8, "c")
+    assert hall.worker == "worker: one of 2 processes has said nothing for 8 s: is it running?"
+    hall.pass_by(1, "c", "d")
+    assert hall.worker is None
+
+
+def test_one_that_is_killed_again_and_again_is_replaced_every_time(hall: Hall) -> None:
+    for instance in "abcdef":
+        hall.pass_by(4, "standby", instance)
+        assert hall.worker is None
+
+
+def test_a_restart_just_before_the_listener_lost_its_connection_is_still_a_replacement(hall: Hall) -> None:
+    hall.pass_by(1, "a", "b")
+    hall.pass_by(2, "b", "c")
+    for listening in (False, True):
+        hall.processes.listening(listening)
+        hall.now += 1
+    hall.pass_by(8, "b", "c")
+    assert hall.worker is None
+
+
+def test_how_long_the_listener_heard_nobody_counts_for_no_silence(hall: Hall) -> None:
+    hall.pass_by(1, "a", "b")
+    hall.processes.listening(False)
+    hall.pass_by(60)
+    hall.processes.listening(True)
+    hall.pass_by(6, "b")
+    assert hall.worker is None
+    hall.pass_by(1, "b")
+    assert hall.worker == "worker: one of 2 processes has said nothing for 7 s: is it running?"
 
 
 def test_while_nobody_can_be_heard_and_for_a_while_after_that_silence_means_nothing(hall: Hall) -> None:
@@ -80,6 +194,65 @@ def test_while_nobody_can_be_heard_and_for_a_while_after_that_silence_means_noth
 def test_what_is_no_announcement_is_dropped(hall: Hall) -> None:
     hall.processes.hear(b'{"type": "process.state"}')
     assert hall.processes.all() == []
+
+
+class Broker:
+    """Takes what is published; ``fails`` or ``hangs`` once it is told to."""
+
+    def __init__(self) -> None:
+        self.taken: list[dict[str, Any]] = []
+        self.fails = self.hangs = False
+
+    async def publish(self, message: Outgoing) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.fails:
+            raise BrokerUnavailableError("the connection died")
+        self.taken.append(json.loads(message.body)["data"])
+
+
+async def ended(broker: Broker, *, told_to: bool = True) -> int:
+    """The exit code of a worker that announces itself once, and then is told to stop, or ends by itself."""
+    announcer, process = Announcer("worker", cast("Publisher", broker)), Process("worker")
+
+    async def work() -> None:
+        announcer.tell({"database": "locked"})
+        await asyncio.sleep(0)
+        if told_to:
+            process.stopping.set()
+
+    return await process.run({"work": work}, background={}, probes={"start": lambda: "not yet"}, announcer=announcer)
+
+
+async def test_a_process_that_is_told_to_stop_says_goodbye_last_and_older_listeners_can_read_what_it_said_before() -> (
+    None
+):
+    broker = Broker()
+    assert await ended(broker) == 0
+    before, goodbye = broker.taken
+    assert before.keys() == {"process", "instance", "troubles"}
+    assert goodbye == {"process": "worker", "instance": before["instance"], "troubles": {}, "leaving": True}
+
+
+async def test_a_process_whose_task_ended_says_no_goodbye() -> None:
+    broker = Broker()
+    assert await ended(broker, told_to=False) == 1
+    assert not any("leaving" in said for said in broker.taken)
+
+
+async def test_a_process_that_never_announced_itself_says_no_goodbye() -> None:
+    broker = Broker()
+    await Announcer("worker", cast("Publisher", broker)).leave()
+    assert broker.taken == []
+
+
+@pytest.mark.parametrize("fault", ["fails", "hangs"])
+async def test_a_goodbye_that_the_broker_does_not_take_neither_fails_nor_holds_up_the_stop(fault: str) -> None:
+    broker = Broker()
+    setattr(broker, fault, True)
+    async with asyncio.timeout(2):
+        assert await ended(broker) == 0
+    assert broker.taken == []
 
 
 @pytest.mark.parametrize(
