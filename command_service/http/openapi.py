@@ -17,6 +17,7 @@ from litestar.openapi.spec import (
 )
 
 from shared.contracts.registry import COMMANDS
+from shared.contracts.values import CommandData
 from shared.http.problems import MEDIA_TYPE, ProblemDocument
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messages.outcomes import OutcomeEnvelope
@@ -80,13 +81,18 @@ class SendOperation(Operation):
             _header("Prefer", "`wait=SECONDS`, at most 30: wait for the outcome.", "wait=5"),
             _header("traceparent", "W3C trace context, carried along with the command.", None),
         ]
-        bodies: Any = {"oneOf": [{**_body_schema(data), "title": name} for name, data in COMMANDS.items()]}
+        bodies: Any = {"oneOf": [{**_body_schema(data), "title": name} for name, data in _example_first()]}
         self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema=bodies)}, required=True)
 
 
 def _header(name: str, description: str, example: str | None) -> Parameter:
     examples = {name: Example(value=example)} if example else None
     return Parameter(name, "header", Schema(type=OpenAPIType.STRING), description=description, examples=examples)
+
+
+def _example_first() -> list[tuple[str, type[CommandData]]]:
+    """All commands, that of the example first: documentation shows the first body."""
+    return sorted(COMMANDS.items(), key=lambda item: item[0] != COMMAND_TYPE)
 
 
 def _body_schema(data: Any) -> Mapping[str, Any]:
