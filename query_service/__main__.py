@@ -30,12 +30,12 @@ async def run(settings: Settings) -> int:
         stores, operators, longest_wait_s=settings.longest_wait_s, currency=settings.currency, listeners=listeners
     )
     server = HttpServer(app, settings.host, settings.query_port, websockets=True)
-    news = ChangeListener(settings.rabbitmq_url, stores)
+    listener = ChangeListener(settings.rabbitmq_url, stores)
     probes: dict[str, Probe] = {
         "server": lambda: server.trouble,
-        "news": lambda: news.trouble,
+        "news": lambda: listener.trouble,
         "processes": stores.processes.trouble,
-        **{name: partial(_standing, movement) for name, movement in stores.movements.items()},
+        **{name: partial(_trouble_of, monitor) for name, monitor in stores.monitors.items()},
     }
     process = Process("query", runtime_dir=settings.runtime_dir, address=server.address)
 
@@ -48,20 +48,20 @@ async def run(settings: Settings) -> int:
             async with asyncio.timeout(DRAIN_S):
                 await stores.end_waiting()
         except TimeoutError:
-            log.warning("%d readers of events did not come to their end", stores.live.readers)
+            log.warning("%d readers of events did not come to their end", stores.broadcast.readers)
         finally:
             drained.set()
 
     return await process.run(
         {"server": lambda: server.run(drained), "draining": drain},
-        background={"news": news.run, "watch": stores.watch},
+        background={"news": listener.run, "watch": stores.watch},
         probes=probes,
         starts_without=probes.keys() - {"server"},
     )
 
 
-def _standing(movement: FreshnessMonitor) -> str | None:
-    return movement.trouble
+def _trouble_of(monitor: FreshnessMonitor) -> str | None:
+    return monitor.trouble
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from query_service import routes
 from query_service.consistency.as_of import HEADER
 from query_service.http.operator_openapi import KEY, KEY_SCHEME
 from query_service.http.operators import Operators
-from query_service.http.parameters import only_well_formed
+from query_service.http.parameters import validate_http_request
 from query_service.http.problems import on_wrong_method
 from query_service.http.requests import HEAD, QueryRequest, Stores
 from query_service.live.listener_limits import Listeners, TooManyListenersError
@@ -88,7 +88,7 @@ def create_app(
     return QueryService(
         route_handlers=list(_routes()),
         request_class=QueryRequest,
-        guards=[only_well_formed],
+        guards=[validate_http_request],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
         state=state,
         lifespan=[closing],
@@ -138,13 +138,13 @@ class QueryService(Service):
         if scope["type"] == "websocket":
             # Not in the handler: what the framework keeps of a refused handshake would keep the connection open.
             try:
-                with self.state.listeners.place(scope):
+                with self.state.listeners.slot(scope):
                     await super().__call__(scope, receive, send)
             except TooManyListenersError as error:
                 await refuse(scope, send, error)
         elif scope["type"] == "http" and scope["method"] == "HEAD":
-            asked: Any = {**scope, "method": "GET", HEAD: True}
-            await super().__call__(asked, receive, functools.partial(_without_body, send))
+            as_get: Any = {**scope, "method": "GET", HEAD: True}
+            await super().__call__(as_get, receive, functools.partial(_without_body, send))
         else:
             await super().__call__(scope, receive, send)
 

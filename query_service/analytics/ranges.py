@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from query_service.http.parameters import moment
+from query_service.http.parameters import parse_time
 from query_service.http.problems import InvalidParameterError
 from shared.views.analytics import ALL, day_of, hour_of, month_of
 
@@ -40,7 +40,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestedRange:
     """The range as asked for; None: from the first day that holds data, up to the last."""
 
     start: datetime | None
@@ -51,7 +51,7 @@ class Asked:
         """Whether the data has no say in it."""
         return self.start is not None and self.end is not None
 
-    def over(self, data: Range | None) -> Range | None:
+    def resolve(self, data: Range | None) -> Range | None:
         """With what was left open filled in from the range that holds data; None if there is nothing to go by."""
         if self.start is not None and self.end is not None:
             return Range(self.start, self.end)
@@ -62,16 +62,16 @@ class Asked:
         return Range(start, max(start, end)) if self.end is None else Range(min(start, end), end)
 
 
-def asked(from_: str | None, to: str | None, granularity: Granularity) -> Asked:
+def requested_range(from_: str | None, to: str | None, granularity: Granularity) -> RequestedRange:
     """Raises InvalidParameterError unless both lie on a bucket's edge and in order."""
-    start = None if from_ is None else _aligned("from", from_, granularity)
-    end = None if to is None else _aligned("to", to, granularity)
+    start = None if from_ is None else _bucket_edge("from", from_, granularity)
+    end = None if to is None else _bucket_edge("to", to, granularity)
     if start is not None and end is not None and start > end:
         raise InvalidParameterError("to", f"{to} lies before from")
-    return Asked(start, end)
+    return RequestedRange(start, end)
 
 
-def starts(range_: Range, granularity: Granularity) -> list[datetime]:
+def bucket_starts(range_: Range, granularity: Granularity) -> list[datetime]:
     """The start of each bucket. Raises InvalidParameterError if there are more than MAX_BUCKETS."""
     step = granularity.step
     count = (range_.end - range_.start) // step
@@ -85,10 +85,10 @@ def starts(range_: Range, granularity: Granularity) -> list[datetime]:
 
 def spans(range_: Range, data: Range) -> list[str]:
     """The fewest spans that cover the days of ``range_`` that hold data: everything, whole months, single days."""
-    kept = range_.within(data)
-    if kept == data and kept.start < kept.end:
+    covered = range_.within(data)
+    if covered == data and covered.start < covered.end:
         return [ALL]
-    return list(_months_and_days(kept))
+    return list(_months_and_days(covered))
 
 
 def day_range(first: str, last: str) -> Range:
@@ -112,8 +112,8 @@ def _day(stamp: str) -> datetime:
     return datetime(int(stamp[:-4]), int(stamp[-4:-2]), int(stamp[-2:]), tzinfo=UTC)
 
 
-def _aligned(name: str, value: str, granularity: Granularity) -> datetime:
-    time = moment(name, value)
+def _bucket_edge(name: str, value: str, granularity: Granularity) -> datetime:
+    time = parse_time(name, value)
     hour = time.replace(minute=0, second=0, microsecond=0)
     edge = hour if granularity is Granularity.HOUR else hour.replace(hour=0)
     if time != edge:

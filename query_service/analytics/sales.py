@@ -21,7 +21,7 @@ class Sales:
         last = start + count - 1
         return await self._ranked(*(("ZREVRANGE", key, start, last, "WITHSCORES") for key in self._keys))
 
-    async def below_zero(self) -> list[list[tuple[str, int]]]:
+    async def negatives(self) -> list[list[tuple[str, int]]]:
         return await self._ranked(*(("ZRANGEBYSCORE", key, "-inf", "(0", "WITHSCORES") for key in self._keys))
 
     async def totals(self, members: Sequence[str]) -> list[int]:

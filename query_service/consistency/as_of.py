@@ -13,7 +13,7 @@ from typing import Final
 from query_service.stores.single_flight_cache import SingleFlightCache
 
 HEADER: Final = "Tidemark-As-Of"
-REMEMBERED_S: Final = 0.25
+CACHED_S: Final = 0.25
 
 
 class AsOf:
@@ -23,11 +23,11 @@ class AsOf:
         self, read: Callable[[], Awaitable[datetime | None]], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._read = read
-        self._known = SingleFlightCache(self._headers, REMEMBERED_S, clock)
+        self._cache = SingleFlightCache(self._headers, CACHED_S, clock)
 
     async def headers(self) -> Mapping[str, str]:
         """The header to send with whatever is read from now on; none if no heartbeat was ever applied."""
-        return await self._known.get()
+        return await self._cache.get()
 
     async def _headers(self) -> Mapping[str, str]:
         time_ = await self._read()

@@ -81,8 +81,8 @@ class ConsistencyNotMetError(Problem):
             "letter": None if letter_id is None else f"/dead-letters/{letter_id}",
             "epoch": epoch,
         }
-        known = {name: value for name, value in members.items() if value is not None}
-        super().__init__(detail, code=code, headers=headers, members=known)
+        present = {name: value for name, value in members.items() if value is not None}
+        super().__init__(detail, code=code, headers=headers, members=present)
 
 
 def _lag(as_of: str | None) -> float | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from query_service.http.parameters import identity
+from query_service.http.parameters import parse_id
 from query_service.http.problems import InvalidParameterError
 
 HEADER: Final = "Tidemark-Consistency"
@@ -108,7 +108,7 @@ def stream_name(parameter: str, text: str, shape: str = "must be <kind>/<id>, e.
     kind, slash, id_ = text.partition("/")
     if not slash or not _KIND.fullmatch(kind):
         raise InvalidParameterError(parameter, shape)
-    return f"{kind}/{identity(parameter, id_)}"
+    return f"{kind}/{parse_id(parameter, id_)}"
 
 
 def _decoded(text: str) -> str:

@@ -25,7 +25,9 @@ def matches(if_none_match: str | None, tag: str) -> bool:
     return tag in candidates or "*" in candidates
 
 
-def answer(request: Request[Any, Any, Any], body: bytes, as_of: Mapping[str, str], *versions: int) -> Response[Any]:
+def conditional_response(
+    request: Request[Any, Any, Any], body: bytes, as_of: Mapping[str, str], *versions: int
+) -> Response[Any]:
     """``body`` (JSON text, sent untouched) as 200, or 304 without it; both with ``ETag`` and ``Tidemark-As-Of``."""
     tag = etag(body, *versions)
     headers = {"ETag": tag, "Cache-Control": "no-cache", **as_of}

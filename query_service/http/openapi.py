@@ -20,7 +20,7 @@ from query_service.consistency.not_met import UnmetDocument
 from shared.http.problems import MEDIA_TYPE, ProblemDocument
 
 
-def documented(
+def problem_response(
     status: int,
     description: str,
     code: str,
@@ -49,14 +49,14 @@ def _example(status: int, code: str, detail: str, path: str) -> dict[str, object
     }
 
 
-INVALID: Final = documented(
+INVALID: Final = problem_response(
     400,
     "A parameter is malformed, out of range, unknown or given twice.",
     "invalid-parameter",
     "limit: Expected `int` <= 200",
     "/orders",
 )
-_DOWN: Final = documented(
+_DOWN: Final = problem_response(
     503,
     "The read store behind this route does not answer. Retry-After says when to come again.",
     "store-unavailable",
@@ -65,21 +65,21 @@ _DOWN: Final = documented(
 )
 _UNCHANGED: Final = ResponseSpec(None, description="Unchanged: If-None-Match named the current ETag.")
 
-_MISSING: Final = documented(
+_MISSING: Final = problem_response(
     404,
     "The projection has nothing of that id.",
     "order-not-found",
     "there is no order o-17, as of the time in Tidemark-As-Of",
     "/orders/o-17",
 )
-_NOT_SERVING: Final = documented(
+_NOT_SERVING: Final = problem_response(
     503,
     "A read store cannot be reached; the detail says which and why.",
     "not-serving",
     "search: it cannot be reached",
     "/health/serving",
 )
-_NOT_READY: Final = documented(
+_NOT_READY: Final = problem_response(
     503,
     "Something stands still, or a read store cannot be reached; the detail says what, and why.",
     "not-ready",
@@ -87,15 +87,15 @@ _NOT_READY: Final = documented(
     "/health/ready",
 )
 
-KEY_ANSWERS: Final = {
-    401: documented(
+KEY_RESPONSES: Final = {
+    401: problem_response(
         401,
         "A key came with the request, and it is not the operator's.",
         "operator-key-required",
         "this is not the operator's key",
         "/dead-letters/17",
     ),
-    403: documented(
+    403: problem_response(
         403,
         "A key came with the request, and the service has none to compare it with.",
         "acts-are-off",
@@ -104,7 +104,7 @@ KEY_ANSWERS: Final = {
     ),
 }
 
-_UNMET: Final = documented(
+_UNMET: Final = problem_response(
     412,
     "The projection has not come to a version that Tidemark-Consistency asks for: not in the time given, or it cannot by"
     " itself, for a dead letter holds the stream (`stream-held`) or the write belongs to another epoch (`epoch-changed`).",
@@ -125,8 +125,8 @@ _UNMET: Final = documented(
     letter="/dead-letters/17",
 )
 
-ANSWERS: Final = {304: _UNCHANGED, 400: INVALID, 503: _DOWN}
-READ: Final = {**ANSWERS, 412: _UNMET}
+RESPONSES: Final = {304: _UNCHANGED, 400: INVALID, 503: _DOWN}
+READ: Final = {**RESPONSES, 412: _UNMET}
 READ_ONE: Final = {**READ, 404: _MISSING}
 
 

@@ -51,7 +51,7 @@ class Page(BaseModel, Generic[Item]):
     next_cursor: str | None = Field(description="Ask again with it as `cursor` for what follows.")
 
 
-class Question:
+class ListQuery:
     """What a cursor is bound to: the route's name and its filters, as given."""
 
     def __init__(self, route: str, *filters: object) -> None:

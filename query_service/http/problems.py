@@ -16,7 +16,7 @@ from litestar.exceptions import MethodNotAllowedException
 from shared.http.problems import FieldError, Problem, on_http_exception
 
 RETRY_AFTER_S: Final = 1
-READING: Final = "GET, HEAD, OPTIONS"
+READ_METHODS: Final = "GET, HEAD, OPTIONS"
 
 
 class InvalidParameterError(Problem):
@@ -66,9 +66,9 @@ def on_wrong_method(request: Request[Any, Any, Any], error: MethodNotAllowedExce
     """405, naming HEAD too where there is GET: the framework does not know that we answer it."""
     allowed = (error.headers or {}).get("allow", "")
     methods = [method.strip() for method in allowed.split(",")]
-    others = [method for method in methods if method and method not in READING]
+    others = [method for method in methods if method and method not in READ_METHODS]
     if "GET" in methods or not allowed:
-        others.insert(0, READING)
+        others.insert(0, READ_METHODS)
     elif "OPTIONS" in methods:
         others.append("OPTIONS")
     error.headers = {"Allow": ", ".join(others)}

@@ -16,25 +16,25 @@ from query_service.http.problems import GenerationGoneError
 
 Handler = Callable[..., Awaitable[Response[Any]]]
 
-TRIES: Final = 3
+MAX_ATTEMPTS: Final = 3
 """Generations are switched by operators: more often than this within one request they are not."""
 
 
-def reads(path: str, *, one: bool = False, tags: list[str], summary: str) -> Callable[[Handler], HTTPRouteHandler]:
+def read_route(path: str, *, one: bool = False, tags: list[str], summary: str) -> Callable[[Handler], HTTPRouteHandler]:
     """``get``, with what every answer from a projection may be; ``one``: it may also be that there is no such thing."""
     responses = READ_ONE if one else READ
 
     def decorate(handler: Handler) -> HTTPRouteHandler:
         route = get(path, responses=responses, operation_class=ReadOperation, tags=tags, summary=summary)
-        return route(_anew_when_gone(handler))
+        return route(_retried_on_switch(handler))
 
     return decorate
 
 
-def _anew_when_gone(handler: Handler) -> Handler:
+def _retried_on_switch(handler: Handler) -> Handler:
     @functools.wraps(handler)
-    async def anew(**given: Any) -> Response[Any]:
-        for _ in range(TRIES - 1):
+    async def retried(**given: Any) -> Response[Any]:
+        for _ in range(MAX_ATTEMPTS - 1):
             try:
                 return await handler(**given)
             except GenerationGoneError as gone:
@@ -42,4 +42,4 @@ def _anew_when_gone(handler: Handler) -> Handler:
                     raise
         return await handler(**given)
 
-    return anew
+    return retried

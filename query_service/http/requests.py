@@ -35,13 +35,13 @@ class Stores:
         self.operations = operations or OperationsStore("")
         self.waiting = {active.projection: PositionWaiters(active) for active in self.all}
         """Who waits for what in each projection."""
-        self.live = Broadcast()
+        self.broadcast = Broadcast()
         """What happens, told to whoever listens."""
         self.processes = Processes()
         """What the worker, the relay and the projectors say of themselves."""
-        self.movements = {active.projection: FreshnessMonitor(active, self.processes) for active in self.all}
+        self.monitors = {active.projection: FreshnessMonitor(active, self.processes) for active in self.all}
         """Whether each comes on."""
-        self.news_trouble: Callable[[], str | None] = lambda: None
+        self.changes_trouble: Callable[[], str | None] = lambda: None
         """Why no news come in, where they should."""
 
     @property
@@ -70,13 +70,13 @@ class Stores:
 
     async def watch(self) -> None:
         """See, until cancelled, whether the projections come on, and which generations are active."""
-        await asyncio.gather(*(movement.watch() for movement in self.movements.values()))
+        await asyncio.gather(*(monitor.watch() for monitor in self.monitors.values()))
 
     async def end_waiting(self) -> None:
         """Who waits for a write is answered by where things stand, who listens comes to the end; return when he has."""
         for waiting in self.waiting.values():
             waiting.end()
-        await self.live.end()
+        await self.broadcast.end()
 
     async def close(self) -> None:
         for active in self.all:

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from query_service.live.updates import ACTIVATED, ADVANCED, HELD, Filter, Update
 
-KEPT: Final = 20_000
-QUEUED: Final = 5_000
+LOG_SIZE: Final = 20_000
+MAX_QUEUED: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +57,15 @@ class Reader:
         self._wake.clear()
         if self._ended:
             return None
-        taken = Received(self._head() if self._reset else None, tuple(self._queue), self._connected)
+        received = Received(self._head() if self._reset else None, tuple(self._queue), self._connected)
         self._queue.clear()
         self._reset, self._connected = False, None
-        return taken
+        return received
 
     def offer(self, updates: Sequence[Update]) -> None:
         if self._reset:
             return  # it is to read again anyway, when it comes to it
-        if len(self._queue) + len(updates) > QUEUED:
+        if len(self._queue) + len(updates) > MAX_QUEUED:
             self.reset()
             return
         self._queue.extend(updates)
@@ -76,7 +76,7 @@ class Reader:
         self._reset = True
         self._wake.set()
 
-    def news(self, connected: bool) -> None:
+    def set_connected(self, connected: bool) -> None:
         self._connected = connected
         if connected:
             self.reset()
@@ -90,11 +90,11 @@ class Reader:
 class Broadcast:
     """The log, and whom it is told to."""
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, log_size: int = LOG_SIZE) -> None:
         self.run = secrets.token_hex(4)
         self.connected = False
         """Whether news come in."""
-        self._log: deque[Update] = deque(maxlen=kept)
+        self._log: deque[Update] = deque(maxlen=log_size)
         self._head = 0
         self._readers: dict[Filter, set[Reader]] = {}
         self._by_stream: dict[str, set[Filter]] = {}
@@ -113,7 +113,7 @@ class Broadcast:
     def subscribe(self, wanted: Filter, last_id: str | None) -> Reader:
         """A reader of what comes after ``last_id``; None: from now on. One that cannot be gone on from begins with a reset."""
         backlog = [] if last_id is None else self._since(last_id)
-        reader = Reader(lambda: self.head, None if backlog is None else filter(wanted.lets_through, backlog))
+        reader = Reader(lambda: self.head, None if backlog is None else filter(wanted.matches, backlog))
         if wanted not in self._readers:
             self._readers[wanted] = set()
             for stream in wanted.streams:
@@ -123,7 +123,7 @@ class Broadcast:
             reader.end()
         return reader
 
-    def leave(self, wanted: Filter, reader: Reader) -> None:
+    def unsubscribe(self, wanted: Filter, reader: Reader) -> None:
         readers = self._readers[wanted]
         readers.discard(reader)
         if not readers:
@@ -143,7 +143,7 @@ class Broadcast:
         held: Iterable[tuple[str, int]],
     ) -> None:
         about = {"projection": projection, "generation": generation}
-        self._tell(
+        self._publish(
             [
                 self._update(event, projection, stream, {**about, "stream": stream, "version": version})
                 for event, pairs in ((ADVANCED, streams), (HELD, held))
@@ -153,19 +153,19 @@ class Broadcast:
 
     def activated(self, projection: str, generation: int) -> None:
         data = {"projection": projection, "generation": generation}
-        self._tell([self._update(ACTIVATED, projection, None, data)])
+        self._publish([self._update(ACTIVATED, projection, None, data)])
 
-    def news(self, connected: bool) -> None:
+    def set_connected(self, connected: bool) -> None:
         """Whether news come in now. What came while they did not is unknown: nobody can go on from before."""
         self.connected = connected
         self._log.clear()
         self._head += 1
-        self._to_all(lambda reader: reader.news(connected))
+        self._for_each_reader(lambda reader: reader.set_connected(connected))
 
     async def end(self) -> None:
         """The process stops: all readers come to their end; return when they have left."""
         self._ended = True
-        self._to_all(Reader.end)
+        self._for_each_reader(Reader.end)
         if self._readers:
             self._empty.clear()
             await self._empty.wait()
@@ -174,28 +174,28 @@ class Broadcast:
         self._head += 1
         return Update(self.run, self._head, event, projection, stream, data)
 
-    def _tell(self, updates: Sequence[Update]) -> None:
+    def _publish(self, updates: Sequence[Update]) -> None:
         self._log.extend(updates)
         for_streams: dict[Filter, list[Update]] = {}
         for update in updates if self._by_stream else ():
             about = self._readers if update.stream is None else self._by_stream.get(update.stream, ())
             for wanted in about:
-                if wanted.streams and wanted.lets_through(update):
+                if wanted.streams and wanted.matches(update):
                     for_streams.setdefault(wanted, []).append(update)
         for wanted, readers in self._readers.items():
             if wanted.streams:
                 continue
-            if let_through := [update for update in updates if wanted.lets_through(update)]:
+            if matching := [update for update in updates if wanted.matches(update)]:
                 for reader in readers:
-                    reader.offer(let_through)
-        for wanted, let_through in for_streams.items():
+                    reader.offer(matching)
+        for wanted, matching in for_streams.items():
             for reader in self._readers[wanted]:
-                reader.offer(let_through)
+                reader.offer(matching)
 
-    def _to_all(self, act: Callable[[Reader], None]) -> None:
+    def _for_each_reader(self, action: Callable[[Reader], None]) -> None:
         for readers in self._readers.values():
             for reader in readers:
-                act(reader)
+                action(reader)
 
     def _since(self, last_id: str) -> list[Update] | None:
         """What came after it; None: nobody knows."""

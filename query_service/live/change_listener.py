@@ -34,15 +34,17 @@ class ChangeListener:
     def __init__(self, url: str, stores: Stores) -> None:
         self._stores = stores
         self._projections = {active.projection: active for active in stores.all}
-        self._asking: set[asyncio.Task[None]] = set()
+        self._refreshing: set[asyncio.Task[None]] = set()
         for active in stores.all:
             active.switched = functools.partial(self._switched, active.projection)
-        stores.news_trouble = stores.processes.deaf = lambda: self.trouble
+        stores.changes_trouble = stores.processes.deaf = lambda: self.trouble
         self._replies: Replies | None = None
         if url:
             bindings = [(topology.CHANGES, topology.advanced_key(name)) for name in self._projections]
             bindings.append((topology.CHANGES, topology.process_key("*")))
-            self._replies = Replies(url, self._heard, "query news", bindings=bindings, changed=self._changed)
+            self._replies = Replies(
+                url, self._handle_message, "query news", bindings=bindings, changed=self._connection_changed
+            )
 
     async def run(self) -> None:
         if self._replies is None:
@@ -53,22 +55,22 @@ class ChangeListener:
 
     @property
     def connected(self) -> bool:
-        return self._stores.live.connected
+        return self._stores.broadcast.connected
 
     @property
     def trouble(self) -> str | None:
         """Why no news come in, where they should."""
         return None if self._replies is None else self._replies.trouble
 
-    def _changed(self, connected: bool) -> None:
-        self._stores.live.news(connected)
+    def _connection_changed(self, connected: bool) -> None:
+        self._stores.broadcast.set_connected(connected)
         self._stores.processes.listening(connected)
         if connected:
             for active in self._projections.values():
                 active.forget()
                 self._stores.waiting[active.projection].look_again()
 
-    def _heard(self, body: bytes, _: str) -> None:
+    def _handle_message(self, body: bytes, _: str) -> None:
         try:
             envelope = msgspec.json.decode(body, type=_Envelope)
             if envelope.type == ADVANCED:
@@ -80,27 +82,27 @@ class ChangeListener:
         except (msgspec.MsgspecError, UnicodeError, ValidationError) as error:
             log.warning("unreadable news were dropped: %s", str(error)[:200])
 
-    def _advanced(self, news: Advanced) -> None:
-        active = self._projections.get(news.projection)
+    def _advanced(self, message: Advanced) -> None:
+        active = self._projections.get(message.projection)
         if active is None:
             return
-        self._stores.waiting[news.projection].advanced(news.generation, news.streams, news.held)
-        if news.generation == active.number:
-            self._stores.live.advanced(news.projection, news.generation, news.streams, news.held)
+        self._stores.waiting[message.projection].advanced(message.generation, message.streams, message.held)
+        if message.generation == active.number:
+            self._stores.broadcast.advanced(message.projection, message.generation, message.streams, message.held)
 
-    def _activated(self, news: Activated) -> None:
+    def _activated(self, message: Activated) -> None:
         """The registry says it, too, and is believed."""
-        if active := self._projections.get(news.projection):
+        if active := self._projections.get(message.projection):
             active.forget()
-            asking = asyncio.create_task(_resolved(active))
-            self._asking.add(asking)
-            asking.add_done_callback(self._asking.discard)
+            refreshing = asyncio.create_task(_refresh(active))
+            self._refreshing.add(refreshing)
+            refreshing.add_done_callback(self._refreshing.discard)
 
     def _switched(self, projection: str, generation: int) -> None:
-        self._stores.live.activated(projection, generation)
+        self._stores.broadcast.activated(projection, generation)
         self._stores.waiting[projection].look_again()
 
 
-async def _resolved(active: ActiveGeneration[Any]) -> None:
+async def _refresh(active: ActiveGeneration[Any]) -> None:
     with suppress(StoreDownError):
         await active.store()

@@ -67,7 +67,7 @@ class Filter:
     kinds: frozenset[str] = frozenset()
     projections: frozenset[str] = frozenset()
 
-    def lets_through(self, update: Update) -> bool:
+    def matches(self, update: Update) -> bool:
         if self.projections and update.projection not in self.projections:
             return False
         if update.stream is None:

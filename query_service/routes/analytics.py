@@ -13,20 +13,29 @@ import msgspec
 from litestar import Response
 from litestar.params import QueryParameter
 
-from query_service.analytics.ranges import MAX_BUCKETS, Asked, Granularity, Range, asked, day_range, spans, starts
+from query_service.analytics.ranges import (
+    MAX_BUCKETS,
+    Granularity,
+    Range,
+    RequestedRange,
+    bucket_starts,
+    day_range,
+    requested_range,
+    spans,
+)
 from query_service.analytics.ranking import top
 from query_service.analytics.sales import Sales
-from query_service.http.conditional import answer
-from query_service.http.reading import reads
+from query_service.http.conditional import conditional_response
+from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from query_service.stores.redis_store import RedisStore
 from shared.views.analytics import FIRST_CURRENCY, METRICS, DistinctCustomers, Revenue, TopProduct, TopProducts
 
 MAX_PRODUCTS: Final = 1000
-AT_ONCE: Final = 5000
+SCAN_COUNT: Final = 5000
 """Customers in one reply of Redis."""
-MOST_CURRENCIES: Final = 20
-MOST_BUCKETS: Final = 5 * MAX_BUCKETS
+MAX_CURRENCIES: Final = 20
+MAX_CURRENCY_BUCKETS: Final = 5 * MAX_BUCKETS
 """Beyond these, ``by_currency`` is null: so many have to be asked for by ``currency``."""
 
 _EDGE: Final = "a date or an RFC 3339 time at the start of a bucket, UTC; left out: as far as there is data"
@@ -51,7 +60,7 @@ class Measure(StrEnum):
     REVENUE = "revenue"
 
 
-@reads("/analytics/revenue", tags=["analytics"], summary="Revenue by hour or day")
+@read_route("/analytics/revenue", tags=["analytics"], summary="Revenue by hour or day")
 async def revenue(
     request: QueryRequest,
     from_: From = None,
@@ -64,15 +73,15 @@ async def revenue(
     A cancelled order is taken back out of the bucket it was placed in and counted there under `cancelled`.
     `currency` is null only as long as there has not been any order. Sums are exact, with all their digits: they may be beyond 2^53.
     """
-    question = asked(from_, to, granularity)
+    query = requested_range(from_, to, granularity)
     store, as_of = await request.read(request.stores.redis("analytics"))
     data, currencies = None, [currency] if currency else []
-    if not currencies or not question.complete:
+    if not currencies or not query.complete:
         seen, data = await _extent(store)
         currencies = currencies or _currencies(seen, request.app.state.currency)
-    range_ = question.over(data)
-    times = starts(range_, granularity) if range_ else []
-    several = 1 < len(currencies) <= MOST_CURRENCIES and len(times) * len(currencies) <= MOST_BUCKETS
+    range_ = query.resolve(data)
+    times = bucket_starts(range_, granularity) if range_ else []
+    several = 1 < len(currencies) <= MAX_CURRENCIES and len(times) * len(currencies) <= MAX_CURRENCY_BUCKETS
     sums = await _sums(store, currencies if several else currencies[:1], times, granularity)
     answers = [
         {
@@ -82,10 +91,10 @@ async def revenue(
         for rows in sums or [[[0] * len(METRICS) for _ in times]]
     ]
     body = {"currency": currencies[0] if currencies else None, "granularity": granularity, **answers[0]}
-    return answer(request, msgspec.json.encode(body | _by_currency(currencies, answers)), as_of)
+    return conditional_response(request, msgspec.json.encode(body | _by_currency(currencies, answers)), as_of)
 
 
-@reads("/analytics/top-products", tags=["analytics"], summary="What sold most")
+@read_route("/analytics/top-products", tags=["analytics"], summary="What sold most")
 async def top_products(
     request: QueryRequest,
     from_: From = None,
@@ -98,38 +107,38 @@ async def top_products(
 
     `revenue` is that in `currency`; `units` are those sold in any. Sums are exact, with all their digits: they may be beyond 2^53.
     """
-    question = asked(from_, to, Granularity.DAY)
+    query = requested_range(from_, to, Granularity.DAY)
     store, as_of = await request.read(request.stores.redis("analytics"))
     seen, data = await _extent(store)
     currencies = [currency] if currency else _currencies(seen, request.app.state.currency)
-    chosen = _spans(question, data) if currencies else []
-    units = Sales(store, [store.keys.units(span) for span in chosen])
-    best = await top(units, limit) if chosen and by is Measure.UNITS else []
+    span_names = _spans(query, data) if currencies else []
+    units = Sales(store, [store.keys.units(span) for span in span_names])
+    by_units = await top(units, limit) if span_names and by is Measure.UNITS else []
     answers = []
-    for each in currencies if len(currencies) <= MOST_CURRENCIES else currencies[:1]:
-        sales = Sales(store, [store.keys.sales(each, span) for span in chosen])
+    for each in currencies if len(currencies) <= MAX_CURRENCIES else currencies[:1]:
+        sales = Sales(store, [store.keys.sales(each, span) for span in span_names])
         if by is Measure.UNITS:
-            ranked, revenues = best, await sales.totals([product_id for product_id, _ in best])
+            ranked, revenues = by_units, await sales.totals([product_id for product_id, _ in by_units])
             counts = [count for _, count in ranked]
         else:
-            ranked = await top(sales, limit) if chosen else []
+            ranked = await top(sales, limit) if span_names else []
             counts, revenues = await units.totals([product_id for product_id, _ in ranked]), [one for _, one in ranked]
         product_ids = [product_id for product_id, _ in ranked]
         named = zip(product_ids, await _names(store, product_ids), counts, revenues, strict=True)
         answers.append({"items": [_Product(*product) for product in named]})
     first = answers[0] if answers else {"items": []}
     several = {"currency": currencies[0]} | _by_currency(currencies, answers) if len(currencies) > 1 else {}
-    return answer(request, msgspec.json.encode(first | several), as_of)
+    return conditional_response(request, msgspec.json.encode(first | several), as_of)
 
 
-@reads("/analytics/customers", tags=["analytics"], summary="How many customers")
+@read_route("/analytics/customers", tags=["analytics"], summary="How many customers")
 async def distinct_customers(request: QueryRequest, from_: From = None, to: To = None) -> Response[DistinctCustomers]:
     """How many customers placed an order that was not cancelled, exactly; whole days only."""
-    question = asked(from_, to, Granularity.DAY)
+    query = requested_range(from_, to, Granularity.DAY)
     store, as_of = await request.read(request.stores.redis("analytics"))
     _, data = await _extent(store)
-    distinct = await _distinct(store, _spans(question, data))
-    return answer(request, msgspec.json.encode({"distinct": distinct}), as_of)
+    distinct = await _distinct(store, _spans(query, data))
+    return conditional_response(request, msgspec.json.encode({"distinct": distinct}), as_of)
 
 
 async def _extent(store: RedisStore) -> tuple[list[str], Range | None]:
@@ -158,8 +167,8 @@ def _by_currency(currencies: Sequence[str], answers: Sequence[Any]) -> dict[str,
     return {"currencies": currencies, "by_currency": dict(zip(currencies, answers, strict=True)) if whole else None}
 
 
-def _spans(question: Asked, data: Range | None) -> list[str]:
-    range_ = question.over(data)
+def _spans(query: RequestedRange, data: Range | None) -> list[str]:
+    range_ = query.resolve(data)
     if data is None or range_ is None:
         return []
     return spans(range_, data)
@@ -190,21 +199,21 @@ async def _names(store: RedisStore, product_ids: list[str]) -> list[str | None]:
     return [name if name is not None else line for name, line in zip(own, lines, strict=True)]
 
 
-async def _distinct(store: RedisStore, chosen: list[str]) -> int:
-    if not chosen:
+async def _distinct(store: RedisStore, span_names: list[str]) -> int:
+    if not span_names:
         return 0
-    keys = [store.keys.buyers(span) for span in chosen]
+    keys = [store.keys.buyers(span) for span in span_names]
     counts = await store.ask(*(("HLEN", key) for key in keys))
     if len(keys) == 1:
         return int(counts[0])
     customers: set[str] = set()
-    small = [key for key, count in zip(keys, counts, strict=True) if count <= AT_ONCE]
+    small = [key for key, count in zip(keys, counts, strict=True) if count <= SCAN_COUNT]
     for found in await store.ask(*(("HKEYS", key) for key in small)):
         customers.update(found)
     cursors = {key: 0 for key in keys if key not in small}
     while cursors:
         # In steps, so that a large shop's customers do not keep Redis from its other clients.
-        replies = await store.ask(*(("HSCAN", key, at, "COUNT", AT_ONCE) for key, at in cursors.items()))
+        replies = await store.ask(*(("HSCAN", key, at, "COUNT", SCAN_COUNT) for key, at in cursors.items()))
         for key, (following, found) in zip(list(cursors), replies, strict=True):
             customers.update(found)
             if following:

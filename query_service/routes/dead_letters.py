@@ -13,11 +13,11 @@ from litestar.params import QueryParameter
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import from_json, to_json
 
-from query_service.http.conditional import answer
-from query_service.http.openapi import ANSWERS, INVALID, KEY_ANSWERS, documented
+from query_service.http.conditional import conditional_response
+from query_service.http.openapi import INVALID, KEY_RESPONSES, RESPONSES, problem_response
 from query_service.http.operator_openapi import LetterOperation
-from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, page
-from query_service.http.parameters import LetterId, Moment, moment
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
+from query_service.http.parameters import LetterId, TimeParameter, parse_time
 from query_service.http.problems import InvalidParameterError, StoreDownError
 from query_service.http.requests import QueryRequest
 from shared.http.problems import Problem
@@ -86,12 +86,12 @@ Words = Annotated[
 ]
 Status = Annotated[Shown, QueryParameter(description="`live`: dead, or being replayed.")]
 
-_NO_LETTER: Final = documented(
+_NO_LETTER: Final = problem_response(
     404, "There is no such letter.", "letter-not-found", "there is no dead letter 17", "/dead-letters/17"
 )
 
 
-@get("/dead-letters", responses=ANSWERS, tags=["operations"], summary="Dead letters, the latest first")
+@get("/dead-letters", responses=RESPONSES, tags=["operations"], summary="Dead letters, the latest first")
 async def dead_letters(
     request: QueryRequest,
     origin: Origin = None,
@@ -99,16 +99,16 @@ async def dead_letters(
     stream: Stream = None,
     type_: Type = None,
     status: Status = Shown.LIVE,
-    failed_from: Moment = None,
-    failed_to: Moment = None,
+    failed_from: TimeParameter = None,
+    failed_to: TimeParameter = None,
     text: Words = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[LetterView]]:
     """Letters by their latest failure, the newest first; `failed_from` is inclusive, `failed_to` exclusive. Without payloads."""
     chosen = _selection(origin, fingerprint, stream, type_, failed_from, failed_to, text)
-    question = Question("dead-letters", status, *chosen)
-    after = question.key(cursor, LetterKey) if cursor else None
+    query = ListQuery("dead-letters", status, *chosen)
+    after = query.key(cursor, LetterKey) if cursor else None
     where = (after.last_failed_at, after.id) if after else (None, 0)
     store = request.stores.operations
     if status is Shown.LIVE:
@@ -119,20 +119,20 @@ async def dead_letters(
     following = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        following = question.cursor(LetterKey(last["last_failed_at"], last["id"]))
+        following = query.cursor(LetterKey(last["last_failed_at"], last["id"]))
     items = (LetterView.model_construct(**row).model_dump_json(warnings=False) for row in rows[:limit])
-    return answer(request, page(items, following), {})
+    return conditional_response(request, page(items, following), {})
 
 
-@get("/dead-letters/groups", responses=ANSWERS, tags=["operations"], summary="Live dead letters by cause")
+@get("/dead-letters/groups", responses=RESPONSES, tags=["operations"], summary="Live dead letters by cause")
 async def dead_letter_groups(
     request: QueryRequest,
     origin: Origin = None,
     fingerprint: Fingerprint = None,
     stream: Stream = None,
     type_: Type = None,
-    failed_from: Moment = None,
-    failed_to: Moment = None,
+    failed_from: TimeParameter = None,
+    failed_to: TimeParameter = None,
     text: Words = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response[Groups]:
@@ -140,12 +140,12 @@ async def dead_letter_groups(
     chosen = _selection(origin, fingerprint, stream, type_, failed_from, failed_to, text)
     rows = await request.stores.operations.fetch(GROUPS, *chosen, limit + 1)
     groups = Groups(items=[GroupView(**row) for row in rows[:limit]], more=len(rows) > limit)
-    return answer(request, groups.model_dump_json().encode(), {})
+    return conditional_response(request, groups.model_dump_json().encode(), {})
 
 
 @get(
     "/dead-letters/{letter_id:str}",
-    responses={**ANSWERS, **KEY_ANSWERS, 400: INVALID, 404: _NO_LETTER},
+    responses={**RESPONSES, **KEY_RESPONSES, 400: INVALID, 404: _NO_LETTER},
     operation_class=LetterOperation,
     tags=["operations"],
     summary="One dead letter",
@@ -155,7 +155,7 @@ async def dead_letter(request: QueryRequest, letter_id: LetterId) -> Response[Le
 
     `waiting` counts the events known to wait behind it, by the projection's own word where that can be had.
     """
-    with_payload = request.operators.recognises(request)
+    with_payload = request.operators.is_authenticated(request)
     store = request.stores.operations
     row = await store.fetchrow(LETTER, letter_id)
     if row is None:
@@ -171,7 +171,7 @@ async def dead_letter(request: QueryRequest, letter_id: LetterId) -> Response[Le
     letter["edited"] = [dict(one) for one in await store.fetch(EDITED, letter_id)]
     letter["payload"] = payload if with_payload else None
     letter["payload_hidden"] = not with_payload
-    return answer(request, to_json(letter), {"Vary": "Authorization"})
+    return conditional_response(request, to_json(letter), {"Vary": "Authorization"})
 
 
 def _selection(
@@ -184,8 +184,8 @@ def _selection(
     text: str | None,
 ) -> tuple[Any, ...]:
     """Means what it means to a replay. Raises InvalidParameterError."""
-    since = None if failed_from is None else moment("failed_from", failed_from)
-    until = None if failed_to is None else moment("failed_to", failed_to)
+    since = None if failed_from is None else parse_time("failed_from", failed_from)
+    until = None if failed_to is None else parse_time("failed_to", failed_to)
     try:
         selection = Selection(
             origin=origin,

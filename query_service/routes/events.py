@@ -20,8 +20,8 @@ from litestar.types import Receive, Scope, Send
 from pydantic import BaseModel
 
 from query_service.consistency.tokens import stream_name
-from query_service.http.openapi import INVALID, documented
-from query_service.http.parameters import REPEATABLE, well_formed
+from query_service.http.openapi import INVALID, problem_response
+from query_service.http.parameters import REPEATABLE, validate_parameters
 from query_service.http.problems import InvalidParameterError
 from query_service.http.requests import HEAD, QueryRequest
 from query_service.live.broadcast import Broadcast
@@ -102,20 +102,20 @@ _STREAM: Final = ResponseSpec(
         )
     ],
 )
-_TOO_MANY: Final = documented(
+_TOO_MANY: Final = problem_response(
     429,
     "There are as many event streams as there may be, to this address or in all. Retry-After says when to come again.",
     "too-many-listeners",
     "2500 event streams to one address are the most there may be",
     "/events",
 )
-_SEVERAL: Final = {REPEATABLE: frozenset({"stream", "kind", "projection"})}
+_REPEATABLE: Final = {REPEATABLE: frozenset({"stream", "kind", "projection"})}
 
 
 @get(
     "/events",
     responses={200: _STREAM, 400: INVALID, 429: _TOO_MANY},
-    opt=_SEVERAL,
+    opt=_REPEATABLE,
     operation_class=EventsOperation,
     tags=["live"],
     summary="What happens, as it happens",
@@ -135,10 +135,10 @@ async def events(
     """
     wanted = _filter(stream, kind, projection)
     listeners: Listeners = request.app.state.listeners
-    return EventStream(listeners, request.stores.live, wanted, request.headers.get(LAST_ID) or last_event_id)
+    return EventStream(listeners, request.stores.broadcast, wanted, request.headers.get(LAST_ID) or last_event_id)
 
 
-@websocket("/events/ws", opt=_SEVERAL)
+@websocket("/events/ws", opt=_REPEATABLE)
 async def events_ws(
     socket: WebSocket[Any, Any, Any],
     stream: Streams = None,
@@ -152,12 +152,12 @@ async def events_ws(
     """
     await socket.accept()
     try:
-        well_formed(socket, socket.route_handler)
+        validate_parameters(socket, socket.route_handler)
         wanted = _filter(stream, kind, projection)
     except InvalidParameterError as error:
         await socket.close(INVALID_REQUEST, error.detail.encode()[:MAX_REASON].decode(errors="ignore"))
         return
-    live: Broadcast = socket.app.state.stores.live
+    broadcast: Broadcast = socket.app.state.stores.broadcast
 
     async def send(messages: Sequence[str]) -> None:
         try:
@@ -168,35 +168,37 @@ async def events_ws(
                 raise
             raise WebSocketDisconnect(detail="gone") from error
 
-    async def gone() -> None:
+    async def disconnected() -> None:
         with suppress(WebSocketDisconnect):
             while True:  # whatever he says
                 await socket.receive_data("text")
 
     with suppress(WebSocketDisconnect):
-        if not await StreamSession(live, JsonMessages(), send=send, gone=gone).tell(wanted, last_event_id):
+        if not await StreamSession(broadcast, JsonMessages(), send=send, disconnected=disconnected).run(
+            wanted, last_event_id
+        ):
             await socket.close(GOING_AWAY)
 
 
 class EventStream(Response[Any]):
     """A response that goes on until its reader leaves, or the process stops."""
 
-    def __init__(self, listeners: Listeners, live: Broadcast, wanted: Filter, last_id: str | None) -> None:
+    def __init__(self, listeners: Listeners, broadcast: Broadcast, wanted: Filter, last_id: str | None) -> None:
         super().__init__(None)
-        self._tell = listeners, live, wanted, last_id
+        self._arguments = listeners, broadcast, wanted, last_id
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
-        return _Streaming(*self._tell)
+        return _EventStreamResponse(*self._arguments)
 
 
-class _Streaming(ASGIResponse):
-    def __init__(self, listeners: Listeners, live: Broadcast, wanted: Filter, last_id: str | None) -> None:
+class _EventStreamResponse(ASGIResponse):
+    def __init__(self, listeners: Listeners, broadcast: Broadcast, wanted: Filter, last_id: str | None) -> None:
         super().__init__(
             media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
         del self.headers["content-length"]
         self._listeners = listeners
-        self._live = live
+        self._broadcast = broadcast
         self._wanted = wanted
         self._last_id = last_id
 
@@ -204,14 +206,14 @@ class _Streaming(ASGIResponse):
         async def write(messages: Sequence[bytes]) -> None:
             await send({"type": "http.response.body", "body": b"".join(messages), "more_body": True})
 
-        async def gone() -> None:
+        async def disconnected() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        with self._listeners.place(scope):
+        with self._listeners.slot(scope):
             await self.start_response(send)
             if HEAD not in scope:
-                await StreamSession(self._live, ServerSentEvents(), send=write, gone=gone).tell(
+                await StreamSession(self._broadcast, ServerSentEvents(), send=write, disconnected=disconnected).run(
                     self._wanted, self._last_id
                 )
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -228,9 +230,9 @@ def _filter(streams: list[str] | None, kinds: list[str] | None, projections: lis
     )
 
 
-def _one_of(parameter: str, value: str, offer: Sequence[str]) -> str:
-    if value not in offer:
-        raise InvalidParameterError(parameter, f"must be one of {', '.join(offer)}")
+def _one_of(parameter: str, value: str, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise InvalidParameterError(parameter, f"must be one of {', '.join(allowed)}")
     return value
 
 

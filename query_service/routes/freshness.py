@@ -8,8 +8,8 @@ from litestar import Response, get
 from pydantic import BaseModel
 
 from query_service.consistency.as_of import HEADER, rfc3339
-from query_service.http.conditional import answer
-from query_service.http.openapi import ANSWERS
+from query_service.http.conditional import conditional_response
+from query_service.http.openapi import RESPONSES
 from query_service.http.problems import StoreDownError
 from query_service.http.requests import QueryRequest
 from query_service.stores.active_generation import ActiveGeneration
@@ -43,7 +43,7 @@ class FreshnessReport(BaseModel):
 
 @get(
     "/freshness",
-    responses={key: ANSWERS[key] for key in (304, 400)},
+    responses={key: RESPONSES[key] for key in (304, 400)},
     tags=["operations"],
     summary="How far each projection has come",
 )
@@ -57,19 +57,21 @@ async def freshness(request: QueryRequest) -> Response[FreshnessReport]:
     held streams, since the first failure of the one held longest; of a projection that is not current, the age of `as_of`; null
     when nothing is known to be missing. The header `Tidemark-As-Of` is the oldest of them.
     """
-    found = await asyncio.gather(*(_of(request, active) for active in request.stores.all))
+    found = await asyncio.gather(*(_freshness_of(request, active) for active in request.stores.all))
     times = [one.as_of for one in found if isinstance(one, Freshness)]
     oldest = {HEADER: rfc3339(min(known))} if (known := [time for time in times if time]) else {}
     processes = [
         ProcessReport(process=name, heard_seconds_ago=round(seconds, 1), troubles=troubles)
         for name, seconds, troubles in request.stores.processes.all()
     ]
-    return answer(request, FreshnessReport(projections=found, processes=processes).model_dump_json().encode(), oldest)
+    return conditional_response(
+        request, FreshnessReport(projections=found, processes=processes).model_dump_json().encode(), oldest
+    )
 
 
-async def _of(request: QueryRequest, active: ActiveGeneration[Any]) -> Freshness | Unavailable:
+async def _freshness_of(request: QueryRequest, active: ActiveGeneration[Any]) -> Freshness | Unavailable:
     try:
-        return await promptly(request.stores.movements[active.projection].freshness(), active.projection)
+        return await promptly(request.stores.monitors[active.projection].freshness(), active.projection)
     except StoreDownError as error:
         return Unavailable(projection=active.projection, error=error.reason)
 

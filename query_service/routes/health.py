@@ -47,7 +47,7 @@ async def live() -> Health:
 @get("/health/serving", responses=SERVING, tags=["operations"], summary="Can it answer")
 async def serving(request: QueryRequest) -> Health:
     """Whether every read store answers. Routes whose own store is up work even when this does not."""
-    down = await _each(request.stores, _down)
+    down = await _problems(request.stores, _down_reason)
     if down:
         raise NotServingError("; ".join(down), headers={"Retry-After": "1"})
     return Health(status="serving")
@@ -60,34 +60,34 @@ async def ready(request: QueryRequest) -> Health:
     Not ready means that answers may be growing old: `/freshness` says how old. They are given all the same; see `/health/serving`.
     """
     stores = request.stores
-    said = [stores.news_trouble(), stores.processes.trouble(), *await _each(stores, _standing_still)]
-    wrong = list(dict.fromkeys(words for words in said if words))
+    reports = [stores.changes_trouble(), stores.processes.trouble(), *await _problems(stores, _stalled_reason)]
+    wrong = list(dict.fromkeys(reason for reason in reports if reason))
     if wrong:
         raise NotReadyError("; ".join(wrong), headers={"Retry-After": "1"})
     return Health(status="ready")
 
 
-async def _each(stores: Stores, look: Any) -> Sequence[str]:
+async def _problems(stores: Stores, check: Any) -> Sequence[str]:
     """What is wrong with each projection, after its name."""
-    found = await asyncio.gather(*(look(stores, active) for active in stores.all))
-    return [f"{active.projection}: {words}" for active, words in zip(stores.all, found, strict=True) if words]
+    found = await asyncio.gather(*(check(stores, active) for active in stores.all))
+    return [f"{active.projection}: {reason}" for active, reason in zip(stores.all, found, strict=True) if reason]
 
 
-async def _down(_: Stores, active: ActiveGeneration[Any]) -> str | None:
-    async def asked() -> None:
+async def _down_reason(_: Stores, active: ActiveGeneration[Any]) -> str | None:
+    async def ping() -> None:
         store: ReadStore = await active.store()
         await store.ping()
 
     try:
-        await promptly(asked(), active.projection)
+        await promptly(ping(), active.projection)
     except StoreDownError as error:
         return error.reason
     return None
 
 
-async def _standing_still(stores: Stores, active: ActiveGeneration[Any]) -> str | None:
+async def _stalled_reason(stores: Stores, active: ActiveGeneration[Any]) -> str | None:
     try:
-        found = await promptly(stores.movements[active.projection].freshness(), active.projection)
+        found = await promptly(stores.monitors[active.projection].freshness(), active.projection)
     except StoreDownError as error:
         return error.reason
     return found.reason if found.status is FreshnessStatus.STALLED else None

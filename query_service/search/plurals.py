@@ -19,7 +19,7 @@ SHORTEST: Final = 3
 """Letters of a singular."""
 
 _PLURALS: Final = {singular: plural for plural, singular in IRREGULAR.items()}
-_HISSING: Final = ("s", "x", "z", "ch", "sh")
+_SIBILANTS: Final = ("s", "x", "z", "ch", "sh")
 _VOWELS: Final = "aeiou"
 
 
@@ -35,7 +35,7 @@ def _singulars(word: str) -> Iterator[str]:
         yield IRREGULAR[word]
     elif word.endswith("s"):
         candidates = [word[:-1], word[:-2], word[:-3] + "y", word[:-3] + "f", word[:-3] + "fe"]
-        yield from (one for one in candidates if word in _plurals(one))
+        yield from (candidate for candidate in candidates if word in _plurals(candidate))
 
 
 def _plurals(word: str) -> Iterator[str]:
@@ -45,7 +45,7 @@ def _plurals(word: str) -> Iterator[str]:
         yield _PLURALS[word]
     if word.endswith("y") and word[-2] not in _VOWELS:
         yield word[:-1] + "ies"
-    elif word.endswith(_HISSING):
+    elif word.endswith(_SIBILANTS):
         yield word + "es"
     else:
         yield word + "s"

@@ -38,11 +38,11 @@ _OPERATORS: Final = re.compile(r'"|(?:^|\s)-|(?:^|\s)or(?:\s|$)', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TsQueries:
     """Two tsqueries; without a word in what was typed, both are empty."""
 
     query: str
-    exactly: str
+    verbatim: str
     """Every word just as it was typed, and finished."""
 
 
@@ -52,10 +52,10 @@ class _Piece:
     is_or: bool = False
     is_phrase: bool = False
     is_excluded: bool = False
-    is_unfinished: bool = False
+    is_prefix: bool = False
 
 
-def asked(q: str) -> Asked:
+def tsqueries(q: str) -> TsQueries:
     pieces = list(_pieces(q))
     alternatives: list[list[_Piece]] = [[]]
     for place, piece in enumerate(pieces):
@@ -64,7 +64,7 @@ def asked(q: str) -> Asked:
                 alternatives.append([])
         else:
             alternatives[-1].append(piece)
-    return Asked(_either(alternatives, exactly=False), _either(alternatives, exactly=True))
+    return TsQueries(_any_of(alternatives, verbatim=False), _any_of(alternatives, verbatim=True))
 
 
 def terms(q: str) -> list[str]:
@@ -80,7 +80,7 @@ def terms(q: str) -> list[str]:
     return [piece for piece in dict.fromkeys(pieces) if compounds(piece)]
 
 
-def plain(q: str) -> list[str]:
+def bare_words(q: str) -> list[str]:
     """The bare words that are asked for, without operators and what is excluded; eight at most, the longest first."""
     kept = re.sub(r"(?:^|\s)-\S+", " ", unicodedata.normalize("NFC", q))
     words = {word.lower() for word in re.findall(r"\w+", kept)} - {"or"}
@@ -96,39 +96,41 @@ def _pieces(q: str) -> Iterator[_Piece]:
         elif bare.startswith("-"):
             piece = _Piece(compounds(bare), is_excluded=True)
         else:
-            unfinished = found.end() == len(q) and _ends_with_a_word(bare)
-            piece = _Piece(compounds(bare), is_or=bare.lower() == "or", is_unfinished=unfinished)
+            is_prefix = found.end() == len(q) and _ends_with_word(bare)
+            piece = _Piece(compounds(bare), is_or=bare.lower() == "or", is_prefix=is_prefix)
         if piece.compounds:
             yield piece
 
 
-def _ends_with_a_word(bare: str) -> bool:
+def _ends_with_word(bare: str) -> bool:
     found = compounds(bare)
     return bool(found) and fold(bare).endswith(found[-1][-1])
 
 
-def _either(alternatives: Sequence[Sequence[_Piece]], *, exactly: bool) -> str:
-    return " | ".join(" & ".join(_piece(piece, exactly=exactly) for piece in every) for every in alternatives if every)
+def _any_of(alternatives: Sequence[Sequence[_Piece]], *, verbatim: bool) -> str:
+    return " | ".join(
+        " & ".join(_piece(piece, verbatim=verbatim) for piece in every) for every in alternatives if every
+    )
 
 
-def _piece(piece: _Piece, *, exactly: bool) -> str:
+def _piece(piece: _Piece, *, verbatim: bool) -> str:
     if piece.is_phrase:
-        query = _in_a_row([*chain(*piece.compounds)], unfinished=False, exactly=True)
+        query = _phrase([*chain(*piece.compounds)], is_prefix=False, verbatim=True)
     else:
         *others, last = piece.compounds
-        each = [_compound(one, unfinished=False, exactly=exactly) for one in others]
-        each.append(_compound(last, unfinished=piece.is_unfinished and not exactly, exactly=exactly))
+        each = [_compound(one, is_prefix=False, verbatim=verbatim) for one in others]
+        each.append(_compound(last, is_prefix=piece.is_prefix and not verbatim, verbatim=verbatim))
         query = " & ".join(each)
     return f"!({query})" if piece.is_excluded else query
 
 
-def _compound(compound: Compound, *, unfinished: bool, exactly: bool) -> str:
-    query = _in_a_row(compound, unfinished=unfinished, exactly=exactly)
+def _compound(compound: Compound, *, is_prefix: bool, verbatim: bool) -> str:
+    query = _phrase(compound, is_prefix=is_prefix, verbatim=verbatim)
     whole = joined(compound)
-    return f"({query} | {_word(whole, unfinished=unfinished, exactly=exactly)})" if whole else query
+    return f"({query} | {_word(whole, is_prefix=is_prefix, verbatim=verbatim)})" if whole else query
 
 
-def _in_a_row(runs: Sequence[str], *, unfinished: bool, exactly: bool) -> str:
+def _phrase(runs: Sequence[str], *, is_prefix: bool, verbatim: bool) -> str:
     """Each at its distance from the one before; the last may be unfinished."""
     query = ""
     at = before = 0
@@ -139,7 +141,7 @@ def _in_a_row(runs: Sequence[str], *, unfinished: bool, exactly: bool) -> str:
                 f"'{run}':*"
             ]  # one character is the beginning of each pair it begins
         else:
-            operands = [_word(run, unfinished=unfinished and number == len(runs), exactly=exactly)]
+            operands = [_word(run, is_prefix=is_prefix and number == len(runs), verbatim=verbatim)]
         for place, operand in enumerate(operands, at):
             query = f"{query} <{place - before}> {operand}" if query else operand
             before = place
@@ -147,10 +149,10 @@ def _in_a_row(runs: Sequence[str], *, unfinished: bool, exactly: bool) -> str:
     return query
 
 
-def _word(word: str, *, unfinished: bool, exactly: bool) -> str:
+def _word(word: str, *, is_prefix: bool, verbatim: bool) -> str:
     """Words are letters, digits and marks: nothing in them means anything to ``tsquery``."""
-    if exactly:
+    if verbatim:
         return f"'{lexeme(word)}'"
-    forms = [f"'{lexeme(word)}'{':*' if unfinished else ''}"]
-    forms += [f"'{lexeme(other)}'" for other in other_forms(word) if not (unfinished and other.startswith(word))]
+    forms = [f"'{lexeme(word)}'{':*' if is_prefix else ''}"]
+    forms += [f"'{lexeme(other)}'" for other in other_forms(word) if not (is_prefix and other.startswith(word))]
     return f"({' | '.join(forms)})"

@@ -174,7 +174,7 @@ async def test_a_request_that_nobody_answers_is_kept_and_done_once(
     idle: House, ann: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await idle.die("orders/o1")
-    monkeypatch.setattr(operators, "ANSWER_WITHIN_S", 1.0)
+    monkeypatch.setattr(operators, "ANSWER_TIMEOUT_S", 1.0)
     key = {"Idempotency-Key": f"kept {uuid4()}"}
     body = {"selection": {"everything": True}, "reason": "gone"}
     silence = await ann.post("/dead-letters/discard", json=body, headers=key)

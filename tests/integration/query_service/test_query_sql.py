@@ -25,7 +25,7 @@ SUMMARY = [
     postgres_store._PROGRESS,
     postgres_store._STANDINGS,
 ]
-SEARCH = [search.PRODUCTS, search.ORDERS, search.ALIKE, search.ANY_PRODUCT]
+SEARCH = [search.PRODUCTS, search.ORDERS, search.SIMILAR_WORD, search.ANY_PRODUCT]
 HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", orders.ORDER, ("o01",)),
     ("summary", orders.LIST, (None, None, NOW, NOW, "", 51)),
@@ -38,7 +38,7 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", products.PRICES, ("milk", 0, 51)),
     ("summary", postgres_store._STANDINGS, (["orders/o01"],)),
     ("search", search.ANY_PRODUCT, ("'milk'", "", "milk", False)),
-    ("search", search.ALIKE, (["milk"],)),
+    ("search", search.SIMILAR_WORD, (["milk"],)),
     ("search", search.ORDERS, (["'milk'"], "'milk'", "milk", 1.0, NOW, "", 51, [""], ["milk"], [False])),
 ]
 
