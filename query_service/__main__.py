@@ -1,4 +1,4 @@
-"""``python -m query_service``: one process, one event loop; it starts, and says so, also while its stores are away."""
+"""``python -m query_service``: one process, one event loop. It starts and reports so even while its stores are unavailable."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ async def run(settings: Settings) -> int:
     """The deployable ``query``."""
     stores = open_stores(settings)
     operators = Operators(settings.operator_key, settings.rabbitmq_url)
-    # The fourth that is left is for those who only ask.
+    # A quarter of the connections stays free for ordinary requests.
     listeners = Listeners(min(settings.listeners, most_connections() * 3 // 4), settings.listeners_per_client)
     app = create_app(
         stores, operators, longest_wait_s=settings.longest_wait_s, currency=settings.currency, listeners=listeners
@@ -42,13 +42,13 @@ async def run(settings: Settings) -> int:
     drained = asyncio.Event()
 
     async def drain() -> None:
-        """Who waits, or listens, is told that it is over before the server stops."""
+        """End waiting requests and event streams before the server stops, within DRAIN_S."""
         await process.stopping.wait()
         try:
             async with asyncio.timeout(DRAIN_S):
                 await stores.end_waiting()
         except TimeoutError:
-            log.warning("%d readers of events did not come to their end", stores.broadcast.readers)
+            log.warning("%d event streams were still open after %.0f s", stores.broadcast.readers, DRAIN_S)
         finally:
             drained.set()
 

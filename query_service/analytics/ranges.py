@@ -1,4 +1,4 @@
-"""Time ranges of analytics: what was asked for, as buckets and as the spans that the store keeps sums for."""
+"""Time ranges of analytics queries, as buckets and as the spans for which the store keeps sums."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Granularity(StrEnum):
         return timedelta(hours=1) if self is Granularity.HOUR else DAY
 
     def stamp(self, time: datetime) -> str:
-        """How the store names the bucket that starts at ``time``."""
+        """The store's name of the bucket that starts at ``time``."""
         return hour_of(time) if self is Granularity.HOUR else day_of(time)
 
 
@@ -41,18 +41,18 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class RequestedRange:
-    """The range as asked for; None: from the first day that holds data, up to the last."""
+    """The requested range. None means from the first day with data, or to the last."""
 
     start: datetime | None
     end: datetime | None
 
     @property
     def complete(self) -> bool:
-        """Whether the data has no say in it."""
+        """Whether both ends were given, so that the range does not depend on the data."""
         return self.start is not None and self.end is not None
 
     def resolve(self, data: Range | None) -> Range | None:
-        """With what was left open filled in from the range that holds data; None if there is nothing to go by."""
+        """The range with its open ends taken from the range of the data; None if an end is open and there is no data."""
         if self.start is not None and self.end is not None:
             return Range(self.start, self.end)
         if data is None:
@@ -63,7 +63,7 @@ class RequestedRange:
 
 
 def requested_range(from_: str | None, to: str | None, granularity: Granularity) -> RequestedRange:
-    """Raises InvalidParameterError unless both lie on a bucket's edge and in order."""
+    """The range given by the parameters. Raises InvalidParameterError unless both lie on bucket boundaries and in order."""
     start = None if from_ is None else _bucket_edge("from", from_, granularity)
     end = None if to is None else _bucket_edge("to", to, granularity)
     if start is not None and end is not None and start > end:
@@ -84,7 +84,7 @@ def bucket_starts(range_: Range, granularity: Granularity) -> list[datetime]:
 
 
 def spans(range_: Range, data: Range) -> list[str]:
-    """The fewest spans that cover the days of ``range_`` that hold data: everything, whole months, single days."""
+    """The fewest spans that cover the days of ``range_`` with data: all time, whole months, or single days."""
     covered = range_.within(data)
     if covered == data and covered.start < covered.end:
         return [ALL]
@@ -92,7 +92,7 @@ def spans(range_: Range, data: Range) -> list[str]:
 
 
 def day_range(first: str, last: str) -> Range:
-    """From the first to the end of the last of two days, named as the store names them."""
+    """From the start of the first day to the end of the last, given by the store's names of them."""
     return Range(_day(first), _day(last) + DAY)
 
 

@@ -1,7 +1,7 @@
-"""Looking where streams stand: one statement at a time for all who want to know, however many they are.
+"""Loads stream positions: one statement at a time for all concurrent callers.
 
-A look that is asked for begins after the asking, never before: so whoever first makes himself known to the news, and then
-looks, misses nothing.
+A load starts after it was requested, never before. So a caller that first registers for change messages and then loads positions
+misses no change.
 """
 
 import asyncio
@@ -13,29 +13,29 @@ from query_service.stores.active_generation import ActiveGeneration
 from query_service.stores.port import StreamPosition
 
 MAX_PER_STATEMENT: Final = 1000
-"""Streams in one statement."""
+"""Maximum number of streams in one statement."""
 MAX_ATTEMPTS: Final = 3
 
 Standings = Mapping[str, StreamPosition]
 
 
 class PositionLoader:
-    """Looks at one projection's active generation. ``look`` raises StoreDownError."""
+    """Loads positions from one projection's active generation. ``look`` raises StoreDownError."""
 
     def __init__(self, active: ActiveGeneration[Any]) -> None:
         self._active = active
         self._requested: set[str] = set()
         self._next: asyncio.Task[tuple[int, Standings]] | None = None
-        """The look that has not begun: whoever asks takes part in it."""
+        """The load that has not started: new callers join it."""
         self._running: asyncio.Task[tuple[int, Standings]] | None = None
 
     async def look(self, streams: Iterable[str]) -> tuple[int, Standings]:
-        """The number of the generation looked at, and where these streams, and maybe others, stand in it."""
+        """The number of the generation that was read, and the positions of these streams, and possibly others, in it."""
         self._requested.update(streams)
         if self._next is None:
             self._next = asyncio.create_task(self._run_after(self._running))
             self._next.add_done_callback(_retrieve_exception)
-        # Shielded: a client that hangs up must not take the look away from the others.
+        # Shielded: a client that disconnects must not cancel the load for the others.
         return await asyncio.shield(self._next)
 
     async def _run_after(self, running: asyncio.Task[tuple[int, Standings]] | None) -> tuple[int, Standings]:

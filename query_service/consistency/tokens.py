@@ -1,11 +1,10 @@
-"""What a request says about the writes it wants to see: ``Tidemark-Consistency`` and ``Prefer: wait``. Pure.
+"""Parses the headers that state which writes a request must see: ``Tidemark-Consistency`` and ``Prefer: wait``. Pure.
 
     Tidemark-Consistency = 1#token            e.g. orders/o-17@3, customers/c-4@1;epoch=2026-11
     token                = kind "/" id "@" version *( OWS ";" OWS "epoch" "=" ( word / quoted-string ) )
 
-An id may contain ``@``, so the version is what follows the last one. Characters outside ASCII are sent as UTF-8 or
-percent-encoded; ``%`` itself is in no id. ``Prefer`` is read as RFC 7240 §2 has it: the first ``wait`` counts, and what is
-not understood is ignored.
+An id may contain ``@``, so the version follows the last one. Non-ASCII characters are sent as UTF-8 or percent-encoded; no id
+contains ``%``. ``Prefer`` is parsed according to RFC 7240 §2: the first ``wait`` counts, and unknown preferences are ignored.
 """
 
 import re
@@ -29,7 +28,7 @@ _VERSION: Final = re.compile(r"[1-9]\d{0,15}", re.ASCII)
 _EPOCH: Final = re.compile(r'epoch=(?:"([^"\\]{1,200})"|([^\s",;\\]{1,200}))', re.IGNORECASE)
 _SHAPE: Final = "must be <kind>/<id>@<version>, several separated by commas, each maybe with ;epoch=<text>"
 
-# A preference, its value, and whatever parameters follow it up to the next comma outside of quotes.
+# A preference, its value, and its parameters up to the next comma outside quotes.
 _PREFERENCE: Final = re.compile(
     r'[\s,]*([^\s,;="]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,;"]*))?((?:[^,"]|"(?:[^"\\]|\\.)*")*)(?:,|$)'
 )
@@ -38,7 +37,7 @@ _SECONDS: Final = re.compile(r"\d{1,9}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A write: what is read has to be at this version of the stream, or later; in this epoch, where one is named."""
+    """A write: the data read must include this version of the stream, or a later one; of this epoch, if one is named."""
 
     stream: str
     version: int
@@ -46,7 +45,7 @@ class Token:
 
 
 def tokens(values: Iterable[str]) -> tuple[Token, ...]:
-    """What the header's values ask for, the highest version of each stream. Raises InvalidParameterError."""
+    """The tokens in the header's values, the highest version of each stream and epoch. Raises InvalidParameterError."""
     found: dict[tuple[str, str | None], Token] = {}
     for text in _elements(values):
         token = _token(text)
@@ -71,7 +70,7 @@ def wait(values: Iterable[str], longest: int) -> int:
 
 
 def _elements(values: Iterable[str]) -> Iterator[str]:
-    """The list's elements; empty ones say nothing (RFC 9110 §5.6.1)."""
+    """The list's elements; empty ones are ignored (RFC 9110 §5.6.1)."""
     for value in values:
         try:
             text = value.encode("latin-1").decode()
@@ -104,7 +103,7 @@ def _token(text: str) -> Token:
 
 
 def stream_name(parameter: str, text: str, shape: str = "must be <kind>/<id>, e.g. orders/o-17") -> str:
-    """The text, if it can be a stream's name. Raises InvalidParameterError."""
+    """The text, if it is a valid stream name. Raises InvalidParameterError."""
     kind, slash, id_ = text.partition("/")
     if not slash or not _KIND.fullmatch(kind):
         raise InvalidParameterError(parameter, shape)

@@ -1,14 +1,14 @@
-"""Operators over HTTP: who they are, and their requests to the dead-letter worker.
+"""Authenticates operators over HTTP and sends their requests to the dead-letter worker.
 
-Nobody acts without the key that ``TIDEMARK_OPERATOR_KEY`` holds; it is compared in constant time. The key says that
-somebody is an operator, ``Tidemark-Actor`` which one: that name goes into the audit.
+Every action requires the key in ``TIDEMARK_OPERATOR_KEY``, compared in constant time. The key proves that the sender is an operator;
+``Tidemark-Actor`` states which one, and is recorded in the audit.
 
     Problem
-    ├── 403 acts-are-off              there is no key to compare with
-    ├── 401 operator-key-required     no key, or another one
-    ├── 400 invalid-parameter         a header is missing or cannot be
-    ├── 503 broker-unavailable        RabbitMQ is away: whether it has the request is unknown
-    └── 504 no-answer                 the broker keeps the request; the worker has not answered
+    ├── 403 acts-are-off              the service has no key
+    ├── 401 operator-key-required     no key, or a wrong one
+    ├── 400 invalid-parameter         a header is missing or malformed
+    ├── 503 broker-unavailable        RabbitMQ is unavailable: whether it has the request is unknown
+    └── 504 no-answer                 the broker keeps the request; the worker has not replied
 """
 
 import asyncio
@@ -43,7 +43,7 @@ _STATUS_OF_CODE: Final = {
     "job-not-found": 404,
     "internal-error": 502,
 }
-"""Of what the worker refuses; anything else does not fit the state things are in: 409."""
+"""HTTP statuses of the worker's refusal codes. All others are conflicts with the current state: 409."""
 
 _LABEL: Final[TypeAdapter[str]] = TypeAdapter(Actor)
 
@@ -51,7 +51,7 @@ AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Operators:
-    """What one application knows of operators: their key, and the broker that takes their requests."""
+    """The operator key of one application, and a client of the broker that takes operators' requests."""
 
     def __init__(self, key: str = "", rabbitmq_url: str = "") -> None:
         self._key = key.encode()
@@ -59,7 +59,7 @@ class Operators:
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
     def is_authenticated(self, connection: AnyConnection) -> bool:
-        """Whether an operator's key came with it. Raises Problem for a wrong one: silence would look like an answer."""
+        """Whether the request has the operator key. Raises Problem for a wrong key, which must not be treated like none."""
         scheme, _, given = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return False
@@ -70,14 +70,14 @@ class Operators:
         return True
 
     def require_key(self, connection: AnyConnection) -> None:
-        """Raises Problem unless an operator's key came with it."""
+        """Raises Problem unless the request has the operator key."""
         if not self._key:
             raise _actions_disabled()
         if not self.is_authenticated(connection):
             raise _unauthorized("this is for operators: Authorization: Bearer <the key in TIDEMARK_OPERATOR_KEY>")
 
     async def ask(self, act: Act, request_id: str) -> Done:
-        """What the act came to. Raises Problem, with the worker's own code where it refuses."""
+        """The result of the action. Raises Problem, with the worker's own code if it refuses."""
         if not self._url:
             raise _no_broker("TIDEMARK_RABBITMQ_URL is not set", request_id)
         try:
@@ -100,16 +100,16 @@ class Operators:
 
 
 def operators_only(connection: AnyConnection, _: BaseRouteHandler) -> None:
-    """A guard: nothing of a request is looked at before its key."""
+    """A guard: the key is checked before anything else of the request."""
     operators: Operators = connection.app.state.operators
     operators.require_key(connection)
 
 
 def actor(connection: AnyConnection) -> str:
-    """Who acts. Raises InvalidParameterError."""
+    """The operator's name. Raises InvalidParameterError."""
     name = _header(connection, ACTOR)
     if name is None:
-        raise InvalidParameterError(ACTOR, "say who acts: a name for the audit, 1 to 200 characters")
+        raise InvalidParameterError(ACTOR, "is required: the operator's name for the audit, 1 to 200 characters")
     return name
 
 
@@ -137,12 +137,14 @@ def _header(connection: AnyConnection, name: str) -> str | None:
 
 
 def _header_text(text: str) -> str:
-    """A header's value as it goes out: UTF-8, as it came in."""
+    """A header's value as it is sent: UTF-8, as received."""
     return text.encode().decode("latin-1")
 
 
 def _actions_disabled() -> Problem:
-    detail = "nobody may act over HTTP here: the query service has no TIDEMARK_OPERATOR_KEY; set it, and start it again"
+    detail = (
+        "operator actions are disabled: the query service has no TIDEMARK_OPERATOR_KEY; set it and restart the service"
+    )
     return Problem(detail, status=403, code="acts-are-off")
 
 

@@ -1,7 +1,6 @@
-"""What a request may carry: checked before any store is asked, so that garbage is a 400 and never an error of a store.
+"""Validates the parameters of requests before any store is read, so that invalid input gets a 400 and never causes a store error.
 
-A misspelt filter that is ignored gives a wrong answer that looks right; so parameters a route does not have are
-refused, and so is one given twice.
+Ignoring a misspelt filter would give a wrong result that looks right. So unknown parameters are refused, and so are repeated ones.
 """
 
 import re
@@ -28,7 +27,7 @@ TIME_FORMAT: Final = "a date (2026-03-01, midnight UTC) or an RFC 3339 time (202
 TimeParameter = Annotated[
     str | None, QueryParameter(max_length=40, description=TIME_FORMAT, examples=[Example(value="2026-03-01")])
 ]
-_ID_FORMAT: Final = "An id, as the sender of the command chose it: 1 to 128 letters, digits or . _ : ~ @ + = -"
+_ID_FORMAT: Final = "An id, as chosen by the sender of the command: 1 to 128 letters, digits or . _ : ~ @ + = -"
 IdParameter = Annotated[str | None, QueryParameter(description=_ID_FORMAT, examples=[Example(value="household-7")])]
 OrderId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="basket-31198570044")])]
 CustomerId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="household-7")])]
@@ -43,20 +42,21 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[
 _SPACED_OFFSET: Final = re.compile(r".*\d \d\d:\d\d", re.ASCII)
 _NOT_PARAMETERS: Final = frozenset({"request", "socket", "return"})
 REPEATABLE: Final = "repeatable"
-"""In a handler's ``opt``: the parameters that may be given several times."""
+"""Key in a handler's ``opt``: the parameters that may be repeated."""
 
 
 async def validate_http_request(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """A guard for every route over HTTP; over WebSocket a refusal can be read only after the connection is made.
+    """A guard for every HTTP route. Raises InvalidParameterError.
 
-    ``async`` although it awaits nothing: any other guard is called in a thread, which costs more than what it does.
+    WebSocket handlers validate after the handshake, because a client cannot read a refusal before. The guard is ``async`` although it
+    awaits nothing: Litestar calls a synchronous guard in a thread, which costs more than the check.
     """
     if connection.scope["type"] == ScopeType.HTTP:
         validate_parameters(connection, handler)
 
 
 def validate_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """What a request carries besides its body: ids in the path, and the query string's encoding and names."""
+    """Checks the ids in the path, and the encoding and names of the query string. Raises InvalidParameterError."""
     for name, value in connection.path_params.items():
         parse_id(name, value)
     if query := connection.scope["query_string"]:
@@ -65,7 +65,7 @@ def validate_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler:
 
 
 def parse_id(name: str, value: str) -> str:
-    """An id as contracts allow them; nothing else can exist."""
+    """The value, if it is an id that the contracts allow. Raises InvalidParameterError: no other id can exist."""
     try:
         return _ID.validate_python(value)
     except ValidationError as error:
@@ -73,7 +73,7 @@ def parse_id(name: str, value: str) -> str:
 
 
 def parse_time(name: str, value: str) -> datetime:
-    """A date (its midnight, UTC) or an RFC 3339 time, in UTC."""
+    """Parses a date (midnight UTC) or an RFC 3339 time; returns it in UTC. Raises InvalidParameterError."""
     text = f"{value}T00:00:00Z" if _DATE.fullmatch(value) else value
     if _TIME.fullmatch(text):
         try:
@@ -107,7 +107,7 @@ _PARAMETERS_OF: dict[Callable[..., Any], frozenset[str]] = {}
 
 
 def _query_parameters(function: Callable[..., Any]) -> frozenset[str]:
-    """The query parameters of a handler: what it takes, under the names used in URLs."""
+    """The query parameters that a handler takes, by their names in URLs."""
     names = _PARAMETERS_OF.get(function)
     if names is None:
         names = frozenset(name.removesuffix("_") for name in function.__annotations__ if name not in _NOT_PARAMETERS)

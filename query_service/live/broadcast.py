@@ -1,11 +1,11 @@
-"""What happens in the read models, as it happens: a bounded log, and readers with bounded queues of their own.
+"""Broadcasts updates of the read models to readers: a bounded log for resuming, and a bounded queue for each reader.
 
-    news ──▶ Live ──one update, encoded once──▶ log (the latest KEPT) ──resume──┐
-              └──by filter──▶ each reader's queue (up to QUEUED) ───────────────┴──▶ reader
-                                      └─ full: emptied; the reader is told to read again (reset), and gets what follows
+    change message ──▶ Broadcast ──one update, encoded once──▶ log (the latest LOG_SIZE) ──resume──┐
+                           └──by filter──▶ each reader's queue (up to MAX_QUEUED) ─────────────────┴──▶ reader
+                                               └─ full: emptied; the reader gets a reset, and then the following updates
 
-An update says that a stream has advanced; what it is now, the queries say. Updates come from news, which may be lost: after every
-gap that is known of, readers get a reset. Ids are those of this process and run; whoever comes with another gets a reset too.
+An update states that a stream has advanced; queries return its content. Updates come from change messages, which may be lost: after
+every known gap readers get a reset. Ids are valid for one run of one process; a reader that resumes with another id gets a reset too.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ MAX_QUEUED: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a reader is to be given: a reset, then updates; nothing at all means that the time is up."""
+    """What to send to a reader: a reset, then updates. Empty: the timeout has expired."""
 
     reset_id: str | None = None
-    """Read again, and go on from here."""
+    """The id of the reset: the reader queries again and continues after this id."""
     updates: Sequence[Update] = ()
     connected: bool | None = None
-    """News have begun, or ceased, to come in."""
+    """Set if the connection for change messages was established or lost."""
 
 
 class Reader:
-    """``head`` says from where one goes on who has just read everything."""
+    """The queue of one subscriber. ``head`` returns the id after which a reader continues that has just queried everything."""
 
     def __init__(self, head: Callable[[], str], backlog: Iterable[Update] | None) -> None:
         self._head = head
@@ -47,7 +47,7 @@ class Reader:
             self._wake.set()
 
     async def take(self, seconds: float) -> Received | None:
-        """What has come since, as soon as there is anything; empty when the time is up; None: it is over."""
+        """The updates since the last call, as soon as there are any; empty after the timeout; None at the end of the stream."""
         if not self._wake.is_set():
             try:
                 async with asyncio.timeout(seconds):
@@ -64,7 +64,7 @@ class Reader:
 
     def offer(self, updates: Sequence[Update]) -> None:
         if self._reset:
-            return  # it is to read again anyway, when it comes to it
+            return  # the pending reset makes the reader query again anyway
         if len(self._queue) + len(updates) > MAX_QUEUED:
             self.reset()
             return
@@ -88,12 +88,12 @@ class Reader:
 
 
 class Broadcast:
-    """The log, and whom it is told to."""
+    """The log and its readers."""
 
     def __init__(self, log_size: int = LOG_SIZE) -> None:
         self.run = secrets.token_hex(4)
         self.connected = False
-        """Whether news come in."""
+        """Whether change messages are received."""
         self._log: deque[Update] = deque(maxlen=log_size)
         self._head = 0
         self._readers: dict[Filter, set[Reader]] = {}
@@ -103,7 +103,7 @@ class Broadcast:
 
     @property
     def head(self) -> str:
-        """The id to go on from, for one who has read everything by now."""
+        """The id after which a reader continues that has queried everything by now."""
         return f"{self.run}-{self._head}"
 
     @property
@@ -111,7 +111,7 @@ class Broadcast:
         return sum(map(len, self._readers.values()))
 
     def subscribe(self, wanted: Filter, last_id: str | None) -> Reader:
-        """A reader of what comes after ``last_id``; None: from now on. One that cannot be gone on from begins with a reset."""
+        """A reader of the updates after ``last_id``; None: from now on. It starts with a reset if the log does not reach back to it."""
         backlog = [] if last_id is None else self._since(last_id)
         reader = Reader(lambda: self.head, None if backlog is None else filter(wanted.matches, backlog))
         if wanted not in self._readers:
@@ -156,14 +156,14 @@ class Broadcast:
         self._publish([self._update(ACTIVATED, projection, None, data)])
 
     def set_connected(self, connected: bool) -> None:
-        """Whether news come in now. What came while they did not is unknown: nobody can go on from before."""
+        """Set whether change messages are received. Those sent meanwhile may be lost, so no reader can resume from an older id."""
         self.connected = connected
         self._log.clear()
         self._head += 1
         self._for_each_reader(lambda reader: reader.set_connected(connected))
 
     async def end(self) -> None:
-        """The process stops: all readers come to their end; return when they have left."""
+        """End all readers, because the process stops. Returns when they have unsubscribed."""
         self._ended = True
         self._for_each_reader(Reader.end)
         if self._readers:
@@ -198,7 +198,7 @@ class Broadcast:
                 action(reader)
 
     def _since(self, last_id: str) -> list[Update] | None:
-        """What came after it; None: nobody knows."""
+        """The updates after ``last_id``; None: unknown, the log does not reach back to it."""
         run, _, text = last_id.partition("-")
         if run != self.run or not text.isascii() or not text.isdigit() or len(text) > 18:
             return None

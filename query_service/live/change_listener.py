@@ -1,7 +1,7 @@
-"""What projections tell on ``changes``, heard over a queue of our own: it wakes whoever waits, and proves nothing.
+"""Receives the projections' change messages over an exclusive queue and wakes waiting requests. The messages are hints, not proof.
 
-News may be lost: with the connection, or because a projector died before it told. So when the connection is back everybody
-looks for himself, and those who wait look now and then in any case.
+A change message may be lost with the connection, or because a projector died before publishing it. So positions are loaded again
+when the connection is re-established, and periodically while requests wait.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class _Envelope(msgspec.Struct):
 
 
 class ChangeListener:
-    """Listens until cancelled; without a URL there are no news."""
+    """Receives change messages until cancelled; without a URL it receives none."""
 
     def __init__(self, url: str, stores: Stores) -> None:
         self._stores = stores
@@ -43,12 +43,12 @@ class ChangeListener:
             bindings = [(topology.CHANGES, topology.advanced_key(name)) for name in self._projections]
             bindings.append((topology.CHANGES, topology.process_key("*")))
             self._replies = Replies(
-                url, self._handle_message, "query news", bindings=bindings, changed=self._connection_changed
+                url, self._handle_message, "query changes", bindings=bindings, changed=self._connection_changed
             )
 
     async def run(self) -> None:
         if self._replies is None:
-            log.warning("TIDEMARK_RABBITMQ_URL is not set: those who wait for a write look for it once a second")
+            log.warning("TIDEMARK_RABBITMQ_URL is not set: requests that wait for a write check for it once a second")
             await asyncio.Event().wait()
         else:
             await self._replies.run()
@@ -59,7 +59,7 @@ class ChangeListener:
 
     @property
     def trouble(self) -> str | None:
-        """Why no news come in, where they should."""
+        """Why no change messages are received; None if they are, or without a URL."""
         return None if self._replies is None else self._replies.trouble
 
     def _connection_changed(self, connected: bool) -> None:
@@ -80,7 +80,7 @@ class ChangeListener:
             elif envelope.type == PROCESS_STATE:
                 self._stores.processes.hear(body)
         except (msgspec.MsgspecError, UnicodeError, ValidationError) as error:
-            log.warning("unreadable news were dropped: %s", str(error)[:200])
+            log.warning("an unreadable change message was dropped: %s", str(error)[:200])
 
     def _advanced(self, message: Advanced) -> None:
         active = self._projections.get(message.projection)
@@ -91,7 +91,7 @@ class ChangeListener:
             self._stores.broadcast.advanced(message.projection, message.generation, message.streams, message.held)
 
     def _activated(self, message: Activated) -> None:
-        """The registry says it, too, and is believed."""
+        """Read the registry again: it is authoritative, not the message."""
         if active := self._projections.get(message.projection):
             active.forget()
             refreshing = asyncio.create_task(_refresh(active))

@@ -1,6 +1,6 @@
-"""Who listens to events at the moment: no more from one address, and no more in all, than there are places for.
+"""Limits the number of open event streams, per client address and in total.
 
-A listener holds a connection for as long as it likes, so those who only ask must not depend on how many listen.
+A listener may keep its connection indefinitely, so the limits keep connections free for ordinary requests.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ RETRY_AFTER_S: Final = 10
 
 
 class TooManyListenersError(Problem):
-    """429: the connection is closed after it."""
+    """429: too many event streams; the connection is closed afterwards."""
 
     status = 429
     code = "too-many-listeners"
@@ -34,7 +34,7 @@ class Listeners:
 
     @contextmanager
     def slot(self, scope: Any) -> Iterator[None]:
-        """A place for the client of this connection. Raises TooManyListenersError."""
+        """Occupies one slot for the client of this connection. Raises TooManyListenersError."""
         client = client_of(scope)
         if self._by_client[client] >= self._per_client:
             raise TooManyListenersError(f"{self._per_client} event streams to one address are the most there may be")

@@ -1,4 +1,4 @@
-"""Telling a reader what happens until he leaves, or the process stops: the same for every way of sending."""
+"""Sends updates to one reader until it disconnects or the process stops, independent of the transport."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -10,18 +10,16 @@ from query_service.live.updates import READY, RESET, Filter, Update
 
 KEEP_ALIVE_S: Final = 15.0
 MAX_PER_WRITE: Final = 200
-"""Updates in one write: what a reader who does not read keeps waiting beyond his queue."""
-CHANGES_UNAVAILABLE: Final = (
-    "no news come from the projections at the moment; when they do again, there will be a reset"
-)
-CHANGES_RESUMED: Final = "news come again"
+"""Maximum updates in one write, which a slow reader keeps in memory in addition to its queue."""
+CHANGES_UNAVAILABLE: Final = "no change messages are received from the projections; a reset follows when they are again"
+CHANGES_RESUMED: Final = "change messages are received again"
 
 Message = TypeVar("Message")
 Encoded = TypeVar("Encoded", covariant=True)
 
 
 class Encoding(Protocol[Encoded]):
-    """How things are said over one kind of connection."""
+    """How updates are encoded for one kind of connection."""
 
     def update(self, update: Update) -> Encoded: ...
 
@@ -61,19 +59,19 @@ class StreamSession(Generic[Message]):
         send: Callable[[Sequence[Message]], Awaitable[None]],
         disconnected: Callable[[], Awaitable[None]],
     ) -> None:
-        """``disconnected`` returns when the reader has left."""
+        """``disconnected`` returns when the reader has disconnected."""
         self._broadcast = broadcast
         self._encoding = encoding
         self._send = send
         self._disconnected = disconnected
 
     async def run(self, wanted: Filter, last_id: str | None) -> bool:
-        """Return when the reader has left (True), or the process stops."""
+        """Send updates. Returns True when the reader has disconnected, False when the process stops."""
         reader = self._broadcast.subscribe(wanted, last_id)
         disconnecting = asyncio.ensure_future(self._disconnected())
         disconnecting.add_done_callback(lambda _: reader.end())
         try:
-            # Who goes on from an id keeps it until something newer comes.
+            # A reader that resumes from an id keeps it until a newer update arrives.
             connected = self._broadcast.connected
             beginning = [self._encoding.event(READY, None if last_id else self._broadcast.head, {"news": connected})]
             if not connected:

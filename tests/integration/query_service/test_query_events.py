@@ -153,7 +153,7 @@ async def test_while_the_broker_is_away_a_comment_says_so_and_afterwards_there_i
         seen = [await following(events) for _ in range(2)]
         while seen[-1].get("event") != "reset":
             seen.append(await following(events))
-        assert any("no news" in event.get("comment", "") for event in seen)
+        assert any("no change messages" in event.get("comment", "") for event in seen)
         await tell(("orders/afterwards", 1))
         assert about(await heard(events)) == ("advanced", "orders/afterwards", 1)
 

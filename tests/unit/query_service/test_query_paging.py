@@ -39,7 +39,7 @@ def test_a_cursor_needs_no_escaping_in_a_url(id_: str) -> None:
     [ListQuery("orders", "household-8", None), ListQuery("orders", "household-7", "paid"), ListQuery("history")],
 )
 def test_a_cursor_of_another_question_is_refused(other: ListQuery) -> None:
-    with pytest.raises(InvalidParameterError, match="another question"):
+    with pytest.raises(InvalidParameterError, match="another query"):
         other.key(ORDERS.cursor(KEY), Key)
 
 
