@@ -1,7 +1,8 @@
-"""Sums over time: revenue, what sold most, how many customers. All by ``placed_at``, in UTC, ``to`` exclusive.
+"""Analytics over time: revenue, top products, number of customers. All by ``placed_at``, in UTC, ``to`` exclusive.
 
-Sums of different currencies are never added up. A question that names none is answered in one (``_currencies`` says which), in the shape
-that it has while there is one only, and beside that in each under ``by_currency``: what was written for one currency goes on.
+Amounts in different currencies are never added. A query without a currency is answered in one currency (see ``_currencies``), in the
+same form as while there is only one, and additionally in each currency under ``by_currency``. So clients written for one currency
+keep working.
 """
 
 from collections.abc import Sequence
@@ -33,20 +34,20 @@ from shared.views.analytics import FIRST_CURRENCY, METRICS, DistinctCustomers, R
 
 MAX_PRODUCTS: Final = 1000
 SCAN_COUNT: Final = 5000
-"""Customers in one reply of Redis."""
+"""Customers in one Redis reply."""
 MAX_CURRENCIES: Final = 20
 MAX_CURRENCY_BUCKETS: Final = 5 * MAX_BUCKETS
-"""Beyond these, ``by_currency`` is null: so many have to be asked for by ``currency``."""
+"""Above these limits ``by_currency`` is null: clients have to query by ``currency``."""
 
-_EDGE: Final = "a date or an RFC 3339 time at the start of a bucket, UTC; left out: as far as there is data"
+_EDGE: Final = "a date or an RFC 3339 time at the start of a bucket, UTC; default: as far as there is data"
 From = Annotated[str | None, QueryParameter(name="from", max_length=40, description=f"Inclusive: {_EDGE}.")]
 To = Annotated[str | None, QueryParameter(name="to", max_length=40, description=f"Exclusive: {_EDGE}.")]
 Currency = Annotated[
     str | None,
     QueryParameter(
         pattern="^[A-Z]{3}$",
-        description="ISO 4217. Left out: the service's own (`TIDEMARK_CURRENCY`), else the one that orders were seen in first; and where"
-        " there are several, each of them under `by_currency` as well.",
+        description="ISO 4217. Default: the service's own (`TIDEMARK_CURRENCY`), else the currency of the first order seen; if there are"
+        " several, each of them is also under `by_currency`.",
     ),
 ]
 
@@ -68,10 +69,10 @@ async def revenue(
     granularity: Annotated[Granularity, QueryParameter(description="The size of a bucket.")] = Granularity.DAY,
     currency: Currency = None,
 ) -> Response[Revenue]:
-    """Orders, units and revenue in minor units, bucket by bucket, without holes, and their total.
+    """Orders, units and revenue in minor units for every bucket, including empty ones, and their total.
 
-    A cancelled order is taken back out of the bucket it was placed in and counted there under `cancelled`.
-    `currency` is null only as long as there has not been any order. Sums are exact, with all their digits: they may be beyond 2^53.
+    A cancelled order is subtracted from the bucket in which it was placed and counted there under `cancelled`.
+    `currency` is null only as long as there has been no order. Sums are exact, with all digits, and may exceed 2^53.
     """
     query = requested_range(from_, to, granularity)
     store, as_of = await request.read(request.stores.redis("analytics"))
@@ -94,7 +95,7 @@ async def revenue(
     return conditional_response(request, msgspec.json.encode(body | _by_currency(currencies, answers)), as_of)
 
 
-@read_route("/analytics/top-products", tags=["analytics"], summary="What sold most")
+@read_route("/analytics/top-products", tags=["analytics"], summary="Best-selling products")
 async def top_products(
     request: QueryRequest,
     from_: From = None,
@@ -103,9 +104,9 @@ async def top_products(
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_PRODUCTS, description="How many.")] = 10,
     currency: Currency = None,
 ) -> Response[TopProducts]:
-    """The products that sold most, whole days only; ties in order of product id. Those that sold none are not listed.
+    """The best-selling products over whole days; ties are ordered by product id. Products without sales are not listed.
 
-    `revenue` is that in `currency`; `units` are those sold in any. Sums are exact, with all their digits: they may be beyond 2^53.
+    `revenue` is in `currency`; `units` are those sold in any currency. Sums are exact, with all digits, and may exceed 2^53.
     """
     query = requested_range(from_, to, Granularity.DAY)
     store, as_of = await request.read(request.stores.redis("analytics"))
@@ -131,9 +132,9 @@ async def top_products(
     return conditional_response(request, msgspec.json.encode(first | several), as_of)
 
 
-@read_route("/analytics/customers", tags=["analytics"], summary="How many customers")
+@read_route("/analytics/customers", tags=["analytics"], summary="Number of customers")
 async def distinct_customers(request: QueryRequest, from_: From = None, to: To = None) -> Response[DistinctCustomers]:
-    """How many customers placed an order that was not cancelled, exactly; whole days only."""
+    """The exact number of customers who placed an order that was not cancelled; whole days only."""
     query = requested_range(from_, to, Granularity.DAY)
     store, as_of = await request.read(request.stores.redis("analytics"))
     _, data = await _extent(store)
@@ -142,7 +143,7 @@ async def distinct_customers(request: QueryRequest, from_: From = None, to: To =
 
 
 async def _extent(store: RedisStore) -> tuple[list[str], Range | None]:
-    """The currencies seen, the first one first, and the days that hold data."""
+    """The currencies seen, starting with that of the first order, and the days with data."""
     keys = store.keys
     seen, head, first, last = await store.ask(
         ("SMEMBERS", keys.currencies),
@@ -155,12 +156,12 @@ async def _extent(store: RedisStore) -> tuple[list[str], Range | None]:
 
 
 def _currencies(seen: list[str], own: str) -> list[str]:
-    """Of a question that names none: what it is answered in, which is ``own`` or else the one seen first; then the others."""
+    """The currencies of a query that names none. The first, in which it is answered, is ``own`` or else that of the first order."""
     return [own, *(currency for currency in seen if currency != own)] if own else seen
 
 
 def _by_currency(currencies: Sequence[str], answers: Sequence[Any]) -> dict[str, Any]:
-    """Nothing while there is one currency; otherwise all there are, and the answer in each unless there are too many of them."""
+    """Empty while there is one currency; otherwise all currencies, and the result in each unless there are too many."""
     if len(currencies) < 2:
         return {}
     whole = len(answers) == len(currencies)
@@ -177,7 +178,7 @@ def _spans(query: RequestedRange, data: Range | None) -> list[str]:
 async def _sums(
     store: RedisStore, currencies: Sequence[str], times: list[datetime], granularity: Granularity
 ) -> list[list[list[int]]]:
-    """For each currency and bucket its METRICS; zeros where nothing happened."""
+    """The METRICS of each currency and bucket; zeros for empty buckets."""
     if not times:
         return [[] for _ in currencies]
     key_of = store.keys.hours_in if granularity is Granularity.HOUR else store.keys.days_in
@@ -190,7 +191,7 @@ async def _sums(
 
 
 async def _names(store: RedisStore, product_ids: list[str]) -> list[str | None]:
-    """What the catalogue calls each product, else what an order line did."""
+    """The name of each product in the catalogue, or else in an order line."""
     if not product_ids:
         return []
     own, lines = await store.ask(
@@ -212,7 +213,7 @@ async def _distinct(store: RedisStore, span_names: list[str]) -> int:
         customers.update(found)
     cursors = {key: 0 for key in keys if key not in small}
     while cursors:
-        # In steps, so that a large shop's customers do not keep Redis from its other clients.
+        # In steps, so that a large set of customers does not block Redis for its other clients.
         replies = await store.ask(*(("HSCAN", key, at, "COUNT", SCAN_COUNT) for key, at in cursors.items()))
         for key, (following, found) in zip(list(cursors), replies, strict=True):
             customers.update(found)

@@ -1,4 +1,4 @@
-"""Customers: one, and the orders of one."""
+"""Customers: one customer, and a customer's orders."""
 
 from typing import Final
 
@@ -36,9 +36,9 @@ async def customer_orders(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[OrderSummary]]:
-    """A customer's orders, the newest first; 404 only if there is neither the customer nor an order of theirs.
+    """A customer's orders, the newest first; 404 only if neither the customer nor an order of theirs exists.
 
-    Orders may come before the registration of who placed them.
+    Orders may be applied before the registration of their customer.
     """
     return await list_orders(
         request, customer_id, status, placed_from, placed_to, limit, cursor, customer_must_exist=True

@@ -1,6 +1,6 @@
-"""Dead letters: what failed, grouped, listed and one by one. Jobs and audit are in ``operations_log``; acts in ``acts``.
+"""Dead letters: groups, lists and single letters. Jobs and audit are in ``operation_log``, actions in ``operator_actions``.
 
-Who reads without the operator's key sees everything but payloads: they hold what senders wrote.
+Payloads are shown only with the operator's key, because they contain senders' data; everything else is shown without it.
 """
 
 from datetime import datetime
@@ -30,7 +30,7 @@ LIVE: Final = (LetterStatus.DEAD, LetterStatus.REPLAYING)
 
 
 class Shown(StrEnum):
-    """Letters of which status: ``live`` are dead or being replayed."""
+    """Which statuses to list; ``live``: dead or being replayed."""
 
     LIVE = "live"
     ALL = "all"
@@ -50,39 +50,41 @@ class Groups(BaseModel):
     """The largest groups first."""
 
     items: list[GroupView]
-    more: bool = Field(description="There are smaller groups besides; ask with a higher `limit`, or narrower.")
+    more: bool = Field(description="There are more, smaller groups: raise `limit` or narrow the filters.")
 
 
 class Payload(BaseModel):
-    """What the letter carries."""
+    """The letter's message and its latest stack trace."""
 
-    body: str = Field(description="As text; what is not UTF-8 is replaced.")
+    body: str = Field(description="As text; bytes that are not UTF-8 are replaced.")
     headers: dict[str, Any]
     trace: str = Field(description="The stack trace of the latest failure.")
 
 
 class LetterAnswer(LetterView):
-    """A letter with its history, and with its payload for operators."""
+    """A letter with its failures, and for operators with its payload."""
 
     routing_key: str
     reply_to: str | None
     correlation_id: str | None
     content_type: str
     failures: list[FailureView] = Field(description="The latest 100, the newest first.")
-    edited: list[EditedCommandView] = Field(description="Commands sent instead of it.")
+    edited: list[EditedCommandView] = Field(description="Edited commands sent in place of it.")
     payload: Payload | None
-    payload_hidden: bool = Field(description="True: ask with the operator's key to see the payload.")
+    payload_hidden: bool = Field(description="True: the payload is shown only with the operator's key.")
 
 
-_SAME: Final = "exactly this."
+_SAME: Final = "exact match."
 Origin = Annotated[str | None, QueryParameter(max_length=100, description="A projection's name, or `commands`.")]
-Fingerprint = Annotated[str | None, QueryParameter(max_length=4000, description=f"Of the cause, {_SAME}")]
+Fingerprint = Annotated[
+    str | None, QueryParameter(max_length=4000, description=f"The fingerprint of the cause, {_SAME}")
+]
 Stream = Annotated[str | None, QueryParameter(max_length=300, description=f"`orders/<order id>` and the like, {_SAME}")]
 Type = Annotated[
-    str | None, QueryParameter(name="type", max_length=200, description=f"Of the event or command, {_SAME}")
+    str | None, QueryParameter(name="type", max_length=200, description=f"The type of the event or command, {_SAME}")
 ]
 Words = Annotated[
-    str | None, QueryParameter(max_length=200, description="A part of the exception or the reason, in any case.")
+    str | None, QueryParameter(max_length=200, description="A part of the exception or the reason, case-insensitive.")
 ]
 Status = Annotated[Shown, QueryParameter(description="`live`: dead, or being replayed.")]
 
@@ -105,7 +107,7 @@ async def dead_letters(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[LetterView]]:
-    """Letters by their latest failure, the newest first; `failed_from` is inclusive, `failed_to` exclusive. Without payloads."""
+    """Letters without payloads, the latest failure first. `failed_from` is inclusive, `failed_to` exclusive."""
     chosen = _selection(origin, fingerprint, stream, type_, failed_from, failed_to, text)
     query = ListQuery("dead-letters", status, *chosen)
     after = query.key(cursor, LetterKey) if cursor else None
@@ -136,7 +138,7 @@ async def dead_letter_groups(
     text: Words = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response[Groups]:
-    """Live letters that have the same origin and fingerprint, counted: one cause, one group; the largest first."""
+    """Live letters grouped by origin and fingerprint, so that each cause is one group; the largest group first."""
     chosen = _selection(origin, fingerprint, stream, type_, failed_from, failed_to, text)
     rows = await request.stores.operations.fetch(GROUPS, *chosen, limit + 1)
     groups = Groups(items=[GroupView(**row) for row in rows[:limit]], more=len(rows) > limit)
@@ -153,7 +155,7 @@ async def dead_letter_groups(
 async def dead_letter(request: QueryRequest, letter_id: LetterId) -> Response[LetterAnswer]:
     """One letter with its failures; with the operator's key also its body, headers and stack trace.
 
-    `waiting` counts the events known to wait behind it, by the projection's own word where that can be had.
+    `waiting` counts the events known to wait behind it, from the projection's store if that is available.
     """
     with_payload = request.operators.is_authenticated(request)
     store = request.stores.operations
@@ -183,7 +185,7 @@ def _selection(
     failed_to: str | None,
     text: str | None,
 ) -> tuple[Any, ...]:
-    """Means what it means to a replay. Raises InvalidParameterError."""
+    """The parameters of the SQL selection, with the same meaning as in a replay. Raises InvalidParameterError."""
     since = None if failed_from is None else parse_time("failed_from", failed_from)
     until = None if failed_to is None else parse_time("failed_to", failed_to)
     try:
@@ -203,7 +205,10 @@ def _selection(
 
 
 async def _waiting(request: QueryRequest, letter: dict[str, Any]) -> int:
-    """How many successors wait behind the letter's event: what the letter says, or, by what has arrived since, the projection itself."""
+    """The number of later events that wait behind the letter's event: the larger of the letter's count and the projection's own.
+
+    The projection's store includes events that have arrived since; while it is unavailable, the letter's count is returned.
+    """
     known: int = letter["waiting"]
     if letter["stream"] is None or letter["status"] not in LIVE or letter["origin"] not in NAMES:
         return known

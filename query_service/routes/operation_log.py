@@ -1,4 +1,4 @@
-"""Replay jobs, and who did what: the operations database's record of operators' acts."""
+"""Replay jobs, and the audit of operators' actions, from the operations database."""
 
 from typing import Annotated, Final
 
@@ -24,12 +24,12 @@ class RowKey(SortKey, frozen=True):
 _NO_JOB: Final = problem_response(
     404, "There is no such job.", "job-not-found", "there is no job 3", "/dead-letters/jobs/3"
 )
-OfLetter = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only what was done to this letter.")]
-OfJob = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only what was done with this job.")]
+OfLetter = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only actions on this letter.")]
+OfJob = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only actions on this job.")]
 OfProjection = Annotated[
-    str | None, QueryParameter(max_length=50, description="Only what was done to this projection's generations.")
+    str | None, QueryParameter(max_length=50, description="Only actions on this projection's generations.")
 ]
-By = Annotated[str | None, QueryParameter(max_length=200, description="Only what this operator did.")]
+By = Annotated[str | None, QueryParameter(max_length=200, description="Only actions of this operator.")]
 Act = Annotated[
     str | None,
     QueryParameter(
@@ -57,7 +57,7 @@ async def jobs(request: QueryRequest, limit: Limit = DEFAULT_LIMIT, cursor: Curs
     summary="One replay job",
 )
 async def job(request: QueryRequest, job_id: JobId) -> Response[JobView]:
-    """How far a replay job has come."""
+    """The progress of a replay job."""
     row = await request.stores.operations.fetchrow(JOB, job_id)
     if row is None:
         raise Problem(f"there is no job {job_id}", status=404, code="job-not-found")
@@ -65,7 +65,12 @@ async def job(request: QueryRequest, job_id: JobId) -> Response[JobView]:
     return conditional_response(request, view.model_dump_json().encode(), {})
 
 
-@get("/dead-letters/audit", responses=RESPONSES, tags=["operations"], summary="Who did what, the latest first")
+@get(
+    "/dead-letters/audit",
+    responses=RESPONSES,
+    tags=["operations"],
+    summary="Audit of operators' actions, the latest first",
+)
 async def audit(
     request: QueryRequest,
     letter_id: OfLetter = None,
@@ -76,7 +81,7 @@ async def audit(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[AuditEntry]]:
-    """Every act on dead letters, and on the generations of projections: who, when, why. Lines are added and never change."""
+    """Every action on dead letters and on the generations of projections: who, when, why. The audit is append-only."""
     query = ListQuery("dead-letter-audit", letter_id, job_id, actor, act, projection)
     before = query.key(cursor, RowKey).id if cursor else MAX_ID
     rows = await request.stores.operations.fetch(

@@ -1,8 +1,9 @@
-"""What operators do about dead letters: each act is a request to the dead-letter worker, and its answer the worker's.
+"""Operators' actions on dead letters: each is a request to the dead-letter worker, and the response is the worker's reply.
 
-    POST ──key, actor, body──▶ [control] ──▶ dead-letter worker ──▶ our reply queue ──▶ 200 or 202, or a problem with its code
+    POST ──key, actor, body──▶ [control] ──▶ dead-letter worker ──▶ reply queue ──▶ 200 or 202, or a problem with the worker's code
 
-Nothing is done here, and nothing twice: the same ``Idempotency-Key`` gets the same answer.
+The query service changes nothing itself. A repeated request with the same ``Idempotency-Key`` has no further effect and gets the same
+response.
 """
 
 from typing import Any, Final, Literal
@@ -39,9 +40,9 @@ _ACT: Final[dict[str, Any]] = {
 
 @post("/dead-letters/replay", operation_class=ReplayOperation, summary="Replay dead letters", **_ACT)
 async def replay(request: QueryRequest) -> Response[Done]:
-    """Freeze a selection into a job and send its letters through the normal path again.
+    """Create a job from the letters that match now, and send them through the normal path again.
 
-    202 with the job's address in `Location`; with `dry_run` 200 and what the job would be. `selection` takes the criteria of
+    202 with the job's address in `Location`; with `dry_run` 200 and a preview of the job. `selection` takes the criteria of
     `GET /dead-letters`, `letter_ids`, or `everything: true`.
     """
     return await _request_action(request, Replay)
@@ -49,7 +50,7 @@ async def replay(request: QueryRequest) -> Response[Done]:
 
 @post("/dead-letters/discard", operation_class=DiscardOperation, summary="Discard dead letters", **_ACT)
 async def discard(request: QueryRequest) -> Response[Done]:
-    """Give up the selected letters: projections step over their events and go on with what waited behind; commands are dropped."""
+    """Discard the selected letters: projections skip their events and continue with those behind them; commands are dropped."""
     return await _request_action(request, Discard)
 
 
@@ -61,19 +62,19 @@ async def edit(request: QueryRequest) -> Response[Done]:
 
 @post("/dead-letters/jobs/{job_id:str}/pause", operation_class=SteerOperation, summary="Pause a replay job", **_ACT)
 async def pause_job(request: QueryRequest, job_id: JobId) -> Response[Done]:
-    """Send no more of the job's letters; those under way still get their answers."""
+    """Stop sending the job's letters; the outcomes of those already sent are still recorded."""
     return await _steer(request, job_id, "paused")
 
 
 @post("/dead-letters/jobs/{job_id:str}/resume", operation_class=SteerOperation, summary="Resume a replay job", **_ACT)
 async def resume_job(request: QueryRequest, job_id: JobId) -> Response[Done]:
-    """Go on with a job that was paused, or that stopped itself."""
+    """Continue a job that was paused or that stopped itself."""
     return await _steer(request, job_id, "running")
 
 
 @post("/dead-letters/jobs/{job_id:str}/cancel", operation_class=SteerOperation, summary="Cancel a replay job", **_ACT)
 async def cancel_job(request: QueryRequest, job_id: JobId) -> Response[Done]:
-    """End a job for good; what it has not sent stays dead."""
+    """End a job permanently; letters that it has not sent stay dead."""
     return await _steer(request, job_id, "cancelled")
 
 

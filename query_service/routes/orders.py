@@ -1,4 +1,4 @@
-"""Orders: one, a list, what happened to one. ``customers`` lists a customer's orders through here, too."""
+"""Orders: one order, lists, and an order's history. ``customers`` uses ``list_orders`` for a customer's orders."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -17,17 +17,17 @@ from shared.views.summary import HeldView, HistoryEntry, OrderStatus, OrderSumma
 
 
 class HeldBy(HeldView):
-    """Why a later event of the order is not in the view yet, and the letter it has become."""
+    """Why a later event of the order has not been applied yet, and its dead letter, if there is one."""
 
     letter_id: int | None = None
-    """Only of a ``dead`` one; absent also while the letter has not come to the operations database, or that is away."""
+    """Only if ``dead``; absent also while the operations database does not have the letter yet or is unavailable."""
     letter: str | None = None
-    """Where the letter is: ``/dead-letters/<id>``."""
+    """The letter's path: ``/dead-letters/<id>``."""
 
 
 class OrderAnswer(OrderView):
     held: HeldBy | None = None
-    """Set while this view holds the order's stream."""
+    """Set while the projection holds the order's stream."""
 
 
 class OrderKey(SortKey, frozen=True):
@@ -35,10 +35,10 @@ class OrderKey(SortKey, frozen=True):
     order_id: str
 
 
-Status = Annotated[OrderStatus | None, QueryParameter(description="Only orders that are in this status now.")]
+Status = Annotated[OrderStatus | None, QueryParameter(description="Only orders with this current status.")]
 
-# The names of lines that came without one are borrowed from the products; the sum of those products' versions changes
-# whenever one of them does, for versions only grow and an order's lines never change.
+# Lines without a name take it from the product. The sum of those products' versions changes whenever one of them does, because
+# versions only grow and an order's lines never change.
 ORDER: Final = """
 SELECT o.version, coalesce(c.version, 0) AS customer_version,
        coalesce(borrowed.versions, 0)::bigint AS product_versions,
@@ -63,7 +63,7 @@ CROSS JOIN LATERAL (
 WHERE o.order_id = $1
 """
 
-# One branch runs, according to the filters given: $1 customer, $2 status. The page begins below ($4, $5).
+# One branch runs, depending on the filters: $1 customer, $2 status. The page starts below ($4, $5).
 LIST: Final = """
 WITH page AS (
     (SELECT order_id FROM orders
@@ -104,10 +104,10 @@ FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
 
 @read_route("/orders/{order_id:str}", one=True, tags=["orders"], summary="One order")
 async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswer]:
-    """One order, with the names it borrows: the customer's, and the product's where a line came without one.
+    """One order, with the customer's name, and with product names for lines that were placed without one.
 
-    `held` says that a later event of the order waits in this view, and why; once it is `dead`, also which dead letter it is, as far
-    as the operations database answers. The ETag changes with any of them.
+    `held` states why a later event of the order has not been applied; once that event is `dead`, also its dead letter, if the
+    operations database is available. The ETag changes with any of them.
     """
     summary, as_of = await request.read(request.stores.postgres("summary"))
     row = await summary.fetchrow(ORDER, order_id)
@@ -138,11 +138,11 @@ async def orders(
     return await list_orders(request, customer_id, status, placed_from, placed_to, limit, cursor)
 
 
-@read_route("/orders/{order_id:str}/history", one=True, tags=["orders"], summary="What happened to an order")
+@read_route("/orders/{order_id:str}/history", one=True, tags=["orders"], summary="An order's history")
 async def history(
     request: QueryRequest, order_id: OrderId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[HistoryEntry]]:
-    """Everything that happened to an order, from version 1 on, as the events said it."""
+    """All events of an order, from version 1 on, with their data."""
     query = ListQuery("history", order_id)
     after = query.key(cursor, VersionKey).version if cursor else 0
     summary, as_of = await request.read(request.stores.postgres("summary"))
@@ -176,11 +176,11 @@ async def list_orders(
     *,
     customer_must_exist: bool = False,
 ) -> Response[Any]:
-    """A page of orders; with ``customer_must_exist``, NotFoundError if nobody knows the customer."""
+    """A page of orders. Raises NotFoundError with ``customer_must_exist`` if neither the customer nor an order of theirs exists."""
     since = parse_time("placed_from", placed_from) if placed_from else EARLIEST
     until = parse_time("placed_to", placed_to) if placed_to else LATEST
     query = ListQuery("orders", customer_id, status, since, until)
-    # No id sorts before the empty one: so without a cursor this says "placed before ``until``".
+    # No id sorts before the empty one: so without a cursor this means "placed before ``until``".
     before = query.key(cursor, OrderKey) if cursor else OrderKey(until, "")
     summary, as_of = await request.read(request.stores.postgres("summary"))
     rows = await summary.fetch(LIST, customer_id, status, since, before.placed_at, before.order_id, limit + 1)

@@ -1,4 +1,4 @@
-"""Products: one, a list, and what one has cost."""
+"""Products: one product, lists, and price history."""
 
 from typing import Annotated, Final
 
@@ -14,7 +14,7 @@ from query_service.http.requests import QueryRequest
 from shared.views.summary import PricePoint, ProductView
 
 Category = Annotated[
-    str | None, QueryParameter(description="Only products of this category, spelt as it is.", max_length=200)
+    str | None, QueryParameter(description="Only products of this category; exact spelling.", max_length=200)
 ]
 
 
@@ -24,7 +24,7 @@ class ProductKey(SortKey, frozen=True):
 
 PRODUCT: Final = "SELECT version, doc::text AS body FROM products WHERE product_id = $1"
 
-# One branch runs, according to whether a category ($1) is given.
+# One branch runs, depending on whether a category ($1) is given.
 LIST: Final = """
 (SELECT product_id, doc::text AS item FROM products
  WHERE $1::text IS NULL AND product_id > $2 ORDER BY product_id LIMIT $3)
@@ -67,12 +67,12 @@ async def products(
     "/products/{product_id:str}/price-history",
     one=True,
     tags=["products"],
-    summary="What a product has cost",
+    summary="A product's price history",
 )
 async def price_history(
     request: QueryRequest, product_id: ProductId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[PricePoint]]:
-    """What a product has cost, from its creation on; `version` is the product's own at that change."""
+    """The prices of a product since its creation; `version` is the product's version at that change."""
     query = ListQuery("price-history", product_id)
     after = query.key(cursor, VersionKey).version if cursor else 0
     summary, as_of = await request.read(request.stores.postgres("summary"))

@@ -1,4 +1,4 @@
-"""Finding products and orders by words. How words are understood is in ``words``, how they are looked up in the SQL."""
+"""Search for products and orders. ``search.search_terms`` parses the search text; the SQL files contain the queries."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from shared.views.search import OrderHit, ProductHit
 PRODUCTS: Final = Path(__file__).with_name("search_products.sql").read_text()
 ORDERS: Final = Path(__file__).with_name("search_orders.sql").read_text()
 
-# The longest of the words that any name has one alike of.
+# The longest of the words ($1, in order of length) to which a word of any product name is similar.
 SIMILAR_WORD: Final = """
 SELECT word FROM unnest($1::text[]) WITH ORDINALITY AS asked (word, place)
 WHERE EXISTS (SELECT FROM products WHERE word <% name) ORDER BY place LIMIT 1
@@ -41,7 +41,7 @@ SELECT EXISTS (SELECT FROM products WHERE terms @@ $1::text::tsquery)
 Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Mode = Literal["words", "similar", "filters"]
 _Terms = tuple[str | None, str | None, str | None, str | None, bool, str | None, list[str]]
-"""The first seven parameters of PRODUCTS."""
+"""The first seven parameters of PRODUCTS, which select by words or by similarity."""
 
 
 class ProductKey(SortKey, frozen=True):
@@ -57,7 +57,7 @@ class OrderKey(SortKey, frozen=True):
 
 
 Brand = Annotated[
-    str | None, QueryParameter(description="Only products of this brand, spelt as it is.", max_length=200)
+    str | None, QueryParameter(description="Only products of this brand; exact spelling.", max_length=200)
 ]
 MinPrice = Annotated[int | None, QueryParameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
 MaxPrice = Annotated[int | None, QueryParameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
@@ -69,14 +69,14 @@ class FacetValue(BaseModel):
 
 
 class PriceFacet(BaseModel):
-    """In minor units, whatever the currency; null when nothing matches."""
+    """In minor units, regardless of currency; null if nothing matches."""
 
     min: int | None
     max: int | None
 
 
 class Facets(BaseModel):
-    """Over everything that matches, filters included; the hundred most frequent values of each."""
+    """Counts over all matches with the filters applied; the hundred most frequent values of each."""
 
     category: list[FacetValue]
     brand: list[FacetValue]
@@ -84,16 +84,16 @@ class Facets(BaseModel):
 
 
 class ProductHits(Page[ProductHit]):
-    total: int = Field(description="How many products match, exactly.")
+    total: int = Field(description="The exact number of matching products.")
     facets: Facets
     matched: Mode = Field(
-        description="`words`: by the words asked for. `similar`: no product has them, these have words spelt like them."
-        " `filters`: no words were asked for."
+        description="`words`: the products contain the words. `similar`: no product contains them; these contain similarly spelt words."
+        " `filters`: there was no search text."
     )
 
 
 class OrderHits(Page[OrderHit]):
-    total: int = Field(description="How many orders match, exactly.")
+    total: int = Field(description="The exact number of matching orders.")
 
 
 @read_route("/search/products", tags=["search"], summary="Find products")
@@ -107,9 +107,9 @@ async def search_products(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[ProductHits]:
-    """Products by words and filters, the best match first; when no product has the words, those spelt alike.
+    """Products by words and filters, the best match first. If no product has the words, products with similarly spelt words.
 
-    `q` may be left out only when there is a filter.
+    `q` may be omitted only if there is a filter.
     """
     filters = (category, brand, min_price, max_price)
     if q is not None and not q.strip():
@@ -143,9 +143,9 @@ async def search_products(
 async def search_orders(
     request: QueryRequest, q: search_terms.Words, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[OrderHits]:
-    """Orders in which all words are found, in their products' names, their customer's name, or their own words.
+    """Orders that match all words, in their products' names, their customer's name, or their own fields.
 
-    An order's id finds that order, and not those whose ids begin with it. The best match first, then the newest.
+    An order's id finds that order only, not those whose ids start with it. The best match first, then the newest.
     """
     if not q.strip():
         raise InvalidParameterError("q", "is empty")
@@ -188,10 +188,10 @@ async def _terms_for(store: PostgresStore, mode: Mode, q: str | None) -> _Terms:
 
 
 async def _misspelt(store: PostgresStore, q: str | None, terms: _Terms, filters: Sequence[object]) -> bool:
-    """Whether no product has the words, where none is found that has them: one that is filtered out counts, so that no filter
-    turns up what is spelt alike.
+    """Whether to search for similarly spelt words, after a search without result: only if no product has the words, even one that the
+    filters exclude. So a filter never causes a similarity search.
 
-    Quotes mean what they say: nothing else is looked for.
+    A search with quotes is never extended.
     """
     if q is None or '"' in q:
         return False

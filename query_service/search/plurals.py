@@ -1,5 +1,7 @@
-"""English plurals and singulars, by spelling alone: what else a word may be looked for as. No text is changed by it, so that no two
-words become one; and a form that no text has, such as ``berrie`` for ``berries``, finds nothing.
+"""English plurals and singulars, derived from the spelling, as additional forms to search for.
+
+Indexed text is not changed, so two different words are never conflated; a form that no text contains, such as ``berrie`` for
+``berries``, matches nothing.
 """
 
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ IRREGULAR: Final = {
 }
 """Plural → singular."""
 SHORTEST: Final = 3
-"""Letters of a singular."""
+"""Minimum letters of a singular."""
 
 _PLURALS: Final = {singular: plural for plural, singular in IRREGULAR.items()}
 _SIBILANTS: Final = ("s", "x", "z", "ch", "sh")
@@ -24,7 +26,7 @@ _VOWELS: Final = "aeiou"
 
 
 def other_forms(word: str) -> list[str]:
-    """What may be the word's singular, or its plural: each has the word among its own other forms. Of words of a to z only."""
+    """Possible singulars and plurals of the word; the relation is symmetric. Empty for words with letters other than a to z."""
     if not (word.isascii() and word.isalpha()):
         return []
     return [*dict.fromkeys([*_singulars(word), *_plurals(word)])]

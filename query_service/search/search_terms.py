@@ -1,9 +1,9 @@
-"""What somebody typed into a search box, as a ``tsquery``: what a word is, ``shared.views.search_text`` says.
+"""Translates the text of a search box into a ``tsquery``. ``shared.views.search_text`` defines what a word is.
 
-Pieces are separated by white space, and all of them must be found; ``or`` between two means either, and binds less. ``"…"`` is a phrase:
-its words just as they are, one after the other. ``-`` before a piece excludes what the piece finds. A compound is found as its words in a
-row, and written as one. A word also finds its singular or plural (``query_service.search.plurals``), and the last one what begins with
-it, for somebody may still be typing: unless it is quoted or excluded, or something follows it.
+Pieces are separated by white space, and all must match; ``or`` between two means either, with lower precedence. ``"…"`` is a phrase: its
+words as typed, in sequence. ``-`` before a piece excludes its matches. A compound matches as a sequence of its words, and written as
+one word. A word also matches its singular or plural (``query_service.search.plurals``). The last word is also a prefix, because the user
+may still be typing, unless it is quoted or excluded, or something follows it.
 """
 
 import re
@@ -24,11 +24,11 @@ MAX_WORDS: Final = 32
 
 _TYPED: Final = QueryParameter(
     max_length=MAX_LENGTH,
-    description="Words, all of which must be found. A word is a run of letters and digits; case, accents and the width of characters"
-    " make no difference (`creme` is `Crème`), nor does English singular or plural (`mugs` finds `mug`). `RED/GREEN`, `T-LIGHTS` and"
-    " `U.S.A.` are found by each of their words, and written as one (`usa`); text in a script without spaces, such as `有機緑茶`,"
-    ' by any part of it. `"in this order"` finds these words exactly, one after the other; `or` and `-without` are understood; the last'
-    " word may be unfinished (`t-li`).",
+    description="Words, all of which must match. A word is a run of letters and digits. Case, accents and character width are ignored"
+    " (`creme` matches `Crème`), and so is English singular or plural (`mugs` matches `mug`). `RED/GREEN`, `T-LIGHTS` and `U.S.A.` match"
+    " each of their words, and the words written as one (`usa`); text in a script without spaces, such as `有機緑茶`, matches any part"
+    ' of it. `"in this order"` matches exactly these words in sequence; `or` and `-without` are supported; the last word may be'
+    " incomplete (`t-li`).",
 )
 Words = Annotated[str, _TYPED]
 OptionalWords = Annotated[str | None, _TYPED]
@@ -39,11 +39,11 @@ _OPERATORS: Final = re.compile(r'"|(?:^|\s)-|(?:^|\s)or(?:\s|$)', re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class TsQueries:
-    """Two tsqueries; without a word in what was typed, both are empty."""
+    """Two tsqueries; both are empty if the search text has no word."""
 
     query: str
     verbatim: str
-    """Every word just as it was typed, and finished."""
+    """Every word as typed, without other forms and prefixes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +68,27 @@ def tsqueries(q: str) -> TsQueries:
 
 
 def terms(q: str) -> list[str]:
-    """What must be found each on its own, maybe in different places: the pieces that have words, or all of it where it has operators.
+    """The terms that must each match, possibly in different fields: the pieces with words, or the whole text if it has operators.
 
-    Raises InvalidParameterError when there are more than MAX_WORDS.
+    Raises InvalidParameterError if there are more than MAX_WORDS.
     """
     if _OPERATORS.search(q):
         return [q]
-    pieces = re.findall(r"\S+(?:\s|\Z)", q)  # white space says that a word is finished
+    pieces = re.findall(r"\S+(?:\s|\Z)", q)  # keeps the white space that marks a word as complete
     if len(pieces) > MAX_WORDS:
         raise InvalidParameterError("q", f"has more than {MAX_WORDS} words")
     return [piece for piece in dict.fromkeys(pieces) if compounds(piece)]
 
 
 def bare_words(q: str) -> list[str]:
-    """The bare words that are asked for, without operators and what is excluded; eight at most, the longest first."""
+    """The words of the search text without operators and excluded pieces; at most eight, the longest first."""
     kept = re.sub(r"(?:^|\s)-\S+", " ", unicodedata.normalize("NFC", q))
     words = {word.lower() for word in re.findall(r"\w+", kept)} - {"or"}
     return sorted(words, key=lambda word: (-len(word), word))[:8]
 
 
 def _pieces(q: str) -> Iterator[_Piece]:
-    """Those that have words."""
+    """The pieces that have words."""
     for found in _PIECES.finditer(q):
         bare = found["bare"]
         if bare is None:
@@ -131,7 +131,7 @@ def _compound(compound: Compound, *, is_prefix: bool, verbatim: bool) -> str:
 
 
 def _phrase(runs: Sequence[str], *, is_prefix: bool, verbatim: bool) -> str:
-    """Each at its distance from the one before; the last may be unfinished."""
+    """The words with their distances as a tsquery phrase; with ``is_prefix`` the last one is a prefix."""
     query = ""
     at = before = 0
     for number, run in enumerate(runs, 1):
@@ -139,7 +139,7 @@ def _phrase(runs: Sequence[str], *, is_prefix: bool, verbatim: bool) -> str:
             pairs = bigrams(run)[:-1]
             operands = [f"'{pair}'" for pair in pairs] or [
                 f"'{run}':*"
-            ]  # one character is the beginning of each pair it begins
+            ]  # a single character matches as the prefix of bigrams
         else:
             operands = [_word(run, is_prefix=is_prefix and number == len(runs), verbatim=verbatim)]
         for place, operand in enumerate(operands, at):
@@ -150,7 +150,7 @@ def _phrase(runs: Sequence[str], *, is_prefix: bool, verbatim: bool) -> str:
 
 
 def _word(word: str, *, is_prefix: bool, verbatim: bool) -> str:
-    """Words are letters, digits and marks: nothing in them means anything to ``tsquery``."""
+    """One word and its other forms. Words are letters, digits and marks, so nothing needs escaping in a ``tsquery``."""
     if verbatim:
         return f"'{lexeme(word)}'"
     forms = [f"'{lexeme(word)}'{':*' if is_prefix else ''}"]
