@@ -85,11 +85,11 @@ def _by_origin(events: Iterable[HeldEvent]) -> Iterator[tuple[str, tuple[StreamF
         if event.origin != COMMANDS:
             found[event.origin].append(StreamFrom(stream=event.stream, version=event.version))
     for origin, streams in found.items():
-        for part in _parts(streams):
-            yield origin, tuple(part)
+        for batch in _batches(streams):
+            yield origin, tuple(batch)
 
 
-def _parts(streams: Sequence[StreamFrom]) -> Iterator[Sequence[StreamFrom]]:
+def _batches(streams: Sequence[StreamFrom]) -> Iterator[Sequence[StreamFrom]]:
     for start in range(0, len(streams), MAX_STREAMS):
         yield streams[start : start + MAX_STREAMS]
 

@@ -33,12 +33,12 @@ from shared.views.operations import ACCEPTED, REJECTED, Done, OperationAnswer, R
 
 log: Final = logging.getLogger(__name__)
 
-ANSWERED: Final = "SELECT digest, answer::text AS answer FROM requests WHERE request_id = $1"
-KEEP_ANSWER: Final = "INSERT INTO requests (request_id, verb, digest, answer) VALUES ($1, $2, $3, $4::jsonb)"
+PRIOR_ANSWER: Final = "SELECT digest, answer::text AS answer FROM requests WHERE request_id = $1"
+STORE_ANSWER: Final = "INSERT INTO requests (request_id, verb, digest, answer) VALUES ($1, $2, $3, $4::jsonb)"
 
-Act = Callable[[Connection, Any, str], Awaitable[Done]]
+Action = Callable[[Connection, Any, str], Awaitable[Done]]
 
-VERBS: Final[dict[str, tuple[type[Request[Any]], Act]]] = {
+VERBS: Final[dict[str, tuple[type[Request[Any]], Action]]] = {
     "replay": (Request[Replay], replay),
     "discard": (Request[Discard], discard),
     "edit": (Request[Edit], edit),
@@ -68,7 +68,7 @@ async def handle(database: Database, delivery: Delivery) -> Done | Refused:
         )
 
 
-def answer(delivery: Delivery, result: Done | Refused) -> Outgoing | None:
+def reply(delivery: Delivery, result: Done | Refused) -> Outgoing | None:
     """For whoever asked to be told; a place that is gone, or is no reply queue, gets nothing."""
     queue = reply_queue(delivery.reply_to)
     if queue is None:
@@ -95,22 +95,22 @@ async def _handle(database: Database, delivery: Delivery, request_id: str) -> Do
     digest = sha256(delivery.routing_key.encode() + request.data.model_dump_json().encode()).digest()
     pool = await database.pool()
     async with pool.acquire(timeout=10) as connection, connection.transaction():
-        before = await connection.fetchrow(ANSWERED, request_id)
+        before = await connection.fetchrow(PRIOR_ANSWER, request_id)
         if before is not None:
             if before["digest"] != digest:
                 raise Refusal("request-id-reused", "this id belongs to another request")
-            return Done.model_validate_json(before["answer"])
+            return Done.model_validate_json(before["reply"])
         done = await act(connection, request.data, request_id)
         if not done.dry_run:
-            await connection.execute(KEEP_ANSWER, request_id, delivery.routing_key, digest, done.model_dump_json())
+            await connection.execute(STORE_ANSWER, request_id, delivery.routing_key, digest, done.model_dump_json())
     return done
 
 
 def _answer_id(result: Done | Refused) -> str:
     """What is not kept may come out otherwise the next time: answers with one id say the same."""
     kept = isinstance(result, Done) and not result.dry_run
-    said = "" if kept else f"/{sha256(result.model_dump_json().encode()).hexdigest()[:32]}"
-    return f"{result.request_id}/answer{said}"
+    digest = "" if kept else f"/{sha256(result.model_dump_json().encode()).hexdigest()[:32]}"
+    return f"{result.request_id}/answer{digest}"
 
 
 def _id_in(body: bytes) -> str:

@@ -28,11 +28,11 @@ WITH due AS (
 )
 SELECT * FROM ordered WHERE status IN ('dead', 'replaying')
 """
-EDITED_WAITING: Final = """
+UNSENT_EDITED: Final = """
 SELECT command_id, body, type, reply_to, correlation_id FROM resent_commands
 WHERE published_at IS NULL ORDER BY created_at LIMIT 100
 """
-EDITED_SENT: Final = "UPDATE resent_commands SET published_at = now() WHERE command_id = ANY ($1::text[])"
+MARK_EDITED_SENT: Final = "UPDATE resent_commands SET published_at = now() WHERE command_id = ANY ($1::text[])"
 
 
 async def discards_due(connection: Connection) -> list[Outgoing]:
@@ -45,15 +45,15 @@ async def discards_due(connection: Connection) -> list[Outgoing]:
     ]
 
 
-async def edited_waiting(connection: Connection) -> dict[str, Outgoing]:
+async def unsent_edited(connection: Connection) -> dict[str, Outgoing]:
     """Edited commands that the broker has not confirmed yet, by their ids."""
     return {
         row["command_id"]: command(
             DeadCommand(row["body"], CONTENT_TYPE, row["type"], row["reply_to"], row["correlation_id"])
         )
-        for row in await connection.fetch(EDITED_WAITING)
+        for row in await connection.fetch(UNSENT_EDITED)
     }
 
 
-async def edited_sent(connection: Connection, command_ids: Sequence[str]) -> None:
-    await connection.execute(EDITED_SENT, list(command_ids))
+async def mark_edited_sent(connection: Connection, command_ids: Sequence[str]) -> None:
+    await connection.execute(MARK_EDITED_SENT, list(command_ids))

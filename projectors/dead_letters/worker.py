@@ -38,7 +38,7 @@ async def run(settings: Settings) -> int:
     database = Database(database_url, schema=SCHEMA)
     queues = QueueWatch(publisher.connected, WRITTEN_TO)
     engine = ReplayEngine(database_url, SCHEMA, publisher, outage.retry(process.stopping))
-    inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), on_news=engine.news)
+    inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), on_change=engine.wake)
     try:
         return await process.run(
             {"inbox": lambda: inbox.run(process.stopping), "engine": lambda: engine.run(process.stopping)},

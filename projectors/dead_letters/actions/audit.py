@@ -49,10 +49,10 @@ async def record_letters(
     await connection.execute(RECORD_LETTERS, actor, act, reason, request_id, letter_ids)
 
 
-async def record_acted(connection: Connection, notices: Sequence[Request[Acted]]) -> None:
+async def record_acted(connection: Connection, messages: Sequence[Request[Acted]]) -> None:
     """What projections have done with their generations, as they tell it: each once, however often it is told."""
-    for notice in notices:
-        act = notice.data
+    for message in messages:
+        act = message.data
         details = act.model_dump_json(include={"generation", "asked_at"})
         values = (act.actor, act.act, act.reason, act.projection, act.request_id, details)
-        await connection.execute(RECORD_ACTED, notice.time, *values)
+        await connection.execute(RECORD_ACTED, message.time, *values)

@@ -52,7 +52,7 @@ async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
         raise Refusal("not-a-command", "events are facts: mend the projection and replay; only commands can be edited")
     if row["status"] not in ("dead", "replaying"):
         raise Refusal("letter-closed", f"letter {act.letter_id} is {row['status']}")
-    envelope = edited(act, _original(row["body"]), datetime.now(UTC))
+    envelope = edited_command(act, _original(row["body"]), datetime.now(UTC))
     if await connection.fetchval(ID_IS_TAKEN, envelope.id):
         raise _invalid("command_id", "is taken: a new command needs an id of its own")
     body = envelope.model_dump_json(exclude_none=True).encode()
@@ -60,9 +60,9 @@ async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
         raise _invalid(
             "data", f"as an envelope the command may have {MAX_MESSAGE_BYTES} bytes; it would have {len(body)}"
         )
-    where = (row["reply_to"], row["correlation_id"])
+    reply_address = (row["reply_to"], row["correlation_id"])
     await connection.execute(
-        SEND, envelope.id, act.letter_id, request_id, envelope.type, body, *where, act.actor, act.reason
+        SEND, envelope.id, act.letter_id, request_id, envelope.type, body, *reply_address, act.actor, act.reason
     )
     await connection.execute(SUPERSEDE, act.letter_id, envelope.id)
     await finish_items(connection, [act.letter_id], ["superseded"])
@@ -74,7 +74,7 @@ async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
     return Done(request_id=request_id, verb="edit", count=1, command_id=envelope.id)
 
 
-def edited(act: Edit, original: dict[str, Any], now: datetime) -> CommandEnvelope:
+def edited_command(act: Edit, original: dict[str, Any], now: datetime) -> CommandEnvelope:
     """The new command, checked against the envelope and its type's contract. Raises Refusal."""
     kept = {
         name: original[name]

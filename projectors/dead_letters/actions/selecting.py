@@ -53,7 +53,7 @@ WHERE id = ANY ($1::bigint[]) AND live AND (stream IS NULL OR origin = 'commands
 RETURNING id
 """
 # … an event when its projection says that it has stepped over it.
-ORDER_DISCARDS: Final = """
+REQUEST_DISCARDS: Final = """
 INSERT INTO discards (letter_id, request_id, actor, reason)
 SELECT id, $2, $3, $4 FROM letters
 WHERE id = ANY ($1::bigint[]) AND live AND stream IS NOT NULL AND origin <> 'commands'
@@ -68,7 +68,7 @@ async def replay(connection: Connection, act: Replay, request_id: str) -> Done:
     assert counts is not None  # noqa: S101 - an aggregate always gives a row
     count, left_out = counts["replayable"], counts["live"] - counts["replayable"]
     if not count:
-        raise await _nothing(connection, act.selection, left_out)
+        raise await _nothing_selected(connection, act.selection, left_out)
     letters = await _preview(connection, chosen, replayable=True)
     job_id = None
     if not act.dry_run:
@@ -93,14 +93,14 @@ async def discard(connection: Connection, act: Discard, request_id: str) -> Done
     chosen = _criteria(act.selection)
     ids = [row["id"] for row in await connection.fetch(LIVE_IDS, *chosen)]
     if not ids:
-        raise await _nothing(connection, act.selection, 0)
+        raise await _nothing_selected(connection, act.selection, 0)
     letters = await _preview(connection, chosen, replayable=False)
     if not act.dry_run:
         await record_letters(connection, act.actor, "discard", act.reason, ids, request_id)
         closed = [row["id"] for row in await connection.fetch(CLOSE, ids)]
         await finish_items(connection, closed, ["discarded"] * len(closed))
         await mark(connection, closed, topology.DISCARDED)
-        await connection.execute(ORDER_DISCARDS, ids, request_id, act.actor, act.reason)
+        await connection.execute(REQUEST_DISCARDS, ids, request_id, act.actor, act.reason)
     return Done(request_id=request_id, verb="discard", dry_run=act.dry_run, count=len(ids), letters=letters)
 
 
@@ -116,7 +116,7 @@ async def _preview(connection: Connection, chosen: Parameters, *, replayable: bo
     return [LetterPreview(**{**row, "exception": row["exception"][:200]}) for row in rows]
 
 
-async def _nothing(connection: Connection, selection: Selection, left_out: int) -> Refusal:
+async def _nothing_selected(connection: Connection, selection: Selection, left_out: int) -> Refusal:
     if selection.letter_ids and not await connection.fetchval(ANY_EXISTS, parameters(selection)[0]):
         return Refusal("letter-not-found", "there is no letter with such an id")
     if left_out:

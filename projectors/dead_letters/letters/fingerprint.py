@@ -11,7 +11,7 @@ from typing import Final
 
 MAX_LENGTH: Final = 500
 
-_OWN: Final = frozenset({"projectors", "shared", "command_service", "query_service"})
+_OWN_PACKAGES: Final = frozenset({"projectors", "shared", "command_service", "query_service"})
 _FRAME: Final = re.compile(r'File "([^"\n]{1,1000})", line \d+, in ([^\s]{1,200})')
 _VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
 _TYPE: Final = re.compile(r"[A-Za-z_][\w.]{0,200}")
@@ -22,7 +22,7 @@ def fingerprint(reason: str, exception: str, trace: str) -> str:
     name, _, message = exception.partition(": ")
     if not _TYPE.fullmatch(name):
         name, message = reason, exception
-    return bounded(f"{name}|{_place(trace)}|{_VARYING.sub('?', message)[:200]}")
+    return bounded(f"{name}|{_innermost_frame(trace)}|{_VARYING.sub('?', message)[:200]}")
 
 
 def bounded(text: str) -> str:
@@ -32,9 +32,11 @@ def bounded(text: str) -> str:
     return f"{text[: MAX_LENGTH - 17]}#{sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
-def _place(trace: str) -> str:
-    ours = [match for match in _FRAME.findall(trace) if _OWN & set(PurePath(match[0]).parts) and _is_code(match[0])]
-    return f"{PurePath(ours[-1][0]).name}:{ours[-1][1]}" if ours else "-"
+def _innermost_frame(trace: str) -> str:
+    frames = [
+        match for match in _FRAME.findall(trace) if _OWN_PACKAGES & set(PurePath(match[0]).parts) and _is_code(match[0])
+    ]
+    return f"{PurePath(frames[-1][0]).name}:{frames[-1][1]}" if frames else "-"
 
 
 def _is_code(filename: str) -> bool:

@@ -18,7 +18,7 @@ from shared.messaging.topology import DELIVERY_LIMITED
 from shared.runtime.postgres import Connection
 
 # New letters are joined with nothing but what was just inserted: pairing them row by row would be quadratic.
-AMONG_THEMSELVES: Final = "SELECT set_config('enable_hashjoin', 'on', true)"
+ENABLE_HASH_JOIN: Final = "SELECT set_config('enable_hashjoin', 'on', true)"
 KNOWN: Final = """
 SELECT letters.origin, letters.identity, failures.letter_id IS NOT NULL AS repeated
 FROM unnest($1::text[], $2::bytea[], $3::timestamptz[]) AS wanted (origin, identity, failed_at)
@@ -32,7 +32,7 @@ FAILED_AGAIN: Final = (Path(__file__).parent / "failed_again.sql").read_text()
 
 async def ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
     """Returns how many failures were new."""
-    return sum([await _ingest(connection, part) for part in _distinct(incoming)])
+    return sum([await _ingest(connection, batch) for batch in _without_repeats(incoming)])
 
 
 async def _ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
@@ -50,7 +50,7 @@ async def _ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
         changed = await connection.fetch(FAILED_AGAIN, again)
         await fail_items(connection, [row["letter_id"] for row in changed])
     if new:
-        await connection.execute(AMONG_THEMSELVES)
+        await connection.execute(ENABLE_HASH_JOIN)
         await connection.execute(NEW_LETTERS, new)
     given_up = [
         letter.identity for letter in (*new, *again) if (letter.origin, letter.reason) == (COMMANDS, DELIVERY_LIMITED)
@@ -60,11 +60,11 @@ async def _ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
     return len(new) + len(again)
 
 
-def _distinct(incoming: Sequence[Incoming]) -> Iterator[list[Incoming]]:
+def _without_repeats(incoming: Sequence[Incoming]) -> Iterator[list[Incoming]]:
     """Parts in which no letter comes twice, in order: the second failure of one finds the first in its place."""
-    rest = list(incoming)
-    while rest:
-        part: dict[tuple[str, bytes], Incoming] = {}
-        later = [letter for letter in rest if part.setdefault(letter.key, letter) is not letter]
-        yield list(part.values())
-        rest = later
+    remaining = list(incoming)
+    while remaining:
+        batch: dict[tuple[str, bytes], Incoming] = {}
+        later = [letter for letter in remaining if batch.setdefault(letter.key, letter) is not letter]
+        yield list(batch.values())
+        remaining = later

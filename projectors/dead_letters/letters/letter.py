@@ -43,7 +43,7 @@ class Incoming(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EventKey:
     """A stream and the version of an event in it."""
 
     stream: str

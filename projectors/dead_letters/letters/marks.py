@@ -12,7 +12,7 @@ from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.runtime.postgres import Connection
 
-AT_ONCE: Final = 200
+BATCH: Final = 200
 
 # What was no command has no outcome, and nobody is told.
 MARK: Final = """
@@ -29,19 +29,19 @@ SELECT id, 'delivery-limit' FROM letters
 WHERE origin = 'commands' AND identity = ANY ($1::bytea[]) AND command_id IS NOT NULL AND reason = 'delivery-limit' AND live
 ON CONFLICT (letter_id) DO UPDATE SET mark = excluded.mark
 """
-WAITING: Final = """
+UNSENT: Final = """
 SELECT letter_id, mark, body, content_type, routing_key, reply_to, correlation_id
 FROM (SELECT * FROM marks ORDER BY letter_id LIMIT $1) AS marks
 JOIN letters ON letters.id = letter_id JOIN payloads USING (letter_id)
 ORDER BY letter_id
 """
-SENT: Final = """
+DELETE_SENT: Final = """
 DELETE FROM marks USING unnest($1::bigint[], $2::text[]) AS sent (letter_id, mark)
 WHERE marks.letter_id = sent.letter_id AND marks.mark = sent.mark
 """
 
 
-class Marked(NamedTuple):
+class MarkedCommand(NamedTuple):
     letter_id: int
     mark: str
     message: Outgoing
@@ -57,11 +57,11 @@ async def mark_given_up(connection: Connection, identities: Sequence[bytes]) -> 
     await connection.execute(MARK_GIVEN_UP, list(identities))
 
 
-async def marked(connection: Connection) -> list[Marked]:
+async def unsent(connection: Connection) -> list[MarkedCommand]:
     """Some that are still to be sent, the oldest letters first."""
-    rows = await connection.fetch(WAITING, AT_ONCE)
+    rows = await connection.fetch(UNSENT, BATCH)
     return [
-        Marked(
+        MarkedCommand(
             row["letter_id"],
             row["mark"],
             command(
@@ -75,6 +75,6 @@ async def marked(connection: Connection) -> list[Marked]:
     ]
 
 
-async def sent(connection: Connection, done: Sequence[Marked]) -> None:
+async def delete_sent(connection: Connection, commands: Sequence[MarkedCommand]) -> None:
     """The broker has these. One that was marked otherwise meanwhile goes out again."""
-    await connection.execute(SENT, [each.letter_id for each in done], [each.mark for each in done])
+    await connection.execute(DELETE_SENT, [each.letter_id for each in commands], [each.mark for each in commands])

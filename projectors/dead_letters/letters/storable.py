@@ -29,14 +29,14 @@ def short_string(value: object) -> str | None:
     return found if found is not None and len(found.encode()) <= 255 else None
 
 
-def whole(value: object, *, at_least: int = 0) -> int | None:
+def integer(value: object, *, at_least: int = 0) -> int | None:
     """An integer that fits a bigint."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if at_least <= value <= MAX_BIGINT else None
 
 
-def moment(value: object) -> datetime | None:
+def timestamp(value: object) -> datetime | None:
     """RFC 3339 text or an AMQP timestamp, in UTC; None for anything else, or a time that nobody can mean."""
     found = value
     if isinstance(value, str):
@@ -53,7 +53,7 @@ def moment(value: object) -> datetime | None:
     return at if 1970 <= at.year < 2200 else None
 
 
-def document(headers: Mapping[str, Any]) -> str:
+def json_headers(headers: Mapping[str, Any]) -> str:
     """Headers as a JSON object."""
     return json.dumps({text(name, 255): _value(value, 1) for name, value in headers.items()})
 

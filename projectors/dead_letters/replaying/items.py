@@ -121,8 +121,8 @@ async def resolve(connection: Connection, passed: Sequence[tuple[str, bytes, str
     """Projections have got past these events: (origin, identity, applied or discarded). Returns how many letters that closed."""
     if not passed:
         return 0
-    news = sorted(dict.fromkeys(passed))
+    distinct = sorted(dict.fromkeys(passed))
     await connection.execute(BY_KEY_ONLY)
-    rows = await connection.fetch(RESOLVE, [n[0] for n in news], [n[1] for n in news], [n[2] for n in news])
+    rows = await connection.fetch(RESOLVE, [n[0] for n in distinct], [n[1] for n in distinct], [n[2] for n in distinct])
     await finish_items(connection, [row["id"] for row in rows], [row["how"] for row in rows])
     return len(rows)

@@ -29,7 +29,7 @@ FINAL: Final = frozenset({State.COMPLETED, State.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class JobProgress:
     """All that decides about a job."""
 
     state: State
@@ -42,42 +42,47 @@ class Facts:
     open: int
     """Letters without an answer, sent or not."""
     stop_after: int | None
-    same: int
+    repeated_failures: int
     """Letters that failed with the fingerprint they had before, since the job was last told to go on."""
     settled: bool
     """Whether commands that were sent last have had the time to come back."""
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Transition:
     to: State
     why: str = ""
 
 
-def advance(facts: Facts) -> Move | None:
+def advance(progress: JobProgress) -> Transition | None:
     """Where the job goes by itself; None: it stays."""
-    match facts.state:
+    match progress.state:
         case State.PENDING:
-            return Move(State.CANARY if facts.canary and not facts.canary_over else State.RUNNING)
+            return Transition(State.CANARY if progress.canary and not progress.canary_over else State.RUNNING)
         case State.CANARY:
-            if facts.canary_failed:
-                return Move(State.STOPPED, f"{facts.canary_failed} of the first {facts.canary} letters failed again")
-            if not facts.canary_open and facts.settled:
-                return Move(State.RUNNING)
+            if progress.canary_failed:
+                return Transition(
+                    State.STOPPED, f"{progress.canary_failed} of the first {progress.canary} letters failed again"
+                )
+            if not progress.canary_open and progress.settled:
+                return Transition(State.RUNNING)
         case State.RUNNING:
-            if facts.stop_after is not None and facts.same >= facts.stop_after:
-                return Move(State.STOPPED, f"{facts.same} letters came back with the fingerprint they had before")
-            if not facts.open and facts.settled:
-                return Move(State.COMPLETED)
+            if progress.stop_after is not None and progress.repeated_failures >= progress.stop_after:
+                return Transition(
+                    State.STOPPED,
+                    f"{progress.repeated_failures} letters came back with the fingerprint they had before",
+                )
+            if not progress.open and progress.settled:
+                return Transition(State.COMPLETED)
         case State.PAUSED:
-            if not facts.open and facts.settled:
-                return Move(State.COMPLETED)
+            if not progress.open and progress.settled:
+                return Transition(State.COMPLETED)
         case State.STOPPED | State.COMPLETED | State.CANCELLED:
             pass
     return None
 
 
-def steer(state: State, to: Literal["paused", "running", "cancelled"]) -> State | None:
+def requested_state(state: State, to: Literal["paused", "running", "cancelled"]) -> State | None:
     """Where an operator's word takes the job; None: it cannot be done from here.
 
     ``running`` leads to ``pending``: whether the canary is still to be sent is decided there.

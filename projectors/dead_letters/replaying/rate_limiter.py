@@ -14,20 +14,20 @@ class RateLimiter:
     rate: float
     """Letters a second."""
     tokens: float = 1.0
-    at: float | None = None
+    updated_at: float | None = None
     """When it was last looked at: monotonic seconds."""
 
     def allow(self, now: float, wanted: int) -> int:
         """How many of ``wanted`` may go now; they count as gone."""
-        if self.at is not None:
-            self.tokens += max(0.0, now - self.at) * self.rate
-        self.at = now
+        if self.updated_at is not None:
+            self.tokens += max(0.0, now - self.updated_at) * self.rate
+        self.updated_at = now
         self.tokens = min(self.tokens, self.rate * BURST_S + 1.0)
         given = min(wanted, int(self.tokens))
         self.tokens -= given
         return given
 
-    def give_back(self, unused: int) -> None:
+    def refund(self, unused: int) -> None:
         self.tokens += unused
 
     @property

@@ -14,28 +14,28 @@ from projectors.dead_letters.actions.audit import SYSTEM, record
 from projectors.dead_letters.letters.letter import COMMANDS
 from projectors.dead_letters.outgoing import DeadCommand, HeldEvent
 from projectors.dead_letters.replaying.items import fail_items, finish_items
-from projectors.dead_letters.replaying.jobs import Facts, Move, State
+from projectors.dead_letters.replaying.jobs import JobProgress, State, Transition
 from shared.runtime.postgres import Connection
 
 # One engine at a time, for as long as its connection lives. Plans by key only: see ``ingest``.
-LEAD: Final = "SELECT pg_try_advisory_lock(hashtextextended('tidemark dead letters', 0))"
+BECOME_LEADER: Final = "SELECT pg_try_advisory_lock(hashtextextended('tidemark dead letters', 0))"
 BY_KEY_ONLY: Final = """
 SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
     set_config('enable_mergejoin', 'off', false)
 """
 # An older version of ours, which did not keep ``taken``, may have gone on with a job.
-FIND_PLACES: Final = """
+RESTORE_TAKEN: Final = """
 UPDATE jobs SET taken = coalesce(
     (SELECT ord - 1 FROM job_items WHERE job_id = jobs.id AND status = 'queued' ORDER BY ord LIMIT 1), total
 )
 WHERE state IN ('pending', 'canary', 'running', 'paused', 'stopped') OR under_way > 0
 """
 # A new leader does not know what its predecessor got to publish: all that is without an answer is asked for at once.
-ASK_AGAIN: Final = """
+RETRY_ALL: Final = """
 UPDATE job_items SET asked_at = '-infinity', asks = 0
 FROM jobs WHERE job_items.job_id = jobs.id AND ord <= taken AND status = 'sent' AND under_way > 0
 """
-STEP_OVER_AGAIN: Final = "UPDATE discards SET due_at = now() WHERE due_at IS NOT NULL"
+RETRY_DISCARDS: Final = "UPDATE discards SET due_at = now() WHERE due_at IS NOT NULL"
 
 OPEN_JOBS: Final = """
 SELECT id, state, rate, canary, canary_over, concurrency, stop_after, total, under_way, succeeded,
@@ -47,7 +47,7 @@ CANARY: Final = """
 SELECT count(*) FILTER (WHERE status IN ('queued', 'sent')) AS open, count(*) FILTER (WHERE status = 'failed') AS failed
 FROM job_items WHERE job_id = $1 AND ord <= $2
 """
-MOVE: Final = """
+TRANSITION: Final = """
 UPDATE jobs SET
     state = $3::text, why = $4, canary_over = canary_over OR $3::text = 'running', started_at = coalesce(started_at, now()),
     finished_at = CASE WHEN $3::text = 'completed' THEN now() END
@@ -102,11 +102,11 @@ class Job:
     under_way: int
     succeeded: int
     queued: int
-    facts: Facts
+    progress: JobProgress
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenLetters:
     """Letters that are to go out now: events by their places, commands by their letters' ids."""
 
     events: Sequence[HeldEvent]
@@ -120,7 +120,7 @@ class Overdue:
     """Letters without an answer for long: ask about the first, send the second again, give up the third (letter ids)."""
 
     inquire: Sequence[HeldEvent]
-    again: Taken
+    resend: TakenLetters
     given_up: Sequence[int]
 
 
@@ -130,7 +130,7 @@ async def open_jobs(connection: Connection, settle_s: float) -> list[Job]:
         canary = None
         if row["state"] == State.CANARY:
             canary = await connection.fetchrow(CANARY, row["id"], row["canary"])
-        facts = Facts(
+        progress = JobProgress(
             state=State(row["state"]),
             canary=row["canary"],
             canary_over=row["canary_over"],
@@ -138,37 +138,39 @@ async def open_jobs(connection: Connection, settle_s: float) -> list[Job]:
             canary_failed=canary["failed"] if canary else 0,
             open=row["queued"] + row["under_way"],
             stop_after=row["stop_after"],
-            same=row["same"],
+            repeated_failures=row["same"],
             settled=row["settled"],
         )
         counts = (row["under_way"], row["succeeded"], row["queued"])
-        jobs.append(Job(row["id"], row["rate"], row["concurrency"], *counts, facts))
+        jobs.append(Job(row["id"], row["rate"], row["concurrency"], *counts, progress))
     return jobs
 
 
-async def move(connection: Connection, job: Job, to: Move) -> None:
+async def apply_transition(connection: Connection, job: Job, transition: Transition) -> None:
     """Unless an operator was faster. What a job does by itself, and ends it, is on record like what people do."""
     async with connection.transaction():
-        row = await connection.fetchrow(MOVE, job.id, job.facts.state, to.to, to.why)
-        if row is not None and to.to in (State.STOPPED, State.COMPLETED):
-            await record(connection, SYSTEM, f"replay-{to.to}", to.why, job_id=job.id, details=row["counts"])
+        row = await connection.fetchrow(TRANSITION, job.id, job.progress.state, transition.to, transition.why)
+        if row is not None and transition.to in (State.STOPPED, State.COMPLETED):
+            await record(
+                connection, SYSTEM, f"replay-{transition.to}", transition.why, job_id=job.id, details=row["counts"]
+            )
 
 
-async def take(connection: Connection, job: Job, upto: int, count: int) -> Taken:
-    rows = await connection.fetch(TAKE_ITEMS, job.id, upto, count)
+async def take(connection: Connection, job: Job, up_to: int, count: int) -> TakenLetters:
+    rows = await connection.fetch(TAKE_ITEMS, job.id, up_to, count)
     return _taken([row for row in rows if row["goes_out"]], len(rows))
 
 
 async def overdue(connection: Connection, after_s: float, resend_every: int, give_up_after: int) -> Overdue:
     async with connection.transaction():
         rows = await connection.fetch(OVERDUE, after_s)
-        lost = [row["id"] for row in rows if row["asks"] >= give_up_after]
-        if lost:
-            await connection.execute(BACK_TO_DEAD, lost)
-            await fail_items(connection, lost, "no-answer")
+        given_up_ids = [row["id"] for row in rows if row["asks"] >= give_up_after]
+        if given_up_ids:
+            await connection.execute(BACK_TO_DEAD, given_up_ids)
+            await fail_items(connection, given_up_ids, "no-answer")
     asked = [row for row in rows if row["asks"] < give_up_after]
-    again = [row for row in asked if row["asks"] % resend_every == 0]
-    return Overdue(_taken(asked, 0).events, _taken(again, len(again)), lost)
+    resend = [row for row in asked if row["asks"] % resend_every == 0]
+    return Overdue(_taken(asked, 0).events, _taken(resend, len(resend)), given_up_ids)
 
 
 async def live_events(connection: Connection, after: int) -> tuple[list[HeldEvent], int]:
@@ -189,6 +191,6 @@ async def replayed(connection: Connection, letter_ids: Sequence[int]) -> None:
         await finish_items(connection, [row["id"] for row in rows], ["replayed"] * len(rows))
 
 
-def _taken(rows: Sequence[asyncpg.Record], count: int) -> Taken:
+def _taken(rows: Sequence[asyncpg.Record], count: int) -> TakenLetters:
     events = [HeldEvent(row["origin"], row["stream"], row["version"]) for row in rows if row["stream"] is not None]
-    return Taken(events, [row["id"] for row in rows if row["origin"] == COMMANDS], count)
+    return TakenLetters(events, [row["id"] for row in rows if row["origin"] == COMMANDS], count)

@@ -28,7 +28,7 @@ from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
 
 Headers = dict[str, Any]
-FAST = Timing(ask_every=0.3, resend_every=2, give_up_after=6, check_every=0.5, settle=0.3)
+FAST = Timing(inquire_every=0.3, resend_every=2, give_up_after=6, check_every=0.5, settle_after=0.3)
 
 
 @dataclass
@@ -67,7 +67,7 @@ SELECT jobs.*, counted.* FROM jobs CROSS JOIN LATERAL (
 
 
 @dataclass
-class House:
+class Harness:
     settings: Settings
     db: asyncpg.Connection
     broken: set[tuple[str, int]] = field(default_factory=set)
@@ -96,8 +96,8 @@ class House:
         database = Database(url, schema=SCHEMA)
         stopping = asyncio.Event()
         engine = ReplayEngine(url, SCHEMA, publisher, outage.retry(stopping), timing=timing)
-        desk = Inbox(consumer, database, publisher, outage.retry(stopping), on_news=engine.news)
-        runs: list[Awaitable[None]] = [consumer.run(), desk.run(stopping), engine.run(stopping)]
+        inbox = Inbox(consumer, database, publisher, outage.retry(stopping), on_change=engine.wake)
+        runs: list[Awaitable[None]] = [consumer.run(), inbox.run(stopping), engine.run(stopping)]
         worker = Worker([asyncio.ensure_future(run) for run in runs], database, engine, publisher, consumer)
         self.workers.append(worker)
         return worker
