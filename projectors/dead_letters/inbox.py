@@ -1,13 +1,13 @@
-"""The desk: everything that comes in over the queues, in one place and one after another.
+"""Consumes all queues of the dead-letter worker, one delivery batch at a time; a delivery is acknowledged only after its commit.
 
-    <origin>.dead ─────▶ letters ──committed──▶ projections are asked whether they have got past them ──▶ acknowledge
-    dead_letters.passed ▶ news: letters and items are closed, acts on generations audited ──committed──▶ acknowledge
-    control.operations ─▶ requests (``requests``) ──committed──▶ answer ──▶ acknowledge
+    <origin>.dead ─────▶ letters ──committed──▶ inquiry to the projections: have you passed these events? ──▶ acknowledge
+    dead_letters.passed ▶ progress messages: close letters and items, audit acts on generations ──committed──▶ acknowledge
+    control.operations ─▶ requests (``requests``) ──committed──▶ reply ──▶ acknowledge
 
-Letters and news come over different queues, so news of an event may come before its letter. That is why each letter is asked about
-when it comes in: a projection that has got past it says so once more. No clocks are compared.
+Letters and progress messages use different queues, so the message that an event was passed may arrive before its letter. Therefore an
+inquiry is sent for each new letter: a projection that has passed the event reports it again. No clocks are compared.
 
-While the operations database is away nothing is acknowledged: the queues keep it all.
+While the operations database is unavailable, nothing is acknowledged, and the queues keep all messages.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ QUEUES: Final = (*ORIGIN_OF, topology.PASSED_QUEUE, topology.OPERATIONS_QUEUE)
 PREFETCH: Final = 200
 MAX_DELIVERIES: Final = 500
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
-"""Of letters' bodies in one transaction."""
+"""Maximum bytes of letters' bodies in one transaction."""
 
 
 class Inbox:
@@ -93,11 +93,11 @@ class Inbox:
             raise
         except Exception:
             if len(deliveries) > 1:
-                log.exception("%d dead letters are kept one by one", len(deliveries))
+                log.exception("%d dead letters could not be stored together; storing them one by one", len(deliveries))
                 for delivery in deliveries:
                     await self._handle_letters([delivery])
                 return
-            log.exception("a dead letter is kept as bare bytes")
+            log.exception("a dead letter could not be stored; storing only its bytes")
             letters = [unreadable(deliveries[0], RuntimeError("could not be stored as it says it is"), now)]
             await self._store(letters)
         reached(Failpoint.AFTER_COMMIT)
@@ -129,7 +129,7 @@ class Inbox:
 
         closed = await self._outages.until_up(step)
         if closed:
-            log.info("%d letters are closed", closed)
+            log.info("%d letters closed", closed)
         await self._consumer.acknowledge(deliveries)
 
     async def _handle_request(self, delivery: Delivery) -> None:
@@ -142,7 +142,7 @@ class Inbox:
 
 
 def _batches(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
-    """Each small enough for one transaction; a message alone may be as large as it likes."""
+    """Batches that are small enough for one transaction; a single larger message is a batch of its own."""
     batch: list[Delivery] = []
     size = 0
     for delivery in deliveries:
@@ -156,12 +156,12 @@ def _batches(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
 
 
 def _parse(delivery: Delivery) -> Request[Any] | None:
-    """None for what is no notice: it came over a private exchange, so it is a fault of ours, said aloud and dropped."""
+    """The progress message; None if it is invalid. Only our own processes publish it, so that is a bug: it is logged and dropped."""
     shape = Request[Acted] if delivery.routing_key.endswith(topology.acted_key("")) else Request[Passed]
     try:
         return shape.model_validate_json(delivery.body)
     except ValidationError as error:
-        log.error("an unreadable notice was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
+        log.error("an invalid progress message was dropped: %s", error)  # noqa: TRY400 - the traceback adds nothing
         return None
 
 

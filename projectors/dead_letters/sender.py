@@ -1,7 +1,7 @@
-"""Sends what requests have left in tables: orders to step over events, and edited commands. At least once each.
+"""Step-over requests and edited commands that actions have stored in tables. Each is sent at least once.
 
-A discard is asked for until its projection says that it is done, less and less often; an edited command goes out until the
-broker has confirmed it, and its id makes a second copy harmless.
+A step-over request is repeated at increasing intervals until its projection reports it done. An edited command is sent until the broker
+has confirmed it; its id makes a duplicate harmless.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging.broker import Outgoing
 from shared.runtime.postgres import Connection
 
-# 30 s, 1 min, 2 min … one hour at most until the order is given once more.
+# The request is repeated after 30 s, 1 min, 2 min … at most one hour.
 DISCARDS_DUE: Final = """
 WITH due AS (
     SELECT letter_id FROM discards WHERE due_at <= now() ORDER BY due_at LIMIT 500 FOR UPDATE SKIP LOCKED

@@ -38,7 +38,7 @@ ACTION_RESPONSES: Final = {
     ),
     404: problem_response(404, "No such letter or job.", "letter-not-found", "there is no letter 17", _PATH),
     409: problem_response(
-        409, "The action does not fit the current state.", "nothing-selected", "no live letter fits", _PATH
+        409, "The action does not fit the current state.", "nothing-selected", "no live letter matches", _PATH
     ),
     413: problem_response(413, "The body exceeds the maximum message size.", "message-too-large", "too large", _PATH),
     415: problem_response(

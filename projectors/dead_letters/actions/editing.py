@@ -1,6 +1,6 @@
-"""Edit and send again: for commands only. The original is kept, and the letter and the new command know of each other.
+"""Edit a dead command and send it as a new one. The original is kept, and letter and new command refer to each other.
 
-Events are facts and are never edited: a projection is mended, or an upcaster added, and the event replayed.
+Only commands can be edited. Events are facts: instead, fix the projection or add an upcaster, and replay the event.
 """
 
 import json
@@ -44,12 +44,12 @@ UPDATE letters SET status = 'superseded', resolved_at = now(), resolution = 'edi
 
 
 async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
-    """Runs within the request's transaction. Raises Refusal."""
+    """Edit the command. Runs within the request's transaction. Raises Refusal."""
     row = await connection.fetchrow(LETTER, act.letter_id) if 0 < act.letter_id <= MAX_ID else None
     if row is None:
         raise Refusal("letter-not-found", f"there is no letter {act.letter_id}")
     if row["origin"] != COMMANDS:
-        raise Refusal("not-a-command", "events are facts: mend the projection and replay; only commands can be edited")
+        raise Refusal("not-a-command", "events are facts: fix the projection and replay; only commands can be edited")
     if row["status"] not in ("dead", "replaying"):
         raise Refusal("letter-closed", f"letter {act.letter_id} is {row['status']}")
     envelope = edited_command(act, _original(row["body"]), datetime.now(UTC))
@@ -75,7 +75,7 @@ async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
 
 
 def edited_command(act: Edit, original: dict[str, Any], now: datetime) -> CommandEnvelope:
-    """The new command, checked against the envelope and its type's contract. Raises Refusal."""
+    """The new command, validated against the envelope and its type's contract. Raises Refusal."""
     kept = {
         name: original[name]
         for name in ("source", "type", "subject", "expectedversion", "notbefore", "actor", "traceparent")

@@ -1,4 +1,4 @@
-"""Pause, resume and cancel replay jobs. What is under way when a job stops sending still gets its answer."""
+"""Pause, resume and cancel replay jobs. Outcomes of letters that were already sent are still recorded."""
 
 import json
 from typing import Final
@@ -13,7 +13,7 @@ from shared.views.operations import Done, JobState
 MAX_ID: Final = 2**63 - 1
 
 STATE: Final = "SELECT state FROM jobs WHERE id = $1 FOR UPDATE"
-# Who resumes a job that stopped itself has seen why: the canary is over, and failures count from here.
+# An operator who resumes a job that stopped itself has seen why: the canary is over, and failures are counted from here.
 STEER: Final = """
 UPDATE jobs SET
     state = $2, why = $3, canary_over = canary_over OR state = 'stopped',
@@ -30,7 +30,7 @@ UPDATE jobs SET skipped = skipped + (SELECT count(*) FROM left_out) WHERE id = $
 
 
 async def steer(connection: Connection, act: Steer, request_id: str) -> Done:
-    """Runs within the request's transaction. Raises Refusal."""
+    """Change the job's state. Runs within the request's transaction. Raises Refusal."""
     found = await connection.fetchval(STATE, act.job_id) if 0 < act.job_id <= MAX_ID else None
     if found is None:
         raise Refusal("job-not-found", f"there is no job {act.job_id}")

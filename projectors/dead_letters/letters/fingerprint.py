@@ -1,7 +1,7 @@
-"""Fingerprints for letters that came without one: the same for failures with the same cause. Pure.
+"""Fingerprints for letters that have none: failures with the same cause have the same fingerprint. Pure.
 
-``exception type | innermost frame of our own code | message without its values``, as projectors make them; what is known
-here is only text, so the frame is read from the trace.
+The form is that of projectors: ``exception type | innermost frame of Tidemark's code | message without its values``. Only text is
+available here, so the frame is parsed from the stack trace.
 """
 
 import re
@@ -18,7 +18,7 @@ _TYPE: Final = re.compile(r"[A-Za-z_][\w.]{0,200}")
 
 
 def fingerprint(reason: str, exception: str, trace: str) -> str:
-    """``exception`` is ``Type: message``, a bare message, or nothing: then the reason stands for it."""
+    """``exception``: ``Type: message``, or a message only, or empty; without a type, the reason is used in its place."""
     name, _, message = exception.partition(": ")
     if not _TYPE.fullmatch(name):
         name, message = reason, exception
@@ -26,7 +26,7 @@ def fingerprint(reason: str, exception: str, trace: str) -> str:
 
 
 def bounded(text: str) -> str:
-    """The text itself if it is short enough to be indexed, else its beginning and a hash that stands for the rest."""
+    """The text itself if it is at most MAX_LENGTH long, which can be indexed; otherwise its beginning and a hash of the whole."""
     if len(text) <= MAX_LENGTH:
         return text
     return f"{text[: MAX_LENGTH - 17]}#{sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"

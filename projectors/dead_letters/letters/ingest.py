@@ -1,8 +1,8 @@
-"""Letters into the operations database: each event or command is one letter, and each of its failures counts once.
+"""Stores letters in the operations database: each event or command is one letter, and each of its failures counts once.
 
     incoming ──unknown identity──▶ a new letter
-            ├──known, a failure we have──▶ nothing: the broker delivered it again
-            └──known, a new failure──▶ the same letter, live again, one more attempt; replay jobs hear of it
+            ├──known, known failure──▶ ignored: a redelivery by the broker
+            └──known, new failure──▶ the same letter, live again, one more attempt; its replay items fail
 
 Functions here run within the caller's transaction, and are called by one task at a time.
 """
@@ -17,7 +17,7 @@ from projectors.dead_letters.replaying.items import BY_KEY_ONLY, fail_items
 from shared.messaging.topology import DELIVERY_LIMITED
 from shared.runtime.postgres import Connection
 
-# New letters are joined with nothing but what was just inserted: pairing them row by row would be quadratic.
+# New letters are joined only with the rows just inserted: a nested loop would be quadratic.
 ENABLE_HASH_JOIN: Final = "SELECT set_config('enable_hashjoin', 'on', true)"
 KNOWN: Final = """
 SELECT letters.origin, letters.identity, failures.letter_id IS NOT NULL AS repeated
@@ -31,7 +31,7 @@ FAILED_AGAIN: Final = (Path(__file__).parent / "failed_again.sql").read_text()
 
 
 async def ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
-    """Returns how many failures were new."""
+    """Store the letters; returns the number of new failures."""
     return sum([await _ingest(connection, batch) for batch in _without_repeats(incoming)])
 
 
@@ -61,7 +61,7 @@ async def _ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
 
 
 def _without_repeats(incoming: Sequence[Incoming]) -> Iterator[list[Incoming]]:
-    """Parts in which no letter comes twice, in order: the second failure of one finds the first in its place."""
+    """Batches in which no letter occurs twice, in order, so that the second failure of a letter finds the first already stored."""
     remaining = list(incoming)
     while remaining:
         batch: dict[tuple[str, bytes], Incoming] = {}

@@ -1,7 +1,8 @@
-"""Dead commands, each sent once more with a mark that says what has become of it, so that whoever waits for its outcome is told.
+"""Dead commands are sent again with a mark that states what became of them, so that the sender receives an outcome.
 
-The mark is written in the transaction that makes it true, and sent at least once. The command service tries no marked command: it
-refuses what an operator has discarded or superseded, and gives the reason why there is no outcome for what the broker gave up.
+The mark is written in the transaction that makes it true, and is sent at least once. The command service does not handle a marked
+command: it rejects a discarded or superseded one, and reports why there is no outcome of one that the broker dead-lettered after the
+delivery limit.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from shared.runtime.postgres import Connection
 
 BATCH: Final = 200
 
-# What was no command has no outcome, and nobody is told.
+# Messages that were not commands have no outcome and get no mark.
 MARK: Final = """
 INSERT INTO marks (letter_id, mark)
 SELECT id, $2 FROM letters
@@ -22,7 +23,7 @@ WHERE id = ANY ($1::bigint[]) AND origin = 'commands' AND command_id IS NOT NULL
     AND reason NOT IN ('malformed-message', 'message-too-large')
 ON CONFLICT (letter_id) DO UPDATE SET mark = excluded.mark
 """
-# Of those that have just come in, by what makes them the letters they are.
+# Of the letters just stored, selected by identity.
 MARK_GIVEN_UP: Final = """
 INSERT INTO marks (letter_id, mark)
 SELECT id, 'delivery-limit' FROM letters
@@ -48,17 +49,17 @@ class MarkedCommand(NamedTuple):
 
 
 async def mark(connection: Connection, letter_ids: Sequence[int], what: str) -> None:
-    """``what``: topology.DISCARDED or SUPERSEDED."""
+    """Mark the commands of these letters. ``what``: topology.DISCARDED or SUPERSEDED."""
     await connection.execute(MARK, list(letter_ids), what)
 
 
 async def mark_given_up(connection: Connection, identities: Sequence[bytes]) -> None:
-    """Those of these letters of commands that the broker gave up."""
+    """Mark the commands among these letters that the broker dead-lettered after the delivery limit."""
     await connection.execute(MARK_GIVEN_UP, list(identities))
 
 
 async def unsent(connection: Connection) -> list[MarkedCommand]:
-    """Some that are still to be sent, the oldest letters first."""
+    """Up to BATCH marked commands that have not been sent, the oldest letters first."""
     rows = await connection.fetch(UNSENT, BATCH)
     return [
         MarkedCommand(
@@ -76,5 +77,5 @@ async def unsent(connection: Connection) -> list[MarkedCommand]:
 
 
 async def delete_sent(connection: Connection, commands: Sequence[MarkedCommand]) -> None:
-    """The broker has these. One that was marked otherwise meanwhile goes out again."""
+    """The broker has confirmed these. A command whose mark has changed meanwhile is kept and sent again."""
     await connection.execute(DELETE_SENT, [each.letter_id for each in commands], [each.mark for each in commands])

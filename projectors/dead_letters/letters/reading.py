@@ -1,8 +1,8 @@
-"""From deliveries to letters: whatever comes over a dead-letter queue becomes at least one letter. Pure; never raises.
+"""Parses deliveries into letters: every delivery from a dead-letter queue becomes at least one letter. Pure; never raises.
 
-made by us (tidemark-* headers)        one letter: the event, the command, or the bytes, with why it failed
-made by the broker (x-death headers)   the delivery limit was reached: a letter for each event or command inside
-anything else                          somebody published to ``dead`` by hand: read like the broker's
+published by Tidemark (tidemark-* headers)    one letter: the event, the command, or the bytes, with the reason of the failure
+dead-lettered by the broker (x-death header)  the delivery limit was reached: one letter for each event or command in the message
+anything else                                 published to ``dead`` manually: parsed like the broker's
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,19 +41,19 @@ UNREADABLE: Final = "unreadable-letter"
 MAX_STREAM: Final = 300
 
 ORIGIN_OF: Final = {topology.dead_queue(origin): origin for origin in (*topology.PROJECTORS, COMMANDS)}
-"""Queue → where its letters come from."""
+"""Queue → the origin of its letters."""
 
 
 def parse_letters(delivery: Delivery, now: datetime) -> list[Incoming]:
-    """At least one, but for heartbeats and the like that died alone: those are worth nothing."""
+    """At least one letter, except for heartbeats and heads messages, which carry no events and are ignored."""
     try:
         return list(_parse(delivery, now))
-    except Exception as error:  # noqa: BLE001, RUF100 - headers are anybody's; the bytes are kept whatever they say
+    except Exception as error:  # noqa: BLE001, RUF100 - headers may hold anything; the bytes are stored in any case
         return [unreadable(delivery, error, now)]
 
 
 def unreadable(delivery: Delivery, error: Exception, now: datetime) -> Incoming:
-    """The letter of last resort: the bytes, and why nothing more is known about them."""
+    """The fallback: a letter with only the bytes and the reason why they could not be parsed."""
     why = text(reason(error))
     return _letter(
         delivery, delivery.body, {}, now, identity=content_identity(delivery.body), reason=UNREADABLE, exception=why
@@ -175,7 +175,7 @@ def _event_key(element: object) -> EventKey | None:
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
-    """The envelope inside, as far as there is one."""
+    """The envelope in the body; empty if there is none."""
     try:
         elements = split(body)
     except EnvelopeError:
@@ -184,13 +184,13 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
 
 
 def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The broker's own note about why it moved the message, the latest first."""
+    """The latest entry of the broker's ``x-death`` header, which states why it moved the message."""
     deaths = headers.get("x-death")
     return deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
 
 
 def _reply_to(value: object) -> str | None:
-    """The pseudo-queue of direct replies means whoever publishes: for us to name it would close our channel."""
+    """The reply queue. The direct reply-to pseudo-queue belongs to its publisher; naming it would close the worker's channel."""
     found = short_string(value)
     return None if found == "amq.rabbitmq.reply-to" else found
 

@@ -1,10 +1,11 @@
-"""The replay engine: advances jobs, paced and bounded, from what the tables say; whoever kills it changes nothing.
+"""The replay engine: advances jobs within their rate and concurrency. All state is in tables, so it may be killed at any point.
 
-    job_items ──taken, committed──▶ sent ──▶ resend requests, commands ──▶ … the normal path … ──▶ news (``items``)
-                                     └── no news: ask the projection, ask for a resend again, at last give up
+    job_items ──taken, committed──▶ sent ──▶ resend requests, commands ──▶ … the normal path … ──▶ progress messages (``items``)
+                                     └── no progress message: inquire, request another resend, finally give up
 
-An item is marked as sent before it goes out. So a crash leaves at worst a letter marked and not sent: the next engine asks again for
-all that has no answer. Asking twice is harmless for events (versions) and for commands (ids). One engine leads, by an advisory lock.
+An item is marked as sent before it is published. So a crash leaves at worst a letter that is marked and not sent; the next engine
+requests everything again that has no outcome. Duplicates are harmless for events (versions) and commands (ids). An advisory lock ensures
+that only one engine is the leader.
 """
 
 import asyncio
@@ -38,18 +39,19 @@ COALESCE_S: Final = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long the engine waits for news of a letter, in seconds."""
+    """How long the engine waits for the outcome of a letter. Times are in seconds."""
 
     inquire_every: float = 10.0
-    """The projection is asked whether it has got past the event."""
+    """Interval of inquiries to the projection whether it has passed the event."""
     resend_every: int = 6
-    """Every so many asks, the event is sent once more."""
+    """Number of inquiries after which the event is resent."""
     give_up_after: int = 18
-    """After so many asks the letter is dead again, its item failed as ``no-answer``."""
+    """Number of inquiries after which the letter becomes dead again and its item fails as ``no-answer``."""
     check_every: float = 15.0
-    """Projections are asked about a thousand live letters: news may be lost, and what the broker gave up holds no stream."""
+    """Interval of inquiries about the next thousand live letters: progress messages may be lost, and events that the broker
+    dead-lettered hold no stream."""
     settle_after: float = 3.0
-    """A command that does not come back within this time has been taken; canaries and the ends of jobs wait for it."""
+    """A command that does not fail again within this time counts as handled; canaries and the completion of jobs wait for it."""
 
 
 class ReplayEngine:
@@ -76,7 +78,7 @@ class ReplayEngine:
         return self._outages.stalls.trouble
 
     def wake(self) -> None:
-        """Something has changed in the tables: look at once."""
+        """The tables have changed: start the next round at once."""
         self._changed.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -91,7 +93,7 @@ class ReplayEngine:
         await self._database.close()
 
     async def _run_as_leader(self) -> None:
-        """Returns when another engine leads. Raises Stopped, and what the database raises when it goes away."""
+        """Run rounds while this engine is the leader; returns at once if another one is. Raises Stopped, and database errors."""
         pool = await self._database.pool()
         async with pool.acquire(timeout=10) as connection:
             if not await connection.fetchval(store.BECOME_LEADER):
@@ -108,7 +110,7 @@ class ReplayEngine:
                 await self._wait(pause)
 
     async def step(self, connection: Connection) -> float:
-        """One round over all there is to do. Returns how long there is nothing to do, unless there is news."""
+        """One round over all work. Returns the seconds until the next round is due, unless ``wake`` is called before."""
         await self._send_pending(connection)
         await self._retry_overdue(connection)
         await self._check_live_letters(connection)
@@ -124,7 +126,7 @@ class ReplayEngine:
         return pause
 
     async def _send_batch(self, connection: Connection, job: Job) -> float:
-        """Send what the job's window and rate allow. Returns when more may be allowed."""
+        """Send the letters that the job's window and rate allow. Returns the seconds until more may be allowed."""
         capacity = _capacity(job)
         if capacity <= 0:
             return IDLE_S
@@ -143,7 +145,7 @@ class ReplayEngine:
         return max(MIN_PAUSE_S, limiter.next_in) if limiter is not None else IDLE_S
 
     async def _send(self, connection: Connection, taken: TakenLetters) -> None:
-        """Returns when the broker has confirmed all of it."""
+        """Publish the letters. Returns when the broker has confirmed all of them."""
         now, request_id = datetime.now(UTC), f"replay/{uuid4()}"
         outgoing = list(resends(taken.events, request_id, now))
         if taken.commands:
@@ -163,10 +165,10 @@ class ReplayEngine:
         await self._publisher.publish_all(inquiry_messages, sleep=self._outages.pause)
         await self._send(connection, due.resend)
         if due.given_up:
-            log.warning("no answer about %d letters: they are dead again", len(due.given_up))
+            log.warning("no outcome of %d replayed letters: they are dead again", len(due.given_up))
 
     async def _check_live_letters(self, connection: Connection) -> None:
-        """A letter closes by itself once its projection has got past it, even if nobody heard that it did."""
+        """Inquire about live letters, so that a letter is closed once its projection has passed it, even if that message was lost."""
         checked_at, after = self._last_check
         if time.monotonic() - checked_at < self._timing.check_every:
             return
@@ -188,7 +190,7 @@ class ReplayEngine:
             self._changed.set()
 
     async def _wait(self, seconds: float) -> None:
-        """Until there is news, at most so long; news come in crowds, and are better met together."""
+        """Wait until ``wake`` is called, at most ``seconds``; then for COALESCE_S, because calls come in bursts."""
         if seconds > 0:
             try:
                 async with asyncio.timeout(seconds):
@@ -199,10 +201,10 @@ class ReplayEngine:
 
 
 def _capacity(job: Job) -> int:
-    """How many letters may go out now.
+    """How many letters may be sent now.
 
-    A job that is to stop itself starts with few, and every success lets it dare one more: whatever ``concurrency`` says, a cause
-    that is not cured is met by ``stop_after`` letters, not by all.
+    A job with ``stop_after`` starts with that many letters in its window, and every success adds one: regardless of ``concurrency``, a
+    cause that is not fixed fails only ``stop_after`` letters, not all.
     """
     window = job.concurrency
     if job.progress.stop_after is not None:

@@ -1,4 +1,4 @@
-"""The life of a replay job, as a pure function of what its items have come to.
+"""The state machine of a replay job, as a pure function of the outcomes of its items.
 
     pending ──▶ canary ──all succeeded──▶ running ──nothing left──▶ completed
        │           ├──one failed──▶ stopped    ├──the same failure came back too often──▶ stopped
@@ -6,7 +6,7 @@
        └────────▶ paused ◀── operator ────────┘           stopped, paused ──operator──▶ running
     any of these ──operator──▶ cancelled
 
-``completed`` and ``cancelled`` are final. A stopped job keeps what it has not sent; so does a paused one.
+``completed`` and ``cancelled`` are final. Stopped and paused jobs keep the letters that they have not sent.
 """
 
 from dataclasses import dataclass
@@ -30,22 +30,22 @@ FINAL: Final = frozenset({State.COMPLETED, State.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """All that decides about a job."""
+    """Everything that determines a job's next state."""
 
     state: State
     canary: int
-    """How many are to go first."""
+    """Number of letters to send first."""
     canary_over: bool
     canary_open: int
-    """Of the canary's letters: without an answer yet."""
+    """The canary's letters without an outcome."""
     canary_failed: int
     open: int
-    """Letters without an answer, sent or not."""
+    """Letters without an outcome, sent or not."""
     stop_after: int | None
     repeated_failures: int
-    """Letters that failed with the fingerprint they had before, since the job was last told to go on."""
+    """Letters that failed with the same fingerprint as before, since the job was last resumed."""
     settled: bool
-    """Whether commands that were sent last have had the time to come back."""
+    """Whether enough time has passed since the last command was sent for its failure to arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Transition:
 
 
 def advance(progress: JobProgress) -> Transition | None:
-    """Where the job goes by itself; None: it stays."""
+    """The job's next automatic transition; None: it stays in its state."""
     match progress.state:
         case State.PENDING:
             return Transition(State.CANARY if progress.canary and not progress.canary_over else State.RUNNING)
@@ -83,9 +83,9 @@ def advance(progress: JobProgress) -> Transition | None:
 
 
 def requested_state(state: State, to: Literal["paused", "running", "cancelled"]) -> State | None:
-    """Where an operator's word takes the job; None: it cannot be done from here.
+    """The state after an operator's request; None: not allowed in this state.
 
-    ``running`` leads to ``pending``: whether the canary is still to be sent is decided there.
+    ``running`` leads to ``pending``, from which ``advance`` decides whether the canary still has to be sent.
     """
     match to:
         case "paused":

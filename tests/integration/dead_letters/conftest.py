@@ -1,4 +1,4 @@
-"""The dead-letter worker on real servers, and stand-ins for a projection and the command service that fail as they are told."""
+"""The dead-letter worker on real servers, with a simulated projection and command service that fail as configured."""
 
 from collections.abc import AsyncIterator
 
