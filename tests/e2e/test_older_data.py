@@ -27,7 +27,7 @@ from shared.views.operations import Done
 from tests.e2e.generations import done
 from tests.e2e.system import System, own_servers, running_system
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("older data")]
+pytestmark = pytest.mark.timeout(180)
 
 DATA = Path(__file__).parent / "data_of_older_code"
 POISONED = ("o-3", "o-5")
