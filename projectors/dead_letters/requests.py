@@ -99,7 +99,7 @@ async def _handle(database: Database, delivery: Delivery, request_id: str) -> Do
         if before is not None:
             if before["digest"] != digest:
                 raise Refusal("request-id-reused", "this id belongs to another request")
-            return Done.model_validate_json(before["reply"])
+            return Done.model_validate_json(before["answer"])
         done = await act(connection, request.data, request_id)
         if not done.dry_run:
             await connection.execute(STORE_ANSWER, request_id, delivery.routing_key, digest, done.model_dump_json())
