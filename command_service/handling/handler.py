@@ -23,7 +23,7 @@ from command_service.handling.parsing import Command
 from command_service.handling.pending import PROCESS_KILLED, hold, suspect
 from command_service.handling.state_replay import replay
 from shared.runtime.outage import OutageRetry
-from shared.runtime.postgres import BY_KEY_ONLY, Connection, Database, is_outage
+from shared.runtime.postgres import KEY_LOOKUPS, Connection, Database, is_outage
 from shared.runtime.reasons import reason
 
 log: Final = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Handler:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._decide = decide
-        self._database = Database(write_db_url, session=BY_KEY_ONLY)
+        self._database = Database(write_db_url, session=KEY_LOOKUPS)
         self._clock = clock
         self._outages = OutageRetry("the write database", is_outage, stopping=stopping)
 

@@ -33,7 +33,7 @@ class CannotServeError(CannotStartError):
 
 def most_connections() -> int:
     """As many as may be open at once. Raises CannotServeError where that is hardly any."""
-    spare = descriptors.spare()
+    spare = descriptors.available_for_connections()
     if spare < LEAST_CONNECTIONS:
         least = LEAST_CONNECTIONS + descriptors.RESERVE
         raise CannotServeError(f"this process may open too few files (ulimit -n): it needs {least}")
