@@ -48,7 +48,7 @@ class OutcomeReader:
         self.replies = Replies(
             rabbitmq_url, self._received, "http", bindings=bindings, changed=self.processes.listening
         )
-        self.processes.deaf = lambda: self.replies.trouble
+        self.processes.listening_trouble = lambda: self.replies.trouble
 
     @property
     def reply_to(self) -> str | None:
@@ -149,7 +149,7 @@ class OutcomeReader:
             return  # whoever waits looks by himself
         for element in elements:
             if isinstance(element, dict) and element.get("type") == PROCESS_STATE:
-                self.processes.hear(body)
+                self.processes.handle_announcement(body)
                 continue
             data = element.get("data") if isinstance(element, dict) else None
             command_id = data.get("command_id") if isinstance(data, dict) else correlation_id

@@ -117,7 +117,7 @@ class Process:
             if now - reported_at >= HEALTH_EVERY_S and (announced or now - began >= STARTUP_S):
                 reported_at = now
                 if announcer is not None:
-                    announcer.tell(found)
+                    announcer.announce(found)
             if self._health_file is not None:
                 document = {"name": self.name, "ready": not found, "troubles": found, "at": time.time()}
                 await asyncio.to_thread(_write_atomically, self._health_file, json.dumps(document))

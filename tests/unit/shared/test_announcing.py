@@ -10,7 +10,7 @@ import pytest
 
 from shared.messages.changes import PROCESS_STATE, ProcessAnnounced, ProcessState
 from shared.messaging import topology
-from shared.messaging.announcing import QUEUES_MADE_OTHERWISE, Announcer, Processes
+from shared.messaging.announcing import QUEUE_ARGUMENTS, Announcer, Processes
 from shared.messaging.broker import BrokerUnavailableError, Outgoing, Publisher
 from shared.runtime.process import Process
 
@@ -27,7 +27,7 @@ class Hall:
     ) -> None:
         state = ProcessState(process=process, instance=instance, troubles=troubles or {}, leaving=leaving)
         envelope = ProcessAnnounced(id="i", source="tests", type=PROCESS_STATE, time=datetime.now(UTC), data=state)
-        self.processes.hear(envelope.model_dump_json().encode())
+        self.processes.handle_announcement(envelope.model_dump_json().encode())
 
     def pass_by(self, seconds: int, *instances: str) -> None:
         """Time goes by, while these workers go on announcing themselves."""
@@ -56,9 +56,9 @@ def test_what_a_process_says_is_wrong_is_so_until_it_says_otherwise(hall: Hall) 
 
 
 def test_a_component_can_be_left_out(hall: Hall) -> None:
-    hall.say("worker", troubles={QUEUES_MADE_OTHERWISE: "made otherwise"})
+    hall.say("worker", troubles={QUEUE_ARGUMENTS: "made otherwise"})
     assert hall.processes.trouble("worker") == "worker: made otherwise"
-    assert hall.processes.trouble("worker", but=QUEUES_MADE_OTHERWISE) is None
+    assert hall.processes.trouble("worker", ignoring=QUEUE_ARGUMENTS) is None
 
 
 def test_who_has_been_heard_and_is_silent_is_not_well_and_who_never_was_is_not_judged(hall: Hall) -> None:
@@ -192,7 +192,7 @@ def test_while_nobody_can_be_heard_and_for_a_while_after_that_silence_means_noth
 
 
 def test_what_is_no_announcement_is_dropped(hall: Hall) -> None:
-    hall.processes.hear(b'{"type": "process.state"}')
+    hall.processes.handle_announcement(b'{"type": "process.state"}')
     assert hall.processes.all() == []
 
 
@@ -216,7 +216,7 @@ async def ended(broker: Broker, *, told_to: bool = True) -> int:
     announcer, process = Announcer("worker", cast("Publisher", broker)), Process("worker")
 
     async def work() -> None:
-        announcer.tell({"database": "locked"})
+        announcer.announce({"database": "locked"})
         await asyncio.sleep(0)
         if told_to:
             process.stopping.set()
