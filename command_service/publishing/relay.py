@@ -112,7 +112,7 @@ class Relay:
             if not await self._lead(connection, stopping):
                 return
             with self._progress.step("asking the write database for its epoch"):
-                self._begin_run(await epochs.settled(connection))
+                self._begin_run(await epochs.ensure_current(connection))
             log.info("the relay leads lanes 0 to %d", self._lanes - 1)
             await connection.add_listener(CHANNEL, self._on_notify)
             while not stopping.is_set():
@@ -200,7 +200,7 @@ class Relay:
 
     async def _heartbeat(self, connection: asyncpg.Connection, as_of: datetime) -> BrokerError | None:
         """Everything committed before ``as_of`` has been published, but for stuck lanes: say so."""
-        epoch = await epochs.settled(connection)
+        epoch = await epochs.ensure_current(connection)
         if epoch.name != self._epoch:
             self._begin_run(epoch)
         lanes = [lane for lane in range(self._lanes) if lane not in self._stuck]

@@ -23,7 +23,7 @@ from typing import Any, Final
 from tenacity import AsyncRetrying, retry_if_exception, retry_if_exception_type, wait_random_exponential
 
 from command_service.handling.decision import SOURCE
-from command_service.handling.epochs import settled
+from command_service.handling.epochs import ensure_current
 from command_service.publishing.control_requests import read
 from command_service.publishing.packing import Row, parcels
 from command_service.publishing.version_comparison import compared
@@ -202,7 +202,7 @@ class Resender:
     async def _epoch(self) -> str:
         pool = await self._database.pool()
         async with pool.acquire() as connection:
-            return (await settled(connection)).name
+            return (await ensure_current(connection)).name
 
 
 def _shape(delivery: Delivery) -> type[Asked]:

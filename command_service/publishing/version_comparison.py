@@ -6,7 +6,7 @@ what was there before the first epoch that the projection does not know.
 
 from typing import Final
 
-from command_service.handling.epochs import settled
+from command_service.handling.epochs import ensure_current
 from shared.messages.control import CompareVersions, VersionsCompared
 from shared.runtime.postgres import Connection
 
@@ -25,7 +25,7 @@ ORDER BY wanted.stream
 
 async def compared(connection: Connection, asked: CompareVersions) -> VersionsCompared | None:
     """None: the epoch that was asked about is not this database's."""
-    if (await settled(connection)).name != asked.epoch:
+    if (await ensure_current(connection)).name != asked.epoch:
         return None
     common = await connection.fetchval(LAST_IN_COMMON, list(asked.known))
     streams, versions = [stream for stream, _ in asked.streams], [version for _, version in asked.streams]
