@@ -1,8 +1,8 @@
-"""The HTTP ingress: commands for those who do not speak AMQP. It publishes to ``commands`` and bypasses nothing.
+"""The HTTP ingress: commands from clients that do not speak AMQP. It publishes to ``commands`` and bypasses nothing.
 
     POST /commands/{type} ──checked against the contract──▶ [commands] … worker … ──▶ our reply queue ──wakes──▶ outcome, from the database
 
-202 is sent when the broker has confirmed that it keeps the command, never before.
+202 is sent only after the broker has confirmed that it stored the command.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ from command_service.http.command_names import SOURCE, given_id, given_source, l
 from command_service.http.openapi import (
     COMMAND_TYPE,
     DESCRIPTION,
-    OUTCOME_ANSWERS,
-    SEND_ANSWERS,
+    OUTCOME_RESPONSES,
+    SEND_RESPONSES,
     TAG,
     TAGS,
     SendOperation,
 )
-from command_service.http.outcome_waiting import Known, OutcomeReader, StoredOutcome
+from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, StoredOutcome
 from shared.contracts.validation_errors import describe
 from shared.http.problems import EXCEPTION_HANDLERS, FieldError, Problem
 from shared.http.service import Service, documentation
@@ -65,7 +65,7 @@ _STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "/commands/{command_type:str}",
     status_code=202,
     raises=[],
-    responses=SEND_ANSWERS,
+    responses=SEND_RESPONSES,
     operation_class=SendOperation,
     tags=[TAG],
     summary="Send a command",
@@ -82,12 +82,12 @@ async def post_command(
 ) -> Response[bytes]:
     """Send a command: its data as JSON in the body.
 
-    `Idempotency-Key` is the command's id; one is made where it is missing. `Tidemark-Source` names the service that sends it
-    (`tidemark/http` without it): ids of different services never meet. Sent again under the same names, the same command gets the
-    same outcome. 202: the broker keeps it, the outcome will be at `Location`; with a `reason` it has none yet for a fault of ours. With
-    `Prefer: wait=SECONDS` (at most 30) the outcome itself: 200 when accepted, a problem with the refusal's `code` otherwise.
-    `Tidemark-Consistency` of an accepted one, sent along with a query, makes the query's answer have it. 413: as an envelope on the
-    bus it would have more than 1,048,576 bytes.
+    `Idempotency-Key` is the command's id; one is generated if it is missing. `Tidemark-Source` names the sending service
+    (default `tidemark/http`): ids of different services never collide. The same command, sent again with the same key, gets the
+    same outcome. 202: the broker has stored it, and the outcome will be at `Location`; with a `reason` there is none yet because of an
+    error inside the service. With `Prefer: wait=SECONDS` (at most 30) the outcome itself: 200 when accepted, otherwise a problem with the
+    refusal's `code`. Send the `Tidemark-Consistency` of an accepted one with a query, and its result includes the command's effect. 413:
+    its envelope on the bus would have more than 1,048,576 bytes.
     """
     ingress: Ingress = state.ingress
     envelope = _envelope(request, command_type, await _body(request), subject, expected_version)
@@ -95,7 +95,9 @@ async def post_command(
     return await ingress.send(envelope, wait)
 
 
-@get("/commands/{command_id:str}", raises=[], responses=OUTCOME_ANSWERS, tags=[TAG], summary="What became of a command")
+@get(
+    "/commands/{command_id:str}", raises=[], responses=OUTCOME_RESPONSES, tags=[TAG], summary="What became of a command"
+)
 async def get_outcome(
     state: State,
     command_id: FromPath[str],
@@ -104,9 +106,10 @@ async def get_outcome(
         QueryParameter(description="The service that sent it, as `Tidemark-Source` or on the bus."),
     ] = None,
 ) -> Response[bytes]:
-    """The outcome of a command. 202 with a `reason`: it has none yet, for a fault of ours. 404: it waits to be decided, or never came.
+    """The outcome of a command. 202 with a `reason`: there is none yet, because of an error inside the service. 404: it is not decided yet,
+    or was never received.
 
-    Without `source` it is `tidemark/http`, or else the one service that has used this id; 409 where several have.
+    Without `source`: of `tidemark/http`, or else of the one service that has used this id; 409 if several have.
     """
     ingress: Ingress = state.ingress
     key, known = await ingress.find(command_id, source)
@@ -114,13 +117,13 @@ async def get_outcome(
         detail = "no outcome is known for this id: it has not been decided yet, or never came"
         raise Problem(detail, status=404, code="outcome-not-found", headers={"Retry-After": "1"})
     if isinstance(known, PendingCommand):
-        return _pending(key, known)
+        return _pending_response(key, known)
     return Response(known.body, media_type=CONTENT_TYPE, headers=_token(msgspec.json.decode(known.body)))
 
 
 @get("/contracts")
 async def get_contracts() -> Response[bytes]:
-    """What other services may send and read over RabbitMQ: an AsyncAPI 3 document, JSON Schemas included."""
+    """The messages that other services may send and receive over RabbitMQ: an AsyncAPI 3 document, including JSON Schemas."""
     return Response(_contracts(), media_type="application/json")
 
 
@@ -131,18 +134,18 @@ async def live() -> dict[str, str]:
 
 @get("/health/ready", include_in_schema=False)
 async def ready(state: State) -> dict[str, str]:
-    """503 as well while nothing is decided: what is sent is kept, and has to wait."""
+    """503 also while nothing is decided: commands are stored, but have to wait."""
     ingress: Ingress = state.ingress
     return _status(ingress.troubles(), "ready", code="not-ready")
 
 
 @get("/health/serving", include_in_schema=False)
 async def serving(state: State) -> dict[str, str]:
-    """Whether commands can be taken, and kept: what is to be asked by those who choose where to send them."""
+    """Whether commands can be accepted and stored: for load balancers."""
     ingress: Ingress = state.ingress
     found = ingress.troubles()
-    hindering = {name: words for name, words in found.items() if name not in ingress.serves_without}
-    return _status(hindering, "serving", code="not-serving")
+    blocking = {name: words for name, words in found.items() if name not in ingress.serves_without}
+    return _status(blocking, "serving", code="not-serving")
 
 
 def _status(found: Mapping[str, str], status: str, *, code: str) -> dict[str, str]:
@@ -163,7 +166,7 @@ class Ingress:
         *,
         serves_without: Collection[str] = (),
     ) -> None:
-        """``probes``: what readiness is made of; ``serves_without``: of these, what keeps no command from being taken."""
+        """``probes``: what readiness depends on; ``serves_without``: those whose failure does not keep commands from being accepted."""
         self._publisher = publisher
         self.outcomes = outcomes
         self._probes = probes or {}
@@ -173,21 +176,21 @@ class Ingress:
         return troubles(self._probes)
 
     async def send(self, envelope: CommandEnvelope, wait: float | None) -> Response[bytes]:
-        key, digest, body = (envelope.source, envelope.id), digest_of(envelope), _on_the_bus(envelope)
+        key, digest, body = (envelope.source, envelope.id), digest_of(envelope), _serialise(envelope)
         known = await self.outcomes.read(key)
-        _same_command(known, digest)
+        _require_same_command(known, digest)
         with self.outcomes.awaiting(envelope.id) as answered:
             await self._publish(envelope, body, self.outcomes.reply_to if wait else None)
             if wait:
                 known = await self.outcomes.wait(key, answered, wait)
-                _same_command(known, digest)
+                _require_same_command(known, digest)
                 if isinstance(known, StoredOutcome):
                     headers = {"Location": location(key), "Preference-Applied": f"wait={wait:g}"}
-                    return _answer(known.body, headers)
-        return _pending(key, known if isinstance(known, PendingCommand) else None)
+                    return _outcome_response(known.body, headers)
+        return _pending_response(key, known if isinstance(known, PendingCommand) else None)
 
-    async def find(self, command_id: str, source: str | None) -> tuple[CommandKey, Known | None]:
-        """What is known of a command, and its key. Raises Problem where the source is needed to tell which one is meant."""
+    async def find(self, command_id: str, source: str | None) -> tuple[CommandKey, CommandStatus | None]:
+        """What is known of a command, and its key. Raises Problem where the id is ambiguous without the source."""
         key = (source or SOURCE, command_id)
         known = await self.outcomes.read(key)
         if known is not None or source is not None:
@@ -247,7 +250,7 @@ def _contracts() -> bytes:
 
 async def _body(request: Request[Any, Any, State]) -> Any:
     if "ce-specversion" in request.headers:
-        # Its ce-id is meant to be the idempotency key: to take the body alone would decide it again each time.
+        # Its ce-id is meant as the idempotency key: with the body alone it would be decided again each time.
         raise Problem(NO_BINARY_MODE, status=415, code="unsupported-media-type")
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type not in {"application/json", ""}:
@@ -269,7 +272,7 @@ async def _body(request: Request[Any, Any, State]) -> Any:
 
 
 async def _drain(request: Request[Any, Any, State]) -> None:
-    """Read on for a while: one who is still sending would find the connection reset, and no answer."""
+    """Read the rest for a while: a client that is still sending would get a connection reset instead of the response."""
     left = DRAIN_BYTES
     with suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_S):
@@ -308,8 +311,8 @@ def _invalid(code: str, message: str, errors: Any, status: int) -> Problem:
     return Problem(message, status=status, code=code, errors=fields or None)
 
 
-def _on_the_bus(envelope: CommandEnvelope) -> bytes:
-    """What is published. Raises Problem where the worker would refuse it for its size."""
+def _serialise(envelope: CommandEnvelope) -> bytes:
+    """The message to publish. Raises Problem where the worker would refuse it for its size."""
     body = envelope.model_dump_json(exclude_none=True).encode()
     if len(body) > MAX_MESSAGE_BYTES:
         detail = f"a command may have {MAX_MESSAGE_BYTES} bytes; with the envelope that it gets here this one has {len(body)}"
@@ -317,25 +320,25 @@ def _on_the_bus(envelope: CommandEnvelope) -> bytes:
     return body
 
 
-def _pending(key: CommandKey, undecided: PendingCommand | None) -> Response[bytes]:
-    """202: there is no outcome yet. ``undecided``: why not, where that is a fault of ours."""
+def _pending_response(key: CommandKey, undecided: PendingCommand | None) -> Response[bytes]:
+    """202: there is no outcome yet. ``undecided``: the reason, if it is an error inside the service."""
     source, command_id = key
-    told: dict[str, Any] = {"command_id": command_id, "source": source, "status": "pending"}
+    content: dict[str, Any] = {"command_id": command_id, "source": source, "status": "pending"}
     headers = {"Location": location(key)}
     if undecided is not None:
-        told |= {"reason": undecided.reason, "message": undecided.message, "since": undecided.since}
+        content |= {"reason": undecided.reason, "message": undecided.message, "since": undecided.since}
         headers["Retry-After"] = "10"
-    return Response(msgspec.json.encode(told), status_code=202, media_type="application/json", headers=headers)
+    return Response(msgspec.json.encode(content), status_code=202, media_type="application/json", headers=headers)
 
 
-def _same_command(known: Known | None, digest: bytes) -> None:
-    """Raises Problem where the id has been used for a command with another body."""
+def _require_same_command(known: CommandStatus | None, digest: bytes) -> None:
+    """Raises Problem if the id was used for a command with another body."""
     if isinstance(known, StoredOutcome) and known.digest != digest:
         detail = "this id was used before, for a command with another body"
         raise Problem(detail, status=422, code="idempotency-key-reused")
 
 
-def _answer(outcome: bytes, headers: dict[str, str]) -> Response[bytes]:
+def _outcome_response(outcome: bytes, headers: dict[str, str]) -> Response[bytes]:
     envelope = msgspec.json.decode(outcome)
     if envelope["type"] == ACCEPTED:
         return Response(outcome, status_code=200, media_type=CONTENT_TYPE, headers=headers | _token(envelope))
@@ -348,7 +351,7 @@ def _answer(outcome: bytes, headers: dict[str, str]) -> Response[bytes]:
 
 
 def _token(outcome: Mapping[str, Any]) -> dict[str, str]:
-    """Of an accepted one: what to ask the query service with, to read this write. Percent-encoded beyond ASCII."""
+    """The header of an accepted outcome with the token to read this write in the query service. Percent-encoded beyond ASCII."""
     if outcome["type"] != ACCEPTED:
         return {}
     data = outcome["data"]

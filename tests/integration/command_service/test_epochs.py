@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from command_service.handling import epochs
-from command_service.publishing.version_comparison import compared
+from command_service.publishing.version_comparison import compare_versions
 from deploy.run.migrate import WRITE_MIGRATIONS
 from shared.messages.control import CompareVersions
 from shared.runtime.settings import Settings
@@ -81,7 +81,7 @@ async def test_what_is_ahead_is_told_by_what_there_was_before_the_first_unknown_
                 last=True,
                 streams=applied,
             )
-            found = await compared(connection, asked)
+            found = await compare_versions(connection, asked)
             assert found is not None
             return list(found.ahead)
 
@@ -98,4 +98,4 @@ async def test_what_is_ahead_is_told_by_what_there_was_before_the_first_unknown_
             last=True,
             streams=(),
         )
-        assert await compared(connection, stale) is None
+        assert await compare_versions(connection, stale) is None
