@@ -36,7 +36,7 @@ class Admission:
             finally:
                 self._free_slots += 1
         else:
-            detail = "as many requests as this service can take are at hand: send it again"
+            detail = "the service has reached its limit of concurrent requests: send it again"
             problem = Problem(detail, status=503, code="overloaded", headers={"Retry-After": "1"})
             await refuse(scope, send, problem)
 

@@ -83,8 +83,8 @@ class Shapes:
 
 
 def _bounds(schema: Schema) -> str:
-    said = [words.format(_number(schema[name])) for name, words in _BOUNDS.items() if name in schema]
-    return f" ({', '.join(said)})" if said else ""
+    bounds = [words.format(_number(schema[name])) for name, words in _BOUNDS.items() if name in schema]
+    return f" ({', '.join(bounds)})" if bounds else ""
 
 
 def _number(value: Any) -> str:
