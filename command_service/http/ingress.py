@@ -5,26 +5,20 @@
 202 is sent only after the broker has confirmed that it stored the command.
 """
 
-import asyncio
-import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, Final
-from urllib.parse import quote
 
 import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi.spec import Example
 from litestar.params import FromPath, PathParameter, QueryParameter
-from pydantic import ValidationError
 
-from command_service.handling.parsing import TOO_LARGE, CommandKey, Invalid, digest_of, validate
+from command_service.handling.parsing import CommandKey, digest_of
 from command_service.handling.pending import PendingCommand
 from command_service.http.asyncapi import document
-from command_service.http.command_names import SOURCE, given_id, given_source, location
+from command_service.http.command_names import SOURCE, location
 from command_service.http.openapi import (
     COMMAND_TYPE,
     DESCRIPTION,
@@ -35,30 +29,18 @@ from command_service.http.openapi import (
     SendOperation,
 )
 from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, StoredOutcome
-from shared.contracts.validation_errors import describe
-from shared.http.problems import EXCEPTION_HANDLERS, FieldError, Problem
+from command_service.http.request_reading import read_body, read_envelope, serialise
+from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
+from shared.http import prefer
+from shared.http.problems import EXCEPTION_HANDLERS, Problem
 from shared.http.service import Service, documentation
-from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, is_batch, split
-from shared.messages.outcomes import ACCEPTED
+from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope
 from shared.messaging import topology
 from shared.messaging.broker import BrokerError, Outgoing, Publisher
 from shared.runtime.health import Probe, troubles
 from shared.runtime.reasons import reason
 
-CONSISTENCY: Final = "Tidemark-Consistency"
-LONGEST_WAIT_S: Final = 30.0
-DRAIN_BYTES: Final = 16 * 1024 * 1024
-DRAIN_S: Final = 5.0
-NO_BINARY_MODE: Final = (
-    "binary-mode CloudEvents are not understood: send structured mode, application/cloudevents+json, to the exchange `commands`; "
-    "over HTTP the body is the command's data, its id the header Idempotency-Key, its subject the parameter `subject`"
-)
-PREFER_WAIT: Final = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])", re.IGNORECASE)
-
-_STATUS_OF_CODE: Final[Mapping[str, int]] = {
-    "validation-failed": 422,
-    "unknown-command": 404,
-}
+LONGEST_WAIT_S: Final = 30
 
 
 @post(
@@ -90,8 +72,8 @@ async def post_command(
     its envelope on the bus would have more than 1,048,576 bytes.
     """
     ingress: Ingress = state.ingress
-    envelope = _envelope(request, command_type, await _body(request), subject, expected_version)
-    wait = _wait(request.headers.get("prefer", ""))
+    envelope = read_envelope(request, command_type, await read_body(request), subject, expected_version)
+    wait = prefer.wait(request.headers.getall(prefer.HEADER, []), LONGEST_WAIT_S)
     return await ingress.send(envelope, wait)
 
 
@@ -117,8 +99,8 @@ async def get_outcome(
         detail = "no outcome is known for this id: it has not been decided yet, or never came"
         raise Problem(detail, status=404, code="outcome-not-found", headers={"Retry-After": "1"})
     if isinstance(known, PendingCommand):
-        return _pending_response(key, known)
-    return Response(known.body, media_type=CONTENT_TYPE, headers=_token(msgspec.json.decode(known.body)))
+        return pending_response(key, known)
+    return Response(known.body, media_type=CONTENT_TYPE, headers=consistency_token(msgspec.json.decode(known.body)))
 
 
 @get("/contracts")
@@ -175,19 +157,19 @@ class Ingress:
     def troubles(self) -> Mapping[str, str]:
         return troubles(self._probes)
 
-    async def send(self, envelope: CommandEnvelope, wait: float | None) -> Response[bytes]:
-        key, digest, body = (envelope.source, envelope.id), digest_of(envelope), _serialise(envelope)
+    async def send(self, envelope: CommandEnvelope, wait: int) -> Response[bytes]:
+        key, digest, body = (envelope.source, envelope.id), digest_of(envelope), serialise(envelope)
         known = await self.outcomes.read(key)
-        _require_same_command(known, digest)
+        require_same_command(known, digest)
         with self.outcomes.awaiting(envelope.id) as answered:
             await self._publish(envelope, body, self.outcomes.reply_to if wait else None)
             if wait:
                 known = await self.outcomes.wait(key, answered, wait)
-                _require_same_command(known, digest)
+                require_same_command(known, digest)
                 if isinstance(known, StoredOutcome):
-                    headers = {"Location": location(key), "Preference-Applied": f"wait={wait:g}"}
-                    return _outcome_response(known.body, headers)
-        return _pending_response(key, known if isinstance(known, PendingCommand) else None)
+                    headers = {"Location": location(key), prefer.APPLIED: f"wait={wait}"}
+                    return outcome_response(known.body, headers)
+        return pending_response(key, known if isinstance(known, PendingCommand) else None)
 
     async def find(self, command_id: str, source: str | None) -> tuple[CommandKey, CommandStatus | None]:
         """What is known of a command, and its key. Raises Problem where the id is ambiguous without the source."""
@@ -246,120 +228,3 @@ def create_app(ingress: Ingress) -> Litestar:
 @cache
 def _contracts() -> bytes:
     return msgspec.json.encode(document())
-
-
-async def _body(request: Request[Any, Any, State]) -> Any:
-    if "ce-specversion" in request.headers:
-        # Its ce-id is meant as the idempotency key: with the body alone it would be decided again each time.
-        raise Problem(NO_BINARY_MODE, status=415, code="unsupported-media-type")
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type not in {"application/json", ""}:
-        raise Problem("the body is a command's data, as application/json", status=415, code="unsupported-media-type")
-    try:
-        body = await request.body()
-        elements = split(body)
-    except RequestEntityTooLarge as error:
-        await _drain(request)
-        detail = (
-            f"a command may have {MAX_MESSAGE_BYTES} bytes, with the envelope that it gets here; this body has more"
-        )
-        raise Problem(detail, status=413, code=TOO_LARGE) from error
-    except EnvelopeError as error:
-        raise Problem(f"the body is {error}", status=400, code="malformed-message") from error
-    if len(elements) != 1 or not isinstance(elements[0], dict) or is_batch(body):
-        raise Problem("the body must be one JSON object: the command's data", status=400, code="malformed-message")
-    return elements[0]
-
-
-async def _drain(request: Request[Any, Any, State]) -> None:
-    """Read the rest for a while: a client that is still sending would get a connection reset instead of the response."""
-    left = DRAIN_BYTES
-    with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_S):
-            while left > 0:
-                event: Any = await request.receive()
-                if event["type"] != "http.request" or not event.get("more_body"):
-                    return
-                left -= len(event["body"])
-
-
-def _envelope(
-    request: Request[Any, Any, State], command_type: str, data: Any, subject: str | None, expected: int | None
-) -> CommandEnvelope:
-    attributes = {
-        "id": given_id(request.headers),
-        "source": given_source(request.headers),
-        "type": command_type,
-        "subject": subject,
-        "expectedversion": expected,
-        "traceparent": request.headers.get("traceparent"),
-        "data": data,
-    }
-    try:
-        envelope = CommandEnvelope.model_validate(attributes)
-    except ValidationError as error:
-        errors = describe(error)
-        raise _invalid("validation-failed", "the command is not valid", errors, 422) from error
-    task = validate(envelope)
-    if isinstance(task, Invalid):
-        raise _invalid(task.code, task.message, task.errors, _STATUS_OF_CODE[task.code])
-    return envelope
-
-
-def _invalid(code: str, message: str, errors: Any, status: int) -> Problem:
-    fields = [FieldError(str(error["field"]), str(error["message"])) for error in errors]
-    return Problem(message, status=status, code=code, errors=fields or None)
-
-
-def _serialise(envelope: CommandEnvelope) -> bytes:
-    """The message to publish. Raises Problem where the worker would refuse it for its size."""
-    body = envelope.model_dump_json(exclude_none=True).encode()
-    if len(body) > MAX_MESSAGE_BYTES:
-        detail = f"a command may have {MAX_MESSAGE_BYTES} bytes; with the envelope that it gets here this one has {len(body)}"
-        raise Problem(detail, status=413, code=TOO_LARGE)
-    return body
-
-
-def _pending_response(key: CommandKey, undecided: PendingCommand | None) -> Response[bytes]:
-    """202: there is no outcome yet. ``undecided``: the reason, if it is an error inside the service."""
-    source, command_id = key
-    content: dict[str, Any] = {"command_id": command_id, "source": source, "status": "pending"}
-    headers = {"Location": location(key)}
-    if undecided is not None:
-        content |= {"reason": undecided.reason, "message": undecided.message, "since": undecided.since}
-        headers["Retry-After"] = "10"
-    return Response(msgspec.json.encode(content), status_code=202, media_type="application/json", headers=headers)
-
-
-def _require_same_command(known: CommandStatus | None, digest: bytes) -> None:
-    """Raises Problem if the id was used for a command with another body."""
-    if isinstance(known, StoredOutcome) and known.digest != digest:
-        detail = "this id was used before, for a command with another body"
-        raise Problem(detail, status=422, code="idempotency-key-reused")
-
-
-def _outcome_response(outcome: bytes, headers: dict[str, str]) -> Response[bytes]:
-    envelope = msgspec.json.decode(outcome)
-    if envelope["type"] == ACCEPTED:
-        return Response(outcome, status_code=200, media_type=CONTENT_TYPE, headers=headers | _token(envelope))
-    data = envelope["data"]
-    code = data["code"]
-    status = _STATUS_OF_CODE.get(code, 404 if code.endswith("-not-found") else 409)
-    problem = _invalid(code, data["message"], data.get("errors", ()), status)
-    problem.headers |= headers
-    raise problem
-
-
-def _token(outcome: Mapping[str, Any]) -> dict[str, str]:
-    """The header of an accepted outcome with the token to read this write in the query service. Percent-encoded beyond ASCII."""
-    if outcome["type"] != ACCEPTED:
-        return {}
-    data = outcome["data"]
-    epoch = f";epoch={data['epoch']}" if data.get("epoch") else ""
-    return {CONSISTENCY: f"{quote(data['stream'], safe='/._:~@+=-')}@{data['version']}{epoch}"}
-
-
-def _wait(prefer: str) -> float | None:
-    """Seconds of ``Prefer: wait=N`` (RFC 7240 §4.3), at most LONGEST_WAIT_S; None without it."""
-    found = PREFER_WAIT.search(prefer)
-    return min(float(found.group(1)), LONGEST_WAIT_S) if found else None
