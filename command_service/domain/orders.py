@@ -37,7 +37,7 @@ class OrderedLine(State, frozen=True, kw_only=True):
 
 
 class Order(State, frozen=True, kw_only=True):
-    """All that was ordered: a cancellation hands it on."""
+    """The whole order: the event of a cancellation repeats it."""
 
     status: OrderStatus
     order_id: str

@@ -22,7 +22,7 @@ from deploy.servers.provide import Servers
 from deploy.verify.command import verify
 from deploy.verify.verifier import Options
 from shared.messages.control import Activate, Replay, Rollback, Selection
-from shared.messaging.operations_client import ask, request
+from shared.messaging.operations_client import request, send_request
 from shared.views.operations import Done
 from tests.e2e.generations import done
 from tests.e2e.system import System, own_servers, running_system
@@ -107,7 +107,7 @@ async def test_dead_letters_of_then_are_replayed_by_the_code_that_can(older: Sys
     for order_id in POISONED:
         assert (await older.letter("summary", stream=f"orders/{order_id}"))["status"] == "dead"
     act = Replay(selection=Selection(origin="summary"), actor="a test", reason="deployed")
-    answer = await ask(older.servers.rabbitmq_url, request(act, source="tests"), seconds=30)
+    answer = await send_request(older.servers.rabbitmq_url, request(act, source="tests"), seconds=30)
     assert isinstance(answer, Done)
     for order_id in POISONED:
         assert (await older.visible(f"/orders/{order_id}", lambda order: order["version"] == 2))["status"] == "paid"

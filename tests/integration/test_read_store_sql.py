@@ -15,7 +15,7 @@ from projectors.models.summary.store import SummaryStore
 from projectors.stores import postgres_positions
 from projectors.stores.migrations import files, migrate
 from projectors.stores.port import Commit, StoreUnavailableError
-from shared.runtime.postgres import BY_KEY_ONLY
+from shared.runtime.postgres import KEY_LOOKUPS
 from tests import shop
 
 SCHEMA = "sql_{}"
@@ -98,7 +98,7 @@ async def test_a_batch_is_found_by_its_keys_in_a_large_table(
         "CHANGE_ORDERS": [keys, ["{}"] * 100] if projector == "summary" else [keys, ["paid"] * 100, ones],
     }
     async with connection.transaction():
-        for name, value in BY_KEY_ONLY.items():
+        for name, value in KEY_LOOKUPS.items():
             await connection.execute("SELECT set_config($1, $2, true)", name, value)
         plan = await connection.fetch(
             "EXPLAIN " + statements(postgres_positions, module)[statement], *arguments[statement]
