@@ -15,7 +15,7 @@ from deploy.demo.display import displaying
 from deploy.demo.report import show
 from deploy.demo.source import SourceError, retail_folder
 from deploy.run.supervisor import DiedError
-from deploy.sending.sender import UnansweredError
+from deploy.sending.sender import UnansweredCommandsError
 from deploy.servers.provide import ServersError, provide
 
 DEFAULT_ORDERS: Final = 5000
@@ -23,7 +23,7 @@ FAILURES: Final = (
     ServersError,
     SourceError,
     DiedError,
-    UnansweredError,
+    UnansweredCommandsError,
     NotCaughtUpError,
 )
 """What ends a run with one plain sentence instead of a traceback."""

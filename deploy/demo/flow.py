@@ -18,8 +18,8 @@ from deploy.demo.source import RetailYear, retail_folder
 from deploy.demo.store_figures import store_figures
 from deploy.demo.truth import truth
 from deploy.run.resource_usage import costs
+from deploy.sending.batches import CommandMessage
 from deploy.sending.outcomes import Outcome
-from deploy.sending.parcels import CommandMessage
 from deploy.sending.sender import CommandSender
 from deploy.servers.provide import Servers
 
@@ -57,7 +57,7 @@ async def flow(
 ) -> Report:
     """The report of a run over the first ``orders`` baskets (all with None); ``pids`` says whose costs it shows.
 
-    Raises UnansweredError, NotCaughtUpError, SourceError.
+    Raises UnansweredCommandsError, NotCaughtUpError, SourceError.
     """
     display.say("reading a year of retail data")
     year = await asyncio.to_thread(RetailYear, orders)

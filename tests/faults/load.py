@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from deploy.demo.source import RetailYear, retail_folder
 from deploy.demo.truth import Truth, truth
+from deploy.sending.batches import CommandMessage, command_message
 from deploy.sending.outcomes import Outcome, Tally
-from deploy.sending.parcels import CommandMessage, command_message
 from deploy.sending.sender import CommandSender
 from tests.faults.cluster import Cluster
 
@@ -106,7 +106,9 @@ async def loading(
 ) -> AsyncIterator[Load]:
     """The load, running. A small window makes it last, so that there is a middle to strike at."""
     load = Load(total)
-    sender = CommandSender(cluster.servers.rabbitmq_url, window=window, resend_after_s=3, patience_s=90, name="faults")
+    sender = CommandSender(
+        cluster.servers.rabbitmq_url, window=window, resend_after_s=3, silence_timeout_s=90, name="faults"
+    )
     load.sending = asyncio.create_task(sender.send(commands, load.on_outcome))
     try:
         yield load

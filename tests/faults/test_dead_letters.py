@@ -9,7 +9,7 @@ from random import Random
 import asyncpg
 import pytest
 
-from deploy.sending.parcels import CommandMessage, command_message, parcels
+from deploy.sending.batches import CommandMessage, batches, command_message
 from deploy.servers.provide import Servers
 from projectors.dead_letters.inbox import PREFETCH
 from shared.messages.control import Replay, Selection
@@ -173,6 +173,6 @@ async def _rename_all(cluster: Cluster) -> None:
         command_message("customers.rename-customer", f"rename-{n}", {"name": "Bea"}, source="tests", subject=f"c-{n}")
         for n in range(COMMANDS)
     )
-    for parcel in parcels(renaming):
-        await publisher.publish(Outgoing(topology.COMMANDS, parcel.type, parcel.body, parcel.content_type))
+    for batch in batches(renaming):
+        await publisher.publish(Outgoing(topology.COMMANDS, batch.type, batch.body, batch.content_type))
     await publisher.close()

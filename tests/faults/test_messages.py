@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from deploy.sending.parcels import CommandMessage, command_message
+from deploy.sending.batches import CommandMessage, command_message
 from shared.messages.envelope import BATCH_CONTENT_TYPE, pack
 from shared.messaging import topology
 from shared.views import operations

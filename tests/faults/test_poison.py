@@ -8,7 +8,7 @@ from zlib import crc32
 import asyncpg
 import pytest
 
-from deploy.sending.parcels import CommandMessage, command_message
+from deploy.sending.batches import CommandMessage, command_message
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.letters import caught_up_but, letters_of

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from deploy.demo.source import RetailYear, SourceError, cents, product_name, readable, retail_folder
 from deploy.demo.truth import truth
-from deploy.sending.parcels import CommandMessage
+from deploy.sending.batches import CommandMessage
 from shared.contracts.registry import COMMANDS
 from shared.messages.envelope import CommandEnvelope
 
