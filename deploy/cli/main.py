@@ -59,12 +59,12 @@ def up(
     data in --data. In another terminal, in the same folder, `tidemark send` and the others find them by themselves, and
     `tidemark env` prints where they are, for everybody else. Ports stay the same from run to run unless they are taken.
     """
-    from deploy.run.up import stay_up
+    from deploy.run.up import run_all
     from deploy.servers.provide import ServersError, provide
 
     try:
         with provide(data) as servers:
-            raise typer.Exit(run(stay_up(servers, data)))
+            raise typer.Exit(run(run_all(servers, data)))
     except ServersError as error:
         raise fail(str(error), AWAY) from error
 

@@ -14,7 +14,7 @@ from deploy.demo.demo import run
 from deploy.demo.display import displaying
 from deploy.demo.report import show
 from deploy.demo.source import SourceError, retail_folder
-from deploy.run.supervisor import DiedError
+from deploy.run.supervisor import ChildExitedError
 from deploy.sending.sender import UnansweredCommandsError
 from deploy.servers.provide import ServersError, provide
 
@@ -22,7 +22,7 @@ DEFAULT_ORDERS: Final = 5000
 FAILURES: Final = (
     ServersError,
     SourceError,
-    DiedError,
+    ChildExitedError,
     UnansweredCommandsError,
     NotCaughtUpError,
 )

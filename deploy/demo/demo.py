@@ -39,7 +39,7 @@ async def run(servers: Servers, orders: int | None, display: Display) -> Report:
         display.say(f"running: {', '.join(DEPLOYABLES)}")
         pids = _pids(supervisor)
         work = flow(servers, f"http://127.0.0.1:{port}", orders, display, pids)
-        running = asyncio.create_task(supervisor.watched(work))
+        running = asyncio.create_task(supervisor.supervise(work))
         with _cancelled_by_sigterm(running):
             return await running
 

@@ -17,7 +17,7 @@ from deploy.demo.report import Report
 from deploy.demo.source import RetailYear, retail_folder
 from deploy.demo.store_figures import store_figures
 from deploy.demo.truth import truth
-from deploy.run.resource_usage import costs
+from deploy.run.resource_usage import resource_usages
 from deploy.sending.batches import CommandMessage
 from deploy.sending.outcomes import Outcome
 from deploy.sending.sender import CommandSender
@@ -95,7 +95,7 @@ async def flow(
         freshness=freshness,
         lines=compare(expected.figures, found),
         streams_of_others=others,
-        costs=costs(pids()),
+        costs=resource_usages(pids()),
     )
 
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from deploy.demo.comparison import Line
-from deploy.run.resource_usage import Cost
+from deploy.run.resource_usage import ResourceUsage
 from shared.read_models import NAMES
 
 Verdict = Literal["equal", "NOT EQUAL", "not comparable"]
@@ -41,7 +41,7 @@ class Report:
     lines: Sequence[Line]
     streams_of_others: Mapping[str, int] = field(default_factory=dict)
     """By store: streams in it that this run did not send; with any, the stores' sums cannot be this source's."""
-    costs: Mapping[str, Cost] = field(default_factory=dict)
+    costs: Mapping[str, ResourceUsage] = field(default_factory=dict)
 
     @property
     def comparable(self) -> bool:

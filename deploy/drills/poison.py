@@ -60,10 +60,10 @@ async def poison(servers: Servers, orders: int, display: Display, console: Conso
             program(name, servers, sick if name == PROJECTION else environment) for name in DEPLOYABLES
         )
         fixed = program(PROJECTION, servers, environment)
-        await supervisor.watched(_walk(servers, supervisor, fixed, orders, display, console))
+        await supervisor.supervise(_walk(servers, supervisor, fixed, orders, display, console))
         display.say("6. holding every store against the source")
         pids = {name: supervisor.pid(name) for name in DEPLOYABLES}
-        return await supervisor.watched(flow(servers, f"http://127.0.0.1:{port}", orders, display, lambda: pids))
+        return await supervisor.supervise(flow(servers, f"http://127.0.0.1:{port}", orders, display, lambda: pids))
 
 
 async def _walk(

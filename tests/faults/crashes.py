@@ -19,9 +19,9 @@ async def armed(cluster: Cluster, *names: str, place: Failpoint, visit: int = 1,
 async def died_there(cluster: Cluster, *names: str) -> None:
     """Return when these have died, each at its failpoint and no other has, and start none again."""
     async with asyncio.timeout(DEAD_WITHIN_S):
-        while not all(cluster.supervisor.death(name) for name in names):  # noqa: ASYNC110 - asked of the kernel
+        while not all(cluster.supervisor.exit_of(name) for name in names):  # noqa: ASYNC110 - asked of the kernel
             await asyncio.sleep(0.02)
-    assert {name: death.why for name in names if (death := cluster.supervisor.death(name))} == dict.fromkeys(
+    assert {name: death.reason for name in names if (death := cluster.supervisor.exit_of(name))} == dict.fromkeys(
         names, f"exit code {EXIT_CODE}"
     )
     assert set(cluster.died()) == set(names)

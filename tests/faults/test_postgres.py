@@ -69,7 +69,7 @@ async def test_immediate_stops_are_recovered_from(cluster: Cluster) -> None:
     async with witnessed_load(cluster) as load:
         for share in (0.1, 0.4, 0.7):
             await load.reaches(share + cluster.random.uniform(0, 0.2))
-            await asyncio.to_thread(postgres.stop, for_good=True)
+            await asyncio.to_thread(postgres.stop, discard_data=True)
             await cluster.pause(0, 2)
             await asyncio.to_thread(postgres.start)
             await asyncio.to_thread(postgres.wait_ready)

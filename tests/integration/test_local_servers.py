@@ -215,7 +215,7 @@ def test_a_recorded_pid_that_is_somebody_elses_by_now_is_left_alone(tmp_path: Pa
     (tmp_path / "redis").mkdir()
     other = subprocess.Popen(["/bin/sleep", "60"])
     leftovers.write(tmp_path / "redis" / leftovers.PROCESS, pid=other.pid, started=time.time() - 1_000)
-    leftovers.end_servers(tmp_path)
+    leftovers.stop_servers(tmp_path)
     assert other.poll() is None
     other.kill()
     other.wait()

@@ -30,7 +30,7 @@ from deploy.drills.rebuild.readers import Readers
 from deploy.drills.rebuild.report import DrillReport, Rebuilt
 from deploy.run.deployables import program
 from deploy.run.migrate import migrate
-from deploy.run.resource_usage import costs
+from deploy.run.resource_usage import resource_usages
 from deploy.run.supervisor import Supervisor
 from deploy.sending.sender import CommandSender
 from deploy.servers import ports
@@ -151,7 +151,7 @@ async def rebuild(servers: Servers, orders: int | None, per_second: float, displ
             live_lags={name: sorted(lag.seconds for lag in lags) for name, lags in live.lags.items()},
             troubles=live.troubles + readers.troubles,
             verified=proof.equal,
-            costs=costs({name: supervisor.pid(name) for name in DEPLOYABLES}),
+            costs=resource_usages({name: supervisor.pid(name) for name in DEPLOYABLES}),
         )
 
 
@@ -190,7 +190,7 @@ async def everything_running(servers: Servers) -> AsyncIterator[tuple[Supervisor
 
 async def _or_death(supervisor: Supervisor, work: Awaitable[T]) -> T:
     """What the work comes to, unless a deployable dies meanwhile: RebuildDrillError."""
-    working, dying = asyncio.ensure_future(work), asyncio.create_task(supervisor.died())
+    working, dying = asyncio.ensure_future(work), asyncio.create_task(supervisor.unexpected_exit())
     try:
         await asyncio.wait({working, dying}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():

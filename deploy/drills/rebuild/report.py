@@ -9,7 +9,7 @@ from rich.table import Table
 
 from deploy.compare.comparison import Comparison
 from deploy.drills.rebuild.live import Trouble
-from deploy.run.resource_usage import Cost
+from deploy.run.resource_usage import ResourceUsage
 
 WANTED_LAG_S: Final = 1.0
 SHOWN: Final = 5
@@ -74,7 +74,7 @@ class DrillReport:
     troubles: list[Trouble]
     verified: bool
     """What ``tidemark verify`` says of the new generations."""
-    costs: dict[str, Cost]
+    costs: dict[str, ResourceUsage]
 
     @property
     def good(self) -> bool:

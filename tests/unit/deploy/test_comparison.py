@@ -10,7 +10,7 @@ from rich.console import Console
 from deploy.demo.comparison import Line, compare
 from deploy.demo.figures import LINES, Figures
 from deploy.demo.report import Report, show
-from deploy.run.resource_usage import Cost
+from deploy.run.resource_usage import ResourceUsage
 
 SOURCE = Figures(
     orders=2,
@@ -41,7 +41,7 @@ def report(**changes: object) -> Report:
         outcome_seconds={"p50": 0.1, "p99": None},
         freshness=[{"projection": "summary", "lag_seconds": 0.5, "events_applied": 9}, {"projection": "search"}],
         lines=compare(SOURCE, stores),
-        costs={"worker": Cost(90.5, 1.25)},
+        costs={"worker": ResourceUsage(90.5, 1.25)},
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
 
