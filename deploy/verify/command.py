@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from deploy.cli.terminal import AWAY, Output, fail, run
+from deploy.cli.terminal import UNAVAILABLE, Output, fail, run
 from deploy.demo.display import Display, displaying
 from deploy.verify.analytics import open_analytics
 from deploy.verify.errors import naming_the_server
@@ -53,7 +53,7 @@ def run_verify(
             )
             report = run(work)
     except ServerUnavailableError as error:
-        raise fail(str(error), AWAY) from error
+        raise fail(str(error), UNAVAILABLE) from error
     if output is Output.JSON:
         print(json.dumps(report.as_json(), indent=2, default=str))
     else:

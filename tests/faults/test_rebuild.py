@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from deploy.cli.projections.commands import compared
+from deploy.cli.projections.commands import compare_generations
 from deploy.demo.demo import settings_for
 from shared.messages.control import Activate, Rebuild, Rollback
 from shared.runtime.failpoints import Failpoint
@@ -76,7 +76,7 @@ async def insist(bus: Bus, what: Order, id_: str) -> Sequence[Generation]:
 async def equal(cluster: Cluster, projection: str) -> None:
     async with asyncio.timeout(60):
         while True:
-            found = await compared(settings_for(cluster.servers), projection, 2, 1, 5)
+            found = await compare_generations(settings_for(cluster.servers), projection, 2, 1, 5)
             if found.equal:
                 return
             await asyncio.sleep(0.5)

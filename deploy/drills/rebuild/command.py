@@ -7,7 +7,7 @@ from typing import Literal
 from rich.console import Console
 from rich.markup import escape
 
-from deploy.cli.operator_options import INTERRUPTED
+from deploy.cli.operator_options import EXIT_INTERRUPTED
 from deploy.cli.terminal import run
 from deploy.demo.command import FAILURES
 from deploy.demo.display import displaying
@@ -32,7 +32,7 @@ def rebuild(orders: int | None, per_second: float, output: Literal["table", "jso
         Console(stderr=True).print(f"[bold red]drill failed:[/] {escape(str(error))}", highlight=False)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     if output == "json":
         print(json.dumps(report.as_json(), indent=2))
     else:

@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeVar
 
-from deploy.cli.projections.acting import begin
-from deploy.cli.projections.commands import compared
+from deploy.cli.projections.actions import begin_rebuild
+from deploy.cli.projections.commands import compare_generations
+from deploy.cli.projections.control_requests import Act, send_request
 from deploy.cli.projections.following import follow
-from deploy.cli.projections.requests import Act, request
 from deploy.demo.catching_up import wait_until_applied
 from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
@@ -83,7 +83,7 @@ class Drill:
         self._display.say(f"{projection}: rebuilding beside the live one")
         began = time.monotonic()
         act = Rebuild(projection=projection, generation=2, actor=ACTOR, reason="a drill")
-        number = (await begin(self._settings, act, seconds=ANSWER_WITHIN_S)).number
+        number = (await begin_rebuild(self._settings, act, seconds=ANSWER_WITHIN_S)).number
         applied: list[float] = []
 
         def seen(one: Generation) -> None:
@@ -93,7 +93,7 @@ class Drill:
         built = await follow(self._settings, projection, number, seen)
         ended = time.monotonic()
         self._display.say(f"{projection}: {built.scanned:,} events, ready after {ended - began:.1f} s; comparing")
-        found = await compared(self._settings, projection, number, FIRST, 5)
+        found = await compare_generations(self._settings, projection, number, FIRST, 5)
         self._display.say(f"{projection}: {'equal' if found.equal else 'DIFFERENT'}; switching, back, and again")
         rebuilt = Rebuilt(
             projection,
@@ -114,13 +114,13 @@ class Drill:
         """With nothing on the move any more, what was there before is compared once more, and dropped."""
         for one in rebuilt:
             self._display.say(f"{one.projection}: comparing again, when all is quiet")
-            one.quiet = await compared(self._settings, one.projection, one.generation, FIRST, 5)
+            one.quiet = await compare_generations(self._settings, one.projection, one.generation, FIRST, 5)
             await self._ordered(Drop(projection=one.projection, generation=FIRST, actor=ACTOR))
 
     async def _ordered(self, act: Act) -> float:
         """Seconds to the answer. Raises RebuildDrillError."""
         began = time.monotonic()
-        answer = await request(self._settings, act, request_id=None, seconds=ANSWER_WITHIN_S)
+        answer = await send_request(self._settings, act, request_id=None, seconds=ANSWER_WITHIN_S)
         if isinstance(answer, GenerationRefused):
             raise RebuildDrillError(f"{type(act).__name__.lower()} {act.projection}: {answer.code}: {answer.message}")
         return time.monotonic() - began

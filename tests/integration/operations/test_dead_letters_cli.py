@@ -246,7 +246,7 @@ async def test_somebody_at_a_terminal_is_asked(house: House, tmp_path: Path, mon
     await house.statuses(dead=1)
     await house.command_dies("c-1", {"name": 5})
     await house.statuses(dead=2)
-    monkeypatch.setattr(operator_options, "at_a_terminal", lambda: True)
+    monkeypatch.setattr(operator_options, "is_interactive", lambda: True)
     assert (await dead_letters.run("discard", "1", given="n\n")).exit_code == 1
     await house.statuses(dead=2)
     await said("discard", "1", given="y\na test order\n")

@@ -1,4 +1,4 @@
-"""Acts of an operator from a terminal: asked of the dead-letter worker, its refusals and its silence in one line."""
+"""Sends an operator's actions from a terminal to the dead-letter worker; a refusal or a missing reply becomes one line."""
 
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -7,8 +7,8 @@ import typer
 from pydantic import ValidationError
 
 from deploy.cli import operator_options
-from deploy.cli.screen import shown
-from deploy.cli.terminal import NO, WRONG_USE, fail
+from deploy.cli.screen import printable
+from deploy.cli.terminal import NEGATIVE, WRONG_USE, fail
 from shared.runtime.settings import Settings
 from shared.views.operations import Done, Refused
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from shared.messaging.operations_client import Act
 
 
-async def asked(settings: Settings, act: "Act", *, request_id: str | None, seconds: float) -> Done:
-    """What it came to. Raises typer.Exit where the answer is no (1), the request is wrong (2), or nobody answers (3); BrokerError."""
+async def send_request(settings: Settings, act: "Act", *, request_id: str | None, seconds: float) -> Done:
+    """The result. Raises typer.Exit when it is refused (1), the request is invalid (2), or no reply arrives (3); BrokerError."""
     from shared.messaging.operations_client import ask
 
     envelope = _envelope(act, request_id)
-    with operator_options.asked(envelope):
+    with operator_options.reporting_request_errors(envelope):
         result = await ask(settings.require("rabbitmq_url"), envelope, seconds=seconds)
     if isinstance(result, Refused):
-        raise _refused(result)
+        raise _refusal(result)
     return result
 
 
@@ -37,7 +37,7 @@ def _envelope(act: "Act", request_id: str | None) -> Any:
         raise fail("--request-id: must be 1 to 200 characters", WRONG_USE) from error
 
 
-def _refused(refused: Refused) -> typer.Exit:
+def _refusal(refused: Refused) -> typer.Exit:
     details = "; ".join(f"{one.get('field', '?')}: {one.get('message', '')}" for one in refused.errors)
     said = f"{refused.code}: {refused.message}" + (f" ({details})" if details and details != refused.message else "")
-    return fail(shown(said, max(shutil.get_terminal_size().columns * 5, 1000)), NO)
+    return fail(printable(said, max(shutil.get_terminal_size().columns * 5, 1000)), NEGATIVE)
