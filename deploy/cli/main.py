@@ -111,7 +111,7 @@ def poison(orders: Annotated[int, typer.Option(min=200, help="How many baskets t
     from rich.console import Console
 
     from deploy.demo.command import FAILURES
-    from deploy.demo.display import displaying
+    from deploy.demo.display import open_display
     from deploy.demo.report import show
     from deploy.drills.poison import DrillFailedError
     from deploy.drills.poison import poison as run_drill
@@ -119,7 +119,7 @@ def poison(orders: Annotated[int, typer.Option(min=200, help="How many baskets t
 
     console = Console()
     try:
-        with displaying() as display, provide() as servers:
+        with open_display() as display, provide() as servers:
             report = run(run_drill(servers, orders, display, console))
     except (*FAILURES, DrillFailedError) as error:
         raise fail(str(error), 1) from error

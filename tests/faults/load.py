@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
+from deploy.demo.expected_figures import ExpectedFigures, expected_figures
 from deploy.demo.source import RetailYear, retail_folder
-from deploy.demo.truth import Truth, truth
 from deploy.sending.batches import CommandMessage, command_message
 from deploy.sending.outcomes import Outcome, Tally
 from deploy.sending.sender import CommandSender
@@ -26,8 +26,8 @@ def year(orders: int) -> RetailYear:
 
 
 @cache
-def source(orders: int) -> Truth:
-    return truth(retail_folder(), orders)
+def source(orders: int) -> ExpectedFigures:
+    return expected_figures(retail_folder(), orders)
 
 
 @dataclass
