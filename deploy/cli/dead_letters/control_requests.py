@@ -39,5 +39,5 @@ def _envelope(act: "Act", request_id: str | None) -> Any:
 
 def _refusal(refused: Refused) -> typer.Exit:
     details = "; ".join(f"{one.get('field', '?')}: {one.get('message', '')}" for one in refused.errors)
-    said = f"{refused.code}: {refused.message}" + (f" ({details})" if details and details != refused.message else "")
-    return fail(printable(said, max(shutil.get_terminal_size().columns * 5, 1000)), NEGATIVE)
+    message = f"{refused.code}: {refused.message}" + (f" ({details})" if details and details != refused.message else "")
+    return fail(printable(message, max(shutil.get_terminal_size().columns * 5, 1000)), NEGATIVE)
