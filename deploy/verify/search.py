@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deploy.verify.postgres import CUSTOMERS_ALONE, ORDERS_ALONE, PRODUCTS_ALONE, PostgresModel, Table, open_model
-from projectors.models.folding import Rows
 from projectors.models.search.projection import Changes, fold
+from projectors.stores.folding import Rows
 
 # What the events say nothing of, ``words``, is expected to be as it is stored.
 ORDERS: Final = """

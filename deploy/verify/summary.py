@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from deploy.verify.postgres import CUSTOMERS_ALONE, ORDERS_ALONE, PRODUCTS_ALONE, PostgresModel, Table, open_model
-from projectors.models.folding import Fields
 from projectors.models.summary.projection import Changes, fold
 from projectors.models.summary.store import CUSTOMER_COLUMNS, ORDER_COLUMNS, PRODUCT_COLUMNS
+from projectors.stores.folding import Fields
 
 # json is equal to nothing, so rows that may have some are compared as jsonb.
 ORDERS: Final = """

@@ -1,6 +1,7 @@
 """Orders: the commands a sender may give and the events they lead to. Money is in minor units of ``currency``."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
@@ -23,6 +24,16 @@ from shared.contracts.values import (
     Timestamp,
     Upcaster,
 )
+
+
+class OrderStatus(StrEnum):
+    """placed → paid → shipped → delivered; cancelled before it is shipped."""
+
+    PLACED = "placed"
+    PAID = "paid"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
 
 
 class Line(EventPart, frozen=True, kw_only=True):

@@ -5,18 +5,11 @@ the fields below, except those marked *borrowed*: they belong to other streams a
 """
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel
 
-
-class OrderStatus(StrEnum):
-    PLACED = "placed"
-    PAID = "paid"
-    SHIPPED = "shipped"
-    DELIVERED = "delivered"
-    CANCELLED = "cancelled"
+from shared.contracts.orders import OrderStatus
 
 
 class OrderLineView(BaseModel):

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from projectors.models.folding import Fields
-from projectors.models.projection import in_postgres
 from projectors.models.summary.projection import Changes, Moment, Price, fold
+from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
 from projectors.stores.postgres_writing import append, create
+from projectors.stores.projection import in_postgres
 from shared.runtime.postgres import Connection
 
 CREATE_ORDERS: Final = """
