@@ -294,7 +294,7 @@ async def test_a_read_model_stays_in_the_database_that_an_older_version_made_for
         await asyncio.to_thread(_started, server)
         assert server.read_databases == {"summary": databases.READ, "search": "tidemark_search"}
     finally:
-        await asyncio.to_thread(server.stop, for_good=True)
+        await asyncio.to_thread(server.stop, discard_data=True)
 
 
 def _started(server: Postgres) -> None:
