@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from deploy.cli.terminal import AWAY, Output, fail, run
-from deploy.demo.display import Display, displaying
+from deploy.cli.terminal import UNAVAILABLE, Output, fail, run
+from deploy.demo.display import Display, open_display
 from deploy.verify.analytics import open_analytics
 from deploy.verify.errors import naming_the_server
 from deploy.verify.event_store import EventStore
@@ -39,9 +39,9 @@ def run_verify(
 ) -> Report:
     """Progress goes to stderr, the report to stdout. Raises typer.Exit where a server is away."""
     try:
-        with displaying() as display:
+        with open_display() as display:
             if options.sample is not None:
-                display.say(f"seed {options.seed}")
+                display.print_line(f"seed {options.seed}")
             work = verify(
                 settings,
                 options,
@@ -53,7 +53,7 @@ def run_verify(
             )
             report = run(work)
     except ServerUnavailableError as error:
-        raise fail(str(error), AWAY) from error
+        raise fail(str(error), UNAVAILABLE) from error
     if output is Output.JSON:
         print(json.dumps(report.as_json(), indent=2, default=str))
     else:

@@ -21,7 +21,7 @@ from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.http import prefer
 from shared.messaging.announcing import Processes
-from shared.read_models import UnknownReadModelError
+from shared.read_models import NAMES, UnknownReadModelError
 
 HEAD: Final = "tidemark.head"
 """Key in the scope of a HEAD request, which is handled as GET without the body."""
@@ -32,7 +32,10 @@ class Stores:
 
     def __init__(self, *stores: PostgresStore | RedisStore, operations: OperationsStore | None = None) -> None:
         """``stores``: the first generation of each projection, which serves as the template for the others."""
-        self._active: Mapping[str, ActiveGeneration[Any]] = {each.projection: ActiveGeneration(each) for each in stores}
+        self._active: Mapping[str, ActiveGeneration[Any]] = {
+            each.projection: ActiveGeneration(each)
+            for each in sorted(stores, key=lambda one: NAMES.index(one.projection))
+        }
         self.operations = operations or OperationsStore("")
         self.waiting = {active.projection: PositionWaiters(active) for active in self.all}
         """Projection → the requests that wait for its streams."""

@@ -241,14 +241,14 @@ async def test_help_teaches(idle: Harness) -> None:
         assert "tidemark dead-letters" in await said(*arguments, "--help")
 
 
-async def test_somebody_at_a_terminal_is_asked(
+async def test_somebody_is_interactive_is_asked(
     harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.die("orders/o1")
     await harness.statuses(dead=1)
     await harness.command_dies("c-1", {"name": 5})
     await harness.statuses(dead=2)
-    monkeypatch.setattr(operator_options, "at_a_terminal", lambda: True)
+    monkeypatch.setattr(operator_options, "is_interactive", lambda: True)
     assert (await dead_letters.run("discard", "1", given="n\n")).exit_code == 1
     await harness.statuses(dead=2)
     await said("discard", "1", given="y\na test order\n")
