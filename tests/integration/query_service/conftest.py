@@ -4,7 +4,6 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,15 +13,14 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.servers.provide import Servers
+from projectors.stores.migrations import migrate
 from query_service.app import create_app
 from query_service.http.requests import Stores
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
-from shared.runtime.postgres import migrate
 from shared.views.analytics import Keys
 from shared.views.search_text import Weight, vector
 
-PROJECTORS = Path(__file__).parents[3] / "projectors"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HEARD = datetime(2026, 3, 9, 9, 30, 0, 250_000, tzinfo=UTC)
 
@@ -118,8 +116,7 @@ async def query_urls(servers: Servers) -> AsyncIterator[tuple[str, str]]:
     await owner.execute(f"CREATE DATABASE {name}")
     here, reader = (urlsplit(url)._replace(path=f"/{name}").geturl() for url in _owner_and_reader(servers))
     for schema in ("summary", "search"):
-        files = [PROJECTORS / "positions.sql", *sorted((PROJECTORS / schema / "migrations").glob("*.sql"))]
-        await migrate(here, files, schema=schema, readable=True)
+        await migrate(schema, here)
     yield here, reader
     await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await owner.close()
