@@ -14,6 +14,7 @@ from deploy.compare.comparison import Findings
 from deploy.compare.stores import GenerationStore, PostgresReadStore, RedisReadStore
 from deploy.servers.provide import Servers
 from projectors.models.analytics.store import AnalyticsStore
+from projectors.models.registry import tables
 from projectors.models.search.store import SearchStore
 from projectors.models.summary.store import SummaryStore
 from projectors.stores.migrations import migrate
@@ -91,7 +92,7 @@ async def pair_of(servers: Servers, projection: str) -> AsyncIterator[Pair]:
             for name in names:
                 await migrate(projection, url, schema=name)
             stores = [kind(url, name) for name in names]
-            looking = PostgresReadStore(base, inside)
+            looking = PostgresReadStore(base, inside, tables(projection))
         for store in stores:
             await store.open()
             stack.push_async_callback(store.close)
