@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from projectors.generations.hosting import Generations, Hosted, role_of
-from projectors.models.registry import projection
 from projectors.rebuild.batch_sizer import BatchSizer
 from projectors.rebuild.live_priority import LivePriority
 from projectors.rebuild.rebuilder import Rebuilder
@@ -16,6 +15,7 @@ from projectors.runtime.lag import LagMeter
 from projectors.runtime.options import Options
 from projectors.runtime.poison import drilled
 from projectors.stores.port import StoreUnavailableError
+from projectors.stores.projection import projection_of
 from shared.messaging import topology
 from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Publisher
@@ -33,7 +33,7 @@ HISTORY_PREFETCH: Final = 150
 
 async def run(name: str, settings: Settings) -> int:
     """One projector, as a deployable."""
-    model = projection(name)
+    model = projection_of(name)
     rabbitmq_url = settings.require("rabbitmq_url")
     options = Options.of(name, settings)
     process = Process(name, runtime_dir=settings.runtime_dir)

@@ -10,7 +10,7 @@ from query_service.consistency.freshness_monitor import FreshnessMonitor
 from query_service.http.operators import Operators
 from query_service.live.change_listener import ChangeListener
 from query_service.live.listener_limits import Listeners
-from shared.http.server import HttpServer, most_connections
+from shared.http.server import HttpServer, max_connections
 from shared.runtime.health import Probe
 from shared.runtime.process import Process, execute
 from shared.runtime.settings import Settings
@@ -25,7 +25,7 @@ async def run(settings: Settings) -> int:
     stores = open_stores(settings)
     operators = Operators(settings.operator_key, settings.rabbitmq_url)
     # The fourth that is left is for those who only ask.
-    listeners = Listeners(min(settings.listeners, most_connections() * 3 // 4), settings.listeners_per_client)
+    listeners = Listeners(min(settings.listeners, max_connections() * 3 // 4), settings.listeners_per_client)
     app = create_app(
         stores, operators, longest_wait_s=settings.longest_wait_s, currency=settings.currency, listeners=listeners
     )

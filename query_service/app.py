@@ -14,7 +14,7 @@ from litestar import Litestar
 from litestar.datastructures import ResponseHeader, State
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import BaseRouteHandler
-from litestar.openapi.spec import Components, Tag
+from litestar.openapi.spec import Components
 from litestar.types import Message, Send
 
 from query_service import routes
@@ -103,10 +103,6 @@ def create_app(
             description=_DESCRIPTION,
             components=Components(security_schemes={KEY: KEY_SCHEME}),
             operation_id_creator=lambda handler, _method, _path: handler.handler_name,
-            tags=[
-                Tag(name=name)
-                for name in ("orders", "customers", "products", "analytics", "search", "live", "operations")
-            ],
         ),
         logging_config=None,
         debug=False,

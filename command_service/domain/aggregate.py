@@ -1,9 +1,9 @@
-"""What an aggregate is: two pure functions and the names they go by. No clock, no I/O: ``now`` is an argument.
+"""The aggregate interface: two pure functions and their metadata. No clock, no I/O: ``now`` is an argument.
 
     decide(state, command, now) → events, or Refused
     evolve(state, event)        → state
 
-Both are total over the types they name; handling a command never needs anything else.
+Both are total over their argument types; handling a command needs nothing else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,14 @@ from shared.contracts.values import CommandData, EventData
 
 
 class State(msgspec.Struct, frozen=True, gc=False):
-    """The state that decisions about one stream need; kept inline in the event store, as JSON.
+    """The state needed for decisions about one stream; stored with the stream in the event store, as JSON.
 
-    It holds no class of events: those change with their own schema versions, and state with the aggregate's ``state_version``.
+    It contains no event classes: these change with their own schema versions, state with the aggregate's ``state_version``.
     """
 
 
-class Refused(Exception):  # an answer, not a failure
-    """The domain says no. ``code`` is stable and kebab-case, for programs; the message is for people."""
+class Refused(Exception):  # a result, not a failure
+    """A business rule refuses the command. ``code`` is stable and kebab-case, for programs; the message is for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class Refused(Exception):  # an answer, not a failure
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """``value`` is taken once within ``scope``, until it is released; whoever wants it meanwhile is refused with ``code``."""
+    """``value`` is unique within ``scope`` until it is released; another command that claims it is refused with ``code``."""
 
     scope: str
     value: str
@@ -51,7 +51,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """One kind of stream: ``<kind>/<id>``. ``creates`` names, per creating command, the field that holds the new id."""
+    """One kind of stream: ``<kind>/<id>``. ``creates``: creating command → the field that holds the new id."""
 
     kind: str
     state: type[State]
@@ -61,18 +61,18 @@ class Aggregate:
     creates: Mapping[type[CommandData], str]
     claims: Callable[[EventData], Claims] = lambda _: Claims()
     state_version: int = 1
-    """Of ``state``: to be raised with every change of its shape or meaning. State of another version is made anew from the events."""
+    """The version of ``state``: increment it with every change of its shape or meaning. State of other versions is replayed from events."""
 
     def restored(self, kept: str, version: int) -> State | None:
-        """The state that is kept as JSON; None: it does not fit, and the stream has to be replayed."""
+        """The state from its stored JSON; None: its version or shape differs, and the stream has to be replayed."""
         if version != self.state_version:
             return None
         try:
             return msgspec.json.decode(kept, type=self.state)
-        except msgspec.DecodeError:  # its shape has changed, and its version has been forgotten
+        except msgspec.DecodeError:  # the shape has changed without a new state_version
             return None
 
     def id_in(self, command: CommandData) -> str | None:
-        """The id that the command's own data gives its subject, where it does."""
+        """The id of the subject in the command's own data, if it has one."""
         field = self.creates.get(type(command))
         return None if field is None else str(getattr(command, field))

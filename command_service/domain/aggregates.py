@@ -1,4 +1,4 @@
-"""All aggregates together, by the commands they take."""
+"""All aggregates, by the commands that they handle."""
 
 from collections.abc import Mapping
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""A customer. An e-mail address belongs to one customer at a time, whatever its case.
+"""A customer. An e-mail address, compared case-insensitively, belongs to one customer at a time.
 
 Refusals: customer-already-registered, customer-not-found, email-already-taken.
 """

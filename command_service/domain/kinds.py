@@ -1,4 +1,4 @@
-"""The kinds of stream: one line each. A kind's module has its aggregate, as ``AGGREGATE``."""
+"""The stream kinds, one line each. A kind's module defines its aggregate as ``AGGREGATE``."""
 
 from command_service.domain import customers as customers
 from command_service.domain import orders as orders

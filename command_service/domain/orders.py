@@ -5,7 +5,6 @@ Refusals: order-already-placed, order-not-found, invalid-transition, payment-mis
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import Final, NoReturn, assert_never
 
 from msgspec.structs import asdict, replace
@@ -20,6 +19,7 @@ from shared.contracts.orders import (
     OrderPaid,
     OrderPlaced,
     OrderShipped,
+    OrderStatus,
     PayOrder,
     PlaceOrder,
     ShipOrder,
@@ -27,14 +27,6 @@ from shared.contracts.orders import (
 
 Command = PlaceOrder | PayOrder | ShipOrder | DeliverOrder | CancelOrder
 Event = OrderPlaced | OrderPaid | OrderShipped | OrderDelivered | OrderCancelled
-
-
-class Status(StrEnum):
-    PLACED = "placed"
-    PAID = "paid"
-    SHIPPED = "shipped"
-    DELIVERED = "delivered"
-    CANCELLED = "cancelled"
 
 
 class OrderedLine(State, frozen=True, kw_only=True):
@@ -45,9 +37,9 @@ class OrderedLine(State, frozen=True, kw_only=True):
 
 
 class Order(State, frozen=True, kw_only=True):
-    """All that was ordered: a cancellation hands it on."""
+    """The whole order: the event of a cancellation repeats it."""
 
-    status: Status
+    status: OrderStatus
     order_id: str
     customer_id: str
     currency: str
@@ -66,7 +58,7 @@ def decide(order: Order | None, command: Command, now: datetime) -> Sequence[Eve
         raise Refused("order-not-found", "there is no such order")
     at = command.at or now
     match command, order.status:
-        case PayOrder(), Status.PLACED:
+        case PayOrder(), OrderStatus.PLACED:
             if command.amount != order.total:
                 raise Refused("payment-mismatch", f"the order's total is {order.total}, the payment {command.amount}")
             return [
@@ -79,13 +71,13 @@ def decide(order: Order | None, command: Command, now: datetime) -> Sequence[Eve
                     paid_at=at,
                 )
             ]
-        case ShipOrder(), Status.PAID:
+        case ShipOrder(), OrderStatus.PAID:
             return [
                 OrderShipped(order_id=order.order_id, carrier=command.carrier, tracking=command.tracking, shipped_at=at)
             ]
-        case DeliverOrder(), Status.SHIPPED:
+        case DeliverOrder(), OrderStatus.SHIPPED:
             return [OrderDelivered(order_id=order.order_id, delivered_at=at)]
-        case CancelOrder(), (Status.PLACED | Status.PAID):
+        case CancelOrder(), (OrderStatus.PLACED | OrderStatus.PAID):
             return [_cancelled(order, command, at)]
         case _:
             _invalid(command, order.status)
@@ -94,18 +86,18 @@ def decide(order: Order | None, command: Command, now: datetime) -> Sequence[Eve
 def evolve(order: Order | None, event: Event) -> Order:
     if isinstance(event, OrderPlaced):
         lines = tuple(OrderedLine(**asdict(line)) for line in event.lines)
-        return Order(status=Status.PLACED, **asdict(event) | {"lines": lines})
+        return Order(status=OrderStatus.PLACED, **asdict(event) | {"lines": lines})
     if order is None:
         raise ValueError(f"{type(event).__name__} cannot begin an order")
     match event:
         case OrderPaid():
-            status = Status.PAID
+            status = OrderStatus.PAID
         case OrderShipped():
-            status = Status.SHIPPED
+            status = OrderStatus.SHIPPED
         case OrderDelivered():
-            status = Status.DELIVERED
+            status = OrderStatus.DELIVERED
         case OrderCancelled():
-            status = Status.CANCELLED
+            status = OrderStatus.CANCELLED
         case _:
             assert_never(event)
     return replace(order, status=status)
@@ -137,7 +129,7 @@ def _cancelled(order: Order, command: CancelOrder, at: datetime) -> OrderCancell
     )
 
 
-def _invalid(command: Command, status: Status) -> NoReturn:
+def _invalid(command: Command, status: OrderStatus) -> NoReturn:
     wish = {PayOrder: "paid", ShipOrder: "shipped", DeliverOrder: "delivered", CancelOrder: "cancelled"}[type(command)]
     raise Refused("invalid-transition", f"an order that is {status} cannot be {wish}")
 

@@ -1,4 +1,4 @@
-"""A product of the catalogue: its text, price, stock and reviews.
+"""A product in the catalogue: its text, price, stock and reviews.
 
 Refusals: product-already-exists, product-not-found, stock-limit, sku-already-used, review-already-added.
 """
@@ -105,7 +105,7 @@ def evolve(product: Product | None, event: Event) -> Product:
 
 
 def claims(event: EventData) -> Claims:
-    """A SKU belongs to one product; a review id is used once for a product."""
+    """A SKU belongs to one product; a review id is unique within its product."""
     match event:
         case ProductCreated():
             return Claims(

@@ -1,7 +1,7 @@
-"""A CloudEvent in binary mode becomes what the structured mode would have said: attributes from the headers, data from the body.
+"""Converts a CloudEvent in binary mode to the structured form: attributes from the headers, data from the body.
 
-Headers are named as the CloudEvents SDKs name them for RabbitMQ (``ce-id``), or as the AMQP 1.0 binding does, whose application
-properties RabbitMQ turns into headers (``cloudEvents:id``, ``cloudEvents_id``).
+Header names are those of the CloudEvents SDKs for RabbitMQ (``ce-id``), or those of the AMQP 1.0 binding, whose application
+properties RabbitMQ converts to headers (``cloudEvents:id``, ``cloudEvents_id``).
 
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md#31-binary-content-mode
 """
@@ -18,9 +18,9 @@ _INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
 
 
 def structured(body: bytes, headers: Mapping[str, Any], content_type: str) -> dict[str, Any] | None:
-    """The whole envelope as plain JSON values; None: the message is in another mode.
+    """The envelope as plain JSON values; None if the message is not in binary mode.
 
-    It is in binary mode when its content type is none of CloudEvents' own and a header tells the ``specversion``.
+    It is in binary mode if its content type is not CloudEvents' own and a header has the ``specversion``.
     """
     if not headers or content_type.lower().startswith("application/cloudevents"):
         return None
@@ -30,12 +30,12 @@ def structured(body: bytes, headers: Mapping[str, Any], content_type: str) -> di
     if "specversion" not in attributes:
         return None
     if isinstance(version := attributes.get("expectedversion"), str) and _INTEGER.fullmatch(version):
-        attributes["expectedversion"] = int(version)  # headers are texts, says the binding
+        attributes["expectedversion"] = int(version)  # the binding makes all headers strings
     return attributes | ({"data": _data(body)} if body else {})
 
 
 def _value(value: Any) -> Any:
-    """What is no JSON value is refused, or ignored, like any other that an attribute cannot have."""
+    """The value for JSON; one that JSON lacks becomes a string, which validation refuses or ignores like any wrong value."""
     if isinstance(value, datetime):
         return value.isoformat()
     return value if isinstance(value, str | bool | int | None) else str(type(value))

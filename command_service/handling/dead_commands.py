@@ -1,10 +1,10 @@
-"""What has become of a dead command, as the dead-letter worker says: it sends the command once more, marked, to the normal queue. Pure.
+"""The status of a dead command: the dead-letter worker sends the command again to the normal queue, with a mark in a header. Pure.
 
-    discarded        an operator has given it up: it is refused, for good
-    superseded       an operator has sent another one instead: it is refused, for good
-    delivery-limit   the broker has given it up: it is not tried, and has no outcome yet
+    discarded        an operator has discarded it: it is refused
+    superseded       an operator has sent another command instead: it is refused
+    delivery-limit   the broker has dead-lettered it: it is not tried, and has no outcome yet
 
-A command that has its outcome keeps it.
+A command that already has an outcome keeps it.
 """
 
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ _REFUSED: Final = {
 }
 
 
-def as_marked(message: Message, headers: Mapping[str, Any]) -> Message:
-    """The message, with its commands to be treated as its headers say; what is no command is left out, being a dead letter already."""
+def apply_mark(message: Message, headers: Mapping[str, Any]) -> Message:
+    """The message with its commands marked as its header says; other parts are omitted, as they are dead letters already."""
     mark = headers.get(topology.DEAD_COMMAND_HEADER)
     task: Invalid | Held
     if not isinstance(mark, str):

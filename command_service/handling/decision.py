@@ -1,6 +1,6 @@
-"""Deciding a batch of commands in memory: pure, so that it can be done again when the database says that the world has moved.
+"""Deciding a batch of commands in memory: pure, so that it can be repeated after a write conflict.
 
-Commands are decided in order, each seeing what those before it have changed. One command's refusal or failure touches no other.
+Commands are decided in order, each with the changes of those before it. The refusal or failure of one affects no other.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ ClaimKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a command; ``body`` is the envelope, the same bytes every time it is asked for."""
+    """The outcome of a command; ``body`` is the envelope, the same bytes at every request."""
 
     body: bytes
     accepted: bool
@@ -53,9 +53,9 @@ class PriorOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """There is no outcome yet, and it is no fault of the command's. ``reason``: stable, kebab-case; who asks for the outcome is told.
+    """There is no outcome yet, because of an error inside the service. ``reason``: stable, kebab-case, reported to clients.
 
-    ``error``: what deciding raised; None: it was not tried, being a dead letter already.
+    ``error``: raised by the decision; None: the command was not tried, as it is a dead letter already.
     """
 
     error: Exception | None
@@ -63,7 +63,7 @@ class Failed:
 
 
 class StoredStream(NamedTuple):
-    """A stream as the database has it: its version, and its state as JSON of some ``state_version``."""
+    """A stream as stored: its version, and its state as JSON with its ``state_version``."""
 
     version: int
     state: str
@@ -72,7 +72,7 @@ class StoredStream(NamedTuple):
 
 @dataclass(slots=True)
 class StreamState:
-    """A stream as the batch sees it; ``loaded`` is the version the database has, ``replayed`` says that its state there does not fit."""
+    """A stream during the batch; ``loaded``: its stored version; ``replayed``: its stored state was outdated."""
 
     aggregate: Aggregate
     loaded: int
@@ -96,20 +96,20 @@ class NewEvent:
 
 @dataclass(slots=True)
 class LoadedStreams:
-    """What the database says before the batch. ``claims`` holds a key for each claim looked up; None: it is free."""
+    """The database's content before the batch. ``claims`` has a key for each claim that was queried; None: it is free."""
 
     decided: Mapping[CommandKey, PriorOutcome] = field(default_factory=dict)
     streams: Mapping[str, StoredStream] = field(default_factory=dict)
     replayed: dict[str, State | Exception] = field(default_factory=dict)
-    """The state of streams whose kept state does not fit, from their events; or why it cannot be had."""
+    """The state of streams whose stored state is outdated, replayed from their events; or the error of the replay."""
     claims: dict[ClaimKey, str | None] = field(default_factory=dict)
     epoch: str | None = None
-    """Of the database that says all this."""
+    """The epoch of the database."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """What a batch of commands comes to. Only when ``missing`` and ``unfit`` are empty may it be written."""
+    """The result of deciding a batch. It may be written only when ``missing`` and ``outdated`` are empty."""
 
     results: list[Outcome | Failed] = field(default_factory=list)
     """One for each command, in order."""
@@ -118,21 +118,21 @@ class Batch:
     streams: dict[str, StreamState] = field(default_factory=dict)
     events: list[NewEvent] = field(default_factory=list)
     claims: dict[ClaimKey, str | None] = field(default_factory=dict)
-    """Who holds each claim after the batch; None: nobody."""
+    """Each changed claim's stream after the batch; None: released."""
     missing: set[ClaimKey] = field(default_factory=set)
-    """Claims that have to be looked up before this can be decided."""
-    unfit: dict[str, Aggregate] = field(default_factory=dict)
-    """Streams that have to be replayed before this can be decided."""
+    """Claims that must be queried before this can be decided."""
+    outdated: dict[str, Aggregate] = field(default_factory=dict)
+    """Streams that must be replayed before this can be decided."""
 
     @property
     def is_complete(self) -> bool:
-        return not (self.missing or self.unfit)
+        return not (self.missing or self.outdated)
 
     def changed_streams(self) -> Iterable[tuple[str, StreamState]]:
         return ((name, current) for name, current in self.streams.items() if current.version != current.loaded)
 
     def restored_streams(self) -> Iterable[tuple[str, StreamState]]:
-        """Those that no command has changed, and whose state is to be kept anew."""
+        """Unchanged streams whose replayed state is to be stored."""
         return (
             (name, current)
             for name, current in self.streams.items()
@@ -158,7 +158,7 @@ def _handle(batch: Batch, command: Command, known: LoadedStreams, now: datetime)
     if before is not None:
         if before.digest == command.digest:
             return before.outcome
-        # Not kept: the outcome of this key is, and stays, that of the first body.
+        # Not stored: the outcome under this key remains that of the first body.
         return rejection(command, REUSED, "this id was used before, for a command with another body", now)
     if isinstance(command.task, Held):
         return Failed(None, command.task.reason)
@@ -166,7 +166,7 @@ def _handle(batch: Batch, command: Command, known: LoadedStreams, now: datetime)
         outcome = _decide_one(batch, command, command.task, known, now)
     except Refused as refusal:
         outcome = rejection(command, refusal.code, refusal.message, now)
-    except Exception as error:  # a fault in one decision must not fail its neighbours
+    except Exception as error:  # an error in one decision must not affect the others
         return Failed(error)
     batch.decided[command.key] = (command, outcome)
     return outcome
@@ -176,7 +176,7 @@ def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: Loa
     if isinstance(task, Invalid):
         return rejection(command, task.code, task.message, now, task.errors)
     if command.envelope.notbefore is not None and command.envelope.notbefore > now:
-        # To decide it now would be what its sender has asked not to be done.
+        # Deciding it now would contradict the sender's request.
         message = "commands cannot be scheduled: leave notbefore out, or send the command when its time has come"
         errors = ({"field": "notbefore", "message": message},)
         return rejection(command, "validation-failed", f"notbefore: {message}", now, errors)
@@ -195,7 +195,7 @@ def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: Loa
         _record(command, task.stream, current.version + number, event, now) for number, event in enumerate(events, 1)
     ]
     _take_claims(batch, task, events, known)
-    # From here on nothing raises: the command is in, whole.
+    # From here on nothing raises: the command is applied completely or not at all.
     current.state = state
     current.version += len(recorded)
     batch.events += recorded
@@ -204,7 +204,7 @@ def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: Loa
 
 
 def _load(batch: Batch, task: Task, known: LoadedStreams) -> StreamState:
-    """Raises why the stream's state cannot be had."""
+    """The stream's state. Raises the error of its replay."""
     row = known.streams.get(task.stream)
     if row is None:
         return StreamState(task.aggregate, loaded=0, version=0, state=None)
@@ -215,7 +215,7 @@ def _load(batch: Batch, task: Task, known: LoadedStreams) -> StreamState:
     if state is None:
         state = task.aggregate.restored(row.state, row.state_version)
     if state is None:
-        batch.unfit[task.stream] = task.aggregate
+        batch.outdated[task.stream] = task.aggregate
     return StreamState(task.aggregate, row.version, row.version, state, replayed)
 
 

@@ -1,8 +1,8 @@
-"""The epoch of the write database: another one begins where the database is not the one it was, so that it may know less than it did.
+"""The epoch of the write database: a new one begins when the database is no longer the same, and so may have lost commits.
 
-A restored, promoted or copied database is told by what it is: its cluster, timeline, oid, and the oid of the table that says so. Whoever
-is the first to write to it, or to relay from it, begins the new epoch. What cannot be told so (a data folder that was copied back) is
-for an operator to say: ``tidemark epoch new``.
+A restored, promoted or copied database is detected by its identity: its cluster, timeline, oid, and the oid of the table ``epochs``. The
+first process that writes to it or relays from it begins the new epoch. What cannot be detected so (a data directory copied back) has to
+be declared by an operator: ``tidemark epoch new``.
 """
 
 import logging
@@ -14,7 +14,7 @@ from shared.runtime.postgres import Connection
 
 log: Final = logging.getLogger(__name__)
 
-# The newest epoch, where it belongs to this database. The WAL file's name begins with the timeline.
+# The newest epoch, if it belongs to this database. A WAL file's name begins with the timeline.
 CURRENT: Final = """
 SELECT number, epoch FROM (SELECT * FROM epochs ORDER BY number DESC LIMIT 1) AS newest
 WHERE system_identifier = (SELECT system_identifier FROM pg_control_system())
@@ -22,7 +22,7 @@ WHERE system_identifier = (SELECT system_identifier FROM pg_control_system())
     AND database_oid = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND table_oid = 'epochs'::regclass::oid
 """
-ONE_AT_A_TIME: Final = "LOCK TABLE epochs IN SHARE ROW EXCLUSIVE MODE"
+LOCK_EPOCHS: Final = "LOCK TABLE epochs IN SHARE ROW EXCLUSIVE MODE"
 BEGIN: Final = """
 INSERT INTO epochs (epoch, reason, system_identifier, timeline, database_oid, table_oid)
 SELECT $1, $2, system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint,
@@ -30,46 +30,46 @@ SELECT $1, $2, system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_in
 FROM pg_control_system()
 RETURNING number, epoch
 """
-BEGUN_BY: Final = "UPDATE epochs SET actor = $2 WHERE number = $1"
-ANY: Final = "SELECT EXISTS (SELECT FROM epochs)"
-FIRST: Final = "the first"
-ANOTHER: Final = "this is not the database that the last epoch belongs to: it was restored, promoted or copied"
+SET_ACTOR: Final = "UPDATE epochs SET actor = $2 WHERE number = $1"
+HAS_EPOCHS: Final = "SELECT EXISTS (SELECT FROM epochs)"
+FIRST_EPOCH: Final = "the first"
+OTHER_DATABASE: Final = "this is not the database that the last epoch belongs to: it was restored, promoted or copied"
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """``number`` orders the epochs of one database; ``name`` tells them apart everywhere."""
+    """``number`` orders the epochs of one database; ``name`` is globally unique."""
 
     number: int
     name: str
 
 
 async def current(connection: Connection) -> Epoch | None:
-    """None: the last one belongs to another database, or there was none."""
+    """The current epoch; None: the last one belongs to another database, or there is none."""
     row = await connection.fetchrow(CURRENT)
     return None if row is None else Epoch(*row)
 
 
-async def settled(connection: Connection) -> Epoch:
-    """The epoch of this database, begun now where it has none of its own. Not within a transaction of the caller's."""
+async def ensure_current(connection: Connection) -> Epoch:
+    """The epoch of this database, which begins now if it has none of its own. Must not be called within a transaction."""
     found = await current(connection)
     if found is not None:
         return found
     async with connection.transaction():
-        await connection.execute(ONE_AT_A_TIME)
+        await connection.execute(LOCK_EPOCHS)
         found = await current(connection)
         if found is not None:
             return found
-        reason = ANOTHER if await connection.fetchval(ANY) else FIRST
+        reason = OTHER_DATABASE if await connection.fetchval(HAS_EPOCHS) else FIRST_EPOCH
         found = Epoch(*await connection.fetchrow(BEGIN, uuid4().hex, reason))  # type: ignore[misc]
     log.warning("epoch %s of the write database begins: %s", found.name, reason)
     return found
 
 
 async def begin(connection: Connection, reason: str, actor: str) -> Epoch:
-    """A new epoch, because an operator says so."""
+    """Begin a new epoch at an operator's request."""
     async with connection.transaction():
-        await connection.execute(ONE_AT_A_TIME)
+        await connection.execute(LOCK_EPOCHS)
         begun = Epoch(*await connection.fetchrow(BEGIN, uuid4().hex, reason))  # type: ignore[misc]
-        await connection.execute(BEGUN_BY, begun.number, actor)
+        await connection.execute(SET_ACTOR, begun.number, actor)
     return begun

@@ -1,8 +1,8 @@
-"""The write database: what a batch needs to know, and the one transaction that makes it so.
+"""The write database: what a batch needs to read, and the transaction that writes its result.
 
-Streams are written first and in order of their names: two writers of one stream meet at its row, so the later one's outbox rows
-have the higher ids, and no two batches can deadlock on streams. Everything is compare-and-set on the version that was read;
-whoever loses gets ConflictError, with nothing written. ``updated_at`` is the database's clock: workers' clocks may differ.
+Streams are written first and in the order of their names: two writers of one stream meet at its row, so the later one's outbox rows
+have higher ids, and no two batches can deadlock on streams. All writes are compare-and-set on the version that was read; the loser
+gets ConflictError, and nothing is written. ``updated_at`` is the database's time: workers' clocks may differ.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from shared.messaging.topology import hash_of
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.postgres import Connection
 
-# An outcome from before sources were kept ('') is that of its id, whoever sends it. The source's own comes later in the list, and counts.
+# An outcome from before sources were stored ('') is that of its id, for any source. One with the source sorts later, and takes priority.
 COMMANDS_BY_KEY: Final = """
 SELECT wanted.source, wanted.command_id, body_hash, outcome, outcome ->> 'type' AS type
 FROM unnest($1::text[], $2::text[]) AS wanted (source, command_id)
@@ -49,13 +49,13 @@ UPDATE streams s SET version = c.version, state = c.state::json, state_version =
 FROM changed c JOIN locked l ON l.stream = c.stream
 WHERE s.stream = c.stream AND s.version = c.expected
 """
-# Of the same version of the stream: whoever has moved it on meanwhile has kept its state.
+# Only for an unchanged version of the stream: a concurrent writer has stored a newer state.
 RESTORE_STATES: Final = """
 UPDATE streams s SET state = c.state::json, state_version = c.state_version
 FROM unnest($1::text[], $2::bigint[], $3::text[], $4::integer[]) AS c (stream, version, state, state_version)
 WHERE s.stream = c.stream AND s.version = c.version
 """
-# What has an outcome is undecided no longer. Looked up key by key: a join would read all that is undecided, where statistics say "none".
+# A command with an outcome is no longer undecided. Looked up by key: with outdated statistics a join would scan undecided_commands.
 INSERT_COMMANDS: Final = """
 WITH new AS MATERIALIZED (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[])
@@ -68,7 +68,7 @@ WITH new AS MATERIALIZED (
 INSERT INTO commands (command_id, source, command_type, body_hash, outcome, decided_at)
 SELECT command_id, source, command_type, body_hash, outcome::json, $6 FROM new
 """
-# Kept, and to be relayed: each envelope is sent to the server once, and the relay is woken when they are committed.
+# Stored, and enqueued for the relay: each envelope is sent to the server once, and the relay is notified at commit.
 RECORD_EVENTS: Final = """
 WITH new AS MATERIALIZED (
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])
@@ -98,7 +98,7 @@ UNION SELECT source FROM undecided_commands WHERE command_id = $1 LIMIT 2
 
 
 class ConflictError(Exception):
-    """Somebody else has changed what the batch was decided on; nothing was written. Decide again."""
+    """A concurrent writer has changed what the batch was decided on; nothing was written. Decide again."""
 
 
 async def load(connection: Connection, commands: Sequence[Command], epoch: Epoch) -> LoadedStreams:
@@ -119,14 +119,14 @@ async def load(connection: Connection, commands: Sequence[Command], epoch: Epoch
 
 
 async def load_claims(connection: Connection, keys: set[ClaimKey]) -> dict[ClaimKey, str | None]:
-    """The holder of each, None where it is free."""
+    """Each claim's stream; None where it is free."""
     scopes, values = [key[0] for key in keys], [key[1] for key in keys]
     rows = await connection.fetch(CLAIMS_BY_KEY, scopes, values)
     return dict.fromkeys(keys) | {(row["scope"], row["value"]): row["stream"] for row in rows}
 
 
 async def append(connection: Connection, batch: Batch, known: LoadedStreams, now: datetime, epoch: Epoch) -> None:
-    """State, events, outcomes, claims and outbox rows, in one transaction. Raises ConflictError, or what the server raises."""
+    """Write state, events, outcomes, claims and outbox rows in one transaction. Raises ConflictError, or the server's errors."""
     if not batch.decided:
         return
     try:

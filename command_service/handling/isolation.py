@@ -1,16 +1,16 @@
-"""Which commands are tried alone, in their order, because a worker may be dying of one of them. Pure.
+"""Decides which commands are tried alone, in order, because one of them may be killing workers. Pure.
 
-After a crash every message that a worker held counts one delivery, the guilty one's neighbours too. So, by how often a message
-has been delivered before:
+After a crash every message that a worker held counts one delivery, not only the cause. So the number of previous deliveries of a message
+decides:
 
     less than 2    with its neighbours, as one unit of work
     2              alone
-    3 or more      its commands one by one, each written down before it is tried (``undecided``); one that was tried twice and has
-                   no outcome is not tried again: it is a dead letter (process-killed)
+    3 or more      its commands one by one, each recorded before it is tried (``undecided``); one that was tried twice without an
+                   outcome is not tried again, but dead-lettered (process-killed)
 
-The first death takes five, each other one among the same neighbours two more: the queue's delivery limit
-(``topology.COMMAND_DELIVERY_LIMIT``) lets every one of them be guilty, and no neighbour reaches it. Taking fewer at a time would keep
-the counts lower, and lose the order: what one consumer leaves is delivered again before anything else, but behind what another has left.
+The first fatal command takes five deliveries, each further one among the same neighbours two more: the queue's delivery limit
+(``topology.COMMAND_DELIVERY_LIMIT``) allows all of them to be fatal, and no neighbour reaches it. Smaller batches would keep the counts
+lower, but lose the order: what one consumer leaves is redelivered before anything else, but behind what another has left.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,19 +20,19 @@ from shared.messaging.consuming import Delivery
 
 SUSPICIOUS_AFTER: Final = 2
 DEADLY_AFTER: Final = 3
-MOST_DEATHS: Final = 2
+MAX_DEATHS: Final = 2
 
 
 class ProcessKilledError(RuntimeError):
-    """Each time this command was tried alone the worker died."""
+    """The worker died at each attempt to handle this command alone."""
 
 
 def is_deadly(delivery: Delivery) -> bool:
     return delivery.deliveries >= DEADLY_AFTER
 
 
-def units(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
-    """Neighbours above suspicion together, each other one alone; all in their order."""
+def units_of_work(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
+    """Messages below SUSPICIOUS_AFTER together, each other one alone; all in order."""
     unit: list[Delivery] = []
     for delivery in deliveries:
         if delivery.deliveries < SUSPICIOUS_AFTER:

@@ -1,7 +1,7 @@
-"""From bytes to commands: every message becomes commands that can be answered, or an undecodable part that cannot.
+"""Parsing messages: each becomes commands, which get an outcome, or an undecodable part, which cannot.
 
-A command that has a usable ``id`` and ``source`` always gets a durable outcome, be it the refusal ``unknown-command`` or
-``validation-failed``. What has none has no idempotency key either: it cannot have a durable outcome, and goes to ``commands.dead``.
+A command with a usable ``id`` and ``source`` always gets a durable outcome, such as the refusal ``unknown-command`` or
+``validation-failed``. Without them there is no idempotency key: it cannot have a durable outcome, and goes to ``commands.dead``.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ from shared.contracts.values import CommandData
 from shared.messages.envelope import MAX_BATCH, MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, is_batch, split
 
 CommandKey = tuple[str, str]
-"""(source, id): what names a command."""
+"""(source, id): the idempotency key of a command."""
 
 MAX_REFUSED: Final = 1000
-"""A batch that is too large is refused part by part as long as it has no more than this."""
-_ASKED: Final = ("type", "subject", "expectedversion", "data")
+"""A batch that is too large is refused part by part up to this many parts, otherwise as a whole."""
+_CONTENT: Final = ("type", "subject", "expectedversion", "data")
 MAX_SHOWN: Final = 200
 
 MALFORMED: Final = "malformed-message"
@@ -37,7 +37,7 @@ TOO_LARGE: Final = "message-too-large"
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """Why a command with a sound envelope is refused before any decision."""
+    """Why a command with a valid envelope is refused without a decision."""
 
     code: str
     message: str
@@ -53,7 +53,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a valid command asks for: ``data`` decided by ``aggregate`` on ``stream``."""
+    """A valid command's content: ``data`` to be decided by ``aggregate`` on ``stream``."""
 
     aggregate: Aggregate
     stream: str
@@ -62,7 +62,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command with a sound envelope. ``digest`` tells whether the same key comes with another body."""
+    """One command with a valid envelope. ``digest`` detects another body under the same key."""
 
     envelope: CommandEnvelope
     digest: bytes
@@ -76,7 +76,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A message, or one element of a batch, that cannot have a durable outcome. ``body`` is what came, unchanged or as JSON."""
+    """A message, or one element of a batch, that cannot have a durable outcome. ``body``: as received, or as JSON."""
 
     body: bytes
     code: str
@@ -84,13 +84,13 @@ class Undecodable:
     command_id: str = ""
     command_type: str = ""
     errors: tuple[dict[str, Any], ...] = ()
-    letter: bool = True
-    """Whether it is a dead letter. False: it is in that of another part."""
+    is_dead_letter: bool = True
+    """Whether it becomes a dead letter. False: the dead letter of another part includes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one message held, in order. ``batch``: it came in the batch form and is answered in it."""
+    """The content of one message, in order. ``batch``: it is in the batch form, and so is the reply."""
 
     parts: tuple[Command | Undecodable, ...]
     batch: bool
@@ -99,11 +99,11 @@ class Message:
 def read(
     body: bytes, correlation_id: str | None = None, *, headers: Mapping[str, Any] | None = None, content_type: str = ""
 ) -> Message:
-    """Never raises: whatever is wrong becomes a part that says so."""
+    """Parse a message. Never raises: every error becomes a part that describes it."""
     if len(body) > MAX_MESSAGE_BYTES:
         return _unreadable(body, TOO_LARGE, f"a message may have {MAX_MESSAGE_BYTES} bytes, this has {len(body)}")
     if correlation_id is not None and "\x00" in correlation_id:
-        correlation_id = None  # no event can carry it; the reply does
+        correlation_id = None  # PostgreSQL cannot store it in events; the reply has it
     binary = binary_mode.structured(body, headers or {}, content_type)
     if binary is not None:
         return Message((_part(binary, None, correlation_id),), batch=False)
@@ -118,12 +118,12 @@ def read(
 
 
 def digest_of(envelope: CommandEnvelope) -> bytes:
-    """SHA-256 of what the command asks for; its time, source and trace do not count, nor the order of its keys."""
+    """SHA-256 of the command's content; independent of its time, source and trace, and of the order of its keys."""
     return _digest((envelope.type, envelope.subject, envelope.expectedversion, envelope.data))
 
 
 def validate(envelope: CommandEnvelope) -> Task | Invalid:
-    """What the command asks for, checked against its type's contract."""
+    """The command's content, validated against its type's contract."""
     contract = COMMANDS.get(envelope.type)
     if contract is None:
         return _unknown(envelope.type)
@@ -142,25 +142,25 @@ def validate(envelope: CommandEnvelope) -> Task | Invalid:
 
 
 def _part(element: Any, body: bytes | None, correlation_id: str | None) -> Command | Undecodable:
-    """``body``: that of the message, where it holds nothing else."""
+    """``body``: the message's, if this is its only part."""
     try:
         try:
             envelope = CommandEnvelope.model_validate(element)
         except ValidationError as error:
-            return _refused(element, body, error, correlation_id)
+            return _refused_command(element, body, error, correlation_id)
         return Command(envelope, digest_of(envelope), validate(envelope), correlation_id)
-    except (ValueError, RecursionError) as error:  # a number that no digest can be taken of
-        return _unsound(element, body, [{"field": "data", "message": str(error)[:200]}])
+    except (ValueError, RecursionError) as error:  # a number that cannot be digested
+        return _malformed(element, body, [{"field": "data", "message": str(error)[:200]}])
 
 
-def _refused(
+def _refused_command(
     element: Any, body: bytes | None, error: ValidationError, correlation_id: str | None
 ) -> Command | Undecodable:
-    """A command whose envelope is wrong: it is refused under its own id and source, where these are sound."""
+    """A command with an invalid envelope: refused under its own id and source, if these are valid."""
     errors = describe(error)
     wrong = {str(each["loc"][0]) for each in error.errors(include_url=False, include_input=False) if each["loc"]}
     if not wrong or wrong & {"id", "source"}:
-        return _unsound(element, body, errors)
+        return _malformed(element, body, errors)
     command_type = _short_text(element.get("type"))
     known = "type" in wrong or command_type in COMMANDS
     envelope = CommandEnvelope.model_construct(
@@ -170,20 +170,20 @@ def _refused(
         subject=None if "subject" in wrong else element.get("subject"),
         data={},
     )
-    others = {name: element[name] for name in sorted(wrong.difference(_ASKED)) if name in element}
-    digest = _digest((*map(element.get, _ASKED), *([others] if others else [])))
+    others = {name: element[name] for name in sorted(wrong.difference(_CONTENT)) if name in element}
+    digest = _digest((*map(element.get, _CONTENT), *([others] if others else [])))
     return Command(envelope, digest, _invalid(errors) if known else _unknown(command_type), correlation_id)
 
 
 def _digest(asked: Sequence[Any]) -> bytes:
     try:
         canonical = msgspec.json.encode(asked, order="deterministic")
-    except OverflowError:  # an integer beyond 64 bits: the contract will refuse it, but the digest must stand
+    except OverflowError:  # an integer beyond 64 bits: the contract will refuse it, but the command needs a digest
         canonical = json.dumps(asked, sort_keys=True).encode()
     return hashlib.sha256(canonical).digest()
 
 
-def _unsound(element: Any, body: bytes | None, errors: list[dict[str, str]]) -> Undecodable:
+def _malformed(element: Any, body: bytes | None, errors: list[dict[str, str]]) -> Undecodable:
     return _undecodable(element, body, MALFORMED, f"not a command envelope: {sentence(errors)}", errors)
 
 
@@ -194,23 +194,23 @@ def _undecodable(
     message: str,
     errors: Sequence[dict[str, str]] = (),
     *,
-    letter: bool = True,
+    is_dead_letter: bool = True,
 ) -> Undecodable:
-    """Its id and type as far as they can be told: the id as it came, so that its sender knows it again."""
+    """With id and type as far as they can be read: the id unchanged, so that the sender recognises it."""
     known = element if isinstance(element, dict) else {}
     id_ = known.get("id")
     command_id = id_[:MAX_SHOWN] if isinstance(id_, str) else ""
     came = to_json(element) if body is None else body
-    return Undecodable(came, code, message, command_id, _short_text(known.get("type")), tuple(errors), letter)
+    return Undecodable(came, code, message, command_id, _short_text(known.get("type")), tuple(errors), is_dead_letter)
 
 
 def _too_many(elements: Sequence[Any], body: bytes) -> Message:
-    """Each part is refused and nothing is kept, so that the same ids do in smaller batches. The whole is one dead letter."""
+    """Each part is refused and nothing is stored, so that the same ids work in smaller batches. The whole is one dead letter."""
     message = f"a batch may have {MAX_BATCH} commands, this has {len(elements)}: none of them was taken"
     if len(elements) > MAX_REFUSED:
         return _unreadable(body, TOO_LARGE, message)
     first, *rest = elements
-    parts = [_undecodable(each, None, TOO_LARGE, message, letter=False) for each in rest]
+    parts = [_undecodable(each, None, TOO_LARGE, message, is_dead_letter=False) for each in rest]
     return Message((_undecodable(first, body, TOO_LARGE, message), *parts), batch=True)
 
 

@@ -1,11 +1,11 @@
-"""Commands without an outcome for a reason of ours: who asks for the outcome is told the reason, and no command is tried for ever.
+"""Commands without an outcome because of an error inside the service: the reason is reported to clients, and attempts are limited.
 
-    handler-failed    deciding it raised what is no refusal                       it waits in ``commands.dead``
-    process-killed    workers died whenever they tried it                         it waits in ``commands.dead``
-    delivery-limit    the broker gave it up, after workers had died with it       it waits in ``commands.dead``
-    retrying          a worker has died while it held it, among others            it is tried again, alone
+    handler-failed    deciding it raised an error other than a refusal            it is in ``commands.dead``
+    process-killed    workers died at every attempt                               it is in ``commands.dead``
+    delivery-limit    the broker dead-lettered it, after workers had died with it it is in ``commands.dead``
+    retrying          a worker died while it held this among other commands       it is retried alone
 
-A row goes in the transaction that writes the command's outcome (``event_store``); where there are both, the outcome counts.
+The transaction that writes the command's outcome deletes its row (``event_store``); where both exist, the outcome counts.
 """
 
 from collections.abc import Iterable
@@ -20,21 +20,21 @@ from shared.runtime.postgres import Connection
 PROCESS_KILLED: Final = "process-killed"
 RETRYING: Final = "retrying"
 
-WORDS: Final = {
+MESSAGES: Final = {
     HANDLER_FAILED: "an error inside the service; the command waits for an operator, and has its outcome once it is replayed",
     PROCESS_KILLED: "the service stopped whenever it tried this command, which waits for an operator to replay it",
     topology.DELIVERY_LIMITED: "the service stopped too often while it held this command, which waits for an operator to replay it",
     RETRYING: "the service stopped while it held this command, and tries it again",
 }
-"""Reason → for people. Nothing of what is inside."""
+"""Reason → message for people, without internal details."""
 
-HOLD: Final = """
+RECORD_UNDECIDED: Final = """
 INSERT INTO undecided_commands AS known (command_id, source, command_type, reason)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS new (command_id, source, command_type, reason)
 ON CONFLICT (command_id, source) DO UPDATE SET reason = excluded.reason
 """
-# Before it is tried alone. Whoever dies then leaves the count.
-SUSPECT: Final = """
+# Written before the command is tried alone: the count remains if the worker dies.
+RECORD_ATTEMPT: Final = """
 INSERT INTO undecided_commands AS known (command_id, source, command_type, reason, attempts)
 SELECT $1, $2, $3, 'retrying', 1
 WHERE NOT EXISTS (SELECT FROM commands WHERE command_id = $1 AND source IN ($2, ''))
@@ -42,7 +42,9 @@ ON CONFLICT (command_id, source) DO UPDATE SET
     reason = 'retrying', attempts = CASE known.reason WHEN 'retrying' THEN known.attempts + 1 ELSE 1 END
 RETURNING attempts
 """
-UNDECIDED: Final = "SELECT command_type, reason, since FROM undecided_commands WHERE command_id = $1 AND source = $2"
+UNDECIDED_COMMAND: Final = (
+    "SELECT command_type, reason, since FROM undecided_commands WHERE command_id = $1 AND source = $2"
+)
 
 
 class PendingCommand(NamedTuple):
@@ -52,15 +54,15 @@ class PendingCommand(NamedTuple):
 
     @property
     def message(self) -> str:
-        return WORDS.get(self.reason, "")
+        return MESSAGES.get(self.reason, "")
 
 
-async def hold(connection: Connection, held: Iterable[tuple[Command, str]]) -> None:
-    """Write down why these have no outcome: (command, reason)."""
+async def record_undecided(connection: Connection, held: Iterable[tuple[Command, str]]) -> None:
+    """Record why these commands have no outcome: (command, reason)."""
     rows = {command.key: (command.envelope.type, reason) for command, reason in held}
     keys = sorted(rows)
     await connection.execute(
-        HOLD,
+        RECORD_UNDECIDED,
         [command_id for _, command_id in keys],
         [source for source, _ in keys],
         [rows[key][0] for key in keys],
@@ -68,14 +70,14 @@ async def hold(connection: Connection, held: Iterable[tuple[Command, str]]) -> N
     )
 
 
-async def suspect(connection: Connection, command: Command) -> int:
-    """Write down that this command is about to be tried alone; the how manieth time it is. 0: it has an outcome."""
+async def record_attempt(connection: Connection, command: Command) -> int:
+    """Record that this command is about to be tried alone; return the number of this attempt. 0: it has an outcome."""
     source, command_id = command.key
-    attempts: int | None = await connection.fetchval(SUSPECT, command_id, source, command.envelope.type)
+    attempts: int | None = await connection.fetchval(RECORD_ATTEMPT, command_id, source, command.envelope.type)
     return attempts or 0
 
 
 async def pending_of(connection: Connection, key: CommandKey) -> PendingCommand | None:
     source, command_id = key
-    row = await connection.fetchrow(UNDECIDED, command_id, source)
+    row = await connection.fetchrow(UNDECIDED_COMMAND, command_id, source)
     return None if row is None else PendingCommand(*row)

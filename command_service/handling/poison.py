@@ -1,8 +1,8 @@
-"""Dying on purpose, for tests and drills only: ``TIDEMARK_POISON`` names streams whose commands kill the worker that decides them.
+"""Killing the worker on purpose, for tests and drills only: ``TIDEMARK_POISON`` names streams whose commands kill it.
 
     TIDEMARK_POISON=worker:kill:orders/o-17    this stream; several, separated by spaces
 
-A command that has its outcome is harmless: nothing is decided. Projections have poison of their own (``projectors/runtime/poison.py``).
+A command that has its outcome is harmless: nothing is decided. Projections have their own setting (``projectors/runtime/poison.py``).
 """
 
 import os
@@ -18,8 +18,8 @@ PREFIX: Final = "worker:kill:"
 EXIT_CODE: Final = 70
 
 
-def drilled(settings: Settings) -> Decide:
-    """``decide``, but for the commands that the setting names."""
+def with_poison(settings: Settings) -> Decide:
+    """``decide``, except that the commands named in the setting kill the process."""
     if not settings.poison.startswith(PREFIX):
         return decide
     deadly = frozenset(settings.poison.removeprefix(PREFIX).split())

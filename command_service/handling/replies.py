@@ -1,9 +1,9 @@
-"""Answers: every outcome to whoever asked, every rejection to ``outcomes`` as well; what is no command goes to ``commands.dead``.
+"""Replies: every outcome to its sender, every rejection also to ``outcomes``; undecodable parts to ``commands.dead``.
 
-So does a command that our code fails on: it has no outcome yet, and who asked gets a notice that says so. Answers go to reply queues
-only (``shared.messaging.reply_to``).
+A command that fails inside the service also goes to ``commands.dead``: it has no outcome yet, and its sender receives a notice. Replies
+are sent to reply queues only (``shared.messaging.reply_to``).
 
-All of them are confirmed by the broker before the command's own message is acknowledged. A reply queue that is gone drops its reply:
+All are confirmed by the broker before the command's message is acknowledged. If the reply queue no longer exists, the reply is dropped:
 the outcome stays in the database, and the same command sent again gets it.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 
 from command_service.handling.decision import SOURCE, Failed, Outcome
 from command_service.handling.parsing import Command, Message, Undecodable
-from command_service.handling.pending import WORDS
+from command_service.handling.pending import MESSAGES
 from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, pack
 from shared.messages.outcomes import (
     PENDING,
@@ -37,7 +37,7 @@ Result = Outcome | Failed | Undecodable
 
 
 def replies_to(delivery: Delivery, message: Message, results: Sequence[Result]) -> Iterator[Outgoing]:
-    """All that is to be published about one message, ``results`` being one for each of its parts."""
+    """All messages to publish about one delivery; ``results``: one for each of its parts."""
     replies: list[bytes] = []
     for index, (part, result) in enumerate(zip(message.parts, results, strict=True)):
         match result:
@@ -47,7 +47,7 @@ def replies_to(delivery: Delivery, message: Message, results: Sequence[Result]) 
                     yield _rejected(part, result, delivery)
             case Undecodable():
                 replies.append(_refusal(result, index))
-                if result.letter:
+                if result.is_dead_letter:
                     yield _dead_letter(result.body, result.code, result.message, delivery)
             case Failed():
                 if isinstance(part, Command):
@@ -79,7 +79,7 @@ def _rejected(command: Command, outcome: Outcome, delivery: Delivery) -> Outgoin
 
 
 def _refusal(part: Undecodable, index: int) -> bytes:
-    """A rejection that is not kept: without a sound id there is nothing to keep it under."""
+    """A rejection that is not stored: without a valid id there is no key for it."""
     data = Rejected(
         command_id=part.command_id,
         command_type=part.command_type,
@@ -106,7 +106,7 @@ def _pending(command: Command, result: Failed) -> bytes:
             command_id=command.envelope.id,
             command_type=command.envelope.type,
             reason=result.reason,
-            message=WORDS[result.reason],
+            message=MESSAGES[result.reason],
         ),
     )
     return envelope.model_dump_json(exclude_none=True).encode()

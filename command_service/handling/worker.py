@@ -1,12 +1,12 @@
-"""The command worker: take what waits, decide it as one unit, answer, acknowledge.
+"""The command worker: take waiting messages, decide them as one unit, reply, acknowledge.
 
-    [commands] ──▶ inbox ──▶ read ──▶ Handler (one transaction) ──▶ answers, confirmed ──▶ acknowledge
+    [commands] ──▶ inbox ──▶ read ──▶ Handler (one transaction) ──▶ replies, confirmed ──▶ acknowledge
 
-A crash anywhere before the acknowledgement makes the broker deliver again: the commands are known by then, and get the same outcomes.
+After a crash anywhere before the acknowledgement the broker redelivers: the commands are known then, and get the same outcomes.
 
-Commands are decided in the order in which the broker has them, with any number of workers: the queue has a single active consumer, and
-what that one leaves unacknowledged is delivered to the next in the same order, before anything else. One that was frozen and wakes
-decides what it still holds, in that order too: each of those commands gets the outcome it has, or the one it would have got.
+Commands are decided in the queue's order, with any number of workers: the queue has a single active consumer, and what it leaves
+unacknowledged is redelivered to the next in the same order, before anything else. A worker that was frozen and resumes decides what it
+still holds, also in that order: each of those commands gets its existing outcome, or the one it would have got.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from command_service.handling.dead_commands import as_marked
+from command_service.handling.dead_commands import apply_mark
 from command_service.handling.handler import Handler
-from command_service.handling.isolation import is_deadly, units
+from command_service.handling.isolation import is_deadly, units_of_work
 from command_service.handling.parsing import Command, Message, read
-from command_service.handling.poison import drilled
+from command_service.handling.poison import with_poison
 from command_service.handling.replies import Result, replies_to
 from shared.messaging import topology
 from shared.messaging.announcing import Announcer
@@ -31,7 +31,7 @@ from shared.runtime.process import Process, Stopped, pause
 from shared.runtime.settings import Settings
 
 HEARTBEAT_S: Final = 5
-"""Frozen for 10 to 15 seconds, this worker loses the queue to the next one."""
+"""A worker frozen for 10 to 15 seconds loses the queue to the next one."""
 
 
 class Worker:
@@ -47,12 +47,12 @@ class Worker:
         await self._handler.open()
         with suppress(Stopped):
             while not stopping.is_set():
-                for unit in units(await self._consumer.take(self._batch, timeout=0.5)):
+                for unit in units_of_work(await self._consumer.take(self._batch, timeout=0.5)):
                     await self._handle(unit)
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         messages = [
-            as_marked(
+            apply_mark(
                 read(each.body, each.correlation_id, headers=each.headers, content_type=each.content_type), each.headers
             )
             for each in deliveries
@@ -69,7 +69,7 @@ class Worker:
         await self._consumer.acknowledge(deliveries)
 
     async def _decide(self, commands: Sequence[Command], *, one_by_one: bool) -> list[Result]:
-        """Messages may be batches themselves: the unit of work stays bounded. ``one_by_one``: for what may be killing us."""
+        """Messages may be batches: the unit of work stays bounded. ``one_by_one``: for commands that may kill the worker."""
         if one_by_one:
             return [await self._handler.handle_suspect(command) for command in commands]
         results: list[Result] = []
@@ -79,7 +79,7 @@ class Worker:
 
 
 def _in_order(message: Message, results: Iterator[Result]) -> list[Result]:
-    """A result for each part: the next of ``results`` for a command; what is no command is its own."""
+    """One result for each part: the next of ``results`` for a command; an undecodable part is its own result."""
     return [next(results) if isinstance(part, Command) else part for part in message.parts]
 
 
@@ -95,7 +95,7 @@ async def run(settings: Settings) -> int:
         heartbeat_s=HEARTBEAT_S,
     )
     publisher = Publisher(rabbitmq_url, "worker")
-    handler = Handler(settings.require("write_db_url"), decide=drilled(settings), stopping=process.stopping)
+    handler = Handler(settings.require("write_db_url"), decide=with_poison(settings), stopping=process.stopping)
     queues = QueueWatch(publisher.connected, [topology.dead_queue("commands")])
     worker = Worker(consumer, publisher, handler, batch=settings.command_batch)
     try:

@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document: what other services may send to Tidemark and read from it, over which exchanges, with which keys and headers.
+"""The AsyncAPI 3 document: the messages that other services may send to and receive from Tidemark, with exchanges, keys and headers.
 
 Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0, and its AMQP 0-9-1 bindings, version 0.3.0.
 """
@@ -30,7 +30,7 @@ with publisher confirms. `source` and `id` together are the idempotency key. The
 
 
 def document() -> dict[str, Any]:
-    """The whole document, as JSON values. The same code always gives the same document."""
+    """The whole document, as JSON values. Deterministic."""
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Tidemark", "version": version("tidemark"), "description": _DESCRIPTION},
@@ -45,20 +45,20 @@ def document() -> dict[str, Any]:
             ),
             "replies": {
                 "address": None,
-                "description": "The sender's own queue, named in `reply_to`: outcomes come here, and notices where there is none yet.",
+                "description": "The sender's own queue, named in `reply_to`: receives outcomes, and notices where there is none yet.",
                 "messages": _references([ACCEPTED, REJECTED, PENDING]),
             },
             "outcomes": _channel(
                 topology.OUTCOMES,
                 topology.rejected_key("{type}"),
-                "Every rejection, for services that look after others' commands.",
+                "Every rejection, for services that monitor others' commands.",
                 [REJECTED],
                 {"type": {"description": "The type of the rejected command."}},
             ),
             "events": _channel(
                 topology.EVENTS,
                 topology.lane_key("{lane}"),
-                "Events of one lane, each stream's in order; one to a message, or several in the batch form.",
+                "Events of one lane, in order for each stream; one in a message, or several in the batch form.",
                 [name for name, _ in EVENTS.values()],
                 {"lane": {"description": "CRC-32 of the stream's name modulo the number of lanes."}},
             ),
@@ -118,8 +118,8 @@ def _message(
     message = {"name": name, "contentType": content_type, "payload": payload}
     if of_command:
         properties = {
-            "reply_to": {"type": "string", "description": "AMQP property: the queue that the outcome is sent to."},
-            "correlation_id": {"type": "string", "description": "AMQP property: comes back with the outcome."},
+            "reply_to": {"type": "string", "description": "AMQP property: the queue that receives the outcome."},
+            "correlation_id": {"type": "string", "description": "AMQP property: returned with the outcome."},
         }
         message["headers"] = {"type": "object", "properties": properties}
         message["correlationId"] = {"location": "$message.header#/correlation_id"}

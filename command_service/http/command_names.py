@@ -1,7 +1,7 @@
-"""How HTTP names a command: its id in ``Idempotency-Key``, the service that sends it in ``Tidemark-Source``, both in ``Location``.
+"""Command keys in HTTP: the id in ``Idempotency-Key``, the sending service in ``Tidemark-Source``, both in ``Location``.
 
-Ids beyond ASCII are sent as UTF-8 or percent-encoded (``%`` itself is in no id), and are percent-encoded in every header that we send.
-``.`` and ``..`` are sound ids on the bus; in a URL they are steps to other paths, however encoded, so that no outcome could be asked for.
+Non-ASCII ids are received as UTF-8 or percent-encoded (no id contains ``%`` itself), and sent percent-encoded in all headers.
+``.`` and ``..`` are valid ids on the bus; in a URL they are path steps, however encoded, so their outcome could not be requested.
 """
 
 import secrets
@@ -15,16 +15,16 @@ from command_service.handling.parsing import CommandKey
 from shared.http.problems import FieldError, Problem
 
 SOURCE: Final = "tidemark/http"
-"""Of commands whose sender does not name itself."""
+"""The source of commands whose sender names none."""
 SOURCE_HEADER: Final = "Tidemark-Source"
 ID_HEADER: Final = "Idempotency-Key"
 
 _SAFE: Final = ":@+=~._-"
-"""What ids may hold besides letters and digits: all of it is plain in a path (RFC 3986 §3.3)."""
+"""What ids may contain besides letters and digits: all of it is allowed unencoded in a path (RFC 3986 §3.3)."""
 
 
 def given_id(headers: Mapping[str, str]) -> str:
-    """The sender's id for its command, or a new one. Raises Problem for one that no URL can name."""
+    """The sender's id for its command, or a new one. Raises Problem for one that cannot be part of a URL."""
     given = headers.get(ID_HEADER.lower())
     if not given:
         return new_id()
@@ -40,13 +40,13 @@ def given_id(headers: Mapping[str, str]) -> str:
 
 
 def given_source(headers: Mapping[str, str]) -> str:
-    """The service that sends, by its own word; SOURCE where it does not say."""
+    """The source that the sender names; SOURCE by default."""
     given = headers.get(SOURCE_HEADER.lower())
     return SOURCE if given is None else given.encode("latin-1").decode(errors="replace")
 
 
 def location(key: CommandKey) -> str:
-    """Where the outcome is to be found."""
+    """The URL of the outcome."""
     source, id_ = key
     path = f"/commands/{quote(id_, safe=_SAFE)}"
     return path if source == SOURCE else f"{path}?source={quote(source, safe='')}"

@@ -1,7 +1,7 @@
-"""JSON Schema of every message that another service sends or reads, made from the contracts that the code itself uses.
+"""JSON Schemas of all messages that other services send or receive, generated from the contracts that the code itself uses.
 
-Names of schemas are those of the classes; messages refer to them as ``#/components/schemas/<name>``. A command's schema says what its
-sender may write, an event's and an outcome's what its reader will find. What a schema cannot say, a command may still be refused for.
+A schema has the name of its class; messages refer to it as ``#/components/schemas/<name>``. A command's schema describes what its sender
+may write, an event's or outcome's what its reader receives. A command may also be refused for rules that a schema cannot express.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Schema = dict[str, Any]
 
 
 def schemas() -> dict[str, Schema]:
-    """By name: the data of commands and events, and the envelopes of commands, events and outcomes."""
+    """Name → schema: the data of commands and events, and the envelopes of commands, events and outcomes."""
     sent: list[type[BaseModel]] = [*COMMANDS.values(), CommandEnvelope]
     _, written = models_json_schema([(model, "validation") for model in sent], ref_template=REFERENCE + "{model}")
     _, read = models_json_schema([(OutcomeEnvelope, "serialization")], ref_template=REFERENCE + "{model}")
@@ -40,18 +40,18 @@ def command_payload(command_type: str) -> Schema:
 
 
 def event_payload(event_type: str, data: str) -> Schema:
-    """An event in its envelope; ``data`` is the name of its data's schema."""
+    """An event in its envelope; ``data``: the name of its data's schema."""
     return _of_type("EventEnvelope", event_type, data)
 
 
 def outcome_payload(outcome_type: str, data: str) -> Schema:
-    """An outcome in its envelope; ``data`` is the name of its data's schema."""
+    """An outcome in its envelope; ``data``: the name of its data's schema."""
     return _of_type("OutcomeEnvelope", outcome_type, data)
 
 
 EVENT_ENVELOPE: Final[Schema] = {
     "title": "EventEnvelope",
-    "description": "A fact about one stream. `streamversion` counts 1, 2, 3 … without holes within `subject`.",
+    "description": "A fact about one stream. `streamversion` counts 1, 2, 3 … without gaps within `subject`.",
     "type": "object",
     "properties": {
         "specversion": {"const": "1.0"},
@@ -64,7 +64,7 @@ EVENT_ENVELOPE: Final[Schema] = {
         "data": {"type": "object"},
         "streamversion": {"type": "integer", "minimum": 1},
         "schemaversion": {"type": "integer", "minimum": 1, "description": "Of `data`."},
-        "causationid": {"type": "string", "description": "The id of the command that led to it."},
+        "causationid": {"type": "string", "description": "The id of the command that caused it."},
         "correlationid": {"type": "string"},
         "traceparent": {"type": "string"},
     },
@@ -73,7 +73,7 @@ EVENT_ENVELOPE: Final[Schema] = {
         *("streamversion", "schemaversion", "causationid", "correlationid"),
     ],
 }
-"""Written by ``shared.messages.envelope.EventEnvelope``; a test holds the two against each other."""
+"""The schema of ``shared.messages.envelope.EventEnvelope``; a test compares the two."""
 
 
 def _of_type(envelope: str, message_type: str, data: str) -> Schema:
@@ -82,7 +82,7 @@ def _of_type(envelope: str, message_type: str, data: str) -> Schema:
 
 
 def _plain(schema: Any) -> Any:
-    """Without the titles that are made from the names of fields."""
+    """The schema without titles generated from field names."""
     if isinstance(schema, Mapping):
         titled = "properties" in schema
         return {

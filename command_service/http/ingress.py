@@ -1,71 +1,53 @@
-"""The HTTP ingress: commands for those who do not speak AMQP. It publishes to ``commands`` and bypasses nothing.
+"""The HTTP ingress: commands from clients that do not speak AMQP. It publishes to ``commands`` and bypasses nothing.
 
     POST /commands/{type} ──checked against the contract──▶ [commands] … worker … ──▶ our reply queue ──wakes──▶ outcome, from the database
 
-202 is sent when the broker has confirmed that it keeps the command, never before.
+202 is sent only after the broker has confirmed that it stored the command.
 """
 
-import asyncio
-import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, Final
-from urllib.parse import quote
 
 import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi.spec import Example
 from litestar.params import FromPath, PathParameter, QueryParameter
-from pydantic import ValidationError
 
-from command_service.handling.parsing import TOO_LARGE, CommandKey, Invalid, digest_of, validate
+from command_service.handling.parsing import CommandKey, digest_of
 from command_service.handling.pending import PendingCommand
 from command_service.http.asyncapi import document
-from command_service.http.command_names import SOURCE, given_id, given_source, location
+from command_service.http.command_names import SOURCE, location
 from command_service.http.openapi import (
     COMMAND_TYPE,
     DESCRIPTION,
-    OUTCOME_ANSWERS,
-    SEND_ANSWERS,
+    OUTCOME_RESPONSES,
+    SEND_RESPONSES,
     TAG,
     TAGS,
     SendOperation,
 )
-from command_service.http.outcome_waiting import Known, OutcomeReader, StoredOutcome
-from shared.contracts.validation_errors import describe
-from shared.http.problems import EXCEPTION_HANDLERS, FieldError, Problem
+from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, StoredOutcome
+from command_service.http.request_reading import read_body, read_envelope, serialise
+from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
+from shared.http import prefer
+from shared.http.problems import EXCEPTION_HANDLERS, Problem
 from shared.http.service import Service, documentation
-from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, is_batch, split
-from shared.messages.outcomes import ACCEPTED
+from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope
 from shared.messaging import topology
 from shared.messaging.broker import BrokerError, Outgoing, Publisher
 from shared.runtime.health import Probe, troubles
 from shared.runtime.reasons import reason
 
-CONSISTENCY: Final = "Tidemark-Consistency"
-LONGEST_WAIT_S: Final = 30.0
-DRAIN_BYTES: Final = 16 * 1024 * 1024
-DRAIN_S: Final = 5.0
-NO_BINARY_MODE: Final = (
-    "binary-mode CloudEvents are not understood: send structured mode, application/cloudevents+json, to the exchange `commands`; "
-    "over HTTP the body is the command's data, its id the header Idempotency-Key, its subject the parameter `subject`"
-)
-PREFER_WAIT: Final = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])", re.IGNORECASE)
-
-_STATUS_OF_CODE: Final[Mapping[str, int]] = {
-    "validation-failed": 422,
-    "unknown-command": 404,
-}
+LONGEST_WAIT_S: Final = 30
 
 
 @post(
     "/commands/{command_type:str}",
     status_code=202,
     raises=[],
-    responses=SEND_ANSWERS,
+    responses=SEND_RESPONSES,
     operation_class=SendOperation,
     tags=[TAG],
     summary="Send a command",
@@ -82,20 +64,22 @@ async def post_command(
 ) -> Response[bytes]:
     """Send a command: its data as JSON in the body.
 
-    `Idempotency-Key` is the command's id; one is made where it is missing. `Tidemark-Source` names the service that sends it
-    (`tidemark/http` without it): ids of different services never meet. Sent again under the same names, the same command gets the
-    same outcome. 202: the broker keeps it, the outcome will be at `Location`; with a `reason` it has none yet for a fault of ours. With
-    `Prefer: wait=SECONDS` (at most 30) the outcome itself: 200 when accepted, a problem with the refusal's `code` otherwise.
-    `Tidemark-Consistency` of an accepted one, sent along with a query, makes the query's answer have it. 413: as an envelope on the
-    bus it would have more than 1,048,576 bytes.
+    `Idempotency-Key` is the command's id; one is generated if it is missing. `Tidemark-Source` names the sending service
+    (default `tidemark/http`): ids of different services never collide. The same command, sent again with the same key, gets the
+    same outcome. 202: the broker has stored it, and the outcome will be at `Location`; with a `reason` there is none yet because of an
+    error inside the service. With `Prefer: wait=SECONDS` (at most 30) the outcome itself: 200 when accepted, otherwise a problem with the
+    refusal's `code`. Send the `Tidemark-Consistency` of an accepted one with a query, and its result includes the command's effect. 413:
+    its envelope on the bus would have more than 1,048,576 bytes.
     """
     ingress: Ingress = state.ingress
-    envelope = _envelope(request, command_type, await _body(request), subject, expected_version)
-    wait = _wait(request.headers.get("prefer", ""))
+    envelope = read_envelope(request, command_type, await read_body(request), subject, expected_version)
+    wait = prefer.wait(request.headers.getall(prefer.HEADER, []), LONGEST_WAIT_S)
     return await ingress.send(envelope, wait)
 
 
-@get("/commands/{command_id:str}", raises=[], responses=OUTCOME_ANSWERS, tags=[TAG], summary="What became of a command")
+@get(
+    "/commands/{command_id:str}", raises=[], responses=OUTCOME_RESPONSES, tags=[TAG], summary="What became of a command"
+)
 async def get_outcome(
     state: State,
     command_id: FromPath[str],
@@ -104,9 +88,10 @@ async def get_outcome(
         QueryParameter(description="The service that sent it, as `Tidemark-Source` or on the bus."),
     ] = None,
 ) -> Response[bytes]:
-    """The outcome of a command. 202 with a `reason`: it has none yet, for a fault of ours. 404: it waits to be decided, or never came.
+    """The outcome of a command. 202 with a `reason`: there is none yet, because of an error inside the service. 404: it is not decided yet,
+    or was never received.
 
-    Without `source` it is `tidemark/http`, or else the one service that has used this id; 409 where several have.
+    Without `source`: of `tidemark/http`, or else of the one service that has used this id; 409 if several have.
     """
     ingress: Ingress = state.ingress
     key, known = await ingress.find(command_id, source)
@@ -114,13 +99,13 @@ async def get_outcome(
         detail = "no outcome is known for this id: it has not been decided yet, or never came"
         raise Problem(detail, status=404, code="outcome-not-found", headers={"Retry-After": "1"})
     if isinstance(known, PendingCommand):
-        return _pending(key, known)
-    return Response(known.body, media_type=CONTENT_TYPE, headers=_token(msgspec.json.decode(known.body)))
+        return pending_response(key, known)
+    return Response(known.body, media_type=CONTENT_TYPE, headers=consistency_token(msgspec.json.decode(known.body)))
 
 
 @get("/contracts")
 async def get_contracts() -> Response[bytes]:
-    """What other services may send and read over RabbitMQ: an AsyncAPI 3 document, JSON Schemas included."""
+    """The messages that other services may send and receive over RabbitMQ: an AsyncAPI 3 document, including JSON Schemas."""
     return Response(_contracts(), media_type="application/json")
 
 
@@ -131,18 +116,18 @@ async def live() -> dict[str, str]:
 
 @get("/health/ready", include_in_schema=False)
 async def ready(state: State) -> dict[str, str]:
-    """503 as well while nothing is decided: what is sent is kept, and has to wait."""
+    """503 also while nothing is decided: commands are stored, but have to wait."""
     ingress: Ingress = state.ingress
     return _status(ingress.troubles(), "ready", code="not-ready")
 
 
 @get("/health/serving", include_in_schema=False)
 async def serving(state: State) -> dict[str, str]:
-    """Whether commands can be taken, and kept: what is to be asked by those who choose where to send them."""
+    """Whether commands can be accepted and stored: for load balancers."""
     ingress: Ingress = state.ingress
     found = ingress.troubles()
-    hindering = {name: words for name, words in found.items() if name not in ingress.serves_without}
-    return _status(hindering, "serving", code="not-serving")
+    blocking = {name: words for name, words in found.items() if name not in ingress.serves_without}
+    return _status(blocking, "serving", code="not-serving")
 
 
 def _status(found: Mapping[str, str], status: str, *, code: str) -> dict[str, str]:
@@ -163,7 +148,7 @@ class Ingress:
         *,
         serves_without: Collection[str] = (),
     ) -> None:
-        """``probes``: what readiness is made of; ``serves_without``: of these, what keeps no command from being taken."""
+        """``probes``: what readiness depends on; ``serves_without``: those whose failure does not keep commands from being accepted."""
         self._publisher = publisher
         self.outcomes = outcomes
         self._probes = probes or {}
@@ -172,22 +157,22 @@ class Ingress:
     def troubles(self) -> Mapping[str, str]:
         return troubles(self._probes)
 
-    async def send(self, envelope: CommandEnvelope, wait: float | None) -> Response[bytes]:
-        key, digest, body = (envelope.source, envelope.id), digest_of(envelope), _on_the_bus(envelope)
+    async def send(self, envelope: CommandEnvelope, wait: int) -> Response[bytes]:
+        key, digest, body = (envelope.source, envelope.id), digest_of(envelope), serialise(envelope)
         known = await self.outcomes.read(key)
-        _same_command(known, digest)
+        require_same_command(known, digest)
         with self.outcomes.awaiting(envelope.id) as answered:
             await self._publish(envelope, body, self.outcomes.reply_to if wait else None)
             if wait:
                 known = await self.outcomes.wait(key, answered, wait)
-                _same_command(known, digest)
+                require_same_command(known, digest)
                 if isinstance(known, StoredOutcome):
-                    headers = {"Location": location(key), "Preference-Applied": f"wait={wait:g}"}
-                    return _answer(known.body, headers)
-        return _pending(key, known if isinstance(known, PendingCommand) else None)
+                    headers = {"Location": location(key), prefer.APPLIED: f"wait={wait}"}
+                    return outcome_response(known.body, headers)
+        return pending_response(key, known if isinstance(known, PendingCommand) else None)
 
-    async def find(self, command_id: str, source: str | None) -> tuple[CommandKey, Known | None]:
-        """What is known of a command, and its key. Raises Problem where the source is needed to tell which one is meant."""
+    async def find(self, command_id: str, source: str | None) -> tuple[CommandKey, CommandStatus | None]:
+        """What is known of a command, and its key. Raises Problem where the id is ambiguous without the source."""
         key = (source or SOURCE, command_id)
         known = await self.outcomes.read(key)
         if known is not None or source is not None:
@@ -243,120 +228,3 @@ def create_app(ingress: Ingress) -> Litestar:
 @cache
 def _contracts() -> bytes:
     return msgspec.json.encode(document())
-
-
-async def _body(request: Request[Any, Any, State]) -> Any:
-    if "ce-specversion" in request.headers:
-        # Its ce-id is meant to be the idempotency key: to take the body alone would decide it again each time.
-        raise Problem(NO_BINARY_MODE, status=415, code="unsupported-media-type")
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type not in {"application/json", ""}:
-        raise Problem("the body is a command's data, as application/json", status=415, code="unsupported-media-type")
-    try:
-        body = await request.body()
-        elements = split(body)
-    except RequestEntityTooLarge as error:
-        await _drain(request)
-        detail = (
-            f"a command may have {MAX_MESSAGE_BYTES} bytes, with the envelope that it gets here; this body has more"
-        )
-        raise Problem(detail, status=413, code=TOO_LARGE) from error
-    except EnvelopeError as error:
-        raise Problem(f"the body is {error}", status=400, code="malformed-message") from error
-    if len(elements) != 1 or not isinstance(elements[0], dict) or is_batch(body):
-        raise Problem("the body must be one JSON object: the command's data", status=400, code="malformed-message")
-    return elements[0]
-
-
-async def _drain(request: Request[Any, Any, State]) -> None:
-    """Read on for a while: one who is still sending would find the connection reset, and no answer."""
-    left = DRAIN_BYTES
-    with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_S):
-            while left > 0:
-                event: Any = await request.receive()
-                if event["type"] != "http.request" or not event.get("more_body"):
-                    return
-                left -= len(event["body"])
-
-
-def _envelope(
-    request: Request[Any, Any, State], command_type: str, data: Any, subject: str | None, expected: int | None
-) -> CommandEnvelope:
-    attributes = {
-        "id": given_id(request.headers),
-        "source": given_source(request.headers),
-        "type": command_type,
-        "subject": subject,
-        "expectedversion": expected,
-        "traceparent": request.headers.get("traceparent"),
-        "data": data,
-    }
-    try:
-        envelope = CommandEnvelope.model_validate(attributes)
-    except ValidationError as error:
-        errors = describe(error)
-        raise _invalid("validation-failed", "the command is not valid", errors, 422) from error
-    task = validate(envelope)
-    if isinstance(task, Invalid):
-        raise _invalid(task.code, task.message, task.errors, _STATUS_OF_CODE[task.code])
-    return envelope
-
-
-def _invalid(code: str, message: str, errors: Any, status: int) -> Problem:
-    fields = [FieldError(str(error["field"]), str(error["message"])) for error in errors]
-    return Problem(message, status=status, code=code, errors=fields or None)
-
-
-def _on_the_bus(envelope: CommandEnvelope) -> bytes:
-    """What is published. Raises Problem where the worker would refuse it for its size."""
-    body = envelope.model_dump_json(exclude_none=True).encode()
-    if len(body) > MAX_MESSAGE_BYTES:
-        detail = f"a command may have {MAX_MESSAGE_BYTES} bytes; with the envelope that it gets here this one has {len(body)}"
-        raise Problem(detail, status=413, code=TOO_LARGE)
-    return body
-
-
-def _pending(key: CommandKey, undecided: PendingCommand | None) -> Response[bytes]:
-    """202: there is no outcome yet. ``undecided``: why not, where that is a fault of ours."""
-    source, command_id = key
-    told: dict[str, Any] = {"command_id": command_id, "source": source, "status": "pending"}
-    headers = {"Location": location(key)}
-    if undecided is not None:
-        told |= {"reason": undecided.reason, "message": undecided.message, "since": undecided.since}
-        headers["Retry-After"] = "10"
-    return Response(msgspec.json.encode(told), status_code=202, media_type="application/json", headers=headers)
-
-
-def _same_command(known: Known | None, digest: bytes) -> None:
-    """Raises Problem where the id has been used for a command with another body."""
-    if isinstance(known, StoredOutcome) and known.digest != digest:
-        detail = "this id was used before, for a command with another body"
-        raise Problem(detail, status=422, code="idempotency-key-reused")
-
-
-def _answer(outcome: bytes, headers: dict[str, str]) -> Response[bytes]:
-    envelope = msgspec.json.decode(outcome)
-    if envelope["type"] == ACCEPTED:
-        return Response(outcome, status_code=200, media_type=CONTENT_TYPE, headers=headers | _token(envelope))
-    data = envelope["data"]
-    code = data["code"]
-    status = _STATUS_OF_CODE.get(code, 404 if code.endswith("-not-found") else 409)
-    problem = _invalid(code, data["message"], data.get("errors", ()), status)
-    problem.headers |= headers
-    raise problem
-
-
-def _token(outcome: Mapping[str, Any]) -> dict[str, str]:
-    """Of an accepted one: what to ask the query service with, to read this write. Percent-encoded beyond ASCII."""
-    if outcome["type"] != ACCEPTED:
-        return {}
-    data = outcome["data"]
-    epoch = f";epoch={data['epoch']}" if data.get("epoch") else ""
-    return {CONSISTENCY: f"{quote(data['stream'], safe='/._:~@+=-')}@{data['version']}{epoch}"}
-
-
-def _wait(prefer: str) -> float | None:
-    """Seconds of ``Prefer: wait=N`` (RFC 7240 §4.3), at most LONGEST_WAIT_S; None without it."""
-    found = PREFER_WAIT.search(prefer)
-    return min(float(found.group(1)), LONGEST_WAIT_S) if found else None

@@ -1,4 +1,4 @@
-"""The ingress as its documentation shows it: each command's body, from its contract, the headers, and every answer."""
+"""The OpenAPI documentation of the ingress: the body of each command, from its contract, the headers, and all responses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from shared.messages.outcomes import OutcomeEnvelope
 TAG: Final = "commands"
 TAGS: Final = [Tag(name=TAG)]
 DESCRIPTION: Final = """\
-Commands over HTTP, for senders that do not speak AMQP. A command is decided once, whatever it is sent by and however often: it is named
-by `Tidemark-Source` and `Idempotency-Key`, and its outcome stays at the `Location` of the answer.
+Commands over HTTP, for senders that do not speak AMQP. A command is decided once, however often and over whatever protocol it is sent: its
+key is `Tidemark-Source` and `Idempotency-Key`, and its outcome stays at the `Location` of the response.
 
-Errors are problem+json (RFC 9457). A refusal has the same `code` as the outcome that others get over RabbitMQ.
+Errors are problem+json (RFC 9457). A refusal has the same `code` as the outcome sent over RabbitMQ.
 """
 COMMAND_TYPE: Final = "orders.place-order"
 COMMAND_ID: Final = "pay-o-1"
-_PATIENTLY: Final = " Retry-After says when to come again."
+_RETRY_AFTER: Final = " Retry-After says when to try again."
 
 
 def _problem(description: str) -> ResponseSpec:
@@ -43,11 +43,11 @@ def _outcome(description: str) -> ResponseSpec:
     return ResponseSpec(OutcomeEnvelope, description=description, media_type=CONTENT_TYPE, generate_examples=False)
 
 
-_UNREADABLE: Final = _problem("Outcomes cannot be read, or the broker cannot be reached." + _PATIENTLY)
-SEND_ANSWERS: Final = {
-    200: _outcome("The outcome, where `Prefer: wait` asked for it: the command was accepted."),
+_UNREADABLE: Final = _problem("Outcomes cannot be read, or the broker is unavailable." + _RETRY_AFTER)
+SEND_RESPONSES: Final = {
+    200: _outcome("The outcome, if requested with `Prefer: wait`: the command was accepted."),
     400: _problem("The body is not one JSON object, or a parameter is malformed."),
-    404: _problem("There is no such command, or nothing of that id for it to be about."),
+    404: _problem("There is no such command, or nothing with the id that it refers to."),
     408: _problem("The body did not arrive in time."),
     409: _problem("The command was refused; `code` says why."),
     413: _problem("The body is larger than a message may be."),
@@ -55,29 +55,29 @@ SEND_ANSWERS: Final = {
     422: _problem("The command is not valid, or its id was used for another one."),
     503: _UNREADABLE,
 }
-OUTCOME_ANSWERS: Final = {
+OUTCOME_RESPONSES: Final = {
     200: _outcome("The outcome: accepted or rejected."),
     202: ResponseSpec(
         dict[str, str],
-        description="There is none yet, for a fault of ours; `reason` says which." + _PATIENTLY,
+        description="There is none yet, because of an error inside the service; `reason` says which." + _RETRY_AFTER,
         generate_examples=False,
     ),
     400: _problem("The request is malformed."),
     409: _problem("Several services have sent a command with this id: name one in `source`."),
-    404: _problem("None is known: it has not been decided yet, or never came." + _PATIENTLY),
+    404: _problem("None is known: it is not decided yet, or was never received." + _RETRY_AFTER),
     503: _UNREADABLE,
 }
 
 
 @dataclass
 class SendOperation(Operation):
-    """What the handler reads by itself: the body, one shape for each command, and the headers."""
+    """Adds what the handler reads from the request itself: the body, one schema for each command, and the headers."""
 
     def __post_init__(self) -> None:
         self.parameters = [
             *(self.parameters or []),
-            _header("Idempotency-Key", "The command's id; one is made where it is missing.", COMMAND_ID),
-            _header("Tidemark-Source", "The service that sends; with the id it names the command.", "shop"),
+            _header("Idempotency-Key", "The command's id; one is generated if it is missing.", COMMAND_ID),
+            _header("Tidemark-Source", "The sending service; with the id it identifies the command.", "shop"),
             _header("Prefer", "`wait=SECONDS`, at most 30: wait for the outcome.", "wait=5"),
             _header("traceparent", "W3C trace context, carried along with the command.", None),
         ]
@@ -96,7 +96,7 @@ def _example_first() -> list[tuple[str, type[CommandData]]]:
 
 
 def _body_schema(data: Any) -> Mapping[str, Any]:
-    """The contract's schema, with what it refers to written out."""
+    """The contract's schema, with references resolved inline."""
     schema: dict[str, Any] = data.model_json_schema()
     definitions = schema.pop("$defs", {})
 

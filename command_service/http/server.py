@@ -1,4 +1,4 @@
-"""The deployable ``http``: the ingress, served."""
+"""The deployable ``http``: serves the ingress."""
 
 from typing import Final
 
@@ -12,17 +12,17 @@ from shared.runtime.health import Probe
 from shared.runtime.process import Process
 from shared.runtime.settings import Settings
 
-CONFIRMED_WITHIN_S: Final = 3.0
-"""Whoever sends a command is told by then that RabbitMQ has not confirmed it."""
-LOOK_EVERY_S: Final = 1.0
+CONFIRM_DEADLINE_S: Final = 3.0
+"""A sender gets an error if RabbitMQ has not confirmed its command by then."""
+CHECK_EVERY_S: Final = 1.0
 WORKER: Final = "worker"
-"""The probe of whether commands are decided: without it they are taken, and kept, all the same."""
+"""The probe of the worker: while it fails, commands are still accepted and stored."""
 
 
 async def run(settings: Settings) -> int:
     rabbitmq_url, write_db_url = settings.require("rabbitmq_url"), settings.require("write_db_url")
-    publisher = Publisher(rabbitmq_url, "http", deadline_s=CONFIRMED_WITHIN_S)
-    queues = QueueWatch(publisher.connected, [topology.COMMAND_QUEUE], every_s=LOOK_EVERY_S)
+    publisher = Publisher(rabbitmq_url, "http", deadline_s=CONFIRM_DEADLINE_S)
+    queues = QueueWatch(publisher.connected, [topology.COMMAND_QUEUE], every_s=CHECK_EVERY_S)
     outcomes = OutcomeReader(write_db_url, rabbitmq_url)
     probes: dict[str, Probe] = {
         "broker": lambda: queues.trouble,

@@ -1,4 +1,4 @@
-"""Requests on ``control`` that projections send to the command service, as they come out of a queue."""
+"""Parsing of requests that projections send to the command service on ``control``."""
 
 import logging
 from typing import Any, Final, Protocol, TypeVar
@@ -17,18 +17,18 @@ class _Projections(Protocol):
     def projection(self) -> str: ...
 
 
-Asked = TypeVar("Asked", bound=Request[Any])
+ControlRequest = TypeVar("ControlRequest", bound=Request[Any])
 
 
-def read(delivery: Delivery, shape: type[Asked]) -> Asked | None:
-    """None for what is no request: it came over a private exchange, so it is a fault of ours, said aloud and dropped."""
+def read(delivery: Delivery, shape: type[ControlRequest]) -> ControlRequest | None:
+    """The request; None if it is invalid, which is an internal error, as ``control`` is private: it is logged and dropped."""
     try:
         request = shape.model_validate_json(delivery.body)
     except ValidationError as error:
         log.error("an unreadable request on control was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
         return None
-    asking: _Projections = request.data
-    if asking.projection not in topology.PROJECTORS:
-        log.error("a request for the unknown projection %r was dropped", asking.projection)
+    data: _Projections = request.data
+    if data.projection not in topology.PROJECTORS:
+        log.error("a request for the unknown projection %r was dropped", data.projection)
         return None
     return request

@@ -1,10 +1,10 @@
-"""History: all events there are, in (stream, version) order, page by page, to one projection that builds a generation anew.
+"""History: all events in (stream, version) order, page by page, for one projection that rebuilds a generation.
 
     [control] history {projection, generation, after, limit} ──▶ begin, events, end ──▶ <projection>.history
 
-Beside the resends, on connections of its own: a projection that is being rebuilt keeps nobody waiting who lacks an event. A page goes out
-in portions, each confirmed before the next is read, the end after all of them; the request is acknowledged last. Asking twice is harmless.
-Envelopes are passed on as they are kept: nothing is parsed here.
+Separate from resends, on its own connections, so that a rebuild delays no projection that lacks an event. A page is sent in batches, each
+confirmed before the next is read, and the end marker after all of them; the request is acknowledged last. Repeating a request is harmless.
+Envelopes are forwarded as stored, without parsing.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ from shared.runtime.stalls import StallDetector
 
 PREFETCH: Final = 4
 PORTION: Final = 1000
-"""Events read, and published, at once: what bounds this task's memory."""
+"""Events read and published at once: bounds this task's memory."""
 
-# What a page will have, looked up in the index alone. Its end is the last event that there is now, where it is not full.
+# The size and end of a page, from an index-only scan. Its end is the last event that exists now, if the page is not full.
 PAGE_END: Final = """
 SELECT clock_timestamp() AS at, count(*) AS events, (array_agg(stream))[count(*)] AS stream,
     (array_agg(version))[count(*)] AS version
@@ -45,7 +45,7 @@ WHERE (stream, version) > ($1, $2) AND (stream, version) <= ($3, $4)
 ORDER BY stream, version
 LIMIT $5
 """
-# Versions have no holes.
+# Versions have no gaps.
 TOTAL: Final = "SELECT coalesce(sum(version), 0)::bigint FROM streams"
 
 
@@ -58,7 +58,7 @@ class HistoryPublisher:
 
     @property
     def trouble(self) -> str | None:
-        """Which page cannot be sent, and is tried again, and why."""
+        """The page that fails and is being retried, and why."""
         return self._progress.trouble
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -127,7 +127,7 @@ class HistoryPublisher:
 
 
 def _messages(request: ReadHistory, asked: str, rows: Sequence[asyncpg.Record]) -> Iterator[Outgoing]:
-    """The envelopes as batches, in order; a message holds up to 100 or 256 KiB, however many lanes they are of."""
+    """The envelopes as batches, in order; a message holds up to 100 events or 256 KiB, of any lanes."""
     envelopes: list[bytes] = []
     size = 0
     for row in rows:

@@ -1,4 +1,4 @@
-"""Packing outbox rows into messages: pure. Order within a lane is kept; a message holds one lane's events, up to 100 or 256 KiB."""
+"""Packing outbox rows into messages, in lane order: pure. A message holds events of one lane, up to 100 or 256 KiB."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ class Row:
     id: int
     stream: str
     type: str | None
-    """None: as the envelope says; where many go out together nobody looks, and to find out costs as much as to read them."""
+    """None: as in the envelope, which is parsed only for a single event, since it costs as much as reading it."""
     envelope: str
 
 
 @dataclass(slots=True)
-class Parcel:
-    """The rows that go out in one message."""
+class RowBatch:
+    """The rows of one message."""
 
     lane: int
     rows: list[Row] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Parcel:
         return [row.id for row in self.rows]
 
     def message(self, routing_key: str, headers: Mapping[str, Any] | None = None) -> Outgoing:
-        """One event in the structured form, with its type where broker tools show it; several in the batch form."""
+        """The message: one event in the structured form, with its type as an AMQP property; several in the batch form."""
         if len(self.rows) == 1:
             row = self.rows[0]
             kind = row.type or from_json(row.envelope)["type"]
@@ -52,17 +52,17 @@ class Parcel:
         )
 
 
-def parcels(rows: Iterable[Row], lanes: int) -> Sequence[Parcel]:
-    """In the order in which they must be published."""
-    packed: list[Parcel] = []
-    open_parcels: dict[int, Parcel] = {}
+def row_batches(rows: Iterable[Row], lanes: int) -> Sequence[RowBatch]:
+    """The rows as messages, in the order in which they must be published."""
+    packed: list[RowBatch] = []
+    open_batches: dict[int, RowBatch] = {}
     for row in rows:
         lane = topology.lane_of(row.stream, lanes)
         length = len(row.envelope) + 1
-        parcel = open_parcels.get(lane)
-        if parcel is None or not parcel.has_room_for(length):
-            parcel = open_parcels[lane] = Parcel(lane)
-            packed.append(parcel)
-        parcel.rows.append(row)
-        parcel.size += length
+        batch = open_batches.get(lane)
+        if batch is None or not batch.has_room_for(length):
+            batch = open_batches[lane] = RowBatch(lane)
+            packed.append(batch)
+        batch.rows.append(row)
+        batch.size += length
     return packed

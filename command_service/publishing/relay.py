@@ -1,13 +1,13 @@
-"""The outbox relay: hands every committed event to the broker, in stream order, confirmed, at least once.
+"""The outbox relay: publishes every committed event to the broker, in stream order, confirmed, at least once.
 
-    lead (advisory lock) ──▶ read the head ──▶ pack ──▶ publish, pipelined ──▶ delete what was confirmed ──▶ wait for NOTIFY, or 1 s
+    lead (advisory lock) ──▶ read the head ──▶ pack ──▶ publish, pipelined ──▶ delete confirmed rows ──▶ wait for NOTIFY, or 1 s
 
-- One leader at a time; a second relay stands by and takes over when the leader's session ends. A leader that was paused past
-  that may publish again what its successor has published: projectors drop duplicates by version.
-- A row is deleted only after its message was confirmed, and only when everything before it in its lane was confirmed too.
-- Messages are numbered in each lane, within the epoch of this leader, so that projectors notice one that was lost.
-- An event that the broker cannot route, or refuses, stays; its lane waits behind it, the other lanes do not, and the relay reports itself
-  unhealthy.
+- One leader at a time; a second relay stands by and takes over when the leader's session ends. A leader that was paused for longer
+  may publish again what its successor has published: projectors drop duplicates by version.
+- A row is deleted only after its message and all messages before it in its lane are confirmed.
+- Messages are numbered in each lane, within the epoch and this leadership, so that projectors detect a lost one.
+- An event that the broker cannot route, or refuses, stays in the outbox; its lane waits behind it, other lanes do not, and the relay
+  reports itself unhealthy.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from command_service.handling.decision import SOURCE
 from command_service.handling.outbox import CHANNEL, DELETE, HEAD, LEAD, NOW
 from command_service.publishing.history import PREFETCH as HISTORY_PREFETCH
 from command_service.publishing.history import HistoryPublisher
-from command_service.publishing.packing import Parcel, Row, parcels
+from command_service.publishing.packing import Row, RowBatch, row_batches
 from command_service.publishing.resend import PREFETCH, Resender
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messages.lanes import HEARTBEAT, Heartbeat
@@ -46,17 +46,17 @@ from shared.runtime.stalls import StallDetector
 
 log: Final = logging.getLogger(__name__)
 
-READ_AT_ONCE: Final = 2000
+READ_BATCH: Final = 2000
 POLL_EVERY_S: Final = 1.0
 HEARTBEAT_EVERY_S: Final = 1.0
 PROBE_EVERY_S: Final = 1.0
 STAND_BY_S: Final = 0.5
-PAUSED_FOR: Final = "20s"
-"""A leader that asks nothing of the database for so long is frozen: its session ends, and another relay may lead."""
+IDLE_SESSION_TIMEOUT: Final = "20s"
+"""The session of a leader that sends no statement for this long is closed: it is frozen, and another relay may lead."""
 SHORTEST_LINGER_S: Final = 0.004
 LINGER_PER_ROW_S: Final = 0.0008
 LONGEST_LINGER_S: Final = 0.03
-"""After a round that found something: the more it found, the longer, so that under load the next one is packed better."""
+"""Pause after a round that found rows, longer for more rows: under load the next round packs larger messages."""
 
 
 class Relay:
@@ -67,23 +67,23 @@ class Relay:
         self._woken = asyncio.Event()
         self._last_heartbeat = 0.0
         self._stuck: set[int] = set()
-        """Lanes whose events the broker cannot route, or refuses: left out, and tried again once a second."""
-        self._probed = 0.0
+        """Lanes with events that the broker cannot route or refuses: skipped, and retried once a second."""
+        self._retried_at = 0.0
         self._epoch = ""
-        """Of the write database."""
+        """The epoch of the write database."""
         self._run = ""
-        """Whose numbers these are: the epoch, and what makes this leadership another than all others."""
+        """The run of the current sequence numbers: the epoch, and a unique id of this leadership."""
         self._numbers: Counter[int] = Counter()
         self._progress = StallDetector()
         self._trouble: str | None = "not started"
 
     @property
     def trouble(self) -> str | None:
-        """What keeps events from going out; None while all is well, and while standing by."""
+        """What keeps events from being published; None while there is no problem, and while standing by."""
         return self._trouble or self._progress.trouble
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Lead, or stand by to lead, until told to stop; a database that goes away is waited for."""
+        """Lead, or stand by to lead, until stopped; retries during an outage of the database."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(self._is_outage), wait=wait_random_exponential(multiplier=0.1, max=3)
         ):
@@ -93,26 +93,26 @@ class Relay:
     def _is_outage(self, error: BaseException) -> bool:
         if not is_outage(error):
             return False
-        self._trouble = f"the write database is away: {reason(error)}"
+        self._trouble = f"the write database is unavailable: {reason(error)}"
         return True
 
     async def _session(self, stopping: asyncio.Event) -> None:
-        """One database connection: it holds the lock, listens, reads and deletes, so that losing it ends all four."""
+        """One database connection holds the lock, listens, reads and deletes, so that losing it ends all four."""
         connection = await asyncpg.connect(
             self._url,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings={
                 "application_name": "tidemark relay",
-                "idle_session_timeout": PAUSED_FOR,
+                "idle_session_timeout": IDLE_SESSION_TIMEOUT,
                 "lock_timeout": LOCK_TIMEOUT,
             },
         )
         try:
             if not await self._lead(connection, stopping):
                 return
-            with self._progress.step("asking the write database for its epoch"):
-                self._begin_run(await epochs.settled(connection))
+            with self._progress.step("reading the epoch of the write database"):
+                self._begin_run(await epochs.ensure_current(connection))
             log.info("the relay leads lanes 0 to %d", self._lanes - 1)
             await connection.add_listener(CHANNEL, self._on_notify)
             while not stopping.is_set():
@@ -121,12 +121,12 @@ class Relay:
             connection.terminate()
 
     def _begin_run(self, epoch: epochs.Epoch) -> None:
-        """Messages are numbered anew; those of another epoch can be told from these."""
+        """Restart the sequence numbers, under a new run."""
         self._epoch, self._run, self._numbers = epoch.name, topology.run_of(epoch.name, uuid4().hex), Counter()
 
     async def _lead(self, connection: asyncpg.Connection, stopping: asyncio.Event) -> bool:
         while not stopping.is_set():
-            with self._progress.step("asking the write database who leads"):
+            with self._progress.step("acquiring the relay's lock in the write database"):
                 leads = await connection.fetchval(LEAD, "tidemark relay, all lanes")
             if leads:
                 return True
@@ -140,26 +140,26 @@ class Relay:
         self._woken.set()
 
     async def _round(self, connection: asyncpg.Connection) -> None:
-        with self._progress.step("handing on what is in the outbox"):
-            found = await self._hand_on(connection)
-        if 0 < found < READ_AT_ONCE:
+        with self._progress.step("publishing the outbox"):
+            found = await self._publish_outbox(connection)
+        if 0 < found < READ_BATCH:
             await asyncio.sleep(min(SHORTEST_LINGER_S + LINGER_PER_ROW_S * found, LONGEST_LINGER_S))
         elif not found:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_EVERY_S):
                     await self._woken.wait()
 
-    async def _hand_on(self, connection: asyncpg.Connection) -> int:
-        """Returns how many rows there were."""
+    async def _publish_outbox(self, connection: asyncpg.Connection) -> int:
+        """Publish the outbox's first rows, and heartbeats when due; return the number of rows."""
         self._woken.clear()
-        if time.monotonic() - self._probed >= PROBE_EVERY_S:
-            self._probed, self._stuck = time.monotonic(), set()
+        if time.monotonic() - self._retried_at >= PROBE_EVERY_S:
+            self._retried_at, self._stuck = time.monotonic(), set()
         beating = time.monotonic() - self._last_heartbeat >= HEARTBEAT_EVERY_S
         as_of: datetime | None = await connection.fetchval(NOW) if beating else None
-        read = await connection.fetch(HEAD, READ_AT_ONCE, self._lanes, list(self._stuck))
+        read = await connection.fetch(HEAD, READ_BATCH, self._lanes, list(self._stuck))
         rows = [Row(*record) for record in read]
-        trouble = await self._publish(connection, parcels(rows, self._lanes)) if rows else None
-        if trouble is None and as_of is not None and len(rows) < READ_AT_ONCE:
+        trouble = await self._publish(connection, row_batches(rows, self._lanes)) if rows else None
+        if trouble is None and as_of is not None and len(rows) < READ_BATCH:
             trouble = await self._heartbeat(connection, as_of)
         if trouble is not None:
             self._trouble = f"events cannot be published: {reason(trouble)}"
@@ -168,22 +168,22 @@ class Relay:
             self._trouble = None
         return len(rows)
 
-    async def _publish(self, connection: asyncpg.Connection, packed: Sequence[Parcel]) -> BrokerError | None:
-        """Publish and delete; returns what went wrong with the first parcel that did not go out."""
+    async def _publish(self, connection: asyncpg.Connection, packed: Sequence[RowBatch]) -> BrokerError | None:
+        """Publish, and delete what is confirmed; return the error of the first message that was not published."""
         sent = await asyncio.gather(
             *(
-                self._send(parcel.message(topology.lane_key(parcel.lane), self._number(parcel.lane)))
-                for parcel in packed
+                self._send(batch.message(topology.lane_key(batch.lane), self._sequence_headers(batch.lane)))
+                for batch in packed
             ),
             return_exceptions=True,
         )
         failed: dict[int, BaseException] = {}
         confirmed: list[int] = []
-        for parcel, error in zip(packed, sent, strict=True):
+        for batch, error in zip(packed, sent, strict=True):
             if error is not None:
-                failed.setdefault(parcel.lane, error)
-            elif parcel.lane not in failed:
-                confirmed += parcel.ids()
+                failed.setdefault(batch.lane, error)
+            elif batch.lane not in failed:
+                confirmed += batch.ids()
         if confirmed:
             reached(Failpoint.BEFORE_DELETE)
             await connection.execute(DELETE, confirmed)
@@ -199,12 +199,12 @@ class Relay:
         reached(Failpoint.BEFORE_CONFIRM)
 
     async def _heartbeat(self, connection: asyncpg.Connection, as_of: datetime) -> BrokerError | None:
-        """Everything committed before ``as_of`` has been published, but for stuck lanes: say so."""
-        epoch = await epochs.settled(connection)
+        """Publish that everything committed before ``as_of`` has been published, except on stuck lanes."""
+        epoch = await epochs.ensure_current(connection)
         if epoch.name != self._epoch:
             self._begin_run(epoch)
         lanes = [lane for lane in range(self._lanes) if lane not in self._stuck]
-        beats = [self._publisher.publish(self._beat(lane, as_of)) for lane in lanes]
+        beats = [self._publisher.publish(self._heartbeat_message(lane, as_of)) for lane in lanes]
         for lane, error in zip(lanes, await asyncio.gather(*beats, return_exceptions=True), strict=True):
             if isinstance(error, BrokerError):
                 if not isinstance(error, BrokerUnavailableError):
@@ -215,12 +215,12 @@ class Relay:
         self._last_heartbeat = time.monotonic()
         return None
 
-    def _number(self, lane: int) -> dict[str, Any]:
-        """The headers by which a projector notices that a message of the lane did not come, also when none follows it."""
+    def _sequence_headers(self, lane: int) -> dict[str, Any]:
+        """The headers by which a projector detects a lost message of the lane, even if no event follows it."""
         self._numbers[lane] += 1
         return {topology.EPOCH_HEADER: self._run, topology.SEQUENCE_HEADER: self._numbers[lane]}
 
-    def _beat(self, lane: int, as_of: datetime) -> Outgoing:
+    def _heartbeat_message(self, lane: int, as_of: datetime) -> Outgoing:
         beat = Heartbeat(
             id=f"heartbeat/{lane}/{as_of.timestamp()}",
             source=SOURCE,
@@ -231,11 +231,11 @@ class Relay:
         )
         body = beat.model_dump_json().encode()
         key = topology.lane_key(lane)
-        return Outgoing(topology.EVENTS, key, body, CONTENT_TYPE, HEARTBEAT, headers=self._number(lane))
+        return Outgoing(topology.EVENTS, key, body, CONTENT_TYPE, HEARTBEAT, headers=self._sequence_headers(lane))
 
 
 async def run(settings: Settings) -> int:
-    """The deployable ``relay``: it hands events on, sends them again where a projection asks, and all of them where one is rebuilt."""
+    """The deployable ``relay``: publishes events, resends them at a projection's request, and sends history for rebuilds."""
     rabbitmq_url, write_db_url = settings.require("rabbitmq_url"), settings.require("write_db_url")
     process = Process("relay", runtime_dir=settings.runtime_dir)
     publisher = Publisher(rabbitmq_url, "relay")

@@ -1,16 +1,15 @@
-"""Resend: events from the event store to one projection's own lanes, because that projection asked.
+"""Resend: events from the event store to one projection's own lanes, at that projection's request.
 
     [control] resend {projection, streams: [(stream, first version) …]} ──▶ events ──▶ <projection>.lane.<n>
     [control] heads {projection, lane, since} ──▶ the versions of the lane's streams ──▶ <projection>.lane.<n>
-    [control] compare-versions {projection, streams} ──▶ those that a restore has set back ──▶ [control] <projection>.compared
+    [control] compare-versions {projection, streams} ──▶ those ahead of the restored database ──▶ [control] <projection>.compared
 
-Confirmed before the request is acknowledged, in stream order, in pages: memory does not grow with a stream's length. Asking
-twice is harmless: the projection's version gate drops what it has. What says that no operator has asked for it (AUTOMATIC_HEADER) is
-answered with events that say so. Requests are served side by side: who wants a few events does not
-wait for the heads of a million streams.
+Confirmed before the request is acknowledged, in stream order, in pages: memory does not grow with a stream's length. Repeating a
+request is harmless: the projection drops versions that it has. AUTOMATIC_HEADER on a request, which no operator made, is repeated on the
+events. Requests are served concurrently: one for a few events does not wait for the heads of a million streams.
 
-Heads are exact: a stream with rows in the outbox is left out (its events are still to come), so whatever is named has been
-confirmed by the broker before, and stands before the answer in the lane's queue, or has been lost.
+Heads are exact: a stream with rows in the outbox is omitted (its events are still to come), so every reported version was
+confirmed by the broker before, and precedes the reply in the lane's queue, or was lost.
 """
 
 import asyncio
@@ -23,10 +22,10 @@ from typing import Any, Final
 from tenacity import AsyncRetrying, retry_if_exception, retry_if_exception_type, wait_random_exponential
 
 from command_service.handling.decision import SOURCE
-from command_service.handling.epochs import settled
+from command_service.handling.epochs import ensure_current
 from command_service.publishing.control_requests import read
-from command_service.publishing.packing import Row, parcels
-from command_service.publishing.version_comparison import compared
+from command_service.publishing.packing import Row, row_batches
+from command_service.publishing.version_comparison import compare_versions
 from shared.messages.control import COMPARED, AskHeads, CompareVersions, Request, Resend, VersionsCompared
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messages.lanes import HEADS, Heads
@@ -39,18 +38,18 @@ from shared.runtime.stalls import StallDetector
 
 log: Final = logging.getLogger(__name__)
 
-Asked = Request[Resend] | Request[AskHeads] | Request[CompareVersions]
+ControlRequest = Request[Resend] | Request[AskHeads] | Request[CompareVersions]
 PREFETCH: Final = 10
 PAGE: Final = 1000
-LEAST_OF_EACH: Final = 2
-"""Of each stream in a page, however many there are: most streams that are asked for miss one event, and one more look shows it."""
+MIN_PER_STREAM: Final = 2
+"""Minimum number of events per stream in a page: most requested streams miss one event, and a second one shows that none follows."""
 CONNECTIONS: Final = 3
-MARGIN: Final = timedelta(minutes=2)
-"""A transaction may commit this long after the time that its rows bear."""
-EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+COMMIT_MARGIN: Final = timedelta(minutes=2)
+"""A transaction may commit this long after the timestamp of its rows."""
+UNIX_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-# The next events of each stream, as many of each; a look into the index for each stream (LATERAL with its LIMIT), whatever the planner
-# believes of the table: merging with all the events there are would cost as much as reading them.
+# The next events of each stream, equally many of each; one index lookup per stream (LATERAL with LIMIT), whatever the planner's
+# statistics: a merge join would cost as much as reading all events.
 EVENTS_FROM: Final = """
 SELECT e.version AS id, wanted.stream, NULL AS type, e.envelope::text AS envelope
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS wanted (stream, version, place)
@@ -61,7 +60,7 @@ CROSS JOIN LATERAL (
 ) AS e
 ORDER BY wanted.place, e.version
 """
-# Read once, with a cursor: in pages by name, each would look through the outbox again, and sort what is left, where statistics lie.
+# Read once, with a cursor: pages by name would each scan the outbox again and, with outdated statistics, sort the rest.
 HEADS_SINCE: Final = """
 SELECT s.stream, s.version FROM streams s
 WHERE s.updated_at >= $1 AND NOT EXISTS (SELECT FROM outbox o WHERE o.stream = s.stream)
@@ -75,12 +74,12 @@ class Resender:
         self._publisher = publisher
         self._lanes = lanes
         self._progress = StallDetector()
-        self._one_lane = asyncio.Lock()
-        """Heads of several lanes are read one after another, so that they leave connections to others."""
+        self._heads_lock = asyncio.Lock()
+        """Heads of several lanes are read one after another, so that connections remain for other requests."""
 
     @property
     def trouble(self) -> str | None:
-        """Which request cannot be done, and is tried again, and why. How long one takes depends on what is asked."""
+        """The request that fails and is being retried, and why. Its duration is not limited: it depends on the request."""
         return self._progress.trouble
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -98,7 +97,7 @@ class Resender:
             await self._until_done(request, automatic=delivery.headers.get(topology.AUTOMATIC_HEADER) is True)
         await self._consumer.acknowledge([delivery])
 
-    async def _until_done(self, request: Asked, *, automatic: bool = False) -> None:
+    async def _until_done(self, request: ControlRequest, *, automatic: bool = False) -> None:
         with self._progress.step(f"{request.type} for {request.data.projection}", takes_long=True) as step:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(BrokerError) | retry_if_exception(is_outage),
@@ -106,14 +105,14 @@ class Resender:
                 after=lambda state: step.failed(state.outcome.exception() if state.outcome else None),
             ):
                 with attempt:
-                    await self._do(request, automatic=automatic)
+                    await self._handle(request, automatic=automatic)
 
-    async def _do(self, request: Asked, *, automatic: bool) -> None:
+    async def _handle(self, request: ControlRequest, *, automatic: bool) -> None:
         match request.data:
             case Resend():
                 await self._resend(request.data, automatic=automatic)
             case AskHeads():
-                await self._tell_heads(request.id, request.data)
+                await self._send_heads(request.id, request.data)
             case CompareVersions():
                 await self._compare(request.id, request.data)
 
@@ -127,7 +126,7 @@ class Resender:
         if automatic:
             headers[topology.AUTOMATIC_HEADER] = True
         while wanted:
-            most = max(PAGE // len(wanted), LEAST_OF_EACH)
+            most = max(PAGE // len(wanted), MIN_PER_STREAM)
             page = await pool.fetch(EVENTS_FROM, list(wanted), list(wanted.values()), most)
             await self._publish(request.projection, [Row(*record) for record in page], headers)
             count += len(page)
@@ -138,11 +137,11 @@ class Resender:
         log.info("sent %d events of %d streams again to %s", count, streams, request.projection)
 
     async def _publish(self, projection: str, page: Sequence[Row], headers: Mapping[str, Any]) -> None:
-        """Pipelined: they reach the broker in this order. Raises BrokerError for the first that was not confirmed."""
+        """Publish, pipelined, in this order. Raises BrokerError for the first that was not confirmed."""
         sent = await asyncio.gather(
             *(
-                self._publisher.publish(parcel.message(topology.private_lane_key(projection, parcel.lane), headers))
-                for parcel in parcels(page, self._lanes)
+                self._publisher.publish(batch.message(topology.private_lane_key(projection, batch.lane), headers))
+                for batch in row_batches(page, self._lanes)
             ),
             return_exceptions=True,
         )
@@ -150,13 +149,13 @@ class Resender:
             if error is not None:
                 raise error
 
-    async def _tell_heads(self, asked: str, request: AskHeads) -> None:
+    async def _send_heads(self, asked: str, request: AskHeads) -> None:
         pool = await self._database.pool()
-        since = request.since - MARGIN if request.since is not None else EVER
+        since = request.since - COMMIT_MARGIN if request.since is not None else UNIX_EPOCH
         epoch = await self._epoch()
         key = topology.private_lane_key(request.projection, request.lane)
         headers = {topology.EPOCH_HEADER: topology.run_of(epoch)}
-        async with self._one_lane, pool.acquire() as connection, connection.transaction(readonly=True):
+        async with self._heads_lock, pool.acquire() as connection, connection.transaction(readonly=True):
             cursor = await connection.cursor(HEADS_SINCE, since)
             number, last = 0, False
             while not last:
@@ -189,7 +188,7 @@ class Resender:
     async def _compare(self, asked: str, request: CompareVersions) -> None:
         pool = await self._database.pool()
         async with pool.acquire() as connection:
-            found = await compared(connection, request)
+            found = await compare_versions(connection, request)
         if found is None:
             log.info("%s asked about an epoch that is not this database's", request.projection)
             return
@@ -202,11 +201,11 @@ class Resender:
     async def _epoch(self) -> str:
         pool = await self._database.pool()
         async with pool.acquire() as connection:
-            return (await settled(connection)).name
+            return (await ensure_current(connection)).name
 
 
-def _shape(delivery: Delivery) -> type[Asked]:
-    shapes: dict[str, type[Asked]] = {
+def _shape(delivery: Delivery) -> type[ControlRequest]:
+    shapes: dict[str, type[ControlRequest]] = {
         topology.HEADS_KEY: Request[AskHeads],
         topology.COMPARE_KEY: Request[CompareVersions],
     }

@@ -74,11 +74,11 @@ def valid(model: type[Model], values: Mapping[str, Any], named: Mapping[str, str
 def asked(envelope: Request[Any]) -> Iterator[None]:
     """The block asks for it over ``control``; silence, and a broker that knows no such request, are one line and exit code 3."""
     from shared.messaging.broker import UnroutableError
-    from shared.messaging.control_client import NoAnswerError
+    from shared.messaging.control_client import NoReplyError
 
     try:
         yield
-    except NoAnswerError as error:
+    except NoReplyError as error:
         raise fail(
             f"{error}; the broker keeps the request: ask again with --request-id {shown(envelope.id)} for what came of it",
             AWAY,

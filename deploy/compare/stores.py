@@ -22,8 +22,7 @@ from deploy.compare.comparison import Findings
 from deploy.compare.postgres_comparison import PostgresComparison
 from deploy.compare.redis_comparison import RedisComparison
 from projectors.generations.registry import ALONE
-from projectors.models import registry
-from projectors.stores.tables import Table
+from projectors.stores.tables import Table, tables_of
 from query_service.stores.redis_store import oldest
 from shared.read_models import ReadModel, StoreKind, named
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, is_outage
@@ -149,7 +148,7 @@ async def opened(settings: Settings, projection: str) -> AsyncIterator[Generatio
             yield RedisReadStore(projection, redis)
     else:
         async with _postgres(url, model) as connection:
-            yield PostgresReadStore(projection, connection, registry.tables(projection))
+            yield PostgresReadStore(projection, connection, tables_of(projection))
 
 
 @asynccontextmanager

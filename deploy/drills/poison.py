@@ -29,7 +29,7 @@ from deploy.sending.sender import CommandSender
 from deploy.servers import ports
 from deploy.servers.provide import Servers
 from shared.messages.control import Replay, Selection
-from shared.messaging.operations_client import ask, request
+from shared.messaging.operations_client import request, send_request
 from shared.read_models import NAMES
 from shared.views.operations import SCHEMA, Refused
 from shared.views.operations_queries import GROUPS, JOB, parameters
@@ -107,7 +107,7 @@ async def _groups(database: asyncpg.Connection, expected: int) -> list[asyncpg.R
 
 async def _replay(servers: Servers) -> int:
     act = Replay(selection=Selection(origin=PROJECTION), actor="drill", reason="the fix is deployed", canary=CANARY)
-    answer = await ask(servers.rabbitmq_url, request(act, source="tidemark/drill"), seconds=30)
+    answer = await send_request(servers.rabbitmq_url, request(act, source="tidemark/drill"), seconds=30)
     if isinstance(answer, Refused) or answer.job_id is None:
         raise DrillFailedError(f"the replay was refused: {answer}")
     return answer.job_id

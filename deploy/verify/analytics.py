@@ -20,7 +20,7 @@ from deploy.verify.models import Problems, Snapshot, folded, unfoldable
 from projectors.models.analytics.projection import fold
 from projectors.models.analytics.script import hold_from_json
 from projectors.stores.port import Advance, Position
-from shared.views.analytics import Keys, figure, rounded
+from shared.views.analytics import Keys, exact_figure, is_inexact
 from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key
 
 NAME: Final = "analytics"
@@ -100,9 +100,9 @@ class AnalyticsModel:
                 return
 
     async def _figures_of(self, key: str, scores: Sequence[tuple[str, float]]) -> list[tuple[str, Value]]:
-        fields = [self.layout.exact_field(key, member) for member, score in scores if rounded(score)]
+        fields = [self.layout.exact_field(key, member) for member, score in scores if is_inexact(score)]
         texts = iter(await self._redis.hmget(self.layout.exact, fields) if fields else ())
-        return [(member, _figure(score, next(texts) if rounded(score) else None)) for member, score in scores]
+        return [(member, _figure(score, next(texts) if is_inexact(score) else None)) for member, score in scores]
 
     async def due_in_vain(self) -> AsyncIterator[list[tuple[str, float]]]:
         """Streams that are due to be asked for, and not held: they would be asked for for ever. With the time. May repeat."""
@@ -245,7 +245,7 @@ async def open_analytics(url: str, generation: int | None) -> AnalyticsModel:
 
 def _figure(score: float, text: str | None) -> int | float:
     """A score below 2^53 as it is: a fraction is a difference."""
-    return figure(score, text) if rounded(score) and math.isfinite(score) else score
+    return exact_figure(score, text) if is_inexact(score) and math.isfinite(score) else score
 
 
 def _ask(pipeline: Any, kind: str, key: str, members: list[str]) -> None:

@@ -17,10 +17,9 @@ from pydantic_core import from_json
 from deploy.verify.errors import naming_the_server
 from deploy.verify.findings import ModelProgress, differing
 from deploy.verify.models import Changes, Problems, Snapshot, folded, unfoldable
-from projectors.models import registry
 from projectors.stores import postgres_positions
 from projectors.stores.port import Advance, Position
-from projectors.stores.tables import Table
+from projectors.stores.tables import Table, fold_of, tables_of
 from shared.runtime.postgres import connect_pool
 from shared.views.generations import ACTIVE, FIRST, generation_name, registry_schema
 
@@ -142,8 +141,8 @@ async def open_postgres(projection: str, url: str, generation: int | None) -> Po
         schema = generation_name(projection, number)
         pool = await connect_pool(url, schema=schema, read_only=True, max_size=WORKERS, session=BY_KEY)
         keeps = await pool.fetchval(HAS_DISCARDED)
-        tables = [await with_statements(pool, table) for table in registry.tables(projection)]
-        return PostgresModel(projection, number, pool, registry.fold(projection), tables, keeps_discarded=keeps)
+        tables = [await with_statements(pool, table) for table in tables_of(projection)]
+        return PostgresModel(projection, number, pool, fold_of(projection), tables, keeps_discarded=keeps)
 
 
 async def with_statements(connection: Any, table: Table[Changes]) -> VerifiedTable[Changes]:

@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 from projectors.stores import postgres_positions
 from projectors.stores.port import Advance, Commit, Position, StoreUnavailableError, Turn
 from shared.runtime.failpoints import Failpoint, reached
-from shared.runtime.postgres import BY_KEY_ONLY, CONNECT_TIMEOUT_S, Connection, Database, is_outage
+from shared.runtime.postgres import CONNECT_TIMEOUT_S, KEY_LOOKUPS, Connection, Database, is_outage
 from shared.runtime.reasons import reason
 
 COMMIT_TIMEOUT_S: Final = 60.0
@@ -28,7 +28,7 @@ class PostgresStore(ABC, Generic[Changes]):
 
     def __init__(self, url: str, schema: str, *, session: Mapping[str, str] | None = None) -> None:
         """``session``: settings of the server for this store's connections."""
-        self._database = Database(url, schema=schema, max_size=POOL_SIZE, session=BY_KEY_ONLY | dict(session or {}))
+        self._database = Database(url, schema=schema, max_size=POOL_SIZE, session=KEY_LOOKUPS | dict(session or {}))
 
     @abstractmethod
     def fold(self, advances: Sequence[Advance]) -> Changes:

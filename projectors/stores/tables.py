@@ -7,7 +7,11 @@ holds the descriptors against the migrated schema.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Final, Generic, TypeVar
+
+from projectors.stores.port import Advance
+from shared import read_models
 
 Changes = TypeVar("Changes")
 """What the projection's ``fold`` returns."""
@@ -49,3 +53,16 @@ class Table(Generic[Changes]):
 
     def stream_of(self, row_id: str) -> str:
         return row_id if self.kind is None else f"{self.kind}/{row_id}"
+
+
+def tables_of(name: str) -> Sequence[Table[Any]]:
+    """The tables of a read model in PostgreSQL, without the bookkeeping. Raises UnknownReadModelError."""
+    found: Sequence[Table[Any]] = import_module(f"projectors.models.{read_models.named(name).name}.tables").TABLES
+    return found
+
+
+def fold_of(name: str) -> Callable[[Sequence[Advance]], Any]:
+    """The pure function of the read model's ``projection`` module. Raises UnknownReadModelError."""
+    found: Callable[[Sequence[Advance]], Any]
+    found = import_module(f"projectors.models.{read_models.named(name).name}.projection").fold
+    return found

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from query_service.stores.redis_store import Command, RedisStore
-from shared.views.analytics import figure, rounded
+from shared.views.analytics import exact_figure, is_inexact
 
 Cell = tuple[str, str]
 """Key and member."""
@@ -54,9 +54,9 @@ class Sales:
 
     async def _figures(self, scores: Mapping[Cell, float]) -> dict[Cell, int]:
         figures = {cell: int(score) for cell, score in scores.items()}
-        cells = [cell for cell, score in scores.items() if rounded(score)]
+        cells = [cell for cell, score in scores.items() if is_inexact(score)]
         if cells:
             keys = self._store.keys
             (texts,) = await self._store.ask(("HMGET", keys.exact, *(keys.exact_field(*cell) for cell in cells)))
-            figures |= {cell: figure(scores[cell], text) for cell, text in zip(cells, texts, strict=True)}
+            figures |= {cell: exact_figure(scores[cell], text) for cell, text in zip(cells, texts, strict=True)}
         return figures

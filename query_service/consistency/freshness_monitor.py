@@ -15,7 +15,7 @@ from typing import Any, Final
 from query_service.http.problems import StoreDownError
 from query_service.stores.active_generation import ActiveGeneration
 from query_service.stores.port import ProjectionProgress, promptly
-from shared.messaging.announcing import QUEUES_MADE_OTHERWISE, Processes
+from shared.messaging.announcing import QUEUE_ARGUMENTS, Processes
 from shared.views.progress import Freshness, FreshnessStatus
 
 CURRENT_WITHIN_S: Final = 3.0
@@ -67,7 +67,7 @@ class FreshnessMonitor:
         unmoved = self._clock() - self._moved
         status = _status(lag, unmoved)
         waits_for = ("worker",) if status is FreshnessStatus.CURRENT else ("worker", "relay", self._active.projection)
-        if self._processes.trouble(*waits_for, but=QUEUES_MADE_OTHERWISE) is not None:
+        if self._processes.trouble(*waits_for, ignoring=QUEUE_ARGUMENTS) is not None:
             status = FreshnessStatus.STALLED
         ages = [(now - progress.held_since).total_seconds()] if progress.held_since is not None else []
         if lag is not None and status is not FreshnessStatus.CURRENT:

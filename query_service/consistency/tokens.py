@@ -1,11 +1,10 @@
-"""What a request says about the writes it wants to see: ``Tidemark-Consistency`` and ``Prefer: wait``. Pure.
+"""What a request says about the writes it wants to see: ``Tidemark-Consistency``. Pure.
 
     Tidemark-Consistency = 1#token            e.g. orders/o-17@3, customers/c-4@1;epoch=2026-11
     token                = kind "/" id "@" version *( OWS ";" OWS "epoch" "=" ( word / quoted-string ) )
 
 An id may contain ``@``, so the version is what follows the last one. Characters outside ASCII are sent as UTF-8 or
-percent-encoded; ``%`` itself is in no id. ``Prefer`` is read as RFC 7240 §2 has it: the first ``wait`` counts, and what is
-not understood is ignored.
+percent-encoded; ``%`` itself is in no id.
 """
 
 import re
@@ -18,8 +17,6 @@ from query_service.http.parameters import identity
 from query_service.http.problems import InvalidParameterError
 
 HEADER: Final = "Tidemark-Consistency"
-PREFER: Final = "Prefer"
-APPLIED: Final = "Preference-Applied"
 
 MAX_TOKENS: Final = 100
 MAX_VERSION: Final = 2**53 - 1
@@ -28,12 +25,6 @@ _KIND: Final = re.compile(r"[a-z][a-z0-9-]{0,49}", re.ASCII)
 _VERSION: Final = re.compile(r"[1-9]\d{0,15}", re.ASCII)
 _EPOCH: Final = re.compile(r'epoch=(?:"([^"\\]{1,200})"|([^\s",;\\]{1,200}))', re.IGNORECASE)
 _SHAPE: Final = "must be <kind>/<id>@<version>, several separated by commas, each maybe with ;epoch=<text>"
-
-# A preference, its value, and whatever parameters follow it up to the next comma outside of quotes.
-_PREFERENCE: Final = re.compile(
-    r'[\s,]*([^\s,;="]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,;"]*))?((?:[^,"]|"(?:[^"\\]|\\.)*")*)(?:,|$)'
-)
-_SECONDS: Final = re.compile(r"\d{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +47,6 @@ def tokens(values: Iterable[str]) -> tuple[Token, ...]:
     if len(found) > MAX_TOKENS:
         raise InvalidParameterError(HEADER, f"names more than {MAX_TOKENS} streams")
     return tuple(found.values())
-
-
-def wait(values: Iterable[str], longest: int) -> int:
-    """Seconds of ``Prefer: wait``, at most ``longest``; 0 without it."""
-    text, place = ", ".join(values), 0
-    while match := _PREFERENCE.match(text, place):
-        name, value, _ = match.groups()
-        if name.lower() == "wait":
-            seconds = (value or "").strip('"')
-            return min(int(seconds), longest) if _SECONDS.fullmatch(seconds) else 0
-        place = match.end()
-    return 0
 
 
 def _elements(values: Iterable[str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from litestar.openapi.spec import (
 
 from query_service.consistency import tokens
 from query_service.consistency.not_met import UnmetDocument
+from shared.http import prefer
 from shared.http.problems import MEDIA_TYPE, ProblemDocument
 
 
@@ -147,7 +148,7 @@ class ReadOperation(Operation):
                 example="orders/o-17@3",
             ),
             Parameter(
-                tokens.PREFER,
+                prefer.HEADER,
                 "header",
                 text,
                 description="`wait=SECONDS` (RFC 7240): how long to wait for those writes, within the service's own bound.",
@@ -158,7 +159,7 @@ class ReadOperation(Operation):
             if isinstance(response, OpenAPIResponse) and status in {"200", "304", "412"}:
                 response.headers = {
                     **(response.headers or {}),
-                    tokens.APPLIED: OpenAPIHeader(
+                    prefer.APPLIED: OpenAPIHeader(
                         schema=text, description="`wait=SECONDS`: the wait that was granted."
                     ),
                 }

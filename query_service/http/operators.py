@@ -24,8 +24,8 @@ from query_service.http.problems import InvalidParameterError
 from shared.contracts.values import Actor
 from shared.http.problems import FieldError, Problem
 from shared.messaging.broker import BrokerError, UnroutableError
-from shared.messaging.control_client import NoAnswerError
-from shared.messaging.operations_client import Act, ask, request
+from shared.messaging.control_client import NoReplyError
+from shared.messaging.operations_client import Act, request, send_request
 from shared.views.operations import Done, Refused
 
 SOURCE: Final = "tidemark/query"
@@ -83,8 +83,8 @@ class Operators:
         try:
             async with self._slots:
                 asked = request(act, source=SOURCE, request_id=request_id)
-                result = await ask(self._url, asked, seconds=ANSWER_WITHIN_S)
-        except NoAnswerError as error:
+                result = await send_request(self._url, asked, seconds=ANSWER_WITHIN_S)
+        except NoReplyError as error:
             detail = f"{error}; the broker keeps the request: ask again with the same {REQUEST_ID} for what came of it"
             headers = {REQUEST_ID: _sent(request_id), "Retry-After": "10"}
             raise Problem(detail, status=504, code="no-answer", headers=headers) from error

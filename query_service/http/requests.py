@@ -19,6 +19,7 @@ from query_service.stores.active_generation import ActiveGeneration, Store
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
+from shared.http import prefer
 from shared.messaging.announcing import Processes
 from shared.read_models import UnknownReadModelError
 
@@ -99,8 +100,8 @@ class QueryRequest(Request[Any, Any, State]):
         if not wanted:
             store = await active.store()
             return store, await store.headers()
-        seconds = tokens.wait(self.headers.getall(tokens.PREFER, []), self.app.state.longest_wait_s)
-        applied = {tokens.APPLIED: f"wait={seconds}"} if seconds else {}
+        seconds = prefer.wait(self.headers.getall(prefer.HEADER, []), self.app.state.longest_wait_s)
+        applied = {prefer.APPLIED: f"wait={seconds}"} if seconds else {}
         deadline = self.scope["state"].setdefault("deadline", time.monotonic() + seconds)
         stores = self.stores
         store = await with_own_writes(

@@ -37,7 +37,7 @@ class ChangeListener:
         self._asking: set[asyncio.Task[None]] = set()
         for active in stores.all:
             active.switched = functools.partial(self._switched, active.projection)
-        stores.news_trouble = stores.processes.deaf = lambda: self.trouble
+        stores.news_trouble = stores.processes.listening_trouble = lambda: self.trouble
         self._replies: Replies | None = None
         if url:
             bindings = [(topology.CHANGES, topology.advanced_key(name)) for name in self._projections]
@@ -76,7 +76,7 @@ class ChangeListener:
             elif envelope.type == ACTIVATED:
                 self._activated(Activated.model_validate_json(bytes(envelope.data)))
             elif envelope.type == PROCESS_STATE:
-                self._stores.processes.hear(body)
+                self._stores.processes.handle_announcement(body)
         except (msgspec.MsgspecError, UnicodeError, ValidationError) as error:
             log.warning("unreadable news were dropped: %s", str(error)[:200])
 

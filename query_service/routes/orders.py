@@ -13,7 +13,8 @@ from query_service.http.parameters import EARLIEST, LATEST, IdParameter, Moment,
 from query_service.http.problems import NotFoundError
 from query_service.http.reading import reads
 from query_service.http.requests import QueryRequest
-from shared.views.summary import HeldView, HistoryEntry, OrderStatus, OrderSummary, OrderView
+from shared.contracts.orders import OrderStatus
+from shared.views.summary import HeldView, HistoryEntry, OrderSummary, OrderView
 
 
 class HeldBy(HeldView):

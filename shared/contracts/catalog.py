@@ -53,7 +53,7 @@ class ChangePrice(CommandData):
 
 
 class UpdateProduct(CommandData):
-    """At least one field; a field left out stays as it is."""
+    """At least one field; omitted fields stay unchanged."""
 
     name: Name | None = None
     description: Text | None = None
@@ -61,7 +61,7 @@ class UpdateProduct(CommandData):
     brand: Label | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _has_a_change(self) -> Self:
         if not any(value is not None for value in (self.name, self.description, self.category, self.brand)):
             raise ValueError("give at least one of name, description, category, brand")
         return self
@@ -105,7 +105,7 @@ class PriceChanged(EventData, frozen=True, kw_only=True):
 
 
 class ProductUpdated(EventData, frozen=True, kw_only=True):
-    """The product's text as it stands after the change, whole."""
+    """The product's complete text after the change."""
 
     product_id: str
     name: str
@@ -119,7 +119,7 @@ class StockReceived(EventData, frozen=True, kw_only=True):
     product_id: str
     quantity: int
     stock: int
-    """Units on hand after this delivery."""
+    """Units in stock after this delivery."""
     received_at: EventTime
 
 
@@ -131,12 +131,12 @@ class ReviewAdded(EventData, frozen=True, kw_only=True):
     customer_id: str | None = None
     review_count: int
     rating_sum: int
-    """Sum of all ratings so far, this one included: average = rating_sum / review_count."""
+    """Sum of all ratings so far, including this one: average = rating_sum / review_count."""
     added_at: EventTime
 
 
 KINDS: Final = ("products",)
-"""The kinds of stream, ``<kind>/<id>``, that these events are of."""
+"""The stream kinds of these events; a stream is ``<kind>/<id>``."""
 
 COMMANDS: Final[Mapping[str, type[CommandData]]] = {
     "catalog.create-product": CreateProduct,
@@ -153,10 +153,10 @@ EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
     StockReceived: ("catalog.stock-received", 1),
     ReviewAdded: ("catalog.review-added", 1),
 }
-"""Each event class, its type in messages, and the schema version that is written today."""
+"""Event class → its type in messages, and the current schema version."""
 
 UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
-"""(event type, schema version) → what turns its data into that of the next schema version."""
+"""(event type, schema version) → the function that converts its data to the next schema version."""
 
 REFUSALS: Final[Mapping[str, Refusal]] = {
     "product-already-exists": Refusal("There is a product with this id.", Retry.NEW_ID),

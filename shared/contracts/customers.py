@@ -1,4 +1,4 @@
-"""Customers: who they are and how to reach them."""
+"""Customers: name and e-mail address."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -43,7 +43,7 @@ class EmailChanged(EventData, frozen=True, kw_only=True):
 
 
 KINDS: Final = ("customers",)
-"""The kinds of stream, ``<kind>/<id>``, that these events are of."""
+"""The stream kinds of these events; a stream is ``<kind>/<id>``."""
 
 COMMANDS: Final[Mapping[str, type[CommandData]]] = {
     "customers.register-customer": RegisterCustomer,
@@ -56,10 +56,10 @@ EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
     CustomerRenamed: ("customers.customer-renamed", 1),
     EmailChanged: ("customers.email-changed", 1),
 }
-"""Each event class, its type in messages, and the schema version that is written today."""
+"""Event class → its type in messages, and the current schema version."""
 
 UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
-"""(event type, schema version) → what turns its data into that of the next schema version."""
+"""(event type, schema version) → the function that converts its data to the next schema version."""
 
 REFUSALS: Final[Mapping[str, Refusal]] = {
     "customer-already-registered": Refusal("There is a customer with this id.", Retry.NEW_ID),

@@ -1,6 +1,7 @@
-"""Orders: the commands a sender may give and the events they lead to. Money is in minor units of ``currency``."""
+"""Orders: their commands and the resulting events. Money is in minor units of ``currency``."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
@@ -25,8 +26,18 @@ from shared.contracts.values import (
 )
 
 
+class OrderStatus(StrEnum):
+    """placed → paid → shipped → delivered; cancelled before it is shipped."""
+
+    PLACED = "placed"
+    PAID = "paid"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+
+
 class Line(EventPart, frozen=True, kw_only=True):
-    """One line, as events carry it: ``amount`` is the line's total in minor units, not the price of one."""
+    """An order line in events: ``amount`` is the line's total in minor units, not the unit price."""
 
     product_id: str
     name: str | None = None
@@ -35,7 +46,7 @@ class Line(EventPart, frozen=True, kw_only=True):
 
 
 class OrderLine(CommandData):
-    """One line, as a command gives it: the same, with what it may be."""
+    """An order line in commands: the same fields, with validation."""
 
     product_id: Id
     name: Name | None = None
@@ -111,7 +122,7 @@ class OrderDelivered(EventData, frozen=True, kw_only=True):
 
 
 class OrderCancelled(EventData, frozen=True, kw_only=True):
-    """Carries the whole order, so that a reader can take it back out of its figures without asking."""
+    """Carries the whole order, so that a projection can subtract it from its figures without a lookup."""
 
     order_id: str
     customer_id: str
@@ -125,7 +136,7 @@ class OrderCancelled(EventData, frozen=True, kw_only=True):
 
 
 KINDS: Final = ("orders",)
-"""The kinds of stream, ``<kind>/<id>``, that these events are of."""
+"""The stream kinds of these events; a stream is ``<kind>/<id>``."""
 
 COMMANDS: Final[Mapping[str, type[CommandData]]] = {
     "orders.place-order": PlaceOrder,
@@ -142,11 +153,11 @@ EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
     OrderDelivered: ("orders.order-delivered", 1),
     OrderCancelled: ("orders.order-cancelled", 1),
 }
-"""Each event class, its type in messages, and the schema version that is written today."""
+"""Event class → its type in messages, and the current schema version."""
 
 
 def _order_placed_1_to_2(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Version 1 left the sums to its readers; version 2 carries ``item_count`` and ``total``."""
+    """Version 1 left the sums to its readers; version 2 has ``item_count`` and ``total``."""
     lines = data["lines"]
     return {
         **data,
@@ -156,7 +167,7 @@ def _order_placed_1_to_2(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {("orders.order-placed", 1): _order_placed_1_to_2}
-"""(event type, schema version) → what turns its data into that of the next schema version."""
+"""(event type, schema version) → the function that converts its data to the next schema version."""
 
 REFUSALS: Final[Mapping[str, Refusal]] = {
     "order-already-placed": Refusal("There is an order with this id.", Retry.NEW_ID),

@@ -1,6 +1,6 @@
-"""Every code that says no, what it means, and whether to try again. Codes are stable and for programs; messages are for people.
+"""Every refusal code, its meaning, and whether to retry. Codes are stable and for programs; messages are for people.
 
-What a context's own rules refuse stands with its contract; ``registry.REFUSALS`` has them all.
+Refusals of a context's own rules are declared with its contract; ``registry.REFUSALS`` has all.
 """
 
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from typing import Final, NamedTuple
 
 
 class Retry(StrEnum):
-    """What to do with the command after this refusal."""
+    """What the sender can do after this refusal."""
 
     NEW_ID = "new-id"
-    """The outcome is kept: the same command gets it again. Another one, or this one once it can succeed, needs a new id."""
+    """The outcome is kept: the same command gets it again. A retry, or another command, needs a new id."""
     SAME_ID = "same-id"
-    """Nothing is kept under the id: mend the message and send it under the same one."""
+    """Nothing is kept under the id: correct the message and send it under the same one."""
     LATER = "later"
-    """Send the same again, after ``Retry-After`` seconds where the answer has them."""
+    """Send the same again, after ``Retry-After`` seconds where the response has it."""
 
 
 class Refusal(NamedTuple):
@@ -43,7 +43,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "discarded": Refusal("The service failed on the command, and an operator has given it up.", Retry.NEW_ID),
     "superseded": Refusal("The service failed on the command, and an operator has sent another one.", Retry.NEW_ID),
 }
-"""Of any command, over AMQP and HTTP."""
+"""Of all commands, over AMQP and HTTP."""
 
 HTTP_REFUSALS: Final[Mapping[str, Refusal]] = {
     "outcome-not-found": Refusal("No outcome is known for this id, or not yet.", Retry.LATER),
@@ -53,8 +53,8 @@ HTTP_REFUSALS: Final[Mapping[str, Refusal]] = {
     "broker-unavailable": Refusal("RabbitMQ did not confirm the command in time; it may be kept.", Retry.LATER),
     "store-unavailable": Refusal("The database with the outcomes cannot be reached.", Retry.LATER),
     "not-ready": Refusal("Something that commands depend on makes no progress; the message says what.", Retry.LATER),
-    "not-serving": Refusal("No command can be taken at the moment; the message says why.", Retry.LATER),
-    "internal-error": Refusal("A fault of ours; it has been logged.", Retry.LATER),
+    "not-serving": Refusal("No command can be accepted at the moment; the message says why.", Retry.LATER),
+    "internal-error": Refusal("An error inside the service; it has been logged.", Retry.LATER),
     "unsupported-media-type": Refusal("The body is not the data of a command, as application/json.", Retry.SAME_ID),
     "invalid-parameter": Refusal("A parameter of the query string is not what it may be.", Retry.SAME_ID),
     "invalid-request": Refusal("The request cannot be read.", Retry.SAME_ID),
@@ -62,4 +62,4 @@ HTTP_REFUSALS: Final[Mapping[str, Refusal]] = {
     "method-not-allowed": Refusal("The path does not have this method.", Retry.SAME_ID),
     "request-refused": Refusal("The request is refused for the reason that its status gives.", Retry.SAME_ID),
 }
-"""Of the HTTP ingress alone; there they are the ``code`` of a problem, as those of commands are."""
+"""Of the HTTP ingress only, as the ``code`` of a problem, like the codes of commands there."""

@@ -1,7 +1,7 @@
-"""What is wrong with a message, in the words of those who send it: the field, what it may be, and what came.
+"""Validation errors worded for the sender: the field, what is allowed, and what was received.
 
-Whatever pydantic finds by a contract is said here, and nowhere else: in outcomes, HTTP problems and on the command line alike.
-What came is shown as far as it helps, 40 characters at most, and always as text that can be stored and printed.
+All pydantic errors of contracts are worded here: in outcomes, HTTP problems and on the command line alike. The received value is shown
+as far as it helps, at most 40 characters, and always as text that can be stored and printed.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,10 +12,10 @@ from pydantic_core import ErrorDetails
 
 from shared.contracts.values import A_TIME, PATTERNS
 
-MOST_ERRORS: Final = 20
-SHOWN: Final = 40
+MAX_ERRORS: Final = 20
+MAX_SHOWN: Final = 40
 
-_NEEDED: Final[Mapping[str, str]] = {
+_ALLOWED: Final[Mapping[str, str]] = {
     "model_type": "an object is needed",
     "dict_type": "an object is needed",
     "tuple_type": "a list is needed",
@@ -43,55 +43,55 @@ _NEEDED: Final[Mapping[str, str]] = {
     "string_unicode": "a text in UTF-8 is needed",
     "json_invalid": "JSON is needed",
 }
-"""Of each error that has to do with one value: what it may be. What came follows."""
+"""Error type → what is allowed, for errors about one value. The received value is appended."""
 
-_SAID: Final[Mapping[str, Callable[[ErrorDetails], str]]] = {
+_MESSAGES: Final[Mapping[str, Callable[[ErrorDetails], str]]] = {
     "missing": lambda _: "is needed, and is missing",
     "string_too_short": lambda error: _at_least(error, "character"),
     "string_too_long": lambda error: _at_most(error, "character"),
     "too_short": lambda error: _at_least(error, "entry", "entries"),
     "too_long": lambda error: _at_most(error, "entry", "entries"),
-    "string_pattern_mismatch": lambda error: _with_what_came(PATTERNS[error["ctx"]["pattern"]], error["input"]),
-    "value_error": lambda error: _in_its_own_words(error),
+    "string_pattern_mismatch": lambda error: _with_received(PATTERNS[error["ctx"]["pattern"]], error["input"]),
+    "value_error": lambda error: _custom_message(error),
 }
-"""Of each other error: all that is said."""
+"""Error type → the whole message, for all other errors."""
 
-KNOWN: Final = frozenset({*_NEEDED, *_SAID, "extra_forbidden"})
-"""Every type of error that there are words for."""
+KNOWN: Final = frozenset({*_ALLOWED, *_MESSAGES, "extra_forbidden"})
+"""Every error type that is worded here."""
 
 
 def describe(error: ValidationError, contract: type[BaseModel] | None = None) -> list[dict[str, str]]:
-    """``[{field, message}]``, a field being a path like ``lines[3].quantity``; empty where it is the whole that is wrong.
+    """``[{field, message}]``, a field being a path like ``lines[3].quantity``, or empty for the whole.
 
-    With the ``contract`` that was broken, a field that it does not have is told those that it has.
+    With the violated ``contract``, the message about an unknown field lists the allowed ones.
     """
-    found = error.errors(include_url=False)[:MOST_ERRORS]
+    found = error.errors(include_url=False)[:MAX_ERRORS]
     return [{"field": _path(each["loc"]), "message": _message(each, contract)} for each in found]
 
 
 def sentence(errors: list[dict[str, str]]) -> str:
-    """The first of what ``describe`` has found, and how many more there are."""
+    """The first of the errors from ``describe``, and the number of the others."""
     first = errors[0]
     field = f"{first['field']}: " if first["field"] else ""
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{field}{first['message']}{more}"
 
 
-def printable(text: str, most: int = SHOWN) -> str:
-    """At most so many characters of it, on one line; what cannot be stored or printed is escaped as in Python."""
+def printable(text: str, most: int = MAX_SHOWN) -> str:
+    """The text, at most ``most`` characters, on one line; what cannot be stored or printed is escaped as in Python."""
     cut = text if len(text) <= most else f"{text[:most]}…"
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in cut)
 
 
 def shown(value: Any) -> str:
-    """A value as JSON has it, or what it is where it is large."""
+    """A value as JSON, or a description of it where it is large."""
     match value:
         case None | bool():
             return {None: "null", True: "true", False: "false"}[value]
         case str():
-            return f'"{printable(value)}"' + (f" ({len(value)} characters)" if len(value) > SHOWN else "")
-        case int() if abs(value) >= 10**SHOWN:
-            return f"a number of more than {SHOWN} digits"
+            return f'"{printable(value)}"' + (f" ({len(value)} characters)" if len(value) > MAX_SHOWN else "")
+        case int() if abs(value) >= 10**MAX_SHOWN:
+            return f"a number of more than {MAX_SHOWN} digits"
         case int() | float():
             return str(value)
         case dict():
@@ -106,22 +106,22 @@ def _message(error: ErrorDetails, contract: type[BaseModel] | None) -> str:
     if error["type"] == "extra_forbidden":
         fields = _fields(error["loc"], contract)
         return "there is no such field" + (f"; there are {', '.join(fields)}" if fields else "")
-    if error["type"] in _SAID:
-        return _SAID[error["type"]](error)
-    needed = _NEEDED.get(error["type"])
-    if needed is None:  # a kind of error that no contract has: better the validator's words than none
+    if error["type"] in _MESSAGES:
+        return _MESSAGES[error["type"]](error)
+    needed = _ALLOWED.get(error["type"])
+    if needed is None:  # an error type that no contract produces: use the validator's own message
         return printable(error["msg"], 200)
-    return _with_what_came(needed.format_map(error.get("ctx", {})), error["input"])
+    return _with_received(needed.format_map(error.get("ctx", {})), error["input"])
 
 
-def _with_what_came(allowed: str, came: Any) -> str:
-    kind = "the text " if isinstance(came, str) else ""  # one that looks like a number is told from one
-    return f"{allowed}; {kind}{shown(came)} came"
+def _with_received(allowed: str, received: Any) -> str:
+    kind = "the text " if isinstance(received, str) else ""  # distinguishes "1" from 1
+    return f"{allowed}; {kind}{shown(received)} came"
 
 
-def _in_its_own_words(error: ErrorDetails) -> str:
+def _custom_message(error: ErrorDetails) -> str:
     words, came = str(error["ctx"]["error"]), error["input"]
-    return _with_what_came(words, came) if isinstance(came, str | int | float | None) else words
+    return _with_received(words, came) if isinstance(came, str | int | float | None) else words
 
 
 def _at_least(error: ErrorDetails, one: str, many: str = "") -> str:
@@ -142,7 +142,7 @@ def _path(loc: tuple[int | str, ...]) -> str:
 
 
 def _fields(loc: tuple[int | str, ...], contract: type[BaseModel] | None) -> list[str]:
-    """Those that the object has in which the last step of ``loc`` is one too many."""
+    """The fields of the object that contains the unknown field at ``loc``."""
     for step in loc[:-1]:
         if isinstance(step, str):
             contract = _model_in(contract.model_fields[step].annotation) if contract else None

@@ -1,10 +1,10 @@
-"""The scalar types every contract is built from: what an id, a text, an amount and a time may be.
+"""The scalar types of all contracts: which ids, texts, amounts and times are valid.
 
-They are narrow on purpose: whatever passes here can be stored in PostgreSQL and Redis, indexed, and sent as JSON
-to any language without loss (integers stay within 2**53 - 1, the largest a double holds exactly, RFC 8259 §6).
+They are narrow on purpose: every valid value can be stored in PostgreSQL and Redis, indexed, and sent as JSON
+to any language without loss (integers are at most 2**53 - 1, the largest a double holds exactly, RFC 8259 §6).
 
-Commands come from strangers and are checked field by field (pydantic); events are our own word, read many times more often than they
-are written, and are structs (msgspec), which cost a sixth to read and to write (deploy/decisions/0023).
+Commands come from untrusted senders and are validated field by field (pydantic). Events are our own, and read many times more often than
+written: they are structs (msgspec), which cost a sixth to read and to write (deploy/decisions/0023).
 """
 
 import re
@@ -71,16 +71,16 @@ PATTERNS: Final[Mapping[str, str]] = {
     _EMAIL: "an e-mail address looks like name@example.org",
     TYPE_NAME: "a command's type looks like orders.place-order: lower-case letters, digits and -, in 2 to 4 parts",
 }
-"""What each pattern of a contract allows, in the words that a sender is told."""
+"""What each pattern of a contract allows, worded for the sender."""
 
 SafeText = Annotated[str, Strict(), StringConstraints(pattern=_SAFE)]
-"""Any text but NUL (U+0000), which PostgreSQL cannot store."""
+"""Any text without NUL (U+0000), which PostgreSQL cannot store."""
 
 Id = Annotated[str, Strict(), StringConstraints(pattern=_ID)]
 """1 to 128 letters, digits or ``. _ : ~ @ + = -``; chosen by the sender."""
 
 Actor = Annotated[SafeText, Field(min_length=1, max_length=200)]
-"""Who asks for something."""
+"""The person or system that requests something."""
 
 Name = Annotated[SafeText, Field(min_length=1, max_length=500)]
 Text = Annotated[SafeText, Field(max_length=10_000)]
@@ -99,9 +99,9 @@ Timestamp = Annotated[datetime, BeforeValidator(_only_rfc3339), AfterValidator(_
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """From ``least`` to ``most`` items, counted before they are looked at: a bad item is an error of its own, and not a list without it.
+    """From ``least`` to ``most`` items, counted before they are validated: an invalid item is an error of its own, not a missing item.
 
-    pydantic's own limits count what is left after validation.
+    pydantic's own limits count the items left after validation.
     """
 
     least: int
@@ -123,24 +123,24 @@ class Count:
 
 
 class CommandData(BaseModel):
-    """What a command asks for. Unknown fields are refused, so that a misspelt option is never silently ignored."""
+    """The data of a command. Unknown fields are refused, so that a misspelt option is never silently ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Upcaster = Callable[[Mapping[str, Any]], dict[str, Any]]
-"""Turns the JSON data of one schema version of an event into that of the next."""
+"""Converts the JSON data of an event from one schema version to the next."""
 
 EventTime = Annotated[datetime, msgspec.Meta(tz=True)]
-"""A ``Timestamp`` as events carry it."""
+"""A ``Timestamp`` in events."""
 
 
 class EventPart(msgspec.Struct, frozen=True, gc=False):
-    """A piece of what has happened. Unknown fields are ignored, so that a reader survives a newer writer."""
+    """A part of an event. Unknown fields are ignored, so that readers tolerate newer writers."""
 
 
 class EventData(EventPart, frozen=True, gc=False):
-    """What has happened. Raises ValueError (on the wire: msgspec.ValidationError, which is one) for a time that is no Timestamp."""
+    """The data of an event. Raises ValueError (when parsing: msgspec.ValidationError, a subclass) for a time that is no Timestamp."""
 
     def __post_init__(self) -> None:
         for name in _times_of(type(self)):

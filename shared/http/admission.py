@@ -1,47 +1,47 @@
-"""What stands between the server and an application: a place for each request, and bodies that arrive in time.
+"""Admission control between the server and an application: concurrent requests are limited, and bodies must arrive in time.
 
-    connection ──▶ Admission ──a place, else 503──▶ the body, whole ──▶ application
-                                                        └── 408 where it is too slow, 503 where its place is needed (shared.http.bodies)
+    connection ──▶ Admission ──free slot, else 503──▶ complete body ──▶ application
+                                                        └── 408 if it is too slow, 503 if its slot is needed (shared.http.bodies)
 
-There are fewer places than connections, so that who finds none is told so at once, instead of waiting to be accepted.
-Health is asked for without a place: a server that is full is alive.
+There are fewer slots than connections, so that a request without a slot is refused at once, instead of waiting for its connection
+to be accepted. Health checks need no slot: a server that is full is still alive.
 """
 
 from typing import Any, Final
 
 from litestar.types import Receive, Send
 
-from shared.http.bodies import Bodies, ClientGoneError
+from shared.http.bodies import ClientGoneError, RequestBodies
 from shared.http.problems import MEDIA_TYPE, Problem, encode
 from shared.messages.envelope import MAX_MESSAGE_BYTES
 
-HEALTH: Final = "/health/"
+HEALTH_PREFIX: Final = "/health/"
 
 
 class Admission:
-    """An ASGI application around another."""
+    """An ASGI application that wraps another one."""
 
-    def __init__(self, application: Any, places: int, bodies: Bodies | None = None) -> None:
+    def __init__(self, application: Any, slots: int, bodies: RequestBodies | None = None) -> None:
         self._application = application
-        self._free = places
-        self._bodies = bodies or Bodies()
+        self._free_slots = slots
+        self._bodies = bodies or RequestBodies()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope["path"].startswith(HEALTH):
+        if scope["type"] == "lifespan" or scope["path"].startswith(HEALTH_PREFIX):
             await self._application(scope, receive, send)
-        elif self._free > 0 or self._bodies.give_one_up():
-            self._free -= 1
+        elif self._free_slots > 0 or self._bodies.evict_one():
+            self._free_slots -= 1
             try:
                 await self._admitted(scope, receive, send)
             finally:
-                self._free += 1
+                self._free_slots += 1
         else:
-            detail = "as many requests as this service can take are at hand: send it again"
+            detail = "the service has reached its limit of concurrent requests: send it again"
             problem = Problem(detail, status=503, code="overloaded", headers={"Retry-After": "1"})
             await refuse(scope, send, problem)
 
     async def _admitted(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _comes_with_a_body(scope["headers"]):
+        if scope["type"] != "http" or not _has_body(scope["headers"]):
             await self._application(scope, receive, send)
             return
         with self._bodies.incoming(client_of(scope)) as body:
@@ -52,11 +52,11 @@ class Admission:
             except Problem as problem:
                 await refuse(scope, send, problem)
                 return
-            await self._application(scope, _beginning_with(message, receive), send)
+            await self._application(scope, _prepend(message, receive), send)
 
 
-def _comes_with_a_body(headers: Any) -> bool:
-    """One larger than any may be is not waited for: the application refuses it by its announced length."""
+def _has_body(headers: Any) -> bool:
+    """Whether to wait for a body. Not for one that is too large: the application refuses it by its Content-Length."""
     for name, value in headers:
         if name == b"content-length":
             return value.isdigit() and 0 < int(value) <= MAX_MESSAGE_BYTES
@@ -65,7 +65,7 @@ def _comes_with_a_body(headers: Any) -> bool:
     return False
 
 
-def _beginning_with(message: Any, receive: Receive) -> Receive:
+def _prepend(message: Any, receive: Receive) -> Receive:
     messages = [message]
 
     async def receive_next() -> Any:
@@ -75,13 +75,13 @@ def _beginning_with(message: Any, receive: Receive) -> Receive:
 
 
 def client_of(scope: Any) -> str:
-    """The address of the peer: of the proxy, where there is one before us."""
+    """The address of the peer; behind a proxy, the proxy's."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 
 
 async def refuse(scope: Any, send: Any, problem: Problem) -> None:
-    """Answer with the problem, over HTTP or to a WebSocket's handshake, and close the connection."""
+    """Respond with the problem, over HTTP or to a WebSocket handshake, and close the connection."""
     prefix = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
     headers = {
         "Content-Type": MEDIA_TYPE,

@@ -1,19 +1,19 @@
-"""A request's body is here before the application is asked, or the request is refused: who sends slowly holds little, and not for long.
+"""Request bodies: a body is complete before the application is called, or the request is refused; slow senders hold little, briefly.
 
-    deadline = GRACE_S, and a second more for each LEAST_BYTES_S that have come, up to LONGEST_S in all
+    deadline = GRACE_S, and one second more for each LEAST_BYTES_S received, up to LONGEST_S in all
 
-A byte a second ends after GRACE_S, a megabyte may take LONGEST_S. GRACE_S is up to SPREAD_S longer, evenly, so that thousands which began
-together do not end together: others would wait until all of them have been answered. One that is not here after PROMPT_S, and slower than
-PROMPT_BYTES_S, is read at intervals of half its age, LONGEST_PAUSE_S at most, so that a thousand drops cost as little as a few.
+One byte a second is refused after GRACE_S; a megabyte may take LONGEST_S. GRACE_S is extended by up to SPREAD_S, evenly distributed, so
+that thousands of requests that began together do not end together: others would wait until all of them are answered. A body that is
+incomplete after PROMPT_S and slower than PROMPT_BYTES_S is read at intervals of half its age, at most LONGEST_PAUSE_S, so that a
+thousand small chunks cost as little as a few.
 
-What the bodies of all requests at hand take together is bounded by MOST_BYTES: beyond it, or where the server needs the place, one that is
-still arriving is given up (503): of the client that is sending most of them the oldest. Bodies that are sent as fast as they can be are
-gone long before it is their turn.
+The memory of all bodies is bounded by MAX_BYTES. Beyond it, or where the server needs the slot, one that is still arriving is evicted
+(503): the oldest of the client that is sending the most. Bodies sent at normal speed are complete long before they could be evicted.
 
 Problem
 ├── SlowBodyError       408: the deadline has passed
-└── BodyGivenUpError    503: the place was needed; Retry-After
-ClientGoneError         it has left before its body was complete: there is nobody to answer, and nothing to log
+└── BodyEvictedError    503: its slot or memory was needed; Retry-After
+ClientGoneError         the client disconnected before its body was complete: no response, nothing to log
 """
 
 import asyncio
@@ -34,7 +34,7 @@ LONGEST_S: Final = 30.0
 PROMPT_S: Final = 0.5
 PROMPT_BYTES_S: Final = 16 * 1024
 LONGEST_PAUSE_S: Final = 2.0
-MOST_BYTES: Final = 128 * 1024 * 1024
+MAX_BYTES: Final = 128 * 1024 * 1024
 
 
 class SlowBodyError(Problem):
@@ -48,7 +48,7 @@ class SlowBodyError(Problem):
         )
 
 
-class BodyGivenUpError(Problem):
+class BodyEvictedError(Problem):
     status = 503
     code = "overloaded"
 
@@ -57,25 +57,25 @@ class BodyGivenUpError(Problem):
 
 
 class ClientGoneError(Exception):
-    """Before its request was complete."""
+    """The client disconnected before its request was complete."""
 
 
-class Body:
-    """The body of one request: ``held`` bytes of it are in memory."""
+class RequestBody:
+    """The body of one request; ``held``: its bytes in memory."""
 
-    def __init__(self, bodies: "Bodies", client: str, grace_s: float) -> None:
+    def __init__(self, bodies: "RequestBodies", client: str, grace_s: float) -> None:
         self.client = client
         self.held = 0
         self._bodies = bodies
         self._began = asyncio.get_running_loop().time()
         self._grace_s = grace_s
         self._waiting: asyncio.Timeout | None = None
-        self._given_up = False
+        self._evicted = False
 
     async def read(self, receive: Receive) -> Any:
-        """The whole as one message; of one that is larger than any may be, the beginning.
+        """The whole body as one message; of one that exceeds the size limit, the beginning.
 
-        Raises SlowBodyError, BodyGivenUpError, ClientGoneError.
+        Raises SlowBodyError, BodyEvictedError, ClientGoneError.
         """
         body = bytearray()
         more = True
@@ -88,27 +88,27 @@ class Body:
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     self._bodies.hold(self, len(body))
-                    if self._given_up:
-                        raise BodyGivenUpError
+                    if self._evicted:
+                        raise BodyEvictedError
                     self._waiting.reschedule(self._deadline())
                     if more and (pause := self._pause()):
                         await asyncio.sleep(pause)
         except TimeoutError:
-            raise (BodyGivenUpError if self._given_up else SlowBodyError) from None
+            raise (BodyEvictedError if self._evicted else SlowBodyError) from None
         finally:
             self._waiting = None
             self._bodies.arrived(self)
         return {"type": "http.request", "body": bytes(body), "more_body": more}
 
-    def give_up(self) -> None:
-        """Have ``read`` raise BodyGivenUpError, at once if it waits now."""
-        self._given_up = True
+    def evict(self) -> None:
+        """Make ``read`` raise BodyEvictedError, at once if it is waiting."""
+        self._evicted = True
         self.held = 0
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(self._began)
 
     def _pause(self) -> float:
-        """What comes in drops is left to gather, the longer the slower it is: each drop wakes two threads."""
+        """Seconds to wait before the next read, so that small chunks accumulate: each read wakes two threads."""
         elapsed = asyncio.get_running_loop().time() - self._began
         slow = elapsed > PROMPT_S and self.held < elapsed * PROMPT_BYTES_S
         return min(elapsed / 2, LONGEST_PAUSE_S) if slow else 0.0
@@ -117,20 +117,20 @@ class Body:
         return self._began + min(LONGEST_S, self._grace_s + self.held / LEAST_BYTES_S)
 
 
-class Bodies:
-    """The bodies of all requests at hand."""
+class RequestBodies:
+    """The bodies of all current requests."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._left = most_bytes
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._left = max_bytes
         self._count = 0
-        self._arriving: dict[str, dict[Body, None]] = {}
+        self._arriving: dict[str, dict[RequestBody, None]] = {}
         """By client, the oldest first."""
 
     @contextmanager
-    def incoming(self, client: str) -> Iterator[Body]:
-        """One more, until its request has been answered."""
+    def incoming(self, client: str) -> Iterator[RequestBody]:
+        """Register one more body, until its request is answered."""
         self._count += 1
-        body = Body(self, client, GRACE_S + self._count % STEPS / STEPS * SPREAD_S)
+        body = RequestBody(self, client, GRACE_S + self._count % STEPS / STEPS * SPREAD_S)
         self._arriving.setdefault(client, {})[body] = None
         try:
             yield body
@@ -138,27 +138,27 @@ class Bodies:
             self.arrived(body)
             self._left += body.held
 
-    def arrived(self, body: Body) -> None:
-        """It needs no more time: it is here, or will not be."""
+    def arrived(self, body: RequestBody) -> None:
+        """Mark it as no longer arriving: it is complete, or failed."""
         own = self._arriving.get(body.client, {})
         own.pop(body, None)
         if not own:
             self._arriving.pop(body.client, None)
 
-    def hold(self, body: Body, size: int) -> None:
-        """So much of it is here now; others that are arriving are given up for it, or in the end it is."""
+    def hold(self, body: RequestBody, size: int) -> None:
+        """Record its size in memory; evict bodies, if necessary this one, while the limit is exceeded."""
         self._left -= size - body.held
         body.held = size
-        while self._left < 0 and self.give_one_up():
+        while self._left < 0 and self.evict_one():
             pass
 
-    def give_one_up(self) -> bool:
-        """Whether there was one that is still arriving; its request is answered as soon as it is its turn."""
+    def evict_one(self) -> bool:
+        """Evict a body that is still arriving, if there is one, and return whether there was; its request is answered soon."""
         if not self._arriving:
             return False
         client = max(self._arriving, key=lambda client: len(self._arriving[client]))
         body = next(iter(self._arriving[client]))
         self.arrived(body)
         self._left += body.held
-        body.give_up()
+        body.evict()
         return True

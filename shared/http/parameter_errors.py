@@ -1,6 +1,6 @@
-"""What is wrong with a parameter of a URL, in the words that ``contracts.validation_errors`` has for a field of a message.
+"""Messages for malformed URL parameters, worded like those of ``contracts.validation_errors`` for message fields.
 
-Litestar checks parameters with msgspec, whose messages name Python's types and regular expressions, and no enumeration's members.
+Litestar validates parameters with msgspec, whose messages name Python types and regular expressions, and do not list enumeration members.
 """
 
 import re
@@ -15,7 +15,7 @@ from shared.contracts.validation_errors import shown
 from shared.contracts.values import PATTERNS
 
 _KINDS: Final = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
-_SAID: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]] = (
+_MESSAGES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]] = (
     (re.compile(r"Expected `(\w+)`, got .*"), lambda found: f"{_KINDS.get(found[1], found[1])} is needed"),
     (re.compile(r"Expected `(?:int|float)` >= (.+)"), lambda found: f"at least {found[1]} is needed"),
     (re.compile(r"Expected `(?:int|float)` > (.+)"), lambda found: f"more than {found[1]} is needed"),
@@ -30,15 +30,15 @@ _SAID: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]]
 )
 
 
-def in_words(request: Request[Any, Any, Any], key: str, message: str) -> tuple[str, str]:
-    """The name of the parameter in URLs, and of what is wrong with it: what it may be, and what came.
+def describe_parameter_error(request: Request[Any, Any, Any], key: str, message: str) -> tuple[str, str]:
+    """The parameter's name in the URL, and the message: what is allowed, and what was received.
 
-    ``key``: its name there, or that of the handler's argument.
+    ``key``: its name in the URL, or that of the handler's argument.
     """
     argument = _argument(request, key)
     name = getattr(argument.kwarg_definition, "name", None) or key if argument else key
-    came = _came(request, name)
-    for pattern, words in _SAID:
+    came = _received(request, name)
+    for pattern, words in _MESSAGES:
         if found := pattern.fullmatch(message):
             return name, f"{words(found)}{came}"
     if message.startswith("Invalid enum value") and argument:
@@ -52,7 +52,7 @@ def _argument(request: Request[Any, Any, Any], key: str) -> FieldDefinition | No
     return arguments.get(key) or named.get(key)
 
 
-def _came(request: Request[Any, Any, Any], name: str) -> str:
+def _received(request: Request[Any, Any, Any], name: str) -> str:
     for given in (request.path_params, request.query_params):
         if name in given:
             return f"; {shown(str(given[name]))} came"
@@ -60,7 +60,7 @@ def _came(request: Request[Any, Any, Any], name: str) -> str:
 
 
 def _members(annotation: Any) -> list[str]:
-    """Of the enumeration or the literal that is in it."""
+    """The values of the enumeration or literal in the annotation."""
     if isinstance(annotation, str):
         return [annotation]
     if isinstance(annotation, type) and issubclass(annotation, Enum):

@@ -1,8 +1,8 @@
-"""Every HTTP error is answered as RFC 9457 problem+json, and none of them tells what is inside.
+"""Every HTTP error is answered as RFC 9457 problem+json, without internal details.
 
-    Problem                     a refusal that a service words itself: status, code, what to do
-    litestar's HTTPException    routes, methods, media types, sizes, parameters that do not parse: the same shape
-    anything else               500: logged here with its traceback, answered without a word of it
+    Problem                     an error that a service words itself: status, code, advice
+    litestar's HTTPException    routes, methods, media types, sizes, malformed parameters: the same shape
+    anything else               500: logged here with its traceback; the response has no details
 
 ``type`` is ``urn:tidemark:problem:<code>``; codes are stable.
 """
@@ -17,7 +17,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from shared.http.parameter_errors import in_words
+from shared.http.parameter_errors import describe_parameter_error
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -48,14 +48,14 @@ class ProblemDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     status: int
     detail: str
     instance: str
-    """The path that was asked for."""
+    """The request path."""
     code: str
     """Stable, kebab-case: for programs."""
     errors: list[FieldError] | None = None
 
 
 class Problem(Exception):
-    """An answer other than the one asked for."""
+    """A response other than the requested one."""
 
     status: int = 500
     code: str = "internal-error"
@@ -70,7 +70,7 @@ class Problem(Exception):
         errors: list[FieldError] | None = None,
         members: Mapping[str, object] | None = None,
     ) -> None:
-        """``members``: further ones of the document (RFC 9457 §3.2)."""
+        """``members``: additional members of the document (RFC 9457 §3.2)."""
         super().__init__(detail)
         self.detail = detail
         self.status = status or self.status
@@ -87,12 +87,14 @@ def on_problem(request: Request[Any, Any, Any], problem: Problem) -> Response[by
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """What the framework refuses."""
+    """An error raised by the framework."""
     if error.status_code >= 500:
         return on_unexpected(request, error)
     if isinstance(error, ValidationException):
         errors = [
-            FieldError(*in_words(request, str(extra.get("key", "?")), str(extra.get("message", "malformed"))))
+            FieldError(
+                *describe_parameter_error(request, str(extra.get("key", "?")), str(extra.get("message", "malformed")))
+            )
             for extra in error.extra or []
             if isinstance(extra, dict)
         ]
@@ -107,7 +109,7 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
 
 
 def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """A fault of ours: the log has the traceback, the answer has nothing of it."""
+    """An internal error: the log has the traceback, the response no details."""
     log.error("unexpected error while answering %r", request.scope["path"], exc_info=error)
     return on_problem(request, Problem("an error inside the service; it has been logged"))
 
@@ -120,7 +122,7 @@ EXCEPTION_HANDLERS: Final[dict[Any, Any]] = {
 
 
 def encode(path: str, problem: Problem) -> bytes:
-    """The document, about a request for that path."""
+    """The problem document of a request for that path."""
     errors = [FieldError(_sendable(one.field), _sendable(one.message)) for one in problem.errors or ()]
     document = ProblemDocument(
         type=f"urn:tidemark:problem:{problem.code}",
@@ -135,7 +137,7 @@ def encode(path: str, problem: Problem) -> bytes:
 
 
 def _first_sentence(detail: str) -> str:
-    """Of a framework's message about parameters; what follows names the URL again."""
+    """The first sentence of the framework's message about parameters; the rest repeats the URL."""
     return re.sub(r" for (path|url) .*", "", detail, flags=re.DOTALL)
 
 

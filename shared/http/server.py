@@ -1,9 +1,9 @@
-"""Serving an application over HTTP: granian inside our own event loop, so that one process has one loop and one set of signals.
+"""Serving an application over HTTP: granian inside our own event loop, so that one process has one loop and one set of signal handlers.
 
-What a client can hold is bounded. A connection on which no complete head of a request comes is closed after HEADERS_S, an idle one too;
-bodies and places are ``shared.http.admission``'s. At most MOST_CONNECTIONS are open, and never more than the file descriptors allow; one in
-eight of them is for those who find no place, to be told so. HTTP/1.1 only: where granian may speak HTTP/2 as well, it waits without end for
-the first byte, to know which.
+What a client can hold is bounded. A connection without a complete request head is closed after HEADERS_S, and so is an idle one; bodies
+and slots are limited by ``shared.http.admission``. At most MAX_CONNECTIONS are open, and never more than file descriptors allow; one in
+eight of them is reserved for refusing requests without a slot. HTTP/1.1 only: where granian also accepts HTTP/2, it waits for the
+first byte, to detect the version, without a time limit.
 """
 
 import asyncio
@@ -23,25 +23,25 @@ from shared.runtime.process import CannotStartError
 STOPPING_S: Final = 5.0
 BACKLOG: Final = 1024
 HEADERS_S: Final = 30.0
-MOST_CONNECTIONS: Final = 20_000
-LEAST_CONNECTIONS: Final = 32
+MAX_CONNECTIONS: Final = 20_000
+MIN_CONNECTIONS: Final = 32
 
 
 class CannotServeError(CannotStartError):
-    """The address is taken, or not ours, or connections find no file descriptors; the message says so in one line."""
+    """The address is in use or not local, or file descriptors are too few for connections; the message says which, in one line."""
 
 
-def most_connections() -> int:
-    """As many as may be open at once. Raises CannotServeError where that is hardly any."""
-    spare = descriptors.spare()
-    if spare < LEAST_CONNECTIONS:
-        least = LEAST_CONNECTIONS + descriptors.RESERVE
+def max_connections() -> int:
+    """The maximum number of open connections. Raises CannotServeError where file descriptors allow fewer than MIN_CONNECTIONS."""
+    spare = descriptors.available_for_connections()
+    if spare < MIN_CONNECTIONS:
+        least = MIN_CONNECTIONS + descriptors.RESERVE
         raise CannotServeError(f"this process may open too few files (ulimit -n): it needs {least}")
-    return min(MOST_CONNECTIONS, spare)
+    return min(MAX_CONNECTIONS, spare)
 
 
-def claim_port(host: str, port: int) -> None:
-    """Raise CannotServeError if the address is not free: the server itself would share the port without a word."""
+def require_free_port(host: str, port: int) -> None:
+    """Raise CannotServeError if the address is not free: the server itself would silently share the port."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -53,14 +53,14 @@ def claim_port(host: str, port: int) -> None:
 
 
 class HttpServer:
-    """An application on an address that was free. ``trouble``: None once it answers a request of our own."""
+    """Serves an application on an address that was free. ``trouble``: None once it answers a request that it sends to itself."""
 
     def __init__(self, application: Any, host: str, port: int, *, websockets: bool = False) -> None:
         """Raises CannotServeError."""
-        connections = most_connections()
-        claim_port(host, port)
+        connections = max_connections()
+        require_free_port(host, port)
         self._server = Server(
-            Admission(application, places=connections - connections // 8),
+            Admission(application, slots=connections - connections // 8),
             address=host,
             port=port,
             interface=Interfaces.ASGI,
@@ -77,7 +77,7 @@ class HttpServer:
         self.trouble: str | None = "not serving yet"
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Serve until ``stopping``; requests at hand have ``STOPPING_S`` seconds to finish."""
+        """Serve until ``stopping``; current requests then have ``STOPPING_S`` seconds to finish."""
         serving = asyncio.create_task(self._server.serve())
         stop = asyncio.create_task(_until(stopping))
         try:

@@ -1,4 +1,4 @@
-"""What both HTTP services have in common as applications: how paths are read, and their documentation at ``/schema``."""
+"""What the HTTP services share as applications: path decoding, and documentation at ``/schema``."""
 
 from typing import Any, Final
 from urllib.parse import unquote
@@ -16,15 +16,15 @@ from shared.http.schema_page.plugin import SECURITY_POLICY, PageRenderPlugin
 SCHEMA: Final = "/schema"
 _PAGE: Final = "/page"
 _FORMS: Final = [OpenAPIMediaType.OPENAPI_JSON.value, MediaType.JSON.value, MediaType.HTML.value]
-"""Of the documentation; who takes any gets the first."""
+"""Media types of the documentation; a client that accepts any gets the first."""
 
 
 class Service(Litestar):
-    """A path reaches the routes as it was sent, and ``/schema`` is a page to who asks for HTML first, JSON to everybody else.
+    """Encoded slashes in paths stay encoded, and ``/schema`` is a page for clients that prefer HTML, JSON for all others.
 
-    An encoded slash is part of its segment, never the end of it (RFC 3986 §2.2). The server decodes the whole path before it is taken
-    apart, so that ``/orders/a%2Fb`` would have three segments, and no route; here the second stays ``a%2Fb``, and is refused as every
-    other id that cannot be.
+    An encoded slash is part of its segment, not a separator (RFC 3986 §2.2). The server decodes the whole path before it is split, so
+    that ``/orders/a%2Fb`` would have three segments, and no route; here the second segment stays ``a%2Fb``, and is refused like every
+    other invalid id.
     """
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -38,12 +38,12 @@ class Service(Litestar):
 
 
 def documentation(**settings: Any) -> OpenAPIConfig:
-    """The document as JSON at ``/schema/openapi.json``, and as JSON or a page at ``/schema``."""
+    """OpenAPI settings: the document as JSON at ``/schema/openapi.json``, and as JSON or a page at ``/schema``."""
     router = Router(
         SCHEMA,
         route_handlers=[],
         include_in_schema=False,
-        after_request=_no_such_page,
+        after_request=_unknown_page,
         response_headers=[
             ResponseHeader(name="Vary", value="Accept"),
             ResponseHeader(name="Content-Security-Policy", value=SECURITY_POLICY),
@@ -63,8 +63,8 @@ def _wants_page(headers: Any) -> bool:
     return bool(accepted) and Accept(accepted.decode("latin-1")).best_match(_FORMS) == MediaType.HTML.value
 
 
-def _no_such_page(response: Response[Any]) -> Response[Any]:
-    """The framework's own page for unknown paths below /schema is HTML; ours is a problem like all others."""
+def _unknown_page(response: Response[Any]) -> Response[Any]:
+    """Replace the framework's HTML page for unknown paths below /schema by a problem document."""
     if response.status_code == 404:
         raise NotFoundException
     return response

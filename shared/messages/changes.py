@@ -1,8 +1,8 @@
-"""The news on ``changes``: which streams a projection has just advanced, to which version, and which it has come to hold; and
-how each process is.
+"""Messages on ``changes``: the streams that a projection has just advanced, to which version, and those that it now holds; and the
+state of each process.
 
-News wake those who wait for them; nobody relies on them. They are published after the commit, without waiting for the broker: a notice
-may be lost, or come twice, or late. What a store has applied, the store says.
+They wake listeners, and nothing depends on them: they are published after the commit, without waiting for the broker, so a message may
+be lost, duplicated or late. The store has the truth about what is applied.
 """
 
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ class Advanced(ControlData):
     streams: tuple[tuple[str, int], ...] = ()
     """(stream, version): all events of the stream up to this version are applied, or have been discarded."""
     held: tuple[tuple[str, int], ...] = ()
-    """(stream, version): the event that the stream waits for, or at which it is dead; its store's hold says which."""
+    """(stream, version): the event that the stream waits for, or at which it is dead; the hold in the store has which."""
 
 
 ACTIVATED: Final = "projection.activated"
 
 
 class Activated(ControlData):
-    """Queries are to be answered from this generation from now on. The store's registry says the same."""
+    """Queries read this generation from now on, as recorded in the store's registry."""
 
     projection: str
     generation: int
@@ -47,14 +47,14 @@ PROCESS_STATE: Final = "process.state"
 
 
 class ProcessState(ControlData):
-    """How a process is, once a second. ``troubles``: component → what keeps it from making progress; empty: it is well."""
+    """A process's state, once a second. ``troubles``: component → what keeps it from making progress; empty: healthy."""
 
     process: str
     instance: str
-    """Of several processes of one name, which."""
+    """Distinguishes processes with the same name."""
     troubles: Mapping[str, str] = {}
     leaving: bool = False
-    """Its last announcement: it was told to stop."""
+    """Its last announcement: it was asked to stop."""
 
 
 class ProcessAnnounced(Request[ProcessState]):

@@ -1,9 +1,9 @@
-"""Requests on ``control``, and the news on ``changes`` that answers them. Each travels as a CloudEvents envelope, ``Request``.
+"""Requests on ``control``, and the messages that answer them. Each is sent in a CloudEvents envelope, ``Request``.
 
     operator ──replay, discard, edit, steer──▶ dead-letter worker ──resend──▶ command service ──events──▶ projector
                                                         └──discard.<projector>──▶ projector ──<projector>.passed──▶ dead-letter worker
 
-Every act of an operator names its ``actor`` and ``reason``; the ``id`` of its request makes asking twice harmless.
+Every operator request has its ``actor`` and ``reason``; repeating a request with the same ``id`` is harmless.
 """
 
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
@@ -18,7 +18,7 @@ Reason = Annotated[SafeText, Field(max_length=2000)]
 
 
 class ControlData(BaseModel):
-    """What a request on ``control`` asks for; ``verb`` is its routing key. Nobody uses all of them: each is built when it is needed."""
+    """The data of a request on ``control``; ``verb`` is its routing key. Validators are built on first use: no process needs them all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
@@ -40,7 +40,7 @@ class Request(BaseModel, Generic[Data]):
 
 
 class StreamFrom(ControlData):
-    """A stream, and the first version wanted of it."""
+    """A stream, and the first version requested."""
 
     stream: str
     version: Annotated[int, Field(ge=1)]
@@ -50,7 +50,7 @@ RESEND: Final = "control.resend"
 
 
 class Resend(ControlData):
-    """Send these streams' events again, from the given versions on, to one projection alone. Asking twice is harmless."""
+    """Resend the events of these streams, from the given versions on, to one projection only. Repeating it is harmless."""
 
     projection: str
     streams: Annotated[tuple[StreamFrom, ...], Count(1, MAX_STREAMS)]
@@ -60,7 +60,7 @@ HEADS: Final = "control.heads"
 
 
 class AskHeads(ControlData):
-    """Tell this projection the heads of the lane's streams that have changed since then (None: of all), over its own lane."""
+    """Send this projection the heads of the lane's streams that have changed since then (None: of all), on its own lane."""
 
     projection: str
     lane: Annotated[int, Field(ge=0)]
@@ -72,11 +72,11 @@ MAX_COMPARED: Final = 5000
 
 
 class CompareVersions(ControlData):
-    """Which of these streams are ahead of what the write database has in common with the epochs ``known``? From a projection that has
-    heard of another ``epoch``.
+    """Which of these streams are ahead of what the write database has in common with the epochs ``known``? Sent by a projection that has
+    detected another ``epoch``.
 
-    ``streams``: (stream, the version it has applied).
-    The answer, VersionsCompared, carries ``cursor``, ``following`` and ``last`` as they are.
+    ``streams``: (stream, applied version).
+    The reply, VersionsCompared, repeats ``cursor``, ``following`` and ``last`` unchanged.
     """
 
     projection: str
@@ -85,7 +85,7 @@ class CompareVersions(ControlData):
     known: tuple[str, ...]
     cursor: str
     following: str
-    """Where this portion of the projection's streams begins, and the next one."""
+    """The start of this batch of the projection's streams, and of the next one."""
     last: bool
     streams: Annotated[tuple[tuple[str, int], ...], Field(max_length=MAX_COMPARED)]
 
@@ -94,7 +94,7 @@ COMPARED: Final = "projection.compared"
 
 
 class VersionsCompared(ControlData):
-    """The answer: of the streams asked about, those that are ahead of what there was when the epoch began."""
+    """The reply: those of the given streams that are ahead of the write database at the beginning of the epoch."""
 
     projection: str
     generation: int
@@ -103,7 +103,7 @@ class VersionsCompared(ControlData):
     following: str
     last: bool
     ahead: tuple[tuple[str, int, int], ...]
-    """(stream, the version that is applied, the version that it had when the epoch began)."""
+    """(stream, applied version, version at the beginning of the epoch)."""
 
 
 HISTORY: Final = "control.history"
@@ -111,9 +111,9 @@ MAX_HISTORY: Final = 20_000
 
 
 class ReadHistory(ControlData):
-    """Send this projection the events that follow, in (stream, version) order, for one of its generations; a page of at most ``limit``.
+    """Send this projection the next events, in (stream, version) order, for one of its generations; a page of at most ``limit``.
 
-    They go to the projection's history queue between a HistoryPage that says what is coming and one that says it has come.
+    They are sent to the projection's history queue, between one HistoryPage that announces them and one that completes them.
     """
 
     projection: str
@@ -122,14 +122,14 @@ class ReadHistory(ControlData):
     after_version: Annotated[int, Field(ge=0)] = 0
     limit: Annotated[int, Field(ge=1, le=MAX_HISTORY)]
     count: bool = False
-    """Whether to say how many events there are in all."""
+    """Whether to return the total number of events."""
 
 
 INQUIRE: Final = "control.inquire"
 
 
 class Inquire(ControlData):
-    """To a projector: which of these events, that once held their streams, have you got past?"""
+    """To a projector: report which of these events, which held their streams, have been passed."""
 
     projection: str
     events: Annotated[tuple[StreamFrom, ...], Count(1, MAX_STREAMS)]
@@ -139,7 +139,7 @@ STEP_OVER: Final = "control.step-over"
 
 
 class StepOver(ControlData):
-    """To a projector: advance this stream past ``version`` without applying it. Nothing happens unless it waits there."""
+    """To a projector: advance this stream past ``version`` without applying it. Does nothing unless the stream is held there."""
 
     projection: str
     stream: str
@@ -158,14 +158,14 @@ class PassedEvent(ControlData):
 
 
 class Passed(ControlData):
-    """From a projector: these events held their streams, and hold them no longer."""
+    """From a projector: these events held their streams, and no longer do."""
 
     projection: str
     events: Annotated[tuple[PassedEvent, ...], Field(min_length=1)]
 
 
 class Selection(ControlData):
-    """Which dead letters an act is about: all that fit every criterion given. ``everything`` must be said, not implied."""
+    """The dead letters that a request is about: those that meet all given criteria. ``everything`` must be explicit."""
 
     letter_ids: tuple[int, ...] | None = None
     origin: str | None = None
@@ -190,13 +190,13 @@ class Replay(ControlData):
     actor: Actor
     reason: Reason = ""
     rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
-    """Letters a second; None: as fast as they are answered."""
+    """Letters a second; None: limited only by their results."""
     canary: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """So many first; the job goes on only when all of them have succeeded."""
+    """The size of the first batch; the job continues only if all of it succeeds."""
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = 4000
-    """Most letters under way at any time."""
+    """Maximum number of letters under way at the same time."""
     stop_after: Annotated[int, Field(ge=1)] | None = 10
-    """The job stops itself when this many of its letters came back with a fingerprint they had before; None: never."""
+    """The job stops when this many of its letters fail again with their previous fingerprint; None: never."""
     dry_run: bool = False
 
 
@@ -204,7 +204,7 @@ DISCARD: Final = "control.discard"
 
 
 class Discard(ControlData):
-    """Give up the selected letters: projections step over their events, commands are dropped."""
+    """Give up the selected letters: projections skip their events, commands are dropped."""
 
     selection: Selection
     actor: Actor
@@ -216,11 +216,11 @@ EDIT: Final = "control.edit"
 
 
 class Edit(ControlData):
-    """Send a dead command again with other data, under a new id; the original is kept, and each knows of the other."""
+    """Send a dead command again with other data, under a new id; the original is kept, and both refer to each other."""
 
     letter_id: int
     command_id: Id | None = None
-    """The new command's id; one is made where it is missing."""
+    """The new command's id; generated if missing."""
     type: str | None = None
     subject: str | None = None
     data: dict[str, Any]
@@ -244,18 +244,18 @@ REBUILD: Final = "control.rebuild"
 
 
 class Rebuild(ControlData):
-    """To a projector: build this generation from history, beside those there are. Resumes by itself after any crash."""
+    """To a projector: build this generation from history, beside the existing ones. Resumes by itself after any crash."""
 
     projection: str
     generation: Annotated[int, Field(ge=2, le=9999)]
     rate: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
-    """Most events a second; None: as fast as live events allow."""
+    """Maximum number of events a second; None: as fast as live events allow."""
     actor: Actor
     reason: Reason = ""
 
 
 class OfGeneration(ControlData):
-    """What is ordered about a generation that there is."""
+    """A request about an existing generation."""
 
     projection: str
     generation: Annotated[int, Field(ge=1, le=9999)]
@@ -267,14 +267,14 @@ ACTIVATE: Final = "control.activate"
 
 
 class Activate(OfGeneration):
-    """To a projector: from now on queries are answered from this generation."""
+    """To a projector: make this generation the one that queries read."""
 
 
 ROLLBACK: Final = "control.rollback"
 
 
 class Rollback(ControlData):
-    """To a projector: make the generation active again that was so before."""
+    """To a projector: reactivate the previously active generation."""
 
     projection: str
     actor: Actor
@@ -286,18 +286,18 @@ DROP: Final = "control.drop"
 
 
 class AdoptEpoch(OfGeneration):
-    """To a projector: the write database has lost what this generation has; go on with it all the same."""
+    """To a projector: continue with this generation, although the write database has lost events that it has applied."""
 
 
 class Drop(OfGeneration):
-    """To a projector: forget this generation and its data. Refused for the active one."""
+    """To a projector: delete this generation and its data. Refused for the active one."""
 
 
 ACTED: Final = "projection.acted"
 
 
 class Acted(ControlData):
-    """From a projector: what an operator ordered about its generations is done. Kept in the audit, once for each ``asked_at``."""
+    """From a projector: an operator's request about its generations is done. Recorded in the audit, once for each ``asked_at``."""
 
     projection: str
     act: str
@@ -307,4 +307,4 @@ class Acted(ControlData):
     reason: Reason
     request_id: str
     asked_at: Timestamp
-    """The order's own time."""
+    """The request's own time."""

@@ -1,8 +1,8 @@
-"""One envelope everywhere: CloudEvents 1.0, structured JSON, single or batch.
+"""The message envelope: CloudEvents 1.0, structured JSON, single or batch.
 
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md (structured and batch modes).
 
-``EnvelopeError`` is the only error that reading raises: the bytes are not an envelope we can understand.
+``EnvelopeError`` is the only error that parsing raises: the bytes are not a valid envelope.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ Source = Annotated[SafeText, Field(min_length=1, max_length=500)]
 
 
 class EnvelopeError(ValueError):
-    """The bytes are not a CloudEvents envelope; the message says where they stop being one."""
+    """The bytes are not a CloudEvents envelope; the message says where they deviate."""
 
 
 def _none_if_unreadable(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -49,8 +49,8 @@ def _none_if_unreadable(value: Any, handler: ValidatorFunctionWrapHandler) -> An
 class CommandEnvelope(BaseModel):
     """A request to change one stream. ``id`` is the idempotency key; ``data`` is checked against the type's contract.
 
-    What only informs (``time``, ``datacontenttype``, ``traceparent``, and any attribute that is not named here) is read as far as it
-    can be, and is never a reason to refuse; what changes the meaning of the command is.
+    Informative attributes (``time``, ``datacontenttype``, ``traceparent``, and all that are not named here) are ignored if malformed;
+    a malformed attribute that affects the command's meaning is a reason to refuse it.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
@@ -64,18 +64,18 @@ class CommandEnvelope(BaseModel):
     datacontenttype: Annotated[Literal["application/json"], BeforeValidator(lambda _: "application/json")] = (
         "application/json"
     )
-    """Data that is a JSON object is one, whatever it is called."""
+    """Any value is accepted: ``data`` has to be a JSON object anyway."""
     data: dict[str, Any]
     expectedversion: Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)] | None = None
-    """The version the sender last saw; 0 means the stream must not exist yet."""
+    """The version that the sender last saw; 0: the stream must not exist yet."""
     notbefore: Timestamp | None = None
     actor: Actor | None = None
-    """Who asks for it."""
+    """The person or system that requests it."""
     traceparent: Annotated[str | None, BeforeValidator(trace_parent)] = None
 
 
 class EventEnvelope(msgspec.Struct, frozen=True, kw_only=True):
-    """A fact about one stream, to be written. ``streamversion`` counts 1, 2, 3 … without holes within ``subject``."""
+    """A fact about one stream, to be serialised. ``streamversion`` counts 1, 2, 3 … without gaps within ``subject``."""
 
     specversion: Literal["1.0"] = "1.0"
     id: str
@@ -90,16 +90,16 @@ class EventEnvelope(msgspec.Struct, frozen=True, kw_only=True):
     causationid: str
     correlationid: str
     traceparent: str | msgspec.UnsetType | None = msgspec.UNSET
-    """Unset rather than None where there is none, as there mostly is: what is unset needs no second look when it is written."""
+    """Unset rather than None: usually absent, and then serialised without a second pass to remove nulls."""
 
     def to_json(self) -> bytes:
-        """On the wire there are no nulls: what is not there is left out."""
+        """The JSON without nulls: absent values are omitted."""
         written = _ENCODER.encode(self)
         return written if b"null" not in written else _ENCODER.encode(_without_nulls(msgspec.to_builtins(self)))
 
 
 class ReceivedEvent(BaseModel):
-    """An event as read from the wire: ``data`` is plain JSON until the registry gives it its class."""
+    """An event as received: ``data`` is plain JSON until the registry converts it to its class."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
@@ -121,7 +121,7 @@ class ReceivedEvent(BaseModel):
 def split(body: bytes) -> Sequence[Any]:
     """The envelopes in a message, as plain JSON values: one for the structured form, several for the batch form.
 
-    The form is told by the first byte, not by the content type, so that a wrong header loses nothing.
+    The first byte decides the form, not the content type, so that a wrong header loses nothing.
     Raises EnvelopeError for what is not JSON, not an object or array, or an empty batch.
     """
     try:
@@ -136,7 +136,7 @@ def split(body: bytes) -> Sequence[Any]:
 
 
 def is_batch(body: bytes) -> bool:
-    """Whether a message is in the batch form, as ``split`` tells it."""
+    """Whether a message is in the batch form, by the rule of ``split``."""
     return body.lstrip()[:1] == b"["
 
 

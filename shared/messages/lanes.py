@@ -1,4 +1,4 @@
-"""What travels on the lanes besides events: the relay's heartbeats, and answers to those who ask for heads of streams or for history."""
+"""Messages on the lanes other than events: the relay's heartbeats, and replies to requests for stream heads or history."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class LaneMessage(BaseModel):
-    """The CloudEvents envelope of what is no event."""
+    """The CloudEvents envelope of a message that is not an event."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,50 +22,50 @@ HEARTBEAT: Final[Literal["tidemark.heartbeat"]] = "tidemark.heartbeat"
 
 
 class Heartbeat(LaneMessage):
-    """``asof``: every event of the lane committed before this time has gone before, in this queue."""
+    """``asof``: every event of the lane committed before this time precedes this message in the queue."""
 
     type: Literal["tidemark.heartbeat"] = HEARTBEAT
     lane: int
     asof: datetime
     epoch: str | None = None
-    """That of the write database: another one means that it was restored, and may know less than it did."""
+    """The epoch of the write database: a new one means that it was restored, and may have lost events."""
 
 
 HEADS: Final[Literal["tidemark.heads"]] = "tidemark.heads"
 
 
 class Heads(LaneMessage):
-    """The versions that streams of the lane have; every event up to them has gone before, in this queue, or was lost."""
+    """The current versions of streams of the lane; every event up to them precedes this message in the queue, or was lost."""
 
     type: Literal["tidemark.heads"] = HEADS
     lane: int
     asked: str
-    """The id of the request that this answers."""
+    """The id of the request."""
     streams: tuple[tuple[str, int], ...]
     last: bool
     """Whether this is the last page."""
     epoch: str | None = None
-    """Of the write database that has these versions."""
+    """The epoch of the write database with these versions."""
 
 
 HISTORY_PAGE: Final[Literal["tidemark.history-page"]] = "tidemark.history-page"
 
 
 class HistoryPage(LaneMessage):
-    """Stands before and behind the events of a page of history, in the projection's history queue."""
+    """Precedes and follows the events of a page of history, in the projection's history queue."""
 
     type: Literal["tidemark.history-page"] = HISTORY_PAGE
     asked: str
-    """The id of the request that this answers."""
+    """The id of the request."""
     generation: int
     place: Literal["begin", "end"]
     after_stream: str
     after_version: int
     last_stream: str
     last_version: int
-    """Where the page begins, exclusive, and ends, inclusive."""
+    """The position before the page, and that of its last event."""
     events: int
     total: int | None = None
-    """Of all events there were when it was asked."""
+    """The total number of events at the time of the request."""
     done: bool = False
-    """Nothing follows."""
+    """Whether this is the end of history."""

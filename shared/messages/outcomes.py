@@ -1,11 +1,11 @@
-"""What became of a command: exactly one outcome each, durable, the same again when the command is sent again.
+"""Outcomes of commands: exactly one for each command, durable, and the same when the command is sent again.
 
-An outcome's ``id`` is unique within our ``source`` for what it says, so that whoever removes duplicates by it loses nothing:
+An outcome's ``id`` identifies its content within our ``source``, so that deduplication by it loses nothing:
 
-    <source>/<id>/outcome                 the outcome of that command, kept for ever (of one decided before sources were kept: <id>/outcome)
-    <source>/<id>/outcome/<digest>        the refusal of another command under the same name; not kept
-    refused/<digest>                      the refusal of what is no command, and has no name
-    <source>/<id>/pending/<unique>        no outcome: a notice that there is none yet, and why
+    <source>/<id>/outcome                 the outcome of that command, kept forever (if decided before sources were stored: <id>/outcome)
+    <source>/<id>/outcome/<digest>        the refusal of another command with the same key; not kept
+    refused/<digest>                      the refusal of a message that is not a command and has no key
+    <source>/<id>/pending/<unique>        not an outcome: a notice that there is none yet, and why
 """
 
 from datetime import datetime
@@ -20,7 +20,7 @@ REJECTED: Final[Literal["command.rejected"]] = "command.rejected"
 PENDING: Final[Literal["command.pending"]] = "command.pending"
 
 _DIGITS: Final = 32
-"""Of a SHA-256 in hexadecimal: 128 bits are unique enough for a name."""
+"""Hexadecimal digits of a SHA-256: 128 bits suffice for uniqueness."""
 
 
 class Accepted(BaseModel):
@@ -30,11 +30,11 @@ class Accepted(BaseModel):
     command_type: str
     stream: str
     version: int
-    """The stream's version after this command: what to ask a read store for."""
+    """The stream's version after this command: what to require of a read store."""
     events: tuple[str, ...]
-    """Types of the events it led to, in order; empty when there was nothing to change."""
+    """Types of the resulting events, in order; empty when nothing changed."""
     epoch: str | None = None
-    """Of the write database: a version means what it says within its epoch alone."""
+    """The epoch of the write database: versions are comparable only within one epoch."""
 
 
 class Rejected(BaseModel):
@@ -50,7 +50,7 @@ class Rejected(BaseModel):
 
 
 class Pending(BaseModel):
-    """There is no outcome, for a reason of ours; it will come. ``reason``: stable, kebab-case."""
+    """There is no outcome yet, because of an error inside the service; it will follow. ``reason``: stable, kebab-case."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -61,7 +61,7 @@ class Pending(BaseModel):
 
 
 class OutcomeEnvelope(BaseModel):
-    """An outcome on the wire, or the notice that there is none yet: CloudEvents, structured JSON."""
+    """An outcome, or the notice that there is none yet, as sent: CloudEvents, structured JSON."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,14 +73,14 @@ class OutcomeEnvelope(BaseModel):
     time: datetime
     datacontenttype: Literal["application/json"] = "application/json"
     commandsource: str | None = None
-    """The ``source`` of the command: with ``data.command_id`` it names the command."""
+    """The ``source`` of the command, which together with ``data.command_id`` identifies it."""
     data: Annotated[Accepted | Rejected | Pending, Field(union_mode="smart")]
     index: int | None = None
-    """In the answer to a batch: the command's place in it, from 0. It is no part of the outcome that is kept."""
+    """In the reply to a batch: the command's index in it, from 0. Not part of the stored outcome."""
 
 
 def at_index(outcome: bytes, index: int) -> bytes:
-    """A serialised outcome with its place in the message, and nothing else changed: what is kept comes again, byte for byte."""
+    """A serialised outcome with its index in the message, otherwise byte for byte as stored."""
     return b'%b,"index":%d}' % (outcome[:-1], index)
 
 
@@ -89,12 +89,12 @@ def outcome_id(source: str, command_id: str) -> str:
 
 
 def reuse_refusal_id(source: str, command_id: str, digest: bytes) -> str:
-    """``digest``: that of the command which is refused, because another one has its name."""
+    """``digest``: that of the refused command, whose key belongs to another command."""
     return f"{outcome_id(source, command_id)}/{digest.hex()[:_DIGITS]}"
 
 
 def refusal_id(refusal: Rejected, body: bytes, index: int) -> str:
-    """``body``: what was refused, at this place in its message. The same refusal of the same bytes there has the same id."""
+    """``body``: the refused part, at this index of its message. The same refusal of the same bytes there has the same id."""
     return f"refused/{sha256(b'%d %b%b' % (index, refusal.model_dump_json().encode(), body)).hexdigest()[:_DIGITS]}"
 
 

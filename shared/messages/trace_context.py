@@ -1,6 +1,6 @@
-"""W3C Trace Context: which trace a message belongs to. It informs, and is never a reason to refuse anything.
+"""W3C Trace Context: the trace that a message belongs to. Informative: never a reason to refuse anything.
 
-Source: https://www.w3.org/TR/trace-context/#traceparent-header (version 00), and §3.2.4 there for the versions to come.
+Source: https://www.w3.org/TR/trace-context/#traceparent-header (version 00), and §3.2.4 there for future versions.
 """
 
 import re
@@ -11,9 +11,9 @@ _SAMPLED: Final = 0x01
 
 
 def trace_parent(value: Any) -> str | None:
-    """As this version of the standard writes it; None for what no version allows.
+    """The value as version 00 writes it; None if no version allows it.
 
-    Of a higher version the four fields that are known are read, and handed on as version 00, with the one flag that has a meaning in it.
+    Of a higher version the four known fields are read, and passed on as version 00, with the only flag that version 00 defines.
     """
     found = _TRACE_PARENT.fullmatch(value) if isinstance(value, str) else None
     if found is None:

@@ -1,9 +1,9 @@
-"""Properties of AMQP messages that Python cannot represent are read as far as they can be, and end no connection.
+"""AMQP properties that Python cannot represent are decoded as far as possible, and never close the connection.
 
-RabbitMQ hands properties on as they came. pamqp, which reads them for aio-pika, raises for a text that is not UTF-8, for a timestamp after
-the year 9999 (one in microseconds, say), for headers of unknown types or nested too deep; aiormq then closes the connection. The
-message is delivered again and again, with everything that was prefetched beside it, until the delivery limit makes dead letters of them
-all. So a text is escaped, such a timestamp is none, and such headers are empty.
+RabbitMQ passes properties on unchanged. pamqp, which decodes them for aio-pika, raises for text that is not UTF-8, for timestamps after
+the year 9999 (for example in microseconds), and for headers of unknown types or with too deep nesting; aiormq then closes the connection.
+The message is redelivered, with everything prefetched beside it, until the delivery limit dead-letters them all. So such text is
+escaped, such a timestamp becomes None, and such headers become empty.
 """
 
 from struct import error as StructError
@@ -15,7 +15,7 @@ _UNREADABLE: Final = (ValueError, OverflowError, OSError, TypeError, RecursionEr
 
 
 def tolerate() -> None:
-    """From now on, in this process. Safe to call again."""
+    """Replace pamqp's decoders in this process. Idempotent."""
     decode.METHODS["shortstr"] = _short_text
     decode.METHODS["timestamp"] = decode.TABLE_MAPPING[b"T"] = _timestamp
     decode.METHODS["table"] = _table

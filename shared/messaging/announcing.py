@@ -1,10 +1,10 @@
-"""What processes say of themselves on ``changes``, once a second: that they are well, or what keeps them from making progress.
+"""Processes publish their state on ``changes`` once a second: healthy, or what keeps them from making progress.
 
-    Process ──Announcer──▶ [changes] process.<name> ──▶ Processes (of the query service and of the ingress): who is not well, or silent
+    Process ──Announcer──▶ [changes] process.<name> ──▶ Processes (in the query service and the ingress): which are unhealthy or silent
 
-Nobody waits for it and nobody relies on it to be well: who says nothing for some seconds, and has been heard before, is not. A process
-that stops gracefully says goodbye. One that falls silent without a goodbye is reported even while others of its name are heard: it may be
-the one that the queue's messages go to, frozen, while the others stand by.
+No process waits for an announcement or needs one to work. A process that has announced itself and is then silent for some seconds counts
+as unhealthy. A process that stops gracefully announces its departure. One that becomes silent without it is reported even while others
+of the same name announce themselves: it may be the active consumer of the queue, frozen, while the others stand by.
 """
 
 import asyncio
@@ -27,36 +27,36 @@ from shared.runtime.reasons import reason
 
 log: Final = logging.getLogger(__name__)
 
-QUEUES_MADE_OTHERWISE: Final = "queues"
-"""The component of a process that tells of queues with other arguments than they should have: all goes on, for now."""
+QUEUE_ARGUMENTS: Final = "queues"
+"""The component that reports queues with wrong arguments: everything still works, for now."""
 SILENT_AFTER_S: Final = 6.0
-TAKEN_OVER_S: Final = 3.0 * HEARTBEAT_S
-"""After so long a silence another process of that name does its work: a connection's heartbeat is 10 s at most, the broker closes the
-connection of a frozen process after two missed ones, that is within three, and then delivers to the next consumer."""
-GOODBYE_WITHIN_S: Final = 1.0
+TAKEOVER_S: Final = 3.0 * HEARTBEAT_S
+"""After this silence another process of the same name has taken over: a connection's heartbeat is at most 10 s, the broker closes the
+connection of a frozen process after two missed heartbeats, that is within three, and then delivers to the next consumer."""
+DEPARTURE_DEADLINE_S: Final = 1.0
 
 
 class Announcer:
-    """Says how this process is; what the broker does not take is dropped."""
+    """Publishes this process's state; what the broker does not accept is dropped."""
 
     def __init__(self, process: str, publisher: Publisher) -> None:
         self._process = process
         self._publisher = publisher
         self._instance = uuid4().hex
-        self._telling: asyncio.Task[None] | None = None
+        self._publishing: asyncio.Task[None] | None = None
 
-    def tell(self, troubles: Mapping[str, str]) -> None:
-        """Returns at once; while the one before is under way there is nothing more to say."""
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._publish(dict(troubles)))
+    def announce(self, troubles: Mapping[str, str]) -> None:
+        """Publish the current problems. Returns at once; skipped while the previous announcement is still being published."""
+        if self._publishing is None or self._publishing.done():
+            self._publishing = asyncio.create_task(self._publish(dict(troubles)))
 
     async def leave(self) -> None:
-        """Say goodbye, after everything else; given up after GOODBYE_WITHIN_S. A process that never announced itself has nothing to end."""
-        if self._telling is None:
+        """Announce the departure, after all else; given up after DEPARTURE_DEADLINE_S. Nothing if the process never announced itself."""
+        if self._publishing is None:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_WITHIN_S):
-                await asyncio.wait({self._telling})
+            async with asyncio.timeout(DEPARTURE_DEADLINE_S):
+                await asyncio.wait({self._publishing})
                 await self._publish({}, leaving=True)
 
     async def _publish(self, troubles: Mapping[str, str], *, leaving: bool = False) -> None:
@@ -68,14 +68,14 @@ class Announcer:
             time=datetime.now(UTC),
             data=state,
         )
-        # Listeners that are older than ``leaving`` take no announcement that has it.
-        unsaid: dict[str, set[str]] = {} if leaving else {"data": {"leaving"}}
+        # Older listeners reject announcements with ``leaving``.
+        excluded: dict[str, set[str]] = {} if leaving else {"data": {"leaving"}}
         try:
             await self._publisher.publish(
                 Outgoing(
                     topology.CHANGES,
                     topology.process_key(self._process),
-                    envelope.model_dump_json(exclude=unsaid).encode(),
+                    envelope.model_dump_json(exclude=excluded).encode(),
                     CONTENT_TYPE,
                     type=PROCESS_STATE,
                     mandatory=False,
@@ -83,91 +83,100 @@ class Announcer:
                 )
             )
         except BrokerError as error:
-            log.debug("%s could not say how it is: %s", self._process, reason(error))
+            log.debug("%s could not announce its state: %s", self._process, reason(error))
 
 
 @dataclass(slots=True)
-class _Heard:
+class _Report:
     state: ProcessState
     since: float
     at: float
-    """First, and last."""
+    """Times of the first and the last announcement."""
 
 
 class Processes:
-    """What other processes have said of themselves."""
+    """The states that other processes have announced."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._heard: dict[str, _Heard] = {}
+        self._reports: dict[str, _Report] = {}
         """By instance."""
         self._listening = True
         self._changed = clock()
-        """When listening began, or ended."""
-        self.deaf: Callable[[], str | None] = lambda: None
-        """Why nobody can be heard, where that is known."""
+        """When listening began or ended."""
+        self.listening_trouble: Callable[[], str | None] = lambda: None
+        """Why no announcements can be received, where known."""
 
     def listening(self, listening: bool) -> None:
-        """Whether announcements come in from now on; while they do not, nobody's silence means anything."""
+        """Record whether announcements are being received; while they are not, silence means nothing."""
         self._listening = listening
         self._changed = self._clock()
 
-    def hear(self, body: bytes) -> None:
+    def handle_announcement(self, body: bytes) -> None:
         try:
             state = ProcessAnnounced.model_validate_json(body).data
         except ValidationError as error:
             log.warning("an unreadable announcement was dropped: %s", reason(error))
             return
         now = self._clock()
-        known = self._heard.get(state.instance)
-        self._heard[state.instance] = _Heard(state, known.since if known else now, now)
+        known = self._reports.get(state.instance)
+        self._reports[state.instance] = _Report(state, known.since if known else now, now)
 
-    def trouble(self, *processes: str, but: str = "") -> str | None:
-        """What is wrong with these, or with any; ``but``: a component that does not count. Who was never heard is not judged."""
-        names = processes or sorted({each.state.process for each in self._heard.values()})
-        return "; ".join(words for process in names for words in self._troubles_of(process, but)) or None
+    def trouble(self, *processes: str, ignoring: str = "") -> str | None:
+        """The problems of these processes, or of all; except in the component ``ignoring``. None for one that never announced itself."""
+        names = processes or sorted({each.state.process for each in self._reports.values()})
+        return "; ".join(words for process in names for words in self._troubles_of(process, ignoring)) or None
 
     def all(self) -> Sequence[tuple[str, float, Mapping[str, str]]]:
-        """Every process that was heard lately: name, seconds since it was heard, and what it says is wrong."""
+        """Every process with a recent announcement: name, seconds since then, and its problems."""
         now = self._clock()
         return [
             (each.state.process, now - each.at, each.state.troubles)
-            for each in sorted(self._known(), key=lambda each: (each.state.process, -each.at))
+            for each in sorted(self._instances(), key=lambda each: (each.state.process, -each.at))
         ]
 
-    def _known(self) -> Collection[_Heard]:
-        """All but those that said goodbye, or whose work another one does by now; the last one heard of each name stays."""
-        last = {each.state.process: each for each in sorted(self._heard.values(), key=lambda each: each.at)}
-        for instance, each in list(self._heard.items()):
-            gone = each.state.leaving or (self._listening and self._silence(each) > TAKEN_OVER_S)
+    def _instances(self) -> Collection[_Report]:
+        """All instances except those that left or were replaced; the last one of each name is always kept."""
+        last = {each.state.process: each for each in sorted(self._reports.values(), key=lambda each: each.at)}
+        for instance, each in list(self._reports.items()):
+            gone = each.state.leaving or (self._listening and self._silence(each) > TAKEOVER_S)
             if gone and last[each.state.process] is not each:
-                del self._heard[instance]
-        return self._heard.values()
+                del self._reports[instance]
+        return self._reports.values()
 
-    def _silence(self, heard: _Heard) -> float:
-        """For how long it has said nothing, as far as that means anything."""
-        return self._clock() - max(heard.at, self._changed)
+    def _silence(self, report: _Report) -> float:
+        """Seconds since its last announcement, counted only while listening."""
+        return self._clock() - max(report.at, self._changed)
 
-    def _troubles_of(self, process: str, but: str) -> Sequence[str]:
-        ours = [each for each in self._known() if each.state.process == process]
-        loud = [each for each in ours if self._silence(each) <= SILENT_AFTER_S]
-        said = [f"{process}: {words}" for each in loud for name, words in each.state.troubles.items() if name != but]
-        missing = _missing(ours, [each for each in ours if each not in loud]) if self._listening else []
-        if not loud:
+    def _troubles_of(self, process: str, ignoring: str) -> Sequence[str]:
+        instances = [each for each in self._instances() if each.state.process == process]
+        reporting = [each for each in instances if self._silence(each) <= SILENT_AFTER_S]
+        reported = [
+            f"{process}: {words}"
+            for each in reporting
+            for name, words in each.state.troubles.items()
+            if name != ignoring
+        ]
+        missing = (
+            _unreplaced(instances, [each for each in instances if each not in reporting]) if self._listening else []
+        )
+        if not reporting:
             missing = missing[:1]
-        who = f"one of {len(loud) + len(missing)} processes" if loud else "it"
-        why = self.deaf() or "is it running?"
-        return [f"{process}: {who} has said nothing for {self._silence(each):.0f} s: {why}" for each in missing] + said
+        who = f"one of {len(reporting) + len(missing)} processes" if reporting else "it"
+        why = self.listening_trouble() or "is it running?"
+        return [
+            f"{process}: {who} has said nothing for {self._silence(each):.0f} s: {why}" for each in missing
+        ] + reported
 
 
-def _missing(ours: Sequence[_Heard], silent: Sequence[_Heard]) -> Sequence[_Heard]:
-    """Those of ``silent`` that were not replaced, the last heard first. Whoever was first heard after another's last word replaces it, and
-    no second one."""
-    came = sorted(each.since for each in ours)
+def _unreplaced(instances: Sequence[_Report], silent: Sequence[_Report]) -> Sequence[_Report]:
+    """The silent instances that were not replaced, the last heard first. An instance first heard after another's last announcement
+    replaces that one, and only that one."""
+    starts = sorted(each.since for each in instances)
     missing = []
     for each in sorted(silent, key=lambda each: each.at, reverse=True):
-        if came and came[-1] > each.at:
-            came.pop()
+        if starts and starts[-1] > each.at:
+            starts.pop()
         else:
             missing.append(each)
     return missing

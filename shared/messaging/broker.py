@@ -1,11 +1,11 @@
-"""RabbitMQ: publishing that is known to have worked, and the errors of talking to a broker.
+"""RabbitMQ: confirmed publishing, and the errors of broker operations.
 
     BrokerError
-    ├── BrokerUnavailableError   the connection or channel went away, or time ran out: the outcome is unknown
-    ├── UnroutableError          the broker has no queue for the message: it is not stored
-    └── RefusedError             the broker said no (a full queue, …): it is not stored everywhere it should be
+    ├── BrokerUnavailableError   the connection or channel was lost, or the deadline passed: the outcome is unknown
+    ├── UnroutableError          no queue is bound for the message: it is not stored
+    └── RefusedError             the broker answered with a nack (a full queue, …): it is not stored everywhere it should be
 
-Consuming has a connection of its own (``shared.messaging.consuming``): under a memory alarm RabbitMQ blocks connections that publish.
+Consumers have connections of their own (``shared.messaging.consuming``): under a memory alarm RabbitMQ blocks publishing connections.
 """
 
 import asyncio
@@ -28,21 +28,21 @@ from shared.runtime.stalls import StallDetector
 
 CONNECT_DEADLINE_S: Final = 10.0
 PUBLISH_DEADLINE_S: Final = 30.0
-SAY_AFTER_S: Final = 3.0
-"""A publish that is refused for so long, or not confirmed, is worth a word."""
+REPORT_AFTER_S: Final = 3.0
+"""A publish that is refused or unconfirmed for this long is reported."""
 CLOSE_DEADLINE_S: Final = 2.0
 HEARTBEAT_S: Final = 10
-PUBLISHED_AT_ONCE: Final = 500
+PUBLISH_BATCH: Final = 500
 MAX_SHORT_STRING: Final = 255
-"""Bytes that AMQP allows in properties such as a correlation id (AMQP 0-9-1 §4.2.5.3)."""
+"""Maximum bytes of a short string, such as a correlation id (AMQP 0-9-1 §4.2.5.3)."""
 
 
 class BrokerError(Exception):
-    """Talking to RabbitMQ failed."""
+    """An operation on RabbitMQ failed."""
 
 
 class BrokerUnavailableError(BrokerError):
-    """The broker is away or too slow: whether it took the message is unknown, so publish it again."""
+    """The broker is unavailable or too slow: whether it stored the message is unknown, so publish it again."""
 
 
 class UnroutableError(BrokerError):
@@ -54,9 +54,9 @@ class RefusedError(BrokerError):
 
 
 def with_heartbeat(url: str, most_s: int = HEARTBEAT_S) -> str:
-    """The URL with a heartbeat of at most ``most_s`` seconds, so that each side notices within three of them that the other is frozen.
+    """The URL with a heartbeat of at most ``most_s`` seconds, so that each side detects within three heartbeats that the other is frozen.
 
-    Without one in the URL, RabbitMQ proposes 60 seconds: a frozen process would keep what it was delivered for minutes.
+    Without one in the URL, RabbitMQ proposes 60 seconds: a frozen process would keep its deliveries for minutes.
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
@@ -67,9 +67,9 @@ def with_heartbeat(url: str, most_s: int = HEARTBEAT_S) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message. ``mandatory``: having nowhere to go is an error (UnroutableError). ``durable``: it outlives the broker's process.
+    """A message to publish. ``mandatory``: no bound queue is an error (UnroutableError). ``durable``: it survives a broker restart.
 
-    A ``correlation_id`` that AMQP has no room for, as a command's id in another script may be, is left out.
+    A ``correlation_id`` longer than AMQP allows, such as a long command id in a non-Latin script, is omitted.
     """
 
     exchange: str
@@ -86,10 +86,10 @@ class Outgoing:
 
 @asynccontextmanager
 async def deadline(seconds: float) -> AsyncIterator[None]:
-    """Bound a conversation with the broker; whatever goes wrong in it is a BrokerError.
+    """Limit the duration of broker operations; every failure of them becomes a BrokerError.
 
-    A dying connection raises CancelledError into its users although nobody cancelled them: that is an outage too. And it swallows the
-    CancelledError of whoever was cancelled: that one is raised here all the same.
+    A dying connection raises CancelledError in its users although no task was cancelled: that is an outage too. It may also swallow
+    the CancelledError of a task that was cancelled: it is raised here nevertheless.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task is not None else 0
@@ -117,27 +117,27 @@ async def deadline(seconds: float) -> AsyncIterator[None]:
 
 
 def _broker_error(error: Exception) -> BrokerError | None:
-    """What an error means that a conversation with the broker ended in; None: it is none of the broker's."""
+    """The BrokerError for an error of a broker operation; None: the broker is not its cause."""
     if isinstance(error, PublishError):
         return UnroutableError(str(error)[:300])
     if isinstance(error, DeliveryError):
         return RefusedError("negative acknowledgement")
     if isinstance(error, AMQPError | ChannelInvalidStateError | OSError | TimeoutError | RuntimeError | ExceptionGroup):
         return BrokerUnavailableError(reason(error))
-    if type(error) is Exception:  # aiormq's, for whoever waits on a channel that is closed under him
+    if type(error) is Exception:  # raised by aiormq in tasks that wait on a channel while it is closed
         return BrokerUnavailableError("the channel was closed")
     return None
 
 
 class Publisher:
-    """Publishes over one connection and one channel of its own, made when first needed and again after every failure."""
+    """Publishes over its own connection and channel, opened on first use and again after every failure."""
 
     def __init__(self, url: str, name: str, *, deadline_s: float = PUBLISH_DEADLINE_S) -> None:
-        """``deadline_s``: what is not confirmed by then may have been kept or not."""
+        """``deadline_s``: after this time without a confirm, whether the message is stored is unknown."""
         self._url = with_heartbeat(url)
         self._name = name
         self._deadline_s = deadline_s
-        self._progress = StallDetector(stalled_after_s=SAY_AFTER_S, failing_after_s=SAY_AFTER_S)
+        self._progress = StallDetector(stalled_after_s=REPORT_AFTER_S, failing_after_s=REPORT_AFTER_S)
         self._connecting = asyncio.Lock()
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
@@ -145,13 +145,13 @@ class Publisher:
 
     @property
     def trouble(self) -> str | None:
-        """What ``publish_all`` cannot get rid of, for how long, and why; None while all of it is confirmed soon."""
+        """What ``publish_all`` cannot publish, for how long, and why; None while everything is confirmed in time."""
         return self._progress.trouble
 
     async def publish(self, message: Outgoing) -> None:
-        """Return only when the broker has confirmed that it keeps the message. Raises BrokerError otherwise.
+        """Return only when the broker has confirmed that it stored the message. Raises BrokerError otherwise.
 
-        Concurrent calls are pipelined, and reach the broker in the order in which they were made.
+        Concurrent calls are pipelined, and reach the broker in call order.
         """
         channel: AbstractChannel | None = None
         try:
@@ -180,13 +180,13 @@ class Publisher:
         *,
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Return when all are confirmed; what fails is tried again, with jittered back-off, for as long as it takes.
+        """Return when all are confirmed; failures are retried without limit, with jittered back-off.
 
-        Whatever ``sleep`` raises, to call it off in a pause, is raised. Giving up earlier would leave deliveries unacknowledged on a
-        channel that lives: the broker would not send them again.
+        Exceptions raised by ``sleep`` propagate: it is how to cancel during a pause. Giving up earlier would leave deliveries
+        unacknowledged on an open channel: the broker would not redeliver them.
         """
-        for start in range(0, len(messages), PUBLISHED_AT_ONCE):
-            await self._publish_all(messages[start : start + PUBLISHED_AT_ONCE], sleep)
+        for start in range(0, len(messages), PUBLISH_BATCH):
+            await self._publish_all(messages[start : start + PUBLISH_BATCH], sleep)
 
     async def _publish_all(self, messages: Sequence[Outgoing], sleep: Callable[[float], Awaitable[None]]) -> None:
         waiting = list(messages)
@@ -205,7 +205,7 @@ class Publisher:
                         raise errors[0]
 
     async def connected(self) -> AbstractConnection:
-        """Its connection, for what else is to be asked of the broker; made where there is none. Raises BrokerUnavailableError."""
+        """The connection, for other operations; opened if necessary. Raises BrokerUnavailableError."""
         async with deadline(CONNECT_DEADLINE_S):
             await self._open()
         connection = self._connection
@@ -214,7 +214,7 @@ class Publisher:
         return connection
 
     async def open(self) -> None:
-        """Connect now, so that the first publish need not. Raises BrokerUnavailableError."""
+        """Connect now rather than at the first publish. Raises BrokerUnavailableError."""
         async with deadline(CONNECT_DEADLINE_S):
             await self._open()
 

@@ -1,10 +1,10 @@
-"""Consuming as an inbox: deliveries wait, unacknowledged, until somebody takes what is there as one batch.
+"""Consuming through an inbox: deliveries wait, unacknowledged, until the worker takes them as one batch.
 
     RabbitMQ ──prefetch──▶ FastStream subscriber ──▶ inbox ──take──▶ the worker: transaction ──acknowledge──▶ RabbitMQ
 
-Nothing is acknowledged but by ``acknowledge``. When the connection is lost, what is in the inbox is dropped (the broker delivers it
-again) and a new connection is made, with jittered back-off. Each queue has a channel and a consumer of its own: one that is missing, or
-whose consumer the broker has cancelled, is tried again by itself, and the others flow on.
+Only ``acknowledge`` acknowledges. When the connection is lost, the inbox is dropped (the broker redelivers its content) and a new
+connection is made, with jittered back-off. Each queue has its own channel and consumer: a queue that is missing, or whose consumer
+the broker has cancelled, is retried independently, and the others continue.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from shared.messaging.broker import (
     deadline,
     with_heartbeat,
 )
-from shared.messaging.queue_watch import NAMED, QueueWatch
+from shared.messaging.queue_watch import MAX_NAMED, QueueWatch
 from shared.messaging.subscribing import LONGEST_PAUSE_S, WATCH_EVERY_S, Subscription
 from shared.runtime.reasons import reason
 
@@ -42,7 +42,7 @@ log: Final = logging.getLogger(__name__)
 RATE_WINDOW_S: Final = 0.1
 BUSY_RATE: Final = 75.0
 FULL_ENOUGH: Final = 50
-"""Above so many messages a second, and below so many in the inbox, a batch is given time to fill, as follows; unless it is full."""
+"""Above this many messages a second, and below this many in the inbox, a batch that is not full waits to fill, for:"""
 LINGER_PER_RATE_S: Final = 2e-5
 SHORTEST_LINGER_S: Final = 0.002
 LONGEST_LINGER_S: Final = 0.025
@@ -65,26 +65,26 @@ class Delivery:
 
     @property
     def deliveries(self) -> int:
-        """How many times it has been delivered before, as far as the queue has counted."""
+        """How many times it was delivered before, as counted by the queue."""
         count = self.headers.get("x-delivery-count", 0)
         return count if isinstance(count, int) else 0
 
 
 @dataclass(slots=True)
 class _Acknowledged:
-    """Every tag up to ``upto``, and those in ``beyond``."""
+    """Acknowledged tags: all up to ``upto``, and those in ``beyond``."""
 
     upto: int = 0
     beyond: set[int] = field(default_factory=set)
 
 
 class Consumer:
-    """The deliveries of some queues, over a connection of its own. ``run`` keeps it connected, and each queue subscribed by itself."""
+    """Deliveries of some queues, over its own connection. ``run`` keeps it connected and each queue subscribed independently."""
 
     def __init__(
         self, url: str, queues: Sequence[str], *, prefetch: int, name: str, heartbeat_s: int = HEARTBEAT_S
     ) -> None:
-        """``heartbeat_s``: frozen for two to three times as long, it loses its deliveries to the next consumer."""
+        """``heartbeat_s``: a process frozen for two to three times as long loses its deliveries to the next consumer."""
         amqp_properties.tolerate()
         self._url = with_heartbeat(url, heartbeat_s)
         self._name = name
@@ -100,19 +100,19 @@ class Consumer:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps messages from coming: no connection, or which queues cannot be consumed from."""
+        """Why no messages arrive: no connection, or the queues that cannot be consumed from."""
         if self._disconnected is not None:
             return self._disconnected
         ended = [each.trouble for each in self._subscriptions.values() if each.trouble is not None]
-        return "; ".join(ended[:NAMED]) or (self._watch.silence if self._watch is not None else None)
+        return "; ".join(ended[:MAX_NAMED]) or (self._watch.unresponsive if self._watch is not None else None)
 
     @property
     def queues_trouble(self) -> str | None:
-        """Which of the queues are not made as they should be."""
+        """The queues that are missing or have wrong arguments."""
         return self._watch.trouble if self._watch is not None and self.trouble is None else None
 
     def silent_s(self, queue: str) -> float:
-        """How long nothing has come from a queue that messages have come from since it was subscribed; 0 for any other."""
+        """Seconds since the last delivery of a queue; 0 if there was none since it was subscribed."""
         return self._subscriptions[queue].silent_s
 
     async def run(self) -> None:
@@ -130,7 +130,7 @@ class Consumer:
             log.warning("%s lost its connection to RabbitMQ; connecting again", self._name)
 
     async def _consume(self, broker: RabbitBroker, lost: asyncio.Event) -> None:
-        """Return when the connection is gone."""
+        """Return when the connection is lost."""
         self._watch = watch = QueueWatch(broker.connect, list(self._subscriptions))
         turn = asyncio.Lock()
         tasks = [asyncio.create_task(each.keep(broker, watch, turn)) for each in self._subscriptions.values()]
@@ -141,7 +141,7 @@ class Consumer:
             for task in done:
                 task.result()
         finally:
-            await _end(tasks)
+            await _cancel_all(tasks)
 
     async def take(
         self,
@@ -150,10 +150,10 @@ class Consumer:
         size: float = math.inf,
         timeout: float,  # noqa: ASYNC109 - an empty answer, no error
     ) -> list[Delivery]:
-        """What is waiting, at most ``limit`` messages, in the order of arrival; [] when nothing comes in ``timeout`` seconds.
+        """Up to ``limit`` deliveries, in order of arrival; [] if none arrives within ``timeout`` seconds.
 
-        Of more than one message there are at most ``size`` bytes. At a high rate it lingers for a moment: a fuller batch costs everybody
-        less. At a low one nothing waits.
+        More than one are at most ``size`` bytes together. At a high rate it waits briefly, as full batches are cheaper; at a low rate
+        it does not.
         """
         if not self._inbox:
             self._arrived.clear()
@@ -175,7 +175,7 @@ class Consumer:
         return taken
 
     def _linger(self) -> float:
-        """How long to wait for more, by the rate at which messages have come lately."""
+        """Seconds to wait for more deliveries, from the recent rate."""
         now = time.monotonic()
         elapsed = now - self._counted_since
         if elapsed >= RATE_WINDOW_S:
@@ -186,7 +186,7 @@ class Consumer:
         return min(max(self._rate * LINGER_PER_RATE_S, SHORTEST_LINGER_S), LONGEST_LINGER_S)
 
     async def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
-        """Tell the broker that these are done. One that can no longer be told delivers them again: that is harmless."""
+        """Acknowledge these deliveries. Where the channel is lost, the broker redelivers them, which is harmless."""
         by_channel: dict[aiormq.abc.AbstractChannel, list[int]] = defaultdict(list)
         for delivery in deliveries:
             by_channel[delivery.channel].append(delivery.tag)
@@ -201,7 +201,7 @@ class Consumer:
                 log.info("%s could not acknowledge %d deliveries: %s", self._name, len(tags), error)
 
     async def _acknowledge(self, channel: aiormq.abc.AbstractChannel, tags: Sequence[int]) -> None:
-        """With one frame as far as the tags follow, without a hole, on those acknowledged before."""
+        """Use one frame with ``multiple`` for the tags that follow those acknowledged before without a gap."""
         done = self._acknowledged.setdefault(channel, _Acknowledged())
         before = done.upto
         done.beyond.update(tags)
@@ -209,7 +209,7 @@ class Consumer:
             done.upto += 1
             done.beyond.discard(done.upto)
         if done.upto > before:
-            # The last of these, not of those acknowledged out of order before: the broker closes the channel over a tag twice.
+            # The last of these tags, not one acknowledged out of order before: the broker closes the channel for a tag acknowledged twice.
             await channel.basic_ack(max(tag for tag in tags if tag <= done.upto), multiple=True)
         for tag in tags:
             if tag > done.upto:
@@ -275,7 +275,7 @@ class Consumer:
         return Subscription(queue, deliver, acknowledged, self._drop, prefetch=prefetch, name=self._name)
 
     def _drop(self, channel: aiormq.abc.AbstractChannel) -> None:
-        """What came on a channel that is gone comes again; nobody else's deliveries are touched."""
+        """Drop the deliveries of a closed channel, which are redelivered; those of other channels stay."""
         self._acknowledged.pop(channel, None)
         self._inbox = deque(each for each in self._inbox if each.channel is not channel)
 
@@ -287,8 +287,8 @@ class Consumer:
             log.debug("%s gave up closing a connection: %s", self._name, error)
 
 
-async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Return when all have ended: cancelled again and again, as a dying connection may swallow that."""
+async def _cancel_all(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Return when all have ended; they are cancelled repeatedly, as a dying connection may swallow a cancellation."""
     left = set(tasks)
     while left:
         for task in left:
@@ -297,7 +297,7 @@ async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
 
 
 async def _until_lost(connection: AbstractConnection, lost: asyncio.Event) -> None:
-    """Return when it is not the connection any more that it was: FastStream's come back by themselves, and stale deliveries with them."""
+    """Return when the original connection is gone: FastStream's connections reopen themselves, with stale deliveries."""
     transport = connection.transport
     while not lost.is_set():
         if transport is None or connection.transport is not transport or transport.connection.is_closed:

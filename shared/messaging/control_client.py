@@ -1,8 +1,8 @@
-"""Asking a deployable over ``control``, and waiting for its answer: for whoever acts on an operator's behalf.
+"""Requests to a deployable over ``control``, and its replies: for clients that act for an operator.
 
-The promise: an answer that is returned is the deployable's own, to this request. Without one the request is either with the broker, which
-keeps it until somebody does it (``NoAnswerError``), or its fate is unknown (``BrokerError``). In both cases asking again with the same
-request id is harmless: what was done is not done twice, and gets the same answer.
+A reply that is returned is the deployable's own, to this request. Without one the request is either stored by the broker until it is
+processed (``NoReplyError``), or its fate is unknown (``BrokerError``). In both cases repeating it with the same request id is harmless:
+it is not executed twice, and gets the same reply.
 """
 
 import asyncio
@@ -19,38 +19,40 @@ from shared.messaging import topology
 from shared.messaging.broker import BrokerUnavailableError, Outgoing, Publisher
 from shared.messaging.replies import Replies
 
-RETRY_AFTER_S: Final = 0.2
+RETRY_S: Final = 0.2
 WATCH_EVERY_S: Final = 0.2
 
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 
 
-class NoAnswerError(Exception):
-    """The broker keeps the request, and nobody has answered it in time."""
+class NoReplyError(Exception):
+    """The broker stores the request, but no reply arrived in time."""
 
 
-async def ask(
+async def send_request(
     url: str,
-    asked: Request[Any],
+    request: Request[Any],
     routing_key: str,
-    read: Callable[[bytes], Answer],
+    parse: Callable[[bytes], Reply],
     *,
     seconds: float,
-    whom: str,
-) -> Answer:
-    """The answer of ``whom``, as ``read`` makes it of its body, within ``seconds``. Raises NoAnswerError or BrokerError.
+    recipient: str,
+) -> Reply:
+    """The reply of ``recipient``, parsed by ``parse``, within ``seconds``. Raises NoReplyError or BrokerError.
 
-    What ``read`` finds no answer in (ValidationError) is not one. A broker that cannot be reached at the start is an error at once; one
-    that goes away later has until the time is up to come back. Connections are made for this one question: operators act seldom.
+    Bodies for which ``parse`` raises ValidationError are ignored. A broker that is unavailable at the start is an error at once; one
+    that becomes unavailable later may recover within ``seconds``. Connections are made for this request alone: operators act rarely.
     """
     correlation = uuid4().hex
-    answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
     def received(body: bytes, correlation_id: str) -> None:
-        if correlation_id != correlation or answer.done():
+        if correlation_id != correlation or reply.done():
             return
-        with contextlib.suppress(ValidationError):  # whoever guesses our queue's name cannot make us fail
-            answer.set_result(read(body))
+        with contextlib.suppress(
+            ValidationError
+        ):  # a message from someone who guessed the queue's name must not cause an error
+            reply.set_result(parse(body))
 
     kept = False
     trouble: BrokerUnavailableError | None = None
@@ -59,34 +61,34 @@ async def ask(
         async with asyncio.timeout(seconds):
             await publisher.open()
             async with _running(replies):
-                while not answer.done():
+                while not reply.done():
                     await replies.ready()
                     queue = replies.queue
                     try:
-                        await publisher.publish(_message(asked, routing_key, correlation, queue))
+                        await publisher.publish(_message(request, routing_key, correlation, queue))
                     except BrokerUnavailableError as error:
                         trouble = error
-                        await asyncio.sleep(RETRY_AFTER_S)
+                        await asyncio.sleep(RETRY_S)
                         continue
                     kept = True
-                    while not answer.done() and replies.queue == queue:
-                        await asyncio.wait([answer], timeout=WATCH_EVERY_S)
-        return answer.result()
+                    while not reply.done() and replies.queue == queue:
+                        await asyncio.wait([reply], timeout=WATCH_EVERY_S)
+        return reply.result()
     except TimeoutError as error:
         if kept:
-            raise NoAnswerError(f"no {whom} has answered within {seconds:g} s") from error
+            raise NoReplyError(f"no {recipient} has answered within {seconds:g} s") from error
         raise trouble or replies.error or BrokerUnavailableError("no answer in time") from error
     finally:
         await publisher.close()
 
 
-def _message(asked: Request[Any], routing_key: str, correlation: str, reply_to: str) -> Outgoing:
+def _message(request: Request[Any], routing_key: str, correlation: str, reply_to: str) -> Outgoing:
     return Outgoing(
         topology.CONTROL,
         routing_key,
-        asked.model_dump_json().encode(),
+        request.model_dump_json().encode(),
         CONTENT_TYPE,
-        type=asked.type,
+        type=request.type,
         correlation_id=correlation,
         reply_to=reply_to,
     )

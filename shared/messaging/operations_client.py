@@ -1,4 +1,4 @@
-"""What operators ask of the dead-letter worker; see ``shared/messaging/control_client.py`` for what is promised of the answers."""
+"""Operators' requests to the dead-letter worker; ``shared/messaging/control_client.py`` states what holds for replies."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,17 +19,17 @@ SHAPES: Final[dict[type[Act], tuple[str, type[Request[Any]]]]] = {
 
 
 def request(act: Act, *, source: str, request_id: str | None = None) -> Request[Any]:
-    """The envelope. Raises ValidationError for an id or a source that no request may have."""
+    """The request's envelope. Raises ValidationError for an invalid id or source."""
     kind, shape = SHAPES[type(act)]
     own = str(uuid4()) if request_id is None else request_id
     return shape(id=own, source=source, type=kind, time=datetime.now(UTC), data=act)
 
 
-async def ask(url: str, asked: Request[Any], *, seconds: float) -> Done | Refused:
-    """The worker's answer, within ``seconds``. Raises NoAnswerError or BrokerError."""
+async def send_request(url: str, asked: Request[Any], *, seconds: float) -> Done | Refused:
+    """The worker's reply, within ``seconds``. Raises NoReplyError or BrokerError."""
     key = asked.type.removeprefix("control.")
-    return await control_client.ask(url, asked, key, _answer, seconds=seconds, whom="dead-letter worker")
+    return await control_client.send_request(url, asked, key, _reply, seconds=seconds, recipient="dead-letter worker")
 
 
-def _answer(body: bytes) -> Done | Refused:
+def _reply(body: bytes) -> Done | Refused:
     return OperationAnswer.model_validate_json(body).data

@@ -1,9 +1,9 @@
-"""The queues that a process depends on: there, made as ``shared.messaging.topology`` says, and their broker answers.
+"""Monitors the queues that a process depends on: they exist, with the arguments of ``shared.messaging.topology``, and the broker responds.
 
     every few seconds, each queue ──passive declaration──▶ missing?
-                                  └─active declaration───▶ made with other arguments? (only of one that is there: nothing is created)
+                                  └─active declaration───▶ other arguments? (only of an existing queue: nothing is created)
 
-Both on a channel of its own, which such an answer closes. Whoever may not configure queues is told of missing ones only.
+Both use a separate channel, which a negative answer closes. A user without the permission to configure checks only for missing queues.
 """
 
 import asyncio
@@ -23,51 +23,51 @@ from shared.runtime.stalls import StallDetector
 log: Final = logging.getLogger(__name__)
 
 EVERY_S: Final = 4.0
-EACH_S: Final = 0.05
-"""With very many queues a round takes longer."""
+PER_QUEUE_S: Final = 0.05
+"""Minimum time per queue: with very many queues a round takes longer."""
 SILENT_AFTER_S: Final = 3.0
-AGAIN_S: Final = 0.5
-NAMED: Final = 3
-"""So many queues are named; of others, how many there are."""
+RETRY_S: Final = 0.5
+MAX_NAMED: Final = 3
+"""At most this many queues are named; the rest are counted."""
 _OTHER_ARGUMENT: Final = re.compile(r"inequivalent arg '([^']+)'")
 
 
 class MissingQueueError(BrokerUnavailableError):
-    """There is no queue of that name."""
+    """No queue has that name."""
 
 
 class QueueWatch:
-    """Looks now and then, over a connection that others use."""
+    """Checks queues periodically, over a shared connection."""
 
     def __init__(
         self, connected: Callable[[], Awaitable[AbstractConnection]], queues: Sequence[str], *, every_s: float = EVERY_S
     ) -> None:
-        """``connected``: the connection to ask over, made where there is none; it may raise BrokerError."""
+        """``connected``: returns the connection to use, opening it if necessary; may raise BrokerError."""
         self._connected = connected
         self._queues = queues
-        self._every_s = max(every_s, EACH_S * len(queues))
+        self._every_s = max(every_s, PER_QUEUE_S * len(queues))
         self._progress = StallDetector(stalled_after_s=SILENT_AFTER_S, failing_after_s=SILENT_AFTER_S)
-        self._wrong: dict[str, str] = {}
+        self._faults: dict[str, str] = {}
         self._may_configure = True
         self.unconsumed: set[str] = set()
-        """Queues without a consumer at the last check: RabbitMQ may drop a consumer silently (see ``shared.messaging.subscribing``)."""
+        """Queues without a consumer at the last check: RabbitMQ may lose a consumer silently (see ``shared.messaging.subscribing``)."""
 
     @property
-    def silence(self) -> str | None:
-        """For how long the broker has not answered over this connection, when it should have long ago."""
+    def unresponsive(self) -> str | None:
+        """How long the broker has not responded over this connection, if that is too long."""
         return self._progress.trouble
 
     @property
     def trouble(self) -> str | None:
-        """Which queues are missing, or made otherwise, and what mends it; or that the broker does not answer."""
-        if silence := self.silence:
-            return silence
-        named = [self._wrong[queue] for queue in self._queues if queue in self._wrong]
-        rest = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
-        return "; ".join(named[:NAMED]) + rest or None
+        """The queues that are missing or have other arguments, with the remedy; or that the broker does not respond."""
+        if unresponsive := self.unresponsive:
+            return unresponsive
+        named = [self._faults[queue] for queue in self._queues if queue in self._faults]
+        rest = f"; and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
+        return "; ".join(named[:MAX_NAMED]) + rest or None
 
     async def run(self) -> None:
-        """Look, until cancelled."""
+        """Check until cancelled."""
         while True:
             with self._progress.step("RabbitMQ does not answer") as step:
                 while True:
@@ -77,7 +77,7 @@ class QueueWatch:
                         break
                     except BrokerError as error:
                         step.failed(error)
-                        await asyncio.sleep(AGAIN_S)
+                        await asyncio.sleep(RETRY_S)
             await asyncio.sleep(self._every_s)
 
     async def _round(self) -> None:
@@ -87,16 +87,16 @@ class QueueWatch:
             for queue in self._queues:
                 if channel is None or channel.is_closed:
                     channel = await _opened(connection)
-                wrong = await self._wrong_with(channel, queue)
-                if wrong is None:
-                    self._wrong.pop(queue, None)
+                fault = await self._fault_of(channel, queue)
+                if fault is None:
+                    self._faults.pop(queue, None)
                 else:
-                    self._wrong[queue] = wrong
+                    self._faults[queue] = fault
         finally:
             if channel is not None and not channel.is_closed:
                 await channel.close()
 
-    async def _wrong_with(self, channel: AbstractChannel, queue: str) -> str | None:
+    async def _fault_of(self, channel: AbstractChannel, queue: str) -> str | None:
         try:
             found = await channel.declare_queue(queue, passive=True)
             (self.unconsumed.discard if found.declaration_result.consumer_count else self.unconsumed.add)(queue)
@@ -116,9 +116,9 @@ class QueueWatch:
 
 
 async def consumers_of(connection: AbstractConnection, queue: str) -> int:
-    """How many there are, of whoever's. Raises MissingQueueError, or BrokerUnavailableError.
+    """The number of the queue's consumers, of all connections. Raises MissingQueueError, or BrokerUnavailableError.
 
-    On a channel of its own, so that no other suffers for what is not there.
+    Uses a separate channel, which closes if the queue is missing.
     """
     async with deadline(CONNECT_DEADLINE_S):
         channel = await _opened(connection)
@@ -134,14 +134,14 @@ async def consumers_of(connection: AbstractConnection, queue: str) -> int:
 
 
 def missing(queue: str, error: aiormq.exceptions.ChannelNotFoundEntity) -> str:
-    """A queue that has no leader at the moment is not found either, and the broker says so."""
+    """The message for a queue that is missing, or that temporarily has no leader, which RabbitMQ reports in the same way."""
     if "no queue" in str(error):
         return f"queue {queue} is missing: run `tidemark migrate`"
     return f"queue {queue} cannot be used: {error}"
 
 
 async def _opened(connection: AbstractConnection) -> AbstractChannel:
-    """A channel that does not come back by itself, whatever kind of connection it is on."""
+    """A channel that does not reopen by itself, whatever the kind of connection."""
     channel = Channel(connection, publisher_confirms=False)
     await channel.initialize()
     return channel

@@ -1,7 +1,7 @@
-"""A private place for answers and news: an exclusive queue of ours, made again under a new name whenever the connection is lost.
+"""A private, exclusive queue for replies and change messages, declared again under a new name whenever the connection is lost.
 
-The broker forgets the queue, and what was in it, together with the connection. Whoever waits for an answer asks again,
-giving the new name; ``queue`` says which one is good now. Who listens to news through it has missed some, and is told so.
+The broker deletes the queue and its content with the connection. A client that waits for a reply repeats its request with the new name,
+which ``queue`` has. A listener to change messages has missed some, and is notified through ``changed``.
 """
 
 import asyncio
@@ -22,20 +22,20 @@ from shared.runtime.stalls import StallDetector
 log: Final = logging.getLogger(__name__)
 
 WATCH_EVERY_S: Final = 0.5
-ASK_EVERY_S: Final = 2.0
+CHECK_EVERY_S: Final = 2.0
 SILENT_AFTER_S: Final = 3.0
-ANSWER_DEADLINE_S: Final = 30.0
-"""A connection over which nothing has come back for so long is made anew."""
+CHECK_DEADLINE_S: Final = 30.0
+"""A connection on which a check gets no response for this long is replaced."""
 MAX_PAUSE_S: Final = 3.0
 
 Received = Callable[[bytes, str], None]
-"""Takes an answer's body and its correlation id."""
+"""Called with a reply's body and correlation id."""
 MAX_BYTES: Final = 64 * 1024 * 1024
-"""Of what waits for us in the broker; the oldest goes first."""
+"""Maximum size of the queue; the oldest messages are dropped first."""
 
 
 class Replies:
-    """The answers to what we ask, over a connection of its own. ``run`` keeps it connected until cancelled."""
+    """Receives the replies to this process's requests, over its own connection. ``run`` keeps it connected until cancelled."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Replies:
         bindings: Sequence[tuple[str, str]] = (),
         changed: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """``bindings``: exchange and routing key of what is to come here besides. ``changed`` hears when it begins, and ends."""
+        """``bindings``: exchange and routing key of further messages to receive. ``changed``: called when receiving begins or ends."""
         amqp_properties.tolerate()
         self._bindings = bindings
         self._changed = changed
@@ -55,14 +55,14 @@ class Replies:
         self._name = name
         self._ready = asyncio.Event()
         self.queue = ""
-        """Where to have answers sent now; empty while there is no connection."""
+        """The current queue for ``reply_to``; empty while there is no connection."""
         self.error: BrokerError | None = None
-        """What went wrong last."""
+        """The last error."""
         self._progress = StallDetector(stalled_after_s=SILENT_AFTER_S)
 
     @property
     def trouble(self) -> str | None:
-        """Why nothing can come here now: there is no connection, or the broker does not answer over it."""
+        """Why nothing can be received: there is no connection, or the broker does not respond over it."""
         if silent := self._progress.trouble:
             return silent
         if self.queue:
@@ -70,7 +70,7 @@ class Replies:
         return "RabbitMQ cannot be reached: " + (reason(self.error) if self.error else "not connected yet")
 
     async def ready(self) -> None:
-        """Return once there is a queue."""
+        """Return when there is a queue."""
         await self._ready.wait()
 
     async def run(self) -> None:
@@ -99,7 +99,7 @@ class Replies:
             await asyncio.sleep(_pause(failures))
 
     async def _receive(self, connection: AbstractConnection) -> None:
-        """Return when the connection, the channel or the queue is gone. Raises BrokerUnavailableError."""
+        """Return when the connection, the channel or the queue is lost. Raises BrokerUnavailableError."""
         lost = asyncio.Event()
 
         def on_close(*_: object) -> None:
@@ -118,24 +118,24 @@ class Replies:
         self.queue = queue.name
         self._ready.set()
         self._changed(True)
-        asked = time.monotonic()
+        checked_at = time.monotonic()
         while not lost.is_set() and not connection.is_closed and consumers:
             try:
                 async with asyncio.timeout(WATCH_EVERY_S):
                     await lost.wait()
             except TimeoutError:
-                if time.monotonic() - asked >= ASK_EVERY_S:
+                if time.monotonic() - checked_at >= CHECK_EVERY_S:
                     with self._progress.step("RabbitMQ does not answer"):
-                        async with deadline(ANSWER_DEADLINE_S):
+                        async with deadline(CHECK_DEADLINE_S):
                             await channel.declare_queue(queue.name, passive=True)
-                    asked = time.monotonic()
+                    checked_at = time.monotonic()
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
         self._received(message.body, message.correlation_id or "")
 
 
 def _pause(failures: int) -> float:
-    """Jittered, growing back-off: clients that lost one broker do not come back to it all at once."""
+    """Jittered exponential back-off, so that clients of a lost broker do not all reconnect at the same time."""
     return random.uniform(0, min(MAX_PAUSE_S, 0.1 * 2 ** min(failures, 10)))  # noqa: S311 - spreads load, hides nothing
 
 

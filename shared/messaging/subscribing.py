@@ -1,12 +1,12 @@
-"""One queue's own consumer: subscribed by itself, and again whenever that has ended, so that no queue waits for another.
+"""The consumer of one queue: subscribed, and resubscribed whenever it ends, independently of other queues.
 
-    there? ──▶ a channel of its own ──▶ consuming ──channel closed, or consumer cancelled──▶ dropped ──jittered pause──▶ there?
+    there? ──▶ its own channel ──▶ consuming ──channel closed, or consumer cancelled──▶ dropped ──jittered pause──▶ there?
 
-FastStream's channels open again by themselves after an error; nothing is consumed on them before it is subscribed here.
+FastStream's channels reopen by themselves after an error; nothing is consumed on them before it is subscribed here.
 
-A quorum queue that is deleted and soon made again has lost its consumers, and RabbitMQ 3.10 does not tell them. So where nobody consumes
-from a queue, as ``QueueWatch`` sees, we do not either. Made again within some 50 ms it even counts us, and what it delivers never arrives.
-So a consumer to which nothing has come for a while, and which holds nothing, is replaced by a new one: no message notices.
+A quorum queue that is deleted and soon declared again has lost its consumers, and RabbitMQ 3.10 does not notify them. So when a queue has
+no consumer, as ``QueueWatch`` finds, we have none either. Declared again within some 50 ms it even counts ours, but its deliveries never
+arrive. So a consumer that is idle for a while, with nothing unacknowledged, is replaced by a new one: this affects no message.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ log: Final = logging.getLogger(__name__)
 
 WATCH_EVERY_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 3.0
-RENEWED_AFTER_S: Final = 20.0
-LOOK_AGAIN_S: Final = 1.0
-"""A broker that is short of time says that a queue has no consumers, too."""
+RENEW_AFTER_S: Final = 20.0
+RECHECK_S: Final = 1.0
+"""An overloaded broker may also report a queue without consumers, so that is checked twice."""
 
 
 class Subscription:
-    """``trouble``: why nothing is consumed from the queue now; None while it is."""
+    """Consumes from one queue. ``trouble``: why it does not at the moment; None while it does."""
 
     def __init__(
         self,
@@ -49,28 +49,28 @@ class Subscription:
         prefetch: int,
         name: str,
     ) -> None:
-        """``acknowledged``: up to which tag all of a channel is. ``ended``: what was delivered, and not acknowledged, comes again."""
+        """``acknowledged``: the tag up to which all of a channel is acknowledged. ``ended``: unacknowledged deliveries are redelivered."""
         self._queue = queue
         self._deliver = deliver
         self._acknowledged = acknowledged
         self._ended = ended
         self._prefetch = prefetch
         self._name = name
-        self._heard_at: float | None = None
+        self._last_delivery_at: float | None = None
         self._last_tag = 0
         self._subscribed_at = 0.0
         self.trouble: str | None = f"queue {queue} is not consumed from yet"
 
     @property
     def silent_s(self) -> float:
-        """How long nothing has come, where something has come before since it was subscribed; else 0."""
-        return 0.0 if self._heard_at is None else time.monotonic() - self._heard_at
+        """Seconds since the last delivery; 0 if there was none since the subscription."""
+        return 0.0 if self._last_delivery_at is None else time.monotonic() - self._last_delivery_at
 
     async def keep(self, broker: RabbitBroker, watch: QueueWatch, turn: asyncio.Lock) -> None:
-        """Consume over this connection, which ``watch`` watches this queue over, until cancelled.
+        """Consume over this connection, on which ``watch`` monitors the queue, until cancelled.
 
-        ``turn``: one queue of the connection after another is subscribed. Where connections do not live long, fewer messages are
-        delivered in vain, and counted for it.
+        ``turn``: the queues of a connection are subscribed one after another. So on short-lived connections fewer messages are delivered
+        in vain, each of which counts towards the delivery limit.
         """
         channel, failures = Channel(prefetch_count=self._prefetch), 0
         while True:
@@ -83,7 +83,7 @@ class Subscription:
                 if self.trouble is not None:
                     log.info("%s is consuming from %s", self._name, self._queue)
                 self.trouble, failures = None, 0
-                while _lives(consuming) and not renewing and not await self._is_forgotten(broker, watch):
+                while _is_consuming(consuming) and not renewing and not await self._has_no_consumer(broker, watch):
                     await asyncio.sleep(WATCH_EVERY_S)
                     renewing = self._is_idle(consuming)
                 if not renewing:
@@ -101,31 +101,31 @@ class Subscription:
             await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE_S, 0.2 * 2**failures)))  # noqa: S311 - jitter
 
     def _is_idle(self, channel: aiormq.abc.AbstractChannel) -> bool:
-        """Whether a new consumer in its place makes no difference."""
-        since = time.monotonic() - (self._heard_at or self._subscribed_at)
-        return since > RENEWED_AFTER_S and self._acknowledged(channel) == self._last_tag
+        """Whether the consumer can be replaced without affecting any message."""
+        since = time.monotonic() - (self._last_delivery_at or self._subscribed_at)
+        return since > RENEW_AFTER_S and self._acknowledged(channel) == self._last_tag
 
-    async def _is_forgotten(self, broker: RabbitBroker, watch: QueueWatch) -> bool:
-        """Whether nobody consumes from the queue, and not for a moment only."""
+    async def _has_no_consumer(self, broker: RabbitBroker, watch: QueueWatch) -> bool:
+        """Whether the queue has no consumer, at two checks."""
         if self._queue not in watch.unconsumed:
             return False
         watch.unconsumed.discard(self._queue)
-        await asyncio.sleep(LOOK_AGAIN_S)
+        await asyncio.sleep(RECHECK_S)
         return await consumers_of(await broker.connect(), self._queue) == 0
 
     async def _subscribe(self, broker: RabbitBroker, channel: Channel) -> aiormq.abc.AbstractChannel:
-        """What deliveries come on. ``robust=False``: a consumer that came back by itself would bring stale deliveries with it."""
+        """The channel of the deliveries. ``robust=False``: a consumer that restores itself would bring stale deliveries."""
         subscriber = broker.subscriber(
             RabbitQueue(self._queue, QueueType.QUORUM, durable=True, declare=False, robust=False),
             channel=channel,
             ack_policy=AckPolicy.MANUAL,
-            decoder=_undecoded,
+            decoder=_raw_message,
             no_reply=True,
             persistent=False,
         )
         subscriber(self._receive)
-        self._heard_at, self._last_tag, self._subscribed_at = None, 0, time.monotonic()
-        subscriber.running = True  # or it would drop, unacknowledged for ever, what comes before ``start`` has returned
+        self._last_delivery_at, self._last_tag, self._subscribed_at = None, 0, time.monotonic()
+        subscriber.running = True  # otherwise it drops, never acknowledged, what arrives before ``start`` returns
         async with deadline(CONNECT_DEADLINE_S):
             await subscriber.start()
             queue: Any = getattr(subscriber, "_queue_obj", None)
@@ -134,26 +134,27 @@ class Subscription:
 
     async def _receive(self, raw: IncomingMessage) -> None:
         if raw.delivery_tag is not None:
-            self._heard_at, self._last_tag = time.monotonic(), raw.delivery_tag
+            self._last_delivery_at, self._last_tag = time.monotonic(), raw.delivery_tag
             self._deliver(raw)
 
 
-def _lives(channel: aiormq.abc.AbstractChannel) -> bool:
-    """Whether the channel, and the consumer on it, are still there."""
+def _is_consuming(channel: aiormq.abc.AbstractChannel) -> bool:
+    """Whether the channel is open and has its consumer."""
     consuming: Any = channel
     return not channel.is_closed and bool(consuming.consumers)
 
 
 async def _close(channel: aiormq.abc.AbstractChannel) -> None:
-    """What was delivered on it, and not acknowledged, goes back to its queue; the next consuming gets a new one."""
+    """Close the channel: its unacknowledged deliveries return to the queue; the next subscription opens a new one."""
     with suppress(BrokerError):
         async with deadline(CLOSE_DEADLINE_S):
             await channel.close(aiormq.exceptions.ChannelClosed(None, None))
 
 
-async def _undecoded(message: RabbitMessage) -> IncomingMessage:
-    """FastStream's decoder would parse JSON by content type; a batch is decoded by its worker, where a failure has a place.
+async def _raw_message(message: RabbitMessage) -> IncomingMessage:
+    """FastStream's decoder would parse JSON by content type; a batch is decoded by its worker, which can handle failures.
 
-    Not the message itself: it keeps what it is decoded to, and would keep itself, with its body, until the collector comes.
+    Returns the raw message, not ``message`` itself, which keeps its decoded form: a reference cycle that holds the body until the
+    garbage collector runs.
     """
     return message.raw_message

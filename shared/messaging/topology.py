@@ -1,19 +1,19 @@
-"""Every exchange, queue, binding and TTL of Tidemark: names live here and nowhere else.
+"""Every exchange, queue, binding and TTL of Tidemark: their names are defined here and nowhere else.
 
     commands ──#──▶ commands (queue) ──limit──▶ dead ──commands──▶ commands.dead
     events ──lane.<n>, <projector>.lane.<n>──▶ <projector>.<n> ──limit──▶ dead ──<projector>──▶ <projector>.dead
     retry.<tier> ──<projector>.#──▶ <projector>.retry.<tier> ──TTL──▶ events (same routing key: back to the lane)
-    control ──resend, heads──▶ control.resend                   the command service sends events again, or says what there is,
-    control ──compare-versions──▶ control.resend                or what there was when its epoch began
-    control ──replay, discard, edit, steer──▶ control.operations   the dead-letter worker does what operators ask
+    control ──resend, heads──▶ control.resend                   the command service resends events, or reports stream heads,
+    control ──compare-versions──▶ control.resend                or those at the start of its epoch
+    control ──replay, discard, edit, steer──▶ control.operations   the dead-letter worker executes operators' requests
     control ──history──▶ control.history                       the command service sends a page of history to one projection
-    control ──<projector>.#──▶ control.<projector>              a projector steps over an event, says how far it is, rebuilds itself
+    control ──<projector>.#──▶ control.<projector>              a projector skips an event, reports its progress, rebuilds itself
     events ──<projector>.history──▶ <projector>.history        history, for a generation that is being built
-    changes ──*.passed──▶ dead_letters.passed                   a projection has got past an event that held its stream,
-    changes ──*.acted──▶ dead_letters.passed                    or has done what an operator ordered about its generations
+    changes ──*.passed──▶ dead_letters.passed                   a projection has advanced past an event that held its stream,
+    changes ──*.acted──▶ dead_letters.passed                    or has executed an operator's request about its generations
 
-All queues are quorum queues; every one that dead-letters does so at-least-once, which RabbitMQ honours only together with
-``overflow: reject-publish``. The services never declare anything: ``tidemark migrate`` does, from ``declarations``.
+All queues are quorum queues; those that dead-letter do so at-least-once, which RabbitMQ supports only together with
+``overflow: reject-publish``. The services declare nothing: ``tidemark migrate`` does, from ``declarations``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,38 +47,38 @@ PASSED_QUEUE: Final = "dead_letters.passed"
 
 EPOCH_HEADER: Final = "tidemark-epoch"
 SEQUENCE_HEADER: Final = "tidemark-sequence"
-"""On every message of the relay: which relay numbered it, and its number in its lane, 1, 2, 3 … without holes. The former begins with
-the epoch of the write database; what is sent again bears that, and a full stop, alone."""
+"""On every message of the relay: the run of the relay that numbered it, and its number in its lane, 1, 2, 3 … without gaps. A run begins
+with the epoch of the write database; on resent messages it is the epoch and a full stop alone."""
 
 AUTOMATIC_HEADER: Final = "tidemark-automatic"
-"""True on copies from the retry tiers, on what a projection has asked for by itself to be sent again, and on its requests for that: no
-operator has asked. A dead event that comes so is not tried again once its letter is out."""
+"""True on copies from the retry tiers, on resends that a projection requested by itself, and on its requests for these: no operator was
+involved. A dead event that arrives so is not retried once its letter is published."""
 
 DEAD_COMMAND_HEADER: Final = "tidemark-dead-command"
 DISCARDED: Final = "discarded"
 SUPERSEDED: Final = "superseded"
 DELIVERY_LIMITED: Final = "delivery-limit"
-"""On a command that the dead-letter worker sends once more: what has become of it. It is not to be tried."""
+"""Values of DEAD_COMMAND_HEADER on a command that the dead-letter worker sends again: its status. It is not to be tried."""
 
 GENERATION_HEADER: Final = "tidemark-generation"
 PAGE_HEADER: Final = "tidemark-page"
 EVENTS_HEADER: Final = "tidemark-events"
-"""On messages with events of history: for which generation, the id of the request that they answer, and how many events there are."""
+"""On messages with history events: the generation, the id of the request that they answer, and the number of events."""
 
 RETRY_TIERS: Final[tuple[tuple[str, int], ...]] = (("1s", 1_000), ("5s", 5_000), ("25s", 25_000))
-"""Name and delay in milliseconds of each tier, in the order a failing event goes through them."""
+"""Name and delay in milliseconds of each tier, in the order in which a failing event passes through them."""
 
 MAX_TYPE_BYTES: Final = 200
-MOST_LANES: Final = 256
+MAX_LANES: Final = 256
 DELIVERY_LIMIT: Final = 20
 MAX_EVENTS_PER_MESSAGE: Final = 100
 MAX_BYTES_PER_MESSAGE: Final = 256 * 1024
 COMMAND_DELIVERY_LIMIT: Final = 1000
-"""Workers reject what kills them after two deaths for each of the 400 messages that one holds (``command_service.handling.isolation``)."""
+"""Workers reject a command that kills them after two deaths per message held, at most 400 (``command_service.handling.isolation``)."""
 
 
 def lane_of(stream: str, lanes: int) -> int:
-    """The lane of a stream: CRC-32 of its UTF-8 name modulo the number of lanes; the same in every process and language."""
+    """The lane of a stream: CRC-32 of its UTF-8 name modulo the number of lanes; identical in every process and language."""
     return hash_of(stream) % lanes
 
 
@@ -87,18 +87,18 @@ def hash_of(stream: str) -> int:
 
 
 def rejected_key(command_type: str) -> str:
-    """``rejected.unknown`` for a type that fits in no routing key, which has 255 bytes at most."""
+    """``rejected.unknown`` for a type that does not fit into a routing key, which has at most 255 bytes."""
     fits = 0 < len(command_type.encode()) <= MAX_TYPE_BYTES
     return f"rejected.{command_type if fits else 'unknown'}"
 
 
 def lane_key(lane: int | str) -> str:
-    """Routing key of a lane's events, for every projector; of a placeholder, the pattern of such keys."""
+    """Routing key of a lane's events, for every projector; with a placeholder, the pattern of such keys."""
     return f"lane.{lane}"
 
 
 def private_lane_key(projector: str, lane: int) -> str:
-    """Routing key of a lane's events for one projector alone: resends and retries."""
+    """Routing key of a lane's events for one projector only: resends and retries."""
     return f"{projector}.lane.{lane}"
 
 
@@ -107,63 +107,63 @@ def lane_queue(projector: str, lane: int) -> str:
 
 
 def discard_key(projector: str) -> str:
-    """Routing key of an order to one projection to step over an event."""
+    """Routing key of a request to a projection to skip an event."""
     return f"{projector}.discard"
 
 
 def inquire_key(projector: str) -> str:
-    """Routing key of a question to one projection: how far are you?"""
+    """Routing key of a request to a projection to report its progress."""
     return f"{projector}.inquire"
 
 
 def rebuild_key(projector: str, verb: str) -> str:
-    """Routing key of an order about a projection's generations: rebuild, activate, rollback, drop."""
+    """Routing key of a request about a projection's generations: rebuild, activate, rollback, drop."""
     return f"{projector}.{verb}"
 
 
 def history_queue(projector: str) -> str:
-    """Where history waits for a generation that is being built; also the routing key on ``events``."""
+    """The queue with history for a generation that is being built; also its routing key on ``events``."""
     return f"{projector}.history"
 
 
 def control_queue(projector: str) -> str:
-    """Where orders to one projection wait for any of its processes."""
+    """The queue of requests to one projection, consumed by any of its processes."""
     return f"control.{projector}"
 
 
 def compared_key(projector: str) -> str:
-    """Routing key of the answer to a projection that has asked for its versions to be compared."""
+    """Routing key of the reply to a projection's request to compare its versions."""
     return f"{projector}.compared"
 
 
 def run_of(epoch: str, leader: str = "") -> str:
-    """What EPOCH_HEADER says of a relay that leads in this epoch, or of what is sent again in it."""
+    """The value of EPOCH_HEADER for a relay that leads in this epoch, or for resends in it."""
     return f"{epoch}.{leader}"
 
 
 def epoch_of(header: object) -> str | None:
-    """The epoch of the write database that EPOCH_HEADER speaks of; None: the message says nothing about it."""
+    """The epoch of the write database in EPOCH_HEADER; None: the header is missing or has none."""
     epoch, dot, _ = header.partition(".") if isinstance(header, str) else ("", "", "")
     return epoch if epoch and dot else None
 
 
 def advanced_key(projection: str) -> str:
-    """Routing key of the news that a projection has advanced some streams."""
+    """Routing key of the message that a projection has advanced some streams."""
     return projection
 
 
 def passed_key(projector: str) -> str:
-    """Routing key of the news that a projection has got past an event that held its stream."""
+    """Routing key of the message that a projection has advanced past an event that held its stream."""
     return f"{projector}.passed"
 
 
 def acted_key(projector: str) -> str:
-    """Routing key of the news that a projection has done what an operator ordered about its generations."""
+    """Routing key of the message that a projection has executed an operator's request about its generations."""
     return f"{projector}.acted"
 
 
 def process_key(process: str) -> str:
-    """Routing key of what a process says of itself."""
+    """Routing key of a process's announcements."""
     return f"process.{process}"
 
 
@@ -176,7 +176,7 @@ def retry_queue(projector: str, tier: str) -> str:
 
 
 def dead_queue(origin: str) -> str:
-    """Where the dead letters of a projector, or of ``commands``, wait for an operator."""
+    """The queue of the dead letters of a projector, or of ``commands``."""
     return f"{origin}.dead"
 
 
@@ -202,17 +202,17 @@ def declarations(lanes: int) -> Topology:
 
 @cache
 def _by_name() -> Mapping[str, Queue]:
-    return {queue.name: queue for queue in _queues(MOST_LANES)}
+    return {queue.name: queue for queue in _queues(MAX_LANES)}
 
 
 def queue_named(name: str) -> Queue | None:
-    """How the queue of that name is to be made; None: it is none of ours."""
+    """The declaration of the queue with that name; None: it is not one of Tidemark's."""
     return _by_name().get(name)
 
 
 @lru_cache(maxsize=1024)
 def destination(exchange: str, routing_key: str) -> str:
-    """Where a message goes that is published so, in words: the queues that are bound for it, as far as they are ours."""
+    """The destination of a message, in words: the queues of Tidemark that are bound for it."""
     if not exchange:
         return f"queue {routing_key}"
     queues = [
@@ -225,7 +225,7 @@ def destination(exchange: str, routing_key: str) -> str:
 
 
 def _matches(pattern: str, routing_key: str) -> bool:
-    """As topic exchanges match: ``*`` is one word, ``#`` at the end any number of them."""
+    """Whether a topic exchange matches: ``*`` is one word, ``#`` at the end any number of words."""
     head, rest, _ = pattern.partition("#")
     words, given = head.rstrip(".").split(".") if head else [], routing_key.split(".")
     if len(given) < len(words) or (not rest and len(given) != len(words)):
@@ -236,29 +236,29 @@ def _matches(pattern: str, routing_key: str) -> bool:
 def _queues(lanes: int) -> Iterator[Queue]:
     yield Queue(
         COMMAND_QUEUE,
-        _dead_lettering(DEAD, "commands") | _backstop(COMMAND_DELIVERY_LIMIT) | _one_at_a_time(),
+        _dead_lettering(DEAD, "commands") | _delivery_limit(COMMAND_DELIVERY_LIMIT) | _single_active(),
         ((COMMANDS, "#"),),
     )
-    yield Queue(dead_queue("commands"), _quorum() | _one_at_a_time(), ((DEAD, "commands"),))
+    yield Queue(dead_queue("commands"), _quorum() | _single_active(), ((DEAD, "commands"),))
     yield Queue(
         RESEND_QUEUE,
-        _quorum() | _one_at_a_time(),
+        _quorum() | _single_active(),
         ((CONTROL, RESEND_KEY), (CONTROL, HEADS_KEY), (CONTROL, COMPARE_KEY)),
     )
-    yield Queue(HISTORY_QUEUE, _quorum() | _one_at_a_time(), ((CONTROL, HISTORY_KEY),))
-    yield Queue(OPERATIONS_QUEUE, _quorum() | _one_at_a_time(), tuple((CONTROL, key) for key in OPERATIONS_KEYS))
-    yield Queue(PASSED_QUEUE, _quorum() | _one_at_a_time(), ((CHANGES, "*.passed"), (CHANGES, "*.acted")))
+    yield Queue(HISTORY_QUEUE, _quorum() | _single_active(), ((CONTROL, HISTORY_KEY),))
+    yield Queue(OPERATIONS_QUEUE, _quorum() | _single_active(), tuple((CONTROL, key) for key in OPERATIONS_KEYS))
+    yield Queue(PASSED_QUEUE, _quorum() | _single_active(), ((CHANGES, "*.passed"), (CHANGES, "*.acted")))
     for projector in PROJECTORS:
-        yield Queue(control_queue(projector), _quorum() | _one_at_a_time(), ((CONTROL, f"{projector}.#"),))
+        yield Queue(control_queue(projector), _quorum() | _single_active(), ((CONTROL, f"{projector}.#"),))
         for lane in range(lanes):
             yield Queue(
                 lane_queue(projector, lane),
-                _dead_lettering(DEAD, projector) | _backstop() | _one_at_a_time(),
+                _dead_lettering(DEAD, projector) | _delivery_limit() | _single_active(),
                 ((EVENTS, lane_key(lane)), (EVENTS, private_lane_key(projector, lane))),
             )
         yield Queue(
             history_queue(projector),
-            _dead_lettering(DEAD, projector) | _backstop() | _one_at_a_time(),
+            _dead_lettering(DEAD, projector) | _delivery_limit() | _single_active(),
             ((EVENTS, history_queue(projector)),),
         )
         for tier, delay in RETRY_TIERS:
@@ -267,7 +267,7 @@ def _queues(lanes: int) -> Iterator[Queue]:
                 _dead_lettering(EVENTS, None) | {"x-message-ttl": delay},
                 ((retry_exchange(tier), f"{projector}.#"),),
             )
-        yield Queue(dead_queue(projector), _quorum() | _one_at_a_time(), ((DEAD, projector),))
+        yield Queue(dead_queue(projector), _quorum() | _single_active(), ((DEAD, projector),))
 
 
 def _quorum() -> dict[str, Any]:
@@ -283,11 +283,11 @@ def _dead_lettering(exchange: str, key: str | None) -> dict[str, Any]:
     return arguments if key is None else arguments | {"x-dead-letter-routing-key": key}
 
 
-def _one_at_a_time() -> dict[str, Any]:
-    """Of several consumers one is active, so that the usual case comes in order."""
+def _single_active() -> dict[str, Any]:
+    """One of several consumers is active, so that messages are normally processed in order."""
     return {"x-single-active-consumer": True}
 
 
-def _backstop(limit: int = DELIVERY_LIMIT) -> dict[str, Any]:
+def _delivery_limit(limit: int = DELIVERY_LIMIT) -> dict[str, Any]:
     """A message whose processing keeps killing the process is dead-lettered after this many redeliveries."""
     return {"x-delivery-limit": limit}

@@ -1,29 +1,29 @@
-"""File descriptors: a process has as many as the system allows it, and never lets connections take the last ones.
+"""File descriptor limits: connections never use a process's last descriptors.
 
-A server that has none left cannot accept, and granian tries again at once, for ever, with all the CPU there is. So what may be
-connected is less than what the process has: ``RESERVE`` stay for its stores, the broker, its log and its health file.
+A server without free descriptors cannot accept a connection; granian then retries at once, endlessly, at 100 % CPU. So the number of
+connections is bounded below the limit: ``RESERVE`` descriptors remain for the stores, the broker, the log and the health file.
 """
 
 import resource
 from contextlib import suppress
 from typing import Final
 
-MOST: Final = 65_536
-"""More is of no use here, and makes programs slow that go through all the numbers there may be."""
+MAX_DESCRIPTORS: Final = 65_536
+"""A higher limit is of no use here, and slows down programs that iterate over all possible descriptors."""
 RESERVE: Final = 96
-"""At most some sixty are in use: pools of eight to three stores, twice while generations are switched; RabbitMQ; the event loop."""
+"""About sixty are used at most: pools of eight to three stores, twice while generations are switched; RabbitMQ; the event loop."""
 
 
 def raise_limit() -> None:
-    """Raise the soft limit to the hard one, or to MOST. Where that is not allowed, the process lives with what it has."""
+    """Raise the soft limit to the hard limit, at most to MAX_DESCRIPTORS. Where that is not permitted, the limit stays unchanged."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST if hard == resource.RLIM_INFINITY else min(MOST, hard)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(MAX_DESCRIPTORS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def spare() -> int:
-    """How many this process may give to connections."""
+def available_for_connections() -> int:
+    """The number of descriptors available for connections."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (MOST if soft == resource.RLIM_INFINITY else soft) - RESERVE
+    return (MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft) - RESERVE

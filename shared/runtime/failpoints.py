@@ -1,10 +1,10 @@
-"""Dying on purpose at a named place, for tests and drills only: ``TIDEMARK_FAILPOINT`` says which process, where, and at which visit.
+"""Failpoints, for tests and drills only: ``TIDEMARK_FAILPOINT`` names a process, a place in its code, and which visit there kills it.
 
-    TIDEMARK_FAILPOINT=worker:after-commit          the worker, the first time it comes by
-    TIDEMARK_FAILPOINT=summary:before-commit:3      the summary's projector, the third time
+    TIDEMARK_FAILPOINT=worker:after-commit          the worker, at its first visit
+    TIDEMARK_FAILPOINT=summary:before-commit:3      the summary's projector, at its third visit
 
-The process ends at once, with EXIT_CODE, as by SIGKILL: nothing is flushed, closed or said to anybody. Without the setting a place
-costs one comparison. A setting that names no place keeps the process from starting, so that no test passes by a spelling mistake.
+The process ends at once with EXIT_CODE, as with SIGKILL: nothing is flushed, closed or announced. Without the setting a failpoint
+costs one comparison. An invalid setting prevents the process from starting, so that no test passes because of a misspelling.
 """
 
 import os
@@ -15,38 +15,38 @@ EXIT_CODE: Final = 71
 
 
 class Failpoint(StrEnum):
-    """The places, and the processes that come by them."""
+    """The failpoints, and the processes that reach them."""
 
     BEFORE_COMMIT = "before-commit"
-    """worker, projectors, dead_letters: everything is written, and the transaction is still open (Redis: the script not yet sent)."""
+    """worker, projectors, dead_letters: everything is written, the transaction is still open (Redis: the script is not sent yet)."""
     AFTER_COMMIT = "after-commit"
-    """worker, projectors, dead_letters: committed, and nothing of it has been published."""
+    """worker, projectors, dead_letters: committed; nothing of it is published yet."""
     AFTER_HOLD = "after-hold"
-    """projectors: a hold has been committed; its retry copy, dead letter or request for a resend has not been published."""
+    """projectors: a hold is committed; its retry copy, dead letter or resend request is not published yet."""
     BEFORE_ACK = "before-ack"
-    """worker, projectors, dead_letters: everything has been published and confirmed, and nothing acknowledged."""
+    """worker, projectors, dead_letters: everything is published and confirmed; nothing is acknowledged yet."""
     BEFORE_CONFIRM = "before-confirm"
-    """relay: a round's messages are with the broker or under way, and no confirm has been made use of."""
+    """relay: a round's messages are sent; no confirm is processed yet."""
     BEFORE_DELETE = "before-delete"
-    """relay: a round's messages have been confirmed, and all its rows are still in the outbox."""
+    """relay: a round's messages are confirmed; all its rows are still in the outbox."""
     BETWEEN_PAGES = "between-pages"
-    """relay: a page of a resend has been sent and confirmed, and another one is to follow."""
+    """relay: a page of a resend is sent and confirmed; another page follows."""
     BEFORE_REPLAY = "before-replay"
-    """dead_letters: letters of a replay job are marked as sent, committed, and have not been sent."""
+    """dead_letters: letters of a replay job are marked as sent and committed, but not sent yet."""
     AFTER_REPLAY = "after-replay"
-    """dead_letters: letters of a replay job have been sent, and no answer has been seen."""
+    """dead_letters: letters of a replay job are sent; no result is received yet."""
     BETWEEN_PORTIONS = "between-portions"
-    """relay: a part of a page of history has been sent and confirmed, and another one, or the page's end, is to follow."""
+    """relay: a batch of a history page is sent and confirmed; another batch, or the end of the page, follows."""
     AFTER_PORTION = "after-portion"
-    """projectors: a part of history is in the new generation, and has not been acknowledged."""
+    """projectors: a batch of history is in the new generation; it is not acknowledged yet."""
     BEFORE_SCANNED = "before-scanned"
-    """projectors: a page of history is in the new generation, and the registry does not know."""
+    """projectors: a page of history is in the new generation; the registry does not record it yet."""
     BETWEEN_TOTALS = "between-totals"
-    """projectors: a total that was left for later is in the new generation (analytics), and others may be to follow."""
+    """projectors: a deferred total is in the new generation (analytics); other totals may follow."""
     BEFORE_SWITCH = "before-switch"
-    """projectors: another generation is to be active, and is not yet."""
+    """projectors: another generation is about to become active."""
     AFTER_SWITCH = "after-switch"
-    """projectors: another generation is active, and nobody has been told."""
+    """projectors: another generation is active; this is not announced yet."""
 
 
 class _Armed:
@@ -55,9 +55,9 @@ class _Armed:
 
 
 def arm(process: str, setting: str) -> None:
-    """Have this process, called ``process``, die where ``setting`` says; nothing where it names another process, or is empty.
+    """Arm the failpoint that ``setting`` names if it is for ``process``; nothing for another process or an empty setting.
 
-    Raises ValueError, which says what is wrong, for a setting that cannot be understood.
+    Raises ValueError, with an explanation, for a malformed setting.
     """
     _Armed.place = None
     if not setting:
@@ -72,7 +72,7 @@ def arm(process: str, setting: str) -> None:
 
 
 def reached(place: Failpoint) -> None:
-    """Does not return when it is here that the process shall die, and now."""
+    """Visit a failpoint. Ends the process, and does not return, if it is armed for this visit."""
     if place is not _Armed.place:
         return
     _Armed.visits_left -= 1

@@ -1,6 +1,6 @@
-"""Waiting out an outage of a server: a step is tried again, with jittered back-off, until the server answers.
+"""Outages of a server: a step is retried with jittered exponential back-off until the server responds.
 
-An outage is no fault of the work at hand: nothing is given up and no attempt is counted while it lasts.
+An outage is not a failure of the work itself: while it lasts nothing is given up and no attempt is counted.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class OutageRetry:
         stopping: asyncio.Event | None = None,
         longest_pause_s: float = LONGEST_PAUSE_S,
     ) -> None:
-        """``server``: its name in reports, such as "the write database"."""
+        """``server``: its name in reports, for example "the write database"."""
         self.server = server
         self.stalls = StallDetector()
         self._is_outage = is_outage
@@ -38,13 +38,13 @@ class OutageRetry:
 
     @property
     def trouble(self) -> str | None:
-        """The step that makes no progress, and why; or that the server has not answered since the start."""
+        """The step that makes no progress, with the reason; or that the server has not been reached since the start."""
         return self.stalls.trouble or (None if self._reached else f"{self.server} has not been reached yet")
 
     async def until_up(self, step: Callable[[], Awaitable[T]], *, what: str = "", takes_long: bool = False) -> T:
-        """The result of ``step``, after as many attempts as the outage lasts. Raises Stopped, and every error that is no outage.
+        """The result of ``step``, retried for as long as the outage lasts. Raises Stopped, and every error that is not an outage.
 
-        ``what`` the step does, for the report. ``takes_long``: a long time in it is normal; only its failures are reported.
+        ``what``: what the step does, for reports. ``takes_long``: a long duration is normal; only failures are reported.
         """
         with self.stalls.step(f"{self.server}: {what}" if what else self.server, takes_long=takes_long) as reported:
             async for attempt in AsyncRetrying(
@@ -59,5 +59,5 @@ class OutageRetry:
         return result
 
     async def pause(self, seconds: float) -> None:
-        """Sleep. Raises Stopped as soon as the process is stopping."""
+        """Sleep. Raises Stopped as soon as the process stops."""
         await pause(self._stopping, seconds)

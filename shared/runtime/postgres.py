@@ -11,54 +11,54 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
 Connection: TypeAlias = "asyncpg.Connection | PoolConnectionProxy"
-"""A connection, of one's own or lent by a pool."""
+"""A connection, opened directly or acquired from a pool."""
 
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 30.0
 CLOSE_TIMEOUT_S: Final = 2.0
 LOCK_TIMEOUT: Final = "4s"
-"""Whoever waits longer for what somebody else has locked is told so, and waits again: then the reason is known, and said."""
+"""A longer wait for a lock fails and is retried, so that the reason is known and can be reported."""
 
-BY_KEY_ONLY: Final = {
+KEY_LOOKUPS: Final = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-"""For sessions whose statements touch rows by their keys and nothing else, while tables grow from nothing to millions of rows under
-statistics that lag behind: no plan reads a table whole. So none depends on what is asked for either, and each is made once."""
+"""Session settings for statements that access rows only by key, while tables grow from empty to millions of rows and statistics lag
+behind: no plan scans a whole table. So plans need not depend on the parameters either, and each is made once (generic plan)."""
 
-# SQLSTATE classes (PostgreSQL, appendix A) in which the data or the statement is at fault: the same again never helps.
-_AT_FAULT: Final = frozenset(
+# SQLSTATE classes (PostgreSQL, appendix A) for errors of the data or the statement: a retry never helps.
+_PERMANENT_CLASSES: Final = frozenset(
     {
         *("03", "0A", "0B", "20", "21", "22", "23", "24", "27", "2B", "2D", "34", "3B", "42", "44", "54"),
-        *("09", "2F", "38", "39", "P0"),  # what functions and triggers raise
+        *("09", "2F", "38", "39", "P0"),  # raised by functions and triggers
     }
 )
-# What belongs to these classes and is cured from outside. A migration or a grant that has not come yet: undefined column, table,
-# function, object; insufficient privilege. A pooler between us and the server: duplicate prepared statement.
-_CURED: Final = frozenset({"42703", "42P01", "42883", "42704", "42501", "42P05"})
+# States of these classes that are resolved from outside. A missing migration or grant: undefined column, table, function, object;
+# insufficient privilege. A pooler in front of the server: duplicate prepared statement.
+_TRANSIENT_STATES: Final = frozenset({"42703", "42P01", "42883", "42704", "42501", "42P05"})
 
 _CREATE_LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
 """
 _APPLIED: Final = "SELECT name FROM migrations"
 _RECORD: Final = "INSERT INTO migrations (name) VALUES ($1)"
-_ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark migrations', 0))"
+_LOCK_MIGRATIONS: Final = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark migrations', 0))"
 _READER_EXISTS: Final = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tidemark_reader')"
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether this is the server's or the network's trouble (retry later), not that of the data or the statement at hand.
+    """Whether the server or the network is the cause (retry later), not the data or the statement.
 
-    Deadlocks, timeouts, full disks, too many connections, shutdown, a lost connection, a standby that only reads, and errors nobody knows
-    all count as outages. So does a table or a column that is not there: new code waits for its migration. That no statement names
-    one that is in no migration is for tests to see, which prepare them all.
+    Deadlocks, timeouts, full disks, too many connections, shutdown, a lost connection, a read-only standby, and unknown errors
+    all count as outages. So does a missing table or column: new code waits for its migration. That every statement refers only to
+    tables and columns of some migration is ensured by tests, which prepare them all.
     """
     if isinstance(error, asyncpg.InvalidCachedStatementError):
-        return True  # a migration has just changed the table: of class 0A, and gone the next time
+        return True  # a migration has just changed the table: class 0A, and resolved at the next attempt
     if isinstance(error, asyncpg.PostgresError):
-        return error.sqlstate in _CURED or str(error.sqlstate)[:2] not in _AT_FAULT
+        return error.sqlstate in _TRANSIENT_STATES or str(error.sqlstate)[:2] not in _PERMANENT_CLASSES
     return isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | TimeoutError)
 
 
@@ -71,9 +71,9 @@ async def connect_pool(
     max_size: int = 4,
     session: Mapping[str, str] | None = None,
 ) -> asyncpg.Pool:
-    """A pool whose connections see ``schema`` first; ``session`` has more of the server's settings for them.
+    """A pool whose connections have ``schema`` first in their search_path; ``session``: further server settings for them.
 
-    Raises what ``is_outage`` recognises when the server is away.
+    Raises errors for which ``is_outage`` is true when the server is unavailable.
     """
     return await asyncpg.create_pool(
         url,
@@ -91,16 +91,16 @@ async def connect_pool(
             "jit": "off",
             **(session or {}),
         },
-        reset=_nothing_to_reset,
+        reset=_no_reset,
     )
 
 
-async def _nothing_to_reset(_: Connection) -> None:
-    """An open transaction is rolled back all the same; our statements leave nothing else behind, and a round trip is saved."""
+async def _no_reset(_: Connection) -> None:
+    """The pool rolls back an open transaction anyway; our statements leave no other session state, and this saves a round trip."""
 
 
 class Database:
-    """A pool that is made when it is first needed, so that a process starts, and waits, while its server is away."""
+    """A pool that is created on first use, so that a process can start and wait while its server is unavailable."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Database:
         self._pool: asyncpg.Pool | None = None
 
     async def pool(self) -> asyncpg.Pool:
-        """Raises what ``is_outage`` recognises when the server is away."""
+        """The pool. Raises errors for which ``is_outage`` is true when the server is unavailable."""
         async with self._connecting:
             if self._pool is None:
                 self._pool = await connect_pool(
@@ -133,7 +133,7 @@ class Database:
             return self._pool
 
     async def close(self) -> None:
-        """Give up the connections, politely for a moment, then at once."""
+        """Close the connections: gracefully for CLOSE_TIMEOUT_S, then by terminating them."""
         pool, self._pool = self._pool, None
         if pool is None:
             return
@@ -145,15 +145,15 @@ class Database:
 
 
 async def migrate(url: str, migrations: Iterable[Path], *, schema: str = "public", readable: bool = False) -> list[str]:
-    """Apply the ``.sql`` files not applied yet, in order, in one transaction; returns their names.
+    """Apply the ``.sql`` files that are not applied yet, in order, in one transaction; return their names.
 
-    Safe to run by several processes at once and again at any time. ``readable``: the role ``tidemark_reader``,
-    where it exists, may read every table of the schema.
+    Safe to run concurrently and repeatedly. ``readable``: grants the role ``tidemark_reader``, where it exists, read access to every
+    table of the schema.
     """
     connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, command_timeout=300)
     try:
         async with connection.transaction():
-            await connection.execute(_ONE_AT_A_TIME)
+            await connection.execute(_LOCK_MIGRATIONS)
             quoted = await connection.fetchval("SELECT quote_ident($1)", schema)
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted}")
             await connection.execute("SELECT set_config('search_path', $1, true)", f"{quoted}, public")

@@ -1,8 +1,8 @@
-"""Running a deployable: its core tasks, its signals, its readiness.
+"""Running a deployable: its core tasks, signals and readiness.
 
-A process lives as long as all its core tasks do. When one of them ends, however it ended, the process stops and exits with 1:
+A process runs as long as all its core tasks do. When one of them ends, for whatever reason, the process stops and exits with 1:
 a half-dead worker is worse than a dead one. SIGTERM and SIGINT set ``stopping``; tasks then have ``GRACE_S`` seconds to finish
-the batch at hand before they are cancelled, and the process exits with 0.
+the current batch before they are cancelled, and the process exits with 0.
 """
 
 import asyncio
@@ -30,24 +30,24 @@ log: Final = logging.getLogger(__name__)
 
 GRACE_S: Final = 15.0
 HEALTH_EVERY_S: Final = 1.0
-STARTING_S: Final = 5.0
-"""For so long nobody is told what a process still waits for at its start."""
+STARTUP_S: Final = 5.0
+"""During this time after its start a process does not announce what it still waits for."""
 GC_YOUNG_OBJECTS: Final = 200_000
-"""A batch makes tens of thousands of objects that die young; the default of 700 has the collector run dozens of times in each."""
+"""A batch makes tens of thousands of short-lived objects; with the default of 700 the collector would run dozens of times in each."""
 
 T = TypeVar("T")
 
 
 class CannotStartError(RuntimeError):
-    """Something this process needs is not to be had; the message says what, in one line."""
+    """A prerequisite of this process is missing; the message says which, in one line."""
 
 
-class Stopped(Exception):  # not a failure: the process was told to stop while it waited
-    """What was at hand stays unacknowledged, or in its table, for the next one."""
+class Stopped(Exception):  # not an error: the process was asked to stop while it waited
+    """Current work stays unacknowledged, or in its table, for the next process."""
 
 
 async def pause(stopping: asyncio.Event, seconds: float) -> None:
-    """Sleep; raises Stopped as soon as the process is stopping."""
+    """Sleep. Raises Stopped as soon as the process stops."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stopping.wait()
@@ -56,7 +56,7 @@ async def pause(stopping: asyncio.Event, seconds: float) -> None:
 
 
 class Process:
-    """One deployable, by the name that ``tidemark up`` knows it by."""
+    """One deployable, under the name that ``tidemark up`` uses."""
 
     def __init__(self, name: str, *, runtime_dir: str = "", address: str = "") -> None:
         self.name = name
@@ -73,11 +73,11 @@ class Process:
         starts_without: Collection[str] = (),
         announcer: Announcer | None = None,
     ) -> int:
-        """Run until a signal comes or a task ends; returns the exit code.
+        """Run until a signal arrives or a task ends; return the exit code.
 
         ``workers`` watch ``stopping`` and end by themselves; ``background`` tasks serve them and are cancelled after them.
-        ``starts_without``: probes that need not be well for ``tidemark ready``. ``announcer`` says once a second what is
-        wrong, if anything, and goodbye when the process was told to stop.
+        ``starts_without``: probes that may still fail when ``tidemark ready`` is printed. ``announcer`` publishes the current
+        problems once a second, and the process's departure when it was asked to stop.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -90,7 +90,7 @@ class Process:
         ended = [] if self.stopping.is_set() else [task for task in names if task.done()]
         self.stopping.set()
         for task in ended:
-            log.critical("%s: core task %s ended: %s", self.name, names[task], _reason(task))
+            log.critical("%s: core task %s ended: %s", self.name, names[task], _end_reason(task))
         await asyncio.wait(working, timeout=GRACE_S)
         rest = [task for task in (*names, health, stop) if not task.done()]
         for task in rest:
@@ -104,28 +104,28 @@ class Process:
     async def _report_health(
         self, probes: Mapping[str, Probe], starts_without: Collection[str], announcer: Announcer | None
     ) -> None:
-        """Say ``tidemark ready`` once, and keep the health file: what ``tidemark health <name>`` reads. What is in it is logged, too."""
-        announced, told_at, began, trouble_log = False, 0.0, time.monotonic(), TroubleLog(self.name)
+        """Print ``tidemark ready`` once, log problems, and write the health file, which ``tidemark health <name>`` reads."""
+        announced, reported_at, began, trouble_log = False, 0.0, time.monotonic(), TroubleLog(self.name)
         while True:
             found = troubles(probes)
             trouble_log.note(found)
             if not announced and not found.keys() - set(starts_without):
                 announced = True
-                _spare_what_stays()
+                _freeze_startup_objects()
                 print(f"tidemark ready: {self.name}{self._address}", flush=True)
             now = time.monotonic()
-            if now - told_at >= HEALTH_EVERY_S and (announced or now - began >= STARTING_S):
-                told_at = now
+            if now - reported_at >= HEALTH_EVERY_S and (announced or now - began >= STARTUP_S):
+                reported_at = now
                 if announcer is not None:
-                    announcer.tell(found)
+                    announcer.announce(found)
             if self._health_file is not None:
                 document = {"name": self.name, "ready": not found, "troubles": found, "at": time.time()}
-                await asyncio.to_thread(_write_whole, self._health_file, json.dumps(document))
+                await asyncio.to_thread(_write_atomically, self._health_file, json.dumps(document))
             await asyncio.sleep(HEALTH_EVERY_S if announced else 0.05)
 
 
 def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
-    """Run ``main`` on uvloop and exit with its code; what stops it from starting is one line on stderr and exit code 1."""
+    """Run ``main`` on uvloop and exit with its code; an error at the start is one line on stderr and exit code 1."""
     try:
         settings = Settings()
         descriptors.raise_limit()
@@ -138,7 +138,7 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         code = 1
     sys.stdout.flush()
-    # Threads of libraries that hang must not keep a stopped process alive.
+    # Hanging library threads must not keep a stopped process alive.
     os._exit(code)
 
 
@@ -150,7 +150,7 @@ async def _until(event: asyncio.Event) -> None:
     await event.wait()
 
 
-def _reason(task: asyncio.Task[None]) -> str:
+def _end_reason(task: asyncio.Task[None]) -> str:
     if task.cancelled():
         return "cancelled"
     error = task.exception()
@@ -159,15 +159,15 @@ def _reason(task: asyncio.Task[None]) -> str:
     return reason(error) if error is not None else "returned"
 
 
-def _spare_what_stays() -> None:
-    """What a process has built by the time it is ready stays for its life: the collector need not walk it again and again."""
+def _freeze_startup_objects() -> None:
+    """Exempt the objects built before readiness from garbage collection: they live as long as the process."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_YOUNG_OBJECTS, 10, 10)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Replace the file at once: a reader sees the old text or the new one."""
+def _write_atomically(path: Path, text: str) -> None:
+    """Replace the file atomically: a reader sees the old text or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(text)

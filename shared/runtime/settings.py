@@ -23,7 +23,7 @@ else:
 
 
 class Settings(_ReadModelUrls):
-    """``TIDEMARK_RABBITMQ_URL``, ``TIDEMARK_WRITE_DB_URL`` … A URL left out is the empty string: asking for it fails clearly."""
+    """``TIDEMARK_RABBITMQ_URL``, ``TIDEMARK_WRITE_DB_URL`` … A missing URL is the empty string; ``require`` fails with its name."""
 
     model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
 
@@ -40,35 +40,35 @@ class Settings(_ReadModelUrls):
     host: str = "127.0.0.1"
 
     command_batch: Annotated[int, Field(ge=1, le=2000)] = 200
-    """Most commands decided in one transaction."""
+    """Maximum number of commands decided in one transaction."""
     log_level: str = "INFO"
     poison: str = ""
     """For tests and drills only: which events a projection fails on (``projectors/runtime/poison.py``), or which commands kill the worker
     (``command_service/handling/poison.py``)."""
     failpoint: str = ""
-    """For tests and drills only: where a process shall die, see ``shared/runtime/failpoints.py``."""
+    """For tests and drills only: where a process is killed, see ``shared/runtime/failpoints.py``."""
     longest_wait_s: Annotated[int, Field(ge=0, le=3600)] = LONGEST_WAIT_S
-    """The longest that a query waits for the writes it asks for, whatever its ``Prefer: wait``."""
+    """The longest that a query waits for the writes it requires, whatever its ``Prefer: wait``."""
     currency: Annotated[str, Field(pattern="^([A-Z]{3})?$")] = ""
-    """In which analytics answer where a question names none (ISO 4217); empty: the one that orders were seen in first."""
+    """The currency (ISO 4217) of analytics for queries that name none; empty: the currency of the first order seen."""
     listeners: Annotated[int, Field(ge=1)] = LISTENERS
-    """Most event streams (SSE and WebSocket) of a query service; fewer where its file descriptors allow fewer connections."""
+    """Maximum number of event streams (SSE and WebSocket) of a query service; fewer where file descriptors allow fewer connections."""
     listeners_per_client: Annotated[int, Field(ge=1)] = LISTENERS_PER_CLIENT
-    """Most of them from one address. Behind a proxy all clients have the proxy's: set it to ``listeners`` there."""
+    """Maximum number of these per client address. Behind a proxy all clients share its address: set it to ``listeners`` there."""
     operator_key: str = ""
-    """What operators prove themselves with to the query service; empty: nobody may act over HTTP."""
+    """The operators' key for the query service; empty: operator actions over HTTP are disabled."""
     runtime_dir: str = ""
-    """Where each process keeps its health file; empty: none is written."""
+    """The directory of the health files; empty: none is written."""
 
     def require(self, name: str) -> str:
-        """The URL of that name. Raises MissingSettingError, naming the variable, when it is not set."""
+        """The URL with that name. Raises MissingSettingError, with the variable's name, when it is not set."""
         value: str = getattr(self, name)
         if not value:
             raise MissingSettingError(f"TIDEMARK_{name.upper()} is not set")
         return value
 
     def store_url(self, name: str) -> str:
-        """The URL of a read model's store. Raises UnknownReadModelError, and MissingSettingError, which names the variable."""
+        """The URL of a read model's store. Raises UnknownReadModelError, or MissingSettingError with the variable's name."""
         model = read_models.named(name)
         if model.store is StoreKind.POSTGRES and not getattr(self, model.setting):
             if not self.read_db_url:
@@ -78,4 +78,4 @@ class Settings(_ReadModelUrls):
 
 
 class MissingSettingError(RuntimeError):
-    """A setting this process needs is not in the environment."""
+    """A setting that this process needs is not in the environment."""

@@ -1,9 +1,9 @@
-"""Work in hand: nothing that does not come to its end does so in silence.
+"""Stall detection: every step that does not finish in time, or keeps failing, is reported.
 
-    with progress.step("deciding 40 commands") as step: ──fails, is tried again──▶ step.failed(error)
-                    └── trouble: None while steps end soon, and do not fail; else which one, for how long, and why
+    with progress.step("deciding 40 commands") as step: ──fails, is retried──▶ step.failed(error)
+                    └── trouble: None while steps finish in time without failing; else which step, for how long, and why
 
-Beginning and ending a step costs a clock reading and an entry in a dictionary: once for a batch, never for a message.
+A step costs a clock reading and a dictionary entry: use one for a batch, never for a message.
 """
 
 import math
@@ -15,25 +15,25 @@ from typing import Final
 from shared.runtime.reasons import reason
 
 STALLED_AFTER_S: Final = 5.0
-"""What has been in hand for so long makes no progress: nothing here takes so long where all is well."""
+"""A step that runs this long makes no progress: no step takes so long on a healthy system."""
 
 
 class Step:
-    """Something that is being done, since ``began``."""
+    """An operation in progress since ``began``."""
 
     def __init__(self, what: str, began: float, stalled_after_s: float) -> None:
         self.what = what
         self.began = began
         self.stalled_after_s = stalled_after_s
         self.failure: str | None = None
-        """What went wrong with it last; it is being tried again."""
+        """The last failure; the step is being retried."""
 
     def failed(self, error: BaseException | None) -> None:
         self.failure = reason(error)
 
 
 class StallDetector:
-    """The steps that some tasks have in hand. Many may be, at the same time."""
+    """The steps in progress of some tasks; several may run concurrently."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class StallDetector:
         failing_after_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``failing_after_s``: for how long a step may be tried again before that is worth a word."""
+        """``failing_after_s``: how long a failing step may be retried before it is reported."""
         self._stalled_after_s = stalled_after_s
         self._failing_after_s = failing_after_s
         self._clock = clock
@@ -51,7 +51,7 @@ class StallDetector:
 
     @contextmanager
     def step(self, what: str, *, takes_long: bool = False) -> Iterator[Step]:
-        """``takes_long``: it may, and only its failures count."""
+        """``takes_long``: a long duration is normal; only failures are reported."""
         self._begun += 1
         number = self._begun
         step = Step(what, self._clock(), math.inf if takes_long else self._stalled_after_s)
@@ -62,13 +62,13 @@ class StallDetector:
             del self._steps[number]
 
     def recovered(self) -> None:
-        """What was begun goes on, and has got past what failed: for steps that go on for as long as all is well."""
+        """Clear the failures of all steps in progress: for steps that run for as long as all is well."""
         for step in self._steps.values():
             step.failure = None
 
     @property
     def trouble(self) -> str | None:
-        """Of the steps that stand still, or fail, the one that was begun first."""
+        """The oldest step that is stalled or failing, with its duration and failure."""
         now = self._clock()
         for step in self._steps.values():
             age = now - step.began

@@ -1,15 +1,15 @@
-"""Generations of a projection: builds of one read model side by side, each in a schema or key prefix of its own; one of them is read.
+"""Generations of a projection: builds of one read model side by side, each in its own schema or key prefix; queries read the active one.
 
-    order to rebuild ──▶ building ──history applied, heads compared──▶ ready ──activate──▶ active ◀──rollback── the one before
+    rebuild request ──▶ building ──history applied, heads compared──▶ ready ──activate──▶ active ◀──rollback── the previous one
                                                                          └──drop──▶ gone
 
-Generation 1 bears the projection's own name, which is how every store begins; generation n is ``<name>_<n>``. Live events go to every
-generation there is, so that the one that was active before can become so again at any time.
+Generation 1 has the projection's own name, with which every store begins; generation n is ``<name>_<n>``. Live events are applied to
+every generation, so that the previously active one can be reactivated at any time.
 
-The registry says which there are. In PostgreSQL: table ``generations`` in the schema ``<name>_registry`` (DDL in
+The registry lists them. In PostgreSQL: table ``generations`` in the schema ``<name>_registry`` (DDL in
 ``projectors/stores/generations.sql``), which readers have in their search_path behind the generation's schema. In Redis: the hash
-``<name>-registry``, number → the JSON of ``Generation`` without ``active``, and the field ``active`` → number. A registry that is
-missing or empty means that generation 1 is active and there is no other. Only the projector writes it.
+``<name>-registry``, number → the JSON of ``Generation`` without ``active``, and the field ``active`` → number. A missing or empty
+registry means that generation 1 is active and the only one. Only the projector writes it.
 """
 
 from collections.abc import Iterable
@@ -25,9 +25,9 @@ ACTIVE_FIELD: Final = "active"
 
 class GenerationState(StrEnum):
     BUILDING = "building"
-    """History is being applied, or what came live meanwhile has not been compared with it."""
+    """History is being applied, or the live events received meanwhile are not compared with it yet."""
     READY = "ready"
-    """It has all that the others have."""
+    """It is complete."""
 
 
 class Generation(BaseModel):
@@ -38,13 +38,13 @@ class Generation(BaseModel):
     active: bool
     begun_at: datetime
     updated_at: datetime
-    """When history was last asked for, or applied."""
+    """When history was last requested, or applied."""
     ready_at: datetime | None = None
     activated_at: datetime | None = None
-    """When it last became active: of those that are not, the latest is the one to go back to."""
+    """When it last became active: of the inactive generations, a rollback goes back to the one with the latest time."""
     begun_by: str | None = None
     activated_by: str | None = None
-    """The ids of the orders that did it: the same order again changes nothing."""
+    """The ids of the requests that began and activated it: the same request again changes nothing."""
     cursor_stream: str = ""
     cursor_version: int = 0
     scanned: int = 0
@@ -52,41 +52,41 @@ class Generation(BaseModel):
     done: bool = False
     """All of history has been applied; the heads of the lanes are being compared."""
     reads_since: datetime | None = None
-    """The write database's clock when history was first read: what was committed before is in history."""
+    """The write database's time when history was first read: everything committed before it is in history."""
     settled: tuple[int, ...] = ()
     """Lanes whose heads have been compared since all of history was applied."""
     rate: float | None = None
-    """Most events of history a second; None: as fast as it goes."""
+    """Maximum number of history events applied a second; None: unlimited."""
     epoch: str | None = None
-    """The epoch of the write database that it stands for; None: it has not heard of any."""
+    """The epoch of the write database that it represents; None: no epoch is known yet."""
     former: tuple[str, ...] = ()
-    """Epochs that it has left behind, the latest first."""
+    """Previous epochs, the latest first."""
     moving_to: str | None = None
-    """Another epoch, that it has heard of: it applies nothing before it is known whether the write database has lost something."""
+    """A new epoch of the write database: no event is applied before it is known whether the write database has lost any."""
     compare_cursor: str = ""
     compared: bool = False
-    """Where the comparison is, in an order of the store's own; and whether all has been compared."""
+    """The position of the comparison, in an order of the store's own; and whether all streams are compared."""
     ahead: int = 0
-    """Streams found to be ahead of the write database: with any, it applies nothing until an operator decides."""
+    """Streams found to be ahead of the write database: with any, no event is applied until an operator decides."""
     examples: tuple[str, ...] = ()
 
 
 class Stopped(BaseModel):
-    """A generation applies nothing: it has heard that the write database is in another epoch than its own."""
+    """A generation that applies no events: the write database is in another epoch than the generation."""
 
     waits_for: Literal["comparison", "operator"]
-    """`comparison`: with what the write database knows; where nothing is ahead of that, it goes on by itself. `operator`: something is; a
-    rebuild makes all equal, `adopt-epoch` keeps what was lost."""
+    """`comparison`: its streams are being compared with the write database; where none is ahead, it resumes by itself. `operator`: some
+    are; a rebuild makes all equal, `adopt-epoch` keeps what the write database has lost."""
     epoch: str
-    """That of the write database."""
+    """The epoch of the write database."""
     ahead: int
-    """Streams found to be ahead of it so far."""
+    """Streams found to be ahead of the write database so far."""
     examples: tuple[str, ...]
     detail: str
 
 
 def stopped(projection: str, moving_to: str | None, ahead: int, examples: Iterable[str]) -> Stopped | None:
-    """What the active generation's row says about it; None: nothing stops it."""
+    """Why the active generation, with this row in the registry, is stopped; None: it is not."""
     if moving_to is None:
         return None
     some = tuple(examples)
@@ -104,7 +104,7 @@ def stopped(projection: str, moving_to: str | None, ahead: int, examples: Iterab
 
 
 def generation_name(projection: str, number: int) -> str:
-    """The schema, or key prefix, of a generation; ``projection`` is that of the first."""
+    """The schema or key prefix of a generation; ``projection``: that of the first generation."""
     return projection if number == FIRST else f"{projection}_{number}"
 
 
@@ -135,7 +135,7 @@ class GenerationRefused(BaseModel):
 
 
 class GenerationsChanged(BaseModel):
-    """What an order came to: all generations as they are now. They may be empty of history still: ``Generation`` says how far."""
+    """All generations after the request. They may still be empty of history: ``Generation`` has the progress."""
 
     request_id: str
     projection: str
@@ -147,7 +147,7 @@ REJECTED: Final[Literal["generations.rejected"]] = "generations.rejected"
 
 
 class GenerationAnswer(BaseModel):
-    """The envelope of an answer: CloudEvents, structured JSON, to the order's ``reply_to`` with its ``correlation_id``."""
+    """The envelope of a reply: CloudEvents, structured JSON, sent to the request's ``reply_to`` with its ``correlation_id``."""
 
     specversion: Literal["1.0"] = "1.0"
     id: str

@@ -1,12 +1,12 @@
-"""The operations database, as the dead-letter worker writes it and others read it (``projectors/dead_letters/migrations``).
+"""The operations database, written by the dead-letter worker and read by others (``projectors/dead_letters/migrations``).
 
-- ``letters``: one row for each event of a projection, and each command or bytes, that ever became a dead letter; without its payload.
-  ``dead`` and ``replaying`` are live. An event is the same letter however often it fails; so is a command with its id and data.
-- ``payloads``: body, headers and stack trace of a letter: not for everybody's eyes.
+- ``letters``: one row for each event of a projection, and each command or undecodable message, that ever became a dead letter; without
+  its payload. ``dead`` and ``replaying`` are live. An event that fails again is the same letter; so is a command with its id and data.
+- ``payloads``: body, headers and stack trace of a letter: restricted.
 - ``letter_failures``: each failure of a letter, once.
-- ``jobs``, ``job_items``: replay jobs, their frozen selections, and what came of each letter.
-- ``discards``: orders to step over events, until they are done. ``resent_commands``: edited commands, with the letter each replaces.
-- ``audit``: who did what, when and why; rows are added and never changed.
+- ``jobs``, ``job_items``: replay jobs, their frozen selections, and the result for each letter.
+- ``discards``: requests to skip events, until they are done. ``resent_commands``: edited commands, with the letter each replaces.
+- ``audit``: who did what, when and why; append-only.
 
 Statements: ``shared.views.operations_queries``. Counts of a job: queued + under_way + succeeded + failed + skipped = total.
 """
@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 
 SCHEMA: Final = "operations"
-"""The PostgreSQL schema the tables live in: the search_path of writer and reader."""
+"""The PostgreSQL schema of the tables: the search_path of writer and reader."""
 
 
 class LetterStatus(StrEnum):
@@ -30,7 +30,7 @@ class LetterStatus(StrEnum):
 
 
 class LetterView(BaseModel):
-    """A letter in a list: no payload."""
+    """A letter in a list, without its payload."""
 
     id: int
     origin: str
@@ -59,7 +59,7 @@ class LetterView(BaseModel):
     replaced_by: str | None
     """The id of the command sent instead."""
     discarding: bool
-    """A discard has been asked for and the projection has not yet confirmed it."""
+    """A discard was requested, and the projection has not confirmed it yet."""
 
 
 class FailureView(BaseModel):
@@ -71,7 +71,7 @@ class FailureView(BaseModel):
 
 
 class EditedCommandView(BaseModel):
-    """A command sent instead of a dead one."""
+    """A command sent in place of a dead one."""
 
     command_id: str
     type: str
@@ -89,7 +89,7 @@ class LetterDetail(LetterView):
     correlation_id: str | None
     content_type: str
     body: str
-    """As text; what is not UTF-8 is replaced."""
+    """As text; bytes that are not UTF-8 are replaced."""
     headers: dict[str, Any]
     trace: str
     failures: list[FailureView]
@@ -104,7 +104,7 @@ class GroupView(BaseModel):
     fingerprint: str
     reason: str
     exception: str
-    """Of the example."""
+    """That of the example."""
     count: int
     replaying: int
     waiting: int
@@ -137,7 +137,7 @@ class JobView(BaseModel):
     stop_after: int | None
     state: JobState
     why: str
-    """Why the job is in this state, where it is not for the asking."""
+    """Why the job is in this state, where no operator requested it."""
     total: int
     queued: int
     under_way: int
@@ -145,7 +145,7 @@ class JobView(BaseModel):
     failed: int
     skipped: int
     same: int
-    """Of the failed: with the fingerprint they had before."""
+    """How many of the failed ones have the same fingerprint as before."""
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -160,7 +160,7 @@ class AuditEntry(BaseModel):
     letter_id: int | None
     job_id: int | None
     projection: str | None
-    """Of an act on its generations."""
+    """The projection whose generations the act changed."""
     request_id: str | None
     details: dict[str, Any]
 
@@ -182,18 +182,18 @@ class LetterPreview(BaseModel):
 
 
 class Done(BaseModel):
-    """What an operator's request came to. ``dry_run``: what it would come to; nothing was written."""
+    """The result of an operator's request. ``dry_run``: what the result would be; nothing was written."""
 
     request_id: str
     verb: str
     dry_run: bool = False
     job_id: int | None = None
     count: int | None = None
-    """Letters the act is about."""
+    """Letters that the act affects."""
     left_out: int | None = None
-    """Selected letters that cannot be replayed: they name no stream, so there is nothing to send again."""
+    """Selected letters that cannot be replayed: they name no stream."""
     letters: list[LetterPreview] = []
-    """The first of them."""
+    """The first of these."""
     command_id: str | None = None
     """The edited command's id."""
     state: JobState | None = None
@@ -211,7 +211,7 @@ class Refused(BaseModel):
 
 
 class OperationAnswer(BaseModel):
-    """The envelope of an answer: CloudEvents, structured JSON, to the request's ``reply_to`` with its ``correlation_id``."""
+    """The envelope of a reply: CloudEvents, structured JSON, sent to the request's ``reply_to`` with its ``correlation_id``."""
 
     specversion: Literal["1.0"] = "1.0"
     id: str

@@ -1,8 +1,8 @@
-"""The statements that read the operations database, for all who do. Results fit the models in ``shared.views.operations``.
+"""The statements that read the operations database. Their rows fit the models in ``shared.views.operations``.
 
-``$1 … $8`` are what a selection asks for, from ``parameters``; they go to the function ``matching`` of the schema, which is inlined.
-Run them with ``search_path = operations`` and, where connections are kept, ``plan_cache_mode = force_custom_plan``: which
-index is right depends on what is asked. ``details``, ``headers`` and ``selection`` are JSON text.
+``$1 … $8`` are the criteria of a selection, from ``parameters``; they are passed to the function ``matching`` of the schema, which is
+inlined. Run the statements with ``search_path = operations`` and, on pooled connections, ``plan_cache_mode = force_custom_plan``: the
+best index depends on the criteria. ``details``, ``headers`` and ``selection`` are JSON text.
 """
 
 from datetime import datetime
@@ -32,7 +32,7 @@ SELECT groups.*, letters.reason, letters.exception
 FROM groups JOIN letters ON letters.id = groups.example
 ORDER BY groups.count DESC, groups.example DESC
 """
-"""$9: how many groups, the largest first."""
+"""$9: the number of groups, largest first."""
 
 LIVE_LETTERS: Final = """
 SELECT id, origin, stream, version, type, command_id, reason, exception, fingerprint, attempts, first_failed_at,
@@ -44,7 +44,7 @@ WHERE live
   AND ($9::timestamptz IS NULL OR (last_failed_at, id) < ($9, $10))
 ORDER BY last_failed_at DESC, id DESC LIMIT $11
 """
-"""$9, $10: (last_failed_at, id) of the last letter of the page before, or NULL and 0; $11: how many."""
+"""$9, $10: (last_failed_at, id) of the last letter of the previous page, or NULL and 0; $11: the limit."""
 
 LETTERS: Final = """
 SELECT id, origin, stream, version, type, command_id, reason, exception, fingerprint, attempts, first_failed_at,
@@ -56,7 +56,7 @@ WHERE ($12::text[] IS NULL OR status = ANY ($12))
   AND ($9::timestamptz IS NULL OR (last_failed_at, id) < ($9, $10))
 ORDER BY last_failed_at DESC, id DESC LIMIT $11
 """
-"""As LIVE_LETTERS, of any status, or of those in $12."""
+"""Like LIVE_LETTERS, with any status, or with those in $12."""
 
 COUNT_LIVE: Final = """
 SELECT count(*) FROM matching($1, $2, $3, $4, $5, $6, $7, $8) WHERE live
@@ -70,7 +70,7 @@ SELECT letters.id, origin, stream, version, type, command_id, reason, exception,
 FROM letters JOIN payloads ON payloads.letter_id = letters.id
 WHERE letters.id = $1
 """
-"""With the payload; ``body`` is bytes."""
+"""One letter with its payload; ``body`` is bytes."""
 
 FAILURES: Final = """
 SELECT failed_at, attempts, reason, exception, fingerprint FROM letter_failures
@@ -93,7 +93,7 @@ SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary
     created_at, started_at, finished_at
 FROM jobs WHERE id < $1 ORDER BY id DESC LIMIT $2
 """
-"""$1: the last id of the page before, or MAX_ID; $2: how many."""
+"""$1: the last id of the previous page, or MAX_ID; $2: the limit."""
 
 JOB: Final = """
 SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary, concurrency, stop_after, state, why, total,
@@ -106,7 +106,7 @@ JOB_LETTERS: Final = """
 SELECT ord, letter_id, status, outcome, sent_at FROM job_items
 WHERE job_id = $1 AND ord > $2 AND ($4::text IS NULL OR status = $4) ORDER BY ord LIMIT $3
 """
-"""$2: the last ``ord`` of the page before, or 0; $3: how many; $4: of this status only."""
+"""$2: the last ``ord`` of the previous page, or 0; $3: the limit; $4: with this status only."""
 
 AUDIT: Final = """
 SELECT id, at, actor, act, reason, letter_id, job_id, projection, request_id, details::text AS details FROM audit
@@ -115,7 +115,7 @@ WHERE id < $1 AND ($2::bigint IS NULL OR letter_id = $2) AND ($3::bigint IS NULL
   AND ($7::text[] IS NULL OR projection = ANY ($7))
 ORDER BY id DESC LIMIT $6
 """
-"""$1: the last id of the page before, or MAX_ID; $7: acts on the generations of these projections only."""
+"""$1: the last id of the previous page, or MAX_ID; $7: only acts on the generations of these projections."""
 
 Parameters = tuple[
     list[int] | None, str | None, str | None, str | None, str | None, datetime | None, datetime | None, str | None
@@ -123,7 +123,7 @@ Parameters = tuple[
 
 
 def parameters(selection: Selection) -> Parameters:
-    """A selection as ``$1 … $8``; nothing given selects everything. Text with NUL in it, which no letter has, finds nothing."""
+    """A selection as ``$1 … $8``; an empty one selects everything. Text with NUL, which no letter contains, matches nothing."""
     ids = None if selection.letter_ids is None else [n for n in selection.letter_ids if 0 < n <= MAX_ID]
     texts = [selection.origin, selection.fingerprint, selection.stream, selection.type, selection.text]
     origin, fingerprint, stream, kind, words = (None if t is None else t.replace("\x00", "\ufffd") for t in texts)

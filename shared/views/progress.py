@@ -1,4 +1,4 @@
-"""How far a projection has come: the part every read store has in common.
+"""The progress of a projection: what all read stores have in common.
 
 PostgreSQL stores keep it in the tables ``positions``, ``held`` and ``progress``; DDL in ``projectors/stores/positions.sql``.
 """
@@ -13,12 +13,12 @@ from shared.views.generations import Stopped
 
 class FreshnessStatus(StrEnum):
     CURRENT = "current"
-    """It has all that was committed up to a moment ago, or holds it."""
+    """Everything committed up to a moment ago is applied or held."""
     BEHIND = "behind"
-    """It has not, and is coming on."""
+    """It is not, and the projection is catching up."""
     STALLED = "stalled"
-    """Nothing new has come to it for some seconds: it is ``stopped``, or the projector, the relay, or what is between them, does not work;
-    or no command is decided, so that it has all there is, and there will be no more."""
+    """No progress for some seconds: the projection is ``stopped``, or the projector, the relay, or something between them fails;
+    or no command is decided, so that everything is applied, but no new events will follow."""
 
 
 class Freshness(BaseModel):
@@ -26,23 +26,23 @@ class Freshness(BaseModel):
 
     projection: str
     generation: int
-    """The one that queries are answered from."""
+    """The generation that queries read."""
     epoch: str | None
     """The epoch of the write database that the generation was built from, where it is known."""
     status: FreshnessStatus
     reason: str | None = None
     """Why it is stalled, in words; null where it is not."""
     stopped: Stopped | None
-    """Why nothing is applied, where the write database was set back; null otherwise."""
+    """Why no events are applied after the write database was set back; null otherwise."""
     as_of: datetime | None
     lag_seconds: float | None
-    """The age of ``as_of``; heartbeats come once a second, so about that much means nothing."""
+    """The age of ``as_of``; heartbeats are sent once a second, so about one second is normal."""
     events_applied: int
     held: int
-    """Streams that wait for something in this projection."""
+    """Streams that this projection holds."""
     oldest_unapplied_seconds: float | None
-    """How long the oldest event that is known to be missing, or may be, has been so; null: none is.
+    """The age of the oldest event that is, or may be, not applied; null: there is none.
 
-    Of held streams, since the event that holds one failed first, or was found missing: exact, and the time of failing, not of
-    happening. Of a projection that is not current, the age of ``as_of``: nothing older is missing, something as old may be.
+    For held streams: since the holding event first failed or was found missing: exact, but measured from the failure, not from when the
+    event happened. For a projection that is not current: the age of ``as_of``; nothing older is missing, something as old may be.
     """

@@ -1,4 +1,4 @@
-"""What a search finds. Tables ``products``, ``customers``, ``orders`` (``projectors/models/search/migrations``)."""
+"""Search results. Tables ``products``, ``customers``, ``orders`` (``projectors/models/search/migrations``)."""
 
 from datetime import datetime
 

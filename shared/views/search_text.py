@@ -1,17 +1,17 @@
-"""What a word is, for everything that is searched: whoever writes an index and whoever asks it go by this, and by nothing else. Pure.
+"""The definition of a word for full-text search, used for indexing and for queries alike. Pure.
 
-**Folding.** Case, accents, and the width and form of characters make no difference: ``Crème``, ``CREME`` and ``creme`` are one word, and so
-are ``ＡＢＣ`` and ``abc`` (NFKC and full case folding of Unicode; the marks of Latin, Greek, Cyrillic, Hebrew and Arabic are left out).
+**Folding.** Case, accents, and the width and form of characters are ignored: ``Crème``, ``CREME`` and ``creme`` are the same word, and so
+are ``ＡＢＣ`` and ``abc`` (NFKC and full case folding of Unicode; the marks of Latin, Greek, Cyrillic, Hebrew and Arabic are removed).
 
-**A word** is a run of letters and digits, with the marks that belong to them; everything else separates words. Runs with nothing between
-them but JOINERS, such as ``T-LIGHTS``, ``RED/GREEN``, ``U.S.A.``, ``Kellogg's``, are a *compound*: each is a word, and so are all of them
-written as one (``tlights``, ``redgreen``, ``usa``), unless two digits would meet: ``1.5`` is not ``15``.
+**A word** is a run of letters and digits, with their marks; everything else separates words. Runs with only JOINERS between them,
+such as ``T-LIGHTS``, ``RED/GREEN``, ``U.S.A.``, ``Kellogg's``, are a *compound*: each run is a word, and so is their concatenation
+(``tlights``, ``redgreen``, ``usa``), unless two digits would be adjacent: ``1.5`` is not ``15``.
 
 **A dense run** is one in a script that is written without spaces (Chinese, Japanese, Korean, Thai, Lao, Khmer, Burmese). Any part of
-it is a word. The index has each two neighbouring characters as a lexeme, and the last one alone.
+it is a word. The index has each pair of neighbouring characters as a lexeme, and the last character alone.
 
-Of a word longer than LONGEST characters the beginning counts. Positions, by which phrases are found, count words and the characters of
-dense runs; PostgreSQL keeps the first 256 of a lexeme, and none beyond 16,383.
+A word longer than LONGEST characters is truncated. Positions, for phrase search, count words and the characters of dense runs;
+PostgreSQL keeps the first 256 of a lexeme, and none above 16,383.
 """
 
 import re
@@ -27,27 +27,27 @@ JOINERS: Final = "-/._'&+:@=~#*\\"
 LONGEST: Final = 255
 """PostgreSQL refuses a lexeme of more than 2,046 bytes."""
 LARGEST: Final = 200_000
-"""Characters of a vector as it is written: each takes up four bytes at most, and PostgreSQL refuses a vector of 1 MiB."""
+"""Characters of a serialised vector: each takes up to four bytes, and PostgreSQL refuses a vector of 1 MiB."""
 
 CACHED: Final = 16384
 CACHED_LENGTH: Final = 200
-"""Names come again and again, in the lines of orders most of all: texts as short as names are kept, and no ids, which have no spaces."""
+"""Names recur often, mostly in order lines: texts of at most this length are cached, except ids, which have no spaces."""
 
-# Before all else: signs that are no part of the word they stand at (™ and ℠ would be letters), and what joins by another name.
+# Replaced first: signs that are not part of the word they follow (™ and ℠ would become letters), and variants of joiners.
 _SIGNS: Final = str.maketrans(
     dict.fromkeys("™℠\N{ZERO WIDTH SPACE}", " ")
     | dict.fromkeys("‐‑‒–—―−﹘﹣－", "-")
     | dict.fromkeys("‘’‛ʹʻʼʽ＇´`", "'")
     | dict.fromkeys("⁄∕", "/")
 )
-# Letters that have no accent to lose, and are typed without what makes them special.
+# Letters without a decomposition, which users type without their diacritic.
 _LETTERS: Final = dict(zip("øłđðħŧı", "olddhti", strict=True)) | {"æ": "ae", "œ": "oe", "þ": "th"}
 _ACCENTS: Final = (
     *((0x0300, 0x036F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F)),
     (0x0483, 0x0489),  # Cyrillic
     (0x0591, 0x05C7),  # Hebrew
     *((0x0610, 0x061A), (0x064B, 0x065F), (0x0670, 0x0670), (0x06D6, 0x06ED)),  # Arabic
-    *((0xFE00, 0xFE0F), (0xE0100, 0xE01EF)),  # which picture of a character is meant
+    *((0xFE00, 0xFE0F), (0xE0100, 0xE01EF)),  # variation selectors
 )
 _DENSE: Final = (
     (0x0E00, 0x0EFF),  # Thai, Lao
@@ -72,10 +72,11 @@ class Dense(str):
 
 
 Compound = Sequence[str]
-"""Runs that nothing separates; most often one word."""
+"""Adjacent runs; usually one word."""
 
 
 def fold(text: str) -> str:
+    """The text with case, accents, width and form removed."""
     if text.isascii():
         return text.lower()
     unmarked = unicodedata.normalize("NFKC", text.translate(_SIGNS)).casefold().translate(_SIGNS)
@@ -83,7 +84,7 @@ def fold(text: str) -> str:
 
 
 def compounds(text: str) -> list[Compound]:
-    """All that the text has, in its order."""
+    """The compounds of the text, in order."""
     folded = fold(text)
     if folded.isascii():
         return [
@@ -97,7 +98,7 @@ def compounds(text: str) -> list[Compound]:
 
 
 def joined(compound: Compound) -> str | None:
-    """Its words written as one, where that is a word too."""
+    """The compound's words concatenated; None where that is not a word."""
     if len(compound) == 1 or any(isinstance(run, Dense) for run in compound):
         return None
     if any(one[-1].isdigit() and other[0].isdigit() for one, other in pairwise(compound)):
@@ -110,12 +111,12 @@ def lexeme(word: str) -> str:
 
 
 def bigrams(dense: str) -> list[str]:
-    """Each two neighbouring characters, and the last one."""
+    """Each pair of neighbouring characters, and the last character alone."""
     return [dense[i : i + 2] for i in range(len(dense))]
 
 
 def words(text: str) -> Iterator[str]:
-    """Every word of a text as it is folded; of a dense run the whole, each character and each two, of whose parts there are too many."""
+    """Every folded word of the text; of a dense run the whole, each character and each pair, as it has too many parts to list."""
     for compound in compounds(text):
         for run in compound:
             yield str(run)
@@ -127,9 +128,9 @@ def words(text: str) -> Iterator[str]:
 
 
 def vector(*fields: tuple[str | None, Weight]) -> str:
-    """The texts as a ``tsvector`` in PostgreSQL's notation, each with its weight; no phrase reaches from one into the next.
+    """The texts as a ``tsvector`` literal, each with its weight; no phrase spans two texts.
 
-    Fields from LARGEST characters on are left out.
+    Texts that begin beyond LARGEST characters are omitted.
     """
     parts: list[str] = []
     positions: list[int] = []
@@ -137,7 +138,7 @@ def vector(*fields: tuple[str | None, Weight]) -> str:
     for text, weight in fields:
         if not text:
             continue
-        part, width = _known_part(text, weight) if " " in text and len(text) <= CACHED_LENGTH else _part(text, weight)
+        part, width = _cached_part(text, weight) if " " in text and len(text) <= CACHED_LENGTH else _part(text, weight)
         if not width:
             continue
         parts.append(part)
@@ -150,9 +151,9 @@ def vector(*fields: tuple[str | None, Weight]) -> str:
 
 
 def _part(text: str, weight: Weight) -> tuple[str, int]:
-    """A text's part of a vector, its positions left open; and how many these are, one after the other.
+    """The text's part of a vector, with placeholders for its positions, and their number.
 
-    What is written as one comes last: in a phrase, a compound is its words. Lexemes have letters, digits and marks: there is
+    Concatenations come last: in a phrase, a compound counts as its words. Lexemes consist of letters, digits and marks, so there is
     nothing to escape, and no percent sign.
     """
     if text.isascii() and text.isalnum():
@@ -172,12 +173,12 @@ def _part(text: str, weight: Weight) -> tuple[str, int]:
     return "'" + f"{end} '".join(found) + end if found else "", len(found)
 
 
-_known_part: Final = lru_cache(CACHED)(_part)
+_cached_part: Final = lru_cache(CACHED)(_part)
 
 
 @cache
 def _folding() -> dict[int, str | None]:
-    """What is left out of a decomposed text, and what is written otherwise."""
+    """The characters to remove from a decomposed text, and those to replace."""
     unseen = (code for code in range(_LAST_MARK) if unicodedata.category(chr(code)) == "Cf")
     marks = (code for first, last in _ACCENTS for code in range(first, last + 1))
     return {ord(one): other for one, other in _LETTERS.items()} | dict.fromkeys([*marks, *unseen])
@@ -185,7 +186,7 @@ def _folding() -> dict[int, str | None]:
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """A compound; and a run of it, named where it is dense. Made when first needed: Unicode is large."""
+    """The patterns of a compound, and of a run, with the group ``dense``. Built on first use: they cover all of Unicode."""
     dense = "".join(_characters(_DENSE, "LMN")) + _RARE_IDEOGRAPHS
     marks = "".join(_characters([(0, _LAST_MARK)], "M"))
     word = rf"(?![{dense}])[^\W_](?:(?![{dense}])(?:[^\W_]|[{marks}]))*"
@@ -194,7 +195,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def _characters(ranges: Iterable[tuple[int, int]], categories: str) -> Iterator[str]:
-    """Those of these general categories, as parts of a regular expression's set."""
+    """The characters of these general categories, as ranges of a regular expression's set."""
     for first, last in ranges:
         codes = range(first, last + 1)
         for belongs, found in groupby(codes, lambda code: unicodedata.category(chr(code))[0] in categories):

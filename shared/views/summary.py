@@ -1,22 +1,15 @@
-"""The summary's documents, as the projector writes them and the query service answers with them. Money in minor units.
+"""The summary's documents, written by the projector and returned by the query service. Money in minor units.
 
 Tables: ``orders``, ``history``, ``customers``, ``products``, ``price_history`` (``projectors/models/summary/migrations``). ``doc`` holds
 the fields below, except those marked *borrowed*: they belong to other streams and are joined when read.
 """
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel
 
-
-class OrderStatus(StrEnum):
-    PLACED = "placed"
-    PAID = "paid"
-    SHIPPED = "shipped"
-    DELIVERED = "delivered"
-    CANCELLED = "cancelled"
+from shared.contracts.orders import OrderStatus
 
 
 class OrderLineView(BaseModel):
@@ -28,7 +21,7 @@ class OrderLineView(BaseModel):
 
 
 class OrderDocument(BaseModel):
-    """What ``orders.doc`` holds."""
+    """The content of ``orders.doc``."""
 
     order_id: str
     customer_id: str
@@ -54,7 +47,7 @@ class HeldView(BaseModel):
     """Why a later event of this stream is not in the view yet."""
 
     status: str
-    """``gap``: it is being fetched; ``retrying``: it failed and is tried again; ``dead``: an operator has to act."""
+    """``gap``: it is being fetched; ``retrying``: it failed and is retried; ``dead``: an operator has to act."""
     version: int
     """The version that the view waits for."""
     reason: str
@@ -91,7 +84,7 @@ class HistoryEntry(BaseModel):
 
 
 class CustomerView(BaseModel):
-    """What ``customers.doc`` holds."""
+    """The content of ``customers.doc``."""
 
     customer_id: str
     name: str
@@ -108,7 +101,7 @@ class VariantView(BaseModel):
 
 
 class ProductView(BaseModel):
-    """What ``products.doc`` holds."""
+    """The content of ``products.doc``."""
 
     product_id: str
     name: str

@@ -25,7 +25,7 @@ from deploy.run.supervisor import Supervisor
 from deploy.servers.ports import free_port
 from deploy.servers.provide import provide
 from shared.messages.control import Replay, Selection
-from shared.messaging.operations_client import ask, request
+from shared.messaging.operations_client import request, send_request
 from shared.views.operations import Refused
 from tests.benchmarks.backlog import PROJECTION, Backlog
 
@@ -92,7 +92,7 @@ async def replay(backlog: Backlog) -> dict[str, Any]:
     await backlog.until_level()
     act = Replay(selection=Selection(everything=True), actor="bench", reason="the fix is deployed")
     began = time.monotonic()
-    answer = await ask(backlog.servers.rabbitmq_url, request(act, source="tidemark/bench"), seconds=60)
+    answer = await send_request(backlog.servers.rabbitmq_url, request(act, source="tidemark/bench"), seconds=60)
     if isinstance(answer, Refused) or answer.job_id is None:
         raise RuntimeError(f"the replay was refused: {answer}")
     frozen = time.monotonic()

@@ -10,7 +10,7 @@ from uuid import uuid4
 from deploy.demo.demo import settings_for
 from deploy.servers.provide import Servers
 from projectors.generations.registry import GenerationRegistry
-from projectors.models.registry import projection as projection_of
+from projectors.stores.projection import projection_of
 from shared.messages.control import ACTIVATE, DROP, REBUILD, ROLLBACK, Activate, Drop, Rebuild, Request, Rollback
 from shared.messaging import topology
 from shared.views.generations import Generation, GenerationAnswer, GenerationRefused, GenerationsChanged

@@ -10,7 +10,7 @@ from deploy.run.child import Program
 from deploy.run.deployables import program
 from deploy.run.supervisor import DiedError
 from shared.messages.control import Replay, Selection
-from shared.messaging.operations_client import ask, request
+from shared.messaging.operations_client import request, send_request
 from shared.views.operations import Done
 from tests.e2e.system import System
 
@@ -41,7 +41,7 @@ async def test_an_event_that_kills_the_process_becomes_a_dead_letter_and_not_a_c
         await system.supervisor.kill("summary")
         await system.supervisor.start([healthy])
     act = Replay(selection=Selection(stream=deadly), actor="a test", reason="the crash is mended")
-    answer = await ask(system.servers.rabbitmq_url, request(act, source="tests"), seconds=20)
+    answer = await send_request(system.servers.rabbitmq_url, request(act, source="tests"), seconds=20)
     assert isinstance(answer, Done), answer
     await system.visible("/orders", lambda page: len(page["items"]) == 20, customer_id=customer)
 

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from shared.messages.control import Discard, Selection
 from shared.messaging import topology
-from shared.messaging.operations_client import ask, request
+from shared.messaging.operations_client import request, send_request
 from shared.views.operations import Done
 from tests.e2e.event_store import append_raw
 from tests.e2e.system import System
@@ -70,7 +70,7 @@ async def test_a_discarded_event_frees_what_waited_behind_it(system: System) -> 
     shown = await system.visible(f"/orders/{order}", lambda found: found["held"] is not None)
     assert (shown["version"], shown["held"]["status"], shown["held"]["version"]) == (1, "dead", 2)
     act = Discard(selection=Selection(stream=stream), actor="a test", reason="it does not fit")
-    answer = await ask(system.servers.rabbitmq_url, request(act, source="tests"), seconds=20)
+    answer = await send_request(system.servers.rabbitmq_url, request(act, source="tests"), seconds=20)
     assert isinstance(answer, Done), answer
     assert answer.count == len(topology.PROJECTORS)
     freed = await system.visible(f"/orders/{order}", lambda found: found["status"] == "paid")

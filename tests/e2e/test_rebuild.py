@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.demo.demo import settings_for
-from projectors.models.registry import projection as projection_of
+from projectors.stores.projection import projection_of
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name

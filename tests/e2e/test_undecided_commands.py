@@ -16,7 +16,7 @@ from deploy.run.deployables import program
 from deploy.run.supervisor import DiedError
 from shared.messages.control import Discard, Edit, Replay, Selection
 from shared.messaging import topology
-from shared.messaging.operations_client import Act, ask, request
+from shared.messaging.operations_client import Act, request, send_request
 from shared.views import operations
 from shared.views.operations import Done
 from tests.e2e.bus import Bus, encode, envelope
@@ -54,7 +54,7 @@ async def broken(system: System, customer: str) -> AsyncIterator[None]:
 
 
 async def act(system: System, what: Act) -> Done:
-    answer = await ask(system.servers.rabbitmq_url, request(what, source="tests"), seconds=20)
+    answer = await send_request(system.servers.rabbitmq_url, request(what, source="tests"), seconds=20)
     assert isinstance(answer, Done), answer
     return answer
 

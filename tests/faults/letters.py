@@ -11,7 +11,7 @@ from deploy.demo.catching_up import wait_until_applied
 from deploy.demo.read_stores import open_read_stores
 from deploy.sending.parcels import CommandMessage, command_message
 from shared.messages.control import Replay, Selection
-from shared.messaging.operations_client import ask, request
+from shared.messaging.operations_client import request, send_request
 from shared.views import operations
 from tests.faults.audit import RECOVERY_S
 from tests.faults.cluster import Cluster
@@ -53,7 +53,7 @@ class Letters:
     async def replay(self, **how: Any) -> int:
         """The id of a job that replays everything; ``how``: rate, canary, concurrency."""
         act = Replay(selection=Selection(everything=True), actor="a test", reason="mended", **how)
-        done = await ask(self.cluster.servers.rabbitmq_url, request(act, source="tests"), seconds=30)
+        done = await send_request(self.cluster.servers.rabbitmq_url, request(act, source="tests"), seconds=30)
         assert isinstance(done, operations.Done), done
         assert done.job_id is not None
         return done.job_id

@@ -5,7 +5,7 @@ from typing import Final
 from zlib import crc32
 
 from shared.messages.control import Replay, Selection
-from shared.messaging.operations_client import ask, request
+from shared.messaging.operations_client import request, send_request
 from shared.views import operations
 from shared.views.operations import Done
 from tests.faults.cluster import Cluster
@@ -48,7 +48,7 @@ async def each_has_its_letter(cluster: Cluster, streams: frozenset[str]) -> None
 async def replay_everything(cluster: Cluster) -> int:
     """The job's id, once the worker has answered; a worker that is away has a minute to come back."""
     act = Replay(selection=Selection(everything=True), actor="tests", reason="the poison is gone")
-    answer = await ask(cluster.servers.rabbitmq_url, request(act, source="tests"), seconds=60)
+    answer = await send_request(cluster.servers.rabbitmq_url, request(act, source="tests"), seconds=60)
     assert isinstance(answer, Done), answer
     assert answer.job_id is not None
     return answer.job_id

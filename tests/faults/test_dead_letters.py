@@ -15,8 +15,8 @@ from projectors.dead_letters.inbox import PREFETCH
 from shared.messages.control import Replay, Selection
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing, Publisher
-from shared.messaging.control_client import NoAnswerError
-from shared.messaging.operations_client import ask, request
+from shared.messaging.control_client import NoReplyError
+from shared.messaging.operations_client import request, send_request
 from shared.views.operations import Done, Refused
 from tests.faults.audit import caught_up, differences, queue_depths
 from tests.faults.cluster import Cluster
@@ -126,7 +126,7 @@ async def test_letters_wait_in_rabbitmq_while_their_database_is_away_and_then_ar
             lambda: queue_depths(cluster.servers.rabbitmq_url),
             lambda depths: depths[topology.dead_queue("summary")] >= waiting,
         )
-        with pytest.raises(NoAnswerError):
+        with pytest.raises(NoReplyError):
             await _replay_the_first(cluster, seconds=2)
         assert not cluster.died()
         await cluster.start_anew("summary")
@@ -148,7 +148,7 @@ async def test_letters_wait_in_rabbitmq_while_their_database_is_away_and_then_ar
 async def _replay_the_first(cluster: Cluster, *, seconds: float) -> Done | Refused:
     act = Replay(selection=Selection(letter_ids=(1,)), actor="a test")
     asked = request(act, source="tests", request_id="asked while the database is away")
-    return await ask(cluster.servers.rabbitmq_url, asked, seconds=seconds)
+    return await send_request(cluster.servers.rabbitmq_url, asked, seconds=seconds)
 
 
 async def _at_rest(letters: Letters) -> int:

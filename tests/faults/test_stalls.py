@@ -15,7 +15,7 @@ import pytest
 from deploy.run.supervisor import Supervisor
 from deploy.run.topology import declare
 from shared.messaging import topology
-from shared.messaging.announcing import TAKEN_OVER_S
+from shared.messaging.announcing import TAKEOVER_S
 from shared.messaging.broker import Publisher
 from shared.messaging.queue_watch import QueueWatch
 from shared.runtime.process import HEALTH_EVERY_S
@@ -155,7 +155,7 @@ async def test_a_frozen_worker_is_missed_although_another_stands_by_until_that_o
             await not_ready(cluster, SERVICES, "worker: one of 2 processes has said nothing")
             before = len(load.outcomes)
             await until(lambda: _count(load), lambda now: now > before, within_s=TAKEN_OVER_WITHIN_S)
-            await until(lambda: _readiness(cluster), lambda found: found == READY, within_s=TAKEN_OVER_S)
+            await until(lambda: _readiness(cluster), lambda found: found == READY, within_s=TAKEOVER_S)
         await stays_ready(cluster)
 
 

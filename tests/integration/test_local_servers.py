@@ -22,7 +22,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from deploy.run import http_ports
-from deploy.servers import leftovers, packages, ports
+from deploy.servers import databases, leftovers, packages, ports
 from deploy.servers.errors import ServersError
 from deploy.servers.postgres import Postgres
 from deploy.servers.private import PrivateServers, private_servers
@@ -279,6 +279,29 @@ def test_http_is_served_where_it_is_documented_unless_that_is_taken(
     assert http_ports.choose(tmp_path)[0]["TIDEMARK_QUERY_PORT"] == str(documented)
 
 
+async def test_a_read_model_stays_in_the_database_that_an_older_version_made_for_it(tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    folder.mkdir()
+    server = Postgres(folder)
+    try:
+        await asyncio.to_thread(_started, server)
+        assert server.read_databases == {"summary": databases.READ, "search": databases.READ}
+        connection = await asyncpg.connect(server.admin_url())
+        await connection.execute("CREATE DATABASE tidemark_search OWNER tidemark")
+        await connection.close()
+        await asyncio.to_thread(server.stop)
+        server = Postgres(folder)
+        await asyncio.to_thread(_started, server)
+        assert server.read_databases == {"summary": databases.READ, "search": "tidemark_search"}
+    finally:
+        await asyncio.to_thread(server.stop, for_good=True)
+
+
+def _started(server: Postgres) -> None:
+    server.start()
+    server.wait_ready()
+
+
 def test_the_environment_names_all_servers_or_none() -> None:
     names = ("RABBITMQ_URL", "WRITE_DB_URL", "SUMMARY_DB_URL", "SEARCH_DB_URL", "OPERATIONS_DB_URL")
     given = {f"TIDEMARK_{name}": f"x://{name}" for name in names}
@@ -291,6 +314,11 @@ def test_the_environment_names_all_servers_or_none() -> None:
     assert found is not None
     assert found.reader_environ()["TIDEMARK_SUMMARY_DB_URL"] == "x://reader"
     assert found.reader_environ()["TIDEMARK_SEARCH_DB_URL"] == "x://SEARCH_DB_URL"
+    given["TIDEMARK_READ_DB_URL"] = "x://all"
+    del given["TIDEMARK_SEARCH_DB_URL"]
+    found = from_environment(given)
+    assert found is not None
+    assert found.stores == {"summary": "x://SUMMARY_DB_URL", "analytics": "redis://a", "search": "x://all"}
 
 
 def test_ports_are_free_below_32768_and_never_given_twice() -> None:

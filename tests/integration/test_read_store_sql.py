@@ -8,7 +8,6 @@ import pytest
 
 from deploy.compare.postgres_comparison import STORED_TABLES
 from deploy.servers.provide import Servers
-from projectors.models import registry
 from projectors.models.search import store as search_store
 from projectors.models.search.store import SearchStore
 from projectors.models.summary import store as summary_store
@@ -16,9 +15,9 @@ from projectors.models.summary.store import SummaryStore
 from projectors.stores import postgres_positions
 from projectors.stores.migrations import files, migrate
 from projectors.stores.port import Commit, StoreUnavailableError
-from projectors.stores.tables import BOOKKEEPING
+from projectors.stores.tables import BOOKKEEPING, tables_of
 from shared.read_models import READ_MODELS, StoreKind, named
-from shared.runtime.postgres import BY_KEY_ONLY
+from shared.runtime.postgres import KEY_LOOKUPS
 from tests import shop
 from tests.statements import statements
 
@@ -55,7 +54,7 @@ async def test_every_table_is_as_its_descriptor_says(database: tuple[str, asyncp
     rows = await connection.fetch(STORED_TABLES, SCHEMA.format(projector))
     stored = {row["name"]: row for row in rows if row["name"] not in BOOKKEEPING}
     assert len(rows) == len(stored) + len(BOOKKEEPING)
-    described = {table.name: table for table in registry.tables(projector)}
+    described = {table.name: table for table in tables_of(projector)}
     assert set(described) == set(stored)
     for name, table in described.items():
         assert sorted(table.columns) == sorted(stored[name]["columns"]), name
@@ -117,7 +116,7 @@ async def test_a_batch_is_found_by_its_keys_in_a_large_table(
         "CHANGE_ORDERS": [keys, ["{}"] * 100] if projector == "summary" else [keys, ["paid"] * 100, ones],
     }
     async with connection.transaction():
-        for name, value in BY_KEY_ONLY.items():
+        for name, value in KEY_LOOKUPS.items():
             await connection.execute("SELECT set_config($1, $2, true)", name, value)
         plan = await connection.fetch(
             "EXPLAIN " + (vars(postgres_positions) | vars(module))[statement], *arguments[statement]

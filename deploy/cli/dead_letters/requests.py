@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 async def asked(settings: Settings, act: "Act", *, request_id: str | None, seconds: float) -> Done:
     """What it came to. Raises typer.Exit where the answer is no (1), the request is wrong (2), or nobody answers (3); BrokerError."""
-    from shared.messaging.operations_client import ask
+    from shared.messaging.operations_client import send_request
 
     envelope = _envelope(act, request_id)
     with operator_options.asked(envelope):
-        result = await ask(settings.require("rabbitmq_url"), envelope, seconds=seconds)
+        result = await send_request(settings.require("rabbitmq_url"), envelope, seconds=seconds)
     if isinstance(result, Refused):
         raise _refused(result)
     return result

@@ -23,7 +23,7 @@ from shared.messages.control import (
     Rollback,
 )
 from shared.messaging import topology
-from shared.messaging.control_client import ask
+from shared.messaging.control_client import send_request
 from shared.runtime.settings import Settings
 from shared.views.generations import GenerationAnswer, GenerationRefused, GenerationsChanged
 
@@ -45,13 +45,13 @@ async def request(
     envelope = _envelope(act, request_id)
     key = topology.rebuild_key(act.projection, envelope.type.removeprefix("control."))
     with operator_options.asked(envelope):
-        return await ask(
+        return await send_request(
             settings.require("rabbitmq_url"),
             envelope,
             key,
             _read,
             seconds=seconds,
-            whom=f"{act.projection} projector",
+            recipient=f"{act.projection} projector",
         )
 
 

@@ -18,7 +18,7 @@ from deploy.drills.rebuild.drill import rebuild as run_drill
 from deploy.drills.rebuild.report import show
 from deploy.servers.provide import provide
 from deploy.verify.models import ServerUnavailableError
-from shared.messaging.control_client import NoAnswerError
+from shared.messaging.control_client import NoReplyError
 
 
 def rebuild(orders: int | None, per_second: float, output: Literal["table", "json"]) -> int:
@@ -28,7 +28,7 @@ def rebuild(orders: int | None, per_second: float, output: Literal["table", "jso
             display.say("bringing up PostgreSQL, Redis and RabbitMQ")
             with provide() as servers:
                 report = run(run_drill(servers, orders, per_second, display))
-    except (*FAILURES, RebuildDrillError, NoAnswerError, ServerUnavailableError, ServiceError) as error:
+    except (*FAILURES, RebuildDrillError, NoReplyError, ServerUnavailableError, ServiceError) as error:
         Console(stderr=True).print(f"[bold red]drill failed:[/] {escape(str(error))}", highlight=False)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

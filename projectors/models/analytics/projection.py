@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from projectors.models.folding import each_event
+from projectors.stores.folding import each_event
 from projectors.stores.port import Advance, Event
 from shared.contracts.catalog import ProductCreated, ProductUpdated
 from shared.contracts.orders import OrderCancelled, OrderPlaced

@@ -14,7 +14,6 @@ from projectors.models.analytics.connection import CONNECT_TIMEOUT_S, client, ou
 from projectors.models.analytics.generation_registry import AnalyticsRegistry
 from projectors.models.analytics.projection import fold
 from projectors.models.analytics.script import Call, hold_from_json, totals
-from projectors.models.projection import Projection
 from projectors.runtime.gating import behind
 from projectors.stores.port import (
     BEYOND_REASON,
@@ -27,6 +26,7 @@ from projectors.stores.port import (
     StoreUnavailableError,
     Turn,
 )
+from projectors.stores.projection import Projection
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.settings import Settings
 from shared.views.analytics import PREFIX, Keys

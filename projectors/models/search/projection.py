@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from projectors.models.folding import Fields, Rows, each_event
+from projectors.stores.folding import Fields, Rows, each_event
 from projectors.stores.port import Advance, Event
 from shared.contracts import catalog, customers, orders
+from shared.contracts.orders import OrderStatus
 from shared.contracts.values import EventData
 from shared.views.search_text import Weight, vector
-from shared.views.summary import OrderStatus
 
 
 @dataclass(slots=True)

@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from projectors.models.folding import Fields
-from projectors.models.projection import in_postgres
 from projectors.models.search.projection import Changes, fold
 from projectors.models.search.tables import CUSTOMER_COLUMNS, ORDER_COLUMNS, PRODUCT_COLUMNS
+from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
 from projectors.stores.postgres_writing import Row, columns_of, none_was_there
+from projectors.stores.projection import in_postgres
 from shared.runtime.postgres import Connection
 
 # unnamed comes as a JSON array, since unnest flattens arrays of arrays.

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from projectors.models.folding import Rows
 from projectors.models.search.projection import Changes
+from projectors.stores.folding import Rows
 from projectors.stores.tables import Table
 
 ORDER_COLUMNS: Final = (

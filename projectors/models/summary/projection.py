@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from projectors.models.folding import Fields, Rows, each_event
+from projectors.stores.folding import Fields, Rows, each_event
 from projectors.stores.port import Advance, Event
 from shared.contracts import catalog, customers, orders
+from shared.contracts.orders import OrderStatus
 from shared.contracts.values import EventData
-from shared.views.summary import OrderStatus
 
 
 class Moment(NamedTuple):

@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from projectors.models.folding import Fields
-from projectors.models.projection import in_postgres
 from projectors.models.summary.projection import Changes, fold
 from projectors.models.summary.tables import CUSTOMERS, HISTORY, ORDERS, PRICE_HISTORY, PRODUCTS
+from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
 from projectors.stores.postgres_writing import append, create
+from projectors.stores.projection import in_postgres
 from projectors.stores.tables import Table
 from shared.runtime.postgres import Connection
 

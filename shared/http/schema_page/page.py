@@ -1,4 +1,4 @@
-"""An OpenAPI document as one HTML page: no script, no image, nothing from another host or another request."""
+"""An OpenAPI document as one HTML page: no scripts, no images, no resources from other hosts or requests."""
 
 import json
 import re
@@ -39,7 +39,7 @@ _PAGE: Final = """\
 
 
 class Page:
-    """``address``: where the service is, for the examples."""
+    """``address``: the service's base URL, for the examples."""
 
     def __init__(self, document: Mapping[str, Any], address: str) -> None:
         self._document = document
@@ -66,7 +66,7 @@ class Page:
         )
 
     def _tags(self) -> dict[str, list[dict[str, Any]]]:
-        """The operations of each tag, in the order that the document gives."""
+        """Tag → its operations, in document order."""
         found: dict[str, list[dict[str, Any]]] = {tag["name"]: [] for tag in self._document.get("tags", ())}
         for path, item in self._document["paths"].items():
             for method in _METHODS:
@@ -89,7 +89,7 @@ class Page:
         return (
             f'<details><summary><span class="method {method.lower()}">{method}</span> '
             f"<code>{escape(path)}</code> {escape(operation.get('summary', ''))}</summary>"
-            # Browsers open what a link leads into, not what it leads to.
+            # Browsers open the <details> that contains a link's target, not one that is the target itself.
             f'<div id="{_anchor(operation)}">{"".join(parts)}</div></details>'
         )
 
@@ -174,7 +174,7 @@ def _contents(tag: tuple[str, list[dict[str, Any]]]) -> str:
 
 
 def _prose(text: str) -> str:
-    """Paragraphs, and code between backticks."""
+    """Text as HTML: paragraphs, and code between backticks."""
     return "".join(f"<p>{_inline(paragraph)}</p>" for paragraph in _paragraphs(text))
 
 

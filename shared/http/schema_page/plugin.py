@@ -1,4 +1,4 @@
-"""The page as Litestar serves it."""
+"""Litestar plugin that serves the page."""
 
 from base64 import b64encode
 from hashlib import sha256
@@ -13,12 +13,12 @@ _STYLE_HASH: Final = b64encode(sha256(STYLE.encode()).digest()).decode()
 SECURITY_POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Nothing is loaded, and nothing runs: the page has all it shows, and its one style sheet is the one that was shipped."""
-MOST_ADDRESSES: Final = 8
+"""Nothing is loaded and no script runs; the only style sheet allowed is the one in the page."""
+MAX_ADDRESSES: Final = 8
 
 
 class PageRenderPlugin(OpenAPIRenderPlugin):
-    """Renders once for each address that the service is asked at."""
+    """Renders the page once for each base URL of requests."""
 
     def __init__(self, *, path: str) -> None:
         super().__init__(path=path)
@@ -27,7 +27,7 @@ class PageRenderPlugin(OpenAPIRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         address = str(request.base_url)
         if address not in self._pages:
-            if len(self._pages) >= MOST_ADDRESSES:
+            if len(self._pages) >= MAX_ADDRESSES:
                 self._pages.clear()
             self._pages[address] = Page(openapi_schema, address).html().encode()
         return self._pages[address]

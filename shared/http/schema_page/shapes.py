@@ -1,4 +1,4 @@
-"""The shapes of an OpenAPI document in words: what a value may be, which fields it has, and one as an example."""
+"""The schemas of an OpenAPI document in words: the type of a value, its fields, and an example."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 Schema = Mapping[str, Any]
 
-DEEPEST: Final = 6
+MAX_DEPTH: Final = 6
 _BOUNDS: Final = {
     "minimum": "≥ {}",
     "exclusiveMinimum": "> {}",
@@ -27,13 +27,13 @@ _FORMATS: Final = {
 
 
 class Shapes:
-    """Of one document: it has the shapes that others refer to."""
+    """The schemas of one document, with references resolved."""
 
     def __init__(self, components: Mapping[str, Schema]) -> None:
         self._components = components
 
     def name(self, schema: Schema) -> str:
-        """What a value may be, as HTML."""
+        """The type of a value, as HTML."""
         if "$ref" in schema:
             name = schema["$ref"].rpartition("/")[2]
             return f'<a href="#schema-{escape(name)}">{escape(name)}</a>'
@@ -50,7 +50,7 @@ class Shapes:
         return escape(words + _bounds(schema))
 
     def fields(self, schema: Schema, before: str = "") -> Iterator[tuple[str, Schema, bool]]:
-        """Name, shape, and whether it is required, of each field of an object, those of objects inside it as ``outer.inner``."""
+        """Name, schema, and whether it is required, of each field of an object; fields of nested objects as ``outer.inner``."""
         for name, field in schema.get("properties", {}).items():
             path = f"{before}{name}"
             yield path, field, name in schema.get("required", ())
@@ -58,7 +58,7 @@ class Shapes:
                 yield from self.fields(inner, f"{path}{'[]' if many else ''}.")
 
     def example(self, schema: Schema, depth: int = 0) -> Any:
-        """A value of that shape: the one that the schema gives, else one made from what it says."""
+        """An example value: the schema's own, else one generated from it."""
         if "$ref" in schema:
             schema = self._components.get(schema["$ref"].rpartition("/")[2], {})
         if examples := schema.get("examples"):
@@ -72,19 +72,19 @@ class Shapes:
             return self.example(choices[0], depth)
         kind = schema.get("type")
         if kind == "array":
-            return [self.example(schema.get("items", {}), depth + 1)] if depth < DEEPEST else []
+            return [self.example(schema.get("items", {}), depth + 1)] if depth < MAX_DEPTH else []
         if kind == "object" or "properties" in schema:
             names = schema.get("required") or schema.get("properties", {})
             inner = {name: schema["properties"][name] for name in names if name in schema.get("properties", {})}
-            return {name: self.example(one, depth + 1) for name, one in inner.items()} if depth < DEEPEST else {}
+            return {name: self.example(one, depth + 1) for name, one in inner.items()} if depth < MAX_DEPTH else {}
         if kind == "string":
             return _FORMATS.get(schema.get("format", ""), "text")
         return schema.get("minimum", _SAMPLES.get(str(kind)))
 
 
 def _bounds(schema: Schema) -> str:
-    said = [words.format(_number(schema[name])) for name, words in _BOUNDS.items() if name in schema]
-    return f" ({', '.join(said)})" if said else ""
+    bounds = [words.format(_number(schema[name])) for name, words in _BOUNDS.items() if name in schema]
+    return f" ({', '.join(bounds)})" if bounds else ""
 
 
 def _number(value: Any) -> str:
@@ -92,7 +92,7 @@ def _number(value: Any) -> str:
 
 
 def _inner(field: Schema) -> Iterator[tuple[Schema, bool]]:
-    """The objects that are written out inside a field, and whether it is a list of them."""
+    """The objects nested in a field, each with whether the field is a list of them."""
     for choice in field.get("oneOf") or field.get("anyOf") or (field,):
         items = choice.get("items", {})
         if choice.get("properties"):

@@ -15,7 +15,7 @@ from command_service.handling.handler import Handler
 from command_service.handling.parsing import Command, read
 from command_service.http.outcome_waiting import OutcomeReader, StoredOutcome
 from deploy.run.migrate import WRITE_MIGRATIONS
-from shared.runtime.postgres import BY_KEY_ONLY, migrate
+from shared.runtime.postgres import KEY_LOOKUPS, migrate
 from shared.runtime.settings import Settings
 from tests.integration.databases import database
 
@@ -136,7 +136,7 @@ async def test_commands_are_found_by_their_keys_in_a_large_table(
             "OUTCOME": ["1", "shop"],
             "SOURCES": ["1"],
         }
-        for name, value in BY_KEY_ONLY.items():
+        for name, value in KEY_LOOKUPS.items():
             await write_db.execute("SELECT set_config($1, $2, true)", name, value)
         plan = await write_db.fetch("EXPLAIN " + getattr(event_store, statement), *arguments[statement])
         text = "\n".join(row[0] for row in plan)

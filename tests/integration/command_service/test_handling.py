@@ -179,9 +179,9 @@ class Trying(Handler):
 
     failures = 0
 
-    async def _unit(self, commands: Sequence[Command]) -> list[Outcome | Failed]:
+    async def _unit_of_work(self, commands: Sequence[Command]) -> list[Outcome | Failed]:
         try:
-            return await super()._unit(commands)
+            return await super()._unit_of_work(commands)
         except Exception:
             self.failures += 1
             raise

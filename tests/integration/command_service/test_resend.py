@@ -73,7 +73,7 @@ async def test_a_resend_costs_what_it_sends_whatever_statistics_say(write_db: as
     await write_db.execute(FILL, 101, 6000, 1)
     streams = [f"orders/{n}" for n in range(100, 6000, 60)]
     [[answer]] = await write_db.fetch(
-        f"EXPLAIN (ANALYZE, FORMAT JSON) {EVENTS_FROM}", streams, [1] * len(streams), resend.LEAST_OF_EACH
+        f"EXPLAIN (ANALYZE, FORMAT JSON) {EVENTS_FROM}", streams, [1] * len(streams), resend.MIN_PER_STREAM
     )
     assert _most_rows(json.loads(answer)[0]["Plan"]) <= len(streams), answer
 

@@ -11,11 +11,10 @@ import pytest
 from deploy.compare.stores import PostgresReadStore
 from deploy.verify.findings import Kind
 from deploy.verify.models import NoFiguresError
-from projectors.models import registry
-from projectors.models.folding import each_event
+from projectors.stores.folding import each_event
 from projectors.stores.migrations import files
 from projectors.stores.port import Advance, Event
-from projectors.stores.tables import Table
+from projectors.stores.tables import Table, tables_of
 from shared import read_models
 from shared.read_models import ReadModel, StoreKind, UnknownReadModelError
 from shared.runtime.postgres import migrate
@@ -163,7 +162,7 @@ async def test_it_is_compared_by_its_descriptors(inside: asyncpg.Connection) -> 
         """DELETE FROM "Every ""note" WHERE "Whose" = 'o-2'""",
     ):
         await inside.execute(damage)
-    store = PostgresReadStore(NAME, inside, registry.tables(NAME))
+    store = PostgresReadStore(NAME, inside, tables_of(NAME))
     found = {part.name: part for part in (await store.compare(GENERATION, 78, 5)).parts}
     assert set(found) == {'Every "note', "latest"}
     part = found['Every "note']

@@ -8,7 +8,7 @@ import pytest
 from deploy.verify.figures import Figures
 from deploy.verify.postgres import with_statements
 from deploy.verify.spill import spilled
-from projectors.models import registry
+from projectors.stores.tables import tables_of
 from tests.integration.verify.town import Town
 from tests.statements import statements, statements_by_module
 
@@ -39,7 +39,7 @@ async def test_every_statement_of_the_spill_can_be_prepared(sqlite: Any, module:
 @pytest.mark.parametrize("projection", ["summary", "search"])
 async def test_the_statements_built_for_every_table_can_be_prepared(town: Town, projection: str) -> None:
     connection = town.summary if projection == "summary" else town.search
-    for described in registry.tables(projection):
+    for described in tables_of(projection):
         table = await with_statements(connection, described)
         for statement in (table.differing, table.strays):
             await connection.prepare(statement)

@@ -137,7 +137,7 @@ def test_a_fault_in_one_decision_is_its_own_and_has_no_outcome() -> None:
 )
 def test_state_that_does_not_fit_is_asked_for_and_then_decided_on(kept: StoredStream) -> None:
     known = LoadedStreams(streams={"customers/c": kept})
-    assert set(decide([rename("k1", "c", "Ann")], known, NOW).unfit) == {"customers/c"}
+    assert set(decide([rename("k1", "c", "Ann")], known, NOW).outdated) == {"customers/c"}
     known.replayed["customers/c"] = Customer(customer_id="c", name="Ann", email=None)
     batch = decide([rename("k1", "c", "Ann")], known, NOW)
     assert batch.is_complete

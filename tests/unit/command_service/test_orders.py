@@ -10,7 +10,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from command_service.domain.aggregate import Refused
-from command_service.domain.orders import Order, Status, decide, evolve
+from command_service.domain.orders import Order, decide, evolve
 from shared.contracts.orders import (
     CancelOrder,
     DeliverOrder,
@@ -19,6 +19,7 @@ from shared.contracts.orders import (
     OrderPaid,
     OrderPlaced,
     OrderShipped,
+    OrderStatus,
     PayOrder,
     PlaceOrder,
     ShipOrder,
@@ -117,7 +118,7 @@ def test_whatever_is_asked_state_survives_its_own_json(commands: list[Any]) -> N
             order = evolve(order, event)
     if order is not None:
         assert msgspec.json.decode(msgspec.json.encode(order), type=Order) == order
-        assert order.status in Status
+        assert order.status in OrderStatus
 
 
 def test_a_state_in_which_a_name_is_null_is_read() -> None:
@@ -126,4 +127,4 @@ def test_a_state_in_which_a_name_is_null_is_read() -> None:
     order = msgspec.json.decode(kept, type=Order)
     [event] = decide(order, CancelOrder(reason="late"), NOW)
     assert isinstance(event, OrderCancelled)
-    assert (order.status, event.total, event.lines[0].name) == (Status.PAID, 30, None)
+    assert (order.status, event.total, event.lines[0].name) == (OrderStatus.PAID, 30, None)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from command_service.publishing.packing import Row, parcels
+from command_service.publishing.packing import Row, row_batches
 from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, split
 from shared.messaging import topology
 
@@ -17,23 +17,23 @@ rows = st.lists(st.tuples(st.integers(0, 20), st.sampled_from([10, 1000, 100_000
 
 @given(rows, st.integers(1, 8))
 def test_every_row_travels_once_and_a_lane_keeps_its_order(drawn: list[Row], lanes: int) -> None:
-    packed = parcels(drawn, lanes)
+    packed = row_batches(drawn, lanes)
     for lane in range(lanes):
         expected = [row for row in drawn if topology.lane_of(row.stream, lanes) == lane]
-        assert [row for parcel in packed if parcel.lane == lane for row in parcel.rows] == expected
-    assert sum(len(parcel.rows) for parcel in packed) == len(drawn)
+        assert [row for batch in packed if batch.lane == lane for row in batch.rows] == expected
+    assert sum(len(batch.rows) for batch in packed) == len(drawn)
 
 
 @given(rows)
 def test_a_message_stays_within_its_bounds_unless_one_event_alone_is_larger(drawn: list[Row]) -> None:
-    for parcel in parcels(drawn, 2):
-        message = parcel.message("lane.0")
-        assert len(parcel.rows) <= topology.MAX_EVENTS_PER_MESSAGE
-        assert len(message.body) <= topology.MAX_BYTES_PER_MESSAGE or len(parcel.rows) == 1
-        assert len(split(message.body)) == len(parcel.rows)
-        assert message.content_type == (CONTENT_TYPE if len(parcel.rows) == 1 else BATCH_CONTENT_TYPE)
+    for batch in row_batches(drawn, 2):
+        message = batch.message("lane.0")
+        assert len(batch.rows) <= topology.MAX_EVENTS_PER_MESSAGE
+        assert len(message.body) <= topology.MAX_BYTES_PER_MESSAGE or len(batch.rows) == 1
+        assert len(split(message.body)) == len(batch.rows)
+        assert message.content_type == (CONTENT_TYPE if len(batch.rows) == 1 else BATCH_CONTENT_TYPE)
 
 
 def test_an_event_that_goes_out_alone_bears_its_type_also_where_only_the_envelope_says_it() -> None:
-    [parcel] = parcels([Row(1, "orders/o-1", None, '{"type":"orders.order-placed"}')], 4)
-    assert parcel.message("lane.0").type == "orders.order-placed"
+    [batch] = row_batches([Row(1, "orders/o-1", None, '{"type":"orders.order-placed"}')], 4)
+    assert batch.message("lane.0").type == "orders.order-placed"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from projectors.models.analytics import projection as analytics
-from projectors.models.folding import Fields
 from projectors.models.summary import projection as summary
+from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from tests.memory_store import MemoryStore
 

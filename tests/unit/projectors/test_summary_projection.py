@@ -6,8 +6,8 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import from_json
 
-from projectors.models.folding import Fields
 from projectors.models.summary.projection import RULES, Changes, evolve, fold
+from projectors.stores.folding import Fields
 from projectors.stores.port import ProjectionError
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData

@@ -2,8 +2,7 @@
 
 import pytest
 
-from projectors.models import registry
-from projectors.stores.tables import Table
+from projectors.stores.tables import Table, fold_of, tables_of
 from shared.read_models import READ_MODELS, StoreKind
 from tests import shop
 from tests.statements import statements
@@ -21,14 +20,14 @@ def test_rows_are_found_by_what_follows_the_kind_or_by_the_whole_stream() -> Non
 
 @pytest.mark.parametrize("name", [model.name for model in READ_MODELS if model.store is StoreKind.POSTGRES])
 def test_the_rows_of_a_fold_name_every_verified_column_and_no_other(name: str) -> None:
-    changes = registry.fold(name)(
+    changes = fold_of(name)(
         [
             shop.run("orders/o-1", shop.placed(), shop.paid()),
             shop.run("products/p-1", shop.created(), shop.repriced()),
             shop.run("customers/c-1", shop.registered()),
         ]
     )
-    for table in registry.tables(name):
+    for table in tables_of(name):
         rows = table.rows(changes)
         assert rows, table.name
         for row in rows:

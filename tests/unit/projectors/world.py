@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, Final
 from uuid import uuid4
 
-from command_service.publishing.resend import MARGIN
+from command_service.publishing.resend import COMMIT_MARGIN
 from projectors.generations.hosting import Generations, Hosted
 from projectors.rebuild.live_priority import LivePriority
 from projectors.runtime.applying import Applier
@@ -288,7 +288,7 @@ class World:
                     self._put(lane_queue(lane_of(item["stream"])), _packed(history[start : start + size]), headers)
             return
         assert request["type"] == "control.heads"
-        since = datetime.fromisoformat(data["since"]) - MARGIN if data["since"] else None
+        since = datetime.fromisoformat(data["since"]) - COMMIT_MARGIN if data["since"] else None
         changed = [
             (stream, history[-1].event.version)
             for stream, history in self.events.streams.items()

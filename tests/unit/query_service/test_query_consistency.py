@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_service.consistency.tokens import MAX_TOKENS, Token, tokens, wait
+from query_service.consistency.tokens import MAX_TOKENS, Token, tokens
 from query_service.http.problems import InvalidParameterError
+from shared.http.prefer import wait
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class Watched:
     def say(self, process: str, **troubles: str) -> None:
         state = ProcessState(process=process, instance="a", troubles=troubles)
         said = ProcessAnnounced(id="i", source="tests", type=PROCESS_STATE, time=NOW, data=state)
-        self.processes.hear(said.model_dump_json().encode())
+        self.processes.handle_announcement(said.model_dump_json().encode())
 
     def reason(self, seconds: float, of: ProjectionProgress) -> str | None:
         self.passed = seconds

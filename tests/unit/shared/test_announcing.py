@@ -10,31 +10,31 @@ import pytest
 
 from shared.messages.changes import PROCESS_STATE, ProcessAnnounced, ProcessState
 from shared.messaging import topology
-from shared.messaging.announcing import QUEUES_MADE_OTHERWISE, Announcer, Processes
+from shared.messaging.announcing import QUEUE_ARGUMENTS, Announcer, Processes
 from shared.messaging.broker import BrokerUnavailableError, Outgoing, Publisher
 from shared.runtime.process import Process
 
 
-class Hall:
+class Simulation:
     """Processes that announce themselves, and a clock."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.processes = Processes(lambda: self.now)
 
-    def say(
+    def announce(
         self, process: str, instance: str = "a", troubles: Mapping[str, str] | None = None, *, leaving: bool = False
     ) -> None:
         state = ProcessState(process=process, instance=instance, troubles=troubles or {}, leaving=leaving)
         envelope = ProcessAnnounced(id="i", source="tests", type=PROCESS_STATE, time=datetime.now(UTC), data=state)
-        self.processes.hear(envelope.model_dump_json().encode())
+        self.processes.handle_announcement(envelope.model_dump_json().encode())
 
     def pass_by(self, seconds: int, *instances: str) -> None:
         """Time goes by, while these workers go on announcing themselves."""
         for _ in range(seconds):
             self.now += 1
             for instance in instances:
-                self.say("worker", instance)
+                self.announce("worker", instance)
 
     @property
     def worker(self) -> str | None:
@@ -42,158 +42,158 @@ class Hall:
 
 
 @pytest.fixture
-def hall() -> Hall:
-    return Hall()
+def simulation() -> Simulation:
+    return Simulation()
 
 
-def test_what_a_process_says_is_wrong_is_so_until_it_says_otherwise(hall: Hall) -> None:
-    hall.say("worker", troubles={"database": "locked"})
-    assert hall.processes.trouble("worker") == "worker: locked"
-    assert hall.processes.trouble("relay") is None
-    assert hall.processes.trouble() == "worker: locked"
-    hall.say("worker")
-    assert hall.processes.trouble("worker") is None
+def test_what_a_process_says_is_wrong_is_so_until_it_says_otherwise(simulation: Simulation) -> None:
+    simulation.announce("worker", troubles={"database": "locked"})
+    assert simulation.processes.trouble("worker") == "worker: locked"
+    assert simulation.processes.trouble("relay") is None
+    assert simulation.processes.trouble() == "worker: locked"
+    simulation.announce("worker")
+    assert simulation.processes.trouble("worker") is None
 
 
-def test_a_component_can_be_left_out(hall: Hall) -> None:
-    hall.say("worker", troubles={QUEUES_MADE_OTHERWISE: "made otherwise"})
-    assert hall.processes.trouble("worker") == "worker: made otherwise"
-    assert hall.processes.trouble("worker", but=QUEUES_MADE_OTHERWISE) is None
+def test_a_component_can_be_left_out(simulation: Simulation) -> None:
+    simulation.announce("worker", troubles={QUEUE_ARGUMENTS: "made otherwise"})
+    assert simulation.processes.trouble("worker") == "worker: made otherwise"
+    assert simulation.processes.trouble("worker", ignoring=QUEUE_ARGUMENTS) is None
 
 
-def test_who_has_been_heard_and_is_silent_is_not_well_and_who_never_was_is_not_judged(hall: Hall) -> None:
-    hall.say("worker")
-    hall.now += 6
-    assert hall.processes.trouble("worker", "relay") is None
-    hall.now += 2
-    assert hall.processes.trouble("worker", "relay") == "worker: it has said nothing for 8 s: is it running?"
+def test_who_has_been_heard_and_is_silent_is_not_well_and_who_never_was_is_not_judged(simulation: Simulation) -> None:
+    simulation.announce("worker")
+    simulation.now += 6
+    assert simulation.processes.trouble("worker", "relay") is None
+    simulation.now += 2
+    assert simulation.processes.trouble("worker", "relay") == "worker: it has said nothing for 8 s: is it running?"
 
 
-def test_of_several_instances_each_trouble_counts(hall: Hall) -> None:
-    hall.say("worker", "a", troubles={"database": "locked"})
-    hall.say("worker", "b")
-    assert hall.worker == "worker: locked"
+def test_of_several_instances_each_trouble_counts(simulation: Simulation) -> None:
+    simulation.announce("worker", "a", troubles={"database": "locked"})
+    simulation.announce("worker", "b")
+    assert simulation.worker == "worker: locked"
 
 
-def test_one_of_several_that_falls_silent_is_reported_until_it_is_heard_again(hall: Hall) -> None:
-    hall.pass_by(1, "a", "b")
-    hall.pass_by(6, "b")
-    assert hall.worker is None
-    hall.pass_by(2, "b")
-    assert hall.worker == "worker: one of 2 processes has said nothing for 8 s: is it running?"
-    hall.say("worker", "a")
-    assert hall.worker is None
+def test_one_of_several_that_falls_silent_is_reported_until_it_is_heard_again(simulation: Simulation) -> None:
+    simulation.pass_by(1, "a", "b")
+    simulation.pass_by(6, "b")
+    assert simulation.worker is None
+    simulation.pass_by(2, "b")
+    assert simulation.worker == "worker: one of 2 processes has said nothing for 8 s: is it running?"
+    simulation.announce("worker", "a")
+    assert simulation.worker is None
 
 
-def test_each_of_several_that_fall_silent_is_reported(hall: Hall) -> None:
-    hall.pass_by(1, "a", "b", "c")
-    hall.pass_by(1, "b", "c")
-    hall.pass_by(8, "c")
+def test_each_of_several_that_fall_silent_is_reported(simulation: Simulation) -> None:
+    simulation.pass_by(1, "a", "b", "c")
+    simulation.pass_by(1, "b", "c")
+    simulation.pass_by(8, "c")
     words = "worker: one of 3 processes has said nothing for {} s: is it running?"
-    assert hall.worker == f"{words.format(8)}; {words.format(9)}"
+    assert simulation.worker == f"{words.format(8)}; {words.format(9)}"
 
 
-def test_a_silent_one_is_reported_until_others_have_taken_over_from_it(hall: Hall) -> None:
-    hall.pass_by(1, "a", "b")
-    hall.pass_by(30, "b")
-    assert hall.worker == "worker: one of 2 processes has said nothing for 30 s: is it running?"
-    hall.pass_by(1, "b")
-    assert hall.worker is None
-    assert [(name, seconds) for name, seconds, _ in hall.processes.all()] == [("worker", 0)]
+def test_a_silent_one_is_reported_until_others_have_taken_over_from_it(simulation: Simulation) -> None:
+    simulation.pass_by(1, "a", "b")
+    simulation.pass_by(30, "b")
+    assert simulation.worker == "worker: one of 2 processes has said nothing for 30 s: is it running?"
+    simulation.pass_by(1, "b")
+    assert simulation.worker is None
+    assert [(name, seconds) for name, seconds, _ in simulation.processes.all()] == [("worker", 0)]
 
 
-def test_where_all_of_a_name_are_silent_the_last_one_heard_is_reported_for_ever(hall: Hall) -> None:
-    hall.pass_by(1, "a", "b")
-    hall.pass_by(5, "b")
-    hall.pass_by(60)
-    assert hall.worker == "worker: it has said nothing for 60 s: is it running?"
-    assert [(name, seconds) for name, seconds, _ in hall.processes.all()] == [("worker", 60)]
-    hall.say("worker", "b")
-    assert hall.worker is None
+def test_where_all_of_a_name_are_silent_the_last_one_heard_is_reported_for_ever(simulation: Simulation) -> None:
+    simulation.pass_by(1, "a", "b")
+    simulation.pass_by(5, "b")
+    simulation.pass_by(60)
+    assert simulation.worker == "worker: it has said nothing for 60 s: is it running?"
+    assert [(name, seconds) for name, seconds, _ in simulation.processes.all()] == [("worker", 60)]
+    simulation.announce("worker", "b")
+    assert simulation.worker is None
 
 
-def test_one_that_said_goodbye_is_not_missed_beside_others(hall: Hall) -> None:
-    hall.pass_by(1, "a", "b")
-    hall.say("worker", "a", leaving=True)
-    hall.pass_by(1, "b")
-    assert len(hall.processes.all()) == 1
-    hall.pass_by(8, "b")
-    assert hall.worker is None
+def test_one_that_said_goodbye_is_not_missed_beside_others(simulation: Simulation) -> None:
+    simulation.pass_by(1, "a", "b")
+    simulation.announce("worker", "a", leaving=True)
+    simulation.pass_by(1, "b")
+    assert len(simulation.processes.all()) == 1
+    simulation.pass_by(8, "b")
+    assert simulation.worker is None
 
 
-def test_the_last_one_of_a_name_that_said_goodbye_is_missed_until_another_comes(hall: Hall) -> None:
-    hall.say("worker", "a", leaving=True)
-    hall.pass_by(8)
-    assert hall.worker == "worker: it has said nothing for 8 s: is it running?"
-    hall.say("worker", "b")
-    assert hall.worker is None
+def test_the_last_one_of_a_name_that_said_goodbye_is_missed_until_another_comes(simulation: Simulation) -> None:
+    simulation.announce("worker", "a", leaving=True)
+    simulation.pass_by(8)
+    assert simulation.worker == "worker: it has said nothing for 8 s: is it running?"
+    simulation.announce("worker", "b")
+    assert simulation.worker is None
 
 
-def test_one_that_was_killed_is_replaced_by_one_that_came_after_it(hall: Hall) -> None:
-    hall.pass_by(1, "a", "b")
-    hall.pass_by(2, "b")
-    hall.pass_by(8, "b", "c")
-    assert hall.worker is None
+def test_one_that_was_killed_is_replaced_by_one_that_came_after_it(simulation: Simulation) -> None:
+    simulation.pass_by(1, "a", "b")
+    simulation.pass_by(2, "b")
+    simulation.pass_by(8, "b", "c")
+    assert simulation.worker is None
 
 
-def test_one_that_came_before_the_silent_one_spoke_last_does_not_replace_it(hall: Hall) -> None:
-    hall.pass_by(1, "a")
-    hall.pass_by(1, "a", "b")
-    hall.pass_by(8, "b")
-    assert hall.worker == "worker: one of 2 processes has said nothing for 8 s: is it running?"
+def test_one_that_came_before_the_silent_one_spoke_last_does_not_replace_it(simulation: Simulation) -> None:
+    simulation.pass_by(1, "a")
+    simulation.pass_by(1, "a", "b")
+    simulation.pass_by(8, "b")
+    assert simulation.worker == "worker: one of 2 processes has said nothing for 8 s: is it running?"
 
 
-def test_a_new_one_replaces_one_silent_one_and_no_second(hall: Hall) -> None:
-    hall.pass_by(1, "a", "b")
-    hall.pass_by(8, "c")
-    assert hall.worker == "worker: one of 2 processes has said nothing for 8 s: is it running?"
-    hall.pass_by(1, "c", "d")
-    assert hall.worker is None
+def test_a_new_one_replaces_one_silent_one_and_no_second(simulation: Simulation) -> None:
+    simulation.pass_by(1, "a", "b")
+    simulation.pass_by(8, "c")
+    assert simulation.worker == "worker: one of 2 processes has said nothing for 8 s: is it running?"
+    simulation.pass_by(1, "c", "d")
+    assert simulation.worker is None
 
 
-def test_one_that_is_killed_again_and_again_is_replaced_every_time(hall: Hall) -> None:
+def test_one_that_is_killed_again_and_again_is_replaced_every_time(simulation: Simulation) -> None:
     for instance in "abcdef":
-        hall.pass_by(4, "standby", instance)
-        assert hall.worker is None
+        simulation.pass_by(4, "standby", instance)
+        assert simulation.worker is None
 
 
-def test_a_restart_just_before_the_listener_lost_its_connection_is_still_a_replacement(hall: Hall) -> None:
-    hall.pass_by(1, "a", "b")
-    hall.pass_by(2, "b", "c")
+def test_a_restart_just_before_the_listener_lost_its_connection_is_still_a_replacement(simulation: Simulation) -> None:
+    simulation.pass_by(1, "a", "b")
+    simulation.pass_by(2, "b", "c")
     for listening in (False, True):
-        hall.processes.listening(listening)
-        hall.now += 1
-    hall.pass_by(8, "b", "c")
-    assert hall.worker is None
+        simulation.processes.listening(listening)
+        simulation.now += 1
+    simulation.pass_by(8, "b", "c")
+    assert simulation.worker is None
 
 
-def test_how_long_the_listener_heard_nobody_counts_for_no_silence(hall: Hall) -> None:
-    hall.pass_by(1, "a", "b")
-    hall.processes.listening(False)
-    hall.pass_by(60)
-    hall.processes.listening(True)
-    hall.pass_by(6, "b")
-    assert hall.worker is None
-    hall.pass_by(1, "b")
-    assert hall.worker == "worker: one of 2 processes has said nothing for 7 s: is it running?"
+def test_how_long_the_listener_heard_nobody_counts_for_no_silence(simulation: Simulation) -> None:
+    simulation.pass_by(1, "a", "b")
+    simulation.processes.listening(False)
+    simulation.pass_by(60)
+    simulation.processes.listening(True)
+    simulation.pass_by(6, "b")
+    assert simulation.worker is None
+    simulation.pass_by(1, "b")
+    assert simulation.worker == "worker: one of 2 processes has said nothing for 7 s: is it running?"
 
 
-def test_while_nobody_can_be_heard_and_for_a_while_after_that_silence_means_nothing(hall: Hall) -> None:
-    hall.say("worker")
-    hall.now += 5
-    hall.processes.listening(False)
-    hall.now += 60
-    assert hall.processes.trouble() is None
-    hall.processes.listening(True)
-    hall.now += 5
-    assert hall.processes.trouble() is None
-    hall.now += 2
-    assert hall.processes.trouble() == "worker: it has said nothing for 7 s: is it running?"
+def test_while_nobody_can_be_heard_and_for_a_while_after_that_silence_means_nothing(simulation: Simulation) -> None:
+    simulation.announce("worker")
+    simulation.now += 5
+    simulation.processes.listening(False)
+    simulation.now += 60
+    assert simulation.processes.trouble() is None
+    simulation.processes.listening(True)
+    simulation.now += 5
+    assert simulation.processes.trouble() is None
+    simulation.now += 2
+    assert simulation.processes.trouble() == "worker: it has said nothing for 7 s: is it running?"
 
 
-def test_what_is_no_announcement_is_dropped(hall: Hall) -> None:
-    hall.processes.hear(b'{"type": "process.state"}')
-    assert hall.processes.all() == []
+def test_what_is_no_announcement_is_dropped(simulation: Simulation) -> None:
+    simulation.processes.handle_announcement(b'{"type": "process.state"}')
+    assert simulation.processes.all() == []
 
 
 class Broker:
@@ -216,7 +216,7 @@ async def ended(broker: Broker, *, told_to: bool = True) -> int:
     announcer, process = Announcer("worker", cast("Publisher", broker)), Process("worker")
 
     async def work() -> None:
-        announcer.tell({"database": "locked"})
+        announcer.announce({"database": "locked"})
         await asyncio.sleep(0)
         if told_to:
             process.stopping.set()

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from shared.http.bodies import Bodies, Body, BodyGivenUpError, ClientGoneError, SlowBodyError
+from shared.http.bodies import BodyEvictedError, ClientGoneError, RequestBodies, RequestBody, SlowBodyError
 from shared.messages.envelope import MAX_MESSAGE_BYTES
 
 
 class Client:
     """What a client sends, when a test has it send."""
 
-    def __init__(self, stack: ExitStack, bodies: Bodies, address: str) -> None:
-        self.body: Body = stack.enter_context(bodies.incoming(address))
+    def __init__(self, stack: ExitStack, bodies: RequestBodies, address: str) -> None:
+        self.body: RequestBody = stack.enter_context(bodies.incoming(address))
         self._sent: asyncio.Queue[Any] = asyncio.Queue()
         self._reading: asyncio.Task[Any] | None = None
 
@@ -36,7 +36,7 @@ class Client:
 
 async def test_the_application_gets_the_whole_at_once() -> None:
     with ExitStack() as stack:
-        client = Client(stack, Bodies(), "a")
+        client = Client(stack, RequestBodies(), "a")
         for drop in (b"{", b"}"):
             client.sends(drop)
         client.sends(b"", more=False)
@@ -45,7 +45,7 @@ async def test_the_application_gets_the_whole_at_once() -> None:
 
 async def test_of_one_that_is_larger_than_any_may_be_it_gets_the_beginning() -> None:
     with ExitStack() as stack:
-        client = Client(stack, Bodies(), "a")
+        client = Client(stack, RequestBodies(), "a")
         for _ in range(3):
             client.sends(b"x" * (MAX_MESSAGE_BYTES // 2 + 1))
         message = await client.body.read(client._sent.get)
@@ -58,7 +58,7 @@ async def test_each_piece_gives_it_more_time_but_not_without_end(monkeypatch: py
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
         for sent, least, most in ((b"", 0.04, 0.15), (b"x" * MAX_MESSAGE_BYTES, 0.19, 2.0)):
-            client = Client(stack, Bodies(), "a")
+            client = Client(stack, RequestBodies(), "a")
             client.sends(sent)
             began = loop.time()
             with pytest.raises(SlowBodyError):
@@ -77,14 +77,14 @@ async def test_a_body_in_many_drops_is_read_a_few_times(monkeypatch: pytest.Monk
         await asyncio.sleep(0.002)
         return {"type": "http.request", "body": b"x", "more_body": True}
 
-    with Bodies().incoming("a") as body, pytest.raises(SlowBodyError):
+    with RequestBodies().incoming("a") as body, pytest.raises(SlowBodyError):
         await body.read(drip)
     assert reads < 40
 
 
 async def test_a_client_that_leaves_is_not_answered() -> None:
     with ExitStack() as stack:
-        client = Client(stack, Bodies(), "a")
+        client = Client(stack, RequestBodies(), "a")
         client.sends(b"{")
         client.leaves()
         with pytest.raises(ClientGoneError):
@@ -93,14 +93,14 @@ async def test_a_client_that_leaves_is_not_answered() -> None:
 
 async def test_the_oldest_of_the_client_that_sends_most_of_them_is_given_up_first() -> None:
     with ExitStack() as stack:
-        bodies = Bodies()
+        bodies = RequestBodies()
         honest = Client(stack, bodies, "honest")
         flood = [Client(stack, bodies, "flood") for _ in range(3)]
         tasks = {client: await client.is_read() for client in (honest, *flood)}
-        assert bodies.give_one_up()
-        assert bodies.give_one_up()
+        assert bodies.evict_one()
+        assert bodies.evict_one()
         for client in flood[:2]:
-            with pytest.raises(BodyGivenUpError):
+            with pytest.raises(BodyEvictedError):
                 await tasks.pop(client)
         assert not any(task.done() for task in tasks.values())
         for task in tasks.values():
@@ -109,16 +109,16 @@ async def test_the_oldest_of_the_client_that_sends_most_of_them_is_given_up_firs
 
 async def test_nobody_is_given_up_whose_body_is_complete() -> None:
     with ExitStack() as stack:
-        bodies = Bodies()
+        bodies = RequestBodies()
         client = Client(stack, bodies, "a")
         client.sends(b"{}", more=False)
         await client.is_read()
-        assert not bodies.give_one_up()
+        assert not bodies.evict_one()
 
 
 async def test_bodies_together_never_take_more_than_there_is_room_for() -> None:
     with ExitStack() as stack:
-        bodies = Bodies(most_bytes=250)
+        bodies = RequestBodies(max_bytes=250)
         complete, slow, late = (Client(stack, bodies, address) for address in "abc")
         complete.sends(b"x" * 100, more=False)
         await complete.is_read()
@@ -126,16 +126,16 @@ async def test_bodies_together_never_take_more_than_there_is_room_for() -> None:
         given_up = await slow.is_read()
         late.sends(b"x" * 100)
         reading = await late.is_read()
-        with pytest.raises(BodyGivenUpError):
+        with pytest.raises(BodyEvictedError):
             await given_up
         late.sends(b"x" * 100)
         await late.is_read()
-        with pytest.raises(BodyGivenUpError):
+        with pytest.raises(BodyEvictedError):
             await reading
 
 
 async def test_a_request_that_has_been_answered_takes_no_room() -> None:
-    bodies = Bodies(most_bytes=100)
+    bodies = RequestBodies(max_bytes=100)
     for _ in range(3):
         with ExitStack() as stack:
             client = Client(stack, bodies, "a")

@@ -12,7 +12,7 @@ from shared.contracts.catalog import AddReview, CreateProduct, UpdateProduct
 from shared.contracts.customers import ChangeEmail
 from shared.contracts.orders import PayOrder, PlaceOrder
 from shared.contracts.registry import COMMANDS
-from shared.contracts.validation_errors import KNOWN, SHOWN, describe, printable, sentence, shown
+from shared.contracts.validation_errors import KNOWN, MAX_SHOWN, describe, printable, sentence, shown
 from shared.contracts.values import PATTERNS
 from shared.messages import control
 from shared.messages.envelope import CommandEnvelope
@@ -277,6 +277,6 @@ def test_a_million_bad_lines_are_counted_and_not_looked_at() -> None:
 @given(st.text())
 def test_whatever_text_is_shown_is_short_and_can_be_stored_and_printed(text: str) -> None:
     out = shown(text)
-    assert len(out) <= SHOWN * len("\\U0001f98a") + 40
+    assert len(out) <= MAX_SHOWN * len("\\U0001f98a") + 40
     assert out.isprintable()
     assert printable(printable(text)).isprintable()

@@ -1,7 +1,11 @@
-"""What the runtime has to know of a read model: how a store for one of its generations is made, and its registry."""
+"""What the runtime has to know of a read model: how a store for one of its generations is made, and its registry.
+
+Each read model has it as ``PROJECTION`` in its ``store`` module.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from projectors.generations.registry import GenerationRegistry
@@ -10,6 +14,7 @@ from projectors.rebuild.history_batches import UNDER_WAY
 from projectors.stores.port import Store
 from projectors.stores.postgres_registry import PostgresRegistry
 from projectors.stores.postgres_store import PostgresStore
+from shared import read_models
 from shared.runtime.settings import Settings
 from shared.views.generations import generation_name
 
@@ -31,3 +36,9 @@ def in_postgres(name: str, store: Callable[[str, str], PostgresStore[Any]]) -> P
         lambda settings, number: store(settings.store_url(name), generation_name(name, number)),
         lambda settings: PostgresRegistry(name, settings.store_url(name)),
     )
+
+
+def projection_of(name: str) -> Projection:
+    """The projection of the read model of that name. Raises UnknownReadModelError."""
+    found: Projection = import_module(f"projectors.models.{read_models.named(name).name}.store").PROJECTION
+    return found

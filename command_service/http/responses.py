@@ -1,0 +1,65 @@
+"""Responses of the ingress: an outcome, "not yet", and refusals as problems."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+from litestar import Response
+
+from command_service.handling.parsing import CommandKey
+from command_service.handling.pending import PendingCommand
+from command_service.http.command_names import location
+from command_service.http.outcome_waiting import CommandStatus, StoredOutcome
+from shared.http.problems import FieldError, Problem
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messages.outcomes import ACCEPTED
+
+CONSISTENCY: Final = "Tidemark-Consistency"
+STATUS_OF_CODE: Final[Mapping[str, int]] = {"validation-failed": 422, "unknown-command": 404}
+
+
+def refusal(code: str, message: str, errors: Any, status: int) -> Problem:
+    fields = [FieldError(str(error["field"]), str(error["message"])) for error in errors]
+    return Problem(message, status=status, code=code, errors=fields or None)
+
+
+def pending_response(key: CommandKey, undecided: PendingCommand | None) -> Response[bytes]:
+    """202: there is no outcome yet. ``undecided``: the reason, if it is an error inside the service."""
+    source, command_id = key
+    content: dict[str, Any] = {"command_id": command_id, "source": source, "status": "pending"}
+    headers = {"Location": location(key)}
+    if undecided is not None:
+        content |= {"reason": undecided.reason, "message": undecided.message, "since": undecided.since}
+        headers["Retry-After"] = "10"
+    return Response(msgspec.json.encode(content), status_code=202, media_type="application/json", headers=headers)
+
+
+def require_same_command(known: CommandStatus | None, digest: bytes) -> None:
+    """Raises Problem if the id was used for a command with another body."""
+    if isinstance(known, StoredOutcome) and known.digest != digest:
+        detail = "this id was used before, for a command with another body"
+        raise Problem(detail, status=422, code="idempotency-key-reused")
+
+
+def outcome_response(outcome: bytes, headers: dict[str, str]) -> Response[bytes]:
+    envelope = msgspec.json.decode(outcome)
+    if envelope["type"] == ACCEPTED:
+        return Response(
+            outcome, status_code=200, media_type=CONTENT_TYPE, headers=headers | consistency_token(envelope)
+        )
+    data = envelope["data"]
+    code = data["code"]
+    status = STATUS_OF_CODE.get(code, 404 if code.endswith("-not-found") else 409)
+    problem = refusal(code, data["message"], data.get("errors", ()), status)
+    problem.headers |= headers
+    raise problem
+
+
+def consistency_token(outcome: Mapping[str, Any]) -> dict[str, str]:
+    """The header of an accepted outcome with the token to read this write in the query service. Percent-encoded beyond ASCII."""
+    if outcome["type"] != ACCEPTED:
+        return {}
+    data = outcome["data"]
+    epoch = f";epoch={data['epoch']}" if data.get("epoch") else ""
+    return {CONSISTENCY: f"{quote(data['stream'], safe='/._:~@+=-')}@{data['version']}{epoch}"}
