@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes .venv with exactly the locked dependencies, on a machine that has only Python 3.11 or later. Writes
-# .tidemark/setup when all is done; make does not come here again until pyproject.toml or uv.lock changes.
+# Creates .venv with exactly the locked dependencies, on a machine that has only Python 3.11 or later. Writes
+# .tidemark/setup on success; make runs this again only when pyproject.toml or uv.lock changes.
 #
-# uv does the work: one that is on the PATH and new enough, or else one from PyPI in .tidemark/uv, put there by an
-# environment of its own (python -m venv), by pip alone, or, as root, by either after installing them with apt-get.
+# It uses uv: one that is on the PATH and new enough, or else one from PyPI in .tidemark/uv, installed in a virtual
+# environment (python -m venv), with pip alone, or, as root, with either after installing them with apt-get.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -43,7 +43,7 @@ existing_uv() {
   return 1
 }
 
-# Gets uv from PyPI into .tidemark/uv, in an environment of its own or else with pip alone.
+# Installs uv from PyPI into .tidemark/uv, in a virtual environment or else with pip alone.
 uv_from_pypi() {
   rm -rf .tidemark/uv
   { "$1" -m venv .tidemark/uv && .tidemark/uv/bin/python -m pip install --quiet "$uv_wanted"; } && return
@@ -57,7 +57,7 @@ install_uv() {
   export DEBIAN_FRONTEND=noninteractive
   local install=(apt-get install --yes --no-install-recommends python3-venv python3-pip)
   "${install[@]}" || { apt-get update && "${install[@]}"; } || return
-  # What apt-get installs is for the system's own Python, which may not be the one that was found.
+  # apt-get installs for the system's Python, which may not be the one that was found.
   uv_from_pypi /usr/bin/python3
 }
 

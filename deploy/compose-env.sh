@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints a .env for docker-compose.yml with passwords that nobody chose. Keep it: the data volumes know the passwords.
+# Prints a .env for docker-compose.yml with random passwords. Keep it: the data volumes were initialised with them.
 set -euo pipefail
 
 password() {

@@ -65,8 +65,8 @@ async def run(name: str, settings: Settings) -> int:
         return Hosted(generation, store, applier)
 
     generations = Generations(model.registry(settings), hosted, outages)
-    lag, precedence = LagMeter(), LivePriority()
-    projector = Projector(name, generations, consumer, publisher, outages, options, lag=lag, precedence=precedence)
+    lag, live_priority = LagMeter(), LivePriority()
+    projector = Projector(name, generations, consumer, publisher, outages, options, lag=lag, precedence=live_priority)
     rebuilder = Rebuilder(
         name,
         generations,
@@ -75,9 +75,9 @@ async def run(name: str, settings: Settings) -> int:
         outages,
         options,
         lag=lag,
-        precedence=precedence,
-        pace=BatchSizer(model.moment_s),
-        most=model.history_batches,
+        live_priority=live_priority,
+        batch_sizer=BatchSizer(model.moment_s),
+        max_batches=model.history_batches,
     )
     try:
         code = await process.run(

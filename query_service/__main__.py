@@ -1,4 +1,4 @@
-"""``python -m query_service``: one process, one event loop; it starts, and says so, also while its stores are away."""
+"""``python -m query_service``: one process, one event loop. It starts and reports so even while its stores are unavailable."""
 
 import asyncio
 import logging
@@ -24,44 +24,44 @@ async def run(settings: Settings) -> int:
     """The deployable ``query``."""
     stores = open_stores(settings)
     operators = Operators(settings.operator_key, settings.rabbitmq_url)
-    # The fourth that is left is for those who only ask.
+    # A quarter of the connections stays free for ordinary requests.
     listeners = Listeners(min(settings.listeners, max_connections() * 3 // 4), settings.listeners_per_client)
     app = create_app(
         stores, operators, longest_wait_s=settings.longest_wait_s, currency=settings.currency, listeners=listeners
     )
     server = HttpServer(app, settings.host, settings.query_port, websockets=True)
-    news = ChangeListener(settings.rabbitmq_url, stores)
+    listener = ChangeListener(settings.rabbitmq_url, stores)
     probes: dict[str, Probe] = {
         "server": lambda: server.trouble,
-        "news": lambda: news.trouble,
+        "news": lambda: listener.trouble,
         "processes": stores.processes.trouble,
-        **{name: partial(_standing, movement) for name, movement in stores.movements.items()},
+        **{name: partial(_trouble_of, monitor) for name, monitor in stores.monitors.items()},
     }
     process = Process("query", runtime_dir=settings.runtime_dir, address=server.address)
 
     drained = asyncio.Event()
 
     async def drain() -> None:
-        """Who waits, or listens, is told that it is over before the server stops."""
+        """End waiting requests and event streams before the server stops, within DRAIN_S."""
         await process.stopping.wait()
         try:
             async with asyncio.timeout(DRAIN_S):
                 await stores.end_waiting()
         except TimeoutError:
-            log.warning("%d readers of events did not come to their end", stores.live.readers)
+            log.warning("%d event streams were still open after %.0f s", stores.broadcast.readers, DRAIN_S)
         finally:
             drained.set()
 
     return await process.run(
         {"server": lambda: server.run(drained), "draining": drain},
-        background={"news": news.run, "watch": stores.watch},
+        background={"news": listener.run, "watch": stores.watch},
         probes=probes,
         starts_without=probes.keys() - {"server"},
     )
 
 
-def _standing(movement: FreshnessMonitor) -> str | None:
-    return movement.trouble
+def _trouble_of(monitor: FreshnessMonitor) -> str | None:
+    return monitor.trouble
 
 
 if __name__ == "__main__":

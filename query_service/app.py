@@ -1,6 +1,6 @@
-"""The query service: everything people may ask, answered from the read stores and from nothing else.
+"""The query service answers queries from the read stores only, and writes nothing itself.
 
-What operators do about dead letters (``acts``) it hands to the dead-letter worker, over RabbitMQ; it writes nothing itself.
+Operators' actions on dead letters (``routes.operator_actions``) are sent to the dead-letter worker over RabbitMQ.
 """
 
 import functools
@@ -21,7 +21,7 @@ from query_service import routes
 from query_service.consistency.as_of import HEADER
 from query_service.http.operator_openapi import KEY, KEY_SCHEME
 from query_service.http.operators import Operators
-from query_service.http.parameters import only_well_formed
+from query_service.http.parameters import validate_http_request
 from query_service.http.problems import on_wrong_method
 from query_service.http.requests import HEAD, QueryRequest, Stores
 from query_service.live.listener_limits import Listeners, TooManyListenersError
@@ -44,18 +44,18 @@ def _routes() -> Iterator[BaseRouteHandler]:
 _DESCRIPTION: Final = """\
 Answers from Tidemark's read models. Money is in minor units of its currency, times are RFC 3339 in UTC.
 
-Every answer read from a projection says in `Tidemark-As-Of` how far that projection had come: whatever was committed
-before that time is in the answer. Ask with `Tidemark-Consistency: orders/<id>@<version>`, from a command's outcome, and
-`Prefer: wait=SECONDS`: then the answer has that write in it, or is a 412 that says why not.
+Every response read from a projection states in `Tidemark-As-Of` how current that projection is: everything committed
+before that time is included. To read your own write, send `Tidemark-Consistency: orders/<id>@<version>`, taken from the
+command's outcome, and `Prefer: wait=SECONDS`: the response includes that write, or is a 412 that states why it does not.
 
-Answers have an `ETag`; ask with `If-None-Match` and get 304 while nothing changed. Lists come in pages: give
-`next_cursor` as `cursor`, with the same filters, for what follows. Errors are problem+json (RFC 9457); parameters that
-a route does not have are refused, for a misspelt filter would give a wrong answer.
+Responses have an `ETag`; send `If-None-Match` to get 304 while nothing has changed. Lists are paged: to get the next page,
+send `next_cursor` as `cursor` with the same filters. Errors are problem+json (RFC 9457). Unknown parameters are refused,
+because a misspelt filter would give a wrong result.
 
 Operators act on dead letters with their key, `Authorization: Bearer ...`, and their name, `Tidemark-Actor`.
 """
-_AS_OF: Final = "RFC 3339: whatever was committed before it is in the answer. Absent before the first heartbeat."
-_ETAG: Final = "Changes whenever the answer does; ask with `If-None-Match`."
+_AS_OF: Final = "RFC 3339: everything committed before this time is included. Absent before the first heartbeat."
+_ETAG: Final = "Changes whenever the response does; send it as `If-None-Match`."
 
 
 def create_app(
@@ -66,9 +66,9 @@ def create_app(
     currency: str = "",
     listeners: Listeners | None = None,
 ) -> Litestar:
-    """The application over ``stores``, which it closes when it shuts down. Without ``operators`` nobody may act.
+    """The application over ``stores``, which it closes at shutdown. Without ``operators``, operator actions are disabled.
 
-    ``currency``: that of figures where a question names none; empty: the one that orders were seen in first.
+    ``currency``: the default currency of analytics queries; empty: the currency of the first order seen.
     """
 
     @asynccontextmanager
@@ -88,12 +88,12 @@ def create_app(
     return QueryService(
         route_handlers=list(_routes()),
         request_class=QueryRequest,
-        guards=[only_well_formed],
+        guards=[validate_http_request],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
         state=state,
         lifespan=[closing],
         response_headers=[
-            # The values are never sent: they tell the documentation that these are strings.
+            # The values are never sent: they declare in the documentation that these are strings.
             ResponseHeader(name=HEADER, value="", documentation_only=True, description=_AS_OF),
             ResponseHeader(name="ETag", value="", documentation_only=True, description=_ETAG),
         ],
@@ -110,7 +110,7 @@ def create_app(
 
 
 def open_stores(settings: Settings) -> Stores:
-    """The stores that the settings name; none is connected to yet. Raises MissingSettingError."""
+    """The stores named in the settings, not connected yet. Raises MissingSettingError."""
     return Stores(
         *(_store(model, settings.store_url(model.name)) for model in READ_MODELS),
         operations=OperationsStore(settings.operations_db_url),
@@ -128,19 +128,19 @@ def _store(model: ReadModel, url: str) -> PostgresStore | RedisStore:
 
 
 class QueryService(Service):
-    """Answers HEAD as it would GET, without the body (RFC 9110 §9.3.2). A WebSocket is a listener from its handshake on."""
+    """Answers HEAD like GET, without the body (RFC 9110 §9.3.2). A WebSocket counts as a listener from its handshake on."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
-            # Not in the handler: what the framework keeps of a refused handshake would keep the connection open.
+            # Not in the handler: the framework keeps state of a refused handshake, which would keep the connection open.
             try:
-                with self.state.listeners.place(scope):
+                with self.state.listeners.slot(scope):
                     await super().__call__(scope, receive, send)
             except TooManyListenersError as error:
                 await refuse(scope, send, error)
         elif scope["type"] == "http" and scope["method"] == "HEAD":
-            asked: Any = {**scope, "method": "GET", HEAD: True}
-            await super().__call__(asked, receive, functools.partial(_without_body, send))
+            as_get: Any = {**scope, "method": "GET", HEAD: True}
+            await super().__call__(as_get, receive, functools.partial(_without_body, send))
         else:
             await super().__call__(scope, receive, send)
 

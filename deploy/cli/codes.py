@@ -1,4 +1,4 @@
-"""``tidemark codes``: what the codes of refusals mean, for those who write a sender."""
+"""``tidemark codes``: the refusal codes and their meanings, for authors of senders."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""``tidemark contracts``: the contracts of this version as files for other languages, and what changed between two versions of them."""
+"""``tidemark contracts``: exports this version's contracts for other languages, and reports breaking changes between two versions."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from deploy.cli.terminal import WRONG_USE, Output, OutputOption, fail
-from deploy.contracts.compatibility import breaks
+from deploy.contracts.compatibility import breaking_changes
 
 app: Final = typer.Typer(help="What other services may send and read, for every language.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def export(
 ) -> None:
     """Write an AsyncAPI 3 document and a JSON Schema for every command, event and outcome.
 
-    The running command service answers the same document at /contracts.
+    The running command service serves the same document at /contracts.
 
     \b
     tidemark contracts export contracts/
@@ -40,7 +40,7 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "asyncapi.json", whole)
         for name, message in whole["components"]["messages"].items():
-            _write(folder / f"{name}.schema.json", _alone(message["payload"], whole))
+            _write(folder / f"{name}.schema.json", _self_contained(message["payload"], whole))
     except OSError as error:
         raise fail(f"cannot write to {folder}: {error.strerror or error}", WRONG_USE) from error
     print(f"wrote asyncapi.json and {len(whole['components']['messages'])} schemas to {folder}")
@@ -48,11 +48,11 @@ def export(
 
 @app.command()
 def diff(old: Document, new: Document = "current", output: OutputOption = Output.TABLE) -> None:
-    """Say what changed between two exports that breaks a sender of commands, or a reader of events and outcomes.
+    """Report changes between two exports that break a sender of commands, or a reader of events and outcomes.
 
-    Exit code 0: nothing does, 1: something does, 2: one of them cannot be read.
+    Exit code 0: no breaking change, 1: at least one, 2: an export cannot be read.
     """
-    found = breaks(_read(old), _read(new))
+    found = breaking_changes(_read(old), _read(new))
     if output is Output.JSON:
         rows = [{"breaks": one.party, "where": one.where, "what": one.what} for one in found]
         print(json.dumps({"compatible": not found, "breaks": rows}, ensure_ascii=False))
@@ -75,8 +75,8 @@ def _read(place: str) -> dict[str, Any]:
     return found
 
 
-def _alone(payload: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """A schema that needs no other file: what it refers to is in its ``$defs``."""
+def _self_contained(payload: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    """A schema that needs no other file: the schemas that it references are in its ``$defs``."""
     needed: dict[str, Any] = {}
 
     def inside(value: Any) -> Any:
@@ -88,7 +88,7 @@ def _alone(payload: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
             return {key: inside(each) for key, each in value.items()}
         name = value["$ref"].rpartition("/")[2]
         if name not in needed:
-            needed[name] = {}  # so that a schema may refer to itself
+            needed[name] = {}  # a placeholder, because a schema may reference itself
             needed[name] = inside(whole["components"]["schemas"][name])
         return {"$ref": f"#/$defs/{name}"}
 

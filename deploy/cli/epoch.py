@@ -1,4 +1,4 @@
-"""``tidemark epoch``: the epochs of the write database, for what it cannot notice by itself."""
+"""``tidemark epoch``: shows the write database's epochs, and begins one after a restore that the database cannot detect."""
 
 from typing import Annotated, Any
 
@@ -19,8 +19,8 @@ EPOCHS = "SELECT number, epoch, begun_at, reason, actor, timeline FROM epochs OR
 app = typer.Typer(
     help="""Epochs of the write database: within one, a stream's version never means two things.
 
-    A restored, promoted or copied database begins a new one by itself. Projections that hear of it compare what they have with
-    what it knows: where nothing was lost they go on; otherwise they stop, and say so.
+    A restored, promoted or copied database begins a new one by itself. Projections that receive it compare their versions with
+    the database's: if nothing was lost they continue; otherwise they stop, and report it.
     """,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -34,22 +34,22 @@ class _New(BaseModel):
 
 @app.command()
 def show(output: OutputOption = Output.TABLE) -> None:
-    """Every epoch that this database knows, the present one first."""
+    """All epochs of this database, the current one first."""
     _print(run(_epochs(settings())), output)
 
 
 @app.command()
 def new(
-    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
-    actor: operator_options.By = None,
+    reason: Annotated[str, typer.Option(help="The reason; it is kept.")],
+    actor: operator_options.ActorOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Begin a new epoch: after a data folder was copied back, which nothing but you can know. Best while no worker runs.
+    """Begin a new epoch, after a data folder was copied back, which the database cannot detect. Best while no worker runs.
 
     \b
     tidemark epoch new --reason "disk restored from the snapshot of Monday"
     """
-    act = operator_options.valid(_New, {"reason": reason.strip(), "actor": operator_options.who(actor)})
+    act = operator_options.validated(_New, {"reason": reason.strip(), "actor": operator_options.actor_name(actor)})
     _print(run(_begin(settings(), act)), output)
 
 
@@ -83,7 +83,7 @@ def _print(found: list[dict[str, Any]], output: Output) -> None:
         return
     table = screen.table("number", "epoch", "begun", "timeline", "by", "reason")
     for one in found:
-        begun = screen.when(one["begun_at"])
+        begun = screen.format_time(one["begun_at"])
         table.add_row(
             *screen.cells(one["number"], one["epoch"], begun, one["timeline"], one["actor"] or "", one["reason"])
         )

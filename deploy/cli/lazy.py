@@ -1,4 +1,4 @@
-"""Groups of commands whose modules are imported when one of their commands is wanted: nobody waits for drivers of what he does not do."""
+"""Command groups whose modules are imported only when one of their commands is called, so that other commands load no drivers for them."""
 
 from importlib import import_module
 from typing import Any
@@ -9,10 +9,10 @@ from typer.main import get_group
 
 
 def lazy_group(module: str, help_: str) -> typer.Typer:
-    """Stands in for the module's ``app``, which takes over as soon as it is called. ``help_``: the first line of its help."""
+    """A placeholder for the module's ``app``, which is imported when the group is called. ``help_``: the first line of its help."""
 
-    class Later(TyperGroup):
+    class LazyGroup(TyperGroup):
         def make_context(self, *args: Any, **extra: Any) -> Any:
             return get_group(import_module(module).app).make_context(*args, **extra)
 
-    return typer.Typer(cls=Later, help=help_)
+    return typer.Typer(cls=LazyGroup, help=help_)

@@ -1,6 +1,6 @@
-"""``tidemark``: what an operator does. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 a server is away or too slow.
+"""The command ``tidemark``. Exit codes: 0 success, 1 negative result, 2 wrong use, 3 a server is unavailable or too slow.
 
-What only one command needs is imported in it, or in a group of its own (``lazy_group``): a terminal waits for every import.
+Modules that only one command needs are imported in that command, or in a lazy group (``lazy_group``), to keep the start fast.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from deploy.cli.lazy import lazy_group
-from deploy.cli.terminal import AWAY, WRONG_USE, Output, OutputOption, fail, run, settings
+from deploy.cli.terminal import UNAVAILABLE, WRONG_USE, Output, OutputOption, fail, run, settings
 from deploy.run import environment
 from shared.read_models import NAMES
 
@@ -50,28 +50,28 @@ app.add_typer(
 
 @app.command()
 def up(
-    data: Annotated[Path, typer.Option(help="Where servers that this starts keep their data.")] = environment.HOME
+    data: Annotated[Path, typer.Option(help="The data folder of servers that this starts.")] = environment.HOME
     / "servers",
 ) -> None:
-    """Start every deployable, and the servers they need, and stay until Ctrl-C.
+    """Start every deployable, and the servers they need, and run until Ctrl-C.
 
     Servers are those that TIDEMARK_*_URL name; else containers, where Docker runs; else private instances with their
-    data in --data. In another terminal, in the same folder, `tidemark send` and the others find them by themselves, and
-    `tidemark env` prints where they are, for everybody else. Ports stay the same from run to run unless they are taken.
+    data in --data. In another terminal, in the same folder, `tidemark send` and the other commands find them, and
+    `tidemark env` prints their URLs for other programs. Ports stay the same from run to run unless they are taken.
     """
-    from deploy.run.up import stay_up
+    from deploy.run.up import run_all
     from deploy.servers.provide import ServersError, provide
 
     try:
         with provide(data) as servers:
-            raise typer.Exit(run(stay_up(servers, data)))
+            raise typer.Exit(run(run_all(servers, data)))
     except ServersError as error:
-        raise fail(str(error), AWAY) from error
+        raise fail(str(error), UNAVAILABLE) from error
 
 
 @app.command()
 def env(output: OutputOption = Output.TABLE) -> None:
-    """Where the running `tidemark up` of this folder is: every URL, passwords included, as lines for a shell. Exit code 3: none is running.
+    """Print every URL of the running `tidemark up` of this folder, passwords included, as lines for a shell. Exit code 3: none is running.
 
     \b
     eval "$(tidemark env)"; node order.js
@@ -79,7 +79,7 @@ def env(output: OutputOption = Output.TABLE) -> None:
     """
     variables = environment.running()
     if not variables:
-        raise fail("nothing is running in this folder; `tidemark up` starts everything", AWAY)
+        raise fail("nothing is running in this folder; `tidemark up` starts everything", UNAVAILABLE)
     lines = (f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     print(json.dumps(variables, indent=2) if output is Output.JSON else "\n".join(lines))
 
@@ -96,13 +96,13 @@ def demo(
     raise typer.Exit(run_demo(orders, all_orders, output.value))
 
 
-drills = typer.Typer(help="Practise on a system of its own what must work on a bad day.", no_args_is_help=True)
+drills = typer.Typer(help="Practise failure procedures on a separate system.", no_args_is_help=True)
 app.add_typer(drills, name="drill")
 
 
 @drills.callback()
 def drill() -> None:
-    """Practise on a system of its own what must work on a bad day."""
+    """Practise failure procedures on a separate system."""
 
 
 @drills.command()
@@ -111,7 +111,7 @@ def poison(orders: Annotated[int, typer.Option(min=200, help="How many baskets t
     from rich.console import Console
 
     from deploy.demo.command import FAILURES
-    from deploy.demo.display import displaying
+    from deploy.demo.display import open_display
     from deploy.demo.report import show
     from deploy.drills.poison import DrillFailedError
     from deploy.drills.poison import poison as run_drill
@@ -119,7 +119,7 @@ def poison(orders: Annotated[int, typer.Option(min=200, help="How many baskets t
 
     console = Console()
     try:
-        with displaying() as display, provide() as servers:
+        with open_display() as display, provide() as servers:
             report = run(run_drill(servers, orders, display, console))
     except (*FAILURES, DrillFailedError) as error:
         raise fail(str(error), 1) from error
@@ -134,10 +134,10 @@ def rebuild(
     live: Annotated[float, typer.Option(min=0.1, max=200, help="Live orders a second meanwhile.")] = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Every read model is rebuilt, compared, switched, switched back and again, while orders arrive and dashboards ask.
+    """Rebuild, compare, activate, roll back and activate every read model while orders arrive and dashboards query.
 
-    Exit code 0 when nobody noticed: no query failed or changed its answer, every order was there for who asked with its
-    token, and the generations are equal, to the row.
+    Exit code 0: no query failed or changed its answer, every order was visible to queries with its consistency token,
+    and the generations are equal row by row.
     """
     from deploy.drills.rebuild.command import rebuild as run_drill
 
@@ -157,8 +157,8 @@ def migrate(output: OutputOption = Output.TABLE) -> None:
 def send(
     command_type: Annotated[str, typer.Argument(help="For example orders.place-order")],
     data: Annotated[str, typer.Argument(help="The command's data as JSON; - reads it from standard input.")],
-    subject: Annotated[str | None, typer.Option(help="Id of what the command is about.")] = None,
-    command_id: Annotated[str | None, typer.Option("--id", help="Idempotency key; one is made if missing.")] = None,
+    subject: Annotated[str | None, typer.Option(help="The CloudEvents subject: the id of the entity.")] = None,
+    command_id: Annotated[str | None, typer.Option("--id", help="Idempotency key; generated if missing.")] = None,
     expected_version: Annotated[int | None, typer.Option(min=0, help="The version you last saw.")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the outcome.")] = 30.0,
 ) -> None:
@@ -182,17 +182,17 @@ def send(
     except ValidationError as error:
         raise fail(sentence(describe(error)), WRONG_USE) from error
     print(json.dumps(outcome, indent=2, ensure_ascii=False))
-    raise typer.Exit({"command.accepted": 0, "command.pending": AWAY}.get(outcome["type"], 1))
+    raise typer.Exit({"command.accepted": 0, "command.pending": UNAVAILABLE}.get(outcome["type"], 1))
 
 
 @app.command()
 def codes(output: OutputOption = Output.TABLE) -> None:
-    """Every code with which a command can be refused, what it means, and whether to try again.
+    """Every code with which a command can be refused, what it means, and whether to retry.
 
     \b
-    new-id   The refusal is kept, and the same command gets it again: another one, or this one once it can succeed, needs a new id.
-    same-id  Nothing is kept: mend the message and send it under the same id.
-    later    Send the same again, after Retry-After seconds where the answer has them.
+    new-id   The refusal is stored, and the same command receives it again: to retry, use a new id.
+    same-id  Nothing is stored: fix the message and send it under the same id.
+    later    Send the same again, after Retry-After seconds if the answer has them.
     """
     from deploy.cli.codes import show
 
@@ -202,12 +202,12 @@ def codes(output: OutputOption = Output.TABLE) -> None:
 @app.command()
 def load(
     file: Annotated[Path, typer.Argument(help="One command envelope (CloudEvents JSON) a line; - is standard input.")],
-    window: Annotated[int, typer.Option(min=1, help="Most commands without outcome at any time.")] = 2000,
+    window: Annotated[int, typer.Option(min=1, help="Maximum of commands without an outcome at any time.")] = 2000,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Send many commands and count their outcomes. Exit code 0: all accepted, 1: some rejected or unreadable.
 
-    Safe to run again with the same file: a command that was decided keeps its outcome.
+    Safe to run again with the same file: a decided command keeps its outcome.
     """
     from deploy.sending.bulk import load_file
 
@@ -222,37 +222,37 @@ def load(
 def verify(
     projection: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help=f"Only {' or '.join(NAMES)}; may be given again. Otherwise: all."),
+        typer.Option(metavar="NAME", help=f"Only {' or '.join(NAMES)}; repeatable. Otherwise: all."),
     ] = None,
-    sample: Annotated[int | None, typer.Option(min=1, help="Compare the content of so many streams at random.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same sample again.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Compare the content of this many random streams.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of a previous sample, to repeat it.")] = None,
     content: Annotated[
         bool, typer.Option("--content/--no-content", help="Whether to compare more than versions.")
     ] = True,
     generation: Annotated[int | None, typer.Option(min=1, help="Of each projection; otherwise the active one.")] = None,
-    heal: Annotated[bool, typer.Option("--heal", help="Have missing events sent again, and look again.")] = False,
-    patience: Annotated[float, typer.Option(min=0, help="Seconds that what is on its way may take.")] = 30.0,
+    heal: Annotated[bool, typer.Option("--heal", help="Have missing events sent again, and verify again.")] = False,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for events in transit.")] = 30.0,
     limit: Annotated[int, typer.Option(min=0, max=1_000_000, help="How many findings to list; all are counted.")] = 100,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Prove it: the event store against every read store, stream by stream; then the content, by folding the events again.
+    """Compare the event store with every read store, stream by stream; then the content, by folding the events again.
 
-    The system may be live: what is on its way is waited for. Figures are sums over all streams, so --sample leaves them out.
-    Exit code 0: all equal, 1: something is missing, behind, ahead, different, stray or held, 2: wrong use, 3: a server is away.
+    The system may be live: events in transit are waited for. Figures are sums over all streams, so --sample omits them.
+    Exit code 0: all equal, 1: something is missing, behind, ahead, different, stray or held, 2: wrong use, 3: a server is unavailable.
 
     \b
     tidemark verify
     tidemark verify --projection summary --sample 1000
     tidemark verify --heal --output json
     """
-    from deploy.cli.projections.choosing import projection as named_projection
+    from deploy.cli.projections.generation_choice import projection as named_projection
     from deploy.verify.command import random_seed, run_verify
     from deploy.verify.verifier import Options
 
     if heal and (not content or sample is not None):
-        raise fail("--heal needs to compare all content: it must not send again what is there already", WRONG_USE)
+        raise fail("--heal requires comparing all content: it must not send events again that are present", WRONG_USE)
     if sample is not None and not content:
-        raise fail("--sample goes with no --no-content", WRONG_USE)
+        raise fail("--sample and --no-content exclude each other", WRONG_USE)
     chosen = Options(content, sample, random_seed() if seed is None else seed, patience_s=patience)
     names = [named_projection(name) for name in projection or NAMES]
     report = run_verify(settings(), names, chosen, output, generation=generation, heal=heal, limit=limit)
@@ -271,7 +271,7 @@ def health(name: Annotated[str, typer.Argument(help="A deployable: worker, relay
         raise fail(f"{name} has written no health file: {error}", 1) from error
     age = time.time() - document["at"]
     if age > HEALTH_IS_STALE_AFTER_S:
-        raise fail(f"{name} has said nothing for {age:.0f} s", 1)
+        raise fail(f"{name} has not updated its health file for {age:.0f} s", 1)
     print(json.dumps(document))
     raise typer.Exit(0 if document["ready"] else 1)
 

@@ -1,4 +1,4 @@
-"""Whoever acts from a terminal: the options that say who and why, and one line for what cannot be asked or is not answered."""
+"""Options of operator actions: actor, reason, request id; and the errors of sending a request, each as one line."""
 
 import getpass
 import re
@@ -10,48 +10,49 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
-from deploy.cli.screen import shown
-from deploy.cli.terminal import AWAY, WRONG_USE, fail
+from deploy.cli.screen import printable
+from deploy.cli.terminal import UNAVAILABLE, WRONG_USE, fail
 from shared.contracts.validation_errors import describe
 from shared.contracts.values import Actor
 from shared.messages.control import Request
 
 SOURCE: Final = "tidemark/cli"
-INTERRUPTED: Final = 130
-AUDIT: Final = "For the audit"
+EXIT_INTERRUPTED: Final = 130
+AUDIT_PANEL: Final = "For the audit"
 
-Reason = Annotated[str, typer.Option(help="Why; kept for ever.", rich_help_panel=AUDIT)]
-By = Annotated[
-    str | None, typer.Option("--actor", help="Who; the user of this terminal if left out.", rich_help_panel=AUDIT)
+Reason = Annotated[str, typer.Option(help="The reason; kept permanently.", rich_help_panel=AUDIT_PANEL)]
+ActorOption = Annotated[
+    str | None,
+    typer.Option("--actor", help="The operator; by default the user of this terminal.", rich_help_panel=AUDIT_PANEL),
 ]
 RequestId = Annotated[
     str | None,
     typer.Option(
         "--request-id",
-        help="Id of the request: with the same one it is done once, however often it is sent.",
-        rich_help_panel=AUDIT,
+        help="Id of the request; requests with the same id are executed once.",
+        rich_help_panel=AUDIT_PANEL,
     ),
 ]
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def who(given: str | None) -> Actor:
+def actor_name(given: str | None) -> Actor:
     if given is not None:
         return given
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError) as error:
-        raise fail("nobody knows who you are: say it with --actor", WRONG_USE) from error
+        raise fail("the user of this terminal is unknown: use --actor", WRONG_USE) from error
 
 
-def at_a_terminal() -> bool:
-    """Whether somebody is there to be asked."""
+def is_interactive() -> bool:
+    """Whether an operator can be prompted: stdin and stderr are terminals."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def valid(model: type[Model], values: Mapping[str, Any], named: Mapping[str, str] | None = None) -> Model:
-    """What an operator asks for, as its contract has it; what does not fit is named by its option.
+def validated(model: type[Model], values: Mapping[str, Any], named: Mapping[str, str] | None = None) -> Model:
+    """The validated request. Raises typer.Exit with a message that names the invalid option.
 
     ``named``: field → option, where the option is not named after the field.
     """
@@ -71,8 +72,8 @@ def valid(model: type[Model], values: Mapping[str, Any], named: Mapping[str, str
 
 
 @contextmanager
-def asked(envelope: Request[Any]) -> Iterator[None]:
-    """The block asks for it over ``control``; silence, and a broker that knows no such request, are one line and exit code 3."""
+def reporting_request_errors(envelope: Request[Any]) -> Iterator[None]:
+    """Around sending a control request: no reply, or no queue for it on the broker, ends the command with one line and exit code 3."""
     from shared.messaging.broker import UnroutableError
     from shared.messaging.control_client import NoReplyError
 
@@ -80,8 +81,8 @@ def asked(envelope: Request[Any]) -> Iterator[None]:
         yield
     except NoReplyError as error:
         raise fail(
-            f"{error}; the broker keeps the request: ask again with --request-id {shown(envelope.id)} for what came of it",
-            AWAY,
+            f"{error}; the broker keeps the request: repeat it with --request-id {printable(envelope.id)} for its result",
+            UNAVAILABLE,
         ) from error
     except UnroutableError as error:
-        raise fail("RabbitMQ has no queue for operators' requests yet: run tidemark migrate", AWAY) from error
+        raise fail("RabbitMQ has no queue for operators' requests yet: run tidemark migrate", UNAVAILABLE) from error

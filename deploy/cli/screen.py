@@ -1,7 +1,7 @@
-"""A terminal as commands print to it. Text that others wrote is shown, never obeyed.
+"""Output of commands to a terminal. Untrusted text is printed literally.
 
-Markup is printed as it stands; control characters, and those that turn the direction of writing, are printed as escapes, so that no
-text can colour, move or rewrite what an operator sees.
+Markup is not interpreted; control characters, and those that change the writing direction, are printed as escapes, so that no
+text can colour, move or overwrite what an operator sees.
 """
 
 import json
@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-NOT_A_TERMINAL: Final = 180
-"""Columns where nobody's terminal says how many there are."""
+DEFAULT_WIDTH: Final = 180
+"""Columns of output that is not a terminal."""
 
 _LINES: Final = re.compile(r"\r\n|\n")
 
@@ -27,12 +27,12 @@ def console(*, stderr: bool = False) -> Console:
     return (
         made
         if made.is_terminal
-        else Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=NOT_A_TERMINAL)
+        else Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=DEFAULT_WIDTH)
     )
 
 
-def shown(value: object, limit: int = 300, *, lines: bool = False) -> str:
-    """Any text, fit to be printed: at most ``limit`` characters. ``lines``: line breaks and tabs stay what they are."""
+def printable(value: object, limit: int = 300, *, lines: bool = False) -> str:
+    """Any text, escaped and cut to ``limit`` characters for printing. ``lines``: keep line breaks and tabs."""
     text = "" if value is None else str(value)
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     if lines:
@@ -43,14 +43,14 @@ def shown(value: object, limit: int = 300, *, lines: bool = False) -> str:
 def _escaped(text: str) -> str:
     if text.isprintable():
         return text
-    return "".join(one if one == " " or _harmless(one) else one.encode("unicode_escape").decode() for one in text)
+    return "".join(one if one == " " or _is_safe(one) else one.encode("unicode_escape").decode() for one in text)
 
 
-def _harmless(character: str) -> bool:
+def _is_safe(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
-def when(time: datetime | None) -> str:
+def format_time(time: datetime | None) -> str:
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
@@ -62,20 +62,20 @@ def print_json(value: Any) -> None:
 
 
 def table(*columns: str, numeric: Collection[str] = ()) -> Table:
-    """``numeric``: the columns that are read from the right."""
+    """An empty table. ``numeric``: the columns that are aligned to the right."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
     return made
 
 
-def facts(*named: tuple[str, object]) -> Table:
+def key_value_table(*named: tuple[str, object]) -> Table:
     grid = Table.grid(padding=(0, 2))
     for name, value in named:
         if value is not None and value != "":
-            grid.add_row(Text(name, "bold"), Text(shown(value, 2000)))
+            grid.add_row(Text(name, "bold"), Text(printable(value, 2000)))
     return grid
 
 
 def cells(*values: object) -> list[Text]:
-    return [Text(shown(value), overflow="fold") for value in values]
+    return [Text(printable(value), overflow="fold") for value in values]

@@ -1,6 +1,7 @@
-"""What all commands share: their output for people or programs, their errors in one line, their exit codes.
+"""Shared by all commands: output as a table or as JSON, errors as one line, exit codes.
 
-0 done, 1 the answer is no, 2 wrong use, 3 a server is away or too slow. Drivers are imported only to say what went wrong with them.
+0 success, 1 negative result (refused, different, not found), 2 wrong use, 3 a server is unavailable or too slow. Drivers are imported only
+to classify their errors.
 """
 
 import asyncio
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NO: Final = 1
+NEGATIVE: Final = 1
 WRONG_USE: Final = 2
-AWAY: Final = 3
+UNAVAILABLE: Final = 3
 
 
 class ServerUnavailableError(Exception):
-    """A server is away or too slow; the message says which, and why, in one line."""
+    """A server is unavailable or too slow; the message names it and the reason in one line."""
 
 
 class Output(StrEnum):
@@ -36,7 +37,7 @@ OutputOption = Annotated[Output, typer.Option("--output", help="For people, or f
 
 
 def fail(message: str, code: int) -> typer.Exit:
-    """One line on stderr, and an exit code."""
+    """Print one line on stderr; returns the exit to raise."""
     from rich.console import Console
 
     line = f"tidemark: {' '.join(message.split())}"
@@ -45,29 +46,29 @@ def fail(message: str, code: int) -> typer.Exit:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work; what goes wrong with servers and settings is one line and an exit code."""
+    """Run a command's work. Raises typer.Exit, after one line on stderr, for errors of servers and settings."""
     from shared.runtime.settings import MissingSettingError
 
     for driver in ("aio_pika", "aiormq"):
-        # They log what they raise as well.
+        # They also log the errors that they raise.
         logging.getLogger(driver).setLevel(logging.CRITICAL)
     try:
         return asyncio.run(work)
     except MissingSettingError as error:
         raise fail(f"{error}; set it, or run this where `tidemark up` runs", WRONG_USE) from error
     except ServerUnavailableError as error:
-        raise fail(str(error), AWAY) from error
+        raise fail(str(error), UNAVAILABLE) from error
     except typer.Exit:
         raise
     except Exception as error:
-        server = _server_of(error)
+        server = _failed_server(error)
         if server is None:
             raise
-        raise fail(f"{server}: {str(error) or 'no answer in time'}", AWAY) from error
+        raise fail(f"{server}: {str(error) or 'no answer in time'}", UNAVAILABLE) from error
 
 
-def _server_of(error: Exception) -> str | None:
-    """Whose trouble it is; None: it is no server's."""
+def _failed_server(error: Exception) -> str | None:
+    """The server that the error comes from; None if it comes from no server."""
     from shared.runtime.postgres import is_outage
 
     if isinstance(error, TimeoutError):

@@ -1,12 +1,12 @@
-"""Which changes between two AsyncAPI documents of ours break a sender of commands, or a reader of events and outcomes.
+"""Finds the changes between two of Tidemark's AsyncAPI documents that break senders of commands, or readers of events and outcomes.
 
-A change breaks senders when a command that was accepted before need not be so now; it breaks readers when a message that we write now is
-not what they were promised. So both are one question: is everything that one schema allows also allowed by the other?
+A change breaks senders when a command that the old document allows may be refused now; it breaks readers when a message that is written now
+does not conform to the old document. Both are one question: does one schema allow everything that the other allows?
 
-    commands            what the old document lets a sender write    ⊆   what the new one takes
-    events, outcomes    what the new document lets us write          ⊆   what the old one promised; fields that are new are ignored
+    commands            allowed by the old document   ⊆   allowed by the new document
+    events, outcomes    allowed by the new document   ⊆   allowed by the old document; new fields are ignored
 
-Source of the keywords: JSON Schema, draft 2020-12, those that our contracts use.
+Supported keywords: those of JSON Schema, draft 2020-12, that Tidemark's contracts use.
 """
 
 import math
@@ -18,14 +18,14 @@ Schema = Mapping[str, Any]
 Party = Literal["sender", "reader"]
 
 _LOWER_BOUNDS: Final = {"minimum": -math.inf, "exclusiveMinimum": -math.inf, "minLength": 0, "minItems": 0}
-"""By what they are where nothing is said."""
+"""Keyword → the bound when the keyword is absent."""
 _UPPER_BOUNDS: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 _SAME: Final = ("pattern", "format")
 
 
 @dataclass(frozen=True, slots=True)
-class Break:
-    """What breaks whom: ``where`` is a message's name and the path in it."""
+class BreakingChange:
+    """A change that breaks ``party``; ``where`` is a message's name and the path in it."""
 
     party: Party
     where: str
@@ -35,26 +35,28 @@ class Break:
         return f"breaks {self.party}s: {self.where}: {self.what}"
 
 
-def breaks(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Break]:
-    """Every change from ``old`` to ``new`` that breaks somebody. Raises KeyError where one is no such document."""
-    found: list[Break] = []
+def breaking_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[BreakingChange]:
+    """Every change from ``old`` to ``new`` that breaks senders or readers. Raises KeyError if one is not such a document."""
+    found: list[BreakingChange] = []
     channels: tuple[tuple[str, Party], ...] = (("commands", "sender"), ("replies", "reader"), ("events", "reader"))
     for channel, party in channels:
         now = new["channels"][channel]["messages"]
         for name in old["channels"][channel]["messages"]:
             if name not in now:
-                found.append(Break(party, name, "is no longer there"))
+                found.append(BreakingChange(party, name, "is no longer there"))
                 continue
             given, expected = (old, new) if party == "sender" else (new, old)
             compared = _Comparison(given, expected, readers=party == "reader")
-            ours, theirs = (one["components"]["messages"][name]["payload"] for one in (given, expected))
-            found += (Break(party, name + path, what) for path, what in compared.differences(ours, theirs, ""))
+            written, allowed = (one["components"]["messages"][name]["payload"] for one in (given, expected))
+            found += (
+                BreakingChange(party, name + path, what) for path, what in compared.differences(written, allowed, "")
+            )
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """What the document ``given`` lets be written, held against what ``expected`` takes."""
+    """Compares what the document ``given`` allows to be written with what ``expected`` accepts."""
 
     given: Mapping[str, Any]
     expected: Mapping[str, Any]
@@ -119,7 +121,7 @@ def _values(schema: Schema) -> list[Any] | None:
 
 
 def _resolved(schema: Schema, document: Mapping[str, Any]) -> Schema:
-    """Without references, and with the parts of an ``allOf`` as one: later ones say more of a field than earlier ones."""
+    """The schema without references, and with the parts of an ``allOf`` merged; later parts override earlier ones."""
     if "$ref" in schema:
         return _resolved(document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document)
     if "allOf" not in schema:

@@ -11,32 +11,30 @@ from rich.markup import escape
 
 from deploy.demo.catching_up import NotCaughtUpError
 from deploy.demo.demo import run
-from deploy.demo.display import displaying
+from deploy.demo.display import open_display
 from deploy.demo.report import show
 from deploy.demo.source import SourceError, retail_folder
-from deploy.run.supervisor import DiedError
-from deploy.sending.sender import UnansweredError
+from deploy.run.supervisor import ChildExitedError
+from deploy.sending.sender import UnansweredCommandsError
 from deploy.servers.provide import ServersError, provide
 
 DEFAULT_ORDERS: Final = 5000
 FAILURES: Final = (
     ServersError,
     SourceError,
-    DiedError,
-    UnansweredError,
+    ChildExitedError,
+    UnansweredCommandsError,
     NotCaughtUpError,
 )
-"""What ends a run with one plain sentence instead of a traceback."""
+"""The errors that end a run with a one-line message instead of a traceback."""
 
 
 def demo(orders: int | None = None, all_orders: bool = False, output: Literal["table", "json"] = "table") -> int:
-    """Run the demo over the first ``orders`` baskets of the year (5,000 if not said), or over all; returns the exit
-    code.
-    """
+    """Run the demo with the first ``orders`` baskets of the year (5,000 by default), or with all; returns the exit code."""
     try:
         retail_folder()
-        with displaying() as display:
-            display.say("bringing up PostgreSQL, Redis and RabbitMQ")
+        with open_display() as display:
+            display.print_line("starting PostgreSQL, Redis and RabbitMQ")
             with provide() as servers:
                 report = asyncio.run(run(servers, None if all_orders else orders or DEFAULT_ORDERS, display))
     except FAILURES as error:

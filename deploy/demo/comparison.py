@@ -1,15 +1,15 @@
-"""Holding the stores' figures against the source's: pure, exact, nothing is rounded and nothing is nearly equal."""
+"""Compares the stores' figures with the source's. Pure and exact: no rounding, no tolerance."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.demo.figures import LINES, Figures
+from deploy.demo.figures import FIGURE_NAMES, Figures
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One figure by all who have it; a store that has no such figure is not in ``stores``."""
+class ComparedFigure:
+    """One figure of the source and of the stores; a store without this figure is not in ``stores``."""
 
     name: str
     source: Any
@@ -20,19 +20,19 @@ class Line:
         return all(value == self.source for value in self.stores.values())
 
 
-def compare(source: Figures, stores: Mapping[str, Figures]) -> list[Line]:
-    """A line for each figure, in the order of ``figures.LINES``, then one for each word."""
+def compare(source: Figures, stores: Mapping[str, Figures]) -> list[ComparedFigure]:
+    """One comparison for each figure, in the order of ``figures.FIGURE_NAMES``, then one for each word."""
     return [*_figures(source, stores), *_words(source, stores)]
 
 
-def _figures(source: Figures, stores: Mapping[str, Figures]) -> Iterator[Line]:
-    for field, name in LINES.items():
+def _figures(source: Figures, stores: Mapping[str, Figures]) -> Iterator[ComparedFigure]:
+    for field, name in FIGURE_NAMES.items():
         found = {store: getattr(figures, field) for store, figures in stores.items()}
         known = {store: value for store, value in found.items() if value is not None}
-        yield Line(name, getattr(source, field), known)
+        yield ComparedFigure(name, getattr(source, field), known)
 
 
-def _words(source: Figures, stores: Mapping[str, Figures]) -> Iterator[Line]:
+def _words(source: Figures, stores: Mapping[str, Figures]) -> Iterator[ComparedFigure]:
     for word, count in source.hits.items():
         known = {store: figures.hits[word] for store, figures in stores.items() if word in figures.hits}
-        yield Line(f"products with “{word}”", count, known)
+        yield ComparedFigure(f"products with “{word}”", count, known)

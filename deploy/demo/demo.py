@@ -1,8 +1,8 @@
-"""``tidemark demo``: the whole system, from nothing to a report and back to nothing.
+"""``tidemark demo``: starts the whole system, runs the demo, and stops the system.
 
     servers ──▶ migrate ──▶ deployables ──▶ send ──▶ wait ──▶ compare ──▶ stop everything
 
-What was started is stopped in every case; servers given by the environment were not started and keep their data.
+Everything that was started is stopped in every case; servers given by the environment keep running, with their data.
 """
 
 import asyncio
@@ -24,28 +24,28 @@ from shared.read_models import NAMES, READ_MODELS
 from shared.runtime.settings import Settings
 
 DEPLOYABLES: Final = ("worker", "relay", *NAMES, "query")
-"""What a demo needs; the HTTP ingress is not among it, because commands come over the bus."""
+"""The deployables that a demo needs, without the HTTP ingress, because commands are sent over RabbitMQ."""
 
 
 async def run(servers: Servers, orders: int | None, display: Display) -> Report:
-    """Bring the system up on these servers, run the demo, stop what was started. Raises DiedError, and
-    what ``flow`` raises."""
-    display.say(f"servers: {servers.origin}")
+    """Start the system on these servers, run the demo, stop what was started. Raises ChildExitedError, and the
+    errors of ``flow``."""
+    display.print_line(f"servers: {servers.origin}")
     await migrate(settings_for(servers))
     port = ports.free_port()
     environment = dict(os.environ) | {"TIDEMARK_QUERY_PORT": str(port), "TIDEMARK_LOG_LEVEL": "WARNING"}
     async with Supervisor(output=None) as supervisor:
         await supervisor.start(program(name, servers, environment) for name in DEPLOYABLES)
-        display.say(f"running: {', '.join(DEPLOYABLES)}")
+        display.print_line(f"running: {', '.join(DEPLOYABLES)}")
         pids = _pids(supervisor)
         work = flow(servers, f"http://127.0.0.1:{port}", orders, display, pids)
-        running = asyncio.create_task(supervisor.watched(work))
+        running = asyncio.create_task(supervisor.supervise(work))
         with _cancelled_by_sigterm(running):
             return await running
 
 
 def settings_for(servers: Servers) -> Settings:
-    """The settings of one who may write to all of these servers; everything else as the environment says."""
+    """Settings with write access to all of these servers; all other settings from the environment."""
     urls: dict[str, Any] = {model.setting: servers.stores[model.name] for model in READ_MODELS}
     return Settings(
         rabbitmq_url=servers.rabbitmq_url,

@@ -1,6 +1,4 @@
-"""Progress on stderr: bars on a terminal, a plain line now and then elsewhere. What the report says goes to stdout
-alone.
-"""
+"""Progress on stderr: bars on a terminal, otherwise a line every few seconds. Stdout is left to the report."""
 
 import time
 from collections.abc import Iterator
@@ -10,11 +8,11 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-SAY_EVERY_S: Final = 5.0
+PRINT_INTERVAL_S: Final = 5.0
 
 
 class Display:
-    """Some named counts and how far each has come."""
+    """Shows the progress of named counts."""
 
     def __init__(self, console: Console, bars: Progress | None) -> None:
         self._console = console
@@ -22,15 +20,15 @@ class Display:
         self._tasks: dict[str, TaskID] = {}
         self._done: dict[str, int] = {}
         self._totals: dict[str, int] = {}
-        self._said = 0.0
+        self._printed_at = 0.0
 
-    def say(self, text: str) -> None:
-        """One line, at once."""
+    def print_line(self, text: str) -> None:
+        """Print one line immediately."""
         self._console.print(text, highlight=False)
 
     def begin(self, name: str, total: int) -> None:
         self._done[name], self._totals[name] = 0, total
-        self._said = time.monotonic()
+        self._printed_at = time.monotonic()
         if self._bars is not None:
             self._tasks[name] = self._bars.add_task(name, total=total)
 
@@ -38,13 +36,13 @@ class Display:
         self._done[name] += count
         if self._bars is not None:
             self._bars.update(self._tasks[name], advance=count)
-        elif self._done[name] == self._totals[name] or time.monotonic() - self._said > SAY_EVERY_S:
-            self._said = time.monotonic()
-            self.say(f"{name}: {self._done[name]:,} of {self._totals[name]:,}")
+        elif self._done[name] == self._totals[name] or time.monotonic() - self._printed_at > PRINT_INTERVAL_S:
+            self._printed_at = time.monotonic()
+            self.print_line(f"{name}: {self._done[name]:,} of {self._totals[name]:,}")
 
 
 @contextmanager
-def displaying() -> Iterator[Display]:
+def open_display() -> Iterator[Display]:
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Display(console, None)

@@ -1,7 +1,7 @@
-"""The figures by which the source and the three stores are held against each other.
+"""The figures by which the source and the three stores are compared.
 
-Everybody computes them in their own way; here stands only what they are, so that comparing is comparing values. Money
-is in cents, days are UTC. A store without such a figure has None there.
+The source and each store compute them in their own way; this module only defines them, so that they can be compared as
+values. Money is in cents, days are in UTC. A figure that a store does not have is None.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Final
 BEST_DAYS: Final = 5
 TOP_PRODUCTS: Final = 10
 WORDS: Final = ("milk", "cheese", "bananas", "yogurt", "bread", "coffee")
-"""Words that shoppers look for; every product whose name, category or brand has the word as a whole word is a hit."""
+"""Search words; every product whose name, category or brand contains the whole word is a hit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,16 +22,16 @@ class Figures:
     """Units, summed over all lines."""
     revenue: int | None = None
     best_days: tuple[tuple[date, int], ...] | None = None
-    """The days of most revenue, the best first; of equals the earlier."""
+    """The days with the highest revenue, in descending order; ties by the earlier day."""
     top_by_units: tuple[tuple[str, int], ...] | None = None
-    """Product ids and units, the most first; of equals the id that is less as text."""
+    """Product ids and units, in descending order; ties by product id as text."""
     top_by_revenue: tuple[tuple[str, int], ...] | None = None
     distinct_customers: int | None = None
     hits: Mapping[str, int] = field(default_factory=dict)
-    """How many products are found for a word."""
+    """Word → number of products found."""
 
 
-LINES: Final[Mapping[str, str]] = {
+FIGURE_NAMES: Final[Mapping[str, str]] = {
     "orders": "orders",
     "items": "items",
     "revenue": "revenue",
@@ -40,6 +40,4 @@ LINES: Final[Mapping[str, str]] = {
     "top_by_revenue": f"top {TOP_PRODUCTS} products by revenue",
     "distinct_customers": "distinct customers",
 }
-"""The fields that are one line of the report each, and what the line is called; a word's hits are a line of their
-own.
-"""
+"""Field → its name in the report, for the fields that are one line of it each; each word's hits are a line, too."""

@@ -1,6 +1,6 @@
-"""One demo run over a system that is up: send the year, wait until it is everywhere, hold it against the source.
+"""One demo run on a running system: sends the year's commands, waits until every store has applied them, compares with the source.
 
-Starts and stops nothing, so that it runs as well over a system that somebody kills in pieces meanwhile.
+It starts and stops nothing, so it also works on a system whose processes are killed meanwhile.
 """
 
 import asyncio
@@ -12,34 +12,34 @@ from typing import Any, Final
 from deploy.demo.catching_up import wait_until_applied
 from deploy.demo.comparison import compare
 from deploy.demo.display import Display
+from deploy.demo.expected_figures import expected_figures
 from deploy.demo.read_stores import ReadStores, open_read_stores
 from deploy.demo.report import Report
 from deploy.demo.source import RetailYear, retail_folder
 from deploy.demo.store_figures import store_figures
-from deploy.demo.truth import truth
-from deploy.run.resource_usage import costs
+from deploy.run.resource_usage import resource_usages
+from deploy.sending.batches import CommandMessage
 from deploy.sending.outcomes import Outcome
-from deploy.sending.parcels import CommandMessage
 from deploy.sending.sender import CommandSender
 from deploy.servers.provide import Servers
 
-CATCH_UP_PATIENCE_S: Final = 120.0
+CATCH_UP_TIMEOUT_S: Final = 120.0
 
 
-class Sending:
-    """Remembers when the first order went out, when the last outcome came, and what was accepted."""
+class OutcomeRecorder:
+    """Records when the first order was sent, when the last outcome was received, and which commands were accepted."""
 
     def __init__(self, display: Display) -> None:
         self._display = display
-        self._began = datetime.now(UTC)
+        self._began_at = datetime.now(UTC)
         self.decided_before = 0
-        """Outcomes of an earlier run: the same commands, the same answers."""
+        """Number of outcomes that were decided in an earlier run of the same commands."""
         self.first_order_at = 0.0
         self.last_outcome_at = 0.0
         self.versions: dict[str, int] = {}
-        """Each accepted command's stream and the version it left it at, in the order of the outcomes."""
+        """Stream of each accepted command → the stream's version after it, in the order of the outcomes."""
 
-    def watched(self, orders: Iterator[CommandMessage]) -> Iterator[CommandMessage]:
+    def recording_start(self, orders: Iterator[CommandMessage]) -> Iterator[CommandMessage]:
         self.first_order_at = time.monotonic()
         yield from orders
 
@@ -47,7 +47,7 @@ class Sending:
         self.last_outcome_at = time.monotonic()
         if outcome.accepted:
             self.versions[outcome.stream] = outcome.version
-        if outcome.decided_at is not None and outcome.decided_at < self._began:
+        if outcome.decided_at is not None and outcome.decided_at < self._began_at:
             self.decided_before += 1
         self._display.advance("outcomes", 1)
 
@@ -55,57 +55,57 @@ class Sending:
 async def flow(
     servers: Servers, query_url: str, orders: int | None, display: Display, pids: Callable[[], Mapping[str, int]]
 ) -> Report:
-    """The report of a run over the first ``orders`` baskets (all with None); ``pids`` says whose costs it shows.
+    """The report of a run with the first ``orders`` baskets (None: all). ``pids``: the processes whose resource usage it includes.
 
-    Raises UnansweredError, NotCaughtUpError, SourceError.
+    Raises UnansweredCommandsError, NotCaughtUpError, SourceError.
     """
-    display.say("reading a year of retail data")
+    display.print_line("reading a year of retail data")
     year = await asyncio.to_thread(RetailYear, orders)
-    expected = await asyncio.to_thread(truth, retail_folder(), orders)
+    expected = await asyncio.to_thread(expected_figures, retail_folder(), orders)
     total = year.customer_count + year.product_count + year.basket_count
-    display.say(
+    display.print_line(
         f"sending {total:,} commands: {year.customer_count:,} customers, {year.product_count:,} products, "
         f"{year.basket_count:,} baskets"
     )
     display.begin("outcomes", total)
-    sending = Sending(display)
+    recorder = OutcomeRecorder(display)
     sender = CommandSender(servers.rabbitmq_url, name="demo")
-    tally = await sender.send(_commands(year, sending), sending.on_outcome)
+    tally = await sender.send(_commands(year, recorder), recorder.on_outcome)
     async with open_read_stores(servers, query_url) as stores:
         for store in stores.all:
-            display.begin(store.name, len(sending.versions))
+            display.begin(store.name, len(recorder.versions))
         visible = await wait_until_applied(
-            stores.all, sending.versions, display.advance, patience_s=CATCH_UP_PATIENCE_S
+            stores.all, recorder.versions, display.advance, patience_s=CATCH_UP_TIMEOUT_S
         )
         freshness = (await stores.query.get("/freshness"))["projections"]
         found = await store_figures(stores)
-        others = await _streams_of_others(stores, len(sending.versions))
+        others = await _streams_of_others(stores, len(recorder.versions))
     return Report(
         sent=tally.sent,
         resent=tally.resent,
-        decided_before=sending.decided_before,
+        decided_before=recorder.decided_before,
         accepted=tally.accepted,
         rejected=dict(tally.rejected),
         examples=tally.examples,
         refused_by_source=expected.refused,
         baskets=year.basket_count,
-        seconds=max(sending.last_outcome_at, *visible.values()) - sending.first_order_at,
-        lag_seconds={name: max(0.0, at - sending.last_outcome_at) for name, at in visible.items()},
+        seconds=max(recorder.last_outcome_at, *visible.values()) - recorder.first_order_at,
+        lag_seconds={name: max(0.0, at - recorder.last_outcome_at) for name, at in visible.items()},
         outcome_seconds={"p50": tally.latency(0.5), "p99": tally.latency(0.99)},
         freshness=freshness,
         lines=compare(expected.figures, found),
         streams_of_others=others,
-        costs=costs(pids()),
+        costs=resource_usages(pids()),
     )
 
 
-def _commands(year: RetailYear, sending: Sending) -> Iterator[CommandMessage]:
-    """What orders refer to goes first, because it makes the nicer reading; it would come out the same in any order."""
+def _commands(year: RetailYear, recorder: OutcomeRecorder) -> Iterator[CommandMessage]:
+    """Customers and products before the orders that reference them, for readability only: the result does not depend on the order."""
     yield from year.customers()
     yield from year.products()
-    yield from sending.watched(year.baskets())
+    yield from recorder.recording_start(year.baskets())
 
 
-async def _streams_of_others(stores: ReadStores, ours: int) -> dict[str, Any]:
+async def _streams_of_others(stores: ReadStores, own_streams: int) -> dict[str, Any]:
     counts = [await store.stream_count() for store in stores.all]
-    return {store.name: count - ours for store, count in zip(stores.all, counts, strict=True)}
+    return {store.name: count - own_streams for store, count in zip(stores.all, counts, strict=True)}

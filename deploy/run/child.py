@@ -1,7 +1,7 @@
-"""One child process of ours: started, heard, and ended; what it says can be seen, and why it ended is known.
+"""One child process: its output is forwarded line by line, and the reason why it ended is recorded.
 
-A child is ready when it prints a line with ``tidemark ready: <its name>``. It has a session of its own, so that
-Ctrl-C at the terminal reaches only us, and it is sent SIGTERM by the kernel if we are killed.
+A child is ready when it prints a line that contains ``tidemark ready: <its name>``. It runs in a session of its own, so
+that Ctrl-C at the terminal reaches only this process; the kernel sends it SIGTERM if this process is killed.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ import psutil
 
 from deploy.servers import leftovers
 
-LONGEST_LINE: Final = 64 * 1024
-LINES_KEPT: Final = 20
+MAX_LINE_BYTES: Final = 64 * 1024
+MAX_KEPT_LINES: Final = 20
 DRAIN_S: Final = 1.0
 PR_SET_PDEATHSIG: Final = 1
 
@@ -29,7 +29,7 @@ _libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Program:
-    """What to start. ``env`` is the whole environment of the child."""
+    """A program to start. ``env`` is the whole environment of the child."""
 
     name: str
     argv: tuple[str, ...]
@@ -37,34 +37,36 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Death:
-    """Which child ended, why (``exit code 3``, ``SIGKILL``), and what it said last."""
+class ChildExit:
+    """Which child ended, the reason (``exit code 3``, ``SIGKILL``), and the last lines of its output."""
 
     name: str
-    why: str
+    reason: str
     last_lines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = "".join(f"\n    {line}" for line in self.last_lines)
-        return f"{self.name} died: {self.why}" + (f"; it said last:{said}" if said else "; it said nothing")
+        output = "".join(f"\n    {line}" for line in self.last_lines)
+        return f"{self.name} died: {self.reason}" + (
+            f"; its last output:{output}" if output else "; it printed nothing"
+        )
 
 
 class Child:
-    """A running program. ``heard`` is called with every line that it prints, on stdout or stderr."""
+    """A running program. ``on_line`` is called with every line that it prints, on stdout or stderr."""
 
-    def __init__(self, program: Program, process: asyncio.subprocess.Process, heard: Callable[[str], None]) -> None:
+    def __init__(self, program: Program, process: asyncio.subprocess.Process, on_line: Callable[[str], None]) -> None:
         self.program = program
         self.expected_to_end = False
         self.ready = asyncio.Event()
         self._process = process
-        self._heard = heard
-        self._last: deque[str] = deque(maxlen=LINES_KEPT)
-        self.ended = asyncio.create_task(self._follow(), name=f"follow {program.name}")
-        """Done, with the reason, when the process has ended and what it printed was heard."""
+        self._on_line = on_line
+        self._last: deque[str] = deque(maxlen=MAX_KEPT_LINES)
+        self.exited = asyncio.create_task(self._wait_for_exit(), name=f"follow {program.name}")
+        """Done when the process has ended and its output has been read; the result has the reason."""
 
     @classmethod
-    async def start(cls, program: Program, heard: Callable[[str], None]) -> "Child":
-        """Start it; raises ``OSError`` if there is no such program."""
+    async def start(cls, program: Program, on_line: Callable[[str], None]) -> "Child":
+        """Start the program. Raises ``OSError`` if it does not exist."""
         process = await asyncio.create_subprocess_exec(
             *program.argv,
             env=dict(program.env),
@@ -72,9 +74,9 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_end_with(os.getpid()),
+            preexec_fn=_terminate_with_parent(os.getpid()),
         )
-        return cls(program, process, heard)
+        return cls(program, process, on_line)
 
     @property
     def pid(self) -> int:
@@ -83,69 +85,69 @@ class Child:
 
     @property
     def running(self) -> bool:
-        """Whether its process is still there."""
+        """Whether its process has not ended."""
         return self._process.returncode is None
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """What it said last."""
+        """The last lines of its output."""
         return tuple(self._last)
 
     def terminate(self) -> None:
-        """Ask it to end (SIGTERM); its end is then no surprise."""
+        """Send SIGTERM. Its exit is expected from then on."""
         self.expected_to_end = True
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
 
     async def kill(self) -> None:
-        """SIGKILL it with all its descendants and return when it has ended."""
+        """SIGKILL it and all its descendants, and return when it has ended."""
         self.expected_to_end = True
         if self.running:
             with contextlib.suppress(psutil.NoSuchProcess):
-                await asyncio.to_thread(leftovers.kill_family, psutil.Process(self.pid))
-        await self.ended
+                await asyncio.to_thread(leftovers.kill_process_tree, psutil.Process(self.pid))
+        await self.exited
 
-    async def _follow(self) -> Death:
+    async def _wait_for_exit(self) -> ChildExit:
         reading = asyncio.create_task(self._read())
         code = await self._process.wait()
-        # A descendant may hold the pipe open for longer than the child lives.
+        # A descendant may hold the pipe open after the child has ended.
         await asyncio.wait({reading}, timeout=DRAIN_S)
         if not reading.cancel():
             reading.result()
-        why = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-        return Death(self.program.name, why, self.last_lines)
+        reason = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        return ChildExit(self.program.name, reason, self.last_lines)
 
     async def _read(self) -> None:
         output = self._process.stdout
         if output is None:
             return
         rest = b""
-        while chunk := await output.read(LONGEST_LINE):
+        while chunk := await output.read(MAX_LINE_BYTES):
             *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > LONGEST_LINE:
+            if len(rest) > MAX_LINE_BYTES:
                 lines, rest = [*lines, rest], b""
             for line in lines:
-                self._hear(line)
+                self._handle_line(line)
         if rest:
-            self._hear(rest)
+            self._handle_line(rest)
 
-    def _hear(self, line: bytes) -> None:
+    def _handle_line(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip()
         self._last.append(text)
         if f"tidemark ready: {self.program.name}" in text:
             self.ready.set()
-        self._heard(text)
+        self._on_line(text)
 
 
-def _end_with(parent: int) -> Callable[[], None] | None:
-    """What a child does before it becomes its program: ask the kernel to end it with its parent (Linux only)."""
+def _terminate_with_parent(parent: int) -> Callable[[], None] | None:
+    """What a child runs before exec: request SIGTERM from the kernel when its parent dies (Linux only)."""
     if _libc is None:
         return None
     prctl = _libc.prctl
 
-    def ask() -> None:
+    def request_signal() -> None:
         prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
 
-    return ask
+    return request_signal

@@ -1,7 +1,7 @@
-"""Every deployable of Tidemark: how it is started, and which of the settings it may see.
+"""Every deployable of Tidemark: how it is started, and which settings it receives.
 
-Least privilege: a process gets the URLs of the stores it works on and of no others, and the query service gets them
-as a reader. Everything else that the environment has (ports, lanes, log level) is passed on.
+Least privilege: a process receives only the URLs of the stores that it uses, and the query service receives reader
+URLs. All other variables of the environment (ports, lanes, log level) are passed on.
 """
 
 import os
@@ -27,9 +27,9 @@ class Deployable:
 
     arguments: tuple[str, ...]
     needs: frozenset[str]
-    reads_only: bool = False
-    checks_operators: bool = False
-    """Whether it needs the key that operators present."""
+    read_only: bool = False
+    needs_operator_key: bool = False
+    """Whether it receives the key with which it authenticates operators."""
 
 
 DEPLOYABLES: Final[Mapping[str, Deployable]] = {
@@ -41,32 +41,32 @@ DEPLOYABLES: Final[Mapping[str, Deployable]] = {
     "query": Deployable(
         ("query_service",),
         frozenset({RABBITMQ, OPERATIONS, *STORES.values()}),
-        reads_only=True,
-        checks_operators=True,
+        read_only=True,
+        needs_operator_key=True,
     ),
 }
-"""By the name that ``tidemark up`` shows, that is said in ``tidemark ready: <name>``, and that health files bear."""
+"""By the name that ``tidemark up``, the line ``tidemark ready: <name>`` and the health files use."""
 
 
 def environment(name: str, servers: Servers, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What the deployable finds in its environment: ``base`` (ours by default) without any URL but those it needs."""
+    """The deployable's environment: ``base`` (by default this process's) with only the URLs that it needs."""
     deployable = DEPLOYABLES[name]
     inherited = os.environ if base is None else base
-    urls = servers.reader_environ() if deployable.reads_only else servers.environ()
+    urls = servers.reader_environ() if deployable.read_only else servers.environ()
     kept = {key: value for key, value in inherited.items() if not _is_url(key)}
-    if not deployable.checks_operators:
+    if not deployable.needs_operator_key:
         kept.pop(OPERATOR_KEY, None)
     return kept | {key: url for key, url in urls.items() if key in deployable.needs} | {"PYTHONUNBUFFERED": "1"}
 
 
 def program(name: str, servers: Servers, base: Mapping[str, str] | None = None) -> Program:
-    """The deployable as something that ``Supervisor`` can start."""
+    """The deployable as a program for ``Supervisor``."""
     arguments = DEPLOYABLES[name].arguments
     return Program(name, (sys.executable, "-m", *arguments), environment(name, servers, base))
 
 
 def programs(servers: Servers, base: Mapping[str, str] | None = None) -> list[Program]:
-    """All of them, in the order in which they are started; they are stopped in the reverse one."""
+    """All deployables in start order; they are stopped in reverse order."""
     return [program(name, servers, base) for name in DEPLOYABLES]
 
 

@@ -1,7 +1,7 @@
-"""Where the servers of a running ``tidemark up`` are: kept in a file beside their data, for the commands of another terminal.
+"""The URLs of a running ``tidemark up``, in a file beside its data, for commands in other terminals.
 
-The file holds passwords that were made for these servers alone; only its owner may read it, and it goes when they go. If it did not, for
-``tidemark up`` was killed, its first line tells: it names the process.
+The file holds passwords that were generated for these servers; only its owner can read it, and it is removed when ``tidemark up`` ends.
+A file that remains because ``tidemark up`` was killed is ignored: its first line identifies the process.
 """
 
 import json
@@ -20,8 +20,8 @@ FILE: Final = HOME / "environment"
 
 
 @contextmanager
-def remembered(variables: Mapping[str, str], path: Path = FILE) -> Iterator[Path]:
-    """The file is there for the time of the block; a shell can source it too."""
+def published(variables: Mapping[str, str], path: Path = FILE) -> Iterator[Path]:
+    """Write the variables to the file, which exists until the end of the block; a shell can source it."""
     from deploy.servers import leftovers
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def remembered(variables: Mapping[str, str], path: Path = FILE) -> Iterator[Path
 
 
 def running(path: Path = FILE) -> dict[str, str]:
-    """What a ``tidemark up`` that is running in this folder has put there; nothing where none is."""
+    """The variables of the ``tidemark up`` that runs in this folder; empty if none does."""
     if not path.is_file():
         return {}
     from deploy.servers import leftovers
@@ -53,7 +53,7 @@ def running(path: Path = FILE) -> dict[str, str]:
 
 
 def settings(path: Path = FILE) -> "Settings":
-    """Settings from the environment; what it does not name, from a running ``tidemark up`` in this folder."""
+    """Settings from the environment; those that are not set there, from a running ``tidemark up`` in this folder."""
     from shared.runtime.settings import Settings
 
     for name, value in running(path).items():

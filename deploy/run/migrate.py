@@ -1,4 +1,4 @@
-"""The deploy step that owns all that the services take for granted: database schemas, exchanges, queues and bindings."""
+"""The deploy step that creates and updates what the services require: database schemas, exchanges, queues and bindings."""
 
 from pathlib import Path
 from typing import Final
@@ -15,9 +15,9 @@ WRITE_MIGRATIONS: Final = Path(command_service.__file__).parent / "migrations"
 
 
 async def migrate(settings: Settings) -> list[str]:
-    """Bring every store and the broker up to date; safe to run again. Returns what was done, a line each.
+    """Bring every store and the broker up to date; safe to run again. Returns one line for each change.
 
-    Raises what the servers raise when they are away, and what ``declare`` raises.
+    Raises the drivers' errors when a server is unavailable, and those of ``declare``.
     """
     done = [
         f"write: {name}"

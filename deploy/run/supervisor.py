@@ -1,8 +1,8 @@
-"""Runs several child processes as one: all ready or none, all stopped together, and no death goes unnoticed.
+"""Runs several child processes as one: all become ready or the start fails, all are stopped together, every unexpected exit is reported.
 
-Lines that the children print are passed on, each after its child's name, in colour on a terminal. A child that ends
-without having been asked to is a ``Death``; nobody restarts it in silence. Whatever way the block of a supervisor is
-left, its children are gone afterwards.
+Lines that the children print are forwarded with the child's name as prefix, in colour on a terminal. A child that ends
+without a request is reported as a ``ChildExit`` and is not restarted. When the block of a supervisor ends, however it
+ends, no child is left.
 """
 
 import asyncio
@@ -15,25 +15,25 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, TextIO, TypeVar
 
-from deploy.run.child import Child, Death, Program
+from deploy.run.child import Child, ChildExit, Program
 
 T = TypeVar("T")
 
-READY_WITHIN: Final = 60.0
-STOP_WITHIN: Final = 30.0
+READY_TIMEOUT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 30.0
 COLOURS: Final = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
-class DiedError(Exception):
-    """A child ended that was not asked to, before it was ready or after, or did not become ready in time."""
+class ChildExitedError(Exception):
+    """A child ended without a request, before or after it was ready, or did not become ready in time."""
 
-    def __init__(self, death: Death) -> None:
-        super().__init__(str(death))
-        self.death = death
+    def __init__(self, exit_: ChildExit) -> None:
+        super().__init__(str(exit_))
+        self.exit = exit_
 
 
 class Supervisor:
-    """The children by name. ``output=None`` keeps their lines off the terminal (the last ones are in a ``Death``)."""
+    """Supervises children by name. ``output=None`` suppresses their output (a ``ChildExit`` has the last lines)."""
 
     def __init__(self, output: TextIO | None = sys.stdout, *, colour: bool | None = None) -> None:
         self._output = output
@@ -41,7 +41,7 @@ class Supervisor:
         self._colour = tty if colour is None else colour
         self._children: dict[str, Child] = {}
         self._programs: dict[str, Program] = {}
-        self._changed = asyncio.Event()
+        self._exited = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,11 +51,11 @@ class Supervisor:
     ) -> None:
         await self.stop()
 
-    async def start(self, programs: Iterable[Program], *, ready_within: float = READY_WITHIN) -> None:
-        """Start them all, in order, and return when all are ready.
+    async def start(self, programs: Iterable[Program], *, ready_within: float = READY_TIMEOUT_S) -> None:
+        """Start all programs, in order, and return when all are ready.
 
-        Raises ``DiedError`` for the first that ends, or is not ready within ``ready_within`` seconds; the others are
-        left as they are (``stop`` ends them).
+        Raises ``ChildExitedError`` for the first that ends, or is not ready within ``ready_within`` seconds; the others
+        keep running until ``stop``.
         """
         started = list(programs)
         self._programs |= {program.name: program for program in started}
@@ -70,55 +70,55 @@ class Supervisor:
             for task in waiting:
                 task.cancel()
 
-    async def restart(self, name: str, *, ready_within: float = READY_WITHIN) -> None:
-        """Stop the child if it is running, start it again, and return when it is ready; raises like ``start``."""
+    async def restart(self, name: str, *, ready_within: float = READY_TIMEOUT_S) -> None:
+        """Stop the child if it is running, start it again, and return when it is ready. Raises like ``start``."""
         if child := self._children.get(name):
-            await self._end([child], STOP_WITHIN)
+            await self._stop([child], STOP_TIMEOUT_S)
         await self.start([self._programs[name]], ready_within=ready_within)
 
     async def kill(self, name: str) -> None:
         """SIGKILL the child and its descendants; it stays down until ``restart``."""
         await self._children[name].kill()
 
-    async def stop(self, within: float = STOP_WITHIN) -> None:
-        """SIGTERM all, the last started first; SIGKILL what is still there ``within`` seconds later."""
-        await self._end(list(reversed(self._children.values())), within)
+    async def stop(self, within: float = STOP_TIMEOUT_S) -> None:
+        """SIGTERM all, the last started first; SIGKILL those that are still running ``within`` seconds later."""
+        await self._stop(list(reversed(self._children.values())), within)
 
-    async def died(self) -> Death:
-        """Wait until a child ends that was not asked to; returns at once if one has already."""
+    async def unexpected_exit(self) -> ChildExit:
+        """Wait until a child ends without a request; returns at once if one already has."""
         while True:
             for child in self._children.values():
-                if child.ended.done() and not child.expected_to_end:
-                    return child.ended.result()
-            # Children may be killed and restarted meanwhile: look again at every change.
-            self._changed.clear()
-            await self._changed.wait()
+                if child.exited.done() and not child.expected_to_end:
+                    return child.exited.result()
+            # Children may be killed and restarted meanwhile: check again after every exit.
+            self._exited.clear()
+            await self._exited.wait()
 
-    async def watched(self, work: Coroutine[Any, Any, T]) -> T:
-        """The work's result. Raises DiedError as soon as a child ends that was not asked to, and the work is called off."""
-        working, dying = asyncio.create_task(work), asyncio.create_task(self.died())
+    async def supervise(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``. Raises ChildExitedError, and cancels the work, as soon as a child ends without a request."""
+        working, exiting = asyncio.create_task(work), asyncio.create_task(self.unexpected_exit())
         try:
-            await asyncio.wait({working, dying}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working, exiting}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                raise DiedError(dying.result())
+                raise ChildExitedError(exiting.result())
             return working.result()
         finally:
-            for task in (working, dying):
+            for task in (working, exiting):
                 task.cancel()
-            await asyncio.gather(working, dying, return_exceptions=True)
+            await asyncio.gather(working, exiting, return_exceptions=True)
 
     def running(self, name: str) -> bool:
         """Whether the child of that name was started and has not ended."""
         child = self._children.get(name)
         return child is not None and child.running
 
-    def death(self, name: str) -> Death | None:
+    def exit_of(self, name: str) -> ChildExit | None:
         """How the child of that name ended; ``None`` while it is running, or if it was never started."""
         child = self._children.get(name)
-        return child.ended.result() if child is not None and child.ended.done() else None
+        return child.exited.result() if child is not None and child.exited.done() else None
 
     def pid(self, name: str) -> int:
-        """The process id of the child; raises ``KeyError`` if it was never started."""
+        """The process id of the child. Raises ``KeyError`` if it was never started."""
         return self._children[name].pid
 
     async def _launch(self, program: Program) -> None:
@@ -128,72 +128,72 @@ class Supervisor:
             colour = COLOURS[list(self._programs).index(program.name) % len(COLOURS)]
             prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
 
-        def heard(line: str) -> None:
+        def print_line(line: str) -> None:
             if self._output is None:
                 return
             try:
                 print(prefix + line, file=self._output, flush=True)
             except BrokenPipeError:
-                # Nobody reads any more (`tidemark up | head`): that is no reason for the children to stop.
+                # The reader has closed the pipe (`tidemark up | head`); the children keep running.
                 self._output = None
 
-        # Forgotten first, so that a restarted child is the last to have been started.
+        # Removed first, so that a restarted child counts as the last started.
         self._children.pop(program.name, None)
         try:
-            child = await Child.start(program, heard)
+            child = await Child.start(program, print_line)
         except OSError as error:
-            raise DiedError(Death(program.name, f"it could not be started: {error}")) from error
-        child.ended.add_done_callback(lambda _: self._changed.set())
+            raise ChildExitedError(ChildExit(program.name, f"it could not be started: {error}")) from error
+        child.exited.add_done_callback(lambda _: self._exited.set())
         self._children[program.name] = child
 
     async def _until_ready(self, child: Child, within: float) -> None:
         ready = asyncio.create_task(child.ready.wait())
         try:
-            await asyncio.wait({ready, child.ended}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ready, child.exited}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ready.cancel()
         if child.ready.is_set():
             return
-        if child.ended.done():
-            raise DiedError(child.ended.result())
-        raise DiedError(Death(child.program.name, f"not ready within {within:.0f} s", child.last_lines))
+        if child.exited.done():
+            raise ChildExitedError(child.exited.result())
+        raise ChildExitedError(ChildExit(child.program.name, f"not ready within {within:.0f} s", child.last_lines))
 
-    async def _end(self, children: list[Child], within: float) -> None:
+    async def _stop(self, children: list[Child], within: float) -> None:
         for child in children:
             child.terminate()
         if children:
-            await asyncio.wait([child.ended for child in children], timeout=within)
+            await asyncio.wait([child.exited for child in children], timeout=within)
         for child in children:
             if child.running:
                 await child.kill()
 
 
 async def run_until_stopped(supervisor: Supervisor, programs: Iterable[Program]) -> int:
-    """Run the programs until Ctrl-C or SIGTERM (returns 0) or until one of them dies (says which and why, returns 1).
+    """Run the programs until Ctrl-C or SIGTERM (returns 0) or until one of them dies (prints which and why, returns 1).
 
-    In both cases all of them have ended on return. A second Ctrl-C while they are stopping changes nothing: they are
-    given their time, and killed after it.
+    On return all of them have ended. A second Ctrl-C while they are stopping has no effect: they are killed only after
+    STOP_TIMEOUT_S.
     """
     async with supervisor:
         with _stop_requested() as requested:
             starting = asyncio.create_task(_start_and_watch(supervisor, programs))
-            asked = asyncio.create_task(requested.wait())
-            await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (starting, asked):
+            stopping = asyncio.create_task(requested.wait())
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (starting, stopping):
                 task.cancel()
-            death = None if requested.is_set() else await starting
-            if death:
-                print(f"tidemark: {death}", file=sys.stderr, flush=True)
+            exited = None if requested.is_set() else await starting
+            if exited:
+                print(f"tidemark: {exited}", file=sys.stderr, flush=True)
             await supervisor.stop()
-    return 1 if death else 0
+    return 1 if exited else 0
 
 
-async def _start_and_watch(supervisor: Supervisor, programs: Iterable[Program]) -> Death:
+async def _start_and_watch(supervisor: Supervisor, programs: Iterable[Program]) -> ChildExit:
     try:
         await supervisor.start(programs)
-    except DiedError as error:
-        return error.death
-    return await supervisor.died()
+    except ChildExitedError as error:
+        return error.exit
+    return await supervisor.unexpected_exit()
 
 
 @contextmanager

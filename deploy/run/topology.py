@@ -1,12 +1,13 @@
-"""Exchanges, queues and bindings on the broker come to what ``shared/messaging/topology.py`` says, and no message is lost on the way.
+"""Declares the exchanges, queues and bindings of ``shared/messaging/topology.py`` on the broker, without losing a message.
 
-RabbitMQ cannot change a queue's arguments. A queue that has others than it should is therefore made anew under its name:
+RabbitMQ cannot change a queue's arguments. A queue with other arguments is therefore recreated under its name:
 
-    queue, otherwise declared ──move──▶ <queue>.moving (takes its bindings) ──▶ queue deleted, declared ──move──▶ queue, as it should be
+    queue, other arguments ──move──▶ <queue>.moving (takes its bindings) ──▶ queue deleted, declared ──move──▶ queue, declared arguments
 
-Every message is confirmed in its new place before it is acknowledged in the old one, so a crash at any point leaves each in at
-least one place, and the next run goes on from there. Routing keys and properties stay. Messages keep their order, but for those
-that arrive in the moment in which bindings move. A queue with consumers is left alone: what they hold would be lost with it.
+Every message is confirmed in the new queue before it is acknowledged in the old one, so a crash at any point leaves each in at
+least one queue, and the next run continues from there. Routing keys and properties are kept. Messages keep their order, except
+those that arrive while the bindings are moved. A queue with consumers is not recreated: their unacknowledged messages would be
+deleted with it.
 """
 
 import asyncio
@@ -27,54 +28,54 @@ from shared.messaging.topology import Queue
 
 DECLARE_DEADLINE_S: Final = 60.0
 MOVE_DEADLINE_S: Final = 600.0
-IN_FLIGHT: Final = 200
-QUIET_S: Final = 0.5
-"""A queue that has delivered nothing for so long, and counts no message, is empty."""
-SPARE: Final[dict[str, Any]] = {"x-queue-type": "quorum"}
+PREFETCH: Final = 200
+IDLE_S: Final = 0.5
+"""Seconds: a queue that reports no ready message and has delivered nothing for so long is empty."""
+TEMPORARY_QUEUE_ARGUMENTS: Final[dict[str, Any]] = {"x-queue-type": "quorum"}
 
 
 class QueueInUseError(BrokerError):
-    """A queue has other arguments than it should, and cannot be made anew while something consumes from it."""
+    """A queue has other arguments than declared, and cannot be recreated while it has consumers."""
 
 
 async def declare(url: str, lanes: int) -> list[str]:
-    """Bring the broker to the topology for this number of lanes; returns what was done, a line each. Safe to run again.
+    """Declare the topology for this number of lanes; returns one line for each change. Safe to run again.
 
-    Raises QueueInUseError, and BrokerError where the broker fails.
+    Raises QueueInUseError, and BrokerError when the broker fails.
     """
     wanted = topology.declarations(lanes)
-    remade = []
+    recreated = []
     async with _connected(url) as connection:
         async with deadline(DECLARE_DEADLINE_S), _channel(connection) as channel:
             for name in wanted.exchanges:
                 await channel.declare_exchange(name, aio_pika.ExchangeType.TOPIC, durable=True)
         for queue in wanted.queues:
             async with deadline(MOVE_DEADLINE_S):
-                kept = await _put_right(connection, queue)
+                kept = await _reconcile_queue(connection, queue)
             if kept is not None:
-                remade.append(f"queue {queue.name} made anew, with the arguments it should have: {kept} messages kept")
-    return [*remade, f"{len(wanted.exchanges) + len(wanted.queues)} exchanges and queues in place"]
+                recreated.append(f"queue {queue.name} recreated with the declared arguments: {kept} messages kept")
+    return [*recreated, f"{len(wanted.exchanges) + len(wanted.queues)} exchanges and queues in place"]
 
 
-async def _put_right(connection: AbstractConnection, queue: Queue) -> int | None:
-    """Declare and bind a queue, and make it anew where it is otherwise: how many messages were moved then, else None."""
-    spare = Queue(f"{queue.name}.moving", SPARE, queue.bindings)
+async def _reconcile_queue(connection: AbstractConnection, queue: Queue) -> int | None:
+    """Declare and bind the queue; recreate it if its arguments differ. Returns how many messages were moved then, else None."""
+    temporary = Queue(f"{queue.name}.moving", TEMPORARY_QUEUE_ARGUMENTS, queue.bindings)
     different = await _difference(connection, queue)
-    if different is None and await _consumers(connection, spare.name) is None:
+    if different is None and await _consumer_count(connection, temporary.name) is None:
         return None
     moved = 0
     if different is not None:
         await _refuse_consumers(connection, queue.name, f"has other arguments than it should ({different})")
         async with _channel(connection) as channel:
-            await channel.declare_queue(spare.name, durable=True, arguments=spare.arguments)
-        moved = await _replace(connection, queue, by=spare)
+            await channel.declare_queue(temporary.name, durable=True, arguments=temporary.arguments)
+        moved = await _replace(connection, queue, by=temporary)
         async with _channel(connection) as channel:
             await channel.declare_queue(queue.name, durable=True, arguments=queue.arguments)
-    return max(moved, await _replace(connection, spare, by=queue))
+    return max(moved, await _replace(connection, temporary, by=queue))
 
 
 async def _difference(connection: AbstractConnection, queue: Queue) -> str | None:
-    """Declare and bind the queue; where one is there that has other arguments, what the broker says of it."""
+    """Declare and bind the queue; if it exists with other arguments, returns the broker's description of the difference."""
     async with _channel(connection) as channel:
         try:
             declared = await channel.declare_queue(queue.name, durable=True, arguments=queue.arguments)
@@ -86,15 +87,15 @@ async def _difference(connection: AbstractConnection, queue: Queue) -> str | Non
 
 
 async def _refuse_consumers(connection: AbstractConnection, name: str, why: str) -> None:
-    if consumers := await _consumers(connection, name):
+    if consumers := await _consumer_count(connection, name):
         raise QueueInUseError(
             f"queue {name} {why}, and has {consumers} consumers:"
             " stop the processes that consume from it (with make up: stop and start it), then run tidemark migrate again"
         )
 
 
-async def _consumers(connection: AbstractConnection, name: str) -> int | None:
-    """How many consumers the queue has; None: there is no such queue."""
+async def _consumer_count(connection: AbstractConnection, name: str) -> int | None:
+    """How many consumers the queue has; None if it does not exist."""
     try:
         return await consumers_of(connection, name)
     except MissingQueueError:
@@ -102,66 +103,67 @@ async def _consumers(connection: AbstractConnection, name: str) -> int | None:
 
 
 async def _replace(connection: AbstractConnection, old: Queue, *, by: Queue) -> int:
-    """Move messages and bindings from ``old`` to ``by``, which both are there, and delete ``old``; returns how many were moved.
+    """Move messages and bindings from ``old`` to ``by``, which both exist, and delete ``old``; returns how many messages were moved.
 
-    Messages first, then the bindings, then what came in between: nearly all keep their order, and none is ever without a queue.
+    Messages first, then the bindings, then messages that arrived in between: nearly all keep their order, and a bound queue always exists.
     """
     async with _channel(connection) as channel:
-        # An exchange of its own, to one queue alone, lets each message keep its routing key.
-        through = await channel.declare_exchange(f"{old.name}.moved", aio_pika.ExchangeType.FANOUT, durable=True)
+        # A temporary fanout exchange, bound to the new queue alone, preserves each message's routing key.
+        exchange = await channel.declare_exchange(f"{old.name}.moved", aio_pika.ExchangeType.FANOUT, durable=True)
         source = await channel.get_queue(old.name, ensure=False)
         target = await channel.get_queue(by.name, ensure=False)
-        await target.bind(through)
-        moved = await _move(connection, old.name, through, still_filling=True)
-        for exchange, key in old.bindings:
-            await target.bind(exchange, key)
-        for exchange, key in old.bindings:
-            await source.unbind(exchange, key)
-        moved += await _move(connection, old.name, through)
-        await _refuse_consumers(connection, old.name, "is to be deleted")  # one that has come meanwhile holds messages
-        await through.delete(if_unused=False)
+        await target.bind(exchange)
+        moved = await _move(connection, old.name, exchange, still_filling=True)
+        for bound_exchange, key in old.bindings:
+            await target.bind(bound_exchange, key)
+        for bound_exchange, key in old.bindings:
+            await source.unbind(bound_exchange, key)
+        moved += await _move(connection, old.name, exchange)
+        await _refuse_consumers(connection, old.name, "is to be deleted")  # a new consumer would hold messages
+        await exchange.delete(if_unused=False)
         await source.delete(if_unused=False, if_empty=False)
     return moved
 
 
 async def _move(
-    connection: AbstractConnection, name: str, through: AbstractExchange, *, still_filling: bool = False
+    connection: AbstractConnection, name: str, exchange: AbstractExchange, *, still_filling: bool = False
 ) -> int:
-    """Publish every message of the queue again, in order; each is acknowledged when its new place is confirmed.
+    """Publish every message of the queue to ``exchange``, in order; each is acknowledged once its copy is confirmed.
 
-    ``still_filling``: return as soon as the queue looks empty, for it may never be for long; else when it is known to be.
+    ``still_filling``: return at the first moment without a ready message, because publishers may keep filling the queue; otherwise
+    return after IDLE_S without one.
     """
-    arrived: deque[AbstractIncomingMessage] = deque()
-    came = asyncio.Event()
+    received: deque[AbstractIncomingMessage] = deque()
+    arrived = asyncio.Event()
 
-    async def take(message: AbstractIncomingMessage) -> None:
-        arrived.append(message)
-        came.set()
+    async def on_message(message: AbstractIncomingMessage) -> None:
+        received.append(message)
+        arrived.set()
 
     moved = 0
     async with _channel(connection) as channel:
-        await channel.set_qos(IN_FLIGHT)
+        await channel.set_qos(PREFETCH)
         queue = await channel.get_queue(name, ensure=False)
-        tag = await queue.consume(take)
+        tag = await queue.consume(on_message)
         while True:
-            came.clear()
-            messages = list(arrived)
             arrived.clear()
+            messages = list(received)
+            received.clear()
             if messages:
-                await asyncio.gather(*(through.publish(_again(one), one.routing_key or "") for one in messages))
+                await asyncio.gather(*(exchange.publish(_copy(one), one.routing_key or "") for one in messages))
                 await messages[-1].ack(multiple=True)
                 moved += len(messages)
             elif not (await channel.declare_queue(name, passive=True)).declaration_result.message_count:
-                with suppress(TimeoutError):  # one may have left the queue and still be on its way
-                    async with asyncio.timeout(0 if still_filling else QUIET_S):
-                        await came.wait()
-                if not arrived:
+                with suppress(TimeoutError):  # a message may have been delivered by the broker and not yet received
+                    async with asyncio.timeout(0 if still_filling else IDLE_S):
+                        await arrived.wait()
+                if not received:
                     await queue.cancel(tag)
                     return moved
 
 
-def _again(message: AbstractIncomingMessage) -> aio_pika.Message:
-    """The same message. Its id is new, for confirms are matched by it; how often it was delivered starts at nothing."""
+def _copy(message: AbstractIncomingMessage) -> aio_pika.Message:
+    """The same message with a new message id, because confirms are matched by it, and without its delivery count."""
     headers = {name: value for name, value in message.headers.items() if name != "x-delivery-count"}
     return aio_pika.Message(
         message.body,
@@ -192,7 +194,7 @@ async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
 
 @asynccontextmanager
 async def _channel(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
-    """A channel for one errand: an error that the broker answers with closes it, and no other."""
+    """A channel for one operation: a channel error closes this channel and no other."""
     channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
     try:
         yield channel

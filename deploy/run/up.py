@@ -1,4 +1,4 @@
-"""Running everything on given servers, until told to stop."""
+"""Runs every deployable on the given servers until it is stopped."""
 
 import os
 from pathlib import Path
@@ -13,9 +13,9 @@ from deploy.servers.provide import Servers
 from shared.runtime.settings import Settings
 
 
-async def stay_up(servers: Servers, data: Path) -> int:
-    """Migrate, start every deployable, stay; 0 when asked to stop, 1 when a deployable died. ``data``: where ports are kept."""
-    chosen, said = http_ports.choose(data)
+async def run_all(servers: Servers, data: Path) -> int:
+    """Migrate, start every deployable, and run; returns 0 when stopped, 1 when a deployable died. ``data``: the folder for port records."""
+    chosen, messages = http_ports.choose(data)
     os.environ.update(servers.environ() | chosen)
     os.environ.setdefault("TIDEMARK_RUNTIME_DIR", str((environment.HOME / "health").absolute()))
     settings = Settings()
@@ -29,8 +29,8 @@ async def stay_up(servers: Servers, data: Path) -> int:
         "TIDEMARK_LANES": str(settings.lanes),
         "TIDEMARK_RUNTIME_DIR": settings.runtime_dir,
     }
-    with environment.remembered(servers.environ() | variables):
-        for line in said:
+    with environment.published(servers.environ() | variables):
+        for line in messages:
             console.print(line, highlight=False)
         console.print(f"servers: {servers.origin}; `tidemark env` prints their URLs", highlight=False)
         console.print(f"queries: {query_url}/schema", highlight=False)

@@ -1,4 +1,4 @@
-"""Loading many commands from a file of envelopes, one a line."""
+"""Sends many commands from a file of CloudEvents envelopes, one per line."""
 
 import sys
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from typing import Any, BinaryIO, Final
 
 from pydantic_core import from_json, to_json
 
+from deploy.sending.batches import CommandMessage
 from deploy.sending.outcomes import Tally
-from deploy.sending.parcels import CommandMessage
 from deploy.sending.sender import CommandSender
 from shared.runtime.settings import Settings
 
-LONGEST_LINE: Final = 1024 * 1024
-EXAMPLES: Final = 20
+MAX_LINE_BYTES: Final = 1024 * 1024
+MAX_EXAMPLES: Final = 20
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class LoadReport:
     tally: Tally
     unreadable: int = 0
     examples: list[str] = field(default_factory=list)
-    """What is wrong with the first unreadable lines, by number."""
+    """What is wrong with the first unreadable lines, with their line numbers."""
 
     @property
     def clean(self) -> bool:
@@ -49,7 +49,7 @@ class LoadReport:
 
 
 async def load_file(settings: Settings, file: Path, window: int) -> LoadReport:
-    """Send every line that is a command; raises UnansweredError when nothing answers."""
+    """Send every line that is a command. Raises UnansweredCommandsError when no reply arrives."""
     sender = CommandSender(settings.require("rabbitmq_url"), window=window, name="tidemark load")
     report = LoadReport(sender.tally)
     await sender.send(_commands(file, report))
@@ -65,22 +65,22 @@ def _commands(file: Path, report: LoadReport) -> Iterator[CommandMessage]:
                 yield _command(line)
             except ValueError as error:
                 report.unreadable += 1
-                if len(report.examples) < EXAMPLES:
+                if len(report.examples) < MAX_EXAMPLES:
                     report.examples.append(f"line {number}: {error}")
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """One by one; of a line that is too long only the beginning, which tells that it is."""
-    while line := file.readline(LONGEST_LINE + 1):
+    """The lines, lazily; a line that is too long is cut to one byte more than MAX_LINE_BYTES, which shows that it is."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
         rest = line
-        while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
-            rest = file.readline(LONGEST_LINE + 1)
+        while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(MAX_LINE_BYTES + 1)
         yield line
 
 
 def _command(line: bytes) -> CommandMessage:
-    if len(line) > LONGEST_LINE:
-        raise ValueError(f"longer than {LONGEST_LINE} bytes")
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError(f"longer than {MAX_LINE_BYTES} bytes")
     envelope = from_json(line, allow_inf_nan=False)
     if not isinstance(envelope, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - the file is wrong, not the program

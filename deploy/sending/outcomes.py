@@ -1,4 +1,4 @@
-"""What became of the commands that were sent: read from the answers, and counted."""
+"""Outcomes of sent commands, parsed from the replies, and counted."""
 
 import math
 from array import array
@@ -14,9 +14,7 @@ from shared.messages.outcomes import ACCEPTED, PENDING
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One command's outcome. ``stream`` and ``version`` are an accepted one's, ``code`` and ``message`` a rejected
-    one's.
-    """
+    """One command's outcome: ``stream`` and ``version`` are set when it was accepted, ``code`` and ``message`` when it was rejected."""
 
     command_id: str
     command_type: str
@@ -27,15 +25,15 @@ class Outcome:
     message: str = ""
     errors: tuple[Any, ...] = ()
     decided_at: datetime | None = None
-    """By the service's clock: long ago for a command that was sent before."""
+    """By the service's clock; earlier than the sending for a command that was decided before."""
 
 
 def outcomes_in(body: bytes) -> Iterator[Outcome]:
-    """The outcomes in an answer, single or batch; notices that there is none yet are left out (``notices_in``).
+    """The outcomes in a reply, single or batch, without pending notices (see ``pending_reasons_in``).
 
-    Raises EnvelopeError for what is no answer.
+    Raises EnvelopeError when the body is not a reply.
     """
-    for envelope, data in _answers(body):
+    for envelope, data in _replies(body):
         if envelope.get("type") == PENDING:
             continue
         yield Outcome(
@@ -51,15 +49,18 @@ def outcomes_in(body: bytes) -> Iterator[Outcome]:
         )
 
 
-def notices_in(body: bytes) -> Iterator[str]:
-    """Why commands have no outcome yet, as an answer says. Raises EnvelopeError for what is no answer."""
-    for envelope, data in _answers(body):
+def pending_reasons_in(body: bytes) -> Iterator[str]:
+    """The reasons in a reply's pending notices: why commands have no outcome yet.
+
+    Raises EnvelopeError when the body is not a reply.
+    """
+    for envelope, data in _replies(body):
         if envelope.get("type") == PENDING:
             yield f"{data.get('command_id', '')}: {data.get('message', '')}"
 
 
-def _answers(body: bytes) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """(envelope, its data) each."""
+def _replies(body: bytes) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """(envelope, its data) for each event in the reply."""
     for envelope in split(body):
         data = envelope.get("data") if isinstance(envelope, dict) else None
         if not isinstance(data, dict):
@@ -76,7 +77,7 @@ def _time(text: Any) -> datetime | None:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a run of sending; ``sent`` counts commands, however often each had to be sent."""
+    """Counts of one run; ``sent`` counts each command once, however often it was sent."""
 
     sent: int = 0
     resent: int = 0
@@ -84,9 +85,9 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)
     """By code."""
     examples: dict[str, str] = field(default_factory=dict)
-    """The first message seen with each code."""
+    """The first message received with each code."""
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
-    """Seconds from the first sending of a command to its outcome."""
+    """Seconds from the first time a command was sent to its outcome."""
 
     def count(self, outcome: Outcome, seconds: float) -> None:
         self.latencies.append(seconds)
@@ -97,12 +98,12 @@ class Tally:
             self.examples.setdefault(outcome.code, outcome.message)
 
     def latency(self, share: float) -> float | None:
-        """The latency, in seconds, that this share of commands (0.5: the median) did not exceed; None without any."""
+        """The latency in seconds that this share of the commands (0.5: the median) did not exceed; None without outcomes."""
         return percentile(self.latencies, share)
 
 
 def percentile(values: "array[float] | list[float]", share: float) -> float | None:
-    """The nearest-rank percentile: the least value that at least this share of the values do not exceed."""
+    """The nearest-rank percentile: the smallest value that at least this share of the values do not exceed."""
     if not values:
         return None
     ranked = sorted(values)

@@ -1,4 +1,4 @@
-"""Sending one command and waiting for its outcome."""
+"""Sends one command and waits for its outcome."""
 
 import asyncio
 from collections.abc import Mapping
@@ -23,16 +23,16 @@ async def send_one(
     attributes: Mapping[str, Any],
     timeout: float,  # noqa: ASYNC109
 ) -> dict[str, Any]:
-    """The outcome's envelope. Raises ValidationError for what is no envelope, TimeoutError, BrokerError."""
+    """The outcome's envelope. Raises ValidationError for an invalid envelope, TimeoutError, BrokerError."""
     given = {name: value for name, value in attributes.items() if value is not None}
     envelope = CommandEnvelope.model_validate(
         {"id": str(uuid4()), "source": SOURCE, "type": command_type, "data": data} | given
     )
-    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def received(body: bytes, _: str) -> None:
-        if not answer.done():
-            answer.set_result(body)
+        if not reply.done():
+            reply.set_result(body)
 
     url = settings.require("rabbitmq_url")
     publisher, replies = Publisher(url, "tidemark send"), Replies(url, received, "tidemark send")
@@ -51,7 +51,7 @@ async def send_one(
                     reply_to=replies.queue,
                 )
             )
-            outcome: dict[str, Any] = msgspec.json.decode(await answer)
+            outcome: dict[str, Any] = msgspec.json.decode(await reply)
             return outcome
     except TimeoutError as error:
         raise replies.error or error from error

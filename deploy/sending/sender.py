@@ -1,11 +1,11 @@
-"""Sending commands so that each is known to have its outcome: windowed, confirmed, answered, sent again where in doubt.
+"""Sends commands until each has its outcome: windowed, with publisher confirms, and sent again when in doubt.
 
-    commands ──parcels──▶ window ──confirmed──▶ [commands] … worker … ──▶ our reply queue ──▶ outcomes, counted
+    commands ──batches──▶ window ──confirmed──▶ [commands] … worker … ──▶ reply queue ──▶ outcomes, counted
 
-A command leaves the window with its outcome and in no other way. When none comes in time, the broker refuses it, or a
-connection is lost on either side, it is sent again under the same id: the service decides it once and answers with
-the same outcome. Publishing and receiving have a connection each. An outage is waited for, as long as the sender's
-patience lasts.
+A command leaves the window only when its outcome is received. When no outcome arrives in time, the broker refuses the
+message, or either connection is lost, the command is sent again under the same id: the service decides it once and
+replies with the same outcome. Publishing and receiving use a connection each. The sender waits for an outage to end, for
+at most ``silence_timeout_s``.
 """
 
 import asyncio
@@ -15,65 +15,65 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
-from deploy.sending.outcomes import Outcome, Tally, notices_in, outcomes_in
-from deploy.sending.parcels import CommandMessage, Parcel, parcels
+from deploy.sending.batches import CommandBatch, CommandMessage, batches
+from deploy.sending.outcomes import Outcome, Tally, outcomes_in, pending_reasons_in
 from shared.messages.envelope import MAX_BATCH
 from shared.messaging import topology
 from shared.messaging.broker import BrokerError, Outgoing, Publisher
 from shared.messaging.replies import Replies
 
-LOOK_EVERY_S: Final = 0.2
-LONGEST_RESEND_S: Final = 60.0
+CHECK_INTERVAL_S: Final = 0.2
+MAX_RESEND_S: Final = 60.0
 
 OnOutcome = Callable[[Outcome], None]
 
 
-class UnansweredError(Exception):
-    """Nothing was answered for longer than the sender's patience; ``unanswered`` commands have no known outcome."""
+class UnansweredCommandsError(Exception):
+    """No reply arrived within the sender's ``silence_timeout_s``; ``unanswered`` commands have no known outcome."""
 
-    def __init__(self, unanswered: int, trouble: BrokerError | str | None) -> None:
-        why = f"; last trouble: {trouble}" if trouble else "; is the command service running?"
+    def __init__(self, unanswered: int, last_error: BrokerError | str | None) -> None:
+        why = f"; last error: {last_error}" if last_error else "; is the command service running?"
         super().__init__(f"{unanswered} commands have no outcome yet{why}")
         self.unanswered = unanswered
 
 
 @dataclass(slots=True)
 class _InFlight:
-    parcel: Parcel
-    waiting: dict[str, CommandMessage]
-    first_sent: float
-    sent: float
+    batch: CommandBatch
+    pending: dict[str, CommandMessage]
+    first_sent_at: float
+    last_sent_at: float
     reply_to: str = ""
-    times: int = 0
+    attempts: int = 0
     publishing: bool = False
 
 
 @dataclass(slots=True)
 class CommandSender:
-    """Sends over RabbitMQ at ``url``. At most ``window`` commands are without outcome at any time, ``parcel`` in a
-    message.
+    """Sends over RabbitMQ at ``url``. At most ``window`` commands are without an outcome at any time, and at most
+    ``batch_size`` in a message.
 
     ``resend_after_s``: how long to wait for an outcome before sending again (doubled each time, to at most a minute).
-    ``patience_s``: how long to go on while nothing at all is answered.
+    ``silence_timeout_s``: how long to continue while no reply arrives.
     """
 
     url: str
     window: int = 2000
-    parcel: int = MAX_BATCH
+    batch_size: int = MAX_BATCH
     resend_after_s: float = 10.0
-    patience_s: float = 300.0
+    silence_timeout_s: float = 300.0
     name: str = "sender"
     tally: Tally = field(default_factory=Tally)
     """Counts so far; may be read while sending."""
 
     _in_flight: dict[str, _InFlight] = field(default_factory=dict, init=False)
     _outstanding: int = field(default=0, init=False)
-    _answered_at: float = field(default=0.0, init=False)
-    _moved: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _last_reply_at: float = field(default=0.0, init=False)
+    _progress: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _publishing: set[asyncio.Task[None]] = field(default_factory=set, init=False)
-    _trouble: BrokerError | None = field(default=None, init=False)
-    _notice: str = field(default="", init=False)
-    """Why a command has no outcome yet, as the service said last."""
+    _last_error: BrokerError | None = field(default=None, init=False)
+    _pending_reason: str = field(default="", init=False)
+    """Why a command has no outcome yet, from the latest pending notice."""
     _on_outcome: OnOutcome | None = field(default=None, init=False)
     _publisher: Publisher = field(init=False)
     _replies: Replies = field(init=False)
@@ -83,13 +83,17 @@ class CommandSender:
         self._replies = Replies(self.url, self._receive, self.name)
 
     async def send(self, commands: Iterable[CommandMessage], on_outcome: OnOutcome | None = None) -> Tally:
-        """Return when every command has its outcome; ``on_outcome`` is called once with each, in no certain order.
+        """Return when every command has its outcome; ``on_outcome`` is called once with each, in no particular order.
 
-        Raises UnansweredError. Sending the same commands again is always safe.
+        Raises UnansweredCommandsError. Sending the same commands again is always safe.
         """
         self._on_outcome = on_outcome
-        self._answered_at = time.monotonic()
-        work: tuple[Callable[[], Awaitable[None]], ...] = (lambda: self._feed(commands), self._watch, self._replies.run)
+        self._last_reply_at = time.monotonic()
+        work: tuple[Callable[[], Awaitable[None]], ...] = (
+            lambda: self._feed(commands),
+            self._resend_overdue,
+            self._replies.run,
+        )
         tasks = [asyncio.ensure_future(start()) for start in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -105,99 +109,104 @@ class CommandSender:
 
     async def _feed(self, commands: Iterable[CommandMessage]) -> None:
         await self._replies.ready()
-        for parcel in parcels(commands, most=min(self.parcel, self.window)):
-            while self._outstanding + len(parcel.commands) > self.window:
-                await self._move()
+        for batch in batches(commands, most=min(self.batch_size, self.window)):
+            while self._outstanding + len(batch.commands) > self.window:
+                await self._wait_for_progress()
             now = time.monotonic()
             if not self._outstanding:
-                self._answered_at = now
-            flight = _InFlight(parcel, {command.id: command for command in parcel.commands}, now, now)
-            self.tally.sent += len(parcel.commands)
-            self._outstanding += len(parcel.commands)
+                self._last_reply_at = now
+            flight = _InFlight(batch, {command.id: command for command in batch.commands}, now, now)
+            self.tally.sent += len(batch.commands)
+            self._outstanding += len(batch.commands)
             key = uuid4().hex
             self._in_flight[key] = flight
             self._start_publishing(key, flight)
         while self._outstanding:
-            await self._move()
+            await self._wait_for_progress()
 
-    async def _move(self) -> None:
-        """Return when an answer has come."""
-        self._moved.clear()
-        await self._moved.wait()
+    async def _wait_for_progress(self) -> None:
+        """Return when the next outcomes have been received."""
+        self._progress.clear()
+        await self._progress.wait()
 
-    async def _watch(self) -> None:
-        """Send again what is overdue or was to be answered at a place that is gone; give up when patience ends."""
+    async def _resend_overdue(self) -> None:
+        """Send again what is overdue or was to be answered on a reply queue that no longer exists.
+
+        Raises UnansweredCommandsError after ``silence_timeout_s`` without a reply.
+        """
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CHECK_INTERVAL_S)
             for task in [task for task in self._publishing if task.done()]:
                 self._publishing.discard(task)
                 task.result()
             now = time.monotonic()
             silent = self._outstanding or not self._replies.queue
-            if silent and now - self._answered_at > self.patience_s:
-                raise UnansweredError(self._outstanding, self._notice or self._trouble or self._replies.error)
+            if silent and now - self._last_reply_at > self.silence_timeout_s:
+                raise UnansweredCommandsError(
+                    self._outstanding, self._pending_reason or self._last_error or self._replies.error
+                )
             if self._replies.queue:
                 for key, flight in list(self._in_flight.items()):
                     if not flight.publishing and self._is_due(flight, now):
-                        self.tally.resent += len(flight.waiting)
+                        self.tally.resent += len(flight.pending)
                         self._start_publishing(key, flight)
 
     def _is_due(self, flight: _InFlight, now: float) -> bool:
-        patience = min(self.resend_after_s * 2 ** (flight.times - 1), LONGEST_RESEND_S)
-        return flight.reply_to != self._replies.queue or now - flight.sent > patience
+        resend_after = min(self.resend_after_s * 2 ** (flight.attempts - 1), MAX_RESEND_S)
+        return flight.reply_to != self._replies.queue or now - flight.last_sent_at > resend_after
 
     def _start_publishing(self, key: str, flight: _InFlight) -> None:
         flight.publishing = True
         flight.reply_to = self._replies.queue
-        flight.sent = time.monotonic()
-        flight.times += 1
+        flight.last_sent_at = time.monotonic()
+        flight.attempts += 1
         task = asyncio.create_task(self._publish(key, flight))
         self._publishing.add(task)
 
     async def _publish(self, key: str, flight: _InFlight) -> None:
-        if not flight.waiting:  # answered since it was found to be due
+        if not flight.pending:  # answered after it was found to be due
             flight.publishing = False
             return
-        parcel = Parcel(flight.parcel.type, tuple(flight.waiting.values()))
+        batch = CommandBatch(flight.batch.type, tuple(flight.pending.values()))
         try:
             await self._publisher.publish(
                 Outgoing(
                     exchange=topology.COMMANDS,
-                    routing_key=parcel.type,
-                    body=parcel.body,
-                    content_type=parcel.content_type,
-                    type=parcel.type,
+                    routing_key=batch.type,
+                    body=batch.body,
+                    content_type=batch.content_type,
+                    type=batch.type,
                     correlation_id=key,
                     reply_to=flight.reply_to,
                 )
             )
         except BrokerError as error:
-            self._trouble = error
-            flight.reply_to = ""  # not kept by the broker, as far as we know: due again at the next look
+            self._last_error = error
+            flight.reply_to = ""  # possibly not stored by the broker: due again at the next check
         finally:
             flight.publishing = False
 
     def _receive(self, body: bytes, key: str) -> None:
         flight = self._in_flight.get(key)
         if flight is None:
-            return  # answered before: it had been sent twice
+            return  # a duplicate reply: the commands were sent twice
         now = time.monotonic()
-        alone = len(flight.parcel.commands) == 1
-        for notice in notices_in(body):
-            self._notice = notice  # the command stays in flight, and is sent again
+        alone = len(flight.batch.commands) == 1
+        for reason in pending_reasons_in(body):
+            self._pending_reason = reason  # the command stays in flight, and is sent again
         outcomes = list(outcomes_in(body))
         if not outcomes:
             return
         for outcome in outcomes:
-            # A command so broken that its id could not be read is still the only one in its message.
-            command = flight.waiting.pop(flight.parcel.commands[0].id if alone else outcome.command_id, None)
+            # The outcome of a malformed command may lack its id; a command alone in its message is identified by that.
+            command = flight.pending.pop(flight.batch.commands[0].id if alone else outcome.command_id, None)
             if command is None:
                 continue
             self._outstanding -= 1
-            self.tally.count(outcome, now - flight.first_sent)
+            self.tally.count(outcome, now - flight.first_sent_at)
             if self._on_outcome is not None:
                 self._on_outcome(outcome)
-        if not flight.waiting:
+        if not flight.pending:
             del self._in_flight[key]
-        self._answered_at = now
-        self._moved.set()
+        self._last_reply_at = now
+        self._progress.set()

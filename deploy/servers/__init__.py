@@ -1,5 +1,5 @@
-"""Finds the servers that Tidemark needs, or starts private ones; nothing outlives the command that asked.
+"""Finds the servers that Tidemark needs, or starts private ones, which end with the command that started them.
 
-``servers.provide()`` is the one door. Behind it: ``private`` (programs of this machine, in own folders and on own
-ports), ``containers`` (a Docker engine), ``packages`` (the system's package manager). See ``servers`` for the order.
+``provide.provide()`` is the entry point. It uses ``private`` (programs of this machine, in folders and on ports of their
+own), ``containers`` (a Docker engine) and ``packages`` (the system's package manager). See ``provide`` for the order.
 """

@@ -1,7 +1,7 @@
 """PostgreSQL, Redis and RabbitMQ as containers of a Docker engine, removed at the end.
 
-Testcontainers starts them beside its own small container, which removes them if this process is killed. Given a
-``root``, data are kept in named volumes that stand for that folder, with the passwords and the ports in the folder itself.
+Testcontainers also starts its own small container, which removes them if this process is killed. With a ``root``, data are
+kept in volumes named after that folder, and the passwords and ports in the folder itself.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 from deploy.servers import databases, postgres, rabbitmq, redis
 from deploy.servers.credentials import credentials
 from deploy.servers.errors import ServersError
-from deploy.servers.kept_ports import KeptPorts, say_moved
+from deploy.servers.persistent_ports import PersistentPorts, report_changed_port
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
@@ -34,12 +34,12 @@ REDIS_IMAGE: Final = "redis:7"
 RABBITMQ_IMAGE: Final = "rabbitmq:4-management"
 DATA_FOLDERS: Final = ("/var/lib/postgresql/data", "/data", "/var/lib/rabbitmq")
 PORTS: Final = (5432, 6379, 5672)
-READY_WITHIN: Final = 120.0
+READY_TIMEOUT_S: Final = 120.0
 
 
 @dataclass(frozen=True)
-class Started:
-    """Where the containers listen, and with which passwords."""
+class RunningContainers:
+    """The addresses and passwords of the containers."""
 
     host: str
     postgres_port: int
@@ -47,11 +47,11 @@ class Started:
     rabbitmq_port: int
     passwords: dict[str, str] = field(repr=False)
     read_databases: dict[str, str] = field(default_factory=dict)
-    """Read model → its database; known once PostgreSQL is ready."""
+    """Read model → its database; filled when PostgreSQL is ready."""
 
     @property
     def rabbitmq_url(self) -> str:
-        """The AMQP URL of the default virtual host, by name: RabbitMQ reads an empty path as one that has none (its URI specification)."""
+        """The AMQP URL of the default virtual host, percent-encoded: in RabbitMQ's URI specification an empty path is the vhost ``""``."""
         address = f"{self.host}:{self.rabbitmq_port}/%2F?heartbeat={rabbitmq.HEARTBEAT}"
         return f"amqp://{rabbitmq.USER}:{self.passwords['rabbitmq']}@{address}"
 
@@ -65,7 +65,7 @@ class Started:
 
 
 def available() -> bool:
-    """Whether a Docker engine answers, and testcontainers is installed to talk to it."""
+    """Whether a Docker engine responds, and testcontainers is installed."""
     program = shutil.which("docker")
     if program is None and not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
         return False
@@ -74,14 +74,14 @@ def available() -> bool:
     if program is None:
         return True
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        asked = [program, "version", "--format", "{{.Server.Version}}"]
-        return subprocess.run(asked, capture_output=True, timeout=10, check=False).returncode == 0
+        command = [program, "version", "--format", "{{.Server.Version}}"]
+        return subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
     return False
 
 
 @contextmanager
-def running(root: Path | None) -> Iterator[Started]:
-    """Started, ready and filled with their databases and roles; raises ``ServersError`` if that cannot be done."""
+def running(root: Path | None) -> Iterator[RunningContainers]:
+    """Containers that are ready and have their databases and roles. Raises ``ServersError`` if they cannot be started."""
     if find_spec("testcontainers") is None:
         raise ServersError("Docker needs the package testcontainers: run `uv sync`, or set TIDEMARK_SERVERS=private")
     with ExitStack() as stack:
@@ -89,49 +89,51 @@ def running(root: Path | None) -> Iterator[Started]:
         folder.mkdir(parents=True, exist_ok=True)
         names = (postgres.ADMIN, databases.OWNER, databases.READER, "redis-tidemark", "redis-reader", "rabbitmq")
         passwords = credentials(folder, *names)
-        kept = None if root is None else KeptPorts(folder, *(str(port) for port in PORTS))
+        fixed_ports = None if root is None else PersistentPorts(folder, *(str(port) for port in PORTS))
         volumes = None if root is None else "tidemark-" + hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
         try:
-            made = [_postgres(passwords), _redis(passwords), _rabbitmq(passwords)]
-            started = _start(made, passwords, volumes, kept, stack)
+            containers = [_postgres(passwords), _redis(passwords), _rabbitmq(passwords)]
+            started = _start(containers, passwords, volumes, fixed_ports, stack)
         except Exception as error:
-            # docker-py and testcontainers raise a dozen kinds; to the person at the terminal they are one.
+            # docker-py and testcontainers raise many types; the operator needs only one message.
             raise ServersError(f"Docker could not start the servers: {error}") from error
-        for name, before, now in kept.moved if kept else ():
-            say_moved(f"container port {name}", before, now)
-        _until("RabbitMQ", lambda: _answers(started.host, started.rabbitmq_port, rabbitmq.HELLO, b"\x01"))
-        _until("Redis", lambda: _answers(started.host, started.redis_port, b"PING\r\n", b"-"))
-        _until("PostgreSQL", lambda: _complete(started))
+        for name, before, now in fixed_ports.changed if fixed_ports else ():
+            report_changed_port(f"container port {name}", before, now)
+        _wait_until("RabbitMQ", lambda: _responds(started.host, started.rabbitmq_port, rabbitmq.HELLO, b"\x01"))
+        _wait_until("Redis", lambda: _responds(started.host, started.redis_port, b"PING\r\n", b"-"))
+        _wait_until("PostgreSQL", lambda: _databases_ready(started))
         yield started
 
 
 def _start(
-    made: list[tuple["DockerContainer", int]],
+    containers: list[tuple["DockerContainer", int]],
     passwords: dict[str, str],
     volumes: str | None,
-    kept: KeptPorts | None,
+    fixed_ports: PersistentPorts | None,
     stack: ExitStack,
-) -> Started:
+) -> RunningContainers:
     from testcontainers.core.config import testcontainers_config
     from testcontainers.core.container import Reaper
 
-    for (container, port), path in zip(made, DATA_FOLDERS, strict=True):
-        if kept:
-            container.with_bind_ports(port, kept[str(port)])
+    for (container, port), path in zip(containers, DATA_FOLDERS, strict=True):
+        if fixed_ports:
+            container.with_bind_ports(port, fixed_ports[str(port)])
         else:
             container.with_exposed_ports(port)
         if volumes:
             container.with_volume_mapping(f"{volumes}-{port}", path, "rw")
         stack.callback(container.stop)
     if not testcontainers_config.ryuk_disabled:
-        # The one that removes the others has to be there first: side by side, each of them would start one.
+        # The reaper must be started first: containers that start concurrently would each start one.
         Reaper.get_instance()
-    with ThreadPoolExecutor(len(made)) as threads:
-        for start in [threads.submit(container.start) for container, _ in made]:
+    with ThreadPoolExecutor(len(containers)) as threads:
+        for start in [threads.submit(container.start) for container, _ in containers]:
             start.result()
-    host = str(made[0][0].get_container_host_ip())
-    postgres_port, redis_port, rabbitmq_port = (int(container.get_exposed_port(port)) for container, port in made)
-    return Started("127.0.0.1" if host == "localhost" else host, postgres_port, redis_port, rabbitmq_port, passwords)
+    host = str(containers[0][0].get_container_host_ip())
+    postgres_port, redis_port, rabbitmq_port = (int(container.get_exposed_port(port)) for container, port in containers)
+    return RunningContainers(
+        "127.0.0.1" if host == "localhost" else host, postgres_port, redis_port, rabbitmq_port, passwords
+    )
 
 
 def _postgres(passwords: dict[str, str]) -> tuple["DockerContainer", int]:
@@ -156,7 +158,7 @@ def _redis(passwords: dict[str, str]) -> tuple["DockerContainer", int]:
 
 
 def _rabbitmq(passwords: dict[str, str]) -> tuple["DockerContainer", int]:
-    # The node's name, and so its data, hang on the host name.
+    # The node's name, and so the path of its data, depends on the host name.
     container = _container(RABBITMQ_IMAGE, None, hostname="tidemark")
     container.with_env("RABBITMQ_DEFAULT_USER", rabbitmq.USER)
     container.with_env("RABBITMQ_DEFAULT_PASS", passwords["rabbitmq"])
@@ -172,23 +174,23 @@ def _container(image: str, command: list[str] | None, **options: str) -> "Docker
     return container.with_kwargs(**options)
 
 
-def _until(name: str, ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + READY_WITHIN
+def _wait_until(name: str, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_S
     while not ready():
         if time.monotonic() > deadline:
-            raise ServersError(f"the {name} container was not ready after {READY_WITHIN:.0f} s: see `docker logs`")
+            raise ServersError(f"the {name} container was not ready after {READY_TIMEOUT_S:.0f} s: see `docker logs`")
         time.sleep(0.1)
 
 
-def _answers(host: str, port: int, question: bytes, beginning: bytes) -> bool:
+def _responds(host: str, port: int, question: bytes, beginning: bytes) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=2) as connection:
         connection.sendall(question)
         return connection.recv(1) == beginning
     return False
 
 
-def _complete(started: Started) -> bool:
-    """Whether the databases are there; makes them at the first connection that succeeds."""
+def _databases_ready(started: RunningContainers) -> bool:
+    """Whether the databases exist; creates them at the first connection that succeeds."""
     passwords = started.passwords
     try:
         started.read_databases.update(
@@ -198,6 +200,6 @@ def _complete(started: Started) -> bool:
                 )
             )
         )
-    except databases.NOT_YET:
+    except databases.NOT_READY_ERRORS:
         return False
     return True

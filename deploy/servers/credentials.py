@@ -1,7 +1,7 @@
-"""Passwords that a private server is given when its data folder is made, kept with the data and nowhere else.
+"""Passwords of private servers: generated when a data folder is created, and stored only with the data.
 
-They are generated, never chosen, and stand in a file that only the owner of the folder may read: nothing of this
-kind is in the repository, and data that survive keep theirs.
+They are in a file that only the owner of the folder can read. None is in the repository, and data that are kept
+keep their passwords.
 """
 
 import secrets
@@ -13,7 +13,7 @@ FILE = "credentials.json"
 
 
 def credentials(folder: Path, *names: str) -> dict[str, str]:
-    """A password for each name: those of the folder where it has them, new ones (URL-safe text) where not."""
+    """A password for each name: the stored one where the folder has it, else a new one (URL-safe text)."""
     known = {name: str(value) for name, value in leftovers.read(folder / FILE).items()}
     wanted = {name: known.get(name) or secrets.token_urlsafe(24) for name in names}
     if wanted != known:

@@ -1,8 +1,8 @@
-"""The databases and the two roles of a fresh PostgreSQL: ``tidemark`` owns them, ``tidemark_reader`` only reads.
+"""Creates the databases and the two roles in a new PostgreSQL: ``tidemark`` owns them, ``tidemark_reader`` only reads.
 
-The reader cannot connect to the write database at all; which tables it may read elsewhere is granted by the
-migrations that make them. On a local server the owner may also create databases, which tests do.
-``deploy/postgres/init.sh`` says the same for docker compose.
+The reader cannot connect to the write database; the migrations that create the other tables grant what it may
+read. On a local server the owner may also create databases, for tests.
+``deploy/postgres/init.sh`` does the same for docker compose.
 """
 
 from collections.abc import Mapping
@@ -14,31 +14,31 @@ from shared.read_models import READ_MODELS, StoreKind
 
 WRITE: Final = "tidemark_write"
 READ: Final = "tidemark_read"
-"""Of all read models in PostgreSQL, each in a schema of its own."""
+"""The database of all read models in PostgreSQL, each in its own schema."""
 OPERATIONS: Final = "tidemark_operations"
 OWNER: Final = "tidemark"
 READER: Final = "tidemark_reader"
 
-NOT_YET: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)
-"""What a connection to a server that is still starting fails with."""
+NOT_READY_ERRORS: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)
+"""The errors of a connection to a server that is still starting."""
 
 HAS_ROLE: Final = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)"
-ROLE: Final = "SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)"
-MAY_CREATE: Final = "ALTER ROLE tidemark CREATEDB"
-READS_ONLY: Final = "ALTER ROLE tidemark_reader SET default_transaction_read_only = on"
+CREATE_ROLE: Final = "SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)"
+ALLOW_CREATEDB: Final = "ALTER ROLE tidemark CREATEDB"
+MAKE_READER_READ_ONLY: Final = "ALTER ROLE tidemark_reader SET default_transaction_read_only = on"
 HAS_DATABASE: Final = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
-DATABASE: Final = "SELECT format('CREATE DATABASE %I OWNER tidemark', $1::text)"
-NOBODY: Final = "SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', $1::text)"
-READERS: Final = "SELECT format('GRANT CONNECT ON DATABASE %I TO tidemark_reader', $1::text)"
-SCHEMA: Final = "REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT ALL ON SCHEMA public TO tidemark"
+CREATE_DATABASE: Final = "SELECT format('CREATE DATABASE %I OWNER tidemark', $1::text)"
+REVOKE_PUBLIC: Final = "SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', $1::text)"
+GRANT_READER: Final = "SELECT format('GRANT CONNECT ON DATABASE %I TO tidemark_reader', $1::text)"
+RESTRICT_PUBLIC_SCHEMA: Final = "REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT ALL ON SCHEMA public TO tidemark"
 
 
 async def create(host: str, port: int, admin: str, admin_password: str, passwords: dict[str, str]) -> Mapping[str, str]:
-    """Make the roles and databases that are not there yet; ``passwords`` has one for each role. Returns each read model's database.
+    """Create the roles and databases that do not exist; ``passwords`` has one for each role. Returns each read model's database.
 
-    That is READ, but where an older version has made one of its own, ``tidemark_<name>``, the read model stays there.
+    That is READ, except for a read model for which an older version has created its own database ``tidemark_<name>``.
 
-    May be repeated: what was done half is completed. Raises one of ``NOT_YET`` while the server is starting.
+    Idempotent: an interrupted run is completed by the next. Raises one of ``NOT_READY_ERRORS`` while the server is starting.
     """
 
     async def connect(database: str) -> asyncpg.Connection:
@@ -51,9 +51,9 @@ async def create(host: str, port: int, admin: str, admin_password: str, password
     try:
         for role in (OWNER, READER):
             if not await connection.fetchval(HAS_ROLE, role):
-                await connection.execute(await connection.fetchval(ROLE, role, passwords[role]))
-        await connection.execute(MAY_CREATE)
-        await connection.execute(READS_ONLY)
+                await connection.execute(await connection.fetchval(CREATE_ROLE, role, passwords[role]))
+        await connection.execute(ALLOW_CREATEDB)
+        await connection.execute(MAKE_READER_READ_ONLY)
         own = {
             model.name: f"tidemark_{model.name}"
             for model in READ_MODELS
@@ -61,16 +61,16 @@ async def create(host: str, port: int, admin: str, admin_password: str, password
         }
         for database in (WRITE, *readable):
             if not await connection.fetchval(HAS_DATABASE, database):
-                await connection.execute(await connection.fetchval(DATABASE, database))
-            await connection.execute(await connection.fetchval(NOBODY, database))
+                await connection.execute(await connection.fetchval(CREATE_DATABASE, database))
+            await connection.execute(await connection.fetchval(REVOKE_PUBLIC, database))
         for database in readable:
-            await connection.execute(await connection.fetchval(READERS, database))
+            await connection.execute(await connection.fetchval(GRANT_READER, database))
     finally:
         await connection.close()
     for database in (WRITE, *readable):
         connection = await connect(database)
         try:
-            await connection.execute(SCHEMA)
+            await connection.execute(RESTRICT_PUBLIC_SCHEMA)
         finally:
             await connection.close()
     return {model.name: own.get(model.name, READ) for model in READ_MODELS if model.store is StoreKind.POSTGRES}

@@ -1,18 +1,18 @@
-"""What can go wrong while servers are found or started: every message says what to do next.
+"""Errors of finding or starting servers; every message states what to do next.
 
 ``ServersError``
-├── ``PortTakenError``: somebody else took the port between our choice and the server's bind; another one is tried
-└── ``ProgramMissingError``: a program is not on this machine; it may be installable
+├── ``PortTakenError``: another process took the port between its choice and the server's bind; another port is tried
+└── ``ProgramMissingError``: a program is not installed; it may be installable
 """
 
 
 class ServersError(Exception):
-    """The servers cannot be provided; the message is one plain sentence or two for the person at the terminal."""
+    """The servers cannot be provided; the message is one or two sentences for the operator."""
 
 
 class PortTakenError(ServersError):
-    """The server ended because its port was not free any more."""
+    """The server exited because its port was no longer free."""
 
 
 class ProgramMissingError(ServersError):
-    """A program that a private server needs is not on this machine."""
+    """A program that a private server needs is not installed."""

@@ -1,11 +1,11 @@
-"""No private server outlives its owner, not even one that was killed with SIGKILL.
+"""Ends private servers when their owner process ends, even if it was killed with SIGKILL.
 
-Every server process is on record in its folder as (pid, start time): a pid alone may be somebody else's by now.
-Two things read these records: a small watcher process, started beside the servers, that waits for the owner to go,
-and the next start, which looks for folders of dead owners. Both end exactly the recorded processes and their
-children, and remove the folder if it was a temporary one. Only folders of the same user are looked at.
+Every server process is recorded in its folder as (pid, start time), because the kernel may reuse a pid.
+Two things read these records: a small watcher process, started with the servers, that waits until the owner ends,
+and the next start, which searches for folders of dead owners. Both end exactly the recorded processes and their
+children, and remove the folder if it is a temporary one. Folders of other users are ignored.
 
-The watcher runs this file as a script: it imports nothing of Tidemark.
+The watcher runs this file as a script, so the file imports nothing of Tidemark.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ WATCH_INTERVAL = 0.25
 
 
 def write(path: Path, **fields: Any) -> None:
-    """Write a record that is either whole or not there, readable by its owner only."""
+    """Write a record atomically, readable by its owner only."""
     partial = path.with_name(path.name + ".part")
     partial.touch(mode=0o600)
     partial.write_text(json.dumps(fields))
@@ -38,7 +38,7 @@ def write(path: Path, **fields: Any) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The record, or an empty one where there is none."""
+    """The record, or an empty one if there is none."""
     try:
         fields = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -47,12 +47,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def identity(pid: int) -> dict[str, Any]:
-    """What tells this process from a later one with the same pid."""
+    """What distinguishes this process from a later one with the same pid."""
     return {"pid": pid, "started": psutil.Process(pid).create_time()}
 
 
 def alive(record: dict[str, Any]) -> psutil.Process | None:
-    """The recorded process, if it is still the same one and not a zombie."""
+    """The recorded process, or None if it has ended or its pid has been reused. A zombie counts as ended."""
     try:
         process = psutil.Process(int(record["pid"]))
         if abs(process.create_time() - float(record["started"])) > 0.02 or process.status() == psutil.STATUS_ZOMBIE:
@@ -62,19 +62,19 @@ def alive(record: dict[str, Any]) -> psutil.Process | None:
     return process
 
 
-def family(process: psutil.Process) -> list[psutil.Process]:
-    """The process and all that descend from it, the eldest first."""
+def process_tree(process: psutil.Process) -> list[psutil.Process]:
+    """The process and all its descendants, parents first."""
     try:
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
 
 
-def kill_family(process: psutil.Process) -> None:
-    """SIGKILL the process and all its descendants, having stopped it first so that it makes no new ones."""
+def kill_process_tree(process: psutil.Process) -> None:
+    """SIGKILL the process and all its descendants; it is stopped first so that it cannot fork."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.suspend()
-    members = family(process)
+    members = process_tree(process)
     for member in members:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
@@ -82,22 +82,22 @@ def kill_family(process: psutil.Process) -> None:
 
 
 def wait_for(processes: list[psutil.Process], timeout: float) -> list[psutil.Process]:
-    """Wait until they have ended, reaped by their parents or not; returns those that have not after ``timeout`` s."""
+    """Wait until the processes have ended, reaped or not; returns those still running after ``timeout`` s."""
     deadline = time.monotonic() + timeout
-    while (still := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+    while (still := [process for process in processes if _is_running(process)]) and time.monotonic() < deadline:
         time.sleep(0.005)
     return still
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
         return False
 
 
-def end_servers(root: Path) -> None:
-    """End every server on record below ``root``: with its own quick signal where it has one, then with SIGKILL."""
+def stop_servers(root: Path) -> None:
+    """End every server recorded below ``root``: with its quick signal where it has one, then with SIGKILL."""
     found = []
     for path in sorted(root.glob(f"*/{PROCESS}")):
         record = read(path)
@@ -109,19 +109,19 @@ def end_servers(root: Path) -> None:
             found.append(process)
         path.unlink(missing_ok=True)
     for process in wait_for(found, 0.5):
-        kill_family(process)
+        kill_process_tree(process)
 
 
 def clear(root: Path) -> None:
-    """End what is left over in a folder whose owner is gone; remove the folder unless it is to be kept."""
+    """End the servers in a folder whose owner has ended; remove the folder if it is a temporary one."""
     owner = read(root / OWNER)
-    end_servers(root)
+    stop_servers(root)
     if owner.get("temporary"):
         shutil.rmtree(root, ignore_errors=True)
 
 
 def clear_all(folder: Path) -> None:
-    """Clear every temporary folder of ours below ``folder`` whose owner is dead."""
+    """Clear every temporary folder of this user below ``folder`` whose owner has ended."""
     for root in folder.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             mine = root.is_dir() and not root.is_symlink() and root.stat().st_uid == os.geteuid()
@@ -131,7 +131,7 @@ def clear_all(folder: Path) -> None:
 
 
 def watch(root: Path, owner: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """Start the watcher: it ends by itself once the owner has gone, or is no longer the one on record."""
+    """Start the watcher, which exits when the owner has ended or is no longer the recorded one."""
     return subprocess.Popen(
         [sys.executable, "-P", __file__, str(root), json.dumps(owner)],
         stdin=subprocess.DEVNULL,
@@ -147,7 +147,7 @@ def _wait_and_clear(root: Path, owner: dict[str, Any]) -> None:
             return
         time.sleep(WATCH_INTERVAL)
     with contextlib.suppress(OSError), (root / LOCK).open("a") as lock:
-        # Whoever has the lock is the next owner, and has seen to it already.
+        # If the lock is taken, the next owner holds it and has already cleared the folder.
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         record = read(root / OWNER)
         if record.get("pid") == owner["pid"] and record.get("started") == owner["started"]:

@@ -1,8 +1,8 @@
-"""Gets the programs of PostgreSQL, Redis and RabbitMQ from the system's package manager, where they are missing.
+"""Gets missing programs of PostgreSQL, Redis and RabbitMQ from the system's package manager.
 
-As root they are installed, with every start of a service prevented and what was installed disabled, so that nothing
-takes the default ports. Otherwise the packages, with whatever they need that is not on the machine, are downloaded
-and unpacked into a folder of the user's (``programs.UNPACKED``) and run from there; the system is not changed.
+As root they are installed, with every service start prevented and the installed services disabled, so that nothing
+takes the default ports. Otherwise the packages and their missing dependencies are downloaded and unpacked into a folder
+of the user (``programs.UNPACKED``) and run from there; the system is not changed.
 """
 
 import os
@@ -18,7 +18,9 @@ from typing import Final
 from deploy.servers import programs
 from deploy.servers.errors import ProgramMissingError
 
-ADVICE: Final = "install PostgreSQL, Redis (or Valkey) and RabbitMQ, or start a Docker engine, or set the six URLs"
+INSTALL_HINT: Final = (
+    "install PostgreSQL, Redis (or Valkey) and RabbitMQ, or start a Docker engine, or set the six URLs"
+)
 NEEDED: Final[dict[str, Callable[[], Path]]] = {
     "postgresql": programs.postgres_folder,
     "redis-server": programs.redis_server,
@@ -33,14 +35,14 @@ SERVICES: Final = (
 )
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 NO_CLUSTER: Final = Path("/etc/postgresql-common/createcluster.d/tidemark.conf")
-# The compiler for PostgreSQL's JIT, 100 MB, which is switched off here.
+# The compiler for PostgreSQL's JIT (100 MB), which is disabled in these servers.
 NOT_NEEDED: Final = ("libllvm", "libz3")
-QUIET: Final = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+NON_INTERACTIVE: Final = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 MINUTES: Final = 10
 
 
 def missing() -> list[str]:
-    """The packages whose programs are not on this machine."""
+    """The packages whose programs are not installed."""
     absent = []
     for package, find in NEEDED.items():
         try:
@@ -51,24 +53,24 @@ def missing() -> list[str]:
 
 
 def install() -> None:
-    """Install or unpack what is missing; raises ``ProgramMissingError`` with what to do if it cannot be had."""
+    """Install or unpack the missing packages. Raises ``ProgramMissingError`` with what to do if that fails."""
     packages = missing()
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
-        raise ProgramMissingError(f"{', '.join(packages)} not found, and there is no apt-get here: {ADVICE}")
+        raise ProgramMissingError(f"{', '.join(packages)} not found, and there is no apt-get here: {INSTALL_HINT}")
     sys.stderr.write(f"tidemark: getting {', '.join(packages)} with apt-get, once\n")
     if os.geteuid() == 0:
         _install_as_root(packages)
     else:
         _unpack(packages)
     if still := missing():
-        raise ProgramMissingError(f"{', '.join(still)} not found even after installing: {ADVICE}")
+        raise ProgramMissingError(f"{', '.join(still)} not found even after installing: {INSTALL_HINT}")
 
 
 def _install_as_root(packages: list[str]) -> None:
     with _no_service_starts():
         arguments = ("install", "--yes", "--no-install-recommends", *packages)
         if _run("apt-get", *arguments, check=False) is None:
-            # The package lists of a fresh machine are empty or old.
+            # The package lists of a new machine are empty or old.
             _run("apt-get", "update")
             _run("apt-get", *arguments)
     if shutil.which("systemctl"):
@@ -119,19 +121,19 @@ def _unpack(packages: list[str]) -> None:
 
 
 def _move_erlang(root: Path) -> None:
-    """Tell Erlang's start script where it is now: Debian's names the folder it is packaged for."""
+    """Write the unpacked path into Erlang's start script: Debian's contains the path it is packaged for."""
     script = root / "bin/erl"
     if script.is_file():
         script.write_text(script.read_text().replace("ROOTDIR=/usr/lib/erlang", f'ROOTDIR="{root}"'))
 
 
 def _run(program: str, *arguments: str, cwd: Path | None = None, check: bool = True) -> str | None:
-    """What the program printed; ``None`` if it failed and ``check`` is off."""
+    """The program's standard output; ``None`` if it failed and ``check`` is off. Raises ``ProgramMissingError``."""
     try:
         done = subprocess.run(
             [shutil.which(program) or program, *arguments],
             cwd=cwd,
-            env=os.environ | QUIET,
+            env=os.environ | NON_INTERACTIVE,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -140,10 +142,10 @@ def _run(program: str, *arguments: str, cwd: Path | None = None, check: bool = T
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ProgramMissingError(f"`{program} {arguments[0]}` took over {MINUTES} minutes: {ADVICE}") from error
+        raise ProgramMissingError(f"`{program} {arguments[0]}` took over {MINUTES} minutes: {INSTALL_HINT}") from error
     if done.returncode == 0:
         return done.stdout
     if not check:
         return None
     reason = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
-    raise ProgramMissingError(f"`{program} {arguments[0]}` failed ({reason}): {ADVICE}")
+    raise ProgramMissingError(f"`{program} {arguments[0]}` failed ({reason}): {INSTALL_HINT}")

@@ -1,7 +1,7 @@
-"""Free TCP ports of 127.0.0.1, always below 32768, so that no outgoing connection can sit on one.
+"""Free TCP ports of 127.0.0.1, always below 32768, so that no outgoing connection can occupy one.
 
-The kernel hands out the ports from 32768 up to outgoing connections: a server that was killed and starts again on
-such a port may find it in use. A port given out here is never given out again by this process, but to its user.
+The kernel assigns ports from 32768 upwards to outgoing connections: a server that was killed and restarts on
+such a port may find it in use. This process never returns the same port twice, except to its previous user.
 """
 
 import random
@@ -11,7 +11,7 @@ import threading
 LOWEST = 20_000
 HIGHEST = 32_767
 
-_given: set[int] = set()
+_reserved: set[int] = set()
 _lock = threading.Lock()
 
 
@@ -27,21 +27,21 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def take(port: int) -> bool:
-    """Whether this port, which its user has had before, can be had again; then it is given to nobody else."""
+def reserve(port: int) -> bool:
+    """Reserve a port that its user had before; returns whether it is free. A reserved port is not returned by ``free_port``."""
     with _lock:
         free = is_free(port)
         if free:
-            _given.add(port)
+            _reserved.add(port)
         return free
 
 
 def free_port() -> int:
-    """A port that was free a moment ago; whoever binds it must be ready to lose the race and ask again."""
+    """A port that was free a moment ago. Another process may take it before it is bound; then call again. Raises OSError."""
     with _lock:
         for _ in range(1_000):
             port = random.SystemRandom().randint(LOWEST, HIGHEST)
-            if port not in _given and is_free(port):
-                _given.add(port)
+            if port not in _reserved and is_free(port):
+                _reserved.add(port)
                 return port
     raise OSError(f"no free port between {LOWEST} and {HIGHEST}")

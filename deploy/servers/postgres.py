@@ -1,8 +1,8 @@
-"""A private PostgreSQL: what it has committed survives ``kill`` and a new ``start`` on the same data and port.
+"""A private PostgreSQL: committed data survive ``kill`` and a new ``start`` on the same data and port.
 
 It listens on 127.0.0.1 only, over TCP only (no socket file), with SCRAM passwords, and has the databases and roles
-of ``databases``. PostgreSQL refuses to run as root: then it runs as the user ``postgres``, or ``nobody`` where there
-is none, and the data folder belongs to that user.
+of ``databases``. PostgreSQL refuses to run as root: under root it runs as the user ``postgres``, or ``nobody`` if there
+is none, and that user owns the data folder.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from typing import Final
 from deploy.servers import databases, programs
 from deploy.servers.credentials import credentials
 from deploy.servers.errors import ServersError
-from deploy.servers.kept_ports import KeptPorts
+from deploy.servers.persistent_ports import PersistentPorts
 from deploy.servers.process import ServerProcess
 
 ADMIN: Final = "tidemark_admin"
@@ -38,24 +38,24 @@ SETTINGS: Final = {
     "jit": "off",
     "timezone": "GMT",
     "log_timezone": "GMT",
-    # Shared memory as files in the data folder: nothing is left in /dev/shm after a SIGKILL.
+    # Shared memory as files in the data folder: a SIGKILL leaves nothing in /dev/shm.
     "dynamic_shared_memory_type": "mmap",
 }
 
 
 class Postgres:
-    """One private server in ``folder``; its data are there, too, or where the user that it runs as can reach them."""
+    """One private server in ``folder``; its data are in the same folder, or in one that the server's user can access."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = KeptPorts(folder, "port")
+        self.ports = PersistentPorts(folder, "port")
         self._programs = programs.postgres_folder()
         self._user = unprivileged_user()
-        self.data = reachable(folder) / "data"
-        self._process = ServerProcess("PostgreSQL", folder, user=self._user, quick=signal.SIGQUIT)
+        self.data = accessible_folder(folder) / "data"
+        self._process = ServerProcess("PostgreSQL", folder, user=self._user, quick_signal=signal.SIGQUIT)
         self._passwords = credentials(folder, ADMIN, databases.OWNER, databases.READER)
         self.read_databases: Mapping[str, str] = {}
-        """Read model → its database; known once the server is ready."""
+        """Read model → its database; filled when the server is ready."""
 
     @property
     def port(self) -> int:
@@ -63,12 +63,12 @@ class Postgres:
 
     @property
     def running(self) -> bool:
-        """Whether its process is there (it may be frozen or not yet ready)."""
+        """Whether its process exists (it may be frozen or not yet ready)."""
         return self._process.running
 
     def start(self) -> None:
-        """Start it, on its old data if it has any; ``wait_ready`` tells when it can be used."""
-        # On record beside the passwords, and only when it is done: data without them, or half made, are of no use.
+        """Start the server on its existing data, if any; ``wait_ready`` returns when it can be used."""
+        # The marker is beside the passwords and is written last: data without passwords, or incomplete, cannot be used.
         made = self.folder / "made"
         if not made.exists():
             self._initialise()
@@ -78,16 +78,16 @@ class Postgres:
         self._process.start(argv, programs.environment(), self.data)
 
     def wait_ready(self, timeout: float = 60.0) -> None:
-        """Return once it takes connections and has its databases; raise ``ServersError`` after ``timeout`` s."""
+        """Return when it accepts connections and has its databases. Raises ``ServersError`` after ``timeout`` s."""
         self._process.wait_until(self._is_ready, timeout, self.port)
         if not self.read_databases:
             self.read_databases = asyncio.run(
                 databases.create("127.0.0.1", self.port, ADMIN, self._passwords[ADMIN], self._passwords)
             )
 
-    def stop(self, *, for_good: bool = False) -> None:
-        """End it with a checkpoint, or, where its data are not needed again (``for_good``), without."""
-        self._process.stop(signal.SIGQUIT if for_good else signal.SIGINT, 10)
+    def stop(self, *, discard_data: bool = False) -> None:
+        """Stop the server with a checkpoint, or, with ``discard_data`` (the data are not needed again), without."""
+        self._process.stop(signal.SIGQUIT if discard_data else signal.SIGINT, 10)
         self._free_shared_memory()
 
     def kill(self) -> None:
@@ -95,16 +95,16 @@ class Postgres:
         self._process.kill()
 
     def freeze(self) -> None:
-        """Stop it in mid-air: connections stay open, nothing is answered."""
+        """Suspend it: connections stay open, nothing is answered."""
         self._process.freeze()
 
     def thaw(self) -> None:
-        """Let it go on after ``freeze``."""
+        """Resume it after ``freeze``."""
         self._process.thaw()
 
-    def move(self) -> None:
-        """Choose another port for the next start."""
-        self.ports.move()
+    def choose_new_ports(self) -> None:
+        """Choose a new port for the next start."""
+        self.ports.choose_new_ports()
 
     def url(self, database: str, role: str = databases.OWNER) -> str:
         """The URL of one database for the owner, the reader or the administrator."""
@@ -144,14 +144,14 @@ class Postgres:
             raise ServersError(f"initdb could not make a PostgreSQL in {self.data}: {reason}")
 
     def _is_ready(self) -> bool:
-        # What pg_ctl reads, too: the server writes its pid, and on line 8 its state, into this file.
+        # As pg_ctl does: the server writes its pid, and on line 8 its state, into this file.
         with contextlib.suppress(OSError):
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             return len(lines) >= 8 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
         return False
 
     def _free_shared_memory(self) -> None:
-        # A killed server leaves a few bytes of System V memory, named on line 7; its next start would remove them.
+        # A killed server leaves a few bytes of System V shared memory, named on line 7; its next start would free them.
         with contextlib.suppress(OSError, IndexError):
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             segment = lines[6].split()[1]
@@ -160,7 +160,7 @@ class Postgres:
 
 
 def unprivileged_user() -> str | None:
-    """Whom to run PostgreSQL as: ``None`` for ourselves, a user without privileges if we are root."""
+    """The user to run PostgreSQL as: ``None`` for the current user, an unprivileged user if that is root."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -170,16 +170,16 @@ def unprivileged_user() -> str | None:
     raise ServersError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
 
 
-def passable(folder: Path) -> bool:
-    """Whether PostgreSQL's user can get to ``folder``; always true where that user is ourselves."""
+def is_traversable(folder: Path) -> bool:
+    """Whether PostgreSQL's user can access ``folder``; always true if that is the current user."""
     if unprivileged_user() is None:
         return True
     return all(step.stat().st_mode & 0o001 for step in [folder, *folder.parents])
 
 
-def reachable(folder: Path) -> Path:
-    """``folder``, or, where PostgreSQL's user cannot get to it (root's home), one in /var/lib in its place."""
-    if passable(folder):
+def accessible_folder(folder: Path) -> Path:
+    """``folder``, or, if PostgreSQL's user cannot access it (root's home), a folder in /var/lib."""
+    if is_traversable(folder):
         return folder
     elsewhere = Path("/var/lib/tidemark") / hashlib.sha256(str(folder).encode()).hexdigest()[:16]
     elsewhere.mkdir(mode=0o711, parents=True, exist_ok=True)

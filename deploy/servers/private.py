@@ -1,8 +1,8 @@
-"""PostgreSQL, Redis and RabbitMQ as private instances below one folder, started side by side.
+"""PostgreSQL, Redis and RabbitMQ as private instances below one folder, started concurrently.
 
-Their data folders, ports and passwords are their own, and stay so in a folder that is kept; the machine's instances on
-the default ports are never touched. A folder has one owner at a time (a lock on it says so). When the owner stops them, or
-is gone, so are they; a temporary folder goes with them, any other keeps its data for the next start.
+They have data folders, ports and passwords of their own, which a folder that is kept preserves; the machine's instances on
+the default ports are never touched. A folder has one owner process at a time, enforced by a lock. The servers end when the
+owner stops them or ends; a temporary folder is then removed, any other keeps its data for the next start.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from typing import IO, Final
 
 from deploy.servers import leftovers
 from deploy.servers.errors import PortTakenError, ServersError
-from deploy.servers.kept_ports import say_moved
-from deploy.servers.postgres import Postgres, passable
+from deploy.servers.persistent_ports import report_changed_port
+from deploy.servers.postgres import Postgres, is_traversable
 from deploy.servers.rabbitmq import RabbitMQ
 from deploy.servers.redis import Redis
 
 PORT_ATTEMPTS: Final = 5
-CLEARED_WITHIN: Final = 10.0
+LOCK_TIMEOUT_S: Final = 10.0
 
 Server = Postgres | Redis | RabbitMQ
 
@@ -34,7 +34,7 @@ class PrivateServers:
     """The three servers of one folder; each can be killed, frozen and started again on its own."""
 
     def __init__(self, root: Path) -> None:
-        """Find the programs; raises ``ProgramMissingError`` if one is not on this machine."""
+        """Find the programs. Raises ``ProgramMissingError`` if one is not installed."""
         self.root = root
         self.postgres = Postgres(_subfolder(root, "postgres"))
         self.redis = Redis(_subfolder(root, "redis"))
@@ -46,13 +46,13 @@ class PrivateServers:
         return self.rabbitmq, self.postgres, self.redis
 
     def start(self) -> None:
-        """Start all three at once and return when all are ready; if one fails, none is left."""
+        """Start all three concurrently and return when all are ready; if one fails, all are stopped and its error is raised."""
         with ThreadPoolExecutor(len(self.all)) as threads:
-            started = [threads.submit(_bring_up, server) for server in self.all]
+            started = [threads.submit(_start_server, server) for server in self.all]
             try:
                 wait(started)
             except KeyboardInterrupt:
-                # What is on its way up cannot be stopped before it is there.
+                # A server that is starting cannot be stopped before its process exists.
                 wait(started)
                 raise
         failures = [error for one in started if (error := one.exception())]
@@ -60,30 +60,30 @@ class PrivateServers:
             self.stop()
             raise failures[0]
         for server in self.all:
-            for name, before, now in server.ports.moved:
-                if name == "port":  # Erlang's own are written down by nobody
-                    say_moved(type(server).__name__, before, now)
+            for name, before, now in server.ports.changed:
+                if name == "port":  # operators do not use Erlang's own ports
+                    report_changed_port(type(server).__name__, before, now)
 
-    def stop(self, *, for_good: bool = False) -> None:
-        """End all three, side by side; ``for_good`` saves what only matters for a next start on the same data."""
+    def stop(self, *, discard_data: bool = False) -> None:
+        """Stop all three concurrently; ``discard_data`` omits what only a next start on the same data needs."""
         with ThreadPoolExecutor(len(self.all)) as threads:
-            for stopped in [threads.submit(server.stop, for_good=for_good) for server in self.all]:
+            for stopped in [threads.submit(server.stop, discard_data=discard_data) for server in self.all]:
                 stopped.result()
 
 
 @contextmanager
 def private_servers(root: Path | None = None, *, keep: bool = False) -> Iterator[PrivateServers]:
-    """Running private servers for the time of the block.
+    """Private servers that run until the end of the block.
 
-    Without ``root`` they live in a temporary folder, which is removed at the end unless ``keep``; with it, their data
-    stay there for the next time. Raises ``ServersError`` if another process is using ``root``.
+    Without ``root`` they use a temporary folder, which is removed at the end unless ``keep``; with it, their data
+    stay there for the next start. Raises ``ServersError`` if another process is using ``root``.
     """
     leftovers.clear_all(_temporary_base())
     temporary = root is None and not keep
     folder = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=_temporary_base())) if root is None else root.absolute()
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     if root is None:
-        # Another user, whom PostgreSQL runs as, must be able to pass through; it cannot list.
+        # PostgreSQL's user must be able to traverse the folder; it cannot list it.
         folder.chmod(0o711)
     with _owned(folder, temporary=temporary):
         servers: PrivateServers | None = None
@@ -93,7 +93,7 @@ def private_servers(root: Path | None = None, *, keep: bool = False) -> Iterator
             yield servers
         finally:
             if servers:
-                servers.stop(for_good=temporary)
+                servers.stop(discard_data=temporary)
             if temporary:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -116,25 +116,25 @@ def _owned(folder: Path, *, temporary: bool) -> Iterator[None]:
 
 
 def _lock(lock: IO[str], folder: Path) -> None:
-    deadline = time.monotonic() + CLEARED_WITHIN
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         owner = leftovers.read(folder / leftovers.OWNER)
-        # A dead owner's watcher holds the lock while it clears up.
+        # The watcher of a dead owner holds the lock while it clears the folder.
         if leftovers.alive(owner) or time.monotonic() > deadline:
             raise ServersError(f"the servers in {folder} are in use by process {owner.get('pid')}: stop it first")
         time.sleep(0.05)
 
 
-def _bring_up(server: Server) -> None:
+def _start_server(server: Server) -> None:
     for _ in range(PORT_ATTEMPTS):
         server.start()
         with contextlib.suppress(PortTakenError):
             server.wait_ready()
             return
-        server.move()
+        server.choose_new_ports()
     raise ServersError(f"no port could be had for {type(server).__name__} in {PORT_ATTEMPTS} attempts")
 
 
@@ -146,4 +146,4 @@ def _subfolder(root: Path, name: str) -> Path:
 
 def _temporary_base() -> Path:
     base = Path(tempfile.gettempdir())
-    return base if passable(base) else Path("/var/tmp")  # noqa: S108 (mkdtemp below it; only its use is at issue)
+    return base if is_traversable(base) else Path("/var/tmp")  # noqa: S108 (mkdtemp below it; only its use is at issue)

@@ -1,8 +1,8 @@
-"""One server process of ours, with everything that descends from it: started, killed, frozen, thawed as a whole.
+"""One server process with its descendants: started, killed, frozen and thawed as a whole.
 
-Servers put their children into sessions of their own (PostgreSQL's backends, Erlang's port programs), so signals go
-down the process tree, not to a process group. Each process has its own session, so that Ctrl-C at the terminal
-reaches the command and not its servers, which must live until the command has finished.
+Servers put their children into sessions of their own (PostgreSQL's backends, Erlang's port programs), so signals are sent
+to the process tree, not to a process group. Each server has its own session, so that Ctrl-C at the terminal
+reaches the command and not its servers, which must run until the command has finished.
 """
 
 import contextlib
@@ -22,32 +22,35 @@ POLL = 0.02
 
 
 class ServerProcess:
-    """A process on record in ``folder``; ``user`` names whom to run it as (needs root), ``None`` means as we are."""
+    """A process that is recorded in ``folder``; ``user`` is the user to run it as (needs root), ``None`` the current one.
+
+    ``quick_signal``: the signal that ends it fastest, for ``leftovers``.
+    """
 
     def __init__(
-        self, name: str, folder: Path, *, user: str | None = None, quick: signal.Signals | None = None
+        self, name: str, folder: Path, *, user: str | None = None, quick_signal: signal.Signals | None = None
     ) -> None:
         self.name = name
         self.folder = folder
         self.user = user
-        self.quick = quick
+        self.quick_signal = quick_signal
         self.log = folder / "output.log"
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
-        """The pid of the running process; raises ``ServersError`` if it was never started."""
+        """The pid of the process. Raises ``ServersError`` if it was never started."""
         if self._popen is None:
             raise ServersError(f"{self.name} was not started")
         return self._popen.pid
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended yet (a frozen process is running)."""
+        """Whether it was started and has not ended (a frozen process is running)."""
         return self._popen is not None and self._popen.poll() is None
 
     def start(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
-        """Start it and put it on record; what it prints is appended to ``output.log``."""
+        """Start and record it; its output is appended to ``output.log``."""
         if self.running:
             raise ServersError(f"{self.name} is already running")
         account = pwd.getpwnam(self.user) if self.user else None
@@ -68,11 +71,11 @@ class ServerProcess:
             leftovers.write(
                 self.folder / leftovers.PROCESS,
                 **leftovers.identity(self._popen.pid),
-                quick_signal=int(self.quick) if self.quick else None,
+                quick_signal=int(self.quick_signal) if self.quick_signal else None,
             )
 
     def wait_until(self, ready: Callable[[], bool], timeout: float, port: int) -> None:
-        """Return once ``ready()``; raise ``PortTakenError`` or ``ServersError`` if it ends first or takes too long."""
+        """Return when ``ready()``. Raises ``PortTakenError`` or ``ServersError`` if the process ends first or ``timeout`` s pass."""
         deadline = time.monotonic() + timeout
         while not ready():
             if not self.running:
@@ -84,15 +87,15 @@ class ServerProcess:
             time.sleep(POLL)
 
     def kill(self) -> None:
-        """SIGKILL it with all its descendants, frozen or not, and wait until they are gone."""
+        """SIGKILL it and all its descendants, frozen or not, and wait until they have ended."""
         if self._popen is not None and self._popen.poll() is None:
             with contextlib.suppress(psutil.NoSuchProcess):
-                leftovers.kill_family(psutil.Process(self._popen.pid))
+                leftovers.kill_process_tree(psutil.Process(self._popen.pid))
             self._popen.wait(5)
         (self.folder / leftovers.PROCESS).unlink(missing_ok=True)
 
     def stop(self, sent: signal.Signals, timeout: float) -> None:
-        """Ask it to end with the signal ``sent``; what is still there after ``timeout`` seconds is killed."""
+        """Send the signal ``sent``; kill what is still running after ``timeout`` seconds."""
         if self._popen is not None and self._popen.poll() is None:
             self.thaw()
             self._popen.send_signal(sent)
@@ -101,14 +104,14 @@ class ServerProcess:
         self.kill()
 
     def freeze(self) -> None:
-        """SIGSTOP it and all its descendants: connections stay open and nothing answers."""
-        for member in self._family():
+        """SIGSTOP it and all its descendants: connections stay open, nothing is answered."""
+        for member in self._process_tree():
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.suspend()
 
     def thaw(self) -> None:
         """SIGCONT what ``freeze`` stopped."""
-        for member in self._family():
+        for member in self._process_tree():
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.resume()
 
@@ -120,9 +123,9 @@ class ServerProcess:
             text = ""
         return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip()) or "it printed nothing"
 
-    def _family(self) -> list[psutil.Process]:
+    def _process_tree(self) -> list[psutil.Process]:
         if not self.running:
             return []
         with contextlib.suppress(psutil.NoSuchProcess):
-            return leftovers.family(psutil.Process(self.pid))
+            return leftovers.process_tree(psutil.Process(self.pid))
         return []

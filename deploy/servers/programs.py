@@ -1,7 +1,7 @@
-"""Where the programs of PostgreSQL, Redis (or Valkey) and RabbitMQ are on this machine.
+"""Finds the programs of PostgreSQL, Redis (or Valkey) and RabbitMQ on this machine.
 
-Looked for in the folder that ``packages`` unpacks into, on the PATH, and where the usual packagers put what is not on
-the PATH (Debian's ``/usr/lib/postgresql/<version>/bin``, the ``sbin`` folders, Homebrew). The newest version wins.
+It searches the folder that ``packages`` unpacks into, the PATH, and the usual folders outside the PATH
+(Debian's ``/usr/lib/postgresql/<version>/bin``, the ``sbin`` folders, Homebrew). The newest version wins.
 """
 
 import os
@@ -12,14 +12,14 @@ from pathlib import Path
 from deploy.servers.errors import ProgramMissingError
 
 UNPACKED = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tidemark" / "servers"
-"""Where ``packages`` unpacks into when we may not install: private to the user, shared by all checkouts."""
+"""Where ``packages`` unpacks without the permission to install: private to the user, shared by all checkouts."""
 
 _FOLDERS = ("usr/sbin", "usr/bin", "usr/lib/rabbitmq/bin", "sbin", "bin", "usr/local/sbin", "usr/local/bin")
 _POSTGRES_FOLDERS = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin")
 
 
 def find(*names: str) -> Path | None:
-    """The first program there is of these names, its links resolved."""
+    """The first of these programs that exists, or None."""
     path = os.pathsep.join(
         [
             *(str(UNPACKED / folder) for folder in _FOLDERS),
@@ -36,7 +36,7 @@ def find(*names: str) -> Path | None:
 
 
 def postgres_folder() -> Path:
-    """The folder with ``initdb`` and ``postgres`` in it; raises ``ProgramMissingError``."""
+    """The folder that contains ``initdb`` and ``postgres``. Raises ``ProgramMissingError``."""
     on_path = find("initdb")
     folders = [on_path.resolve().parent] if on_path else []
     for base in (UNPACKED, Path("/")):
@@ -49,14 +49,14 @@ def postgres_folder() -> Path:
 
 
 def redis_server() -> Path:
-    """``redis-server`` or ``valkey-server``; raises ``ProgramMissingError``."""
+    """``redis-server`` or ``valkey-server``. Raises ``ProgramMissingError``."""
     if found := find("redis-server", "valkey-server"):
         return found
     raise ProgramMissingError("neither redis-server nor valkey-server is on this machine")
 
 
 def rabbitmq_server() -> Path:
-    """RabbitMQ's own start script, past the packager's wrapper, which would change user and folder."""
+    """RabbitMQ's own start script, not the packager's wrapper, which would change user and folder. Raises ``ProgramMissingError``."""
     for base in (UNPACKED, Path("/")):
         direct = base / "usr/lib/rabbitmq/bin/rabbitmq-server"
         if direct.is_file():
@@ -67,7 +67,7 @@ def rabbitmq_server() -> Path:
 
 
 def epmd() -> Path:
-    """Erlang's port mapper, which every node needs one of; raises ``ProgramMissingError``."""
+    """Erlang's port mapper, which every node needs. Raises ``ProgramMissingError``."""
     if found := find("epmd"):
         return found
     for base in (UNPACKED, Path("/")):
@@ -77,7 +77,7 @@ def epmd() -> Path:
 
 
 def environment() -> dict[str, str]:
-    """The environment that a server's program starts with: the PATH and library folders, none of our settings."""
+    """The environment of a server's process: PATH and library folders, none of Tidemark's settings."""
     path = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
     env = {"LANG": "C.UTF-8"}
     if UNPACKED.is_dir():

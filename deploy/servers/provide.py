@@ -1,12 +1,12 @@
-"""The servers that Tidemark runs on, found or started by ``provide``, in this order:
+"""Finds or starts the servers that Tidemark runs on, in this order:
 
 1. the URLs in the environment, if all are set;
 2. containers, if a Docker engine answers;
-3. programs that are on this machine, as private instances;
-4. the same, after installing what is missing with apt-get (without root: unpacked into a private folder).
+3. programs that are installed on this machine, as private instances;
+4. the same, after installing missing programs with apt-get (without root: unpacked into a private folder).
 
-``TIDEMARK_SERVERS`` = ``environment``, ``docker`` or ``private`` (3 and 4) forces one. Whatever ``provide`` starts is
-gone when its block ends, or when the process ends, however it ends.
+``TIDEMARK_SERVERS`` = ``environment``, ``docker`` or ``private`` (3 and 4) forces one. Servers that ``provide`` starts
+end with its block, or with the process, however it ends.
 """
 
 import os
@@ -24,15 +24,15 @@ from shared.read_models import READ_MODELS, StoreKind
 __all__ = ["Servers", "ServersError", "from_environment", "provide"]
 
 CHOICE: Final = "TIDEMARK_SERVERS"
-ALWAYS: Final = ("rabbitmq_url", "write_db_url", "operations_db_url")
-READ_DB: Final = "read_db_url"
-"""Stands for every read model in PostgreSQL that has no URL of its own."""
-SETTINGS: Final = tuple(model.setting for model in READ_MODELS)
+REQUIRED: Final = ("rabbitmq_url", "write_db_url", "operations_db_url")
+SHARED_READ_DB: Final = "read_db_url"
+"""The default for every read model in PostgreSQL that has no URL of its own."""
+STORE_SETTINGS: Final = tuple(model.setting for model in READ_MODELS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Servers:
-    """Where everything is. The reader URLs are the same stores for one who may only read; none for the write side."""
+    """The URLs of all servers. Reader URLs address the same stores with read-only users; the write database has none."""
 
     rabbitmq_url: str = field(repr=False)
     write_db_url: str = field(repr=False)
@@ -44,17 +44,17 @@ class Servers:
     origin: str
     """``environment``, ``docker`` or ``private``."""
     private: PrivateServers | None = field(default=None, repr=False, compare=False)
-    """The instances themselves, where they are private ones: to be killed, frozen and started again by tests."""
+    """The instances, if they are private: tests kill, freeze and restart them."""
 
     def environ(self) -> dict[str, str]:
-        """The settings of one who may write, and the reader URLs beside them."""
-        urls = {name: getattr(self, name) for name in (*ALWAYS, "operations_reader_url")}
+        """The settings with write access, and the reader URLs."""
+        urls = {name: getattr(self, name) for name in (*REQUIRED, "operations_reader_url")}
         for model in READ_MODELS:
             urls |= {model.setting: self.stores[model.name], f"{model.name}_reader_url": self.reader_stores[model.name]}
         return {_variable(name): url for name, url in urls.items()}
 
     def reader_environ(self) -> dict[str, str]:
-        """The settings of the query service: RabbitMQ, and the read stores under their usual names, as a reader."""
+        """The settings of the query service: RabbitMQ, and the read stores with reader URLs under their usual names."""
         urls = {"rabbitmq_url": self.rabbitmq_url, "operations_db_url": self.operations_reader_url}
         urls |= {model.setting: self.reader_stores[model.name] for model in READ_MODELS}
         return {_variable(name): url for name, url in urls.items()}
@@ -62,11 +62,11 @@ class Servers:
 
 @contextmanager
 def provide(root: Path | None = None, *, keep: bool = False) -> Iterator[Servers]:
-    """Running servers for the time of the block; see the module for where they come from.
+    """Servers that run until the end of the block; the module's docstring gives their order.
 
-    ``root`` is a folder in which servers that we start keep their data for the next time (Docker: volumes named after
+    ``root`` is a folder in which started servers keep their data for the next time (Docker: volumes named after
     it); without it they start empty and leave nothing, or with ``keep`` their temporary folder for inspection.
-    Blocking: call it in a thread from asyncio. Raises ``ServersError`` with what to do.
+    It blocks: call it in a thread from asyncio. Raises ``ServersError`` with what to do.
     """
     choice = os.environ.get(CHOICE) or None
     if choice not in (None, "environment", "docker", "private"):
@@ -77,10 +77,10 @@ def provide(root: Path | None = None, *, keep: bool = False) -> Iterator[Servers
             yield found
             return
         if choice == "environment":
-            raise ServersError(f"{CHOICE}=environment needs {', '.join(map(_variable, (*ALWAYS, *SETTINGS)))}")
+            raise ServersError(f"{CHOICE}=environment needs {', '.join(map(_variable, (*REQUIRED, *STORE_SETTINGS)))}")
     if choice == "docker" or (choice is None and containers.available()):
         with containers.running(root) as started:
-            yield _located(
+            yield _servers(
                 started.rabbitmq_url,
                 started.database_url,
                 started.redis_url,
@@ -93,14 +93,16 @@ def provide(root: Path | None = None, *, keep: bool = False) -> Iterator[Servers
 
 
 def from_environment(environ: Mapping[str, str]) -> Servers | None:
-    """The servers named by the environment, ``None`` if it names none; some but not all is an error, not a guess."""
-    given = {name: url for name in (*ALWAYS, READ_DB, *SETTINGS) if (url := environ.get(_variable(name)))}
+    """The servers whose URLs the environment contains, ``None`` if it contains none. Raises ``ServersError`` if it contains only some."""
+    given = {
+        name: url for name in (*REQUIRED, SHARED_READ_DB, *STORE_SETTINGS) if (url := environ.get(_variable(name)))
+    }
     if not given:
         return None
     for model in READ_MODELS:
-        if model.store is StoreKind.POSTGRES and READ_DB in given:
-            given.setdefault(model.setting, given[READ_DB])
-    if missing := [_variable(name) for name in (*ALWAYS, *SETTINGS) if name not in given]:
+        if model.store is StoreKind.POSTGRES and SHARED_READ_DB in given:
+            given.setdefault(model.setting, given[SHARED_READ_DB])
+    if missing := [_variable(name) for name in (*REQUIRED, *STORE_SETTINGS) if name not in given]:
         raise ServersError(f"set all server URLs or none: {', '.join(missing)} missing from the environment")
     stores = {model.name: given[model.setting] for model in READ_MODELS}
     return Servers(
@@ -119,7 +121,7 @@ def _private(root: Path | None, *, keep: bool) -> Iterator[Servers]:
     if packages.missing():
         packages.install()
     with private_servers(root, keep=keep) as running:
-        yield _located(
+        yield _servers(
             running.rabbitmq.url(),
             running.postgres.url,
             running.redis.url,
@@ -129,7 +131,7 @@ def _private(root: Path | None, *, keep: bool) -> Iterator[Servers]:
         )
 
 
-def _located(
+def _servers(
     rabbitmq_url: str,
     database_url: Callable[[str, str], str],
     redis_url: Callable[[str], str],

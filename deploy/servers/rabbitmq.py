@@ -1,8 +1,8 @@
 """A private RabbitMQ node: durable messages survive ``kill`` and a new ``start`` on the same data and port.
 
-Nothing is shared with the machine's own node: own name, cookie, data, log, plugins (none), settings, ports, and an
-own epmd (Erlang's port mapper) that runs as our child, so that no daemon stays behind. All listeners are on
-127.0.0.1. A graceful stop takes some six seconds and gains nothing that durable queues do not have: ``stop`` kills.
+Nothing is shared with the machine's own node: it has its own name, cookie, data, log, plugins (none), settings, ports, and
+epmd (Erlang's port mapper), which runs as a child process, so that no daemon is left. All listeners are on
+127.0.0.1. A graceful stop takes some six seconds and durable queues do not need it, so ``stop`` kills.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import Final
 
 from deploy.servers import leftovers, programs
 from deploy.servers.credentials import credentials
-from deploy.servers.kept_ports import KeptPorts
+from deploy.servers.persistent_ports import PersistentPorts
 from deploy.servers.process import ServerProcess
 
 USER: Final = "tidemark"
@@ -26,7 +26,7 @@ SETTINGS: Final = """\
 default_user = {user}
 default_pass = {password}
 listeners.tcp.1 = 127.0.0.1:{port}
-# The write-ahead log of quorum queues is kept in memory as well; the default of 512 MiB suits a server of its own.
+# The write-ahead log of quorum queues is also kept in memory; the default of 512 MiB is meant for a dedicated server.
 raft.wal_max_size_bytes = 67108864
 disk_free_limit.absolute = 50MB
 log.console = false
@@ -39,13 +39,13 @@ class RabbitMQ:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.ports = KeptPorts(folder, "port", "distribution", "epmd")
+        self.ports = PersistentPorts(folder, "port", "distribution", "epmd")
         self._program = programs.rabbitmq_server()
         self._epmd_program = programs.epmd()
         epmd_folder = folder.with_name(folder.name + "-epmd")
         epmd_folder.mkdir(mode=0o700, exist_ok=True)
-        self._process = ServerProcess("RabbitMQ", folder, quick=signal.SIGKILL)
-        self._epmd = ServerProcess("RabbitMQ's epmd", epmd_folder, quick=signal.SIGKILL)
+        self._process = ServerProcess("RabbitMQ", folder, quick_signal=signal.SIGKILL)
+        self._epmd = ServerProcess("RabbitMQ's epmd", epmd_folder, quick_signal=signal.SIGKILL)
         self._passwords = credentials(folder, USER, COOKIE)
         self._name = str(leftovers.read(folder / "node.json").get("name") or f"tidemark-{secrets.token_hex(4)}")
         leftovers.write(folder / "node.json", name=self._name)
@@ -56,11 +56,11 @@ class RabbitMQ:
 
     @property
     def running(self) -> bool:
-        """Whether its process is there (it may be frozen or not yet ready)."""
+        """Whether its process exists (it may be frozen or not yet ready)."""
         return self._process.running
 
     def start(self) -> None:
-        """Start it, on its old data if it has any; ``wait_ready`` tells when it can be used."""
+        """Start the node on its existing data, if any; ``wait_ready`` returns when it can be used."""
         for folder in (self.data, self.folder / "log", self.folder / "home"):
             folder.mkdir(mode=0o700, exist_ok=True)
         settings = self.folder / "rabbitmq.conf"
@@ -81,11 +81,11 @@ class RabbitMQ:
         self._process.start([str(self._program)], env, self.folder)
 
     def wait_ready(self, timeout: float = 90.0) -> None:
-        """Return once it speaks AMQP, which is when its boot is complete; raise ``ServersError`` after that."""
+        """Return when it accepts AMQP, which is when its boot is complete. Raises ``ServersError`` after ``timeout`` s."""
         self._process.wait_until(self._is_ready, timeout, self.port)
 
-    def stop(self, *, for_good: bool = False) -> None:
-        """End the node and its epmd, at once in either case."""
+    def stop(self, *, discard_data: bool = False) -> None:
+        """Kill the node and its epmd; ``discard_data`` makes no difference."""
         self._process.kill()
         self._epmd.kill()
 
@@ -94,24 +94,24 @@ class RabbitMQ:
         self.stop()
 
     def freeze(self) -> None:
-        """Stop it in mid-air: connections stay open, nothing is answered, heartbeats included."""
+        """Suspend it: connections stay open, nothing is answered, not even heartbeats."""
         self._process.freeze()
 
     def thaw(self) -> None:
-        """Let it go on after ``freeze``."""
+        """Resume it after ``freeze``."""
         self._process.thaw()
 
-    def move(self) -> None:
-        """Choose other ports for the next start."""
+    def choose_new_ports(self) -> None:
+        """Stop it, and choose new ports for the next start."""
         self.stop()
-        self.ports.move()
+        self.ports.choose_new_ports()
 
     def url(self) -> str:
-        """The AMQP URL of the default virtual host, by name: RabbitMQ reads an empty path as one that has none (its URI specification)."""
+        """The AMQP URL of the default virtual host, percent-encoded: in RabbitMQ's URI specification an empty path is the vhost ``""``."""
         return f"amqp://{USER}:{self._passwords[USER]}@127.0.0.1:{self.port}/%2F?heartbeat={HEARTBEAT}"
 
     def environment(self) -> dict[str, str]:
-        """What the node is started with, and what a command needs to find it."""
+        """The environment of the node, and of commands that connect to it."""
         return programs.environment() | {
             "HOME": str(self.folder / "home"),
             "ERL_EPMD_PORT": str(self.ports["epmd"]),
@@ -127,7 +127,7 @@ class RabbitMQ:
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "rabbitmq-env.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
             "RABBITMQ_GENERATED_CONFIG_DIR": str(self.folder / "generated"),
-            # The start script then becomes the node itself, in place of a shell that waits for it.
+            # The start script then replaces itself with the node (exec), instead of waiting for it.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
 

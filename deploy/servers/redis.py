@@ -1,7 +1,7 @@
-"""A private Redis (or Valkey): what it has answered is on disk, so a ``kill`` and a new ``start`` lose nothing.
+"""A private Redis (or Valkey): acknowledged writes are on disk, so a ``kill`` and a new ``start`` lose nothing.
 
 Every write is synced to the append-only file before its reply. Two users: ``tidemark`` may do everything,
-``reader`` may only read; the nameless default user is off. It listens on 127.0.0.1 only.
+``reader`` may only read; the default user is disabled. It listens on 127.0.0.1 only.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import Final
 
 from deploy.servers import programs
 from deploy.servers.credentials import credentials
-from deploy.servers.kept_ports import KeptPorts
+from deploy.servers.persistent_ports import PersistentPorts
 from deploy.servers.process import ServerProcess
 
 OWNER: Final = "tidemark"
@@ -40,9 +40,9 @@ class Redis:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.ports = KeptPorts(folder, "port")
+        self.ports = PersistentPorts(folder, "port")
         self._program = programs.redis_server()
-        self._process = ServerProcess("Redis", folder, quick=signal.SIGKILL)
+        self._process = ServerProcess("Redis", folder, quick_signal=signal.SIGKILL)
         self._passwords = credentials(folder, OWNER, READER)
 
     @property
@@ -51,11 +51,11 @@ class Redis:
 
     @property
     def running(self) -> bool:
-        """Whether its process is there (it may be frozen or not yet ready)."""
+        """Whether its process exists (it may be frozen or not yet ready)."""
         return self._process.running
 
     def start(self) -> None:
-        """Start it, on its old data if it has any; ``wait_ready`` tells when it can be used."""
+        """Start the server on its existing data, if any; ``wait_ready`` returns when it can be used."""
         self.data.mkdir(mode=0o700, exist_ok=True)
         users = "".join(f"user {user} on {self._hash(user)} {rules}\n" for user, rules in RULES.items())
         settings = self.folder / "redis.conf"
@@ -64,28 +64,28 @@ class Redis:
         self._process.start([str(self._program), str(settings)], programs.environment(), self.data)
 
     def wait_ready(self, timeout: float = 30.0) -> None:
-        """Return once it has loaded its data; raise ``ServersError`` after ``timeout`` s."""
+        """Return when it has loaded its data. Raises ``ServersError`` after ``timeout`` s."""
         self._process.wait_until(self._is_ready, timeout, self.port)
 
-    def stop(self, *, for_good: bool = False) -> None:
-        """End it; the append-only file is complete at every moment, so a kill would do as well (``for_good``)."""
-        self._process.stop(signal.SIGKILL if for_good else signal.SIGTERM, 5)
+    def stop(self, *, discard_data: bool = False) -> None:
+        """Stop the server. The append-only file is always complete, so with ``discard_data`` it is killed."""
+        self._process.stop(signal.SIGKILL if discard_data else signal.SIGTERM, 5)
 
     def kill(self) -> None:
         """SIGKILL the server and its children."""
         self._process.kill()
 
     def freeze(self) -> None:
-        """Stop it in mid-air: connections stay open, nothing is answered."""
+        """Suspend it: connections stay open, nothing is answered."""
         self._process.freeze()
 
     def thaw(self) -> None:
-        """Let it go on after ``freeze``."""
+        """Resume it after ``freeze``."""
         self._process.thaw()
 
-    def move(self) -> None:
-        """Choose another port for the next start."""
-        self.ports.move()
+    def choose_new_ports(self) -> None:
+        """Choose a new port for the next start."""
+        self.ports.choose_new_ports()
 
     def url(self, user: str = OWNER) -> str:
         """The URL of database 0 for the owner or the reader."""

@@ -10,8 +10,8 @@ from typing import Final
 
 from rich.console import Console
 
-from deploy.cli.terminal import AWAY, WRONG_USE, Output, fail, run
-from deploy.demo.display import Display, displaying
+from deploy.cli.terminal import UNAVAILABLE, WRONG_USE, Output, fail, run
+from deploy.demo.display import Display, open_display
 from deploy.verify import analytics
 from deploy.verify.errors import naming_the_server
 from deploy.verify.event_store import EventStore
@@ -43,9 +43,9 @@ def run_verify(
 ) -> Report:
     """Progress goes to stderr, the report to stdout. Raises typer.Exit where a server is away, or a read model cannot be verified."""
     try:
-        with displaying() as display:
+        with open_display() as display:
             if options.sample is not None:
-                display.say(f"seed {options.seed}")
+                display.print_line(f"seed {options.seed}")
             work = verify(
                 settings,
                 options,
@@ -59,7 +59,7 @@ def run_verify(
     except (UnknownReadModelError, NoFiguresError) as error:
         raise fail(str(error), WRONG_USE) from error
     except ServerUnavailableError as error:
-        raise fail(str(error), AWAY) from error
+        raise fail(str(error), UNAVAILABLE) from error
     if output is Output.JSON:
         print(json.dumps(report.as_json(), indent=2, default=str))
     else:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.screen import shown
+from deploy.cli.screen import printable
 from deploy.verify.findings import Finding, Kind
 from deploy.verify.verifier import Tally
 
@@ -69,7 +69,7 @@ def show(report: Report, console: Console) -> None:
     for finding in report.findings:
         line = Text(f"{finding.projection}: ")
         line.append(finding.kind.value, _style(finding.kind))
-        console.print(line.append(f" {shown(finding.place)} {shown(_said(finding.detail), 600)}"))
+        console.print(line.append(f" {printable(finding.place)} {printable(_said(finding.detail), 600)}"))
     more = sum(report.counts.values()) - len({(one.projection, one.kind, one.place) for one in report.findings})
     if more > 0:
         console.print(f"… and {more:,} more; --limit shows them")

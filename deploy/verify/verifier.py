@@ -100,7 +100,7 @@ class Verifier:
             await self._pass(self._event_store.sample(options.seed, options.sample), content=True, name="sample")
         await self._strangers()
         for check in self._checks:
-            self._display.say("comparing figures")
+            self._display.print_line("comparing figures")
             await check.compare()
         for model in self._models:
             if isinstance(model, AnalyticsModel):

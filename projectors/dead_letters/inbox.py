@@ -1,13 +1,13 @@
-"""The desk: everything that comes in over the queues, in one place and one after another.
+"""Consumes all queues of the dead-letter worker, one delivery batch at a time; a delivery is acknowledged only after its commit.
 
-    <origin>.dead ─────▶ letters ──committed──▶ projections are asked whether they have got past them ──▶ acknowledge
-    dead_letters.passed ▶ news: letters and items are closed, acts on generations audited ──committed──▶ acknowledge
-    control.operations ─▶ requests (``requests``) ──committed──▶ answer ──▶ acknowledge
+    <origin>.dead ─────▶ letters ──committed──▶ inquiry to the projections: have you passed these events? ──▶ acknowledge
+    dead_letters.passed ▶ progress messages: close letters and items, audit acts on generations ──committed──▶ acknowledge
+    control.operations ─▶ requests (``requests``) ──committed──▶ reply ──▶ acknowledge
 
-Letters and news come over different queues, so news of an event may come before its letter. That is why each letter is asked about
-when it comes in: a projection that has got past it says so once more. No clocks are compared.
+Letters and progress messages use different queues, so the message that an event was passed may arrive before its letter. Therefore an
+inquiry is sent for each new letter: a projection that has passed the event reports it again. No clocks are compared.
 
-While the operations database is away nothing is acknowledged: the queues keep it all.
+While the operations database is unavailable, nothing is acknowledged, and the queues keep all messages.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from pydantic import ValidationError
 from projectors.dead_letters.actions.audit import record_acted
 from projectors.dead_letters.letters.ingest import ingest
 from projectors.dead_letters.letters.letter import Incoming, event_identity
-from projectors.dead_letters.letters.reading import ORIGIN_OF, letters_in, unreadable
+from projectors.dead_letters.letters.reading import ORIGIN_OF, parse_letters, unreadable
 from projectors.dead_letters.outgoing import HeldEvent, inquiries
 from projectors.dead_letters.replaying.items import resolve
-from projectors.dead_letters.requests import answer, handle
+from projectors.dead_letters.requests import handle, reply
 from shared.messages.control import Acted, Passed, Request
 from shared.messaging import topology
 from shared.messaging.broker import Publisher
@@ -39,9 +39,9 @@ log: Final = logging.getLogger(__name__)
 
 QUEUES: Final = (*ORIGIN_OF, topology.PASSED_QUEUE, topology.OPERATIONS_QUEUE)
 PREFETCH: Final = 200
-TAKE: Final = 500
-MAX_BYTES: Final = 8 * 1024 * 1024
-"""Of letters' bodies in one transaction."""
+MAX_DELIVERIES: Final = 500
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
+"""Maximum bytes of letters' bodies in one transaction."""
 
 
 class Inbox:
@@ -52,12 +52,12 @@ class Inbox:
         publisher: Publisher,
         outages: OutageRetry,
         *,
-        on_news: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
         self._consumer = consumer
         self._database = database
         self._publisher = publisher
-        self._on_news = on_news
+        self._on_change = on_change
         self._outages = outages
 
     @property
@@ -68,46 +68,46 @@ class Inbox:
         try:
             await self._outages.until_up(self._database.pool)
             while not stopping.is_set():
-                await self._handle(await self._consumer.take(TAKE, timeout=0.5))
+                await self._handle(await self._consumer.take(MAX_DELIVERIES, timeout=0.5))
         except Stopped:
             return
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
-        for part in _parts([delivery for delivery in deliveries if delivery.queue in ORIGIN_OF]):
-            await self._take_in(part)
-        news = [delivery for delivery in deliveries if delivery.queue == topology.PASSED_QUEUE]
-        if news:
-            await self._hear(news)
+        for batch in _batches([delivery for delivery in deliveries if delivery.queue in ORIGIN_OF]):
+            await self._handle_letters(batch)
+        progress = [delivery for delivery in deliveries if delivery.queue == topology.PASSED_QUEUE]
+        if progress:
+            await self._handle_progress(progress)
         for delivery in deliveries:
             if delivery.queue == topology.OPERATIONS_QUEUE:
-                await self._serve(delivery)
+                await self._handle_request(delivery)
         if deliveries:
-            self._on_news()
+            self._on_change()
 
-    async def _take_in(self, deliveries: Sequence[Delivery]) -> None:
+    async def _handle_letters(self, deliveries: Sequence[Delivery]) -> None:
         now = datetime.now(UTC)
-        letters = [letter for delivery in deliveries for letter in letters_in(delivery, now)]
+        letters = [letter for delivery in deliveries for letter in parse_letters(delivery, now)]
         try:
-            await self._keep(letters)
+            await self._store(letters)
         except Stopped:
             raise
         except Exception:
             if len(deliveries) > 1:
-                log.exception("%d dead letters are kept one by one", len(deliveries))
+                log.exception("%d dead letters could not be stored together; storing them one by one", len(deliveries))
                 for delivery in deliveries:
-                    await self._take_in([delivery])
+                    await self._handle_letters([delivery])
                 return
-            log.exception("a dead letter is kept as bare bytes")
+            log.exception("a dead letter could not be stored; storing only its bytes")
             letters = [unreadable(deliveries[0], RuntimeError("could not be stored as it says it is"), now)]
-            await self._keep(letters)
+            await self._store(letters)
         reached(Failpoint.AFTER_COMMIT)
         events = [HeldEvent(n.origin, n.stream, n.version) for n in letters if n.stream is not None and n.version]
-        asked = list(inquiries(events, f"inquiry/{uuid4()}", now))
-        await self._publisher.publish_all(asked, sleep=self._outages.pause)
+        inquiry_messages = list(inquiries(events, f"inquiry/{uuid4()}", now))
+        await self._publisher.publish_all(inquiry_messages, sleep=self._outages.pause)
         reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
 
-    async def _keep(self, letters: Sequence[Incoming]) -> None:
+    async def _store(self, letters: Sequence[Incoming]) -> None:
         async def step() -> None:
             pool = await self._database.pool()
             async with pool.acquire(timeout=10) as connection, connection.transaction():
@@ -116,10 +116,10 @@ class Inbox:
 
         await self._outages.until_up(step)
 
-    async def _hear(self, deliveries: Sequence[Delivery]) -> None:
-        notices = [notice for delivery in deliveries if (notice := _read(delivery)) is not None]
-        passed = [each for notice in notices if isinstance(notice.data, Passed) for each in _events(notice.data)]
-        acted = [notice for notice in notices if isinstance(notice.data, Acted)]
+    async def _handle_progress(self, deliveries: Sequence[Delivery]) -> None:
+        messages = [message for delivery in deliveries if (message := _parse(delivery)) is not None]
+        passed = [each for message in messages if isinstance(message.data, Passed) for each in _events(message.data)]
+        acted = [message for message in messages if isinstance(message.data, Acted)]
 
         async def step() -> int:
             pool = await self._database.pool()
@@ -129,42 +129,42 @@ class Inbox:
 
         closed = await self._outages.until_up(step)
         if closed:
-            log.info("%d letters are closed", closed)
+            log.info("%d letters closed", closed)
         await self._consumer.acknowledge(deliveries)
 
-    async def _serve(self, delivery: Delivery) -> None:
+    async def _handle_request(self, delivery: Delivery) -> None:
         result = await self._outages.until_up(lambda: handle(self._database, delivery))
         log.info("%s request %s: %s", result.verb, result.request_id, type(result).__name__.lower())
-        message = answer(delivery, result)
+        message = reply(delivery, result)
         if message is not None:
             await self._publisher.publish_all([message], sleep=self._outages.pause)
         await self._consumer.acknowledge([delivery])
 
 
-def _parts(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
-    """Each small enough for one transaction; a message alone may be as large as it likes."""
-    part: list[Delivery] = []
+def _batches(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
+    """Batches that are small enough for one transaction; a single larger message is a batch of its own."""
+    batch: list[Delivery] = []
     size = 0
     for delivery in deliveries:
-        if part and size + len(delivery.body) > MAX_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(delivery)
+        if batch and size + len(delivery.body) > MAX_BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(delivery)
         size += len(delivery.body)
-    if part:
-        yield part
+    if batch:
+        yield batch
 
 
-def _read(delivery: Delivery) -> Request[Any] | None:
-    """None for what is no notice: it came over a private exchange, so it is a fault of ours, said aloud and dropped."""
+def _parse(delivery: Delivery) -> Request[Any] | None:
+    """The progress message; None if it is invalid. Only our own processes publish it, so that is a bug: it is logged and dropped."""
     shape = Request[Acted] if delivery.routing_key.endswith(topology.acted_key("")) else Request[Passed]
     try:
         return shape.model_validate_json(delivery.body)
     except ValidationError as error:
-        log.error("an unreadable notice was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
+        log.error("an invalid progress message was dropped: %s", error)  # noqa: TRY400 - the traceback adds nothing
         return None
 
 
-def _events(notice: Passed) -> Iterator[tuple[str, bytes, str]]:
-    for event in notice.events:
-        yield notice.projection, event_identity(event.stream, event.version), event.how
+def _events(message: Passed) -> Iterator[tuple[str, bytes, str]]:
+    for event in message.events:
+        yield message.projection, event_identity(event.stream, event.version), event.how

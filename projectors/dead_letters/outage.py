@@ -1,4 +1,4 @@
-"""Outages of the operations database: what they are for the dead-letter worker."""
+"""Which errors of the operations database the dead-letter worker retries."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What the dead-letter worker says on the bus: resend, inquire, step over, and commands once more. Pure."""
+"""Messages that the dead-letter worker publishes: resend, inquire and step-over requests, and dead commands again. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ class HeldEvent:
 
 @dataclass(frozen=True, slots=True)
 class DeadCommand:
-    """A message as it goes to ``commands`` again."""
+    """A dead command as it is published to ``commands`` again."""
 
     body: bytes
     content_type: str
@@ -46,14 +46,14 @@ class DeadCommand:
 
 
 def resends(events: Iterable[HeldEvent], request_id: str, now: datetime) -> Iterator[Outgoing]:
-    """Requests to send these streams again from these events on, as few as hold them."""
+    """Requests to resend these streams from these events on, in as few messages as possible."""
     for origin, streams in _by_origin(events):
         data = Resend(projection=origin, streams=streams)
         yield _request(topology.RESEND_KEY, Request[Resend](**_envelope(RESEND, request_id, now), data=data))
 
 
 def inquiries(events: Iterable[HeldEvent], request_id: str, now: datetime) -> Iterator[Outgoing]:
-    """Questions to projections: which of these have you got past?"""
+    """Requests to projections to report which of these events they have passed."""
     for origin, streams in _by_origin(events):
         data = Inquire(projection=origin, events=streams)
         envelope = Request[Inquire](**_envelope(INQUIRE, request_id, now), data=data)
@@ -79,17 +79,17 @@ def command(dead: DeadCommand, headers: Mapping[str, str] | None = None) -> Outg
 
 
 def _by_origin(events: Iterable[HeldEvent]) -> Iterator[tuple[str, tuple[StreamFrom, ...]]]:
-    """Each event once, a thousand at most together."""
+    """The distinct events by projection, at most MAX_STREAMS in one batch."""
     found: dict[str, list[StreamFrom]] = defaultdict(list)
     for event in dict.fromkeys(events):
         if event.origin != COMMANDS:
             found[event.origin].append(StreamFrom(stream=event.stream, version=event.version))
     for origin, streams in found.items():
-        for part in _parts(streams):
-            yield origin, tuple(part)
+        for batch in _batches(streams):
+            yield origin, tuple(batch)
 
 
-def _parts(streams: Sequence[StreamFrom]) -> Iterator[Sequence[StreamFrom]]:
+def _batches(streams: Sequence[StreamFrom]) -> Iterator[Sequence[StreamFrom]]:
     for start in range(0, len(streams), MAX_STREAMS):
         yield streams[start : start + MAX_STREAMS]
 

@@ -1,9 +1,9 @@
-"""Operators' requests: each is done once, whatever the broker repeats, and always answered.
+"""Operators' requests: each is carried out once, even if the broker redelivers it, and always gets a reply.
 
-    [control.operations] ──▶ read ──▶ one transaction: the act, its audit, the answer by request id ──▶ answer, confirmed ──▶ acknowledge
-                               └── refused: an answer with a code; nothing is written
+    [control.operations] ──▶ parse ──▶ one transaction: the action, its audit, the reply by request id ──▶ reply, confirmed ──▶ acknowledge
+                               └── refused: a reply with a code; nothing is written
 
-The same request id again gets the same answer; with another body it is refused. A dry run writes nothing.
+A repeated request id gets the same reply; with a different body it is refused. A dry run writes nothing.
 """
 
 import logging
@@ -33,22 +33,22 @@ from shared.views.operations import ACCEPTED, REJECTED, Done, OperationAnswer, R
 
 log: Final = logging.getLogger(__name__)
 
-ANSWERED: Final = "SELECT digest, answer::text AS answer FROM requests WHERE request_id = $1"
-KEEP_ANSWER: Final = "INSERT INTO requests (request_id, verb, digest, answer) VALUES ($1, $2, $3, $4::jsonb)"
+PRIOR_ANSWER: Final = "SELECT digest, answer::text AS answer FROM requests WHERE request_id = $1"
+STORE_ANSWER: Final = "INSERT INTO requests (request_id, verb, digest, answer) VALUES ($1, $2, $3, $4::jsonb)"
 
-Act = Callable[[Connection, Any, str], Awaitable[Done]]
+Action = Callable[[Connection, Any, str], Awaitable[Done]]
 
-VERBS: Final[dict[str, tuple[type[Request[Any]], Act]]] = {
+VERBS: Final[dict[str, tuple[type[Request[Any]], Action]]] = {
     "replay": (Request[Replay], replay),
     "discard": (Request[Discard], discard),
     "edit": (Request[Edit], edit),
     "steer": (Request[Steer], steer),
 }
-"""Routing key → what such a request looks like, and what does it."""
+"""Routing key → the type of the request, and the action that carries it out."""
 
 
 async def handle(database: Database, delivery: Delivery) -> Done | Refused:
-    """Raises only what ``is_outage`` recognises: then nothing was done, or it is known by its id that it was."""
+    """Carries out the request. Raises only outages (``is_outage``): then nothing was done, or its id is stored with its result."""
     verb = delivery.routing_key
     request_id = _id_in(delivery.body)
     try:
@@ -56,7 +56,7 @@ async def handle(database: Database, delivery: Delivery) -> Done | Refused:
     except Refusal as refusal:
         return _refused(request_id, verb, refusal)
     except ValidationError as error:
-        return _refused(request_id, verb, Refusal("validation-failed", "not such a request", describe(error)))
+        return _refused(request_id, verb, Refusal("validation-failed", "the request is not valid", describe(error)))
     except (asyncpg.DataError, ValueError) as error:
         return _refused(request_id, verb, Refusal("validation-failed", str(error)[:300]))
     except Exception as error:
@@ -68,8 +68,8 @@ async def handle(database: Database, delivery: Delivery) -> Done | Refused:
         )
 
 
-def answer(delivery: Delivery, result: Done | Refused) -> Outgoing | None:
-    """For whoever asked to be told; a place that is gone, or is no reply queue, gets nothing."""
+def reply(delivery: Delivery, result: Done | Refused) -> Outgoing | None:
+    """The reply, if the request named a reply queue; otherwise None. If that queue no longer exists, the broker drops the reply."""
     queue = reply_queue(delivery.reply_to)
     if queue is None:
         return None
@@ -95,26 +95,26 @@ async def _handle(database: Database, delivery: Delivery, request_id: str) -> Do
     digest = sha256(delivery.routing_key.encode() + request.data.model_dump_json().encode()).digest()
     pool = await database.pool()
     async with pool.acquire(timeout=10) as connection, connection.transaction():
-        before = await connection.fetchrow(ANSWERED, request_id)
+        before = await connection.fetchrow(PRIOR_ANSWER, request_id)
         if before is not None:
             if before["digest"] != digest:
                 raise Refusal("request-id-reused", "this id belongs to another request")
             return Done.model_validate_json(before["answer"])
         done = await act(connection, request.data, request_id)
         if not done.dry_run:
-            await connection.execute(KEEP_ANSWER, request_id, delivery.routing_key, digest, done.model_dump_json())
+            await connection.execute(STORE_ANSWER, request_id, delivery.routing_key, digest, done.model_dump_json())
     return done
 
 
 def _answer_id(result: Done | Refused) -> str:
-    """What is not kept may come out otherwise the next time: answers with one id say the same."""
+    """The reply's id. Replies that are not stored may differ the next time, so their ids include a digest: equal ids mean equal content."""
     kept = isinstance(result, Done) and not result.dry_run
-    said = "" if kept else f"/{sha256(result.model_dump_json().encode()).hexdigest()[:32]}"
-    return f"{result.request_id}/answer{said}"
+    digest = "" if kept else f"/{sha256(result.model_dump_json().encode()).hexdigest()[:32]}"
+    return f"{result.request_id}/answer{digest}"
 
 
 def _id_in(body: bytes) -> str:
-    """The request's id as far as it can be read: an answer should name what it answers."""
+    """The request's id, if it can be read; otherwise empty. A refusal names the request that it answers."""
     try:
         parsed = from_json(body)
     except ValueError:

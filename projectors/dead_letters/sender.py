@@ -1,7 +1,7 @@
-"""Sends what requests have left in tables: orders to step over events, and edited commands. At least once each.
+"""Step-over requests and edited commands that actions have stored in tables. Each is sent at least once.
 
-A discard is asked for until its projection says that it is done, less and less often; an edited command goes out until the
-broker has confirmed it, and its id makes a second copy harmless.
+A step-over request is repeated at increasing intervals until its projection reports it done. An edited command is sent until the broker
+has confirmed it; its id makes a duplicate harmless.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging.broker import Outgoing
 from shared.runtime.postgres import Connection
 
-# 30 s, 1 min, 2 min … one hour at most until the order is given once more.
+# The request is repeated after 30 s, 1 min, 2 min … at most one hour.
 DISCARDS_DUE: Final = """
 WITH due AS (
     SELECT letter_id FROM discards WHERE due_at <= now() ORDER BY due_at LIMIT 500 FOR UPDATE SKIP LOCKED
@@ -28,11 +28,11 @@ WITH due AS (
 )
 SELECT * FROM ordered WHERE status IN ('dead', 'replaying')
 """
-EDITED_WAITING: Final = """
+UNSENT_EDITED: Final = """
 SELECT command_id, body, type, reply_to, correlation_id FROM resent_commands
 WHERE published_at IS NULL ORDER BY created_at LIMIT 100
 """
-EDITED_SENT: Final = "UPDATE resent_commands SET published_at = now() WHERE command_id = ANY ($1::text[])"
+MARK_EDITED_SENT: Final = "UPDATE resent_commands SET published_at = now() WHERE command_id = ANY ($1::text[])"
 
 
 async def discards_due(connection: Connection) -> list[Outgoing]:
@@ -45,15 +45,15 @@ async def discards_due(connection: Connection) -> list[Outgoing]:
     ]
 
 
-async def edited_waiting(connection: Connection) -> dict[str, Outgoing]:
+async def unsent_edited(connection: Connection) -> dict[str, Outgoing]:
     """Edited commands that the broker has not confirmed yet, by their ids."""
     return {
         row["command_id"]: command(
             DeadCommand(row["body"], CONTENT_TYPE, row["type"], row["reply_to"], row["correlation_id"])
         )
-        for row in await connection.fetch(EDITED_WAITING)
+        for row in await connection.fetch(UNSENT_EDITED)
     }
 
 
-async def edited_sent(connection: Connection, command_ids: Sequence[str]) -> None:
-    await connection.execute(EDITED_SENT, list(command_ids))
+async def mark_edited_sent(connection: Connection, command_ids: Sequence[str]) -> None:
+    await connection.execute(MARK_EDITED_SENT, list(command_ids))

@@ -1,9 +1,9 @@
-"""The dead-letter worker: the one writer of the operations database.
+"""The dead-letter worker: the only writer of the operations database.
 
-    inbox    letters, messages and operators' requests, from RabbitMQ into tables
+    inbox    letters, progress messages and operators' requests, from RabbitMQ into tables
     engine   replay jobs, discards and edited commands, from tables to RabbitMQ
 
-The tables stand between the two: either may die at any point, and the next one goes on from what they say.
+They communicate through the tables only: either may die at any point, and its successor continues from the tables.
 """
 
 from typing import Final
@@ -38,7 +38,7 @@ async def run(settings: Settings) -> int:
     database = Database(database_url, schema=SCHEMA)
     queues = QueueWatch(publisher.connected, WRITTEN_TO)
     engine = ReplayEngine(database_url, SCHEMA, publisher, outage.retry(process.stopping))
-    inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), on_news=engine.news)
+    inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), on_change=engine.wake)
     try:
         return await process.run(
             {"inbox": lambda: inbox.run(process.stopping), "engine": lambda: engine.run(process.stopping)},

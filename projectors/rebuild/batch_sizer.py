@@ -1,36 +1,36 @@
-"""How much of history is taken at once: beside live events as much as is applied in a moment, on any machine. Pure.
+"""Adapts the size of history batches so that, beside live events, each takes about the same time on any machine. Pure.
 
-A live event waits for the portions that are under way, so they are to be short; and each has its cost however short it is, so they
-are to be no shorter than that. How long one takes depends on the machine and on what else it does, and is measured as they go; and it
-goes by bytes, for an order of ten lines costs many times what a customer does, and comes right after customers.
+A live event waits for the running batches, so they must be short; but each batch has a fixed cost, so they should not be shorter than
+necessary. The duration depends on the machine and its load, and is measured for each batch. It is measured per byte, because an order
+with ten lines costs many times as much as a customer, and orders directly follow customers.
 """
 
 import math
 from typing import Final
 
-MOST: Final = 10
-"""Messages of up to 100 events: a portion where no live events come."""
-MOMENT_S: Final = 0.2
-BEGINNING: Final = 20_000
-"""Bytes that are taken for a moment's work until the first portion tells."""
-SLOWER: Final = 0.5
-FASTER: Final = 0.2
-"""The weight of the latest portion: portions become shorter soon, and longer by and by."""
+MAX_MESSAGES: Final = 10
+"""Messages, of up to 100 events each, in one batch while no live events arrive."""
+BATCH_TARGET_S: Final = 0.2
+INITIAL_BYTES: Final = 20_000
+"""Bytes assumed to take the target time, until the first batch is measured."""
+SLOWER_WEIGHT: Final = 0.5
+FASTER_WEIGHT: Final = 0.2
+"""The weight of the latest measurement: batches shrink quickly and grow slowly."""
 
 
 class BatchSizer:
-    """``moment_s``: how long a portion may take beside live events, in seconds."""
+    """``target_s``: the time that a batch may take beside live events, in seconds."""
 
-    def __init__(self, moment_s: float = MOMENT_S) -> None:
-        self._moment_s = moment_s
-        self._seconds_a_byte = moment_s / BEGINNING
+    def __init__(self, target_s: float = BATCH_TARGET_S) -> None:
+        self._target_s = target_s
+        self._seconds_per_byte = target_s / INITIAL_BYTES
 
-    def took(self, size: int, seconds: float) -> None:
-        """A portion whose messages have so many bytes was applied in that time, waiting for its turn not counted."""
+    def record(self, size: int, seconds: float) -> None:
+        """Record a measurement: a batch with ``size`` bytes of messages was applied in ``seconds``, without waiting times."""
         if size:
-            change = seconds / size - self._seconds_a_byte
-            self._seconds_a_byte += (SLOWER if change > 0 else FASTER) * change
+            change = seconds / size - self._seconds_per_byte
+            self._seconds_per_byte += (SLOWER_WEIGHT if change > 0 else FASTER_WEIGHT) * change
 
     def size(self, *, beside_live: bool) -> float:
-        """Bytes of messages to take for the next portion, at most."""
-        return self._moment_s / max(self._seconds_a_byte, 1e-12) if beside_live else math.inf
+        """Maximum bytes of messages for the next batch."""
+        return self._target_s / max(self._seconds_per_byte, 1e-12) if beside_live else math.inf

@@ -1,10 +1,10 @@
-"""Pages of history as they come out of the queue, and what is to be done about each message: pure.
+"""Tracks pages of history as they arrive from the queue and decides how to handle each message. Pure.
 
-    begin(after, last) ──▶ its events … ──▶ end(events)      all three bear the id of the request that they answer
+    begin(after, last) ──▶ its events … ──▶ end(events)      all three carry the id of the request that they answer
 
-Which page is the one at hand, the registry's cursor decides, or the end of the page before, which the cursor is to follow: one that
-begins elsewhere is a page that was asked for twice, and passes by. A page counts only when as many events of it have come as its end
-says, so that nothing that was lost on the way is passed over. Until then nothing is written down, and the page is asked for again.
+The current page starts at the registry's cursor, or at the end of the previous page, to which the cursor will move. A page that starts
+elsewhere was requested twice and is ignored. A page is complete only if as many events have arrived as its end message states, so lost
+events are never skipped. The cursor does not move before, and an incomplete page is requested again.
 """
 
 from dataclasses import dataclass
@@ -12,63 +12,63 @@ from dataclasses import dataclass
 from projectors.generations.registry import Scanned
 from shared.messages.lanes import HistoryPage
 
-Place = tuple[str, int]
+Cursor = tuple[str, int]
 
 
 @dataclass(slots=True)
 class Page:
     begin: HistoryPage
-    came: int = 0
+    received: int = 0
 
     @property
-    def after(self) -> Place:
+    def after(self) -> Cursor:
         return self.begin.after_stream, self.begin.after_version
 
     @property
-    def last(self) -> Place:
+    def last(self) -> Cursor:
         return self.begin.last_stream, self.begin.last_version
 
 
 @dataclass(slots=True)
 class HistoryPages:
-    """Of one generation, in this process."""
+    """The pages of one generation, as received by this process."""
 
     current: Page | None = None
-    asked_after: Place | None = None
-    """Where the page after the current one begins, once it has been asked for."""
-    reached: Place | None = None
-    """Where the last page that came whole ends; the cursor is there as soon as all of it is applied. None: where the cursor is."""
+    requested_after: Cursor | None = None
+    """The start of the page after the current one, once it has been requested."""
+    completed_to: Cursor | None = None
+    """The end of the last complete page, to which the cursor moves once all of it is applied. None: the cursor itself."""
 
-    def begin(self, page: HistoryPage, cursor: Place) -> Place | None:
-        """Where a page is to be asked for now, so that it is read while this one is applied; None: nowhere."""
-        begun = Page(page)
-        if begun.after != (self.reached or cursor):
+    def begin(self, page: HistoryPage, cursor: Cursor) -> Cursor | None:
+        """Start this page. Returns the start of the next page to request now, so that it is read meanwhile; None: request nothing."""
+        started = Page(page)
+        if started.after != (self.completed_to or cursor):
             return None
-        self.current = begun
-        if page.done or self.asked_after == begun.last:
+        self.current = started
+        if page.done or self.requested_after == started.last:
             return None
-        self.asked_after = begun.last
-        return begun.last
+        self.requested_after = started.last
+        return started.last
 
-    def takes(self, asked: str, events: int) -> bool:
-        """Whether these events, that answer the request ``asked``, are of the page at hand; they are counted then."""
+    def accepts(self, asked: str, events: int) -> bool:
+        """Whether these events, which answer the request ``asked``, belong to the current page; if so, they are counted."""
         if self.current is None or self.current.begin.asked != asked:
             return False
-        self.current.came += events
+        self.current.received += events
         return True
 
     def end(self, page: HistoryPage) -> Scanned | None:
-        """What will have been applied with this page; None: it passes by, or something of it is missing."""
+        """End this page. Returns what is applied with it; None if it is not the current page, or incomplete."""
         ended = self.current
         if ended is None or ended.begin.asked != page.asked:
             return None
         self.current = None
-        if ended.came != page.events:
-            self.asked_after = None
+        if ended.received != page.events:
+            self.requested_after = None
             return None
-        self.reached = ended.last
+        self.completed_to = ended.last
         return Scanned(ended.after, ended.last, page.events, page.total, ended.begin.time, page.done)
 
-    def forget(self) -> None:
-        """It is asked for again from the cursor: what comes of an older request may come twice, and does no harm."""
-        self.asked_after = self.reached = None
+    def reset(self) -> None:
+        """History is requested again from the cursor. Answers to older requests may arrive twice, which is harmless."""
+        self.requested_after = self.completed_to = None

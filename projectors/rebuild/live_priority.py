@@ -1,6 +1,6 @@
-"""Live events first: history begins nothing while live events are being applied, for a moment, and goes in small steps beside them.
+"""Gives live events priority: no history batch starts while live events are being applied, for at most MAX_WAIT_S.
 
-What it has begun goes on, so live events wait for that once, and not again at each of their own steps.
+Running batches continue, so live events wait for them once, and not again at each of their own steps.
 """
 
 import asyncio
@@ -8,41 +8,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-MOST_S: Final = 0.25
-"""History comes to its turn all the same, where live events leave no gap."""
+MAX_WAIT_S: Final = 0.25
+"""History continues after this time even if live events leave no gap."""
 
-LATELY_S: Final = 2.0
+RECENT_S: Final = 2.0
 
 
 class LivePriority:
-    """Times are those of one clock of this process."""
+    """Coordinates live events and history within one process. All times are from the same clock."""
 
     def __init__(self) -> None:
-        self._came_at = float("-inf")
-        self._nobody_at_work = asyncio.Event()
-        self._nobody_at_work.set()
+        self._live_arrived_at = float("-inf")
+        self._live_idle = asyncio.Event()
+        self._live_idle.set()
 
-    def came(self, now: float) -> None:
-        """Live events have come."""
-        self._came_at = now
+    def live_arrived(self, now: float) -> None:
+        """Live events have arrived."""
+        self._live_arrived_at = now
 
-    def lately(self, now: float) -> bool:
-        """Whether any have come lately."""
-        return now - self._came_at < LATELY_S
+    def is_live_recent(self, now: float) -> bool:
+        """Whether live events have arrived within the last RECENT_S."""
+        return now - self._live_arrived_at < RECENT_S
 
     @contextmanager
-    def live(self) -> Iterator[None]:
-        """While what came is applied."""
-        self._nobody_at_work.clear()
+    def applying_live(self) -> Iterator[None]:
+        """Entered while live events are applied."""
+        self._live_idle.clear()
         try:
             yield
         finally:
-            self._nobody_at_work.set()
+            self._live_idle.set()
 
-    async def history(self) -> None:
-        """Returns when it is history's turn."""
+    async def wait_for_turn(self) -> None:
+        """Returns when history may continue."""
         try:
-            async with asyncio.timeout(MOST_S):
-                await self._nobody_at_work.wait()
+            async with asyncio.timeout(MAX_WAIT_S):
+                await self._live_idle.wait()
         except TimeoutError:
             return

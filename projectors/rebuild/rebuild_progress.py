@@ -1,4 +1,4 @@
-"""A generation that is being built, as this process knows it: what of it may be forgotten at any moment, and its pace."""
+"""The volatile state of a rebuild in this process: it may be lost at any time, because the registry has the cursor."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,9 +8,9 @@ from projectors.rebuild.history_batches import HistoryBatches
 from projectors.rebuild.history_pages import HistoryPages
 
 PAGE: Final = 20_000
-SHORTEST_PAGE: Final = 100
-PAGE_LASTS_S: Final = 2.0
-"""At the rate that was ordered."""
+MIN_PAGE: Final = 100
+PAGE_DURATION_S: Final = 2.0
+"""At the requested rate."""
 STALLED_AFTER_S: Final = 5.0
 TOUCH_EVERY_S: Final = 1.0
 FINISH_EVERY_S: Final = 1.0
@@ -18,43 +18,43 @@ FINISH_EVERY_S: Final = 1.0
 
 @dataclass(slots=True)
 class RebuildProgress:
-    """All times are those of one clock of this process: nothing here compares it with another's."""
+    """The state of one generation's rebuild. All times are from one clock of this process and are not compared with others."""
 
-    portions: HistoryBatches
+    batches: HistoryBatches
     pages: HistoryPages = field(default_factory=HistoryPages)
     updated_at: datetime | None = None
-    since: float = 0.0
-    """When the registry's ``updated_at`` was first seen to be what it is."""
-    free_at: float = 0.0
-    """When more may be applied at the rate that was ordered."""
-    touched: float = float("-inf")
-    finishing: float = float("-inf")
+    unchanged_since: float = 0.0
+    """When the current value of the registry's ``updated_at`` was first seen."""
+    next_allowed_at: float = 0.0
+    """When the next batch may be applied at the requested rate."""
+    touched_at: float = float("-inf")
+    finish_tried_at: float = float("-inf")
 
-    def see(self, updated_at: datetime, now: float) -> None:
+    def observe(self, updated_at: datetime, now: float) -> None:
         if self.updated_at != updated_at:
-            self.updated_at, self.since = updated_at, now
+            self.updated_at, self.unchanged_since = updated_at, now
 
     def is_stalled(self, now: float) -> bool:
-        """Nobody seems to be at work; asking is tried no more often than that."""
-        return now - self.since >= STALLED_AFTER_S
+        """Whether the registry has not changed for STALLED_AFTER_S; history is requested again at most once per STALLED_AFTER_S."""
+        return now - self.unchanged_since >= STALLED_AFTER_S
 
-    def spend(self, events: int, rate: float | None, now: float) -> None:
+    def consume_rate(self, events: int, rate: float | None, now: float) -> None:
         if rate is not None:
-            self.free_at = max(self.free_at, now) + events / rate
+            self.next_allowed_at = max(self.next_allowed_at, now) + events / rate
 
-    def is_to_touch(self, now: float) -> bool:
-        if now - self.touched < TOUCH_EVERY_S:
+    def touch_is_due(self, now: float) -> bool:
+        if now - self.touched_at < TOUCH_EVERY_S:
             return False
-        self.touched = now
+        self.touched_at = now
         return True
 
-    def is_to_finish(self, now: float) -> bool:
-        """At once when it has all it needs, and then now and then."""
-        if now - self.finishing < FINISH_EVERY_S:
+    def finish_is_due(self, now: float) -> bool:
+        """Whether to try to finish: at once, then once per FINISH_EVERY_S."""
+        if now - self.finish_tried_at < FINISH_EVERY_S:
             return False
-        self.finishing = now
+        self.finish_tried_at = now
         return True
 
 
 def page_size(rate: float | None) -> int:
-    return PAGE if rate is None else min(PAGE, max(SHORTEST_PAGE, int(rate * PAGE_LASTS_S)))
+    return PAGE if rate is None else min(PAGE, max(MIN_PAGE, int(rate * PAGE_DURATION_S)))

@@ -1,12 +1,12 @@
-"""Rebuilding: history, page by page, into the generations that are being built. Live events have gone first by then, always.
+"""Rebuilds generations: applies history page by page to the generations that are being built, after live events.
 
     ask ──[control] history──▶ command service ──▶ begin ──▶ apply, apply … ──▶ end: the cursor moves ──▶ … ──▶ done
                                                      └──ask for the next page                                    │
   ready ◀──complete──no gaps left── every lane's heads compared (``consumer``) ◀──ask for the heads of all lanes─┘
 
-- The registry's cursor says how far history is in; everything else here may be forgotten at any moment. Where the cursor has not moved for
-  some seconds, whoever claims it first asks again from there.
-- History waits while live events lag, and where the order named a rate.
+- The registry's cursor is the only durable progress; all other state may be lost at any time. If the cursor has not moved for some
+  seconds, the first process that claims it requests history again from there.
+- History waits while live events lag, and as long as the requested rate demands.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from pydantic import ValidationError
 
 from projectors.generations.hosting import Generations, Hosted
 from projectors.generations.registry import Scanned
-from projectors.rebuild.batch_sizer import MOST, BatchSizer
-from projectors.rebuild.history_batches import BESIDE_LIVE, HistoryBatches
-from projectors.rebuild.history_pages import Place
+from projectors.rebuild.batch_sizer import MAX_MESSAGES, BatchSizer
+from projectors.rebuild.history_batches import MAX_BESIDE_LIVE, HistoryBatches
+from projectors.rebuild.history_pages import Cursor
 from projectors.rebuild.live_priority import LivePriority
 from projectors.rebuild.rebuild_progress import RebuildProgress, page_size
 from projectors.runtime.consumer import SUSPICIOUS_AFTER
@@ -41,10 +41,10 @@ from shared.runtime.process import Stopped
 
 log: Final = logging.getLogger(__name__)
 
-LARGEST_UNIT: Final = 3000
-MOST_LAG_S: Final = 0.5
+MAX_UNIT: Final = 3000
+MAX_LAG_S: Final = 0.5
 WAIT_S: Final = 0.05
-LOOK_EVERY_S: Final = 0.1
+MAINTAIN_EVERY_S: Final = 0.1
 
 
 class Rebuilder:
@@ -58,11 +58,11 @@ class Rebuilder:
         options: Options,
         *,
         lag: LagMeter,
-        precedence: LivePriority,
-        pace: BatchSizer,
-        most: int,
+        live_priority: LivePriority,
+        batch_sizer: BatchSizer,
+        max_batches: int,
     ) -> None:
-        """``most``: how many portions of a generation are under way at once, where no live events come."""
+        """``max_batches``: how many batches of a generation run at once while no live events arrive."""
         self.name = name
         self._generations = generations
         self._consumer = consumer
@@ -70,180 +70,184 @@ class Rebuilder:
         self._outages = outages
         self._options = options
         self._lag = lag
-        self._precedence = precedence
-        self._most = most
-        self._pace = pace
-        self._courses: dict[tuple[int, datetime], RebuildProgress] = {}
-        self._looked = float("-inf")
+        self._live_priority = live_priority
+        self._max_batches = max_batches
+        self._batch_sizer = batch_sizer
+        self._progress: dict[tuple[int, datetime], RebuildProgress] = {}
+        self._maintained_at = float("-inf")
 
     async def run(self, stopping: asyncio.Event) -> None:
         with suppress(Stopped):
             while not stopping.is_set():
-                await self._look_after()
-                size = self._pace.size(beside_live=self._precedence.lately(_now()))
-                timeout = LOOK_EVERY_S if self._courses else 0.5
-                deliveries = await self._consumer.take(MOST, size=size, timeout=timeout)
-                await self._take_in(deliveries)
+                await self._maintain()
+                size = self._batch_sizer.size(beside_live=self._live_priority.is_live_recent(_now()))
+                timeout = MAINTAIN_EVERY_S if self._progress else 0.5
+                deliveries = await self._consumer.take(MAX_MESSAGES, size=size, timeout=timeout)
+                await self._handle(deliveries)
                 if not deliveries:
                     await self._flush()
-        for course in self._courses.values():
-            await course.portions.close()
+        for progress in self._progress.values():
+            await progress.batches.close()
 
-    async def _take_in(self, deliveries: Sequence[Delivery]) -> None:
-        usual: list[Delivery] = []
+    async def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        regular: list[Delivery] = []
         for delivery in deliveries:
             if topology.EVENTS_HEADER in delivery.headers and delivery.deliveries < SUSPICIOUS_AFTER:
-                usual.append(delivery)
+                regular.append(delivery)
                 continue
-            await self._add(usual)
-            usual = []
+            await self._add(regular)
+            regular = []
             if topology.EVENTS_HEADER in delivery.headers:
                 await self._flush()
                 await self._add([delivery])
                 await self._flush()
             else:
-                await self._turn(delivery)
-        await self._add(usual)
+                await self._handle_page_marker(delivery)
+        await self._add(regular)
 
     async def _add(self, deliveries: Sequence[Delivery]) -> None:
-        """Events of history: those of the page at hand are applied, others pass by."""
+        """Handle events of history: those of the current page are applied, others are only acknowledged."""
         by_generation: dict[int, list[Delivery]] = {}
         for delivery in deliveries:
             by_generation.setdefault(_generation_of(delivery), []).append(delivery)
         for number, found in by_generation.items():
             hosted = self._building(number)
-            course = self._course(hosted) if hosted is not None else None
-            ours = [delivery for delivery in found if course is not None and _is_of_page(course, delivery)]
-            await self._consumer.acknowledge([delivery for delivery in found if delivery not in ours])
-            if course is not None and ours:
-                await course.portions.add([(delivery, await self._events_of(delivery)) for delivery in ours])
+            progress = self._progress_of(hosted) if hosted is not None else None
+            accepted = [delivery for delivery in found if progress is not None and _is_of_page(progress, delivery)]
+            await self._consumer.acknowledge([delivery for delivery in found if delivery not in accepted])
+            if progress is not None and accepted:
+                await progress.batches.add([(delivery, await self._events_of(delivery)) for delivery in accepted])
 
     async def _events_of(self, delivery: Delivery) -> Sequence[Arrived]:
-        """A message at a time: others who wait for us go on in between, the store with them; and live first."""
+        """Decode one message, after yielding to other tasks and to live events."""
         await asyncio.sleep(0)
-        await self._precedence.history()
+        await self._live_priority.wait_for_turn()
         decoded = decode([delivery], {}, lanes=self._options.lanes)
         for item in decoded.undecodable:
-            log.error("%s: history has what is no event: %s", self.name, item.failure.exception)
+            log.error("%s: a message of history could not be decoded: %s", self.name, item.failure.exception)
         return decoded.arrived
 
     async def _apply(
-        self, hosted: Hosted, course: RebuildProgress, portion: Sequence[Arrived], *, size: int, deadly: bool
+        self, hosted: Hosted, progress: RebuildProgress, batch: Sequence[Arrived], *, size: int, deadly: bool
     ) -> None:
-        """Live first; and no faster than the order said."""
-        await self._precedence.history()
-        while self._lag.seconds(_now()) > MOST_LAG_S or course.free_at > _now():
+        """Apply one batch, after live events and no faster than the requested rate."""
+        await self._live_priority.wait_for_turn()
+        while self._lag.seconds(_now()) > MAX_LAG_S or progress.next_allowed_at > _now():
             await self._outages.pause(WAIT_S)
-            await self._touch(hosted, course)
+            await self._touch(hosted, progress)
         began = _now()
-        course.spend(len(portion), hosted.generation.rate, began)
-        applied = await self._generations.apply_to(hosted, portion, limit=LARGEST_UNIT, one_by_one=deadly)
-        self._pace.took(size, _now() - began)
+        progress.consume_rate(len(batch), hosted.generation.rate, began)
+        applied = await self._generations.apply_to(hosted, batch, limit=MAX_UNIT, one_by_one=deadly)
+        self._batch_sizer.record(size, _now() - began)
         await self._publisher.publish_all(applied.outgoing, sleep=self._outages.pause)
         await hosted.applier.confirmed(applied.letters)
         reached(Failpoint.AFTER_PORTION)
-        await self._touch(hosted, course)
+        await self._touch(hosted, progress)
 
-    async def _touch(self, hosted: Hosted, course: RebuildProgress) -> None:
-        """Somebody is at work: nobody else need ask again."""
-        if course.is_to_touch(_now()):
+    async def _touch(self, hosted: Hosted, progress: RebuildProgress) -> None:
+        """Update the registry, so that no other process requests history again."""
+        if progress.touch_is_due(_now()):
             await self._outages.until_up(partial(self._generations.registry.touch, hosted.number))
 
     async def _flush(self) -> None:
-        for course in list(self._courses.values()):
-            await course.portions.flush()
+        for progress in list(self._progress.values()):
+            await progress.batches.flush()
 
-    async def _turn(self, delivery: Delivery) -> None:
-        """The beginning or the end of a page."""
+    async def _handle_page_marker(self, delivery: Delivery) -> None:
+        """Handle the begin or end message of a page."""
         try:
             page = HistoryPage.model_validate_json(delivery.body)
         except ValidationError as error:
-            log.error("%s: a message that is no history was dropped: %s", self.name, error)  # noqa: TRY400
+            log.error("%s: an invalid history message was dropped: %s", self.name, error)  # noqa: TRY400
         else:
             await self._outages.until_up(self._generations.refresh)
             hosted = self._building(page.generation)
             if hosted is not None:
-                await (self._begin if page.place == "begin" else self._end)(hosted, page)
+                await (self._begin_page if page.place == "begin" else self._end_page)(hosted, page)
         await self._consumer.acknowledge([delivery])
 
-    async def _begin(self, hosted: Hosted, page: HistoryPage) -> None:
-        at = hosted.generation
-        following = self._course(hosted).pages.begin(page, (at.cursor_stream, at.cursor_version))
-        if following is not None:
-            await self._ask(hosted, following)
+    async def _begin_page(self, hosted: Hosted, page: HistoryPage) -> None:
+        generation = hosted.generation
+        next_cursor = self._progress_of(hosted).pages.begin(page, (generation.cursor_stream, generation.cursor_version))
+        if next_cursor is not None:
+            await self._request_page(hosted, next_cursor)
 
-    async def _end(self, hosted: Hosted, page: HistoryPage) -> None:
-        course = self._course(hosted)
-        scanned = course.pages.end(page)
+    async def _end_page(self, hosted: Hosted, page: HistoryPage) -> None:
+        progress = self._progress_of(hosted)
+        scanned = progress.pages.end(page)
         if scanned is not None:
-            await course.portions.end(partial(self._note, hosted, course, scanned))
+            await progress.batches.end_page(partial(self._record_page, hosted, progress, scanned))
 
-    async def _note(self, hosted: Hosted, course: RebuildProgress, scanned: Scanned) -> None:
-        """All of the page is applied."""
+    async def _record_page(self, hosted: Hosted, progress: RebuildProgress, scanned: Scanned) -> None:
+        """Move the registry's cursor: all of the page is applied."""
         reached(Failpoint.BEFORE_SCANNED)
         if not await self._outages.until_up(partial(self._generations.registry.scanned, hosted.number, scanned)):
-            course.pages.forget()  # the cursor is elsewhere: another process was at work
+            progress.pages.reset()  # the cursor is elsewhere: another process has moved it
         await self._outages.until_up(self._generations.refresh)
         if scanned.done:
-            log.info("%s: all of history is in generation %d", self.name, hosted.number)
-            await self._ask_for_heads(hosted)
+            log.info("%s: generation %d has all of history", self.name, hosted.number)
+            await self._request_heads(hosted)
 
-    async def _look_after(self) -> None:
-        """Now and then: ask again where nothing has moved for a while; and what lacks nothing is ready."""
+    async def _maintain(self) -> None:
+        """Once per MAINTAIN_EVERY_S: request history again for stalled rebuilds, and finish those that are complete."""
         now = _now()
-        if now - self._looked < LOOK_EVERY_S:
+        if now - self._maintained_at < MAINTAIN_EVERY_S:
             return
-        self._looked = now
+        self._maintained_at = now
         building = [
             hosted for hosted in self._generations if not hosted.is_ready and hosted.generation.moving_to is None
         ]
         known = {_key(hosted) for hosted in building}
-        for key in self._courses.keys() - known:
-            await self._courses.pop(key).portions.close()
+        for key in self._progress.keys() - known:
+            await self._progress.pop(key).batches.close()
         for hosted in building:
-            course, at = self._course(hosted), hosted.generation
-            course.see(at.updated_at, now)
-            if at.done and len(at.settled) >= self._options.lanes:
-                if course.is_to_finish(now):
+            progress, generation = self._progress_of(hosted), hosted.generation
+            progress.observe(generation.updated_at, now)
+            if generation.done and len(generation.settled) >= self._options.lanes:
+                if progress.finish_is_due(now):
                     await self._finish(hosted)
-            elif at.updated_at == at.begun_at or course.is_stalled(now):
-                course.since = now
-                await self._resume(hosted, course)
+            elif generation.updated_at == generation.begun_at or progress.is_stalled(now):
+                progress.unchanged_since = now
+                await self._resume(hosted, progress)
 
-    async def _resume(self, hosted: Hosted, course: RebuildProgress) -> None:
-        at = hosted.generation
-        if not await self._outages.until_up(partial(self._generations.registry.claim, at)):
+    async def _resume(self, hosted: Hosted, progress: RebuildProgress) -> None:
+        generation = hosted.generation
+        if not await self._outages.until_up(partial(self._generations.registry.claim, generation)):
             return
-        course.pages.forget()
-        if at.done:
-            await self._ask_for_heads(hosted)
+        progress.pages.reset()
+        if generation.done:
+            await self._request_heads(hosted)
         else:
-            place = at.cursor_stream or "nothing"
-            log.info("%s asks for history after %s for generation %d", self.name, place, at.number)
-            await self._ask(hosted, (at.cursor_stream, at.cursor_version), count=at.total is None)
+            position = generation.cursor_stream or "nothing"
+            log.info("%s requests history after %s for generation %d", self.name, position, generation.number)
+            await self._request_page(
+                hosted, (generation.cursor_stream, generation.cursor_version), count=generation.total is None
+            )
 
     async def _finish(self, hosted: Hosted) -> None:
         if await self._generations.on(hosted, hosted.store.gaps) == 0:
-            complete = partial(hosted.store.complete, self._precedence.history)
+            complete = partial(hosted.store.complete, self._live_priority.wait_for_turn)
             await self._generations.on(hosted, complete, takes_long=True)
             await self._outages.until_up(partial(self._generations.registry.ready, hosted.number))
             await self._outages.until_up(self._generations.refresh)
             log.info("%s: generation %d is ready", self.name, hosted.number)
 
-    async def _ask(self, hosted: Hosted, after: Place, *, count: bool = False) -> None:
-        """``count``: and how many events there are, which costs the command service a look at every stream."""
-        at = hosted.generation
-        request = history_request(self.name, at.number, after, page_size(at.rate), count=count)
+    async def _request_page(self, hosted: Hosted, after: Cursor, *, count: bool = False) -> None:
+        """Request the next page. ``count``: also the number of events, for which the command service reads every stream."""
+        generation = hosted.generation
+        request = history_request(self.name, generation.number, after, page_size(generation.rate), count=count)
         await self._publisher.publish_all([request], sleep=self._outages.pause)
 
-    async def _ask_for_heads(self, hosted: Hosted) -> None:
-        at = hosted.generation
-        lanes = [lane for lane in range(self._options.lanes) if lane not in at.settled]
-        requests = [heads_request(self.name, lane, at.reads_since, generation=at.number) for lane in lanes]
+    async def _request_heads(self, hosted: Hosted) -> None:
+        generation = hosted.generation
+        lanes = [lane for lane in range(self._options.lanes) if lane not in generation.settled]
+        requests = [
+            heads_request(self.name, lane, generation.reads_since, generation=generation.number) for lane in lanes
+        ]
         await self._publisher.publish_all([request for _, request in requests], sleep=self._outages.pause)
 
-    def _at_once(self) -> int:
-        return BESIDE_LIVE if self._precedence.lately(_now()) else self._most
+    def _max_running(self) -> int:
+        return MAX_BESIDE_LIVE if self._live_priority.is_live_recent(_now()) else self._max_batches
 
     def _building(self, number: int) -> Hosted | None:
         hosted = self._generations.get(number)
@@ -251,17 +255,17 @@ class Rebuilder:
             return None
         return hosted
 
-    def _course(self, hosted: Hosted) -> RebuildProgress:
-        course = self._courses.get(_key(hosted))
-        if course is None:
+    def _progress_of(self, hosted: Hosted) -> RebuildProgress:
+        progress = self._progress.get(_key(hosted))
+        if progress is None:
 
-            async def apply(portion: Sequence[Arrived], *, size: int, deadly: bool) -> None:
-                await self._apply(hosted, self._course(hosted), portion, size=size, deadly=deadly)
+            async def apply(batch: Sequence[Arrived], *, size: int, deadly: bool) -> None:
+                await self._apply(hosted, self._progress_of(hosted), batch, size=size, deadly=deadly)
 
-            course = self._courses[_key(hosted)] = RebuildProgress(
-                HistoryBatches(apply, self._consumer.acknowledge, most=self._at_once)
+            progress = self._progress[_key(hosted)] = RebuildProgress(
+                HistoryBatches(apply, self._consumer.acknowledge, limit=self._max_running)
             )
-        return course
+        return progress
 
 
 def _key(hosted: Hosted) -> tuple[int, datetime]:
@@ -273,9 +277,9 @@ def _generation_of(delivery: Delivery) -> int:
     return number if isinstance(number, int) else 0
 
 
-def _is_of_page(course: RebuildProgress, delivery: Delivery) -> bool:
+def _is_of_page(progress: RebuildProgress, delivery: Delivery) -> bool:
     asked, events = delivery.headers.get(topology.PAGE_HEADER), delivery.headers.get(topology.EVENTS_HEADER)
-    return isinstance(asked, str) and isinstance(events, int) and course.pages.takes(asked, events)
+    return isinstance(asked, str) and isinstance(events, int) and progress.pages.accepts(asked, events)
 
 
 def _now() -> float:

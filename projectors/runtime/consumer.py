@@ -92,7 +92,7 @@ class Projector:
                 deliveries = await self._consumer.take(TAKE, timeout=0.5)
                 events = [delivery for delivery in deliveries if delivery.queue in self._lane_of_queue]
                 for group in _groups(events):
-                    with self._precedence.live():
+                    with self._precedence.applying_live():
                         await self._handle(group)
                 orders = [delivery for delivery in deliveries if delivery.queue not in self._lane_of_queue]
                 for orders_at_once in self._orders.grouped(orders):
@@ -102,7 +102,7 @@ class Projector:
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         decoded = decode(deliveries, self._lane_of_queue)
         if decoded.arrived:
-            self._precedence.came(_now())
+            self._precedence.live_arrived(_now())
         await self._epochs.hear(topology.epoch_of(each.headers.get(topology.EPOCH_HEADER)) for each in deliveries)
         outgoing = [undecodable_letter(self.name, item) for item in decoded.undecodable]
         deadly = deliveries[0].deliveries >= DEADLY_AFTER

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import Any
 
 from projectors.generations.registry import GenerationRegistry
-from projectors.rebuild.batch_sizer import MOMENT_S
-from projectors.rebuild.history_batches import UNDER_WAY
+from projectors.rebuild.batch_sizer import BATCH_TARGET_S
+from projectors.rebuild.history_batches import MAX_RUNNING
 from projectors.stores.port import Store
 from projectors.stores.postgres_registry import PostgresRegistry
 from projectors.stores.postgres_store import PostgresStore
@@ -24,9 +24,9 @@ class Projection:
     store: Callable[[Settings, int], Store]
     """For the generation of that number."""
     registry: Callable[[Settings], GenerationRegistry]
-    history_batches: int = UNDER_WAY
+    history_batches: int = MAX_RUNNING
     """Most batches of history under way at once, while no live events arrive."""
-    moment_s: float = MOMENT_S
+    moment_s: float = BATCH_TARGET_S
     """How long a batch of history may take beside live events."""
 
 

@@ -1,4 +1,4 @@
-"""Time ranges of analytics: what was asked for, as buckets and as the spans that the store keeps sums for."""
+"""Time ranges of analytics queries, as buckets and as the spans for which the store keeps sums."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from query_service.http.parameters import moment
+from query_service.http.parameters import parse_time
 from query_service.http.problems import InvalidParameterError
 from shared.views.analytics import ALL, day_of, hour_of, month_of
 
@@ -23,7 +23,7 @@ class Granularity(StrEnum):
         return timedelta(hours=1) if self is Granularity.HOUR else DAY
 
     def stamp(self, time: datetime) -> str:
-        """How the store names the bucket that starts at ``time``."""
+        """The store's name of the bucket that starts at ``time``."""
         return hour_of(time) if self is Granularity.HOUR else day_of(time)
 
 
@@ -40,19 +40,19 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The range as asked for; None: from the first day that holds data, up to the last."""
+class RequestedRange:
+    """The requested range. None means from the first day with data, or to the last."""
 
     start: datetime | None
     end: datetime | None
 
     @property
     def complete(self) -> bool:
-        """Whether the data has no say in it."""
+        """Whether both ends were given, so that the range does not depend on the data."""
         return self.start is not None and self.end is not None
 
-    def over(self, data: Range | None) -> Range | None:
-        """With what was left open filled in from the range that holds data; None if there is nothing to go by."""
+    def resolve(self, data: Range | None) -> Range | None:
+        """The range with its open ends taken from the range of the data; None if an end is open and there is no data."""
         if self.start is not None and self.end is not None:
             return Range(self.start, self.end)
         if data is None:
@@ -62,16 +62,16 @@ class Asked:
         return Range(start, max(start, end)) if self.end is None else Range(min(start, end), end)
 
 
-def asked(from_: str | None, to: str | None, granularity: Granularity) -> Asked:
-    """Raises InvalidParameterError unless both lie on a bucket's edge and in order."""
-    start = None if from_ is None else _aligned("from", from_, granularity)
-    end = None if to is None else _aligned("to", to, granularity)
+def requested_range(from_: str | None, to: str | None, granularity: Granularity) -> RequestedRange:
+    """The range given by the parameters. Raises InvalidParameterError unless both lie on bucket boundaries and in order."""
+    start = None if from_ is None else _bucket_edge("from", from_, granularity)
+    end = None if to is None else _bucket_edge("to", to, granularity)
     if start is not None and end is not None and start > end:
         raise InvalidParameterError("to", f"{to} lies before from")
-    return Asked(start, end)
+    return RequestedRange(start, end)
 
 
-def starts(range_: Range, granularity: Granularity) -> list[datetime]:
+def bucket_starts(range_: Range, granularity: Granularity) -> list[datetime]:
     """The start of each bucket. Raises InvalidParameterError if there are more than MAX_BUCKETS."""
     step = granularity.step
     count = (range_.end - range_.start) // step
@@ -84,15 +84,15 @@ def starts(range_: Range, granularity: Granularity) -> list[datetime]:
 
 
 def spans(range_: Range, data: Range) -> list[str]:
-    """The fewest spans that cover the days of ``range_`` that hold data: everything, whole months, single days."""
-    kept = range_.within(data)
-    if kept == data and kept.start < kept.end:
+    """The fewest spans that cover the days of ``range_`` with data: all time, whole months, or single days."""
+    covered = range_.within(data)
+    if covered == data and covered.start < covered.end:
         return [ALL]
-    return list(_months_and_days(kept))
+    return list(_months_and_days(covered))
 
 
 def day_range(first: str, last: str) -> Range:
-    """From the first to the end of the last of two days, named as the store names them."""
+    """From the start of the first day to the end of the last, given by the store's names of them."""
     return Range(_day(first), _day(last) + DAY)
 
 
@@ -112,8 +112,8 @@ def _day(stamp: str) -> datetime:
     return datetime(int(stamp[:-4]), int(stamp[-4:-2]), int(stamp[-2:]), tzinfo=UTC)
 
 
-def _aligned(name: str, value: str, granularity: Granularity) -> datetime:
-    time = moment(name, value)
+def _bucket_edge(name: str, value: str, granularity: Granularity) -> datetime:
+    time = parse_time(name, value)
     hour = time.replace(minute=0, second=0, microsecond=0)
     edge = hour if granularity is Granularity.HOUR else hour.replace(hour=0)
     if time != edge:

@@ -1,4 +1,4 @@
-"""The sorted sets of some spans as ranking wants them, every figure exact: those that a score cannot keep are read beside it."""
+"""The sorted sets of some spans as ``ranking`` reads them. Figures are exact: those that a score cannot hold are read from a hash."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ Cell = tuple[str, str]
 
 
 class Sales:
-    """``query_service.analytics.ranking.Lists``; ``keys`` are those of ``units`` or ``sales``, one for each span."""
+    """Implements ``query_service.analytics.ranking.RankedSets``. ``keys``: those of ``units`` or ``sales``, one for each span."""
 
     def __init__(self, store: RedisStore, keys: Sequence[str]) -> None:
         self._store = store
@@ -21,7 +21,7 @@ class Sales:
         last = start + count - 1
         return await self._ranked(*(("ZREVRANGE", key, start, last, "WITHSCORES") for key in self._keys))
 
-    async def below_zero(self) -> list[list[tuple[str, int]]]:
+    async def negatives(self) -> list[list[tuple[str, int]]]:
         return await self._ranked(*(("ZRANGEBYSCORE", key, "-inf", "(0", "WITHSCORES") for key in self._keys))
 
     async def totals(self, members: Sequence[str]) -> list[int]:
@@ -38,7 +38,7 @@ class Sales:
         return [sum(figures[key, member] for key in self._keys) for member in members]
 
     async def _ranked(self, *commands: Command) -> list[list[tuple[str, int]]]:
-        """What WITHSCORES replies, one for each key."""
+        """The members and figures of each key, from the WITHSCORES reply of its command."""
         replies: list[Any] = await self._store.ask(*commands)
         figures = await self._figures(
             {

@@ -1,8 +1,7 @@
-"""How far a projection had come when an answer was read from it: the header ``Tidemark-As-Of``.
+"""The header ``Tidemark-As-Of``: everything committed before that time is in the response, unless its stream is held.
 
-The promise: whatever was committed before that time is in the answer (or its stream is held). It holds because the
-progress is read *before* the data, so it can only understate. It is remembered for up to 250 ms, counted from when the
-reading began, and concurrent requests share one reading.
+The guarantee holds because the progress is read *before* the data, so it can only understate. The progress is cached for up to
+250 ms, counted from the start of the read, and concurrent requests share one read.
 """
 
 import time
@@ -13,21 +12,21 @@ from typing import Final
 from query_service.stores.single_flight_cache import SingleFlightCache
 
 HEADER: Final = "Tidemark-As-Of"
-REMEMBERED_S: Final = 0.25
+CACHED_S: Final = 0.25
 
 
 class AsOf:
-    """One generation's header. ``read`` raises what a store raises; every request that waits for it sees the error."""
+    """The header of one generation. An error of ``read`` is raised in every request that waits for that read."""
 
     def __init__(
         self, read: Callable[[], Awaitable[datetime | None]], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._read = read
-        self._known = SingleFlightCache(self._headers, REMEMBERED_S, clock)
+        self._cache = SingleFlightCache(self._headers, CACHED_S, clock)
 
     async def headers(self) -> Mapping[str, str]:
-        """The header to send with whatever is read from now on; none if no heartbeat was ever applied."""
-        return await self._known.get()
+        """The header to send with data that is read after this call; empty if no heartbeat was ever applied."""
+        return await self._cache.get()
 
     async def _headers(self) -> Mapping[str, str]:
         time_ = await self._read()

@@ -1,9 +1,9 @@
-"""Whether a projection is current, coming on, or standing still, and why: seen within seconds, also when nobody asks.
+"""Detects within seconds whether a projection is current, behind or stalled, and why, even without requests.
 
-The relay's heartbeats go through every lane once a second, the same way as events do: so ``as_of`` moves on also while
-nothing happens, and a projection whose ``as_of`` stays behind is not merely idle. One reading cannot tell coming on from
-standing still, so each projection's progress is read once a second and remembered. What the worker, the relay and the projector say of
-themselves counts too: where no command can be decided, heartbeats go on, and nothing new will come.
+The relay sends a heartbeat through every lane once a second, on the same path as events. So ``as_of`` advances even without
+events, and a projection whose ``as_of`` stays behind is not merely idle. A single read cannot distinguish behind from stalled, so the
+progress of each projection is read once a second and kept. The states that the worker, the relay and the projector report count
+too: while no command can be decided, heartbeats continue but no new events follow.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from shared.messaging.announcing import QUEUE_ARGUMENTS, Processes
 from shared.views.progress import Freshness, FreshnessStatus
 
 CURRENT_WITHIN_S: Final = 3.0
-"""A heartbeat's second, its way, and some patience."""
+"""The heartbeat interval (1 s), its transit time, and a margin."""
 STALLED_AFTER_S: Final = 4.0
 LOOK_EVERY_S: Final = 1.0
 
 
 class FreshnessMonitor:
-    """One projection's progress, and since when it has been where it is."""
+    """The progress of one projection, and since when it has not changed."""
 
     def __init__(
         self,
@@ -33,23 +33,23 @@ class FreshnessMonitor:
         processes: Processes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``processes``: what those say of themselves that a projection has everything from."""
+        """``processes``: the reported states of the processes that a projection depends on."""
         self._active = active
         self._processes = processes or Processes()
         self._clock = clock
         self.trouble: str | None = None
-        """Why it stands still, or its store does not answer, as ``watch`` saw it last."""
+        """Why the projection is stalled, or its store does not answer; None if neither. Set by ``watch``."""
         self._last: tuple[int, ProjectionProgress] | None = None
         self._moved = clock()
 
     async def freshness(self) -> Freshness:
-        """As it is now. Raises StoreDownError."""
+        """The current freshness. Raises StoreDownError."""
         store = await self._active.store()
         progress = await store.progress()
         return self.seen(store.number, progress, datetime.now(UTC))
 
     async def watch(self) -> None:
-        """Look once a second until cancelled; while the store is away there is nothing to see."""
+        """Check once a second until cancelled. While the store is unavailable, ``trouble`` is the reason."""
         while True:
             try:
                 found = await promptly(self.freshness(), self._active.projection)

@@ -1,4 +1,4 @@
-"""412: what was read has not come to the version asked for: which projection, how far, how late, and what holds it."""
+"""412: the projection has not applied the requested version: which projection, its version and lag, and what holds the stream."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -14,31 +14,31 @@ OTHER_EPOCH: Final = "epoch-changed"
 
 
 class UnmetDocument(ProblemDocument, frozen=True, omit_defaults=True, kw_only=True):
-    """412: what was asked for with Tidemark-Consistency is not in what would have been read."""
+    """412: the projection has not applied a version requested with Tidemark-Consistency."""
 
     projection: str | None = None
     generation: int | None = None
     stream: str | None = None
     required: int | None = None
-    """The version asked for."""
+    """The requested version."""
     applied: int | None = None
-    """The version that the projection has come to; 0: it knows nothing of the stream."""
+    """The version that the projection has applied; 0: it has nothing of the stream."""
     lag_seconds: float | None = None
-    """How long ago everything was in this projection that was committed then; absent before the first heartbeat."""
+    """Age of `Tidemark-As-Of`: everything committed before then is in this projection. Absent before the first heartbeat."""
     held: str | None = None
-    """Why the stream does not advance by itself: `gap`, `retrying` or `dead`."""
+    """Why the stream does not advance: `gap`, `retrying` or `dead`."""
     reason: str | None = None
-    """Why it is held, for programs."""
+    """The code of the reason why it is held."""
     letter_id: int | None = None
-    """The dead letter that holds it, where the operations database says so."""
+    """The dead letter that holds it, if the operations database has it."""
     letter: str | None = None
-    """Where that letter is."""
+    """The path of that letter."""
     epoch: str | None = None
-    """That of the generation read, where it is another than the one asked for."""
+    """The epoch of the generation, if it differs from the requested one."""
 
 
 class ConsistencyNotMetError(Problem):
-    """``epoch`` is given where another one was asked for."""
+    """``epoch``: the generation's, if the request named another."""
 
     status = HTTPStatus.PRECONDITION_FAILED
 
@@ -81,8 +81,8 @@ class ConsistencyNotMetError(Problem):
             "letter": None if letter_id is None else f"/dead-letters/{letter_id}",
             "epoch": epoch,
         }
-        known = {name: value for name, value in members.items() if value is not None}
-        super().__init__(detail, code=code, headers=headers, members=known)
+        present = {name: value for name, value in members.items() if value is not None}
+        super().__init__(detail, code=code, headers=headers, members=present)
 
 
 def _lag(as_of: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Reading one's own writes: the store that has them as soon as it does, or a 412 that says why not."""
+"""Read-your-writes consistency: returns the store once it has applied the requested writes, or raises a 412 that states why not."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,10 +20,10 @@ async def with_own_writes(
     operations: OperationsStore,
     headers: Mapping[str, str],
 ) -> Store:
-    """The active generation's store, within so many seconds. Raises UnmetError, with these headers besides, and StoreDownError.
+    """The active generation's store, once it has applied the writes of ``tokens``, within ``seconds``.
 
-    A write of another epoch than the one that the generation was built from can never be met; where either says no epoch,
-    versions alone count.
+    Raises ConsistencyNotMetError, with ``headers`` added, and StoreDownError. A write of another epoch than that of the generation is
+    never met; if the token or the generation names no epoch, only versions are compared.
     """
     store = await active.store()
     await _same_epoch(tokens, store, active, headers)
@@ -33,7 +33,7 @@ async def with_own_writes(
     found = await waiting.until(wanted, seconds)
     if isinstance(found, Reached):
         met = active.at(found.generation)
-        if met is None:  # switched, and switched again, long ago
+        if met is None:  # activated and replaced again too long ago
             raise GenerationGoneError(active.projection, found.generation)
         if met is not store:
             await _same_epoch(tokens, met, active, headers)
@@ -45,7 +45,7 @@ async def _same_epoch(
     tokens: Sequence[Token], store: Store, active: ActiveGeneration[Store], headers: Mapping[str, str]
 ) -> None:
     if _of_another(tokens, active.pointer.epoch) is not None:
-        active.forget()  # it may have adopted the new epoch since the registry was read
+        active.forget()  # the generation may have adopted the new epoch since the registry was read
         await active.store()
     epoch = active.pointer.epoch
     other = _of_another(tokens, epoch)

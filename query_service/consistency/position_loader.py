@@ -1,7 +1,7 @@
-"""Looking where streams stand: one statement at a time for all who want to know, however many they are.
+"""Loads stream positions: one statement at a time for all concurrent callers.
 
-A look that is asked for begins after the asking, never before: so whoever first makes himself known to the news, and then
-looks, misses nothing.
+A load starts after it was requested, never before. So a caller that first registers for change messages and then loads positions
+misses no change.
 """
 
 import asyncio
@@ -12,54 +12,54 @@ from query_service.http.problems import GenerationGoneError
 from query_service.stores.active_generation import ActiveGeneration
 from query_service.stores.port import StreamPosition
 
-AT_ONCE: Final = 1000
-"""Streams in one statement."""
-TRIES: Final = 3
+MAX_PER_STATEMENT: Final = 1000
+"""Maximum number of streams in one statement."""
+MAX_ATTEMPTS: Final = 3
 
 Standings = Mapping[str, StreamPosition]
 
 
 class PositionLoader:
-    """Looks at one projection's active generation. ``look`` raises StoreDownError."""
+    """Loads positions from one projection's active generation. ``look`` raises StoreDownError."""
 
     def __init__(self, active: ActiveGeneration[Any]) -> None:
         self._active = active
-        self._wanted: set[str] = set()
-        self._coming: asyncio.Task[tuple[int, Standings]] | None = None
-        """The look that has not begun: whoever asks takes part in it."""
-        self._going: asyncio.Task[tuple[int, Standings]] | None = None
+        self._requested: set[str] = set()
+        self._next: asyncio.Task[tuple[int, Standings]] | None = None
+        """The load that has not started: new callers join it."""
+        self._running: asyncio.Task[tuple[int, Standings]] | None = None
 
     async def look(self, streams: Iterable[str]) -> tuple[int, Standings]:
-        """The number of the generation looked at, and where these streams, and maybe others, stand in it."""
-        self._wanted.update(streams)
-        if self._coming is None:
-            self._coming = asyncio.create_task(self._after(self._going))
-            self._coming.add_done_callback(_seen)
-        # Shielded: a client that hangs up must not take the look away from the others.
-        return await asyncio.shield(self._coming)
+        """The number of the generation that was read, and the positions of these streams, and possibly others, in it."""
+        self._requested.update(streams)
+        if self._next is None:
+            self._next = asyncio.create_task(self._run_after(self._running))
+            self._next.add_done_callback(_retrieve_exception)
+        # Shielded: a client that disconnects must not cancel the load for the others.
+        return await asyncio.shield(self._next)
 
-    async def _after(self, going: asyncio.Task[tuple[int, Standings]] | None) -> tuple[int, Standings]:
-        if going is not None:
-            await asyncio.wait([going])
-        self._going, self._coming = self._coming, None
-        wanted, self._wanted = self._wanted, set()
-        for _ in range(TRIES - 1):
+    async def _run_after(self, running: asyncio.Task[tuple[int, Standings]] | None) -> tuple[int, Standings]:
+        if running is not None:
+            await asyncio.wait([running])
+        self._running, self._next = self._next, None
+        requested, self._requested = self._requested, set()
+        for _ in range(MAX_ATTEMPTS - 1):
             try:
-                return await self._looked(wanted)
+                return await self._read(requested)
             except GenerationGoneError as gone:
                 if not await self._active.moved_on_from(gone):
                     raise
-        return await self._looked(wanted)
+        return await self._read(requested)
 
-    async def _looked(self, wanted: Iterable[str]) -> tuple[int, Standings]:
+    async def _read(self, requested: Iterable[str]) -> tuple[int, Standings]:
         store = await self._active.store()
-        streams = list(wanted)
-        found: dict[str, StreamPosition] = {}
-        for start in range(0, len(streams), AT_ONCE):
-            found |= await store.standings(streams[start : start + AT_ONCE])
-        return store.number, found
+        streams = list(requested)
+        positions: dict[str, StreamPosition] = {}
+        for start in range(0, len(streams), MAX_PER_STATEMENT):
+            positions |= await store.standings(streams[start : start + MAX_PER_STATEMENT])
+        return store.number, positions
 
 
-def _seen(look: asyncio.Task[Any]) -> None:
+def _retrieve_exception(look: asyncio.Task[Any]) -> None:
     if not look.cancelled():
         look.exception()

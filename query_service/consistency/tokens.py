@@ -1,10 +1,10 @@
-"""What a request says about the writes it wants to see: ``Tidemark-Consistency``. Pure.
+"""Parses ``Tidemark-Consistency``, the header that states which writes a request must see. Pure.
 
     Tidemark-Consistency = 1#token            e.g. orders/o-17@3, customers/c-4@1;epoch=2026-11
     token                = kind "/" id "@" version *( OWS ";" OWS "epoch" "=" ( word / quoted-string ) )
 
-An id may contain ``@``, so the version is what follows the last one. Characters outside ASCII are sent as UTF-8 or
-percent-encoded; ``%`` itself is in no id.
+An id may contain ``@``, so the version follows the last one. Non-ASCII characters are sent as UTF-8 or percent-encoded; no id
+contains ``%``.
 """
 
 import re
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from query_service.http.parameters import identity
+from query_service.http.parameters import parse_id
 from query_service.http.problems import InvalidParameterError
 
 HEADER: Final = "Tidemark-Consistency"
@@ -29,7 +29,7 @@ _SHAPE: Final = "must be <kind>/<id>@<version>, several separated by commas, eac
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A write: what is read has to be at this version of the stream, or later; in this epoch, where one is named."""
+    """A write: the data read must include this version of the stream, or a later one; of this epoch, if one is named."""
 
     stream: str
     version: int
@@ -37,7 +37,7 @@ class Token:
 
 
 def tokens(values: Iterable[str]) -> tuple[Token, ...]:
-    """What the header's values ask for, the highest version of each stream. Raises InvalidParameterError."""
+    """The tokens in the header's values, the highest version of each stream and epoch. Raises InvalidParameterError."""
     found: dict[tuple[str, str | None], Token] = {}
     for text in _elements(values):
         token = _token(text)
@@ -50,7 +50,7 @@ def tokens(values: Iterable[str]) -> tuple[Token, ...]:
 
 
 def _elements(values: Iterable[str]) -> Iterator[str]:
-    """The list's elements; empty ones say nothing (RFC 9110 §5.6.1)."""
+    """The list's elements; empty ones are ignored (RFC 9110 §5.6.1)."""
     for value in values:
         try:
             text = value.encode("latin-1").decode()
@@ -83,11 +83,11 @@ def _token(text: str) -> Token:
 
 
 def stream_name(parameter: str, text: str, shape: str = "must be <kind>/<id>, e.g. orders/o-17") -> str:
-    """The text, if it can be a stream's name. Raises InvalidParameterError."""
+    """The text, if it is a valid stream name. Raises InvalidParameterError."""
     kind, slash, id_ = text.partition("/")
     if not slash or not _KIND.fullmatch(kind):
         raise InvalidParameterError(parameter, shape)
-    return f"{kind}/{identity(parameter, id_)}"
+    return f"{kind}/{parse_id(parameter, id_)}"
 
 
 def _decoded(text: str) -> str:

@@ -1,13 +1,13 @@
-"""Those who wait to read their own writes: answered as soon as the active generation has applied them, woken by news.
+"""Requests that wait for their own writes continue as soon as the active generation has applied them, woken by change messages.
 
-    register ──▶ look ──▶ there? ──yes──▶ read that generation
-                   ▲        └─no──▶ wait ──news of that generation, version ≥ wanted──▶ read it
-                   │                  ├──news of a hold, news are back, another generation, a second has passed──┐
-                   └──────────────────┴─────────────────────────────────────────────────────────────────────────┘
+    register ──▶ load positions ──▶ applied? ──yes──▶ read that generation
+                   ▲                  └─no──▶ wait ──change message: that generation, version ≥ wanted──▶ read it
+                   │                            ├──a hold, messages resume, another generation, or 1 s has passed──┐
+                   └────────────────────────────┴──────────────────────────────────────────────────────────────────┘
 
-Who waits is registered before he looks, so what is committed is either seen or told. News may be lost: hence the looks in
-between, one for all who wait. A stream held by a dead letter will not come by itself: who waits for it is told at once.
-All versions of a request are met in one and the same generation, and that one is read.
+A waiter is registered before positions are loaded, so a commit is either loaded or announced to it. Change messages may be lost:
+therefore positions are also loaded once a second, for all waiters together. A stream held by a dead letter does not advance without
+an operator, so its waiters fail at once. All versions of a request are met in the same generation, and that generation is read.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ from query_service.stores.port import StreamPosition
 BACKSTOP_S: Final = 1.0
 
 Wanted = Mapping[str, int]
-"""Stream → the least version of it."""
+"""Stream → the minimum version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """The generation that has all that was wanted."""
+    """The generation that has applied all requested versions."""
 
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class NotReached:
-    """The first stream that is not there, and where it stands."""
+    """The first stream below its requested version, and its position."""
 
     stream: str
     wanted: int
@@ -51,12 +51,12 @@ class NotReached:
 class _Waiter:
     wanted: Wanted
     done: asyncio.Future[Reached | None]
-    """None: something has happened that a look will show."""
+    """None: load the positions again."""
     missing: dict[str, int] = field(default_factory=dict)
     trouble: StoreDownError | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """What came before, the look that follows will show."""
+        """Start a new wait. Earlier changes are visible to the load that follows."""
         self.done = loop.create_future()
         self.missing = dict(self.wanted)
 
@@ -73,13 +73,13 @@ class _Waiter:
 
 
 class PositionWaiters:
-    """Those who wait for one projection."""
+    """The requests that wait for one projection."""
 
     def __init__(self, active: ActiveGeneration[Any]) -> None:
         self._looks = PositionLoader(active)
         self._active = active
         self._generation = active.pointer.number
-        """The one that news count for: the one looked at last."""
+        """The generation whose change messages count: the one whose positions were loaded last."""
         self._by_stream: dict[str, set[_Waiter]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._backstop: asyncio.Task[None] | None = None
@@ -87,11 +87,11 @@ class PositionWaiters:
 
     @property
     def streams(self) -> int:
-        """How many streams are waited for."""
+        """The number of streams with waiters."""
         return len(self._by_stream)
 
     async def until(self, wanted: Wanted, seconds: float) -> Reached | NotReached:
-        """Wait up to so many seconds for these versions. Raises StoreDownError, also when the store goes down meanwhile."""
+        """Wait up to ``seconds`` for these versions. Raises StoreDownError, also if the store becomes unavailable meanwhile."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         waiter = _Waiter(wanted, loop.create_future())
@@ -114,7 +114,7 @@ class PositionWaiters:
     def advanced(
         self, generation: int, streams: Iterable[tuple[str, int]], held: Iterable[tuple[str, int]] = ()
     ) -> None:
-        """News: the generation has applied these versions, and come to hold others."""
+        """Handle a change message: the generation has applied these versions, and now holds others."""
         if generation != self._generation or not self._by_stream:
             return
         for stream, version in streams:
@@ -124,12 +124,12 @@ class PositionWaiters:
             self._look_soon(again)
 
     def look_again(self) -> None:
-        """News may have been missed, or another generation be active: see where all streams stand that are waited for."""
+        """Load the positions of all awaited streams: change messages may have been missed, or another generation be active."""
         if self._by_stream:
             self._look_soon(list(self._by_stream))
 
     def end(self) -> None:
-        """The process stops: whoever waits is answered now, by where things stand."""
+        """The process stops: answer all waiters now, from the current positions."""
         self._ended = True
         for waiter in {waiter for waiters in self._by_stream.values() for waiter in waiters}:
             waiter.wake()
@@ -165,7 +165,7 @@ class PositionWaiters:
             for waiters in self._by_stream.values():
                 for waiter in waiters:
                     waiter.missing = dict(waiter.wanted)
-            self.look_again()  # for what has come to this one while news of the other counted
+            self.look_again()  # this generation may have advanced while messages of the other counted
         for stream, standing in standings.items():
             for waiter in tuple(self._by_stream.get(stream, ())):
                 waiter.heard(generation, stream, standing.applied)
@@ -186,7 +186,7 @@ class PositionWaiters:
                 del self._by_stream[stream]
 
     async def _look_now_and_then(self) -> None:
-        """As long as anybody waits."""
+        """Load positions once per BACKSTOP_S as long as there are waiters."""
         try:
             while self._by_stream:
                 await asyncio.sleep(BACKSTOP_S)

@@ -1,8 +1,8 @@
-"""ETags: an answer and its tag change together, so that ``If-None-Match`` never hides a change (RFC 9110 §13.1.2).
+"""ETags: a response and its tag change together, so that ``If-None-Match`` never hides a change (RFC 9110 §13.1.2).
 
-A tag is ``"<versions>-<digest>"``: the versions of the streams that the answer is made of (its own first, then those it
-borrows from), and a digest of the body. Versions say what one holds; the digest also tells two builds of a projection
-apart, which may answer differently for the same versions. Lists have the digest alone.
+A tag is ``"<versions>-<digest>"``: the versions of the streams that the response is made from (its own first, then those that it takes
+names from), and a digest of the body. The digest also distinguishes two builds of a projection, which may differ for the same versions.
+Lists have only the digest.
 """
 
 from collections.abc import Mapping
@@ -18,15 +18,17 @@ def etag(body: bytes, *versions: int) -> str:
 
 
 def matches(if_none_match: str | None, tag: str) -> bool:
-    """Whether the client already has it. The weak comparison; ``*`` is any representation at all."""
+    """Whether the client already has this representation, by weak comparison; ``*`` matches any."""
     if if_none_match is None:
         return False
     candidates = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
     return tag in candidates or "*" in candidates
 
 
-def answer(request: Request[Any, Any, Any], body: bytes, as_of: Mapping[str, str], *versions: int) -> Response[Any]:
-    """``body`` (JSON text, sent untouched) as 200, or 304 without it; both with ``ETag`` and ``Tidemark-As-Of``."""
+def conditional_response(
+    request: Request[Any, Any, Any], body: bytes, as_of: Mapping[str, str], *versions: int
+) -> Response[Any]:
+    """200 with ``body`` (JSON text, sent unchanged), or 304 without it; both with ``ETag`` and the headers ``as_of``."""
     tag = etag(body, *versions)
     headers = {"ETag": tag, "Cache-Control": "no-cache", **as_of}
     if matches(request.headers.get("if-none-match"), tag):

@@ -1,4 +1,4 @@
-"""What routes may answer besides 200, as their documentation says it."""
+"""The documented responses of routes besides 200."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,7 +21,7 @@ from shared.http import prefer
 from shared.http.problems import MEDIA_TYPE, ProblemDocument
 
 
-def documented(
+def problem_response(
     status: int,
     description: str,
     code: str,
@@ -50,65 +50,65 @@ def _example(status: int, code: str, detail: str, path: str) -> dict[str, object
     }
 
 
-INVALID: Final = documented(
+INVALID: Final = problem_response(
     400,
     "A parameter is malformed, out of range, unknown or given twice.",
     "invalid-parameter",
     "limit: Expected `int` <= 200",
     "/orders",
 )
-_DOWN: Final = documented(
+_DOWN: Final = problem_response(
     503,
-    "The read store behind this route does not answer. Retry-After says when to come again.",
+    "The read store behind this route does not answer. Retry-After states when to retry.",
     "store-unavailable",
     "the summary store is unavailable: it cannot be reached; try again",
     "/orders",
 )
 _UNCHANGED: Final = ResponseSpec(None, description="Unchanged: If-None-Match named the current ETag.")
 
-_MISSING: Final = documented(
+_MISSING: Final = problem_response(
     404,
-    "The projection has nothing of that id.",
+    "The projection has no object with that id.",
     "order-not-found",
     "there is no order o-17, as of the time in Tidemark-As-Of",
     "/orders/o-17",
 )
-_NOT_SERVING: Final = documented(
+_NOT_SERVING: Final = problem_response(
     503,
-    "A read store cannot be reached; the detail says which and why.",
+    "A read store cannot be reached; the detail states which, and why.",
     "not-serving",
     "search: it cannot be reached",
     "/health/serving",
 )
-_NOT_READY: Final = documented(
+_NOT_READY: Final = problem_response(
     503,
-    "Something stands still, or a read store cannot be reached; the detail says what, and why.",
+    "A component is stalled, or a read store cannot be reached; the detail states which, and why.",
     "not-ready",
     "summary: queue summary.2 is missing: run `tidemark migrate`",
     "/health/ready",
 )
 
-KEY_ANSWERS: Final = {
-    401: documented(
+KEY_RESPONSES: Final = {
+    401: problem_response(
         401,
-        "A key came with the request, and it is not the operator's.",
+        "The key in the request is not the operator's key.",
         "operator-key-required",
         "this is not the operator's key",
         "/dead-letters/17",
     ),
-    403: documented(
+    403: problem_response(
         403,
-        "A key came with the request, and the service has none to compare it with.",
+        "The request has a key, and the service has none to compare it with.",
         "acts-are-off",
-        "nobody may act over HTTP here: the query service has no TIDEMARK_OPERATOR_KEY",
+        "operator actions are disabled: the query service has no TIDEMARK_OPERATOR_KEY",
         "/dead-letters/17",
     ),
 }
 
-_UNMET: Final = documented(
+_UNMET: Final = problem_response(
     412,
-    "The projection has not come to a version that Tidemark-Consistency asks for: not in the time given, or it cannot by"
-    " itself, for a dead letter holds the stream (`stream-held`) or the write belongs to another epoch (`epoch-changed`).",
+    "The projection has not applied a version required by Tidemark-Consistency: not within the wait, or it cannot by itself,"
+    " because a dead letter holds the stream (`stream-held`) or the write belongs to another epoch (`epoch-changed`).",
     "stream-held",
     "the summary projection has orders/o-17 at version 2, not yet at 3; a dead letter holds the stream at version 3:"
     " projection-failed; see /dead-letters/17",
@@ -126,14 +126,14 @@ _UNMET: Final = documented(
     letter="/dead-letters/17",
 )
 
-ANSWERS: Final = {304: _UNCHANGED, 400: INVALID, 503: _DOWN}
-READ: Final = {**ANSWERS, 412: _UNMET}
+RESPONSES: Final = {304: _UNCHANGED, 400: INVALID, 503: _DOWN}
+READ: Final = {**RESPONSES, 412: _UNMET}
 READ_ONE: Final = {**READ, 404: _MISSING}
 
 
 @dataclass
 class ReadOperation(Operation):
-    """Reading from a projection: what one may ask for besides."""
+    """A read from a projection, with the headers that request a consistency."""
 
     def __post_init__(self) -> None:
         text = Schema(type=OpenAPIType.STRING)
@@ -143,15 +143,15 @@ class ReadOperation(Operation):
                 tokens.HEADER,
                 "header",
                 text,
-                description="Writes that the answer shall have in it: `<kind>/<id>@<version>` as in a command's outcome, several"
-                " separated by commas, each maybe followed by `;epoch=<text>`.",
+                description="Writes that the response must include: `<kind>/<id>@<version>` as in a command's outcome, several"
+                " separated by commas, each optionally followed by `;epoch=<text>`.",
                 example="orders/o-17@3",
             ),
             Parameter(
                 prefer.HEADER,
                 "header",
                 text,
-                description="`wait=SECONDS` (RFC 7240): how long to wait for those writes, within the service's own bound.",
+                description="`wait=SECONDS` (RFC 7240): how long to wait for those writes, up to the service's limit.",
                 example="wait=5",
             ),
         ]
@@ -160,7 +160,7 @@ class ReadOperation(Operation):
                 response.headers = {
                     **(response.headers or {}),
                     prefer.APPLIED: OpenAPIHeader(
-                        schema=text, description="`wait=SECONDS`: the wait that was granted."
+                        schema=text, description="`wait=SECONDS`: the wait that was applied."
                     ),
                 }
 

@@ -1,4 +1,4 @@
-"""Operators' acts as the documentation shows them: the headers and bodies that the handlers read themselves, key first."""
+"""OpenAPI documentation of operator actions: the headers and bodies, which the handlers read themselves after checking the key."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -16,7 +16,7 @@ from litestar.openapi.spec import (
 )
 from pydantic import BaseModel
 
-from query_service.http.openapi import INVALID, documented
+from query_service.http.openapi import INVALID, problem_response
 from query_service.http.operators import ACTOR, REQUEST_ID
 from shared.messages.control import Discard, Edit, Replay, Steer
 from shared.views.operations import Done
@@ -27,23 +27,29 @@ KEY_SCHEME: Final = SecurityScheme(
 )
 
 _PATH: Final = "/dead-letters/replay"
-ACT_ANSWERS: Final = {
-    202: ResponseSpec(Done, description="Accepted and on record; it is being done.", generate_examples=False),
+ACTION_RESPONSES: Final = {
+    202: ResponseSpec(Done, description="Accepted and recorded; it is being carried out.", generate_examples=False),
     400: INVALID,
-    401: documented(401, "No operator's key, or another.", "operator-key-required", "this is for operators", _PATH),
-    403: documented(
-        403, "The service has no key to compare with.", "acts-are-off", "nobody may act over HTTP here", _PATH
+    401: problem_response(
+        401, "No operator key, or a wrong one.", "operator-key-required", "this is for operators", _PATH
     ),
-    404: documented(404, "No such letter or job.", "letter-not-found", "there is no letter 17", _PATH),
-    409: documented(409, "It does not fit how things are.", "nothing-selected", "no live letter fits", _PATH),
-    413: documented(413, "The body is larger than a message may be.", "message-too-large", "too large", _PATH),
-    415: documented(415, "The body is not JSON.", "unsupported-media-type", "the body is application/json", _PATH),
-    422: documented(422, "It was understood and is not valid.", "validation-failed", "not valid", _PATH),
-    502: documented(502, "The worker failed at it; its log says how.", "internal-error", "an error inside", _PATH),
-    503: documented(503, "RabbitMQ is away.", "broker-unavailable", "the broker cannot be reached", _PATH),
-    504: documented(
+    403: problem_response(
+        403, "The service has no operator key.", "acts-are-off", "operator actions are disabled", _PATH
+    ),
+    404: problem_response(404, "No such letter or job.", "letter-not-found", "there is no letter 17", _PATH),
+    409: problem_response(
+        409, "The action does not fit the current state.", "nothing-selected", "no live letter matches", _PATH
+    ),
+    413: problem_response(413, "The body exceeds the maximum message size.", "message-too-large", "too large", _PATH),
+    415: problem_response(
+        415, "The body is not JSON.", "unsupported-media-type", "the body is application/json", _PATH
+    ),
+    422: problem_response(422, "The request is well-formed but not valid.", "validation-failed", "not valid", _PATH),
+    502: problem_response(502, "The worker failed; its log has the error.", "internal-error", "an error inside", _PATH),
+    503: problem_response(503, "RabbitMQ is unavailable.", "broker-unavailable", "the broker cannot be reached", _PATH),
+    504: problem_response(
         504,
-        "The broker keeps the request, and nobody has answered it in time.",
+        "The broker keeps the request, and the worker has not replied in time.",
         "no-answer",
         "no dead-letter worker has answered within 10 s",
         _PATH,
@@ -52,47 +58,47 @@ ACT_ANSWERS: Final = {
 
 
 @dataclass
-class ActOperation(Operation):
-    """An act: its headers, its body without what comes from elsewhere, and the key."""
+class ActionOperation(Operation):
+    """An operator action: its headers, its body, and the key. ``not_in_body``: the members taken from headers and path."""
 
     act: ClassVar[type[BaseModel]]
-    elsewhere: ClassVar[frozenset[str]] = frozenset({"actor"})
+    not_in_body: ClassVar[frozenset[str]] = frozenset({"actor"})
 
     def __post_init__(self) -> None:
         self.parameters = [*(self.parameters or []), *_headers()]
         self.security = [{KEY: []}]
         for response in (self.responses or {}).values():
             if isinstance(response, OpenAPIResponse):
-                response.headers = None  # what the other routes send with what they read
-        schema: Any = _body_schema(self.act, self.elsewhere)
+                response.headers = None  # the application's default headers are those of read routes
+        schema: Any = _body_schema(self.act, self.not_in_body)
         body = {"application/json": OpenAPIMediaType(schema=schema)}
         self.request_body = RequestBody(body, required=bool(schema.get("required")))
 
 
 @dataclass
-class ReplayOperation(ActOperation):
+class ReplayOperation(ActionOperation):
     act = Replay
 
 
 @dataclass
-class DiscardOperation(ActOperation):
+class DiscardOperation(ActionOperation):
     act = Discard
 
 
 @dataclass
-class EditOperation(ActOperation):
+class EditOperation(ActionOperation):
     act = Edit
 
 
 @dataclass
-class SteerOperation(ActOperation):
+class SteerOperation(ActionOperation):
     act = Steer
-    elsewhere = frozenset({"actor", "job_id", "to"})
+    not_in_body = frozenset({"actor", "job_id", "to"})
 
 
 @dataclass
 class LetterOperation(Operation):
-    """A letter may be read without the key, and has its payload with it."""
+    """The key is optional; with it the response includes the payload."""
 
     def __post_init__(self) -> None:
         self.security = [{}, {KEY: []}]
@@ -105,28 +111,28 @@ def _headers() -> list[Parameter]:
             ACTOR,
             "header",
             Schema(type=text, min_length=1, max_length=200),
-            description="Who acts: a name for the audit.",
+            description="The operator's name, for the audit.",
             required=True,
         ),
         Parameter(
             REQUEST_ID,
             "header",
             Schema(type=text, min_length=1, max_length=200),
-            description="The request's id: asking twice with it has the effect, and the answer, of once.",
+            description="The request's id. A repeated request with the same id has no further effect and gets the same response.",
         ),
     ]
 
 
-def _body_schema(act: type[BaseModel], elsewhere: frozenset[str]) -> dict[str, Any]:
-    """The contract's schema without the members that come from headers and path; self-contained."""
+def _body_schema(act: type[BaseModel], not_in_body: frozenset[str]) -> dict[str, Any]:
+    """The contract's schema without the members taken from headers and path; self-contained."""
     schema = act.model_json_schema()
     definitions = schema.pop("$defs", {})
     schema["properties"] = {
         name: definitions[found["$ref"].rpartition("/")[2]] if "$ref" in found else found
         for name, found in schema["properties"].items()
-        if name not in elsewhere
+        if name not in not_in_body
     }
-    schema["required"] = [name for name in schema.get("required", []) if name not in elsewhere]
+    schema["required"] = [name for name in schema.get("required", []) if name not in not_in_body]
     if not schema["required"]:
         del schema["required"]
     return schema

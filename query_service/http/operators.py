@@ -1,14 +1,14 @@
-"""Operators over HTTP: who they are, and their requests to the dead-letter worker.
+"""Authenticates operators over HTTP and sends their requests to the dead-letter worker.
 
-Nobody acts without the key that ``TIDEMARK_OPERATOR_KEY`` holds; it is compared in constant time. The key says that
-somebody is an operator, ``Tidemark-Actor`` which one: that name goes into the audit.
+Every action requires the key in ``TIDEMARK_OPERATOR_KEY``, compared in constant time. The key proves that the sender is an operator;
+``Tidemark-Actor`` states which one, and is recorded in the audit.
 
     Problem
-    ├── 403 acts-are-off              there is no key to compare with
-    ├── 401 operator-key-required     no key, or another one
-    ├── 400 invalid-parameter         a header is missing or cannot be
-    ├── 503 broker-unavailable        RabbitMQ is away: whether it has the request is unknown
-    └── 504 no-answer                 the broker keeps the request; the worker has not answered
+    ├── 403 acts-are-off              the service has no key
+    ├── 401 operator-key-required     no key, or a wrong one
+    ├── 400 invalid-parameter         a header is missing or malformed
+    ├── 503 broker-unavailable        RabbitMQ is unavailable: whether it has the request is unknown
+    └── 504 no-answer                 the broker keeps the request; the worker has not replied
 """
 
 import asyncio
@@ -31,8 +31,8 @@ from shared.views.operations import Done, Refused
 SOURCE: Final = "tidemark/query"
 ACTOR: Final = "Tidemark-Actor"
 REQUEST_ID: Final = "Idempotency-Key"
-ANSWER_WITHIN_S: Final = 10.0
-AT_ONCE: Final = 8
+ANSWER_TIMEOUT_S: Final = 10.0
+MAX_CONCURRENT: Final = 8
 
 _STATUS_OF_CODE: Final = {
     "validation-failed": 422,
@@ -43,50 +43,50 @@ _STATUS_OF_CODE: Final = {
     "job-not-found": 404,
     "internal-error": 502,
 }
-"""Of what the worker refuses; anything else does not fit the state things are in: 409."""
+"""HTTP statuses of the worker's refusal codes. All others are conflicts with the current state: 409."""
 
 _LABEL: Final[TypeAdapter[str]] = TypeAdapter(Actor)
 
-Connected = ASGIConnection[Any, Any, Any, Any]
+AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Operators:
-    """What one application knows of operators: their key, and the broker that takes their requests."""
+    """The operator key of one application, and a client of the broker that takes operators' requests."""
 
     def __init__(self, key: str = "", rabbitmq_url: str = "") -> None:
         self._key = key.encode()
         self._url = rabbitmq_url
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
-    def recognises(self, connection: Connected) -> bool:
-        """Whether an operator's key came with it. Raises Problem for a wrong one: silence would look like an answer."""
+    def is_authenticated(self, connection: AnyConnection) -> bool:
+        """Whether the request has the operator key. Raises Problem for a wrong key, which must not be treated like none."""
         scheme, _, given = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return False
         if not self._key:
-            raise _off()
+            raise _actions_disabled()
         if not hmac.compare_digest(given.strip().encode("latin-1"), self._key):
             raise _unauthorized("this is not the operator's key")
         return True
 
-    def admit(self, connection: Connected) -> None:
-        """Raises Problem unless an operator's key came with it."""
+    def require_key(self, connection: AnyConnection) -> None:
+        """Raises Problem unless the request has the operator key."""
         if not self._key:
-            raise _off()
-        if not self.recognises(connection):
+            raise _actions_disabled()
+        if not self.is_authenticated(connection):
             raise _unauthorized("this is for operators: Authorization: Bearer <the key in TIDEMARK_OPERATOR_KEY>")
 
     async def ask(self, act: Act, request_id: str) -> Done:
-        """What the act came to. Raises Problem, with the worker's own code where it refuses."""
+        """The result of the action. Raises Problem, with the worker's own code if it refuses."""
         if not self._url:
             raise _no_broker("TIDEMARK_RABBITMQ_URL is not set", request_id)
         try:
             async with self._slots:
-                asked = request(act, source=SOURCE, request_id=request_id)
-                result = await send_request(self._url, asked, seconds=ANSWER_WITHIN_S)
+                message = request(act, source=SOURCE, request_id=request_id)
+                result = await send_request(self._url, message, seconds=ANSWER_TIMEOUT_S)
         except NoReplyError as error:
             detail = f"{error}; the broker keeps the request: ask again with the same {REQUEST_ID} for what came of it"
-            headers = {REQUEST_ID: _sent(request_id), "Retry-After": "10"}
+            headers = {REQUEST_ID: _header_text(request_id), "Retry-After": "10"}
             raise Problem(detail, status=504, code="no-answer", headers=headers) from error
         except UnroutableError as error:
             raise _no_broker("the broker has no queue for operators' requests yet", request_id) from error
@@ -99,30 +99,30 @@ class Operators:
         return result
 
 
-def operators_only(connection: Connected, _: BaseRouteHandler) -> None:
-    """A guard: nothing of a request is looked at before its key."""
+def operators_only(connection: AnyConnection, _: BaseRouteHandler) -> None:
+    """A guard: the key is checked before anything else of the request."""
     operators: Operators = connection.app.state.operators
-    operators.admit(connection)
+    operators.require_key(connection)
 
 
-def actor(connection: Connected) -> str:
-    """Who acts. Raises InvalidParameterError."""
+def actor(connection: AnyConnection) -> str:
+    """The operator's name. Raises InvalidParameterError."""
     name = _header(connection, ACTOR)
     if name is None:
-        raise InvalidParameterError(ACTOR, "say who acts: a name for the audit, 1 to 200 characters")
+        raise InvalidParameterError(ACTOR, "is required: the operator's name for the audit, 1 to 200 characters")
     return name
 
 
-def request_id(connection: Connected) -> str:
+def request_id(connection: AnyConnection) -> str:
     """The sender's id of the request, or a new one. Raises InvalidParameterError."""
     return _header(connection, REQUEST_ID) or str(uuid4())
 
 
-def answer_headers(request_id: str) -> dict[str, str]:
-    return {REQUEST_ID: _sent(request_id), "Cache-Control": "no-store"}
+def response_headers(request_id: str) -> dict[str, str]:
+    return {REQUEST_ID: _header_text(request_id), "Cache-Control": "no-store"}
 
 
-def _header(connection: Connected, name: str) -> str | None:
+def _header(connection: AnyConnection, name: str) -> str | None:
     given = connection.headers.get(name.lower())
     if given is None:
         return None
@@ -136,13 +136,15 @@ def _header(connection: Connected, name: str) -> str | None:
         raise InvalidParameterError(name, "must be 1 to 200 characters, and no NUL") from error
 
 
-def _sent(text: str) -> str:
-    """A header's value as it goes out: UTF-8, as it came in."""
+def _header_text(text: str) -> str:
+    """A header's value as it is sent: UTF-8, as received."""
     return text.encode().decode("latin-1")
 
 
-def _off() -> Problem:
-    detail = "nobody may act over HTTP here: the query service has no TIDEMARK_OPERATOR_KEY; set it, and start it again"
+def _actions_disabled() -> Problem:
+    detail = (
+        "operator actions are disabled: the query service has no TIDEMARK_OPERATOR_KEY; set it and restart the service"
+    )
     return Problem(detail, status=403, code="acts-are-off")
 
 
@@ -153,5 +155,5 @@ def _unauthorized(detail: str) -> Problem:
 
 def _no_broker(why: str, request_id: str) -> Problem:
     detail = f"{why}; whether the request was kept is unknown: ask again with the same {REQUEST_ID}"
-    headers = {REQUEST_ID: _sent(request_id), "Retry-After": "1"}
+    headers = {REQUEST_ID: _header_text(request_id), "Retry-After": "1"}
     return Problem(detail, status=503, code="broker-unavailable", headers=headers)

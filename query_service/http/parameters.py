@@ -1,7 +1,6 @@
-"""What a request may carry: checked before any store is asked, so that garbage is a 400 and never an error of a store.
+"""Validates the parameters of requests before any store is read, so that invalid input gets a 400 and never causes a store error.
 
-A misspelt filter that is ignored gives a wrong answer that looks right; so parameters a route does not have are
-refused, and so is one given twice.
+Ignoring a misspelt filter would give a wrong result that looks right. So unknown parameters are refused, and so are repeated ones.
 """
 
 import re
@@ -23,16 +22,16 @@ from shared.contracts.values import Id
 EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
-MOMENT: Final = "a date (2026-03-01, midnight UTC) or an RFC 3339 time (2026-03-01T09:30:00Z)"
+TIME_FORMAT: Final = "a date (2026-03-01, midnight UTC) or an RFC 3339 time (2026-03-01T09:30:00Z)"
 
-Moment = Annotated[
-    str | None, QueryParameter(max_length=40, description=MOMENT, examples=[Example(value="2026-03-01")])
+TimeParameter = Annotated[
+    str | None, QueryParameter(max_length=40, description=TIME_FORMAT, examples=[Example(value="2026-03-01")])
 ]
-_AN_ID: Final = "An id, as the sender of the command chose it: 1 to 128 letters, digits or . _ : ~ @ + = -"
-IdParameter = Annotated[str | None, QueryParameter(description=_AN_ID, examples=[Example(value="household-7")])]
-OrderId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(value="basket-31198570044")])]
-CustomerId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(value="household-7")])]
-ProductId = Annotated[str, PathParameter(description=_AN_ID, examples=[Example(value="product-1082185")])]
+_ID_FORMAT: Final = "An id, as chosen by the sender of the command: 1 to 128 letters, digits or . _ : ~ @ + = -"
+IdParameter = Annotated[str | None, QueryParameter(description=_ID_FORMAT, examples=[Example(value="household-7")])]
+OrderId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="basket-31198570044")])]
+CustomerId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="household-7")])]
+ProductId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="product-1082185")])]
 
 LetterId = Annotated[int, PathParameter(ge=1, le=2**63 - 1, description="A dead letter's number.")]
 JobId = Annotated[int, PathParameter(ge=1, le=2**63 - 1, description="A replay job's number.")]
@@ -43,37 +42,38 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[
 _SPACED_OFFSET: Final = re.compile(r".*\d \d\d:\d\d", re.ASCII)
 _NOT_PARAMETERS: Final = frozenset({"request", "socket", "return"})
 REPEATABLE: Final = "repeatable"
-"""In a handler's ``opt``: the parameters that may be given several times."""
+"""Key in a handler's ``opt``: the parameters that may be repeated."""
 
 
-async def only_well_formed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """A guard for every route over HTTP; over WebSocket a refusal can be read only after the connection is made.
+async def validate_http_request(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A guard for every HTTP route. Raises InvalidParameterError.
 
-    ``async`` although it awaits nothing: any other guard is called in a thread, which costs more than what it does.
+    WebSocket handlers validate after the handshake, because a client cannot read a refusal before. The guard is ``async`` although it
+    awaits nothing: Litestar calls a synchronous guard in a thread, which costs more than the check.
     """
     if connection.scope["type"] == ScopeType.HTTP:
-        well_formed(connection, handler)
+        validate_parameters(connection, handler)
 
 
-def well_formed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """What a request carries besides its body: ids in the path, and the query string's encoding and names."""
+def validate_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Checks the ids in the path, and the encoding and names of the query string. Raises InvalidParameterError."""
     for name, value in connection.path_params.items():
-        identity(name, value)
+        parse_id(name, value)
     if query := connection.scope["query_string"]:
         repeatable = handler.opt.get(REPEATABLE, frozenset())
-        _check_query(query, _names(handler.fn) - connection.path_params.keys(), repeatable)
+        _check_query(query, _query_parameters(handler.fn) - connection.path_params.keys(), repeatable)
 
 
-def identity(name: str, value: str) -> str:
-    """An id as contracts allow them; nothing else can exist."""
+def parse_id(name: str, value: str) -> str:
+    """The value, if it is an id that the contracts allow. Raises InvalidParameterError: no other id can exist."""
     try:
         return _ID.validate_python(value)
     except ValidationError as error:
         raise InvalidParameterError(name, "an id has 1 to 128 letters, digits or . _ : ~ @ + = -") from error
 
 
-def moment(name: str, value: str) -> datetime:
-    """A date (its midnight, UTC) or an RFC 3339 time, in UTC."""
+def parse_time(name: str, value: str) -> datetime:
+    """Parses a date (midnight UTC) or an RFC 3339 time; returns it in UTC. Raises InvalidParameterError."""
     text = f"{value}T00:00:00Z" if _DATE.fullmatch(value) else value
     if _TIME.fullmatch(text):
         try:
@@ -81,19 +81,19 @@ def moment(name: str, value: str) -> datetime:
         except (ValueError, OverflowError) as error:
             raise InvalidParameterError(name, f"{value} is not in the calendar") from error
     hint = '; in a URL "+" is written %2B' if _SPACED_OFFSET.fullmatch(value) else ""
-    raise InvalidParameterError(name, f"must be {MOMENT}{hint}")
+    raise InvalidParameterError(name, f"must be {TIME_FORMAT}{hint}")
 
 
-def _check_query(query: bytes, known: frozenset[str], repeatable: frozenset[str]) -> None:
+def _check_query(query: bytes, names: frozenset[str], repeatable: frozenset[str]) -> None:
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
     except UnicodeError as error:
         raise InvalidParameterError("query string", "must be percent-encoded UTF-8") from error
     seen = set()
     for name, value in pairs:
-        if name not in known:
-            offer = ", ".join(sorted(known)) or "none"
-            raise InvalidParameterError(name[:100], f"is not a parameter of this route, which has: {offer}")
+        if name not in names:
+            expected = ", ".join(sorted(names)) or "none"
+            raise InvalidParameterError(name[:100], f"is not a parameter of this route, which has: {expected}")
         if name in seen and name not in repeatable:
             raise InvalidParameterError(name, "is given more than once")
         if "\x00" in value:
@@ -103,13 +103,13 @@ def _check_query(query: bytes, known: frozenset[str], repeatable: frozenset[str]
         seen.add(name)
 
 
-_KNOWN: dict[Callable[..., Any], frozenset[str]] = {}
+_PARAMETERS_OF: dict[Callable[..., Any], frozenset[str]] = {}
 
 
-def _names(function: Callable[..., Any]) -> frozenset[str]:
-    """The query parameters of a handler: what it takes, under the names used in URLs."""
-    known = _KNOWN.get(function)
-    if known is None:
-        known = frozenset(name.removesuffix("_") for name in function.__annotations__ if name not in _NOT_PARAMETERS)
-        _KNOWN[function] = known
-    return known
+def _query_parameters(function: Callable[..., Any]) -> frozenset[str]:
+    """The query parameters that a handler takes, by their names in URLs."""
+    names = _PARAMETERS_OF.get(function)
+    if names is None:
+        names = frozenset(name.removesuffix("_") for name in function.__annotations__ if name not in _NOT_PARAMETERS)
+        _PARAMETERS_OF[function] = names
+    return names

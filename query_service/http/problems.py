@@ -1,10 +1,10 @@
-"""What the query service refuses, in its own words; every other error is answered in the same form by ``shared.http.problems``.
+"""The query service's own errors. ``shared.http.problems`` formats all other errors in the same way.
 
 Problem
-├── InvalidParameterError   400: which parameter, and what it has to look like
-├── NotFoundError           404: nothing of that id in the projection
-└── StoreDownError          503: a read store does not answer; Retry-After says when to come again
-    └── GenerationGoneError     what was read is not there, or not to be read any more: caught once, and read anew
+├── InvalidParameterError   400: which parameter, and its required form
+├── NotFoundError           404: the projection has no object with that id
+└── StoreDownError          503: a read store does not answer; Retry-After states when to retry
+    └── GenerationGoneError     the generation has been dropped or is no longer active: the request is retried on the active one
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from litestar.exceptions import MethodNotAllowedException
 from shared.http.problems import FieldError, Problem, on_http_exception
 
 RETRY_AFTER_S: Final = 1
-READING: Final = "GET, HEAD, OPTIONS"
+READ_METHODS: Final = "GET, HEAD, OPTIONS"
 
 
 class InvalidParameterError(Problem):
@@ -30,10 +30,10 @@ class InvalidParameterError(Problem):
 
 
 class NotFoundError(Problem):
-    """The projection that was read, as of the time in the headers, has nothing of that id."""
+    """The projection has no object with that id, as of the time in the headers."""
 
     def __init__(self, kind: str, id_: str, headers: Mapping[str, str], held: str | None = None) -> None:
-        """``held``: why the projection holds the stream, so that there is something, but it cannot be shown yet."""
+        """``held``: why the projection holds the stream; the object exists then, but cannot be shown yet."""
         detail = f"there is no {kind} {id_}, as of the time in Tidemark-As-Of"
         if held is not None:
             detail += f"; its first event is held in this view: {held}"
@@ -41,7 +41,7 @@ class NotFoundError(Problem):
 
 
 class StoreDownError(Problem):
-    """A read store cannot be reached, refuses, or takes too long. ``reason`` is for whoever asks: no addresses."""
+    """A read store cannot be reached, refuses, or takes too long. ``reason`` is shown to clients, so it names no addresses."""
 
     status = 503
     code = "store-unavailable"
@@ -55,7 +55,7 @@ class StoreDownError(Problem):
 
 
 class GenerationGoneError(StoreDownError):
-    """The generation that was being read has no tables (any more), or is not the active one any more."""
+    """The generation that was being read has no tables, or is no longer the active one."""
 
     def __init__(self, store: str, number: int) -> None:
         super().__init__(store, "its tables have not been created yet")
@@ -63,12 +63,12 @@ class GenerationGoneError(StoreDownError):
 
 
 def on_wrong_method(request: Request[Any, Any, Any], error: MethodNotAllowedException) -> Response[bytes]:
-    """405, naming HEAD too where there is GET: the framework does not know that we answer it."""
+    """405, with HEAD in ``Allow`` wherever GET is: the framework does not know that the service answers HEAD."""
     allowed = (error.headers or {}).get("allow", "")
     methods = [method.strip() for method in allowed.split(",")]
-    others = [method for method in methods if method and method not in READING]
+    others = [method for method in methods if method and method not in READ_METHODS]
     if "GET" in methods or not allowed:
-        others.insert(0, READING)
+        others.insert(0, READ_METHODS)
     elif "OPTIONS" in methods:
         others.append("OPTIONS")
     error.headers = {"Allow": ", ".join(others)}

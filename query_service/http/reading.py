@@ -1,7 +1,7 @@
-"""Routes that are answered from a projection: what all of them have in common stands here once.
+"""The common part of all routes that read from a projection.
 
-A handler reads everything from the one store that ``request.read`` gives it. Should that generation of the projection be
-dropped under it, the handler runs again, on the one that is active then; whoever asked does not notice.
+A handler reads everything from the one store that ``request.read`` returns. If that generation is dropped meanwhile, the handler is
+retried on the generation that is active then; the client does not notice.
 """
 
 import functools
@@ -16,25 +16,25 @@ from query_service.http.problems import GenerationGoneError
 
 Handler = Callable[..., Awaitable[Response[Any]]]
 
-TRIES: Final = 3
-"""Generations are switched by operators: more often than this within one request they are not."""
+MAX_ATTEMPTS: Final = 3
+"""Operators switch generations; not more often than this within one request."""
 
 
-def reads(path: str, *, one: bool = False, tags: list[str], summary: str) -> Callable[[Handler], HTTPRouteHandler]:
-    """``get``, with what every answer from a projection may be; ``one``: it may also be that there is no such thing."""
+def read_route(path: str, *, one: bool = False, tags: list[str], summary: str) -> Callable[[Handler], HTTPRouteHandler]:
+    """``get``, with the documented responses of every read from a projection; ``one``: including 404."""
     responses = READ_ONE if one else READ
 
     def decorate(handler: Handler) -> HTTPRouteHandler:
         route = get(path, responses=responses, operation_class=ReadOperation, tags=tags, summary=summary)
-        return route(_anew_when_gone(handler))
+        return route(_retried_on_switch(handler))
 
     return decorate
 
 
-def _anew_when_gone(handler: Handler) -> Handler:
+def _retried_on_switch(handler: Handler) -> Handler:
     @functools.wraps(handler)
-    async def anew(**given: Any) -> Response[Any]:
-        for _ in range(TRIES - 1):
+    async def retried(**given: Any) -> Response[Any]:
+        for _ in range(MAX_ATTEMPTS - 1):
             try:
                 return await handler(**given)
             except GenerationGoneError as gone:
@@ -42,4 +42,4 @@ def _anew_when_gone(handler: Handler) -> Handler:
                     raise
         return await handler(**given)
 
-    return anew
+    return retried

@@ -1,4 +1,4 @@
-"""The request as handlers get it: with the stores at hand."""
+"""The request type of all handlers, with access to the stores."""
 
 import asyncio
 import time
@@ -21,63 +21,66 @@ from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.http import prefer
 from shared.messaging.announcing import Processes
-from shared.read_models import UnknownReadModelError
+from shared.read_models import NAMES, UnknownReadModelError
 
 HEAD: Final = "tidemark.head"
-"""In the scope of a request that is answered as GET would be, without the body."""
+"""Key in the scope of a HEAD request, which is handled as GET without the body."""
 
 
 class Stores:
-    """The read stores of one application, and the operations database beside them."""
+    """The read stores of one application, and the operations database."""
 
     def __init__(self, *stores: PostgresStore | RedisStore, operations: OperationsStore | None = None) -> None:
-        """``stores``: of each projection the first generation; the others are made after it."""
-        self._active: Mapping[str, ActiveGeneration[Any]] = {each.projection: ActiveGeneration(each) for each in stores}
+        """``stores``: the first generation of each projection, which serves as the template for the others."""
+        self._active: Mapping[str, ActiveGeneration[Any]] = {
+            each.projection: ActiveGeneration(each)
+            for each in sorted(stores, key=lambda one: NAMES.index(one.projection))
+        }
         self.operations = operations or OperationsStore("")
         self.waiting = {active.projection: PositionWaiters(active) for active in self.all}
-        """Who waits for what in each projection."""
-        self.live = Broadcast()
-        """What happens, told to whoever listens."""
+        """Projection → the requests that wait for its streams."""
+        self.broadcast = Broadcast()
+        """Updates for event streams."""
         self.processes = Processes()
-        """What the worker, the relay and the projectors say of themselves."""
-        self.movements = {active.projection: FreshnessMonitor(active, self.processes) for active in self.all}
-        """Whether each comes on."""
-        self.news_trouble: Callable[[], str | None] = lambda: None
-        """Why no news come in, where they should."""
+        """The states reported by the worker, the relay and the projectors."""
+        self.monitors = {active.projection: FreshnessMonitor(active, self.processes) for active in self.all}
+        """Projection → whether it is current, behind or stalled."""
+        self.changes_trouble: Callable[[], str | None] = lambda: None
+        """Why no change messages are received; None if they are, or if RabbitMQ is not configured."""
 
     @property
     def all(self) -> Collection[ActiveGeneration[Any]]:
-        """Of every projection: those that readiness and freshness are about."""
+        """The active generations of all projections; readiness and freshness check these."""
         return self._active.values()
 
     def postgres(self, name: str) -> ActiveGeneration[PostgresStore]:
-        """Of a read model in PostgreSQL. Raises UnknownReadModelError."""
+        """The active generation of a read model in PostgreSQL. Raises UnknownReadModelError."""
         return self.of(name)
 
     def redis(self, name: str) -> ActiveGeneration[RedisStore]:
-        """Of a read model in Redis. Raises UnknownReadModelError."""
+        """The active generation of a read model in Redis. Raises UnknownReadModelError."""
         return self.of(name)
 
     def of(self, name: str) -> ActiveGeneration[Any]:
-        """Of any read model. Raises UnknownReadModelError."""
+        """The active generation of any read model. Raises UnknownReadModelError."""
         try:
             return self._active[name]
         except KeyError as error:
             raise UnknownReadModelError(name) from error
 
     async def moved_on_from(self, gone: GenerationGoneError) -> bool:
-        """Whether another generation of that projection is active by now. Raises StoreDownError."""
+        """Whether another generation of that projection is active now. Raises StoreDownError."""
         return await self.of(gone.store).moved_on_from(gone)
 
     async def watch(self) -> None:
-        """See, until cancelled, whether the projections come on, and which generations are active."""
-        await asyncio.gather(*(movement.watch() for movement in self.movements.values()))
+        """Monitor the freshness and the active generation of every projection until cancelled."""
+        await asyncio.gather(*(monitor.watch() for monitor in self.monitors.values()))
 
     async def end_waiting(self) -> None:
-        """Who waits for a write is answered by where things stand, who listens comes to the end; return when he has."""
+        """Answer waiting requests from the current positions and end all event streams. Returns when the streams have ended."""
         for waiting in self.waiting.values():
             waiting.end()
-        await self.live.end()
+        await self.broadcast.end()
 
     async def close(self) -> None:
         for active in self.all:
@@ -92,9 +95,10 @@ class QueryRequest(Request[Any, Any, State]):
         return stores
 
     async def read(self, active: ActiveGeneration[Store]) -> tuple[Store, Mapping[str, str]]:
-        """The store that all of this answer is read from, and the headers to send with what is read from now on.
+        """The store from which the whole response is read, and the headers to send with it.
 
-        It has what ``Tidemark-Consistency`` asks for. Raises StoreDownError, UnmetError, InvalidParameterError.
+        The store has applied the writes required by ``Tidemark-Consistency``. Raises StoreDownError, ConsistencyNotMetError,
+        InvalidParameterError.
         """
         wanted = tokens.tokens(self.headers.getall(tokens.HEADER, []))
         if not wanted:

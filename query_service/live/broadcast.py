@@ -1,11 +1,11 @@
-"""What happens in the read models, as it happens: a bounded log, and readers with bounded queues of their own.
+"""Broadcasts updates of the read models to readers: a bounded log for resuming, and a bounded queue for each reader.
 
-    news ──▶ Live ──one update, encoded once──▶ log (the latest KEPT) ──resume──┐
-              └──by filter──▶ each reader's queue (up to QUEUED) ───────────────┴──▶ reader
-                                      └─ full: emptied; the reader is told to read again (reset), and gets what follows
+    change message ──▶ Broadcast ──one update, encoded once──▶ log (the latest LOG_SIZE) ──resume──┐
+                           └──by filter──▶ each reader's queue (up to MAX_QUEUED) ─────────────────┴──▶ reader
+                                               └─ full: emptied; the reader gets a reset, and then the following updates
 
-An update says that a stream has advanced; what it is now, the queries say. Updates come from news, which may be lost: after every
-gap that is known of, readers get a reset. Ids are those of this process and run; whoever comes with another gets a reset too.
+An update states that a stream has advanced; queries return its content. Updates come from change messages, which may be lost: after
+every known gap readers get a reset. Ids are valid for one run of one process; a reader that resumes with another id gets a reset too.
 """
 
 import asyncio
@@ -18,23 +18,23 @@ from typing import Any, Final
 
 from query_service.live.updates import ACTIVATED, ADVANCED, HELD, Filter, Update
 
-KEPT: Final = 20_000
-QUEUED: Final = 5_000
+LOG_SIZE: Final = 20_000
+MAX_QUEUED: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a reader is to be given: a reset, then updates; nothing at all means that the time is up."""
+    """What to send to a reader: a reset, then updates. Empty: the timeout has expired."""
 
     reset_id: str | None = None
-    """Read again, and go on from here."""
+    """The id of the reset: the reader queries again and continues after this id."""
     updates: Sequence[Update] = ()
     connected: bool | None = None
-    """News have begun, or ceased, to come in."""
+    """Set if the connection for change messages was established or lost."""
 
 
 class Reader:
-    """``head`` says from where one goes on who has just read everything."""
+    """The queue of one subscriber. ``head`` returns the id after which a reader continues that has just queried everything."""
 
     def __init__(self, head: Callable[[], str], backlog: Iterable[Update] | None) -> None:
         self._head = head
@@ -47,7 +47,7 @@ class Reader:
             self._wake.set()
 
     async def take(self, seconds: float) -> Received | None:
-        """What has come since, as soon as there is anything; empty when the time is up; None: it is over."""
+        """The updates since the last call, as soon as there are any; empty after the timeout; None at the end of the stream."""
         if not self._wake.is_set():
             try:
                 async with asyncio.timeout(seconds):
@@ -57,15 +57,15 @@ class Reader:
         self._wake.clear()
         if self._ended:
             return None
-        taken = Received(self._head() if self._reset else None, tuple(self._queue), self._connected)
+        received = Received(self._head() if self._reset else None, tuple(self._queue), self._connected)
         self._queue.clear()
         self._reset, self._connected = False, None
-        return taken
+        return received
 
     def offer(self, updates: Sequence[Update]) -> None:
         if self._reset:
-            return  # it is to read again anyway, when it comes to it
-        if len(self._queue) + len(updates) > QUEUED:
+            return  # the pending reset makes the reader query again anyway
+        if len(self._queue) + len(updates) > MAX_QUEUED:
             self.reset()
             return
         self._queue.extend(updates)
@@ -76,7 +76,7 @@ class Reader:
         self._reset = True
         self._wake.set()
 
-    def news(self, connected: bool) -> None:
+    def set_connected(self, connected: bool) -> None:
         self._connected = connected
         if connected:
             self.reset()
@@ -88,13 +88,13 @@ class Reader:
 
 
 class Broadcast:
-    """The log, and whom it is told to."""
+    """The log and its readers."""
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, log_size: int = LOG_SIZE) -> None:
         self.run = secrets.token_hex(4)
         self.connected = False
-        """Whether news come in."""
-        self._log: deque[Update] = deque(maxlen=kept)
+        """Whether change messages are received."""
+        self._log: deque[Update] = deque(maxlen=log_size)
         self._head = 0
         self._readers: dict[Filter, set[Reader]] = {}
         self._by_stream: dict[str, set[Filter]] = {}
@@ -103,7 +103,7 @@ class Broadcast:
 
     @property
     def head(self) -> str:
-        """The id to go on from, for one who has read everything by now."""
+        """The id after which a reader continues that has queried everything by now."""
         return f"{self.run}-{self._head}"
 
     @property
@@ -111,9 +111,9 @@ class Broadcast:
         return sum(map(len, self._readers.values()))
 
     def subscribe(self, wanted: Filter, last_id: str | None) -> Reader:
-        """A reader of what comes after ``last_id``; None: from now on. One that cannot be gone on from begins with a reset."""
+        """A reader of the updates after ``last_id``; None: from now on. It starts with a reset if the log does not reach back to it."""
         backlog = [] if last_id is None else self._since(last_id)
-        reader = Reader(lambda: self.head, None if backlog is None else filter(wanted.lets_through, backlog))
+        reader = Reader(lambda: self.head, None if backlog is None else filter(wanted.matches, backlog))
         if wanted not in self._readers:
             self._readers[wanted] = set()
             for stream in wanted.streams:
@@ -123,7 +123,7 @@ class Broadcast:
             reader.end()
         return reader
 
-    def leave(self, wanted: Filter, reader: Reader) -> None:
+    def unsubscribe(self, wanted: Filter, reader: Reader) -> None:
         readers = self._readers[wanted]
         readers.discard(reader)
         if not readers:
@@ -143,7 +143,7 @@ class Broadcast:
         held: Iterable[tuple[str, int]],
     ) -> None:
         about = {"projection": projection, "generation": generation}
-        self._tell(
+        self._publish(
             [
                 self._update(event, projection, stream, {**about, "stream": stream, "version": version})
                 for event, pairs in ((ADVANCED, streams), (HELD, held))
@@ -153,19 +153,19 @@ class Broadcast:
 
     def activated(self, projection: str, generation: int) -> None:
         data = {"projection": projection, "generation": generation}
-        self._tell([self._update(ACTIVATED, projection, None, data)])
+        self._publish([self._update(ACTIVATED, projection, None, data)])
 
-    def news(self, connected: bool) -> None:
-        """Whether news come in now. What came while they did not is unknown: nobody can go on from before."""
+    def set_connected(self, connected: bool) -> None:
+        """Set whether change messages are received. Those sent meanwhile may be lost, so no reader can resume from an older id."""
         self.connected = connected
         self._log.clear()
         self._head += 1
-        self._to_all(lambda reader: reader.news(connected))
+        self._for_each_reader(lambda reader: reader.set_connected(connected))
 
     async def end(self) -> None:
-        """The process stops: all readers come to their end; return when they have left."""
+        """End all readers, because the process stops. Returns when they have unsubscribed."""
         self._ended = True
-        self._to_all(Reader.end)
+        self._for_each_reader(Reader.end)
         if self._readers:
             self._empty.clear()
             await self._empty.wait()
@@ -174,31 +174,31 @@ class Broadcast:
         self._head += 1
         return Update(self.run, self._head, event, projection, stream, data)
 
-    def _tell(self, updates: Sequence[Update]) -> None:
+    def _publish(self, updates: Sequence[Update]) -> None:
         self._log.extend(updates)
         for_streams: dict[Filter, list[Update]] = {}
         for update in updates if self._by_stream else ():
             about = self._readers if update.stream is None else self._by_stream.get(update.stream, ())
             for wanted in about:
-                if wanted.streams and wanted.lets_through(update):
+                if wanted.streams and wanted.matches(update):
                     for_streams.setdefault(wanted, []).append(update)
         for wanted, readers in self._readers.items():
             if wanted.streams:
                 continue
-            if let_through := [update for update in updates if wanted.lets_through(update)]:
+            if matching := [update for update in updates if wanted.matches(update)]:
                 for reader in readers:
-                    reader.offer(let_through)
-        for wanted, let_through in for_streams.items():
+                    reader.offer(matching)
+        for wanted, matching in for_streams.items():
             for reader in self._readers[wanted]:
-                reader.offer(let_through)
+                reader.offer(matching)
 
-    def _to_all(self, act: Callable[[Reader], None]) -> None:
+    def _for_each_reader(self, action: Callable[[Reader], None]) -> None:
         for readers in self._readers.values():
             for reader in readers:
-                act(reader)
+                action(reader)
 
     def _since(self, last_id: str) -> list[Update] | None:
-        """What came after it; None: nobody knows."""
+        """The updates after ``last_id``; None: unknown, the log does not reach back to it."""
         run, _, text = last_id.partition("-")
         if run != self.run or not text.isascii() or not text.isdigit() or len(text) > 18:
             return None

@@ -1,7 +1,7 @@
-"""What projections tell on ``changes``, heard over a queue of our own: it wakes whoever waits, and proves nothing.
+"""Receives the projections' change messages over an exclusive queue and wakes waiting requests. The messages are hints, not proof.
 
-News may be lost: with the connection, or because a projector died before it told. So when the connection is back everybody
-looks for himself, and those who wait look now and then in any case.
+A change message may be lost with the connection, or because a projector died before publishing it. So positions are loaded again
+when the connection is re-established, and periodically while requests wait.
 """
 
 import asyncio
@@ -29,46 +29,48 @@ class _Envelope(msgspec.Struct):
 
 
 class ChangeListener:
-    """Listens until cancelled; without a URL there are no news."""
+    """Receives change messages until cancelled; without a URL it receives none."""
 
     def __init__(self, url: str, stores: Stores) -> None:
         self._stores = stores
         self._projections = {active.projection: active for active in stores.all}
-        self._asking: set[asyncio.Task[None]] = set()
+        self._refreshing: set[asyncio.Task[None]] = set()
         for active in stores.all:
             active.switched = functools.partial(self._switched, active.projection)
-        stores.news_trouble = stores.processes.listening_trouble = lambda: self.trouble
+        stores.changes_trouble = stores.processes.listening_trouble = lambda: self.trouble
         self._replies: Replies | None = None
         if url:
             bindings = [(topology.CHANGES, topology.advanced_key(name)) for name in self._projections]
             bindings.append((topology.CHANGES, topology.process_key("*")))
-            self._replies = Replies(url, self._heard, "query news", bindings=bindings, changed=self._changed)
+            self._replies = Replies(
+                url, self._handle_message, "query changes", bindings=bindings, changed=self._connection_changed
+            )
 
     async def run(self) -> None:
         if self._replies is None:
-            log.warning("TIDEMARK_RABBITMQ_URL is not set: those who wait for a write look for it once a second")
+            log.warning("TIDEMARK_RABBITMQ_URL is not set: requests that wait for a write check for it once a second")
             await asyncio.Event().wait()
         else:
             await self._replies.run()
 
     @property
     def connected(self) -> bool:
-        return self._stores.live.connected
+        return self._stores.broadcast.connected
 
     @property
     def trouble(self) -> str | None:
-        """Why no news come in, where they should."""
+        """Why no change messages are received; None if they are, or without a URL."""
         return None if self._replies is None else self._replies.trouble
 
-    def _changed(self, connected: bool) -> None:
-        self._stores.live.news(connected)
+    def _connection_changed(self, connected: bool) -> None:
+        self._stores.broadcast.set_connected(connected)
         self._stores.processes.listening(connected)
         if connected:
             for active in self._projections.values():
                 active.forget()
                 self._stores.waiting[active.projection].look_again()
 
-    def _heard(self, body: bytes, _: str) -> None:
+    def _handle_message(self, body: bytes, _: str) -> None:
         try:
             envelope = msgspec.json.decode(body, type=_Envelope)
             if envelope.type == ADVANCED:
@@ -78,29 +80,29 @@ class ChangeListener:
             elif envelope.type == PROCESS_STATE:
                 self._stores.processes.handle_announcement(body)
         except (msgspec.MsgspecError, UnicodeError, ValidationError) as error:
-            log.warning("unreadable news were dropped: %s", str(error)[:200])
+            log.warning("an unreadable change message was dropped: %s", str(error)[:200])
 
-    def _advanced(self, news: Advanced) -> None:
-        active = self._projections.get(news.projection)
+    def _advanced(self, message: Advanced) -> None:
+        active = self._projections.get(message.projection)
         if active is None:
             return
-        self._stores.waiting[news.projection].advanced(news.generation, news.streams, news.held)
-        if news.generation == active.number:
-            self._stores.live.advanced(news.projection, news.generation, news.streams, news.held)
+        self._stores.waiting[message.projection].advanced(message.generation, message.streams, message.held)
+        if message.generation == active.number:
+            self._stores.broadcast.advanced(message.projection, message.generation, message.streams, message.held)
 
-    def _activated(self, news: Activated) -> None:
-        """The registry says it, too, and is believed."""
-        if active := self._projections.get(news.projection):
+    def _activated(self, message: Activated) -> None:
+        """Read the registry again: it is authoritative, not the message."""
+        if active := self._projections.get(message.projection):
             active.forget()
-            asking = asyncio.create_task(_resolved(active))
-            self._asking.add(asking)
-            asking.add_done_callback(self._asking.discard)
+            refreshing = asyncio.create_task(_refresh(active))
+            self._refreshing.add(refreshing)
+            refreshing.add_done_callback(self._refreshing.discard)
 
     def _switched(self, projection: str, generation: int) -> None:
-        self._stores.live.activated(projection, generation)
+        self._stores.broadcast.activated(projection, generation)
         self._stores.waiting[projection].look_again()
 
 
-async def _resolved(active: ActiveGeneration[Any]) -> None:
+async def _refresh(active: ActiveGeneration[Any]) -> None:
     with suppress(StoreDownError):
         await active.store()

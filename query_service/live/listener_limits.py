@@ -1,6 +1,6 @@
-"""Who listens to events at the moment: no more from one address, and no more in all, than there are places for.
+"""Limits the number of open event streams, per client address and in total.
 
-A listener holds a connection for as long as it likes, so those who only ask must not depend on how many listen.
+A listener may keep its connection indefinitely, so the limits keep connections free for ordinary requests.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ RETRY_AFTER_S: Final = 10
 
 
 class TooManyListenersError(Problem):
-    """429: the connection is closed after it."""
+    """429: too many event streams; the connection is closed afterwards."""
 
     status = 429
     code = "too-many-listeners"
@@ -26,26 +26,26 @@ class TooManyListenersError(Problem):
 
 
 class Listeners:
-    def __init__(self, in_all: int = LISTENERS, per_client: int = LISTENERS_PER_CLIENT) -> None:
-        self._in_all = in_all
+    def __init__(self, total: int = LISTENERS, per_client: int = LISTENERS_PER_CLIENT) -> None:
+        self._total = total
         self._per_client = per_client
         self._count = 0
-        self._of: Counter[str] = Counter()
+        self._by_client: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, scope: Any) -> Iterator[None]:
-        """A place for the client of this connection. Raises TooManyListenersError."""
+    def slot(self, scope: Any) -> Iterator[None]:
+        """Occupies one slot for the client of this connection. Raises TooManyListenersError."""
         client = client_of(scope)
-        if self._of[client] >= self._per_client:
+        if self._by_client[client] >= self._per_client:
             raise TooManyListenersError(f"{self._per_client} event streams to one address are the most there may be")
-        if self._count >= self._in_all:
-            raise TooManyListenersError(f"{self._in_all} event streams are the most there may be")
+        if self._count >= self._total:
+            raise TooManyListenersError(f"{self._total} event streams are the most there may be")
         self._count += 1
-        self._of[client] += 1
+        self._by_client[client] += 1
         try:
             yield
         finally:
             self._count -= 1
-            self._of[client] -= 1
-            if not self._of[client]:
-                del self._of[client]
+            self._by_client[client] -= 1
+            if not self._by_client[client]:
+                del self._by_client[client]

@@ -1,4 +1,4 @@
-"""Telling a reader what happens until he leaves, or the process stops: the same for every way of sending."""
+"""Sends updates to one reader until it disconnects or the process stops, independent of the transport."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -9,23 +9,23 @@ from query_service.live.broadcast import Broadcast, Received
 from query_service.live.updates import READY, RESET, Filter, Update
 
 KEEP_ALIVE_S: Final = 15.0
-AT_ONCE: Final = 200
-"""Updates in one write: what a reader who does not read keeps waiting beyond his queue."""
-NO_NEWS: Final = "no news come from the projections at the moment; when they do again, there will be a reset"
-NEWS_ARE_BACK: Final = "news come again"
+MAX_PER_WRITE: Final = 200
+"""Maximum updates in one write, which a slow reader keeps in memory in addition to its queue."""
+CHANGES_UNAVAILABLE: Final = "no change messages are received from the projections; a reset follows when they are again"
+CHANGES_RESUMED: Final = "change messages are received again"
 
 Message = TypeVar("Message")
-Said = TypeVar("Said", covariant=True)
+Encoded = TypeVar("Encoded", covariant=True)
 
 
-class Form(Protocol[Said]):
-    """How things are said over one kind of connection."""
+class Encoding(Protocol[Encoded]):
+    """How updates are encoded for one kind of connection."""
 
-    def update(self, update: Update) -> Said: ...
+    def update(self, update: Update) -> Encoded: ...
 
-    def event(self, event: str, id_: str | None, data: object) -> Said: ...
+    def event(self, event: str, id_: str | None, data: object) -> Encoded: ...
 
-    def comment(self, text: str) -> Said: ...
+    def comment(self, text: str) -> Encoded: ...
 
 
 class ServerSentEvents:
@@ -53,47 +53,47 @@ class JsonMessages:
 class StreamSession(Generic[Message]):
     def __init__(
         self,
-        live: Broadcast,
-        form: Form[Message],
+        broadcast: Broadcast,
+        encoding: Encoding[Message],
         *,
         send: Callable[[Sequence[Message]], Awaitable[None]],
-        gone: Callable[[], Awaitable[None]],
+        disconnected: Callable[[], Awaitable[None]],
     ) -> None:
-        """``gone`` returns when the reader has left."""
-        self._live = live
-        self._form = form
+        """``disconnected`` returns when the reader has disconnected."""
+        self._broadcast = broadcast
+        self._encoding = encoding
         self._send = send
-        self._gone = gone
+        self._disconnected = disconnected
 
-    async def tell(self, wanted: Filter, last_id: str | None) -> bool:
-        """Return when the reader has left (True), or the process stops."""
-        reader = self._live.subscribe(wanted, last_id)
-        leaving = asyncio.ensure_future(self._gone())
-        leaving.add_done_callback(lambda _: reader.end())
+    async def run(self, wanted: Filter, last_id: str | None) -> bool:
+        """Send updates. Returns True when the reader has disconnected, False when the process stops."""
+        reader = self._broadcast.subscribe(wanted, last_id)
+        disconnecting = asyncio.ensure_future(self._disconnected())
+        disconnecting.add_done_callback(lambda _: reader.end())
         try:
-            # Who goes on from an id keeps it until something newer comes.
-            connected = self._live.connected
-            beginning = [self._form.event(READY, None if last_id else self._live.head, {"news": connected})]
+            # A reader that resumes from an id keeps it until a newer update arrives.
+            connected = self._broadcast.connected
+            beginning = [self._encoding.event(READY, None if last_id else self._broadcast.head, {"news": connected})]
             if not connected:
-                beginning.append(self._form.comment(NO_NEWS))
+                beginning.append(self._encoding.comment(CHANGES_UNAVAILABLE))
             await self._send(beginning)
-            while (taken := await reader.take(KEEP_ALIVE_S)) is not None:
-                for messages in self._said(taken):
+            while (received := await reader.take(KEEP_ALIVE_S)) is not None:
+                for messages in self._messages(received):
                     await self._send(messages)
-            return leaving.done()
+            return disconnecting.done()
         finally:
-            self._live.leave(wanted, reader)
-            leaving.cancel()
+            self._broadcast.unsubscribe(wanted, reader)
+            disconnecting.cancel()
 
-    def _said(self, taken: Received) -> Iterator[list[Message]]:
+    def _messages(self, received: Received) -> Iterator[list[Message]]:
         first: list[Message] = []
-        if taken.connected is not None:
-            first.append(self._form.comment(NEWS_ARE_BACK if taken.connected else NO_NEWS))
-        if taken.reset_id is not None:
-            first.append(self._form.event(RESET, taken.reset_id, {}))
-        if not (first or taken.updates):
-            first.append(self._form.comment("keep-alive"))
+        if received.connected is not None:
+            first.append(self._encoding.comment(CHANGES_RESUMED if received.connected else CHANGES_UNAVAILABLE))
+        if received.reset_id is not None:
+            first.append(self._encoding.event(RESET, received.reset_id, {}))
+        if not (first or received.updates):
+            first.append(self._encoding.comment("keep-alive"))
         if first:
             yield first
-        for start in range(0, len(taken.updates), AT_ONCE):
-            yield [self._form.update(update) for update in taken.updates[start : start + AT_ONCE]]
+        for start in range(0, len(received.updates), MAX_PER_WRITE):
+            yield [self._encoding.update(update) for update in received.updates[start : start + MAX_PER_WRITE]]

@@ -1,4 +1,4 @@
-"""Updates: what live readers are told, encoded once for all of them, and the filters by which they choose."""
+"""Updates for event streams, encoded once for all readers, and the readers' filters."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -6,19 +6,19 @@ from typing import Any, Final
 import msgspec
 
 ADVANCED: Final = "advanced"
-"""A stream has come to a version."""
+"""A stream has advanced to a version."""
 HELD: Final = "held"
-"""A stream waits at a version that has not been applied."""
+"""A stream is held at a version that has not been applied."""
 ACTIVATED: Final = "activated"
-"""Queries are answered from another generation: read again what you show."""
+"""Queries are answered from another generation: query displayed data again."""
 RESET: Final = "reset"
-"""Something may have been missed: read again what you show, and go on from here."""
+"""Updates may have been missed: query displayed data again and continue from here."""
 READY: Final = "ready"
-"""What happens from now on is told; ``news``: whether any come in at the moment."""
+"""Updates from now on are sent; ``news``: whether change messages are received at the moment."""
 
 
 class Update:
-    """Something that happened. Encoded when the first reader wants it, and then for all."""
+    """One update, encoded for the first reader that needs it and reused for all others."""
 
     __slots__ = ("_json", "_sse", "data", "event", "id", "kind", "projection", "sequence", "stream")
 
@@ -35,21 +35,21 @@ class Update:
 
     @property
     def sse(self) -> bytes:
-        """As text/event-stream has it."""
+        """As text/event-stream."""
         if self._sse is None:
             self._sse = sse(self.event, self.data, self.id)
         return self._sse
 
     @property
     def json(self) -> str:
-        """As a message over WebSocket."""
+        """As a WebSocket message."""
         if self._json is None:
             self._json = json(self.event, self.data, self.id)
         return self._json
 
 
 def sse(event: str, data: Any, id_: str | None) -> bytes:
-    """``id_`` None: the reader goes on from the id it has."""
+    """``id_`` None: the reader keeps the id that it has."""
     line = b"" if id_ is None else b"id: %s\n" % id_.encode()
     return line + b"event: %s\ndata: %s\n\n" % (event.encode(), msgspec.json.encode(data))
 
@@ -61,13 +61,13 @@ def json(event: str, data: Any, id_: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Of each, any of those named; none named: all. What is about a whole projection goes by its name alone."""
+    """Matches any of the named values of each set; an empty set matches all. Updates of a whole projection match by its name only."""
 
     streams: frozenset[str] = frozenset()
     kinds: frozenset[str] = frozenset()
     projections: frozenset[str] = frozenset()
 
-    def lets_through(self, update: Update) -> bool:
+    def matches(self, update: Update) -> bool:
         if self.projections and update.projection not in self.projections:
             return False
         if update.stream is None:

@@ -1,7 +1,8 @@
-"""Sums over time: revenue, what sold most, how many customers. All by ``placed_at``, in UTC, ``to`` exclusive.
+"""Analytics over time: revenue, top products, number of customers. All by ``placed_at``, in UTC, ``to`` exclusive.
 
-Sums of different currencies are never added up. A question that names none is answered in one (``_currencies`` says which), in the shape
-that it has while there is one only, and beside that in each under ``by_currency``: what was written for one currency goes on.
+Amounts in different currencies are never added. A query without a currency is answered in one currency (see ``_currencies``), in the
+same form as while there is only one, and additionally in each currency under ``by_currency``. So clients written for one currency
+keep working.
 """
 
 from collections.abc import Sequence
@@ -13,31 +14,40 @@ import msgspec
 from litestar import Response
 from litestar.params import QueryParameter
 
-from query_service.analytics.ranges import MAX_BUCKETS, Asked, Granularity, Range, asked, day_range, spans, starts
+from query_service.analytics.ranges import (
+    MAX_BUCKETS,
+    Granularity,
+    Range,
+    RequestedRange,
+    bucket_starts,
+    day_range,
+    requested_range,
+    spans,
+)
 from query_service.analytics.ranking import top
 from query_service.analytics.sales import Sales
-from query_service.http.conditional import answer
-from query_service.http.reading import reads
+from query_service.http.conditional import conditional_response
+from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from query_service.stores.redis_store import RedisStore
 from shared.views.analytics import FIRST_CURRENCY, METRICS, DistinctCustomers, Revenue, TopProduct, TopProducts
 
 MAX_PRODUCTS: Final = 1000
-AT_ONCE: Final = 5000
-"""Customers in one reply of Redis."""
-MOST_CURRENCIES: Final = 20
-MOST_BUCKETS: Final = 5 * MAX_BUCKETS
-"""Beyond these, ``by_currency`` is null: so many have to be asked for by ``currency``."""
+SCAN_COUNT: Final = 5000
+"""Customers in one Redis reply."""
+MAX_CURRENCIES: Final = 20
+MAX_CURRENCY_BUCKETS: Final = 5 * MAX_BUCKETS
+"""Above these limits ``by_currency`` is null: clients have to query by ``currency``."""
 
-_EDGE: Final = "a date or an RFC 3339 time at the start of a bucket, UTC; left out: as far as there is data"
+_EDGE: Final = "a date or an RFC 3339 time at the start of a bucket, UTC; default: as far as there is data"
 From = Annotated[str | None, QueryParameter(name="from", max_length=40, description=f"Inclusive: {_EDGE}.")]
 To = Annotated[str | None, QueryParameter(name="to", max_length=40, description=f"Exclusive: {_EDGE}.")]
 Currency = Annotated[
     str | None,
     QueryParameter(
         pattern="^[A-Z]{3}$",
-        description="ISO 4217. Left out: the service's own (`TIDEMARK_CURRENCY`), else the one that orders were seen in first; and where"
-        " there are several, each of them under `by_currency` as well.",
+        description="ISO 4217. Default: the service's own (`TIDEMARK_CURRENCY`), else the currency of the first order seen; if there are"
+        " several, each of them is also under `by_currency`.",
     ),
 ]
 
@@ -51,7 +61,7 @@ class Measure(StrEnum):
     REVENUE = "revenue"
 
 
-@reads("/analytics/revenue", tags=["analytics"], summary="Revenue by hour or day")
+@read_route("/analytics/revenue", tags=["analytics"], summary="Revenue by hour or day")
 async def revenue(
     request: QueryRequest,
     from_: From = None,
@@ -59,20 +69,20 @@ async def revenue(
     granularity: Annotated[Granularity, QueryParameter(description="The size of a bucket.")] = Granularity.DAY,
     currency: Currency = None,
 ) -> Response[Revenue]:
-    """Orders, units and revenue in minor units, bucket by bucket, without holes, and their total.
+    """Orders, units and revenue in minor units for every bucket, including empty ones, and their total.
 
-    A cancelled order is taken back out of the bucket it was placed in and counted there under `cancelled`.
-    `currency` is null only as long as there has not been any order. Sums are exact, with all their digits: they may be beyond 2^53.
+    A cancelled order is subtracted from the bucket in which it was placed and counted there under `cancelled`.
+    `currency` is null only as long as there has been no order. Sums are exact, with all digits, and may exceed 2^53.
     """
-    question = asked(from_, to, granularity)
+    query = requested_range(from_, to, granularity)
     store, as_of = await request.read(request.stores.redis("analytics"))
     data, currencies = None, [currency] if currency else []
-    if not currencies or not question.complete:
+    if not currencies or not query.complete:
         seen, data = await _extent(store)
         currencies = currencies or _currencies(seen, request.app.state.currency)
-    range_ = question.over(data)
-    times = starts(range_, granularity) if range_ else []
-    several = 1 < len(currencies) <= MOST_CURRENCIES and len(times) * len(currencies) <= MOST_BUCKETS
+    range_ = query.resolve(data)
+    times = bucket_starts(range_, granularity) if range_ else []
+    several = 1 < len(currencies) <= MAX_CURRENCIES and len(times) * len(currencies) <= MAX_CURRENCY_BUCKETS
     sums = await _sums(store, currencies if several else currencies[:1], times, granularity)
     answers = [
         {
@@ -82,10 +92,10 @@ async def revenue(
         for rows in sums or [[[0] * len(METRICS) for _ in times]]
     ]
     body = {"currency": currencies[0] if currencies else None, "granularity": granularity, **answers[0]}
-    return answer(request, msgspec.json.encode(body | _by_currency(currencies, answers)), as_of)
+    return conditional_response(request, msgspec.json.encode(body | _by_currency(currencies, answers)), as_of)
 
 
-@reads("/analytics/top-products", tags=["analytics"], summary="What sold most")
+@read_route("/analytics/top-products", tags=["analytics"], summary="Best-selling products")
 async def top_products(
     request: QueryRequest,
     from_: From = None,
@@ -94,46 +104,46 @@ async def top_products(
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_PRODUCTS, description="How many.")] = 10,
     currency: Currency = None,
 ) -> Response[TopProducts]:
-    """The products that sold most, whole days only; ties in order of product id. Those that sold none are not listed.
+    """The best-selling products over whole days; ties are ordered by product id. Products without sales are not listed.
 
-    `revenue` is that in `currency`; `units` are those sold in any. Sums are exact, with all their digits: they may be beyond 2^53.
+    `revenue` is in `currency`; `units` are those sold in any currency. Sums are exact, with all digits, and may exceed 2^53.
     """
-    question = asked(from_, to, Granularity.DAY)
+    query = requested_range(from_, to, Granularity.DAY)
     store, as_of = await request.read(request.stores.redis("analytics"))
     seen, data = await _extent(store)
     currencies = [currency] if currency else _currencies(seen, request.app.state.currency)
-    chosen = _spans(question, data) if currencies else []
-    units = Sales(store, [store.keys.units(span) for span in chosen])
-    best = await top(units, limit) if chosen and by is Measure.UNITS else []
+    span_names = _spans(query, data) if currencies else []
+    units = Sales(store, [store.keys.units(span) for span in span_names])
+    by_units = await top(units, limit) if span_names and by is Measure.UNITS else []
     answers = []
-    for each in currencies if len(currencies) <= MOST_CURRENCIES else currencies[:1]:
-        sales = Sales(store, [store.keys.sales(each, span) for span in chosen])
+    for each in currencies if len(currencies) <= MAX_CURRENCIES else currencies[:1]:
+        sales = Sales(store, [store.keys.sales(each, span) for span in span_names])
         if by is Measure.UNITS:
-            ranked, revenues = best, await sales.totals([product_id for product_id, _ in best])
+            ranked, revenues = by_units, await sales.totals([product_id for product_id, _ in by_units])
             counts = [count for _, count in ranked]
         else:
-            ranked = await top(sales, limit) if chosen else []
+            ranked = await top(sales, limit) if span_names else []
             counts, revenues = await units.totals([product_id for product_id, _ in ranked]), [one for _, one in ranked]
         product_ids = [product_id for product_id, _ in ranked]
         named = zip(product_ids, await _names(store, product_ids), counts, revenues, strict=True)
         answers.append({"items": [_Product(*product) for product in named]})
     first = answers[0] if answers else {"items": []}
     several = {"currency": currencies[0]} | _by_currency(currencies, answers) if len(currencies) > 1 else {}
-    return answer(request, msgspec.json.encode(first | several), as_of)
+    return conditional_response(request, msgspec.json.encode(first | several), as_of)
 
 
-@reads("/analytics/customers", tags=["analytics"], summary="How many customers")
+@read_route("/analytics/customers", tags=["analytics"], summary="Number of customers")
 async def distinct_customers(request: QueryRequest, from_: From = None, to: To = None) -> Response[DistinctCustomers]:
-    """How many customers placed an order that was not cancelled, exactly; whole days only."""
-    question = asked(from_, to, Granularity.DAY)
+    """The exact number of customers who placed an order that was not cancelled; whole days only."""
+    query = requested_range(from_, to, Granularity.DAY)
     store, as_of = await request.read(request.stores.redis("analytics"))
     _, data = await _extent(store)
-    distinct = await _distinct(store, _spans(question, data))
-    return answer(request, msgspec.json.encode({"distinct": distinct}), as_of)
+    distinct = await _distinct(store, _spans(query, data))
+    return conditional_response(request, msgspec.json.encode({"distinct": distinct}), as_of)
 
 
 async def _extent(store: RedisStore) -> tuple[list[str], Range | None]:
-    """The currencies seen, the first one first, and the days that hold data."""
+    """The currencies seen, starting with that of the first order, and the days with data."""
     keys = store.keys
     seen, head, first, last = await store.ask(
         ("SMEMBERS", keys.currencies),
@@ -146,20 +156,20 @@ async def _extent(store: RedisStore) -> tuple[list[str], Range | None]:
 
 
 def _currencies(seen: list[str], own: str) -> list[str]:
-    """Of a question that names none: what it is answered in, which is ``own`` or else the one seen first; then the others."""
+    """The currencies of a query that names none. The first, in which it is answered, is ``own`` or else that of the first order."""
     return [own, *(currency for currency in seen if currency != own)] if own else seen
 
 
 def _by_currency(currencies: Sequence[str], answers: Sequence[Any]) -> dict[str, Any]:
-    """Nothing while there is one currency; otherwise all there are, and the answer in each unless there are too many of them."""
+    """Empty while there is one currency; otherwise all currencies, and the result in each unless there are too many."""
     if len(currencies) < 2:
         return {}
     whole = len(answers) == len(currencies)
     return {"currencies": currencies, "by_currency": dict(zip(currencies, answers, strict=True)) if whole else None}
 
 
-def _spans(question: Asked, data: Range | None) -> list[str]:
-    range_ = question.over(data)
+def _spans(query: RequestedRange, data: Range | None) -> list[str]:
+    range_ = query.resolve(data)
     if data is None or range_ is None:
         return []
     return spans(range_, data)
@@ -168,7 +178,7 @@ def _spans(question: Asked, data: Range | None) -> list[str]:
 async def _sums(
     store: RedisStore, currencies: Sequence[str], times: list[datetime], granularity: Granularity
 ) -> list[list[list[int]]]:
-    """For each currency and bucket its METRICS; zeros where nothing happened."""
+    """The METRICS of each currency and bucket; zeros for empty buckets."""
     if not times:
         return [[] for _ in currencies]
     key_of = store.keys.hours_in if granularity is Granularity.HOUR else store.keys.days_in
@@ -181,7 +191,7 @@ async def _sums(
 
 
 async def _names(store: RedisStore, product_ids: list[str]) -> list[str | None]:
-    """What the catalogue calls each product, else what an order line did."""
+    """The name of each product in the catalogue, or else in an order line."""
     if not product_ids:
         return []
     own, lines = await store.ask(
@@ -190,21 +200,21 @@ async def _names(store: RedisStore, product_ids: list[str]) -> list[str | None]:
     return [name if name is not None else line for name, line in zip(own, lines, strict=True)]
 
 
-async def _distinct(store: RedisStore, chosen: list[str]) -> int:
-    if not chosen:
+async def _distinct(store: RedisStore, span_names: list[str]) -> int:
+    if not span_names:
         return 0
-    keys = [store.keys.buyers(span) for span in chosen]
+    keys = [store.keys.buyers(span) for span in span_names]
     counts = await store.ask(*(("HLEN", key) for key in keys))
     if len(keys) == 1:
         return int(counts[0])
     customers: set[str] = set()
-    small = [key for key, count in zip(keys, counts, strict=True) if count <= AT_ONCE]
+    small = [key for key, count in zip(keys, counts, strict=True) if count <= SCAN_COUNT]
     for found in await store.ask(*(("HKEYS", key) for key in small)):
         customers.update(found)
     cursors = {key: 0 for key in keys if key not in small}
     while cursors:
-        # In steps, so that a large shop's customers do not keep Redis from its other clients.
-        replies = await store.ask(*(("HSCAN", key, at, "COUNT", AT_ONCE) for key, at in cursors.items()))
+        # In steps, so that a large set of customers does not block Redis for its other clients.
+        replies = await store.ask(*(("HSCAN", key, at, "COUNT", SCAN_COUNT) for key, at in cursors.items()))
         for key, (following, found) in zip(list(cursors), replies, strict=True):
             customers.update(found)
             if following:

@@ -1,14 +1,14 @@
-"""Customers: one, and the orders of one."""
+"""Customers: one customer, and a customer's orders."""
 
 from typing import Final
 
 from litestar import Response
 
-from query_service.http.conditional import answer
+from query_service.http.conditional import conditional_response
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page
-from query_service.http.parameters import CustomerId, Moment
+from query_service.http.parameters import CustomerId, TimeParameter
 from query_service.http.problems import NotFoundError
-from query_service.http.reading import reads
+from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from query_service.routes.orders import Status, list_orders
 from shared.views.summary import CustomerView, OrderSummary
@@ -16,29 +16,29 @@ from shared.views.summary import CustomerView, OrderSummary
 CUSTOMER: Final = "SELECT version, doc::text AS body FROM customers WHERE customer_id = $1"
 
 
-@reads("/customers/{customer_id:str}", one=True, tags=["customers"], summary="One customer")
+@read_route("/customers/{customer_id:str}", one=True, tags=["customers"], summary="One customer")
 async def customer(request: QueryRequest, customer_id: CustomerId) -> Response[CustomerView]:
     """One customer."""
     summary, as_of = await request.read(request.stores.postgres("summary"))
     row = await summary.fetchrow(CUSTOMER, customer_id)
     if row is None:
         raise NotFoundError("customer", customer_id, as_of)
-    return answer(request, row["body"].encode(), as_of, row["version"])
+    return conditional_response(request, row["body"].encode(), as_of, row["version"])
 
 
-@reads("/customers/{customer_id:str}/orders", one=True, tags=["customers"], summary="A customer's orders")
+@read_route("/customers/{customer_id:str}/orders", one=True, tags=["customers"], summary="A customer's orders")
 async def customer_orders(
     request: QueryRequest,
     customer_id: CustomerId,
     status: Status = None,
-    placed_from: Moment = None,
-    placed_to: Moment = None,
+    placed_from: TimeParameter = None,
+    placed_to: TimeParameter = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[OrderSummary]]:
-    """A customer's orders, the newest first; 404 only if there is neither the customer nor an order of theirs.
+    """A customer's orders, the newest first; 404 only if neither the customer nor an order of theirs exists.
 
-    Orders may come before the registration of who placed them.
+    Orders may be applied before the registration of their customer.
     """
     return await list_orders(
         request, customer_id, status, placed_from, placed_to, limit, cursor, customer_must_exist=True

@@ -1,6 +1,6 @@
-"""Dead letters: what failed, grouped, listed and one by one. Jobs and audit are in ``operations_log``; acts in ``acts``.
+"""Dead letters: groups, lists and single letters. Jobs and audit are in ``operation_log``, actions in ``operator_actions``.
 
-Who reads without the operator's key sees everything but payloads: they hold what senders wrote.
+Payloads are shown only with the operator's key, because they contain senders' data; everything else is shown without it.
 """
 
 from datetime import datetime
@@ -13,11 +13,11 @@ from litestar.params import QueryParameter
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import from_json, to_json
 
-from query_service.http.conditional import answer
-from query_service.http.openapi import ANSWERS, INVALID, KEY_ANSWERS, documented
+from query_service.http.conditional import conditional_response
+from query_service.http.openapi import INVALID, KEY_RESPONSES, RESPONSES, problem_response
 from query_service.http.operator_openapi import LetterOperation
-from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, page
-from query_service.http.parameters import LetterId, Moment, moment
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
+from query_service.http.parameters import LetterId, TimeParameter, parse_time
 from query_service.http.problems import InvalidParameterError, StoreDownError
 from query_service.http.requests import QueryRequest
 from shared.http.problems import Problem
@@ -30,7 +30,7 @@ LIVE: Final = (LetterStatus.DEAD, LetterStatus.REPLAYING)
 
 
 class Shown(StrEnum):
-    """Letters of which status: ``live`` are dead or being replayed."""
+    """Which statuses to list; ``live``: dead or being replayed."""
 
     LIVE = "live"
     ALL = "all"
@@ -50,48 +50,50 @@ class Groups(BaseModel):
     """The largest groups first."""
 
     items: list[GroupView]
-    more: bool = Field(description="There are smaller groups besides; ask with a higher `limit`, or narrower.")
+    more: bool = Field(description="There are more, smaller groups: raise `limit` or narrow the filters.")
 
 
 class Payload(BaseModel):
-    """What the letter carries."""
+    """The letter's message and its latest stack trace."""
 
-    body: str = Field(description="As text; what is not UTF-8 is replaced.")
+    body: str = Field(description="As text; bytes that are not UTF-8 are replaced.")
     headers: dict[str, Any]
     trace: str = Field(description="The stack trace of the latest failure.")
 
 
 class LetterAnswer(LetterView):
-    """A letter with its history, and with its payload for operators."""
+    """A letter with its failures, and for operators with its payload."""
 
     routing_key: str
     reply_to: str | None
     correlation_id: str | None
     content_type: str
     failures: list[FailureView] = Field(description="The latest 100, the newest first.")
-    edited: list[EditedCommandView] = Field(description="Commands sent instead of it.")
+    edited: list[EditedCommandView] = Field(description="Edited commands sent in place of it.")
     payload: Payload | None
-    payload_hidden: bool = Field(description="True: ask with the operator's key to see the payload.")
+    payload_hidden: bool = Field(description="True: the payload is shown only with the operator's key.")
 
 
-_SAME: Final = "exactly this."
+_SAME: Final = "exact match."
 Origin = Annotated[str | None, QueryParameter(max_length=100, description="A projection's name, or `commands`.")]
-Fingerprint = Annotated[str | None, QueryParameter(max_length=4000, description=f"Of the cause, {_SAME}")]
+Fingerprint = Annotated[
+    str | None, QueryParameter(max_length=4000, description=f"The fingerprint of the cause, {_SAME}")
+]
 Stream = Annotated[str | None, QueryParameter(max_length=300, description=f"`orders/<order id>` and the like, {_SAME}")]
 Type = Annotated[
-    str | None, QueryParameter(name="type", max_length=200, description=f"Of the event or command, {_SAME}")
+    str | None, QueryParameter(name="type", max_length=200, description=f"The type of the event or command, {_SAME}")
 ]
 Words = Annotated[
-    str | None, QueryParameter(max_length=200, description="A part of the exception or the reason, in any case.")
+    str | None, QueryParameter(max_length=200, description="A part of the exception or the reason, case-insensitive.")
 ]
 Status = Annotated[Shown, QueryParameter(description="`live`: dead, or being replayed.")]
 
-_NO_LETTER: Final = documented(
+_NO_LETTER: Final = problem_response(
     404, "There is no such letter.", "letter-not-found", "there is no dead letter 17", "/dead-letters/17"
 )
 
 
-@get("/dead-letters", responses=ANSWERS, tags=["operations"], summary="Dead letters, the latest first")
+@get("/dead-letters", responses=RESPONSES, tags=["operations"], summary="Dead letters, the latest first")
 async def dead_letters(
     request: QueryRequest,
     origin: Origin = None,
@@ -99,16 +101,16 @@ async def dead_letters(
     stream: Stream = None,
     type_: Type = None,
     status: Status = Shown.LIVE,
-    failed_from: Moment = None,
-    failed_to: Moment = None,
+    failed_from: TimeParameter = None,
+    failed_to: TimeParameter = None,
     text: Words = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[LetterView]]:
-    """Letters by their latest failure, the newest first; `failed_from` is inclusive, `failed_to` exclusive. Without payloads."""
+    """Letters without payloads, the latest failure first. `failed_from` is inclusive, `failed_to` exclusive."""
     chosen = _selection(origin, fingerprint, stream, type_, failed_from, failed_to, text)
-    question = Question("dead-letters", status, *chosen)
-    after = question.key(cursor, LetterKey) if cursor else None
+    query = ListQuery("dead-letters", status, *chosen)
+    after = query.key(cursor, LetterKey) if cursor else None
     where = (after.last_failed_at, after.id) if after else (None, 0)
     store = request.stores.operations
     if status is Shown.LIVE:
@@ -119,33 +121,33 @@ async def dead_letters(
     following = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        following = question.cursor(LetterKey(last["last_failed_at"], last["id"]))
+        following = query.cursor(LetterKey(last["last_failed_at"], last["id"]))
     items = (LetterView.model_construct(**row).model_dump_json(warnings=False) for row in rows[:limit])
-    return answer(request, page(items, following), {})
+    return conditional_response(request, page(items, following), {})
 
 
-@get("/dead-letters/groups", responses=ANSWERS, tags=["operations"], summary="Live dead letters by cause")
+@get("/dead-letters/groups", responses=RESPONSES, tags=["operations"], summary="Live dead letters by cause")
 async def dead_letter_groups(
     request: QueryRequest,
     origin: Origin = None,
     fingerprint: Fingerprint = None,
     stream: Stream = None,
     type_: Type = None,
-    failed_from: Moment = None,
-    failed_to: Moment = None,
+    failed_from: TimeParameter = None,
+    failed_to: TimeParameter = None,
     text: Words = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response[Groups]:
-    """Live letters that have the same origin and fingerprint, counted: one cause, one group; the largest first."""
+    """Live letters grouped by origin and fingerprint, so that each cause is one group; the largest group first."""
     chosen = _selection(origin, fingerprint, stream, type_, failed_from, failed_to, text)
     rows = await request.stores.operations.fetch(GROUPS, *chosen, limit + 1)
     groups = Groups(items=[GroupView(**row) for row in rows[:limit]], more=len(rows) > limit)
-    return answer(request, groups.model_dump_json().encode(), {})
+    return conditional_response(request, groups.model_dump_json().encode(), {})
 
 
 @get(
     "/dead-letters/{letter_id:str}",
-    responses={**ANSWERS, **KEY_ANSWERS, 400: INVALID, 404: _NO_LETTER},
+    responses={**RESPONSES, **KEY_RESPONSES, 400: INVALID, 404: _NO_LETTER},
     operation_class=LetterOperation,
     tags=["operations"],
     summary="One dead letter",
@@ -153,9 +155,9 @@ async def dead_letter_groups(
 async def dead_letter(request: QueryRequest, letter_id: LetterId) -> Response[LetterAnswer]:
     """One letter with its failures; with the operator's key also its body, headers and stack trace.
 
-    `waiting` counts the events known to wait behind it, by the projection's own word where that can be had.
+    `waiting` counts the events known to wait behind it, from the projection's store if that is available.
     """
-    with_payload = request.operators.recognises(request)
+    with_payload = request.operators.is_authenticated(request)
     store = request.stores.operations
     row = await store.fetchrow(LETTER, letter_id)
     if row is None:
@@ -171,7 +173,7 @@ async def dead_letter(request: QueryRequest, letter_id: LetterId) -> Response[Le
     letter["edited"] = [dict(one) for one in await store.fetch(EDITED, letter_id)]
     letter["payload"] = payload if with_payload else None
     letter["payload_hidden"] = not with_payload
-    return answer(request, to_json(letter), {"Vary": "Authorization"})
+    return conditional_response(request, to_json(letter), {"Vary": "Authorization"})
 
 
 def _selection(
@@ -183,9 +185,9 @@ def _selection(
     failed_to: str | None,
     text: str | None,
 ) -> tuple[Any, ...]:
-    """Means what it means to a replay. Raises InvalidParameterError."""
-    since = None if failed_from is None else moment("failed_from", failed_from)
-    until = None if failed_to is None else moment("failed_to", failed_to)
+    """The parameters of the SQL selection, with the same meaning as in a replay. Raises InvalidParameterError."""
+    since = None if failed_from is None else parse_time("failed_from", failed_from)
+    until = None if failed_to is None else parse_time("failed_to", failed_to)
     try:
         selection = Selection(
             origin=origin,
@@ -203,7 +205,10 @@ def _selection(
 
 
 async def _waiting(request: QueryRequest, letter: dict[str, Any]) -> int:
-    """How many successors wait behind the letter's event: what the letter says, or, by what has arrived since, the projection itself."""
+    """The number of later events that wait behind the letter's event: the larger of the letter's count and the projection's own.
+
+    The projection's store includes events that have arrived since; while it is unavailable, the letter's count is returned.
+    """
     known: int = letter["waiting"]
     if letter["stream"] is None or letter["status"] not in LIVE or letter["origin"] not in NAMES:
         return known

@@ -1,7 +1,7 @@
-"""``GET /events`` (server-sent events) and ``/events/ws`` (the same over WebSocket): what happens, to whoever listens.
+"""Event streams of updates: ``GET /events`` (server-sent events) and ``/events/ws`` (the same over WebSocket).
 
-A connection costs a task and an empty queue. Whoever reads too slowly finds his queue emptied and a ``reset`` in it; what
-one connection may keep waiting is bounded by its queue and by what one write to it carries.
+An idle connection costs a task and an empty queue. The queue of a slow reader is replaced by a ``reset`` when it is full, so the memory
+of one connection is bounded by its queue and one write.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from litestar.types import Receive, Scope, Send
 from pydantic import BaseModel
 
 from query_service.consistency.tokens import stream_name
-from query_service.http.openapi import INVALID, documented
-from query_service.http.parameters import REPEATABLE, well_formed
+from query_service.http.openapi import INVALID, problem_response
+from query_service.http.parameters import REPEATABLE, validate_parameters
 from query_service.http.problems import InvalidParameterError
 from query_service.http.requests import HEAD, QueryRequest
 from query_service.live.broadcast import Broadcast
@@ -36,14 +36,14 @@ MAX_STREAMS: Final = 100
 LAST_ID: Final = "Last-Event-ID"
 GOING_AWAY: Final = 1001
 INVALID_REQUEST: Final = 4400
-"""Why a WebSocket is closed at once: what over HTTP would be 400; the reason says more (RFC 6455 §7.4)."""
+"""Close code of a WebSocket with invalid parameters, which over HTTP get a 400; the close reason has the detail (RFC 6455 §7.4)."""
 MAX_REASON: Final = 123
 
 Streams = Annotated[
     list[str] | None,
     QueryParameter(
         name="stream",
-        description="Only this stream, `<kind>/<id>`; may be given several times.",
+        description="Only this stream, `<kind>/<id>`; may be repeated.",
         examples=[Example(value=["orders/o-17"])],
     ),
 ]
@@ -51,24 +51,24 @@ Kinds = Annotated[
     list[str] | None,
     QueryParameter(
         name="kind",
-        description=f"Only streams of this kind: {', '.join(KINDS)}; may be given several times.",
+        description=f"Only streams of this kind: {', '.join(KINDS)}; may be repeated.",
     ),
 ]
 Projections = Annotated[
     list[str] | None,
     QueryParameter(
         name="projection",
-        description=f"Only what this projection does: {', '.join(topology.PROJECTORS)}; may be given several times.",
+        description=f"Only updates of this projection: {', '.join(topology.PROJECTORS)}; may be repeated.",
     ),
 ]
 LastId = Annotated[
     str | None,
-    QueryParameter(max_length=100, description="Go on after this event, as `Last-Event-ID` does, which goes first."),
+    QueryParameter(max_length=100, description="Resume after this event. The header `Last-Event-ID` takes precedence."),
 ]
 
 
 class LiveEvent(BaseModel):
-    """The data of an event; ``stream`` and ``version`` are those of `advanced` and `held` alone."""
+    """The data of an event; only `advanced` and `held` have ``stream`` and ``version``."""
 
     projection: str
     generation: int
@@ -78,11 +78,11 @@ class LiveEvent(BaseModel):
 
 @dataclass
 class EventsOperation(Operation):
-    """A stream of events is no representation of anything: it has no ETag. The header is read by the handler itself."""
+    """An event stream has no ETag. The handler reads the header ``Last-Event-ID`` itself."""
 
     def __post_init__(self) -> None:
         text = Schema(type=OpenAPIType.STRING)
-        description = "The id of the last event that was read: go on after it."
+        description = "The id of the last event read: resume after it."
         self.parameters = [*(self.parameters or []), Parameter(LAST_ID, "header", text, description=description)]
         for response in (self.responses or {}).values():
             if isinstance(response, OpenAPIResponse):
@@ -93,8 +93,8 @@ _STREAM: Final = ResponseSpec(
     LiveEvent,
     generate_examples=False,
     media_type="text/event-stream",
-    description="Events, as they happen: `advanced` and `held` (a stream, to or at a version), `activated` (queries are answered from"
-    " another generation), `reset` (something may have been missed: read again what you show, and go on from here), `ready`.",
+    description="Events as they occur: `advanced` and `held` (a stream, to or at a version), `activated` (queries are answered from"
+    " another generation), `reset` (updates may have been missed: query displayed data again and continue from here), `ready`.",
     examples=[
         Example(
             summary="advanced",
@@ -102,23 +102,23 @@ _STREAM: Final = ResponseSpec(
         )
     ],
 )
-_TOO_MANY: Final = documented(
+_TOO_MANY: Final = problem_response(
     429,
-    "There are as many event streams as there may be, to this address or in all. Retry-After says when to come again.",
+    "The limit of event streams is reached, for this address or in total. Retry-After states when to retry.",
     "too-many-listeners",
     "2500 event streams to one address are the most there may be",
     "/events",
 )
-_SEVERAL: Final = {REPEATABLE: frozenset({"stream", "kind", "projection"})}
+_REPEATABLE: Final = {REPEATABLE: frozenset({"stream", "kind", "projection"})}
 
 
 @get(
     "/events",
     responses={200: _STREAM, 400: INVALID, 429: _TOO_MANY},
-    opt=_SEVERAL,
+    opt=_REPEATABLE,
     operation_class=EventsOperation,
     tags=["live"],
-    summary="What happens, as it happens",
+    summary="Updates of the read models, as they occur",
 )
 async def events(
     request: QueryRequest,
@@ -129,16 +129,17 @@ async def events(
 ) -> Response[LiveEvent]:
     """Server-sent events: each advance of a stream in the active generation of each projection, and each hold.
 
-    An event says that something is new, and a query says what: with its stream and version as `Tidemark-Consistency` it has it.
-    Filters of different names must all fit. A comment comes every 15 seconds. Resume with `Last-Event-ID`; where that is not
-    possible, and whenever something may have been missed, a `reset` comes. The same as JSON messages over WebSocket: `/events/ws`.
+    An event only states that a stream has changed. To get the data, query with its stream and version as `Tidemark-Consistency`.
+    Filters of different names must all match. After 15 seconds without an event a comment is sent. Resume with `Last-Event-ID`; if that
+    is not possible, and whenever updates may have been missed, a `reset` is sent. `/events/ws` sends the same as JSON messages over
+    WebSocket.
     """
     wanted = _filter(stream, kind, projection)
     listeners: Listeners = request.app.state.listeners
-    return EventStream(listeners, request.stores.live, wanted, request.headers.get(LAST_ID) or last_event_id)
+    return EventStream(listeners, request.stores.broadcast, wanted, request.headers.get(LAST_ID) or last_event_id)
 
 
-@websocket("/events/ws", opt=_SEVERAL)
+@websocket("/events/ws", opt=_REPEATABLE)
 async def events_ws(
     socket: WebSocket[Any, Any, Any],
     stream: Streams = None,
@@ -148,55 +149,57 @@ async def events_ws(
 ) -> None:
     """The same over WebSocket: messages {id?, event, data}; filters and `last_event_id` in the query string.
 
-    Where there is no place for another listener, the handshake has been answered with 429 before this is called.
+    Above the limit of listeners, the handshake has been answered with 429 before this is called.
     """
     await socket.accept()
     try:
-        well_formed(socket, socket.route_handler)
+        validate_parameters(socket, socket.route_handler)
         wanted = _filter(stream, kind, projection)
     except InvalidParameterError as error:
         await socket.close(INVALID_REQUEST, error.detail.encode()[:MAX_REASON].decode(errors="ignore"))
         return
-    live: Broadcast = socket.app.state.stores.live
+    broadcast: Broadcast = socket.app.state.stores.broadcast
 
     async def send(messages: Sequence[str]) -> None:
         try:
             for message in messages:
                 await socket.send_text(message)
-        except asyncio.CancelledError as error:  # how the server says that there is nobody any more
+        except asyncio.CancelledError as error:  # raised by the server after a disconnect
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
             raise WebSocketDisconnect(detail="gone") from error
 
-    async def gone() -> None:
+    async def disconnected() -> None:
         with suppress(WebSocketDisconnect):
-            while True:  # whatever he says
+            while True:  # ignore whatever the client sends
                 await socket.receive_data("text")
 
     with suppress(WebSocketDisconnect):
-        if not await StreamSession(live, JsonMessages(), send=send, gone=gone).tell(wanted, last_event_id):
+        if not await StreamSession(broadcast, JsonMessages(), send=send, disconnected=disconnected).run(
+            wanted, last_event_id
+        ):
             await socket.close(GOING_AWAY)
 
 
 class EventStream(Response[Any]):
-    """A response that goes on until its reader leaves, or the process stops."""
+    """A response that lasts until its reader disconnects or the process stops."""
 
-    def __init__(self, listeners: Listeners, live: Broadcast, wanted: Filter, last_id: str | None) -> None:
+    def __init__(self, listeners: Listeners, broadcast: Broadcast, wanted: Filter, last_id: str | None) -> None:
         super().__init__(None)
-        self._tell = listeners, live, wanted, last_id
+        self._arguments = listeners, broadcast, wanted, last_id
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
-        return _Streaming(*self._tell)
+        return _EventStreamResponse(*self._arguments)
 
 
-class _Streaming(ASGIResponse):
-    def __init__(self, listeners: Listeners, live: Broadcast, wanted: Filter, last_id: str | None) -> None:
+class _EventStreamResponse(ASGIResponse):
+    def __init__(self, listeners: Listeners, broadcast: Broadcast, wanted: Filter, last_id: str | None) -> None:
         super().__init__(
             media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
         del self.headers["content-length"]
         self._listeners = listeners
-        self._live = live
+        self._broadcast = broadcast
         self._wanted = wanted
         self._last_id = last_id
 
@@ -204,14 +207,14 @@ class _Streaming(ASGIResponse):
         async def write(messages: Sequence[bytes]) -> None:
             await send({"type": "http.response.body", "body": b"".join(messages), "more_body": True})
 
-        async def gone() -> None:
+        async def disconnected() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        with self._listeners.place(scope):
+        with self._listeners.slot(scope):
             await self.start_response(send)
             if HEAD not in scope:
-                await StreamSession(self._live, ServerSentEvents(), send=write, gone=gone).tell(
+                await StreamSession(self._broadcast, ServerSentEvents(), send=write, disconnected=disconnected).run(
                     self._wanted, self._last_id
                 )
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -228,9 +231,9 @@ def _filter(streams: list[str] | None, kinds: list[str] | None, projections: lis
     )
 
 
-def _one_of(parameter: str, value: str, offer: Sequence[str]) -> str:
-    if value not in offer:
-        raise InvalidParameterError(parameter, f"must be one of {', '.join(offer)}")
+def _one_of(parameter: str, value: str, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise InvalidParameterError(parameter, f"must be one of {', '.join(allowed)}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""How far each projection has come. A store that is down says so in its entry and takes nothing from the others."""
+"""The freshness of each projection. An unavailable store is reported in its own entry and does not affect the others."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from litestar import Response, get
 from pydantic import BaseModel
 
 from query_service.consistency.as_of import HEADER, rfc3339
-from query_service.http.conditional import answer
-from query_service.http.openapi import ANSWERS
+from query_service.http.conditional import conditional_response
+from query_service.http.openapi import RESPONSES
 from query_service.http.problems import StoreDownError
 from query_service.http.requests import QueryRequest
 from query_service.stores.active_generation import ActiveGeneration
@@ -25,17 +25,17 @@ class Unavailable(BaseModel):
 
 
 class ProcessReport(BaseModel):
-    """A process of the system, as it says itself that it is."""
+    """The state that a process of the system reports about itself."""
 
     process: str
     heard_seconds_ago: float
-    """Each says something once a second."""
+    """Seconds since its last report; each process reports once a second."""
     troubles: Mapping[str, str]
-    """Component → what is wrong with it; empty: it is well."""
+    """Component → its problem; empty: none."""
 
 
 class FreshnessReport(BaseModel):
-    """Every projection, in the order events are easiest followed: summary, analytics, search. And whoever has been heard lately."""
+    """Every projection, in the order summary, analytics, search; and every process that has reported recently."""
 
     projections: list[Freshness | Unavailable]
     processes: list[ProcessReport]
@@ -43,33 +43,35 @@ class FreshnessReport(BaseModel):
 
 @get(
     "/freshness",
-    responses={key: ANSWERS[key] for key in (304, 400)},
+    responses={key: RESPONSES[key] for key in (304, 400)},
     tags=["operations"],
-    summary="How far each projection has come",
+    summary="Freshness of each projection",
 )
 async def freshness(request: QueryRequest) -> Response[FreshnessReport]:
-    """For each projection: everything committed before `as_of` is in its answers, or its stream is held.
+    """For each projection: everything committed before `as_of` is in its responses, or its stream is held.
 
-    `status` is `current`, `behind` (not current, and coming on) or `stalled` (nothing new has come for some seconds, or can come, as no
-    command is decided; `reason` says why). `processes`: what the worker, the relay and the projectors say of themselves, once a second.
-    `stopped` says why nothing is applied after the write database was set back, and whether that waits for an operator.
-    `as_of` is null before the first heartbeat; `held` counts streams that wait for something. `oldest_unapplied_seconds`: of
-    held streams, since the first failure of the one held longest; of a projection that is not current, the age of `as_of`; null
-    when nothing is known to be missing. The header `Tidemark-As-Of` is the oldest of them.
+    `status` is `current`, `behind` (not current, and advancing) or `stalled` (it has not advanced for some seconds, or cannot, because no
+    command is decided; `reason` states why). `processes`: the states that the worker, the relay and the projectors report once a second.
+    `stopped` states why nothing is applied after the write database was reset to an earlier state, and whether that needs an operator.
+    `as_of` is null before the first heartbeat. `held` counts the held streams. `oldest_unapplied_seconds`: of held streams, the
+    time since the first failure of the one held longest; of a projection that is not current, the age of `as_of`; the larger of the two;
+    null if nothing is known to be missing. The header `Tidemark-As-Of` is the oldest `as_of`.
     """
-    found = await asyncio.gather(*(_of(request, active) for active in request.stores.all))
+    found = await asyncio.gather(*(_freshness_of(request, active) for active in request.stores.all))
     times = [one.as_of for one in found if isinstance(one, Freshness)]
     oldest = {HEADER: rfc3339(min(known))} if (known := [time for time in times if time]) else {}
     processes = [
         ProcessReport(process=name, heard_seconds_ago=round(seconds, 1), troubles=troubles)
         for name, seconds, troubles in request.stores.processes.all()
     ]
-    return answer(request, FreshnessReport(projections=found, processes=processes).model_dump_json().encode(), oldest)
+    return conditional_response(
+        request, FreshnessReport(projections=found, processes=processes).model_dump_json().encode(), oldest
+    )
 
 
-async def _of(request: QueryRequest, active: ActiveGeneration[Any]) -> Freshness | Unavailable:
+async def _freshness_of(request: QueryRequest, active: ActiveGeneration[Any]) -> Freshness | Unavailable:
     try:
-        return await promptly(request.stores.movements[active.projection].freshness(), active.projection)
+        return await promptly(request.stores.monitors[active.projection].freshness(), active.projection)
     except StoreDownError as error:
         return Unavailable(projection=active.projection, error=error.reason)
 

@@ -1,7 +1,7 @@
-"""Liveness: the process answers. Serving: every read store answers. Readiness: and nothing stands still, so that answers come to be new.
+"""Liveness: the process answers. Serving: every read store answers. Readiness: additionally, no component is stalled.
 
-Who chooses where to send queries asks ``/health/serving``: old answers, which say how old they are, are better than none. Who wants to
-know whether the system is well asks ``/health/ready``.
+Load balancers should use ``/health/serving``: old data, which states its age, is better than none. Monitoring should use
+``/health/ready``.
 """
 
 import asyncio
@@ -25,69 +25,69 @@ class Health(BaseModel):
 
 
 class NotReadyError(Problem):
-    """503: something stands still, or a read store does not answer; the detail says what, and why."""
+    """503: a component is stalled, or a read store does not answer; the detail states which, and why."""
 
     status = 503
     code = "not-ready"
 
 
 class NotServingError(Problem):
-    """503: at least one read store does not answer; the detail names each and why."""
+    """503: at least one read store does not answer; the detail states which, and why."""
 
     status = 503
     code = "not-serving"
 
 
-@get("/health/live", responses=LIVENESS, tags=["operations"], summary="Is it alive")
+@get("/health/live", responses=LIVENESS, tags=["operations"], summary="Liveness")
 async def live() -> Health:
-    """Whether the process serves at all; no store is asked."""
+    """Whether the process answers; no store is read."""
     return Health(status="live")
 
 
-@get("/health/serving", responses=SERVING, tags=["operations"], summary="Can it answer")
+@get("/health/serving", responses=SERVING, tags=["operations"], summary="Can queries be answered")
 async def serving(request: QueryRequest) -> Health:
-    """Whether every read store answers. Routes whose own store is up work even when this does not."""
-    down = await _each(request.stores, _down)
+    """Whether every read store answers. If not, routes whose own store is available still work."""
+    down = await _problems(request.stores, _down_reason)
     if down:
         raise NotServingError("; ".join(down), headers={"Retry-After": "1"})
     return Health(status="serving")
 
 
-@get("/health/ready", responses=READINESS, tags=["operations"], summary="Is all well")
+@get("/health/ready", responses=READINESS, tags=["operations"], summary="Readiness")
 async def ready(request: QueryRequest) -> Health:
-    """Whether every read store answers, every projection moves, news come in, and every process of the system is well.
+    """Whether every read store answers, no projection is stalled, change messages are received, and no process reports a problem.
 
-    Not ready means that answers may be growing old: `/freshness` says how old. They are given all the same; see `/health/serving`.
+    While not ready, queries are still answered, but their data may be growing old: see `/freshness` for its age, and `/health/serving`.
     """
     stores = request.stores
-    said = [stores.news_trouble(), stores.processes.trouble(), *await _each(stores, _standing_still)]
-    wrong = list(dict.fromkeys(words for words in said if words))
+    reports = [stores.changes_trouble(), stores.processes.trouble(), *await _problems(stores, _stalled_reason)]
+    wrong = list(dict.fromkeys(reason for reason in reports if reason))
     if wrong:
         raise NotReadyError("; ".join(wrong), headers={"Retry-After": "1"})
     return Health(status="ready")
 
 
-async def _each(stores: Stores, look: Any) -> Sequence[str]:
-    """What is wrong with each projection, after its name."""
-    found = await asyncio.gather(*(look(stores, active) for active in stores.all))
-    return [f"{active.projection}: {words}" for active, words in zip(stores.all, found, strict=True) if words]
+async def _problems(stores: Stores, check: Any) -> Sequence[str]:
+    """The problems of the projections, each prefixed by the projection's name."""
+    found = await asyncio.gather(*(check(stores, active) for active in stores.all))
+    return [f"{active.projection}: {reason}" for active, reason in zip(stores.all, found, strict=True) if reason]
 
 
-async def _down(_: Stores, active: ActiveGeneration[Any]) -> str | None:
-    async def asked() -> None:
+async def _down_reason(_: Stores, active: ActiveGeneration[Any]) -> str | None:
+    async def ping() -> None:
         store: ReadStore = await active.store()
         await store.ping()
 
     try:
-        await promptly(asked(), active.projection)
+        await promptly(ping(), active.projection)
     except StoreDownError as error:
         return error.reason
     return None
 
 
-async def _standing_still(stores: Stores, active: ActiveGeneration[Any]) -> str | None:
+async def _stalled_reason(stores: Stores, active: ActiveGeneration[Any]) -> str | None:
     try:
-        found = await promptly(stores.movements[active.projection].freshness(), active.projection)
+        found = await promptly(stores.monitors[active.projection].freshness(), active.projection)
     except StoreDownError as error:
         return error.reason
     return found.reason if found.status is FreshnessStatus.STALLED else None

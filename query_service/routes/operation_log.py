@@ -1,4 +1,4 @@
-"""Replay jobs, and who did what: the operations database's record of operators' acts."""
+"""Replay jobs, and the audit of operators' actions, from the operations database."""
 
 from typing import Annotated, Final
 
@@ -7,9 +7,9 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 from pydantic_core import from_json
 
-from query_service.http.conditional import answer
-from query_service.http.openapi import ANSWERS, documented
-from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, page
+from query_service.http.conditional import conditional_response
+from query_service.http.openapi import RESPONSES, problem_response
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import JobId
 from query_service.http.requests import QueryRequest
 from shared.http.problems import Problem
@@ -21,13 +21,15 @@ class RowKey(SortKey, frozen=True):
     id: Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
 
 
-_NO_JOB: Final = documented(404, "There is no such job.", "job-not-found", "there is no job 3", "/dead-letters/jobs/3")
-OfLetter = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only what was done to this letter.")]
-OfJob = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only what was done with this job.")]
+_NO_JOB: Final = problem_response(
+    404, "There is no such job.", "job-not-found", "there is no job 3", "/dead-letters/jobs/3"
+)
+OfLetter = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only actions on this letter.")]
+OfJob = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only actions on this job.")]
 OfProjection = Annotated[
-    str | None, QueryParameter(max_length=50, description="Only what was done to this projection's generations.")
+    str | None, QueryParameter(max_length=50, description="Only actions on this projection's generations.")
 ]
-By = Annotated[str | None, QueryParameter(max_length=200, description="Only what this operator did.")]
+By = Annotated[str | None, QueryParameter(max_length=200, description="Only actions of this operator.")]
 Act = Annotated[
     str | None,
     QueryParameter(
@@ -37,33 +39,38 @@ Act = Annotated[
 ]
 
 
-@get("/dead-letters/jobs", responses=ANSWERS, tags=["operations"], summary="Replay jobs, the newest first")
+@get("/dead-letters/jobs", responses=RESPONSES, tags=["operations"], summary="Replay jobs, the newest first")
 async def jobs(request: QueryRequest, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response[Page[JobView]]:
     """Replay jobs with their counts: queued + under_way + succeeded + failed + skipped = total."""
-    question = Question("dead-letter-jobs")
-    before = question.key(cursor, RowKey).id if cursor else MAX_ID
+    query = ListQuery("dead-letter-jobs")
+    before = query.key(cursor, RowKey).id if cursor else MAX_ID
     rows = await request.stores.operations.fetch(JOBS, before, limit + 1)
-    following = question.cursor(RowKey(rows[limit - 1]["id"])) if len(rows) > limit else None
+    following = query.cursor(RowKey(rows[limit - 1]["id"])) if len(rows) > limit else None
     items = (JobView(**{**row, "selection": from_json(row["selection"])}).model_dump_json() for row in rows[:limit])
-    return answer(request, page(items, following), {})
+    return conditional_response(request, page(items, following), {})
 
 
 @get(
     "/dead-letters/jobs/{job_id:str}",
-    responses={**ANSWERS, 404: _NO_JOB},
+    responses={**RESPONSES, 404: _NO_JOB},
     tags=["operations"],
     summary="One replay job",
 )
 async def job(request: QueryRequest, job_id: JobId) -> Response[JobView]:
-    """How far a replay job has come."""
+    """The progress of a replay job."""
     row = await request.stores.operations.fetchrow(JOB, job_id)
     if row is None:
         raise Problem(f"there is no job {job_id}", status=404, code="job-not-found")
     view = JobView(**{**row, "selection": from_json(row["selection"])})
-    return answer(request, view.model_dump_json().encode(), {})
+    return conditional_response(request, view.model_dump_json().encode(), {})
 
 
-@get("/dead-letters/audit", responses=ANSWERS, tags=["operations"], summary="Who did what, the latest first")
+@get(
+    "/dead-letters/audit",
+    responses=RESPONSES,
+    tags=["operations"],
+    summary="Audit of operators' actions, the latest first",
+)
 async def audit(
     request: QueryRequest,
     letter_id: OfLetter = None,
@@ -74,15 +81,15 @@ async def audit(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[AuditEntry]]:
-    """Every act on dead letters, and on the generations of projections: who, when, why. Lines are added and never change."""
-    question = Question("dead-letter-audit", letter_id, job_id, actor, act, projection)
-    before = question.key(cursor, RowKey).id if cursor else MAX_ID
+    """Every action on dead letters and on the generations of projections: who, when, why. The audit is append-only."""
+    query = ListQuery("dead-letter-audit", letter_id, job_id, actor, act, projection)
+    before = query.key(cursor, RowKey).id if cursor else MAX_ID
     rows = await request.stores.operations.fetch(
         AUDIT, before, letter_id, job_id, actor, act, limit + 1, None if projection is None else [projection]
     )
-    following = question.cursor(RowKey(rows[limit - 1]["id"])) if len(rows) > limit else None
+    following = query.cursor(RowKey(rows[limit - 1]["id"])) if len(rows) > limit else None
     items = (AuditEntry(**{**row, "details": from_json(row["details"])}).model_dump_json() for row in rows[:limit])
-    return answer(request, page(items, following), {})
+    return conditional_response(request, page(items, following), {})
 
 
 ROUTES: Final = (

@@ -1,8 +1,9 @@
-"""What operators do about dead letters: each act is a request to the dead-letter worker, and its answer the worker's.
+"""Operators' actions on dead letters: each is a request to the dead-letter worker, and the response is the worker's reply.
 
-    POST ──key, actor, body──▶ [control] ──▶ dead-letter worker ──▶ our reply queue ──▶ 200 or 202, or a problem with its code
+    POST ──key, actor, body──▶ [control] ──▶ dead-letter worker ──▶ reply queue ──▶ 200 or 202, or a problem with the worker's code
 
-Nothing is done here, and nothing twice: the same ``Idempotency-Key`` gets the same answer.
+The query service changes nothing itself. A repeated request with the same ``Idempotency-Key`` has no further effect and gets the same
+response.
 """
 
 from typing import Any, Final, Literal
@@ -13,7 +14,7 @@ from pydantic_core import from_json
 
 from query_service.http import operators
 from query_service.http.operator_openapi import (
-    ACT_ANSWERS,
+    ACTION_RESPONSES,
     DiscardOperation,
     EditOperation,
     ReplayOperation,
@@ -31,7 +32,7 @@ from shared.views.operations import Done
 _ACT: Final[dict[str, Any]] = {
     "status_code": 200,
     "guards": [operators.operators_only],
-    "responses": ACT_ANSWERS,
+    "responses": ACTION_RESPONSES,
     "tags": ["operations"],
     "request_max_body_size": MAX_MESSAGE_BYTES,
 }
@@ -39,65 +40,65 @@ _ACT: Final[dict[str, Any]] = {
 
 @post("/dead-letters/replay", operation_class=ReplayOperation, summary="Replay dead letters", **_ACT)
 async def replay(request: QueryRequest) -> Response[Done]:
-    """Freeze a selection into a job and send its letters through the normal path again.
+    """Create a job from the letters that match now, and send them through the normal path again.
 
-    202 with the job's address in `Location`; with `dry_run` 200 and what the job would be. `selection` takes the criteria of
+    202 with the job's address in `Location`; with `dry_run` 200 and a preview of the job. `selection` takes the criteria of
     `GET /dead-letters`, `letter_ids`, or `everything: true`.
     """
-    return await _act(request, Replay)
+    return await _request_action(request, Replay)
 
 
 @post("/dead-letters/discard", operation_class=DiscardOperation, summary="Discard dead letters", **_ACT)
 async def discard(request: QueryRequest) -> Response[Done]:
-    """Give up the selected letters: projections step over their events and go on with what waited behind; commands are dropped."""
-    return await _act(request, Discard)
+    """Discard the selected letters: projections skip their events and continue with those behind them; commands are dropped."""
+    return await _request_action(request, Discard)
 
 
 @post("/dead-letters/edit", operation_class=EditOperation, summary="Edit a dead command and send it again", **_ACT)
 async def edit(request: QueryRequest) -> Response[Done]:
     """Send a dead command again with other data, under a new id. The original is kept. Events are facts and are never edited."""
-    return await _act(request, Edit)
+    return await _request_action(request, Edit)
 
 
 @post("/dead-letters/jobs/{job_id:str}/pause", operation_class=SteerOperation, summary="Pause a replay job", **_ACT)
 async def pause_job(request: QueryRequest, job_id: JobId) -> Response[Done]:
-    """Send no more of the job's letters; those under way still get their answers."""
+    """Stop sending the job's letters; the outcomes of those already sent are still recorded."""
     return await _steer(request, job_id, "paused")
 
 
 @post("/dead-letters/jobs/{job_id:str}/resume", operation_class=SteerOperation, summary="Resume a replay job", **_ACT)
 async def resume_job(request: QueryRequest, job_id: JobId) -> Response[Done]:
-    """Go on with a job that was paused, or that stopped itself."""
+    """Continue a job that was paused or that stopped itself."""
     return await _steer(request, job_id, "running")
 
 
 @post("/dead-letters/jobs/{job_id:str}/cancel", operation_class=SteerOperation, summary="Cancel a replay job", **_ACT)
 async def cancel_job(request: QueryRequest, job_id: JobId) -> Response[Done]:
-    """End a job for good; what it has not sent stays dead."""
+    """End a job permanently; letters that it has not sent stay dead."""
     return await _steer(request, job_id, "cancelled")
 
 
 async def _steer(request: QueryRequest, job_id: int, to: Literal["paused", "running", "cancelled"]) -> Response[Done]:
-    return await _act(request, Steer, job_id=job_id, to=to)
+    return await _request_action(request, Steer, job_id=job_id, to=to)
 
 
-async def _act(request: QueryRequest, kind: type[Act], **given: object) -> Response[Done]:
-    given = {"actor": operators.actor(request), **given}
+async def _request_action(request: QueryRequest, kind: type[Act], **values: object) -> Response[Done]:
+    values = {"actor": operators.actor(request), **values}
     request_id = operators.request_id(request)
     body = await _body(request, required=kind is not Steer)
-    if taken := sorted(given.keys() & body.keys()):
-        raise _invalid([FieldError(name, "is not part of the body") for name in taken])
+    if misplaced := sorted(values.keys() & body.keys()):
+        raise _invalid([FieldError(name, "is not part of the body") for name in misplaced])
     try:
-        act = kind.model_validate(body | given)
+        act = kind.model_validate(body | values)
     except ValidationError as error:
         raise _invalid([FieldError(one["field"], one["message"]) for one in describe(error, kind)]) from error
     done = await request.operators.ask(act, request_id)
-    headers = operators.answer_headers(request_id)
+    headers = operators.response_headers(request_id)
     if done.verb == "replay" and done.job_id is not None:
         headers["Location"] = f"/dead-letters/jobs/{done.job_id}"
-    later = done.verb != "steer" and not done.dry_run
+    accepted = done.verb != "steer" and not done.dry_run
     text = done.model_dump_json(exclude_none=True).encode()
-    return Response(text, status_code=202 if later else 200, media_type=MediaType.JSON, headers=headers)  # type: ignore[arg-type]
+    return Response(text, status_code=202 if accepted else 200, media_type=MediaType.JSON, headers=headers)  # type: ignore[arg-type]
 
 
 async def _body(request: QueryRequest, *, required: bool) -> dict[str, Any]:

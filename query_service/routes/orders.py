@@ -1,4 +1,4 @@
-"""Orders: one, a list, what happened to one. ``customers`` lists a customer's orders through here, too."""
+"""Orders: one order, lists, and an order's history. ``customers`` uses ``list_orders`` for a customer's orders."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -7,28 +7,28 @@ import msgspec
 from litestar import Response
 from litestar.params import QueryParameter
 
-from query_service.http.conditional import answer
-from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, VersionKey, page
-from query_service.http.parameters import EARLIEST, LATEST, IdParameter, Moment, OrderId, identity, moment
+from query_service.http.conditional import conditional_response
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, VersionKey, page
+from query_service.http.parameters import EARLIEST, LATEST, IdParameter, OrderId, TimeParameter, parse_id, parse_time
 from query_service.http.problems import NotFoundError
-from query_service.http.reading import reads
+from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from shared.contracts.orders import OrderStatus
 from shared.views.summary import HeldView, HistoryEntry, OrderSummary, OrderView
 
 
 class HeldBy(HeldView):
-    """Why a later event of the order is not in the view yet, and the letter it has become."""
+    """Why a later event of the order has not been applied yet, and its dead letter, if there is one."""
 
     letter_id: int | None = None
-    """Only of a ``dead`` one; absent also while the letter has not come to the operations database, or that is away."""
+    """Only if ``dead``; absent also while the operations database does not have the letter yet or is unavailable."""
     letter: str | None = None
-    """Where the letter is: ``/dead-letters/<id>``."""
+    """The letter's path: ``/dead-letters/<id>``."""
 
 
 class OrderAnswer(OrderView):
     held: HeldBy | None = None
-    """Set while this view holds the order's stream."""
+    """Set while the projection holds the order's stream."""
 
 
 class OrderKey(SortKey, frozen=True):
@@ -36,10 +36,10 @@ class OrderKey(SortKey, frozen=True):
     order_id: str
 
 
-Status = Annotated[OrderStatus | None, QueryParameter(description="Only orders that are in this status now.")]
+Status = Annotated[OrderStatus | None, QueryParameter(description="Only orders with this current status.")]
 
-# The names of lines that came without one are borrowed from the products; the sum of those products' versions changes
-# whenever one of them does, for versions only grow and an order's lines never change.
+# Lines without a name take it from the product. The sum of those products' versions changes whenever one of them does, because
+# versions only grow and an order's lines never change.
 ORDER: Final = """
 SELECT o.version, coalesce(c.version, 0) AS customer_version,
        coalesce(borrowed.versions, 0)::bigint AS product_versions,
@@ -64,7 +64,7 @@ CROSS JOIN LATERAL (
 WHERE o.order_id = $1
 """
 
-# One branch runs, according to the filters given: $1 customer, $2 status. The page begins below ($4, $5).
+# One branch runs, depending on the filters: $1 customer, $2 status. The page starts below ($4, $5).
 LIST: Final = """
 WITH page AS (
     (SELECT order_id FROM orders
@@ -103,12 +103,12 @@ FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
 """
 
 
-@reads("/orders/{order_id:str}", one=True, tags=["orders"], summary="One order")
+@read_route("/orders/{order_id:str}", one=True, tags=["orders"], summary="One order")
 async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswer]:
-    """One order, with the names it borrows: the customer's, and the product's where a line came without one.
+    """One order, with the customer's name, and with product names for lines that were placed without one.
 
-    `held` says that a later event of the order waits in this view, and why; once it is `dead`, also which dead letter it is, as far
-    as the operations database answers. The ETag changes with any of them.
+    `held` states why a later event of the order has not been applied; once that event is `dead`, also its dead letter, if the
+    operations database is available. The ETag changes with any of them.
     """
     summary, as_of = await request.read(request.stores.postgres("summary"))
     row = await summary.fetchrow(ORDER, order_id)
@@ -120,38 +120,38 @@ async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswe
     versions = (row["version"], row["customer_version"], row["product_versions"])
     letter_id = await _letter(request, order_id, row["dead_version"])
     body = row["body"].encode() if letter_id is None else _with_letter(row["body"], letter_id)
-    return answer(request, body, as_of, *versions)
+    return conditional_response(request, body, as_of, *versions)
 
 
-@reads("/orders", tags=["orders"], summary="Orders, the newest first")
+@read_route("/orders", tags=["orders"], summary="Orders, the newest first")
 async def orders(
     request: QueryRequest,
     customer_id: IdParameter = None,
     status: Status = None,
-    placed_from: Moment = None,
-    placed_to: Moment = None,
+    placed_from: TimeParameter = None,
+    placed_to: TimeParameter = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[OrderSummary]]:
     """Orders, the newest first by `placed_at`. `placed_from` is inclusive, `placed_to` exclusive."""
     if customer_id is not None:
-        identity("customer_id", customer_id)
+        parse_id("customer_id", customer_id)
     return await list_orders(request, customer_id, status, placed_from, placed_to, limit, cursor)
 
 
-@reads("/orders/{order_id:str}/history", one=True, tags=["orders"], summary="What happened to an order")
+@read_route("/orders/{order_id:str}/history", one=True, tags=["orders"], summary="An order's history")
 async def history(
     request: QueryRequest, order_id: OrderId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[HistoryEntry]]:
-    """Everything that happened to an order, from version 1 on, as the events said it."""
-    question = Question("history", order_id)
-    after = question.key(cursor, VersionKey).version if cursor else 0
+    """All events of an order, from version 1 on, with their data."""
+    query = ListQuery("history", order_id)
+    after = query.key(cursor, VersionKey).version if cursor else 0
     summary, as_of = await request.read(request.stores.postgres("summary"))
     rows = await summary.fetch(HISTORY, f"orders/{order_id}", after, limit + 1)
     if not rows and after == 0:
         raise NotFoundError("order", order_id, as_of)
-    following = question.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
-    return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
+    following = query.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
+    return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
 async def _letter(request: QueryRequest, order_id: str, dead_version: int | None) -> int | None:
@@ -177,12 +177,12 @@ async def list_orders(
     *,
     customer_must_exist: bool = False,
 ) -> Response[Any]:
-    """A page of orders; with ``customer_must_exist``, NotFoundError if nobody knows the customer."""
-    since = moment("placed_from", placed_from) if placed_from else EARLIEST
-    until = moment("placed_to", placed_to) if placed_to else LATEST
-    question = Question("orders", customer_id, status, since, until)
-    # No id sorts before the empty one: so without a cursor this says "placed before ``until``".
-    before = question.key(cursor, OrderKey) if cursor else OrderKey(until, "")
+    """A page of orders. Raises NotFoundError with ``customer_must_exist`` if neither the customer nor an order of theirs exists."""
+    since = parse_time("placed_from", placed_from) if placed_from else EARLIEST
+    until = parse_time("placed_to", placed_to) if placed_to else LATEST
+    query = ListQuery("orders", customer_id, status, since, until)
+    # No id sorts before the empty one: so without a cursor this means "placed before ``until``".
+    before = query.key(cursor, OrderKey) if cursor else OrderKey(until, "")
     summary, as_of = await request.read(request.stores.postgres("summary"))
     rows = await summary.fetch(LIST, customer_id, status, since, before.placed_at, before.order_id, limit + 1)
     if not rows and customer_must_exist and not await summary.fetch(CUSTOMER_IS_KNOWN, customer_id):
@@ -190,8 +190,8 @@ async def list_orders(
     following = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        following = question.cursor(OrderKey(last["placed_at"], last["order_id"]))
-    return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
+        following = query.cursor(OrderKey(last["placed_at"], last["order_id"]))
+    return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
 ROUTES: Final = (

@@ -1,20 +1,20 @@
-"""Products: one, a list, and what one has cost."""
+"""Products: one product, lists, and price history."""
 
 from typing import Annotated, Final
 
 from litestar import Response
 from litestar.params import QueryParameter
 
-from query_service.http.conditional import answer
-from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, VersionKey, page
+from query_service.http.conditional import conditional_response
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, VersionKey, page
 from query_service.http.parameters import ProductId
 from query_service.http.problems import NotFoundError
-from query_service.http.reading import reads
+from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from shared.views.summary import PricePoint, ProductView
 
 Category = Annotated[
-    str | None, QueryParameter(description="Only products of this category, spelt as it is.", max_length=200)
+    str | None, QueryParameter(description="Only products of this category; exact spelling.", max_length=200)
 ]
 
 
@@ -24,7 +24,7 @@ class ProductKey(SortKey, frozen=True):
 
 PRODUCT: Final = "SELECT version, doc::text AS body FROM products WHERE product_id = $1"
 
-# One branch runs, according to whether a category ($1) is given.
+# One branch runs, depending on whether a category ($1) is given.
 LIST: Final = """
 (SELECT product_id, doc::text AS item FROM products
  WHERE $1::text IS NULL AND product_id > $2 ORDER BY product_id LIMIT $3)
@@ -40,47 +40,47 @@ FROM price_history WHERE product_id = $1 AND version > $2 ORDER BY version LIMIT
 """
 
 
-@reads("/products/{product_id:str}", one=True, tags=["products"], summary="One product")
+@read_route("/products/{product_id:str}", one=True, tags=["products"], summary="One product")
 async def product(request: QueryRequest, product_id: ProductId) -> Response[ProductView]:
     """One product with its variants, stock and rating."""
     summary, as_of = await request.read(request.stores.postgres("summary"))
     row = await summary.fetchrow(PRODUCT, product_id)
     if row is None:
         raise NotFoundError("product", product_id, as_of)
-    return answer(request, row["body"].encode(), as_of, row["version"])
+    return conditional_response(request, row["body"].encode(), as_of, row["version"])
 
 
-@reads("/products", tags=["products"], summary="Products by id")
+@read_route("/products", tags=["products"], summary="Products by id")
 async def products(
     request: QueryRequest, category: Category = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[ProductView]]:
     """Products by id, all or those of a category."""
-    question = Question("products", category)
-    after = question.key(cursor, ProductKey).product_id if cursor else ""
+    query = ListQuery("products", category)
+    after = query.key(cursor, ProductKey).product_id if cursor else ""
     summary, as_of = await request.read(request.stores.postgres("summary"))
     rows = await summary.fetch(LIST, category, after, limit + 1)
-    following = question.cursor(ProductKey(rows[limit - 1]["product_id"])) if len(rows) > limit else None
-    return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
+    following = query.cursor(ProductKey(rows[limit - 1]["product_id"])) if len(rows) > limit else None
+    return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
-@reads(
+@read_route(
     "/products/{product_id:str}/price-history",
     one=True,
     tags=["products"],
-    summary="What a product has cost",
+    summary="A product's price history",
 )
 async def price_history(
     request: QueryRequest, product_id: ProductId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[PricePoint]]:
-    """What a product has cost, from its creation on; `version` is the product's own at that change."""
-    question = Question("price-history", product_id)
-    after = question.key(cursor, VersionKey).version if cursor else 0
+    """The prices of a product since its creation; `version` is the product's version at that change."""
+    query = ListQuery("price-history", product_id)
+    after = query.key(cursor, VersionKey).version if cursor else 0
     summary, as_of = await request.read(request.stores.postgres("summary"))
     rows = await summary.fetch(PRICES, product_id, after, limit + 1)
     if not rows and after == 0:
         raise NotFoundError("product", product_id, as_of)
-    following = question.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
-    return answer(request, page((row["item"] for row in rows[:limit]), following), as_of)
+    following = query.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
+    return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
 ROUTES: Final = (

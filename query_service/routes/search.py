@@ -1,4 +1,4 @@
-"""Finding products and orders by words. How words are understood is in ``words``, how they are looked up in the SQL."""
+"""Search for products and orders. ``search.search_terms`` parses the search text; the SQL files contain the queries."""
 
 import math
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from litestar import Response
 from litestar.params import QueryParameter
 from pydantic import BaseModel, Field
 
-from query_service.http.conditional import answer
-from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, Question, SortKey, page
+from query_service.http.conditional import conditional_response
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import LATEST
 from query_service.http.problems import InvalidParameterError
-from query_service.http.reading import reads
+from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from query_service.routes.products import Category
 from query_service.search import search_terms
@@ -28,8 +28,8 @@ from shared.views.search import OrderHit, ProductHit
 PRODUCTS: Final = Path(__file__).with_name("search_products.sql").read_text()
 ORDERS: Final = Path(__file__).with_name("search_orders.sql").read_text()
 
-# The longest of the words that any name has one alike of.
-ALIKE: Final = """
+# The longest of the words ($1, in order of length) to which a word of any product name is similar.
+SIMILAR_WORD: Final = """
 SELECT word FROM unnest($1::text[]) WITH ORDINALITY AS asked (word, place)
 WHERE EXISTS (SELECT FROM products WHERE word <% name) ORDER BY place LIMIT 1
 """
@@ -40,8 +40,8 @@ SELECT EXISTS (SELECT FROM products WHERE terms @@ $1::text::tsquery)
 
 Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Mode = Literal["words", "similar", "filters"]
-_LookedFor = tuple[str | None, str | None, str | None, str | None, bool, str | None, list[str]]
-"""The first seven parameters of PRODUCTS."""
+_Terms = tuple[str | None, str | None, str | None, str | None, bool, str | None, list[str]]
+"""The first seven parameters of PRODUCTS, which select by words or by similarity."""
 
 
 class ProductKey(SortKey, frozen=True):
@@ -57,7 +57,7 @@ class OrderKey(SortKey, frozen=True):
 
 
 Brand = Annotated[
-    str | None, QueryParameter(description="Only products of this brand, spelt as it is.", max_length=200)
+    str | None, QueryParameter(description="Only products of this brand; exact spelling.", max_length=200)
 ]
 MinPrice = Annotated[int | None, QueryParameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
 MaxPrice = Annotated[int | None, QueryParameter(ge=0, le=MAX_AMOUNT, description="In minor units, inclusive.")]
@@ -69,14 +69,14 @@ class FacetValue(BaseModel):
 
 
 class PriceFacet(BaseModel):
-    """In minor units, whatever the currency; null when nothing matches."""
+    """In minor units, regardless of currency; null if nothing matches."""
 
     min: int | None
     max: int | None
 
 
 class Facets(BaseModel):
-    """Over everything that matches, filters included; the hundred most frequent values of each."""
+    """Counts over all matches with the filters applied; the hundred most frequent values of each."""
 
     category: list[FacetValue]
     brand: list[FacetValue]
@@ -84,19 +84,19 @@ class Facets(BaseModel):
 
 
 class ProductHits(Page[ProductHit]):
-    total: int = Field(description="How many products match, exactly.")
+    total: int = Field(description="The exact number of matching products.")
     facets: Facets
     matched: Mode = Field(
-        description="`words`: by the words asked for. `similar`: no product has them, these have words spelt like them."
-        " `filters`: no words were asked for."
+        description="`words`: the products contain the words. `similar`: no product contains them; these contain similarly spelt words."
+        " `filters`: there was no search text."
     )
 
 
 class OrderHits(Page[OrderHit]):
-    total: int = Field(description="How many orders match, exactly.")
+    total: int = Field(description="The exact number of matching orders.")
 
 
-@reads("/search/products", tags=["search"], summary="Find products")
+@read_route("/search/products", tags=["search"], summary="Find products")
 async def search_products(
     request: QueryRequest,
     q: search_terms.OptionalWords = None,
@@ -107,56 +107,56 @@ async def search_products(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[ProductHits]:
-    """Products by words and filters, the best match first; when no product has the words, those spelt alike.
+    """Products by words and filters, the best match first. If no product has the words, products with similarly spelt words.
 
-    `q` may be left out only when there is a filter.
+    `q` may be omitted only if there is a filter.
     """
     filters = (category, brand, min_price, max_price)
     if q is not None and not q.strip():
         raise InvalidParameterError("q", "is empty")
     if q is None and all(one is None for one in filters):
         raise InvalidParameterError("q", "is required unless there is a filter")
-    question = Question("search-products", q, *filters)
-    after = question.key(cursor, ProductKey) if cursor else None
+    query = ListQuery("search-products", q, *filters)
+    after = query.key(cursor, ProductKey) if cursor else None
     store, as_of = await request.read(request.stores.postgres("search"))
     mode: Mode = "filters" if q is None else after.mode if after else "words"
 
-    async def found(looked_for: _LookedFor) -> asyncpg.Record:
+    async def run_query(terms: _Terms) -> asyncpg.Record:
         score, product_id = (after.score, after.product_id) if after else (math.inf, "")
-        row = await store.fetchrow(PRODUCTS, *looked_for, *filters, score, product_id, limit + 1)
+        row = await store.fetchrow(PRODUCTS, *terms, *filters, score, product_id, limit + 1)
         assert row is not None  # noqa: S101 (the statement always gives one row)
         return row
 
-    looked_for = await _looked_for(store, mode, q)
-    row = await found(looked_for)
-    if mode == "words" and after is None and not row["total"] and await _misspelt(store, q, looked_for, filters):
+    terms = await _terms_for(store, mode, q)
+    row = await run_query(terms)
+    if mode == "words" and after is None and not row["total"] and await _misspelt(store, q, terms, filters):
         mode = "similar"
-        row = await found(await _looked_for(store, mode, q))
+        row = await run_query(await _terms_for(store, mode, q))
     following = None
     if len(row["items"]) > limit:
-        following = question.cursor(ProductKey(mode, row["scores"][limit - 1], row["ids"][limit - 1]))
+        following = query.cursor(ProductKey(mode, row["scores"][limit - 1], row["ids"][limit - 1]))
     body = page(row["items"][:limit], following, total=str(row["total"]), facets=row["facets"], matched=f'"{mode}"')
-    return answer(request, body, as_of)
+    return conditional_response(request, body, as_of)
 
 
-@reads("/search/orders", tags=["search"], summary="Find orders")
+@read_route("/search/orders", tags=["search"], summary="Find orders")
 async def search_orders(
     request: QueryRequest, q: search_terms.Words, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[OrderHits]:
-    """Orders in which all words are found, in their products' names, their customer's name, or their own words.
+    """Orders that match all words, in their products' names, their customer's name, or their own fields.
 
-    An order's id finds that order, and not those whose ids begin with it. The best match first, then the newest.
+    An order's id finds that order only, not those whose ids start with it. The best match first, then the newest.
     """
     if not q.strip():
         raise InvalidParameterError("q", "is empty")
     terms = search_terms.terms(q)
-    question = Question("search-orders", q)
-    after = question.key(cursor, OrderKey) if cursor else OrderKey(math.inf, LATEST, "")
+    query = ListQuery("search-orders", q)
+    after = query.key(cursor, OrderKey) if cursor else OrderKey(math.inf, LATEST, "")
     store, as_of = await request.read(request.stores.postgres("search"))
     row = await store.fetchrow(
         ORDERS,
-        [search_terms.asked(term).query for term in terms],
-        search_terms.asked(q).exactly,
+        [search_terms.tsqueries(term).query for term in terms],
+        search_terms.tsqueries(q).verbatim,
         q.strip(),
         after.score,
         after.placed_at,
@@ -168,36 +168,36 @@ async def search_orders(
     following = None
     if len(row["items"]) > limit:
         last = limit - 1
-        following = question.cursor(OrderKey(row["scores"][last], row["times"][last], row["ids"][last]))
-    return answer(request, page(row["items"][:limit], following, total=str(row["total"])), as_of)
+        following = query.cursor(OrderKey(row["scores"][last], row["times"][last], row["ids"][last]))
+    return conditional_response(request, page(row["items"][:limit], following, total=str(row["total"])), as_of)
 
 
 def _columns(former: Sequence[FormerQuery]) -> tuple[list[str], list[str | None], list[bool]]:
     return [one.head for one in former], [one.last for one in former], [one.either for one in former]
 
 
-async def _looked_for(store: PostgresStore, mode: Mode, q: str | None) -> _LookedFor:
+async def _terms_for(store: PostgresStore, mode: Mode, q: str | None) -> _Terms:
     if q is None or mode == "filters":
         return None, None, None, None, False, None, []
     if mode == "words":
-        asked, former = search_terms.asked(q), former_query(q)
-        return asked.query, asked.exactly, former.head, former.last, former.either, None, []
-    plain = search_terms.plain(q)
-    alike = await store.fetchrow(ALIKE, plain) if plain else None
-    return None, None, None, None, False, alike["word"] if alike else "", plain
+        tsqueries, former = search_terms.tsqueries(q), former_query(q)
+        return tsqueries.query, tsqueries.verbatim, former.head, former.last, former.either, None, []
+    plain = search_terms.bare_words(q)
+    similar = await store.fetchrow(SIMILAR_WORD, plain) if plain else None
+    return None, None, None, None, False, similar["word"] if similar else "", plain
 
 
-async def _misspelt(store: PostgresStore, q: str | None, looked_for: _LookedFor, filters: Sequence[object]) -> bool:
-    """Whether no product has the words, where none is found that has them: one that is filtered out counts, so that no filter
-    turns up what is spelt alike.
+async def _misspelt(store: PostgresStore, q: str | None, terms: _Terms, filters: Sequence[object]) -> bool:
+    """Whether to search for similarly spelt words, after a search without result: only if no product has the words, even one that the
+    filters exclude. So a filter never causes a similarity search.
 
-    Quotes mean what they say: nothing else is looked for.
+    A search with quotes is never extended.
     """
     if q is None or '"' in q:
         return False
     if all(one is None for one in filters):
         return True
-    query, _, *former = looked_for[:5]
+    query, _, *former = terms[:5]
     (row,) = await store.fetch(ANY_PRODUCT, query, *former)
     return not row[0]
 

@@ -1,14 +1,14 @@
--- A page of the orders in which every term is found, and how many there are in all.
--- A term is found in an order's own words, in its customer's name, or in a product that one of its lines does not name.
---   $1 terms, as tsquery; $2 all of them, every word as it was typed: orders that match this come first
---   $3 what was typed, which may be an order's id: then it is finished, and stands for its words just as they are
---   $4, $5, $6 score, time and id of the last order of the page before; $7 page size
---   $8, $9, $10 each term again, for rows that have no terms: see former_query
+-- A page of the orders that match every term, and the total number of matches.
+-- A term matches in an order's own fields, in its customer's name, or in the product of a line that has no name.
+--   $1 terms, as tsquery; $2 all of them, every word as typed: orders that match this come first
+--   $3 the search text, which may be an order's id: then its words are matched as typed, without prefix matching
+--   $4, $5, $6 score, time and id of the last order of the previous page; $7 page size
+--   $8, $9, $10 each term again, for rows without terms: see former_query
 WITH asked AS (
     SELECT CASE WHEN EXISTS (SELECT FROM orders WHERE order_id = $3::text) THEN $2::text ELSE term END::tsquery AS term,
            former_query(head, last, either) AS former, 1::bigint << place::integer AS bit
     FROM unnest($1::text[], $8::text[], $9::text[], $10::boolean[]) WITH ORDINALITY AS listed (term, head, last, either, place)
-    WHERE place BETWEEN 1 AND 62  -- always so; but the planner thinks of one term then, however many there are, and plans once for all
+    WHERE place BETWEEN 1 AND 62  -- always true, but makes the planner estimate one term regardless of their number, and so reuse one plan
 ), every AS (
     SELECT coalesce(bit_or(bit), 0) AS bits FROM asked
 ), hits AS (
@@ -27,7 +27,7 @@ WITH asked AS (
         UNION ALL
         SELECT bit, product_id FROM asked JOIN products p ON p.terms IS NULL AND p.words @@ former
     ) AS named
-    JOIN orders o ON o.unnamed @> ARRAY[product_id]  -- one by one: && with thousands of ids is many times slower
+    JOIN orders o ON o.unnamed @> ARRAY[product_id]  -- one id at a time: && with thousands of ids is many times slower
     UNION ALL
     SELECT (SELECT bits FROM every), order_id FROM orders WHERE order_id = $3::text
 ), found AS (
@@ -40,7 +40,7 @@ WITH asked AS (
                    (SELECT sum(ts_rank_cd(ranked.terms, CASE WHEN o.terms IS NULL THEN former ELSE term END, 32)) FROM asked), 0
                )::float8 AS score
     FROM found JOIN orders o USING (order_id) LEFT JOIN customers c USING (customer_id)
-    CROSS JOIN LATERAL (  -- joined once, not for each term
+    CROSS JOIN LATERAL (  -- concatenated once, not for each term
         SELECT coalesce(o.terms, o.words) || coalesce(c.terms, c.words, '') AS terms OFFSET 0
     ) AS ranked
 ), page AS (

@@ -1,11 +1,11 @@
--- A page of the products that match, how many there are in all, and their facets.
--- One branch runs: $1 (a tsquery) by words, and beside it $3 for rows that have no terms; $6 (the longest word) by similarity; none of them:
--- by the filters alone.
---   $1, $2  tsquery, and the same with every word as it was typed: names that match this come first
---   $3, $4, $5 what was asked, as former_query takes it
---   $6, $7  the word that names must have one alike of; all words, which rank
+-- A page of the matching products, the total number of matches, and their facets.
+-- One branch runs: by words ($1, a tsquery, and $3 for rows without terms), by similarity ($6, the longest word), or, if all are null,
+-- by the filters only.
+--   $1, $2  tsquery, and the same with every word as typed: names that match this come first
+--   $3, $4, $5 the search text, as the arguments of former_query
+--   $6, $7  the word to which names must have a similar word; all words, for the score
 --   $8 category, $9 brand, $10 and $11 price from and to, both inclusive; null: any
---   $12, $13 score and id of the last product of the page before; $14 page size
+--   $12, $13 score and id of the last product of the previous page; $14 page size
 WITH former AS (
     SELECT former_query($3, $4, $5) AS query, websearch_to_tsquery('simple', concat_ws(' ', $3, $4)) AS exactly
 ), found AS (
@@ -39,7 +39,7 @@ WITH former AS (
     WHERE score < $12::float8 OR (score = $12 AND product_id > $13::text)
     ORDER BY score DESC, product_id
     LIMIT $14
-), counted AS (  -- by category, by brand, and all of them
+), counted AS (  -- by category, by brand, and in total
     SELECT category, brand, grouping(category) = 0 AS by_category, grouping(brand) = 0 AS by_brand,
            count(*) AS count, min(price) AS min, max(price) AS max
     FROM matched GROUP BY GROUPING SETS ((category), (brand), ())

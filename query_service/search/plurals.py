@@ -1,5 +1,7 @@
-"""English plurals and singulars, by spelling alone: what else a word may be looked for as. No text is changed by it, so that no two
-words become one; and a form that no text has, such as ``berrie`` for ``berries``, finds nothing.
+"""English plurals and singulars, derived from the spelling, as additional forms to search for.
+
+Indexed text is not changed, so two different words are never conflated; a form that no text contains, such as ``berrie`` for
+``berries``, matches nothing.
 """
 
 from collections.abc import Iterator
@@ -16,15 +18,15 @@ IRREGULAR: Final = {
 }
 """Plural → singular."""
 SHORTEST: Final = 3
-"""Letters of a singular."""
+"""Minimum letters of a singular."""
 
 _PLURALS: Final = {singular: plural for plural, singular in IRREGULAR.items()}
-_HISSING: Final = ("s", "x", "z", "ch", "sh")
+_SIBILANTS: Final = ("s", "x", "z", "ch", "sh")
 _VOWELS: Final = "aeiou"
 
 
 def other_forms(word: str) -> list[str]:
-    """What may be the word's singular, or its plural: each has the word among its own other forms. Of words of a to z only."""
+    """Possible singulars and plurals of the word; the relation is symmetric. Empty for words with letters other than a to z."""
     if not (word.isascii() and word.isalpha()):
         return []
     return [*dict.fromkeys([*_singulars(word), *_plurals(word)])]
@@ -35,7 +37,7 @@ def _singulars(word: str) -> Iterator[str]:
         yield IRREGULAR[word]
     elif word.endswith("s"):
         candidates = [word[:-1], word[:-2], word[:-3] + "y", word[:-3] + "f", word[:-3] + "fe"]
-        yield from (one for one in candidates if word in _plurals(one))
+        yield from (candidate for candidate in candidates if word in _plurals(candidate))
 
 
 def _plurals(word: str) -> Iterator[str]:
@@ -45,7 +47,7 @@ def _plurals(word: str) -> Iterator[str]:
         yield _PLURALS[word]
     if word.endswith("y") and word[-2] not in _VOWELS:
         yield word[:-1] + "ies"
-    elif word.endswith(_HISSING):
+    elif word.endswith(_SIBILANTS):
         yield word + "es"
     else:
         yield word + "s"

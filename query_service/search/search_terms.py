@@ -1,9 +1,9 @@
-"""What somebody typed into a search box, as a ``tsquery``: what a word is, ``shared.views.search_text`` says.
+"""Translates the text of a search box into a ``tsquery``. ``shared.views.search_text`` defines what a word is.
 
-Pieces are separated by white space, and all of them must be found; ``or`` between two means either, and binds less. ``"…"`` is a phrase:
-its words just as they are, one after the other. ``-`` before a piece excludes what the piece finds. A compound is found as its words in a
-row, and written as one. A word also finds its singular or plural (``query_service.search.plurals``), and the last one what begins with
-it, for somebody may still be typing: unless it is quoted or excluded, or something follows it.
+Pieces are separated by white space, and all must match; ``or`` between two means either, with lower precedence. ``"…"`` is a phrase: its
+words as typed, in sequence. ``-`` before a piece excludes its matches. A compound matches as a sequence of its words, and written as
+one word. A word also matches its singular or plural (``query_service.search.plurals``). The last word is also a prefix, because the user
+may still be typing, unless it is quoted or excluded, or something follows it.
 """
 
 import re
@@ -24,11 +24,11 @@ MAX_WORDS: Final = 32
 
 _TYPED: Final = QueryParameter(
     max_length=MAX_LENGTH,
-    description="Words, all of which must be found. A word is a run of letters and digits; case, accents and the width of characters"
-    " make no difference (`creme` is `Crème`), nor does English singular or plural (`mugs` finds `mug`). `RED/GREEN`, `T-LIGHTS` and"
-    " `U.S.A.` are found by each of their words, and written as one (`usa`); text in a script without spaces, such as `有機緑茶`,"
-    ' by any part of it. `"in this order"` finds these words exactly, one after the other; `or` and `-without` are understood; the last'
-    " word may be unfinished (`t-li`).",
+    description="Words, all of which must match. A word is a run of letters and digits. Case, accents and character width are ignored"
+    " (`creme` matches `Crème`), and so is English singular or plural (`mugs` matches `mug`). `RED/GREEN`, `T-LIGHTS` and `U.S.A.` match"
+    " each of their words, and the words written as one (`usa`); text in a script without spaces, such as `有機緑茶`, matches any part"
+    ' of it. `"in this order"` matches exactly these words in sequence; `or` and `-without` are supported; the last word may be'
+    " incomplete (`t-li`).",
 )
 Words = Annotated[str, _TYPED]
 OptionalWords = Annotated[str | None, _TYPED]
@@ -38,12 +38,12 @@ _OPERATORS: Final = re.compile(r'"|(?:^|\s)-|(?:^|\s)or(?:\s|$)', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Two tsqueries; without a word in what was typed, both are empty."""
+class TsQueries:
+    """Two tsqueries; both are empty if the search text has no word."""
 
     query: str
-    exactly: str
-    """Every word just as it was typed, and finished."""
+    verbatim: str
+    """Every word as typed, without other forms and prefixes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class _Piece:
     is_or: bool = False
     is_phrase: bool = False
     is_excluded: bool = False
-    is_unfinished: bool = False
+    is_prefix: bool = False
 
 
-def asked(q: str) -> Asked:
+def tsqueries(q: str) -> TsQueries:
     pieces = list(_pieces(q))
     alternatives: list[list[_Piece]] = [[]]
     for place, piece in enumerate(pieces):
@@ -64,31 +64,31 @@ def asked(q: str) -> Asked:
                 alternatives.append([])
         else:
             alternatives[-1].append(piece)
-    return Asked(_either(alternatives, exactly=False), _either(alternatives, exactly=True))
+    return TsQueries(_any_of(alternatives, verbatim=False), _any_of(alternatives, verbatim=True))
 
 
 def terms(q: str) -> list[str]:
-    """What must be found each on its own, maybe in different places: the pieces that have words, or all of it where it has operators.
+    """The terms that must each match, possibly in different fields: the pieces with words, or the whole text if it has operators.
 
-    Raises InvalidParameterError when there are more than MAX_WORDS.
+    Raises InvalidParameterError if there are more than MAX_WORDS.
     """
     if _OPERATORS.search(q):
         return [q]
-    pieces = re.findall(r"\S+(?:\s|\Z)", q)  # white space says that a word is finished
+    pieces = re.findall(r"\S+(?:\s|\Z)", q)  # keeps the white space that marks a word as complete
     if len(pieces) > MAX_WORDS:
         raise InvalidParameterError("q", f"has more than {MAX_WORDS} words")
     return [piece for piece in dict.fromkeys(pieces) if compounds(piece)]
 
 
-def plain(q: str) -> list[str]:
-    """The bare words that are asked for, without operators and what is excluded; eight at most, the longest first."""
+def bare_words(q: str) -> list[str]:
+    """The words of the search text without operators and excluded pieces; at most eight, the longest first."""
     kept = re.sub(r"(?:^|\s)-\S+", " ", unicodedata.normalize("NFC", q))
     words = {word.lower() for word in re.findall(r"\w+", kept)} - {"or"}
     return sorted(words, key=lambda word: (-len(word), word))[:8]
 
 
 def _pieces(q: str) -> Iterator[_Piece]:
-    """Those that have words."""
+    """The pieces that have words."""
     for found in _PIECES.finditer(q):
         bare = found["bare"]
         if bare is None:
@@ -96,40 +96,42 @@ def _pieces(q: str) -> Iterator[_Piece]:
         elif bare.startswith("-"):
             piece = _Piece(compounds(bare), is_excluded=True)
         else:
-            unfinished = found.end() == len(q) and _ends_with_a_word(bare)
-            piece = _Piece(compounds(bare), is_or=bare.lower() == "or", is_unfinished=unfinished)
+            is_prefix = found.end() == len(q) and _ends_with_word(bare)
+            piece = _Piece(compounds(bare), is_or=bare.lower() == "or", is_prefix=is_prefix)
         if piece.compounds:
             yield piece
 
 
-def _ends_with_a_word(bare: str) -> bool:
+def _ends_with_word(bare: str) -> bool:
     found = compounds(bare)
     return bool(found) and fold(bare).endswith(found[-1][-1])
 
 
-def _either(alternatives: Sequence[Sequence[_Piece]], *, exactly: bool) -> str:
-    return " | ".join(" & ".join(_piece(piece, exactly=exactly) for piece in every) for every in alternatives if every)
+def _any_of(alternatives: Sequence[Sequence[_Piece]], *, verbatim: bool) -> str:
+    return " | ".join(
+        " & ".join(_piece(piece, verbatim=verbatim) for piece in every) for every in alternatives if every
+    )
 
 
-def _piece(piece: _Piece, *, exactly: bool) -> str:
+def _piece(piece: _Piece, *, verbatim: bool) -> str:
     if piece.is_phrase:
-        query = _in_a_row([*chain(*piece.compounds)], unfinished=False, exactly=True)
+        query = _phrase([*chain(*piece.compounds)], is_prefix=False, verbatim=True)
     else:
         *others, last = piece.compounds
-        each = [_compound(one, unfinished=False, exactly=exactly) for one in others]
-        each.append(_compound(last, unfinished=piece.is_unfinished and not exactly, exactly=exactly))
+        each = [_compound(one, is_prefix=False, verbatim=verbatim) for one in others]
+        each.append(_compound(last, is_prefix=piece.is_prefix and not verbatim, verbatim=verbatim))
         query = " & ".join(each)
     return f"!({query})" if piece.is_excluded else query
 
 
-def _compound(compound: Compound, *, unfinished: bool, exactly: bool) -> str:
-    query = _in_a_row(compound, unfinished=unfinished, exactly=exactly)
+def _compound(compound: Compound, *, is_prefix: bool, verbatim: bool) -> str:
+    query = _phrase(compound, is_prefix=is_prefix, verbatim=verbatim)
     whole = joined(compound)
-    return f"({query} | {_word(whole, unfinished=unfinished, exactly=exactly)})" if whole else query
+    return f"({query} | {_word(whole, is_prefix=is_prefix, verbatim=verbatim)})" if whole else query
 
 
-def _in_a_row(runs: Sequence[str], *, unfinished: bool, exactly: bool) -> str:
-    """Each at its distance from the one before; the last may be unfinished."""
+def _phrase(runs: Sequence[str], *, is_prefix: bool, verbatim: bool) -> str:
+    """The words with their distances as a tsquery phrase; with ``is_prefix`` the last one is a prefix."""
     query = ""
     at = before = 0
     for number, run in enumerate(runs, 1):
@@ -137,9 +139,9 @@ def _in_a_row(runs: Sequence[str], *, unfinished: bool, exactly: bool) -> str:
             pairs = bigrams(run)[:-1]
             operands = [f"'{pair}'" for pair in pairs] or [
                 f"'{run}':*"
-            ]  # one character is the beginning of each pair it begins
+            ]  # a single character matches as the prefix of bigrams
         else:
-            operands = [_word(run, unfinished=unfinished and number == len(runs), exactly=exactly)]
+            operands = [_word(run, is_prefix=is_prefix and number == len(runs), verbatim=verbatim)]
         for place, operand in enumerate(operands, at):
             query = f"{query} <{place - before}> {operand}" if query else operand
             before = place
@@ -147,10 +149,10 @@ def _in_a_row(runs: Sequence[str], *, unfinished: bool, exactly: bool) -> str:
     return query
 
 
-def _word(word: str, *, unfinished: bool, exactly: bool) -> str:
-    """Words are letters, digits and marks: nothing in them means anything to ``tsquery``."""
-    if exactly:
+def _word(word: str, *, is_prefix: bool, verbatim: bool) -> str:
+    """One word and its other forms. Words are letters, digits and marks, so nothing needs escaping in a ``tsquery``."""
+    if verbatim:
         return f"'{lexeme(word)}'"
-    forms = [f"'{lexeme(word)}'{':*' if unfinished else ''}"]
-    forms += [f"'{lexeme(other)}'" for other in other_forms(word) if not (unfinished and other.startswith(word))]
+    forms = [f"'{lexeme(word)}'{':*' if is_prefix else ''}"]
+    forms += [f"'{lexeme(other)}'" for other in other_forms(word) if not (is_prefix and other.startswith(word))]
     return f"({' | '.join(forms)})"

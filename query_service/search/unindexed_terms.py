@@ -1,8 +1,8 @@
-"""What somebody typed, as rows are asked that have no terms yet: see ``projectors/models/search/migrations/0004_terms.sql``. No such row
-is in a generation that was made since.
+"""Translates search text for rows that have no terms yet: see ``projectors/models/search/migrations/0004_terms.sql``. Generations
+created since then have no such rows.
 
-Quotes, ``or`` and a leading ``-`` mean what they mean to ``websearch_to_tsquery``. The last word, unless it is quoted,
-excluded or joined to another, also matches what begins with it.
+Quotes, ``or`` and a leading ``-`` have the meaning that ``websearch_to_tsquery`` gives them. The last word is also a prefix, unless it is
+quoted, excluded or joined to another.
 """
 
 import re

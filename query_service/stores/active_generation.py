@@ -1,9 +1,9 @@
-"""Which generation of a projection is read: every request reads one, the same for all its statements, and never a mixture.
+"""Selects the generation of a projection to read: a request reads all its data from one generation, never from several.
 
-The registry beside the data says which generation is active (``shared.views.generations``); no request is answered by an
-older word of it than a second. Whoever finds that the generation he reads is no longer there, or no longer the one to be
-read where its disappearance would not show, gets GenerationGoneError and starts anew. What is no longer active stays
-connected for a while, for those who are still at it.
+The registry beside the data names the active generation (``shared.views.generations``); it is read at most one second before a request
+uses it. If the generation has been dropped, GenerationGoneError is raised and the request is retried; stores in which dropped data
+looks like missing data raise it as soon as the generation is no longer active. The store of a generation that was replaced stays open
+for RETIRED_S, for the requests that still read it.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from shared.views.generations import FIRST, Stopped
 
 REMEMBERED_S: Final = 1.0
 RETIRED_S: Final = 60.0
-"""How long a store is kept after another generation took over: longer than any request."""
+"""How long a store stays open after another generation was activated: longer than any request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """What the registry says: the active generation, the epoch of the write database it was built from, where known, and what stops it."""
+    """An entry of the registry: the active generation, the epoch of the write database it was built from, if known, and what stops it."""
 
     number: int = FIRST
     epoch: str | None = None
@@ -32,12 +32,12 @@ class Pointer:
 
 
 class GenerationStore(ReadStore, Protocol):
-    """A read store, one generation of it; it can also read the registry, and make the store of another generation."""
+    """One generation of a read store; it also reads the registry, and creates the store of another generation."""
 
     number: int
 
     async def pointer(self) -> Pointer:
-        """What the registry says now; a missing one says that generation 1 is active. Raises StoreDownError."""
+        """The current entry of the registry; without a registry, generation 1 is active. Raises StoreDownError."""
 
     def generation(self, number: int) -> Self: ...
 
@@ -46,7 +46,7 @@ Store = TypeVar("Store", bound=GenerationStore)
 
 
 class ActiveGeneration(Generic[Store]):
-    """The active generation's store."""
+    """Provides the store of the active generation."""
 
     def __init__(self, first: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self.projection = first.projection
@@ -57,29 +57,29 @@ class ActiveGeneration(Generic[Store]):
         self._closing: set[asyncio.Task[None]] = set()
         self._known = SingleFlightCache(self._resolve, REMEMBERED_S, clock)
         self.pointer = Pointer(first.number)
-        """What the registry said last."""
+        """The registry entry that was read last."""
         self.switched: Callable[[int], None] = lambda _: None
-        """Hears of every generation that becomes the one to read."""
+        """Called with the number of each generation that becomes active."""
 
     @property
     def number(self) -> int:
-        """The generation that was found to be active last."""
+        """The active generation, as of the last read of the registry."""
         return self._current.number
 
     async def store(self) -> Store:
-        """The store to read from now. Raises StoreDownError."""
+        """The store of the active generation, as of at most one second ago. Raises StoreDownError."""
         return await self._known.get()
 
     def at(self, number: int) -> Store | None:
-        """The store of a generation that is active, or was a moment ago."""
+        """The store of a generation that is active or was within RETIRED_S; otherwise None."""
         return self._stores.get(number)
 
     def forget(self) -> None:
-        """The registry has changed: whoever comes next reads it."""
+        """The registry has changed: the next call of ``store`` reads it again."""
         self._known.forget()
 
     async def moved_on_from(self, gone: GenerationGoneError) -> bool:
-        """Whether another generation is active by now than the one that is gone. Raises StoreDownError."""
+        """Whether a generation other than ``gone`` is active now. Raises StoreDownError."""
         self.forget()
         return (await self.store()).number != gone.number
 

@@ -1,7 +1,7 @@
-"""The operations database, as the query service reads it: what the dead-letter worker has written, and nothing of what projections write.
+"""Reads the operations database, which the dead-letter worker writes.
 
-It is no read store of a projection: readiness and freshness do not ask it, and while it is away, or was never named, only its own
-routes say so.
+It is not a read store of a projection: readiness and freshness do not check it. While it is unavailable or not configured, only its own
+routes return an error.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from shared.views.operations_queries import HOLDING
 
 NAME: Final = "operations"
 ASIDE_S: Final = 1.0
-"""The longest an answer about something else waits for a word about its letter."""
+"""Maximum wait of a response about something else for the id of a dead letter."""
 
-# Which index is right depends on what is asked for.
+# The best index depends on the parameters.
 _PLANS: Final = urlencode({"plan_cache_mode": "force_custom_plan"})
 
 
 class OperationsStore(PostgresStore):
-    """Raises StoreDownError like any store, and also when there is no URL to find it by."""
+    """Raises StoreDownError like any store, and also if no URL is configured."""
 
     def __init__(self, url: str) -> None:
         self._named = bool(url)
@@ -36,7 +36,7 @@ class OperationsStore(PostgresStore):
         return await super().fetch(statement, *arguments)
 
     async def holding(self, origin: str, stream: str, version: int) -> int | None:
-        """The id of the live letter that holds a stream at this version; None if there is none, or nobody can say."""
+        """The id of the live letter that holds a stream at this version; None if there is none, or the database is unavailable."""
         try:
             async with asyncio.timeout(ASIDE_S):
                 row: Any = await self.fetchrow(HOLDING, origin, stream)

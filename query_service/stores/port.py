@@ -1,7 +1,7 @@
-"""The three read stores, as the query service sees them: each answers within a deadline or raises StoreDownError.
+"""The interface of the three read stores: each answers within a deadline or raises StoreDownError.
 
-Nothing is connected when the service starts; the first request does it, and again after every outage. A store that has
-just failed is not asked again for half a second: those who come in between get their 503 at once.
+Connections are opened by the first request, and again after an outage, not at startup. For half a second after a failure the store is
+not used, and requests get a 503 at once.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 DEADLINE_S: Final = 5.0
-"""The longest a request waits for one store."""
+"""Maximum wait of a request for one store."""
 PAUSE_S: Final = 0.5
 QUIET_S: Final = 10.0
-"""A store that stays down is logged no more often than this."""
+"""Minimum interval between log messages about a store that stays unavailable."""
 PROMPT_S: Final = 2.0
-"""The longest a question about the stores themselves waits for one."""
+"""Maximum wait of a health or freshness check for one store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:
-    """How far a store has come in one stream."""
+    """The version that a store has applied of one stream, and the hold of the stream, if any."""
 
     applied: int = 0
     hold: Hold | None = None
@@ -52,7 +52,7 @@ class StreamPosition:
 
 @dataclass(frozen=True, slots=True)
 class ProjectionProgress:
-    """What a store says of its own progress. ``held_since``: when the longest held of its streams first failed."""
+    """A store's progress. ``held_since``: the first failure of the stream that is held longest."""
 
     as_of: datetime | None
     events_applied: int
@@ -61,15 +61,15 @@ class ProjectionProgress:
 
 
 class ReadStore(Protocol):
-    """What freshness and readiness need of any store; each raises StoreDownError."""
+    """The methods of any store that freshness and readiness need; each raises StoreDownError."""
 
     projection: str
 
     async def headers(self) -> Mapping[str, str]:
-        """``Tidemark-As-Of`` for what is read from now on."""
+        """``Tidemark-As-Of`` for data that is read after this call."""
 
     async def standings(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
-        """Where each of these streams stands; those it knows nothing of may be left out."""
+        """The positions of these streams; those without a position may be omitted."""
 
     async def progress(self) -> ProjectionProgress: ...
 
@@ -79,7 +79,7 @@ class ReadStore(Protocol):
 
 
 async def promptly(asking: Awaitable[T], projection: str) -> T:
-    """The answer to a question about a store itself. Raises StoreDownError after PROMPT_S."""
+    """The result of a health or freshness check. Raises StoreDownError after PROMPT_S."""
     try:
         async with asyncio.timeout(PROMPT_S):
             return await asking
@@ -89,7 +89,7 @@ async def promptly(asking: Awaitable[T], projection: str) -> T:
 
 @dataclass
 class Pause:
-    """Keeps requests away from a store that has just failed."""
+    """Makes requests to a store fail at once for PAUSE_S after a failure."""
 
     projection: str
     _until: float = 0.0

@@ -1,7 +1,7 @@
 """A read store in PostgreSQL: read-only, lazily connected, every statement within the deadline.
 
-Connections are taken from the pool once and kept: giving one back costs a round trip to reset it, and there is nothing
-to reset on a connection that only reads. One on which anything went wrong is thrown away, never reused.
+Connections are taken from the pool once and kept: releasing one costs a round trip to reset it, and a read-only connection has nothing
+to reset. A connection is closed after any error, never reused.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from shared.views.generations import FIRST, generation_name, registry_schema, st
 
 CONNECTIONS: Final = 8
 SIMILAR_ENOUGH: Final = 0.45
-"""From which ``word_similarity`` on a word counts as misspelt, not as another one."""
+"""Minimum ``word_similarity`` at which a word counts as a misspelling, not as a different word."""
 
-# What sessions have besides: the server gives up a little before we do; searches that find much stay in memory.
+# Session settings: the server times out slightly before the client; searches with many matches stay in memory.
 _SESSION: Final = urlencode(
     {
         "statement_timeout": f"{int(DEADLINE_S * 900)}ms",
@@ -35,8 +35,8 @@ _SESSION: Final = urlencode(
 
 _POINTER: Final = "SELECT number, epoch, moving_to, ahead, examples FROM generations WHERE active"
 _AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
-# LIMIT makes each of them a look into the index, whatever the statistics say; the subquery hides how many they are from the planner,
-# which would plan anew for each number.
+# LIMIT makes each of them an index lookup, regardless of the statistics; the subquery hides the number of streams from the planner,
+# which would otherwise plan again for each number.
 _STANDINGS: Final = """
 SELECT wanted.stream, coalesce(position.applied, 0) AS applied, hold.status, hold.version, hold.reason, hold.seen
 FROM unnest((SELECT $1::text[])) AS wanted (stream)
@@ -58,9 +58,9 @@ FROM progress
 
 
 class PostgresStore:
-    """One generation of a projection, ``schema`` being that of the first; its registry is read through it as well.
+    """One generation of a projection, and its registry. ``schema``: that of the first generation.
 
-    Raises StoreDownError for whatever is not the statement's own fault, GenerationGoneError where there are no tables.
+    Raises StoreDownError for outages and timeouts, GenerationGoneError if the tables do not exist. Other errors are the statement's own.
     """
 
     def __init__(self, projection: str, url: str, schema: str, number: int = FIRST) -> None:
@@ -81,7 +81,7 @@ class PostgresStore:
     async def pointer(self) -> Pointer:
         try:
             row = await self.fetchrow(_POINTER)
-        except GenerationGoneError:  # of the registry: an installation from before there were generations
+        except GenerationGoneError:  # no registry: the installation is older than generations
             row = None
         if row is None:
             return Pointer()
@@ -99,7 +99,7 @@ class PostgresStore:
         except TimeoutError as error:
             raise self._pause.failed("it did not answer in time", error) from error
         except asyncpg.QueryCanceledError as error:
-            # The store is well; this one question is too much for it.
+            # The store is available; only this statement takes too long.
             raise StoreDownError(self.projection, "the question took too long") from error
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
             raise GenerationGoneError(self.projection, self.number) from error
@@ -109,7 +109,7 @@ class PostgresStore:
             raise self._pause.failed(_reason(error), error) from error
 
     async def fetchrow(self, statement: str, *arguments: object) -> asyncpg.Record | None:
-        """The first row, if any; statements that give more than a row have no place here."""
+        """The only row, or None. Not for statements that return several rows."""
         rows = await self.fetch(statement, *arguments)
         return rows[0] if rows else None
 
@@ -141,7 +141,7 @@ class PostgresStore:
         try:
             rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
         except BaseException:
-            # Terminated first, it is given back without waiting for a server that may never answer.
+            # Terminated before release, so that the release does not wait for a server that may never answer.
             with contextlib.suppress(asyncpg.InterfaceError):
                 connection.terminate()
             await pool.release(connection)
@@ -158,7 +158,7 @@ class PostgresStore:
         return await pool.acquire()
 
     async def _opened(self) -> asyncpg.Pool:
-        """The pool, still without a connection when it is new: nothing is tried in the background."""
+        """The pool, created without connections: none is opened in the background."""
         if self._pool is None:
             async with self._opening:
                 if self._pool is None:
@@ -178,11 +178,11 @@ def _is_closed(connection: Any) -> bool:
     try:
         return bool(connection.is_closed())
     except asyncpg.InterfaceError:
-        return True  # it died, and the pool has taken it back already
+        return True  # the connection was lost, and the pool has already released it
 
 
 def _reason(error: Exception) -> str:
-    """What happened, in words that name no address, user or statement."""
+    """The reason shown to clients, without addresses, users or statements."""
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError | asyncpg.InvalidPasswordError):
         return "it refuses our credentials"
     if isinstance(error, asyncpg.InvalidCatalogNameError):

@@ -1,7 +1,7 @@
 """A read store in Redis: read-only commands, every one within the deadline.
 
-Keys that have been dropped look like keys that never were. So with everything that is read the registry is read as well,
-after it: as long as it says that this generation is the active one, nothing of it has been dropped.
+Dropped keys cannot be distinguished from keys that never existed. So every read is followed by a read of the registry: as long as this
+generation is the active one, none of its keys have been dropped.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, regis
 CONNECTIONS: Final = 8
 HOLDS_AT_ONCE: Final = 1000
 HELD_REMEMBERED_S: Final = 3.0
-"""When the longest held stream failed is found only by reading all holds."""
+"""The time of the longest hold is cached this long, because computing it reads all holds."""
 Command = tuple[str | int, ...]
 
 T = TypeVar("T")
 
 
 class _Hold(BaseModel):
-    """Of a hold as the projector writes it, what is of use here."""
+    """The fields used here of a hold as the projector writes it."""
 
     status: str
     version: int
@@ -48,7 +48,7 @@ class _Failed(BaseModel):
 
 
 class _Epochs(BaseModel):
-    """Of a registry entry, what is of use here."""
+    """The fields used here of a registry entry."""
 
     epoch: str | None = None
     moving_to: str | None = None
@@ -57,7 +57,7 @@ class _Epochs(BaseModel):
 
 
 class _Connection(Connection):
-    """Packs commands in C, as the client does where it is not asynchronous: a year by day asks for 1,460 fields."""
+    """Packs commands in C, as the synchronous client does: a year by day requests 1,460 fields."""
 
     def pack_commands(self, commands: Iterable[Iterable[EncodableT]]) -> list[bytes]:
         return [hiredis.pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ class RedisStore:
     """One generation of a projection. Raises StoreDownError when Redis does not answer, or refuses."""
 
     def __init__(self, projection: str, url: str, prefix: str | None = None, number: int = FIRST) -> None:
-        """``prefix`` of the first generation's keys; the projection's name, unless it is given."""
+        """``prefix``: of the first generation's keys; default: the projection's name."""
         prefix = prefix or projection
         self.projection = projection
         self.number = number
@@ -84,7 +84,7 @@ class RedisStore:
             socket_connect_timeout=2.0,
             decode_responses=True,
             protocol=2,
-            # Once more, for a connection that died while it lay idle.
+            # One retry, for a connection that was lost while idle.
             retry=Retry(NoBackoff(), 1),
         )
         self._redis: Redis = Redis(connection_pool=pool)
@@ -107,9 +107,9 @@ class RedisStore:
         return Pointer(number, row.epoch, stopped(self.projection, row.moving_to, row.ahead, row.examples))
 
     async def ask(self, *commands: Command) -> list[Any]:
-        """The reply to each command, in one round trip; Redis may serve others between two of them.
+        """The reply to each command, in one round trip; not atomic, Redis may serve other clients between two commands.
 
-        Raises GenerationGoneError when this generation is no longer the active one.
+        Raises GenerationGoneError if this generation is no longer the active one.
         """
         *found, active = await self._replies(*commands, ("HGET", self._registry, ACTIVE_FIELD))
         if int(active or FIRST) != self.number:
@@ -150,7 +150,7 @@ class RedisStore:
         await self._redis.connection_pool.disconnect()
 
     async def _read_held_since(self) -> datetime | None:
-        """In steps: there may be many, and Redis serves others in between."""
+        """Reads the holds in steps, because there may be many, and Redis serves other clients in between."""
         times: list[datetime] = []
         cursor = 0
         while True:
@@ -180,7 +180,7 @@ class RedisStore:
 
 
 def _standing(applied: int, text: str | None) -> StreamPosition:
-    """A hold that the position has got past holds nothing."""
+    """The position of a stream. A hold at or below the applied version is obsolete and ignored."""
     hold = _Hold.model_validate_json(text) if text else None
     if hold is None or hold.version <= applied:
         return StreamPosition(applied)
@@ -188,7 +188,7 @@ def _standing(applied: int, text: str | None) -> StreamPosition:
 
 
 def oldest(progress: Mapping[str, str]) -> datetime | None:
-    """The time up to which every lane has come; None while a lane that has events has had no heartbeat."""
+    """The oldest ``as_of`` of all lanes; None while a lane that has events has had no heartbeat."""
     lanes = {name.partition(":")[0] for name in progress}
     times = [progress.get(f"{lane}:as_of") for lane in lanes]
     if not times or not all(times):

@@ -1,7 +1,7 @@
-"""Something read from a store and remembered for a while: concurrent readers share one reading.
+"""Caches a value read from a store for a limited time; concurrent callers share one read.
 
-The time counts from when the reading began, so what is given out is never older than that. An error reaches everyone who
-waits for the reading, and is not remembered.
+The time counts from the start of the read, so a cached value is never older than that. An error is raised in all callers that wait for
+the read, and is not cached.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ class SingleFlightCache(Generic[T]):
         self._overtaken: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
-        """What is known, or what is read now. Raises what ``read`` raises."""
+        """The cached value, or else a new read. Raises what ``read`` raises."""
         if self._known and self._clock() < self._good_until:
             return self._known[0]
         if self._reading is None:
             self._reading = asyncio.create_task(self._refresh(self._overtaken))
             self._reading.add_done_callback(self._done)
-        # Shielded: a client that hangs up must not take the reading away from the others.
+        # Shielded: a client that disconnects must not cancel the read for the others.
         return await asyncio.shield(self._reading)
 
     def forget(self) -> None:
-        """Whoever asks from now on gets what is read from now on: a reading under way may have come too early.
+        """Calls from now on get a value read from now on: a read in progress may have started too early.
 
-        Readings follow one another all the same: what they do besides is done in order.
+        Reads still run one after another, so that their side effects happen in order.
         """
         self._good_until = float("-inf")
         self._overtaken, self._reading = self._reading or self._overtaken, None
@@ -59,4 +59,4 @@ class SingleFlightCache(Generic[T]):
         if self._overtaken is reading:
             self._overtaken = None
         if not reading.cancelled():
-            reading.exception()  # seen by those who wait, if any still do
+            reading.exception()  # retrieved here, so that asyncio does not log it if no caller waits any more

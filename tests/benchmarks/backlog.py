@@ -23,7 +23,7 @@ from deploy.demo.demo import settings_for
 from deploy.run import deployables
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
-from deploy.sending.parcels import CommandMessage, command_message
+from deploy.sending.batches import CommandMessage, command_message
 from deploy.sending.sender import CommandSender
 from deploy.servers.provide import Servers
 from shared.messaging import topology
@@ -88,8 +88,8 @@ class Backlog:
         environment = self._environment | {f"TIDEMARK_{name.upper()}": value for name, value in settings.items()}
         await self.supervisor.start([deployables.program(name, self.servers, environment) for name in names])
 
-    async def again(self) -> None:
-        """The same backlog once more, for a summary that has nothing."""
+    async def publish_again(self) -> None:
+        """Publish the same backlog again, for an emptied summary."""
         tables = [row[0] for row in await self.databases["summary"].fetch(TABLES)]
         await self.databases["summary"].execute(f"TRUNCATE {', '.join(tables)}")
         streams = [row[0] for row in await self.databases["write"].fetch(STREAMS)]
@@ -99,32 +99,32 @@ class Backlog:
         await self._until_handed_on()
 
     async def applied_per_s(self) -> float:
-        """Start the summary on the backlog; its rate from its first events to its last. It is gone afterwards."""
+        """Start the summary on the backlog; returns its rate from its first events to its last. It is stopped afterwards."""
         await self.start(PROJECTION)
         first, began = await self._applied(at_least=1)
         _, ended = await self._applied(at_least=self.count)
-        await self._bury()
+        await self._stop_and_purge()
         return (self.count - first) / (ended - began)
 
-    async def until_level(self) -> None:
-        """Return when the summary vouches for the present in every lane: it has compared what it has with what there is."""
+    async def until_current(self) -> None:
+        """Return when every lane of the summary is current: it has compared its positions with the heads."""
         now = await self.databases["summary"].fetchval("SELECT clock_timestamp()")
         while await self.databases["summary"].fetchval(LEVEL, now) < Settings().lanes:  # noqa: ASYNC110 - another process
             await asyncio.sleep(POLL_S)
 
-    async def die(self) -> float:
-        """A summary that can apply nothing, until there is a dead letter for each order; how many a second."""
+    async def fail_all(self) -> float:
+        """Run a summary that fails every event until there is a dead letter for each order; returns dead letters per second."""
         await self.start("dead_letters")
         began = time.monotonic()
         await self.start(PROJECTION, poison=f"{PROJECTION}:1/1", summary_retries="0")
         while await self.databases["operations"].fetchval(LETTERS) < self.count:  # noqa: ASYNC110 - another process
             await asyncio.sleep(POLL_S)
         ended = time.monotonic()
-        await self._bury()
+        await self._stop_and_purge()
         return self.count / (ended - began)
 
-    async def _bury(self) -> None:
-        """Kill the summary, and drop what is in its queues, and what it has asked for. The relay, which answers, starts again."""
+    async def _stop_and_purge(self) -> None:
+        """Kill the summary, purge its queues and its resend requests, and restart the relay, which serves them."""
         await self.supervisor.kill(PROJECTION)
         await self.supervisor.kill("relay")
         async with self._broker() as channel:

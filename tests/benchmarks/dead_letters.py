@@ -89,7 +89,7 @@ async def replay(backlog: Backlog) -> dict[str, Any]:
     """Deploy the fix, see it level with the present, replay everything with nothing said about pace, and wait for the end."""
     started = time.monotonic()
     await backlog.start(PROJECTION)
-    await backlog.until_level()
+    await backlog.until_current()
     act = Replay(selection=Selection(everything=True), actor="bench", reason="the fix is deployed")
     began = time.monotonic()
     answer = await send_request(backlog.servers.rabbitmq_url, request(act, source="tidemark/bench"), seconds=60)
@@ -117,15 +117,15 @@ async def replay(backlog: Backlog) -> dict[str, Any]:
 async def measure(backlog: Backlog, port: int) -> dict[str, Any]:
     await backlog.open()
     before = await backlog.applied_per_s()
-    await backlog.again()
-    died = await backlog.die()
+    await backlog.publish_again()
+    died = await backlog.fail_all()
     await backlog.start("query", query_port=str(port))
     answers = {"http": await over_http(port), "command_line": await on_the_command_line(backlog)}
     await backlog.supervisor.kill("query")
     replayed = await replay(backlog)
     await backlog.supervisor.kill("dead_letters")
     await backlog.supervisor.kill(PROJECTION)
-    await backlog.again()
+    await backlog.publish_again()
     normal = [before, await backlog.applied_per_s()]
     worst = max(answer["median_ms"] for answer in answers["http"].values())
     return {

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import psutil
 
-from deploy.run.resource_usage import Cost, costs, family_cost
+from deploy.run.resource_usage import ResourceUsage, process_tree_usage, resource_usages
 from deploy.run.supervisor import Supervisor
 from deploy.sending.outcomes import percentile
 from deploy.servers import leftovers
@@ -58,12 +58,15 @@ class Costs:
         ours = spent["bench"] + sum(cost.cpu_s for cost in self.spent().values())
         return {name: round(value, 2) for name, value in (spent | {"others": max(0.0, spent["busy"] - ours)}).items()}
 
-    def spent(self) -> dict[str, Cost]:
+    def spent(self) -> dict[str, ResourceUsage]:
         now = self._now()
-        return {name: Cost(now[name].peak_mib, round(now[name].cpu_s - self._before[name].cpu_s, 2)) for name in now}
+        return {
+            name: ResourceUsage(now[name].peak_mib, round(now[name].cpu_s - self._before[name].cpu_s, 2))
+            for name in now
+        }
 
-    def _now(self) -> dict[str, Cost]:
-        return costs(self._pids) | {name: family_cost(pid) for name, pid in self._servers.items()}
+    def _now(self) -> dict[str, ResourceUsage]:
+        return resource_usages(self._pids) | {name: process_tree_usage(pid) for name, pid in self._servers.items()}
 
 
 def server_pids(servers: Servers) -> dict[str, int]:
@@ -103,7 +106,7 @@ async def throughput(
     visible = await probe.wait_for(WARM_UP + count)
     began = report["published"][0]
     seconds = max(visible.values()) - began
-    spent = cost.spent() | {"sender": Cost(0.0, report["cpu_s"])}
+    spent = cost.spent() | {"sender": ResourceUsage(0.0, report["cpu_s"])}
     return {
         "pipeline": probe.pipeline.name,
         "orders": count,

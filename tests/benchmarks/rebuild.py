@@ -29,10 +29,10 @@ from command_service.handling.handler import Handler
 from command_service.handling.parsing import Command, read
 from deploy.demo.demo import settings_for
 from deploy.demo.source import RetailYear
-from deploy.drills.rebuild.drill import DEPLOYABLES, WORDS, everything_running
-from deploy.drills.rebuild.live import LiveOrders
-from deploy.drills.rebuild.readers import ORDERS, Readers
-from deploy.drills.rebuild.report import shares
+from deploy.drills.rebuild.dashboards import MAX_ORDERS, Dashboards
+from deploy.drills.rebuild.drill import DEPLOYABLES, WORDS, running_system
+from deploy.drills.rebuild.live_orders import LiveOrders
+from deploy.drills.rebuild.report import percentiles
 from deploy.run.deployables import program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
@@ -141,41 +141,41 @@ async def alone(servers: Servers, projection: str) -> dict[str, Any]:
 async def beside(servers: Servers, projections: Sequence[str], per_second: float) -> dict[str, Any]:
     """Generation 3 of each, one after the other, while orders arrive and dashboards ask."""
     async with (
-        everything_running(servers) as (supervisor, commands, queries),
+        running_system(servers) as (supervisor, commands, queries),
         bus_of(servers.rabbitmq_url) as bus,
     ):
         system = Running(servers, supervisor, bus, DEPLOYABLES)
         live = LiveOrders(commands, queries, per_second)
-        readers = Readers(queries, await _baskets(servers), list(WORDS))
-        await readers.learn()
+        dashboards = Dashboards(queries, await _baskets(servers), list(WORDS))
+        await dashboards.record_expected()
         stopping = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(live.run(stopping))
-            group.create_task(readers.run(stopping))
+            group.create_task(dashboards.run(stopping))
             await asyncio.sleep(SETTLE_S)
             found: dict[str, Any] = {
                 "orders_a_second": per_second,
-                "nothing_rebuilt": await _live_only(system, readers),
+                "nothing_rebuilt": await _live_only(system, dashboards),
             }
             for name in projections:
                 began = time.monotonic()
                 found[name] = await rebuild(system, name, 3)
-                lags = live.between(name, began, began + found[name]["seconds"])
-                found[name]["live_lag_seconds"] = shares(lags)
+                lags = live.lags_between(name, began, began + found[name]["seconds"])
+                found[name]["live_lag_seconds"] = percentiles(lags)
                 await done(system.bus, Drop(projection=name, generation=3, **WHO))
                 print(f"{name} beside live orders", json.dumps(found[name]), file=sys.stderr)
             stopping.set()
-        asked = sum(readers.asked.values())
-        troubles = [f"{trouble.what}: {trouble.why}" for trouble in live.troubles + readers.troubles]
+        asked = sum(dashboards.unchanged.values())
+        troubles = [f"{trouble.what}: {trouble.why}" for trouble in live.failures + dashboards.failures]
         return found | {"live_orders": live.accepted, "questions": asked, "troubles": troubles}
 
 
-async def _live_only(system: Running, readers: Readers) -> dict[str, Any]:
-    costs, asked = system.begin(), sum(readers.asked.values())
+async def _live_only(system: Running, dashboards: Dashboards) -> dict[str, Any]:
+    costs, asked = system.begin(), sum(dashboards.unchanged.values())
     await asyncio.sleep(WITHOUT_REBUILD_S)
     return {
         "seconds": WITHOUT_REBUILD_S,
-        "questions": sum(readers.asked.values()) - asked,
+        "questions": sum(dashboards.unchanged.values()) - asked,
         "cpu_seconds": {name: one.cpu_s for name, one in costs.spent().items()},
         "machine": costs.machine(),
     }
@@ -183,7 +183,7 @@ async def _live_only(system: Running, readers: Readers) -> dict[str, Any]:
 
 async def _baskets(servers: Servers) -> list[str]:
     connection = await asyncpg.connect(servers.write_db_url)
-    rows = await connection.fetch(BASKETS, ORDERS)
+    rows = await connection.fetch(BASKETS, MAX_ORDERS)
     await connection.close()
     return [row[0] for row in rows]
 

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.run.child import Program
 from deploy.run.deployables import program
-from deploy.run.supervisor import DiedError
+from deploy.run.supervisor import ChildExitedError
 from shared.messages.control import Replay, Selection
 from shared.messaging.operations_client import request, send_request
 from shared.views.operations import Done
@@ -52,8 +52,8 @@ async def deaths_until_it_lives(system: System, sick: Program) -> int:
         try:
             await system.supervisor.start([sick])
             async with asyncio.timeout(LIVES_FOR_S):
-                await system.supervisor.died()
-        except DiedError:
+                await system.supervisor.unexpected_exit()
+        except ChildExitedError:
             continue
         except TimeoutError:
             return deaths

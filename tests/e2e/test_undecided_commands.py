@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from deploy.run.deployables import program
-from deploy.run.supervisor import DiedError
+from deploy.run.supervisor import ChildExitedError
 from shared.messages.control import Discard, Edit, Replay, Selection
 from shared.messaging import topology
 from shared.messaging.operations_client import Act, request, send_request
@@ -203,9 +203,9 @@ async def deaths_until(system: System, sick: Any, paths: list[str]) -> int:
     for deaths in range(MOST_DEATHS + 1):
         try:
             await system.supervisor.start([sick])
-        except DiedError:
+        except ChildExitedError:
             continue
-        dying = asyncio.ensure_future(system.supervisor.died())
+        dying = asyncio.ensure_future(system.supervisor.unexpected_exit())
         deciding = asyncio.ensure_future(all_decided(system, paths))
         done, _ = await asyncio.wait([dying, deciding], return_when=asyncio.FIRST_COMPLETED, timeout=30)
         for task in (dying, deciding):

@@ -101,14 +101,14 @@ async def test_up_serves_until_it_is_told_to_stop_and_then_leaves_nothing(
             response = await client.post(url, json=customer, headers={"Prefer": "wait=10"})
             assert response.status_code == 200, response.text
             assert (await client.get(f"{address(up.ports, 'QUERY')}/health/ready")).status_code == 200
-        remembered = tmp_path / ".tidemark" / "environment"
-        assert remembered.stat().st_mode & 0o777 == 0o600
+        environment_file = tmp_path / ".tidemark" / "environment"
+        assert environment_file.stat().st_mode & 0o777 == 0o600
         began = time.monotonic()
         up.process.send_signal(number)
         assert await up.ended() == 0, up.lines
         assert time.monotonic() - began < OUT_WITHIN_S
         assert not any(child.is_running() for child in children.values())
-        assert not remembered.exists()
+        assert not environment_file.exists()
         assert not any("Traceback" in line or "died" in line for line in up.lines), up.lines
 
 

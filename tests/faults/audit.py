@@ -18,7 +18,7 @@ from shared.messaging import topology
 from shared.views import operations
 from shared.views.analytics import Keys
 from tests.faults.cluster import Cluster
-from tests.faults.load import Load, source
+from tests.faults.load import Load, expected_of
 
 RECOVERY_S: Final = 60.0
 
@@ -62,7 +62,7 @@ async def differences(cluster: Cluster, load: Load, *, but: frozenset[str] = fro
 
 async def figures(cluster: Cluster, load: Load, orders: int) -> list[str]:
     """The lines of the demo's report that are not equal, and refusals that should not have been or have not been."""
-    expected = source(orders)
+    expected = expected_of(orders)
     async with open_read_stores(cluster.servers, cluster.query_url) as stores:
         found = await store_figures(stores)
     unequal = [str(line) for line in compare(expected.figures, found) if not line.equal]

@@ -1,4 +1,4 @@
-"""What an administrator does to RabbitMQ."""
+"""Operations of a RabbitMQ administrator."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from tests.faults.cluster import Cluster
 
 
 async def rabbitmqctl(cluster: Cluster, *arguments: str) -> str:
-    """Run it on the cluster's node; returns what it prints. It takes a second or two."""
+    """Run rabbitmqctl on the cluster's node; returns its output. It takes a second or two."""
     done = await asyncio.to_thread(
         subprocess.run,
         [str(programs.rabbitmq_server().with_name("rabbitmqctl")), *arguments],
@@ -26,8 +26,8 @@ async def rabbitmqctl(cluster: Cluster, *arguments: str) -> str:
 
 
 @asynccontextmanager
-async def short_of_room(cluster: Cluster, *queues: str, messages: int) -> AsyncIterator[None]:
-    """These queues take no more than so many messages each, and refuse what comes beyond."""
+async def limited_queues(cluster: Cluster, *queues: str, messages: int) -> AsyncIterator[None]:
+    """Limit these queues to so many messages each; RabbitMQ rejects further ones."""
     pattern = f"^({'|'.join(map(re.escape, queues))})$"
     limits = json.dumps({"max-length": messages, "overflow": "reject-publish"})
     await rabbitmqctl(cluster, "set_policy", "short-of-room", pattern, limits, "--apply-to", "queues")

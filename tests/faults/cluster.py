@@ -76,24 +76,24 @@ class Cluster:
             await asyncio.to_thread(server.start)
             await asyncio.to_thread(server.wait_ready)
 
-    async def start_anew(self, name: str, **settings: str) -> None:
-        """Start a deployable again, with these settings besides; without any it is as usual."""
+    async def start_with(self, name: str, **settings: str) -> None:
+        """Restart a deployable with these settings in addition to the usual ones."""
         program = self.programs[name]
-        await self.start_instead(replace(program, env={**program.env, **settings}))
+        await self.replace_program(replace(program, env={**program.env, **settings}))
 
-    async def start_instead(self, program: Program) -> None:
-        """Start this in place of the deployable of that name."""
+    async def replace_program(self, program: Program) -> None:
+        """Start this program in place of the deployable with its name."""
         if self.supervisor.running(program.name):
             await self.supervisor.kill(program.name)
         usual = program == self.programs[program.name]
         (self._unusual.discard if usual else self._unusual.add)(program.name)
         await self.supervisor.start([program])
 
-    async def as_new(self) -> None:
-        """Every deployable running as usual, every store and queue empty."""
+    async def reset(self) -> None:
+        """Start every deployable with its usual settings, and empty every store and queue."""
         for name in self.names:
             if name in self._unusual or not self.supervisor.running(name):
-                await self.start_anew(name)
+                await self.start_with(name)
         await empty(self.servers)
 
     @asynccontextmanager
@@ -106,7 +106,7 @@ class Cluster:
             await asyncio.to_thread(server.thaw)
 
     async def troubles(self, name: str) -> dict[str, str]:
-        """What a deployable says it ails from, as ``tidemark health`` would; empty: it is well."""
+        """The troubles that a deployable reports in its health file; empty: it is healthy."""
         found: dict[str, str] = json.loads(await asyncio.to_thread((self.health / f"{name}.json").read_text))[
             "troubles"
         ]

@@ -86,7 +86,7 @@ class Standing:
             lines = self._stack.enter_context(self._output.open("a"))
             self._cluster = await self._stack.enter_async_context(running_cluster(self._own, lines, seeded, seen=seen))
         else:
-            await self._cluster.as_new()
+            await self._cluster.reset()
         self._cluster.random = seeded
         return self._cluster
 

@@ -1,6 +1,6 @@
-"""Load that can be hurt: the demo's year as commands, every outcome remembered, and moments in the middle to strike at.
+"""Load for fault tests: the demo's year as commands, every outcome recorded, and points in the middle at which to inject faults.
 
-Nothing here is trusted to be complete: ``audit`` holds what was acknowledged against what is there.
+Completeness is not assumed here: ``audit`` compares what was acknowledged with what the stores contain.
 """
 
 import asyncio
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
+from deploy.demo.expected_figures import ExpectedFigures, expected_figures
 from deploy.demo.source import RetailYear, retail_folder
-from deploy.demo.truth import Truth, truth
+from deploy.sending.batches import CommandMessage, command_message
 from deploy.sending.outcomes import Outcome, Tally
-from deploy.sending.parcels import CommandMessage, command_message
 from deploy.sending.sender import CommandSender
 from tests.faults.cluster import Cluster
 
@@ -26,13 +26,13 @@ def year(orders: int) -> RetailYear:
 
 
 @cache
-def source(orders: int) -> Truth:
-    return truth(retail_folder(), orders)
+def expected_of(orders: int) -> ExpectedFigures:
+    return expected_figures(retail_folder(), orders)
 
 
 @dataclass
 class Load:
-    """Outcomes as they come. ``sending`` ends when every command has its own."""
+    """The outcomes received so far. ``sending`` ends when every command has its outcome."""
 
     total: int
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Load:
 
     @property
     def versions(self) -> dict[str, int]:
-        """Each accepted stream and the version it has come to."""
+        """Stream of each accepted command → its latest version."""
         found: dict[str, int] = {}
         for outcome in self.outcomes.values():
             if outcome.accepted:
@@ -68,7 +68,7 @@ class Load:
 
 
 def demo_commands(orders: int) -> Iterator[CommandMessage]:
-    """Customers, products and baskets in turns, so that what borrows a name comes before, among and after its owner."""
+    """Customers, products and baskets in turns, so that orders come before, among and after the entities that they reference."""
     chosen = year(orders)
     sources: list[Iterator[CommandMessage]] = [chosen.customers(), chosen.products(), chosen.baskets()]
     while sources:
@@ -86,7 +86,7 @@ def demo_size(orders: int) -> int:
     return chosen.customer_count + chosen.product_count + chosen.basket_count
 
 
-def lives(count: int) -> Iterator[CommandMessage]:
+def order_lifecycles(count: int) -> Iterator[CommandMessage]:
     """Orders that are placed, then all paid, then all shipped, then all delivered."""
     for each in STEPS:
         for number in range(count):
@@ -104,9 +104,11 @@ def step(what: str, order_id: str) -> CommandMessage:
 async def loading(
     cluster: Cluster, commands: Iterable[CommandMessage], total: int, *, window: int = 400
 ) -> AsyncIterator[Load]:
-    """The load, running. A small window makes it last, so that there is a middle to strike at."""
+    """The running load. A small window makes it last, so that faults can be injected in the middle."""
     load = Load(total)
-    sender = CommandSender(cluster.servers.rabbitmq_url, window=window, resend_after_s=3, patience_s=90, name="faults")
+    sender = CommandSender(
+        cluster.servers.rabbitmq_url, window=window, resend_after_s=3, silence_timeout_s=90, name="faults"
+    )
     load.sending = asyncio.create_task(sender.send(commands, load.on_outcome))
     try:
         yield load

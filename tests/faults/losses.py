@@ -1,4 +1,4 @@
-"""Events that the broker loses."""
+"""Makes the broker lose events."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,8 +10,8 @@ from tests.faults.cluster import Cluster
 from tests.faults.load import Load
 
 
-async def losing(cluster: Cluster, projector: str, load: Load, *, upto: float) -> int:
-    """Until the load has come so far, this projector alone loses events; returns how many outcomes came meanwhile."""
+async def lose_events(cluster: Cluster, projector: str, load: Load, *, upto: float) -> int:
+    """Until the load has reached ``upto``, this projector alone loses events; returns how many outcomes were received meanwhile."""
     published_meanwhile = 0
     async with await aio_pika.connect(cluster.servers.rabbitmq_url) as connection:
         channel = await connection.channel()
@@ -32,7 +32,7 @@ async def losing(cluster: Cluster, projector: str, load: Load, *, upto: float) -
 
 @asynccontextmanager
 async def unbound(cluster: Cluster, projector: str) -> AsyncIterator[None]:
-    """Meanwhile this projector alone gets nothing of what is published."""
+    """During the block this projector alone receives no published event."""
     async with await aio_pika.connect(cluster.servers.rabbitmq_url) as connection:
         channel = await connection.channel()
         queues = [await channel.get_queue(topology.lane_queue(projector, lane), ensure=False) for lane in range(4)]
@@ -46,7 +46,7 @@ async def unbound(cluster: Cluster, projector: str) -> AsyncIterator[None]:
 
 
 async def purge(cluster: Cluster, projector: str) -> int:
-    """Empty all its lanes; returns how many messages were in them."""
+    """Purge all lanes of the projector; returns how many messages were in them."""
     async with await aio_pika.connect(cluster.servers.rabbitmq_url) as connection:
         channel = await connection.channel()
         purged = 0

@@ -10,7 +10,7 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 from deploy.run.topology import declare
 from shared.messaging import topology
 from tests.faults.audit import caught_up, differences, figures
-from tests.faults.broker import rabbitmqctl, short_of_room
+from tests.faults.broker import limited_queues, rabbitmqctl
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, demo_commands, demo_size, loading
 from tests.faults.waiting import fetch, in_outbox, until
@@ -76,13 +76,13 @@ async def test_events_that_a_full_queue_refuses_wait_in_the_outbox(cluster: Clus
     """One projection's queues are full: the others get what they get as often as it is tried."""
     await cluster.supervisor.kill("search")
     async with (
-        short_of_room(cluster, *(topology.lane_queue("search", lane) for lane in range(LANES)), messages=ROOM),
+        limited_queues(cluster, *(topology.lane_queue("search", lane) for lane in range(LANES)), messages=ROOM),
         loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load,
     ):
         await load.finished()
         await the_relay_is_ill(cluster, "RefusedError")
         assert await in_outbox(cluster.servers.write_db_url) > 0
-        await cluster.start_anew("search")
+        await cluster.start_with("search")
         await everything_comes(cluster, load)
 
 

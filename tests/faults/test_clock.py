@@ -11,8 +11,8 @@ from deploy.run.deployables import DEPLOYABLES
 from shared.messaging import topology
 from tests.faults.audit import caught_up, differences, figures, queue_depths
 from tests.faults.cluster import Cluster
-from tests.faults.load import demo_commands, demo_size, lives, loading
-from tests.faults.losses import losing, unbound
+from tests.faults.load import demo_commands, demo_size, loading, order_lifecycles
+from tests.faults.losses import lose_events, unbound
 from tests.faults.waiting import fetch, in_outbox, until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
@@ -31,8 +31,8 @@ async def wrong(cluster: Cluster, name: str, seconds: float) -> None:
     """Start the deployable with a clock that is off by so much."""
     program = cluster.programs[name]
     python, module, *arguments = program.argv
-    await cluster.start_instead(
-        replace(program, argv=(python, module, "tests.faults.shifted", str(seconds), *arguments))
+    await cluster.replace_program(
+        replace(program, argv=(python, module, "tests.faults.wrong_clock", str(seconds), *arguments))
     )
 
 
@@ -57,8 +57,8 @@ async def test_losses_are_made_good_by_wrong_clocks_as_by_right_ones(cluster: Cl
     await asyncio.gather(
         wrong(cluster, "summary", DAY_AHEAD), wrong(cluster, "search", HOUR_BACK), wrong(cluster, "relay", DAY_AHEAD)
     )
-    async with loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
-        await asyncio.gather(*(losing(cluster, name, load, upto=0.8) for name in ("summary", "search")))
+    async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES, window=100) as load:
+        await asyncio.gather(*(lose_events(cluster, name, load, upto=0.8) for name in ("summary", "search")))
         await load.finished()
         await caught_up(cluster, load)
         assert await differences(cluster, load) == {}
@@ -67,10 +67,10 @@ async def test_losses_are_made_good_by_wrong_clocks_as_by_right_ones(cluster: Cl
 async def test_what_a_wrong_clock_has_put_off_until_tomorrow_comes_today(cluster: Cluster) -> None:
     """The summary asks for what it misses in the belief that it is tomorrow; its requests are lost, and its clock is put right."""
     url = cluster.servers.rabbitmq_url
-    async with unbound(cluster, "summary"), loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
+    async with unbound(cluster, "summary"), loading(cluster, order_lifecycles(LIVES), 4 * LIVES, window=100) as load:
         await load.reaches(0.3)
         await cluster.supervisor.kill("summary")
-    async with loading(cluster, lives(LIVES), 4 * LIVES) as load:
+    async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES) as load:
         await load.finished()
         await until(lambda: in_outbox(cluster.servers.write_db_url), lambda waiting: waiting == 0)
         await cluster.supervisor.kill("relay")
@@ -84,6 +84,6 @@ async def test_what_a_wrong_clock_has_put_off_until_tomorrow_comes_today(cluster
             await (await channel.get_queue(topology.RESEND_QUEUE, ensure=False)).purge()
         [row] = await fetch(cluster.servers.stores["summary"], PUT_OFF, schema="summary")
         assert row["gaps"] > 0
-        await asyncio.gather(cluster.start_anew("summary"), cluster.start_anew("relay"))
+        await asyncio.gather(cluster.start_with("summary"), cluster.start_with("relay"))
         await caught_up(cluster, load)
         assert await differences(cluster, load) == {}

@@ -9,7 +9,7 @@ from random import Random
 import asyncpg
 import pytest
 
-from deploy.sending.parcels import CommandMessage, command_message, parcels
+from deploy.sending.batches import CommandMessage, batches, command_message
 from deploy.servers.provide import Servers
 from projectors.dead_letters.inbox import PREFETCH
 from shared.messages.control import Replay, Selection
@@ -67,12 +67,12 @@ async def killed_in_the_middle(cluster: Cluster, letters: Letters, job_id: int, 
 @pytest.mark.parametrize("victim", ["dead_letters", "summary", "relay"])
 async def test_a_replay_goes_on_whoever_is_killed_in_the_middle_of_it(cluster: Cluster, victim: str) -> None:
     """The one that keeps the job, the one that applies, and the one that sends events again."""
-    await cluster.start_anew("summary", **EVERYTHING_FAILS)
+    await cluster.start_with("summary", **EVERYTHING_FAILS)
     commands = (small_order(number) for number in range(EVENTS))
     async with loading(cluster, commands, EVENTS, window=2000) as load, letters_of(cluster) as letters:
         await load.finished()
         await letters.dead(EVENTS)
-        await cluster.start_anew("summary")
+        await cluster.start_with("summary")
         job_id = await letters.replay(rate=200)
         await killed_in_the_middle(cluster, letters, job_id, victim, EVENTS)
         job = await letters.completed(job_id)
@@ -110,7 +110,7 @@ async def test_letters_wait_in_rabbitmq_while_their_database_is_away_and_then_ar
     without_operations: tuple[Cluster, Proxy],
 ) -> None:
     cluster, proxy = without_operations
-    await cluster.start_anew("summary", **EVERYTHING_FAILS)
+    await cluster.start_with("summary", **EVERYTHING_FAILS)
     commands = (small_order(number) for number in range(LETTERS))
     async with loading(cluster, commands, LETTERS, window=100) as load, letters_of(cluster) as letters:
         await load.reaches(0.3)
@@ -129,7 +129,7 @@ async def test_letters_wait_in_rabbitmq_while_their_database_is_away_and_then_ar
         with pytest.raises(NoReplyError):
             await _replay_the_first(cluster, seconds=2)
         assert not cluster.died()
-        await cluster.start_anew("summary")
+        await cluster.start_with("summary")
         proxy.up()
         # What was asked meanwhile was kept by the broker, and is done once.
         assert isinstance(await _replay_the_first(cluster, seconds=30), Done)
@@ -173,6 +173,6 @@ async def _rename_all(cluster: Cluster) -> None:
         command_message("customers.rename-customer", f"rename-{n}", {"name": "Bea"}, source="tests", subject=f"c-{n}")
         for n in range(COMMANDS)
     )
-    for parcel in parcels(renaming):
-        await publisher.publish(Outgoing(topology.COMMANDS, parcel.type, parcel.body, parcel.content_type))
+    for batch in batches(renaming):
+        await publisher.publish(Outgoing(topology.COMMANDS, batch.type, batch.body, batch.content_type))
     await publisher.close()

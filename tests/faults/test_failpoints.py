@@ -8,8 +8,8 @@ from shared.messaging import topology
 from shared.runtime.failpoints import Failpoint
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
-from tests.faults.crashes import armed, died_there
-from tests.faults.load import Load, demo_commands, demo_size, lives, loading
+from tests.faults.crashes import start_with_failpoint, wait_for_failpoint_exit
+from tests.faults.load import Load, demo_commands, demo_size, loading, order_lifecycles
 from tests.faults.losses import purge
 from tests.faults.waiting import in_outbox, until
 
@@ -29,10 +29,10 @@ async def equal_everywhere(cluster: Cluster, load: Load, orders: int) -> None:
 async def test_a_worker_that_dies_there_leaves_each_command_with_one_outcome(
     cluster: Cluster, place: Failpoint
 ) -> None:
-    await armed(cluster, "worker", place=place, visit=cluster.random.randint(1, 6))
+    await start_with_failpoint(cluster, "worker", place=place, visit=cluster.random.randint(1, 6))
     async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS), window=200) as load:
-        await died_there(cluster, "worker")
-        await cluster.start_anew("worker")
+        await wait_for_failpoint_exit(cluster, "worker")
+        await cluster.start_with("worker")
         await equal_everywhere(cluster, load, ORDERS)
 
 
@@ -40,35 +40,35 @@ async def test_a_worker_that_dies_there_leaves_each_command_with_one_outcome(
 async def test_a_relay_that_dies_there_publishes_again_what_it_has_not_deleted(
     cluster: Cluster, place: Failpoint
 ) -> None:
-    await armed(cluster, "relay", place=place, visit=cluster.random.randint(1, 6))
+    await start_with_failpoint(cluster, "relay", place=place, visit=cluster.random.randint(1, 6))
     async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS), window=200) as load:
-        await died_there(cluster, "relay")
+        await wait_for_failpoint_exit(cluster, "relay")
         assert await in_outbox(cluster.servers.write_db_url) > 0
-        await cluster.start_anew("relay")
+        await cluster.start_with("relay")
         await equal_everywhere(cluster, load, ORDERS)
 
 
 @pytest.mark.parametrize("place", [Failpoint.BEFORE_COMMIT, Failpoint.AFTER_COMMIT, Failpoint.BEFORE_ACK])
 async def test_projectors_that_die_there_apply_each_event_once(cluster: Cluster, place: Failpoint) -> None:
     """All three at once: each works on a store of its own."""
-    await armed(cluster, *topology.PROJECTORS, place=place, visit=cluster.random.randint(1, 4))
+    await start_with_failpoint(cluster, *topology.PROJECTORS, place=place, visit=cluster.random.randint(1, 4))
     async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS), window=200) as load:
-        await died_there(cluster, *topology.PROJECTORS)
-        await asyncio.gather(*map(cluster.start_anew, topology.PROJECTORS))
+        await wait_for_failpoint_exit(cluster, *topology.PROJECTORS)
+        await asyncio.gather(*map(cluster.start_with, topology.PROJECTORS))
         await equal_everywhere(cluster, load, ORDERS)
 
 
 async def test_a_resend_that_dies_between_two_pages_is_done_again_whole(cluster: Cluster) -> None:
     """The summary loses everything, at the ends of its streams as well, and asks for more than one page holds."""
     count = 1200
-    await armed(cluster, "relay", place=Failpoint.BETWEEN_PAGES)
+    await start_with_failpoint(cluster, "relay", place=Failpoint.BETWEEN_PAGES)
     await cluster.supervisor.kill("summary")
-    async with loading(cluster, lives(count), 4 * count) as load:
+    async with loading(cluster, order_lifecycles(count), 4 * count) as load:
         await load.finished()
     await until(lambda: in_outbox(cluster.servers.write_db_url), lambda waiting: waiting == 0)
     assert await purge(cluster, "summary") > 0
-    await cluster.start_anew("summary")
-    await died_there(cluster, "relay")
-    await cluster.start_anew("relay")
+    await cluster.start_with("summary")
+    await wait_for_failpoint_exit(cluster, "relay")
+    await cluster.start_with("relay")
     await caught_up(cluster, load)
     assert await differences(cluster, load) == {}

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.load import demo_commands, demo_size, loading
-from tests.faults.witness import witnessing
+from tests.faults.outage_monitor import monitoring_outage
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
@@ -21,13 +21,13 @@ async def test_a_minute_without_a_server_counts_against_no_event_and_is_caught_u
 ) -> None:
     async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load:
         await load.reaches(cluster.random.uniform(0.1, 0.6))
-        async with witnessing(cluster) as witness:
+        async with monitoring_outage(cluster) as monitor:
             async with cluster.frozen(server):
                 await asyncio.sleep(LONG_S)
             await load.finished()
             await caught_up(cluster, load)
-        assert witness.looks > LONG_S / 3
-        assert witness.seen == {}
+        assert monitor.responses > LONG_S / 3
+        assert monitor.seen == {}
         assert await differences(cluster, load) == {}
         assert await figures(cluster, load, ORDERS) == []
 
@@ -39,11 +39,14 @@ async def test_short_freezes_of_every_server_in_any_mixture_change_nothing(clust
             async with cluster.frozen(server):
                 await cluster.pause(0.1, 1.5)
 
-    async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load, witnessing(cluster) as witness:
+    async with (
+        loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load,
+        monitoring_outage(cluster) as monitor,
+    ):
         await load.reaches(0.05)
         await asyncio.gather(*map(shiver, ("postgres", "redis", "rabbitmq")))
         await load.finished()
         await caught_up(cluster, load)
-        assert witness.seen == {}
+        assert monitor.seen == {}
         assert await differences(cluster, load) == {}
         assert await figures(cluster, load, ORDERS) == []

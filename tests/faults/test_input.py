@@ -19,7 +19,7 @@ from shared.messaging import topology
 from shared.views import operations
 from tests.faults.audit import caught_up, differences
 from tests.faults.cluster import Cluster
-from tests.faults.load import lives, loading, step
+from tests.faults.load import loading, order_lifecycles, step
 from tests.faults.waiting import fetch, until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
@@ -55,7 +55,10 @@ async def memory_of(cluster: Cluster, name: str, *, most: int) -> AsyncIterator[
 
 @pytest.mark.parametrize("framing", ["content-length", "chunked"])
 async def test_a_body_of_a_gigabyte_is_refused_at_once_and_costs_no_memory(cluster: Cluster, framing: str) -> None:
-    async with memory_of(cluster, "http", most=64 * MEGABYTE), loading(cluster, lives(LIVES), 4 * LIVES) as load:
+    async with (
+        memory_of(cluster, "http", most=64 * MEGABYTE),
+        loading(cluster, order_lifecycles(LIVES), 4 * LIVES) as load,
+    ):
         sending = [
             asyncio.create_task(asyncio.to_thread(_send_a_gigabyte, cluster.command_url, framing)) for _ in range(4)
         ]
@@ -91,7 +94,7 @@ def _send_a_gigabyte(url: str, framing: str) -> tuple[int, int]:
 
 async def test_a_message_far_above_the_limit_is_a_letter_and_holds_nobody_up(cluster: Cluster) -> None:
     size = 15 * MEGABYTE  # RabbitMQ 4 takes up to 16
-    async with loading(cluster, lives(LIVES), 4 * LIVES, window=50) as load:
+    async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES, window=50) as load:
         await load.reaches(0.2)
         async with (
             memory_of(cluster, "worker", most=8 * size),

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from deploy.sending.parcels import CommandMessage, command_message
+from deploy.sending.batches import CommandMessage, command_message
 from shared.messages.envelope import BATCH_CONTENT_TYPE, pack
 from shared.messaging import topology
 from shared.views import operations
@@ -16,8 +16,8 @@ from shared.views.analytics import Keys
 from tests.e2e.event_store import append_raw
 from tests.faults.audit import caught_up, differences
 from tests.faults.cluster import Cluster
-from tests.faults.load import Load, demo_commands, demo_size, lives, loading, step
-from tests.faults.losses import losing
+from tests.faults.load import Load, demo_commands, demo_size, loading, order_lifecycles, step
+from tests.faults.losses import lose_events
 from tests.faults.poison import letters, replay_everything, replayed
 from tests.faults.waiting import fetch, until
 
@@ -41,23 +41,23 @@ async def settled(cluster: Cluster, load: Load) -> None:
 async def test_events_that_the_broker_lost_come_again_when_later_ones_show_the_gap(
     cluster: Cluster, projector: str
 ) -> None:
-    async with loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
-        assert await losing(cluster, projector, load, upto=0.6) > 100
+    async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES, window=100) as load:
+        assert await lose_events(cluster, projector, load, upto=0.6) > 100
         await settled(cluster, load)
 
 
 async def test_losses_duplicates_and_shuffles_in_one_mixture_change_nothing(cluster: Cluster) -> None:
     """Each projection loses others; all get everything again, in any order, up to the very end."""
-    async with loading(cluster, lives(LIVES), 4 * LIVES, window=50) as load:
+    async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES, window=50) as load:
         repeating = asyncio.create_task(_repeating(cluster, load))
-        lost = await asyncio.gather(*(losing(cluster, name, load, upto=1) for name in topology.PROJECTORS))
+        lost = await asyncio.gather(*(lose_events(cluster, name, load, upto=1) for name in topology.PROJECTORS))
         await repeating
         await settled(cluster, load)
     assert all(lost), lost
 
 
 async def test_duplicates_in_any_order_change_nothing(cluster: Cluster) -> None:
-    async with loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
+    async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES, window=100) as load:
         await _repeating(cluster, load)
         await settled(cluster, load)
 
@@ -122,7 +122,7 @@ async def test_an_event_that_fails_in_some_projections_holds_its_stream_there_an
 async def test_a_stream_whose_first_event_fails_waits_whole_and_comes_in_order(cluster: Cluster) -> None:
     """Ten events follow it: they cost no row and no letter of their own."""
     stream = "products/changing"
-    await cluster.start_anew("summary", TIDEMARK_POISON=f"summary:{stream}", TIDEMARK_SUMMARY_RETRIES="1")
+    await cluster.start_with("summary", TIDEMARK_POISON=f"summary:{stream}", TIDEMARK_SUMMARY_RETRIES="1")
     prices = list(range(100, 100 + FOLLOWERS))
     async with loading(cluster, _changing(prices), 1 + FOLLOWERS, window=1) as load:
         await load.finished()
@@ -131,7 +131,7 @@ async def test_a_stream_whose_first_event_fails_waits_whole_and_comes_in_order(c
         assert (held["version"], held["seen"], held["attempts"]) == (1, 1 + FOLLOWERS, 2)
         assert await until(lambda: letters(cluster)) == [(stream, 1)]
         await caught_up(cluster, load, but=frozenset({stream}))
-        await cluster.start_anew("summary")
+        await cluster.start_with("summary")
         await replayed(cluster, await replay_everything(cluster))
         await settled(cluster, load)
     rows = await fetch(cluster.servers.stores["summary"], PRICES, schema="summary")

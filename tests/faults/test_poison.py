@@ -8,7 +8,7 @@ from zlib import crc32
 import asyncpg
 import pytest
 
-from deploy.sending.parcels import CommandMessage, command_message
+from deploy.sending.batches import CommandMessage, command_message
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.letters import caught_up_but, letters_of
@@ -54,7 +54,7 @@ def a_much_priced_product() -> Iterator[CommandMessage]:
 async def test_poisoned_streams_wait_while_all_else_flows_and_one_replay_makes_everything_equal(
     cluster: Cluster,
 ) -> None:
-    await cluster.start_anew("summary", **POISON)
+    await cluster.start_with("summary", **POISON)
     commands = chain(a_much_priced_product(), demo_commands(ORDERS))
     total = 1 + SUCCESSORS + demo_size(ORDERS)
     async with loading(cluster, commands, total, window=2000) as load, letters_of(cluster) as letters:
@@ -71,7 +71,7 @@ async def test_poisoned_streams_wait_while_all_else_flows_and_one_replay_makes_e
         assert [tuple(row) for row in await letters.database.fetch(LETTER, STREAM)] == [(1, 1)]
         assert await letters.failed_again() == []
 
-        await cluster.start_anew("summary")
+        await cluster.start_with("summary")
         job = await letters.completed(await letters.replay())
         assert (job["succeeded"], job["failed"]) == (len(sick), 0)
         await caught_up(cluster, load)

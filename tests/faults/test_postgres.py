@@ -11,10 +11,10 @@ import pytest
 from deploy.servers import databases
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
-from tests.faults.load import Load, demo_commands, demo_size, lives, loading
+from tests.faults.load import Load, demo_commands, demo_size, loading, order_lifecycles
+from tests.faults.outage_monitor import OutageMonitor, monitoring_outage
 from tests.faults.small_disk import tables_on_a_small_disk
 from tests.faults.waiting import fetch, until
-from tests.faults.witness import Witness, witnessing
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
@@ -48,28 +48,28 @@ async def settled(cluster: Cluster, load: Load) -> None:
 
 
 @asynccontextmanager
-async def witnessed_load(cluster: Cluster) -> AsyncIterator[Load]:
+async def monitored_load(cluster: Cluster) -> AsyncIterator[Load]:
     """The load; at its end nothing has counted against any event, and everything is equal to the source."""
     async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load:
-        async with witnessing(cluster) as witness:
+        async with monitoring_outage(cluster) as monitor:
             yield load
             await settled(cluster, load)
-        await nothing_but_an_outage(cluster, load, witness)
+        await nothing_but_an_outage(cluster, load, monitor)
         assert await figures(cluster, load, ORDERS) == []
 
 
-async def nothing_but_an_outage(cluster: Cluster, load: Load, witness: Witness) -> None:
-    assert witness.seen == {}
+async def nothing_but_an_outage(cluster: Cluster, load: Load, monitor: OutageMonitor) -> None:
+    assert monitor.seen == {}
     assert await differences(cluster, load) == {}
 
 
 async def test_immediate_stops_are_recovered_from(cluster: Cluster) -> None:
     """As ``pg_ctl stop -m immediate``: no checkpoint, no goodbye."""
     postgres = cluster.private.postgres
-    async with witnessed_load(cluster) as load:
+    async with monitored_load(cluster) as load:
         for share in (0.1, 0.4, 0.7):
             await load.reaches(share + cluster.random.uniform(0, 0.2))
-            await asyncio.to_thread(postgres.stop, for_good=True)
+            await asyncio.to_thread(postgres.stop, discard_data=True)
             await cluster.pause(0, 2)
             await asyncio.to_thread(postgres.start)
             await asyncio.to_thread(postgres.wait_ready)
@@ -86,7 +86,7 @@ async def test_a_server_without_a_free_connection_is_waited_for(cluster: Cluster
         return str(await cluster.troubles(name))
 
     await _take_all(cluster, hogs)
-    async with witnessed_load(cluster) as load:
+    async with monitored_load(cluster) as load:
         await load.reaches(0.1)
         try:
             for name in ("worker", "relay", "summary"):
@@ -107,7 +107,7 @@ async def _take_all(cluster: Cluster, hogs: list[asyncpg.Connection]) -> None:
 
 async def test_a_full_disk_is_waited_for(cluster: Cluster) -> None:
     tables = {databases.WRITE: ["events"], SUMMARY: ["summary.orders", "summary.history"]}
-    async with tables_on_a_small_disk(cluster, tables) as disk, witnessed_load(cluster) as load:
+    async with tables_on_a_small_disk(cluster, tables) as disk, monitored_load(cluster) as load:
         await load.reaches(0.1)
         await asyncio.to_thread(disk.fill)
         said = await until(lambda: cluster.troubles("worker"), lambda said: "database" in said)
@@ -120,8 +120,8 @@ async def test_a_full_disk_is_waited_for(cluster: Cluster) -> None:
 
 async def test_deadlocks_are_lost_races_and_nothing_more(cluster: Cluster) -> None:
     """A session that locks rows in the opposite order, and never is the one that gives way."""
-    async with loading(cluster, lives(MANY_LIVES), 4 * MANY_LIVES, window=20) as load:
-        async with witnessing(cluster) as witness:
+    async with loading(cluster, order_lifecycles(MANY_LIVES), 4 * MANY_LIVES, window=20) as load:
+        async with monitoring_outage(cluster) as monitor:
             await load.reaches(0.26)
             async with asyncio.timeout(90):
                 await asyncio.gather(
@@ -130,7 +130,7 @@ async def test_deadlocks_are_lost_races_and_nothing_more(cluster: Cluster) -> No
                 )
             assert not load.sending.done()
             await settled(cluster, load)
-        await nothing_but_an_outage(cluster, load, witness)
+        await nothing_but_an_outage(cluster, load, monitor)
 
 
 async def _opposed(cluster: Cluster, database: str, soon: str, one: str, all_of_them: str, wanted: int = 2) -> None:
@@ -160,8 +160,8 @@ async def test_a_transaction_that_somebody_left_open_is_outlived(cluster: Cluste
     """It has written, and keeps a stream that commands are waiting for; the server ends it after a while (60 s by our settings)."""
     settings = {"idle_in_transaction_session_timeout": "15s"}
     somebody = await asyncpg.connect(cluster.servers.write_db_url, server_settings=settings)
-    async with loading(cluster, lives(LIVES), 4 * LIVES, window=100) as load:
-        async with witnessing(cluster) as witness:
+    async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES, window=100) as load:
+        async with monitoring_outage(cluster) as monitor:
             await load.reaches(0.3)
             left_open = somebody.transaction()
             await left_open.start()
@@ -170,4 +170,4 @@ async def test_a_transaction_that_somebody_left_open_is_outlived(cluster: Cluste
             await settled(cluster, load)
             assert time.monotonic() - began > 10
         assert somebody.is_closed()
-        await nothing_but_an_outage(cluster, load, witness)
+        await nothing_but_an_outage(cluster, load, monitor)

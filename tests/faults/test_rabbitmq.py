@@ -13,7 +13,7 @@ from shared.messaging import topology
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.broker import rabbitmqctl
 from tests.faults.cluster import Cluster
-from tests.faults.load import Load, demo_commands, demo_size, lives, loading
+from tests.faults.load import Load, demo_commands, demo_size, loading, order_lifecycles
 from tests.faults.losses import purge
 from tests.faults.waiting import in_outbox, until
 
@@ -95,13 +95,13 @@ async def test_a_queue_that_somebody_declared_otherwise_is_named_by_migrate_and_
 @pytest.mark.parametrize("projector", topology.PROJECTORS)
 async def test_what_was_purged_at_the_end_of_every_stream_comes_again(cluster: Cluster, projector: str) -> None:
     """No later event shows that anything is missing."""
-    async with loading(cluster, lives(LIVES), 4 * LIVES) as load:
+    async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES) as load:
         await load.reaches(0.5)
         await cluster.supervisor.kill(projector)
         await load.finished()
         await until(lambda: in_outbox(cluster.servers.write_db_url), lambda waiting: waiting == 0)
         assert await purge(cluster, projector) > 0
-        await cluster.start_anew(projector)
+        await cluster.start_with(projector)
         async with asyncio.timeout(60):
             await caught_up(cluster, load)
         assert await differences(cluster, load) == {}

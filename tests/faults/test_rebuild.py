@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from deploy.cli.projections.commands import compared
+from deploy.cli.projections.commands import compare_generations
 from deploy.demo.demo import settings_for
 from shared.messages.control import Activate, Rebuild, Rollback
 from shared.runtime.failpoints import Failpoint
@@ -17,8 +17,8 @@ from tests.e2e.bus import Bus, bus_of
 from tests.e2e.generations import Order, done, registry_of, until_ready
 from tests.faults.audit import caught_up
 from tests.faults.cluster import Cluster
-from tests.faults.crashes import armed, died_there
-from tests.faults.load import STEPS, demo_commands, demo_size, lives, loading
+from tests.faults.crashes import start_with_failpoint, wait_for_failpoint_exit
+from tests.faults.load import STEPS, demo_commands, demo_size, loading, order_lifecycles
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
@@ -76,7 +76,7 @@ async def insist(bus: Bus, what: Order, id_: str) -> Sequence[Generation]:
 async def equal(cluster: Cluster, projection: str) -> None:
     async with asyncio.timeout(60):
         while True:
-            found = await compared(settings_for(cluster.servers), projection, 2, 1, 5)
+            found = await compare_generations(settings_for(cluster.servers), projection, 2, 1, 5)
             if found.equal:
                 return
             await asyncio.sleep(0.5)
@@ -87,7 +87,7 @@ async def test_killed_at_random_moments_of_rebuilding_and_of_switching_it_goes_o
     cluster: Cluster, projection: str
 ) -> None:
     async with loaded(cluster) as bus, never_a_mixture(cluster, projection) as seen:
-        async with loading(cluster, lives(LIVES), LIVES * len(STEPS), window=10) as load:
+        async with loading(cluster, order_lifecycles(LIVES), LIVES * len(STEPS), window=10) as load:
             await done(bus, Rebuild(projection=projection, generation=2, rate=500, **WHO))
             for victim in cluster.random.choices([projection, projection, "relay"], k=KILLS):
                 await cluster.pause(0, 1.0)
@@ -133,17 +133,17 @@ async def test_killed_between_two_totals_it_makes_the_others(cluster: Cluster) -
 async def goes_on(cluster: Cluster, projection: str, process: str, place: Failpoint) -> None:
     victim = projection if process == "projector" else process
     async with loaded(cluster) as bus, never_a_mixture(cluster, projection) as seen:
-        await armed(cluster, victim, place=place)
+        await start_with_failpoint(cluster, victim, place=place)
         await done(bus, Rebuild(projection=projection, generation=2, **WHO))
         if place in (Failpoint.BEFORE_SWITCH, Failpoint.AFTER_SWITCH):
             await until_ready(cluster.servers, projection, 2)
             asking = asyncio.create_task(insist(bus, Activate(projection=projection, generation=2, **WHO), "switch"))
-            await died_there(cluster, victim)
-            await cluster.start_anew(victim)
+            await wait_for_failpoint_exit(cluster, victim)
+            await cluster.start_with(victim)
             await asking
         else:
-            await died_there(cluster, victim)
-            await cluster.start_anew(victim)
+            await wait_for_failpoint_exit(cluster, victim)
+            await cluster.start_with(victim)
             await until_ready(cluster.servers, projection, 2)
             await insist(bus, Activate(projection=projection, generation=2, **WHO), "switch")
         await equal(cluster, projection)

@@ -18,8 +18,8 @@ from shared.views.analytics import Keys
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.load import demo_commands, demo_size, loading
+from tests.faults.outage_monitor import monitoring_outage
 from tests.faults.waiting import until
-from tests.faults.witness import witnessing
 from tests.shop import placed, run
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
@@ -32,7 +32,10 @@ GHOST: Final = "orders/ghost"
 
 
 async def test_a_store_out_of_memory_is_an_outage_of_that_projection_alone(cluster: Cluster) -> None:
-    async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load, witnessing(cluster) as witness:
+    async with (
+        loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load,
+        monitoring_outage(cluster) as monitor,
+    ):
         await load.reaches(0.2)
         async with _short_of_memory(cluster):
             said = await until(lambda: cluster.troubles("analytics"), lambda said: "store" in said)
@@ -41,7 +44,7 @@ async def test_a_store_out_of_memory_is_an_outage_of_that_projection_alone(clust
             assert not await cluster.troubles("search")
         await caught_up(cluster, load)
         assert "OutOfMemory" in said["store"]
-        assert witness.seen == {}
+        assert monitor.seen == {}
         assert await differences(cluster, load) == {}
         assert await figures(cluster, load, ORDERS) == []
 

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from rich.console import Console
 
-from deploy.cli.projections.requests import request
+from deploy.cli.projections.control_requests import send_request
 from deploy.compare.stores import opened
 from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
@@ -129,7 +129,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 async def rebuild(system: System, projection: str) -> None:
     settings = settings_for(system.servers)
     begun = Rebuild(projection=projection, generation=2, actor="a test", reason="restored")
-    assert isinstance(await request(settings, begun, request_id=None, seconds=20), GenerationsChanged)
+    assert isinstance(await send_request(settings, begun, request_id=None, seconds=20), GenerationsChanged)
     async with opened(settings, projection) as store:
 
         async def ready() -> bool:
@@ -137,7 +137,7 @@ async def rebuild(system: System, projection: str) -> None:
 
         await until(ready)
     switch = Activate(projection=projection, generation=2, actor="a test", reason="restored")
-    assert isinstance(await request(settings, switch, request_id=None, seconds=20), GenerationsChanged)
+    assert isinstance(await send_request(settings, switch, request_id=None, seconds=20), GenerationsChanged)
 
 
 async def test_a_restore_that_lost_nothing_is_adopted_and_one_that_did_stops_every_projection(

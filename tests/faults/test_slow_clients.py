@@ -10,7 +10,7 @@ import pytest
 from shared.runtime import descriptors
 from tests.faults.audit import caught_up, differences
 from tests.faults.cluster import Cluster
-from tests.faults.load import lives, loading
+from tests.faults.load import loading, order_lifecycles
 from tests.faults.test_input import MEGABYTE, memory_of
 from tests.slow_clients import SlowClients
 
@@ -29,7 +29,7 @@ ACT: Final = f"POST /dead-letters/replay HTTP/1.1\r\n{JSON}\r\nTidemark-Actor: x
 
 async def test_thousands_of_slow_bodies_and_idle_listeners_keep_nobody_waiting(cluster: Cluster) -> None:
     descriptors.raise_limit()
-    await cluster.start_anew("query", TIDEMARK_OPERATOR_KEY=KEY)
+    await cluster.start_with("query", TIDEMARK_OPERATOR_KEY=KEY)
     commands, queries = (SlowClients(httpx.URL(url).port or 0) for url in (cluster.command_url, cluster.query_url))
     async with memory_of(cluster, "http", most=256 * MEGABYTE), memory_of(cluster, "query", most=256 * MEGABYTE):
         try:
@@ -37,7 +37,7 @@ async def test_thousands_of_slow_bodies_and_idle_listeners_keep_nobody_waiting(c
                 commands.hold(bodies=MANY, request=COMMAND, listeners=0),
                 queries.hold(bodies=MANY, request=ACT, listeners=MANY),
             )
-            async with loading(cluster, lives(LIVES), 4 * LIVES) as load:
+            async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES) as load:
                 await _served(cluster)
                 await load.finished()
         finally:

@@ -20,25 +20,25 @@ from shared.messaging.broker import Publisher
 from shared.messaging.queue_watch import QueueWatch
 from shared.runtime.process import HEALTH_EVERY_S
 from tests.faults.audit import caught_up, queue_depths
-from tests.faults.broker import rabbitmqctl, short_of_room
+from tests.faults.broker import limited_queues, rabbitmqctl
 from tests.faults.cluster import Cluster
-from tests.faults.load import Load, lives, loading
-from tests.faults.poison import ONE_IN, POISON, held, poisoned
-from tests.faults.standing import (
-    SAID_WITHIN_S,
+from tests.faults.health_reports import (
+    RECOVERY_TIMEOUT_S,
+    REPORT_TIMEOUT_S,
     SERVICES,
-    WELL_WITHIN_S,
-    all_well,
     freshness,
     not_ready,
     not_ready_of,
     process_troubles,
     serves,
     stalled,
+    wait_until_healthy,
 )
+from tests.faults.load import Load, loading, order_lifecycles
+from tests.faults.poison import ONE_IN, POISON, held, poisoned
 from tests.faults.test_command_order import TAKEN_OVER_WITHIN_S, frozen, more_workers
 from tests.faults.test_freshness import stopped
-from tests.faults.waiting import LOOK_EVERY_S, until
+from tests.faults.waiting import POLL_INTERVAL_S, until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 
@@ -52,11 +52,11 @@ READY: Final = dict.fromkeys(SERVICES, "")
 @asynccontextmanager
 async def moving(cluster: Cluster) -> AsyncIterator[Load]:
     """All is well, and commands come; at the end all is well again, soon, and all of them have been decided and applied."""
-    await all_well(cluster, within_s=30)
-    async with loading(cluster, lives(LIVES), 4 * LIVES, window=50) as load:
+    await wait_until_healthy(cluster, within_s=30)
+    async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES, window=50) as load:
         await load.reaches(0.2)
         yield load
-        await all_well(cluster)
+        await wait_until_healthy(cluster)
         await load.finished()
         await caught_up(cluster, load)
 
@@ -111,19 +111,19 @@ async def two_workers(cluster: Cluster) -> AsyncIterator[Supervisor]:
 
 async def test_a_full_queue_of_dead_letters_is_named_by_the_projection_that_waits_for_it(cluster: Cluster) -> None:
     await cluster.supervisor.kill("dead_letters")
-    await cluster.start_anew("summary", **POISON)
+    await cluster.start_with("summary", **POISON)
     queue = topology.dead_queue("summary")
     async with (
-        short_of_room(cluster, queue, messages=ROOM),
+        limited_queues(cluster, queue, messages=ROOM),
         filled(cluster, queue),
-        loading(cluster, lives(16 * ONE_IN), 4 * 16 * ONE_IN, window=40) as load,
+        loading(cluster, order_lifecycles(16 * ONE_IN), 4 * 16 * ONE_IN, window=40) as load,
     ):
         await not_ready(cluster, ["summary"], queue, "full", within_s=30)
         await not_ready(cluster, ["query"], "summary", queue)
         await stalled(cluster, ["summary"], queue)
         assert await serves(cluster, "query")
-        await cluster.start_anew("dead_letters")
-        await all_well(cluster)
+        await cluster.start_with("dead_letters")
+        await wait_until_healthy(cluster)
         await load.finished()
         await until(lambda: held(cluster), lambda found: {one for one, _ in found} == poisoned(load.versions))
 
@@ -165,7 +165,7 @@ async def test_a_frozen_worker_beside_another_that_wakes_before_it_is_taken_over
     async with two_workers(cluster), moving(cluster):
         with frozen(cluster.supervisor):
             await not_ready(cluster, SERVICES, "worker: one of 2 processes has said nothing")
-        await until(lambda: _readiness(cluster), lambda found: found == READY, within_s=WELL_WITHIN_S)
+        await until(lambda: _readiness(cluster), lambda found: found == READY, within_s=RECOVERY_TIMEOUT_S)
 
 
 async def test_one_of_two_workers_that_is_stopped_or_killed_and_started_again_is_not_missed(cluster: Cluster) -> None:
@@ -236,10 +236,10 @@ async def test_a_missing_queue_of_commands_or_requests_is_named_by_who_reads_it_
     cluster: Cluster, queue: str
 ) -> None:
     names = {"commands": ("worker", "http"), "control.operations": ("dead_letters",)}[queue]
-    await all_well(cluster, within_s=30)
+    await wait_until_healthy(cluster, within_s=30)
     async with without(cluster, queue):
         await not_ready(cluster, names, queue, "tidemark migrate")
-    await all_well(cluster)
+    await wait_until_healthy(cluster)
 
 
 async def test_who_may_not_configure_queues_is_told_of_missing_ones_and_of_nothing_else(cluster: Cluster) -> None:
@@ -280,10 +280,10 @@ async def _post_fails_promptly(cluster: Cluster) -> None:
 
 async def stays_ready(cluster: Cluster) -> None:
     """For as long as it takes to miss a process."""
-    until_then = time.monotonic() + SAID_WITHIN_S
+    until_then = time.monotonic() + REPORT_TIMEOUT_S
     while time.monotonic() < until_then:
         assert await _readiness(cluster) == READY
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
 async def _readiness(cluster: Cluster) -> dict[str, str]:

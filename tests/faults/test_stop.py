@@ -55,6 +55,6 @@ async def _out_in_time(cluster: Cluster, *names: str) -> None:
 
 async def _restarted(cluster: Cluster, count: int) -> None:
     for _ in range(count):
-        death = await cluster.supervisor.died()
-        assert death.why == "exit code 0", death
+        death = await cluster.supervisor.unexpected_exit()
+        assert death.reason == "exit code 0", death
         await cluster.supervisor.restart(death.name)

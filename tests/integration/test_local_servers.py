@@ -75,7 +75,7 @@ async def test_a_reader_reads_the_read_stores_only(servers: Servers) -> None:
         await connection.execute("CREATE TABLE mine (id int)")
     await connection.close()
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await asyncpg.connect(servers.reader_stores["summary"].replace("tidemark_read", "tidemark_write"))
+        await asyncpg.connect(servers.reader_stores["summary"].removesuffix("tidemark_read") + "tidemark_write")
     async with Redis.from_url(servers.reader_stores["analytics"]) as redis:
         assert await redis.get("nothing") is None
         with pytest.raises(NoPermissionError):
@@ -215,7 +215,7 @@ def test_a_recorded_pid_that_is_somebody_elses_by_now_is_left_alone(tmp_path: Pa
     (tmp_path / "redis").mkdir()
     other = subprocess.Popen(["/bin/sleep", "60"])
     leftovers.write(tmp_path / "redis" / leftovers.PROCESS, pid=other.pid, started=time.time() - 1_000)
-    leftovers.end_servers(tmp_path)
+    leftovers.stop_servers(tmp_path)
     assert other.poll() is None
     other.kill()
     other.wait()
@@ -294,7 +294,7 @@ async def test_a_read_model_stays_in_the_database_that_an_older_version_made_for
         await asyncio.to_thread(_started, server)
         assert server.read_databases == {"summary": databases.READ, "search": "tidemark_search"}
     finally:
-        await asyncio.to_thread(server.stop, for_good=True)
+        await asyncio.to_thread(server.stop, discard_data=True)
 
 
 def _started(server: Postgres) -> None:

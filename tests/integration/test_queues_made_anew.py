@@ -8,7 +8,7 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from deploy.run.topology import SPARE, QueueInUseError, declare
+from deploy.run.topology import TEMPORARY_QUEUE_ARGUMENTS, QueueInUseError, declare
 from shared.messaging import topology
 from shared.runtime.settings import Settings
 
@@ -78,7 +78,7 @@ async def test_a_queue_declared_otherwise_is_made_anew_with_its_messages_in_orde
 ) -> None:
     await fill(channel, range(1000))
     done = await declare(migrated.rabbitmq_url, LANES)
-    assert done[0] == "queue commands made anew, with the arguments it should have: 1000 messages kept"
+    assert done[0] == "queue commands recreated with the declared arguments: 1000 messages kept"
     messages = await content(connection)
     assert numbers(messages) == list(range(1000))
     kept = messages[7]
@@ -106,7 +106,7 @@ async def test_a_queue_in_use_is_left_alone_and_named_with_what_to_do(
 async def test_making_it_anew_goes_on_where_it_was_interrupted_before_the_old_queue_was_deleted(
     migrated: Settings, connection: AbstractConnection, channel: AbstractChannel
 ) -> None:
-    await channel.declare_queue(SPARE_NAME, durable=True, arguments=SPARE)
+    await channel.declare_queue(SPARE_NAME, durable=True, arguments=TEMPORARY_QUEUE_ARGUMENTS)
     await fill(channel, range(5), SPARE_NAME)
     await fill(channel, range(5, 10), COMMANDS)
     await declare(migrated.rabbitmq_url, LANES)
@@ -116,7 +116,7 @@ async def test_making_it_anew_goes_on_where_it_was_interrupted_before_the_old_qu
 async def test_making_it_anew_goes_on_where_it_was_interrupted_after_the_old_queue_was_deleted(
     migrated: Settings, connection: AbstractConnection, channel: AbstractChannel
 ) -> None:
-    spare = await channel.declare_queue(SPARE_NAME, durable=True, arguments=SPARE)
+    spare = await channel.declare_queue(SPARE_NAME, durable=True, arguments=TEMPORARY_QUEUE_ARGUMENTS)
     await spare.bind(topology.COMMANDS, "#")
     await channel.queue_delete(COMMANDS)
     await fill(channel, range(10))

@@ -155,7 +155,7 @@ async def test_orders_are_found_by_id_line_names_and_customer(
     store, connection = search
     await story(store)
     query = "SELECT order_id FROM orders WHERE terms @@ $1::text::tsquery"
-    assert {row["order_id"] for row in await connection.fetch(query, search_terms.asked(asked).exactly)} == found
+    assert {row["order_id"] for row in await connection.fetch(query, search_terms.tsqueries(asked).verbatim)} == found
 
 
 async def test_search_rows_follow_what_happens(search: tuple[Store, asyncpg.Connection]) -> None:

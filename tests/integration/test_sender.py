@@ -11,9 +11,9 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from deploy.run.topology import declare
+from deploy.sending.batches import CommandMessage, command_message
 from deploy.sending.outcomes import Outcome
-from deploy.sending.parcels import CommandMessage, command_message
-from deploy.sending.sender import CommandSender, UnansweredError
+from deploy.sending.sender import CommandSender, UnansweredCommandsError
 from deploy.servers import packages
 from deploy.servers.private import PrivateServers, private_servers
 from shared.messaging import topology
@@ -125,14 +125,14 @@ async def test_every_command_gets_its_outcome_and_rejections_are_counted_by_code
 
 async def test_no_more_commands_than_the_window_are_without_outcome(worker: FakeWorker) -> None:
     worker.slow = 0.02
-    tally = await CommandSender(worker.url, window=60, parcel=20).send(some(400))
+    tally = await CommandSender(worker.url, window=60, batch_size=20).send(some(400))
     assert tally.accepted == 400
     assert 40 <= worker.most_waiting <= 60
 
 
 async def test_a_command_without_an_answer_is_sent_again_under_the_same_id(worker: FakeWorker) -> None:
     worker.ignore_first = True
-    tally = await CommandSender(worker.url, parcel=10, resend_after_s=0.3).send(some(30))
+    tally = await CommandSender(worker.url, batch_size=10, resend_after_s=0.3).send(some(30))
     assert (tally.sent, tally.accepted, tally.resent) == (30, 30, 30)
     assert set(worker.received.values()) == {2}
 
@@ -146,21 +146,23 @@ async def test_nothing_to_send_is_nothing_to_wait_for(worker: FakeWorker) -> Non
 
 
 async def test_a_sender_whose_commands_nobody_takes_says_so(url: str) -> None:
-    with pytest.raises(UnansweredError, match="3 commands have no outcome yet; is the command service running"):
-        await CommandSender(url, patience_s=1).send(some(3))
+    with pytest.raises(UnansweredCommandsError, match="3 commands have no outcome yet; is the command service running"):
+        await CommandSender(url, silence_timeout_s=1).send(some(3))
 
 
 async def test_a_command_without_an_outcome_yet_is_sent_again_and_counted_as_nothing_else(worker: FakeWorker) -> None:
-    sender = CommandSender(worker.url, parcel=10, resend_after_s=0.2, patience_s=2)
-    with pytest.raises(UnansweredError, match="1 commands have no outcome yet; last trouble: c-0stuck: our fault"):
+    sender = CommandSender(worker.url, batch_size=10, resend_after_s=0.2, silence_timeout_s=2)
+    with pytest.raises(
+        UnansweredCommandsError, match="1 commands have no outcome yet; last error: c-0stuck: our fault"
+    ):
         await sender.send([*some(5), *some(1, "stuck")])
     assert (sender.tally.sent, sender.tally.accepted, sender.tally.rejected) == (6, 5, {})
     assert worker.received["c-0stuck"] > 1
 
 
 async def test_a_sender_that_cannot_reach_the_broker_says_why() -> None:
-    sender = CommandSender("amqp://nobody:wrong@127.0.0.1:1/", patience_s=1)
-    with pytest.raises(UnansweredError, match="Connect"):
+    sender = CommandSender("amqp://nobody:wrong@127.0.0.1:1/", silence_timeout_s=1)
+    with pytest.raises(UnansweredCommandsError, match="Connect"):
         await sender.send(some(3))
 
 
@@ -192,7 +194,7 @@ async def test_all_outcomes_come_although_the_broker_is_killed_in_between(
 ) -> None:
     worker.slow = 0.01
     counted = Counted(500)
-    sender = CommandSender(url, window=100, parcel=10, resend_after_s=2, patience_s=60)
+    sender = CommandSender(url, window=100, batch_size=10, resend_after_s=2, silence_timeout_s=60)
     sending = asyncio.create_task(sender.send(some(3000), counted))
     await asyncio.wait_for(counted.enough.wait(), 20)
     await asyncio.to_thread(private.rabbitmq.kill)
@@ -207,7 +209,7 @@ async def test_all_outcomes_come_although_the_broker_is_killed_in_between(
 async def test_a_frozen_broker_is_waited_for(private: PrivateServers, url: str, worker: FakeWorker) -> None:
     worker.slow = 0.01
     counted = Counted(100)
-    sender = CommandSender(url, window=100, parcel=10, resend_after_s=1, patience_s=60)
+    sender = CommandSender(url, window=100, batch_size=10, resend_after_s=1, silence_timeout_s=60)
     sending = asyncio.create_task(sender.send(some(500), counted))
     await asyncio.wait_for(counted.enough.wait(), 20)
     private.rabbitmq.freeze()

@@ -14,7 +14,7 @@ import pytest
 
 from deploy.run.child import Program
 from deploy.run.deployables import DEPLOYABLES, environment
-from deploy.run.supervisor import DiedError, Supervisor
+from deploy.run.supervisor import ChildExitedError, Supervisor
 from deploy.servers.provide import Servers, from_environment
 
 pytestmark = pytest.mark.timeout(60)
@@ -46,45 +46,45 @@ async def test_start_returns_when_all_are_ready_and_stop_leaves_none() -> None:
 
 async def test_a_child_that_fails_at_its_start_is_named_with_its_reason_and_last_words() -> None:
     async with Supervisor(None) as supervisor:
-        with pytest.raises(DiedError, match=r"(?s)b died: exit code 3.*no database"):
+        with pytest.raises(ChildExitedError, match=r"(?s)b died: exit code 3.*no database"):
             await supervisor.start([program("a"), program("b", FAILING)])
 
 
 async def test_a_program_that_does_not_exist_is_named() -> None:
     async with Supervisor(None) as supervisor:
-        with pytest.raises(DiedError, match="ghost died: it could not be started"):
+        with pytest.raises(ChildExitedError, match="ghost died: it could not be started"):
             await supervisor.start([Program("ghost", ("/nowhere/ghost",), {})])
 
 
 async def test_a_child_that_never_gets_ready_is_named() -> None:
     async with Supervisor(None) as supervisor:
-        with pytest.raises(DiedError, match="a died: not ready within"):
+        with pytest.raises(ChildExitedError, match="a died: not ready within"):
             await supervisor.start([program("a", "import time; time.sleep(60)")], ready_within=0.5)
 
 
 async def test_a_death_is_noticed_and_a_kill_on_request_is_none() -> None:
     async with Supervisor(None) as supervisor:
         await supervisor.start([program("a"), program("b")])
-        watching = asyncio.create_task(supervisor.died())
+        watching = asyncio.create_task(supervisor.unexpected_exit())
         await supervisor.kill("a")
         assert not supervisor.running("a")
         await supervisor.restart("a")
         assert not watching.done()
         os.kill(supervisor.pid("b"), signal.SIGSEGV)
         death = await asyncio.wait_for(watching, 10)
-        assert (death.name, death.why) == ("b", "SIGSEGV")
+        assert (death.name, death.reason) == ("b", "SIGSEGV")
 
 
 async def test_work_that_is_watched_over_ends_with_the_first_death_and_not_with_its_own_patience() -> None:
     async with Supervisor(None) as supervisor:
         await supervisor.start([program("a"), program("b", LATE_FAILURE)])
         began = time.monotonic()
-        with pytest.raises(DiedError, match=r"(?s)b died: exit code 1.*lost it"):
-            await supervisor.watched(asyncio.sleep(30))
+        with pytest.raises(ChildExitedError, match=r"(?s)b died: exit code 1.*lost it"):
+            await supervisor.supervise(asyncio.sleep(30))
         assert time.monotonic() - began < 10
     async with Supervisor(None) as supervisor:
         await supervisor.start([program("a")])
-        assert await supervisor.watched(asyncio.sleep(0, "done")) == "done"
+        assert await supervisor.supervise(asyncio.sleep(0, "done")) == "done"
 
 
 async def test_restart_gives_a_new_process_and_waits_until_it_is_ready() -> None:
@@ -157,7 +157,7 @@ def test_up_says_which_died_and_why_and_stops_the_rest() -> None:
     with _up([("a", STEADY), ("b", LATE_FAILURE)]) as up:
         _, errors = up.communicate(timeout=20)
         assert up.returncode == 1
-    assert "b died: exit code 1; it said last:" in errors
+    assert "b died: exit code 1; its last output:" in errors
     assert "lost it" in errors
 
 

@@ -1,4 +1,4 @@
-"""``tidemark dead-letters``: what failed, why, and what to do about it. The commands that look; those that act are in ``acting``."""
+"""``tidemark dead-letters``: the commands that only read; those that change something are in ``actions`` and ``jobs``."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from deploy.cli import screen
-from deploy.cli.dead_letters import acting, options, tables
+from deploy.cli.dead_letters import actions, options, tables
 from deploy.cli.dead_letters.jobs import app as jobs
-from deploy.cli.dead_letters.store import OperationsDatabase, opened
-from deploy.cli.terminal import NO, WRONG_USE, Output, OutputOption, fail, run, settings
+from deploy.cli.dead_letters.store import OperationsDatabase, open_operations_database
+from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
 from shared.messages.control import Selection
 from shared.views.operations import AuditEntry, LetterDetail, LetterStatus
 from shared.views.operations_queries import MAX_ID
@@ -20,13 +20,13 @@ app = typer.Typer(
     A dead letter is an event or a command that could not be processed. An event holds its own
     stream in its own projection, and nothing else, until it is replayed or discarded.
 
-    From an alarm to an end, usually:
+    The usual steps:
 
     \b
       tidemark dead-letters groups                      what fails, by cause
       tidemark dead-letters show 17                     one: exception, body
-      (mend the projection, deploy it)
-      tidemark dead-letters replay --like 17 --dry-run  what it would take
+      (fix the projection, deploy it)
+      tidemark dead-letters replay --like 17 --dry-run  what would be replayed
       tidemark dead-letters replay --like 17 --canary 5 --wait
       tidemark dead-letters audit                       who did what, and why
     """,
@@ -42,9 +42,9 @@ def groups(
     group: options.Group = None,
     stream: options.Stream = None,
     type_: options.Type = None,
-    since: options.From = None,
-    until: options.To = None,
-    text: options.Words = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    text: options.Text = None,
     limit: Limit = 50,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -56,7 +56,7 @@ def groups(
     selection = options.selection(origin, group, stream, type_, since, until, text)
 
     async def read() -> Any:
-        async with opened(settings()) as database:
+        async with open_operations_database(settings()) as database:
             return await database.groups(selection, limit)
 
     found = run(read())
@@ -73,13 +73,13 @@ def list_(
     like: options.Like = None,
     stream: options.Stream = None,
     type_: options.Type = None,
-    since: options.From = None,
-    until: options.To = None,
-    text: options.Words = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    text: options.Text = None,
     status: Annotated[
-        list[LetterStatus] | None, typer.Option(help="Of this status; may be given again. Otherwise: live ones.")
+        list[LetterStatus] | None, typer.Option(help="With this status; repeatable. Otherwise: live ones.")
     ] = None,
-    all_statuses: Annotated[bool, typer.Option("--all", help="Of any status.")] = False,
+    all_statuses: Annotated[bool, typer.Option("--all", help="With any status.")] = False,
     limit: Limit = 50,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -90,12 +90,12 @@ def list_(
     tidemark dead-letters list --projector search --text timeout --from 2026-03-01 --output json
     """
     if all_statuses and status:
-        raise fail("--all goes with no --status", WRONG_USE)
+        raise fail("--all and --status exclude each other", WRONG_USE)
     selection = options.selection(origin, group, stream, type_, since, until, text)
 
     async def read() -> Any:
-        async with opened(settings()) as database:
-            chosen = await acting.like_letter(database, selection, like)
+        async with open_operations_database(settings()) as database:
+            chosen = await actions.like_letter(database, selection, like)
             live = not (all_statuses or status)
             found = await database.letters(chosen, limit, status, live=live)
             return found, await _count(database, chosen, live, len(found), limit)
@@ -118,12 +118,12 @@ def show(letter_id: options.LetterId, output: OutputOption = Output.TABLE) -> No
     """
 
     async def read() -> LetterDetail | None:
-        async with opened(settings()) as database:
+        async with open_operations_database(settings()) as database:
             return await database.letter(letter_id)
 
     found = run(read())
     if found is None:
-        raise fail(f"there is no dead letter {letter_id}", NO)
+        raise fail(f"there is no dead letter {letter_id}", NEGATIVE)
     if output is Output.JSON:
         screen.print_json(found)
         return
@@ -142,7 +142,7 @@ def audit(
     limit: Limit = 50,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Who did what, when and why, the latest first: to dead letters, and to generations. Lines are added and never change.
+    """Operator actions on dead letters and generations: who, when and why, the latest first. Entries never change.
 
     \b
     tidemark dead-letters audit --letter 17
@@ -151,31 +151,31 @@ def audit(
         if number is not None and number > MAX_ID:
             raise fail(f"{name}: there is no such number", WRONG_USE)
     for name, text in (("--actor", actor), ("--act", act)):
-        options.checked(name, text)
+        options.require_storable(name, text)
 
     async def read() -> Any:
-        async with opened(settings()) as database:
+        async with open_operations_database(settings()) as database:
             return await database.audit(limit, letter_id=letter, job_id=job, actor=actor, act=act)
 
     found = run(read())
-    show_audit(found, output)
+    print_audit(found, output)
 
 
-def show_audit(found: Sequence[AuditEntry], output: Output) -> None:
+def print_audit(found: Sequence[AuditEntry], output: Output) -> None:
     if output is Output.JSON:
         screen.print_json({"items": [one.model_dump(mode="json") for one in found]})
         return
     screen.console().print(tables.audit(found) if found else "nothing has been done")
 
 
-app.command()(acting.replay)
-app.command()(acting.edit)
-app.command()(acting.discard)
+app.command()(actions.replay)
+app.command()(actions.edit)
+app.command()(actions.discard)
 app.add_typer(jobs, name="jobs")
 
 
 async def _count(database: OperationsDatabase, selection: Selection, live: bool, found: int, limit: int) -> int | None:
-    """How many there are altogether, where that is known: of live ones."""
+    """How many letters the selection has in total; None where it is not counted: letters that are not live, beyond the limit."""
     if found < limit:
         return found
     return await database.count(selection) if live else None

@@ -12,8 +12,8 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 from deploy.cli import operator_options
-from deploy.cli.dead_letters.store import opened
-from deploy.cli.terminal import NO, WRONG_USE, fail, run
+from deploy.cli.dead_letters.store import open_operations_database
+from deploy.cli.terminal import NEGATIVE, WRONG_USE, fail, run
 from shared.messages.envelope import MAX_MESSAGE_BYTES
 from shared.runtime.settings import Settings
 from shared.views.operations import LetterDetail
@@ -22,26 +22,26 @@ COMMANDS: Final = "commands"
 
 
 def new_data(settings: Settings, letter_id: int, given: str | None) -> dict[str, Any]:
-    """A JSON object. Ends the command for what is none, and where there is neither data nor anybody to write it."""
+    """The new data, a JSON object. Raises typer.Exit if it is not one, or if no data were given and no terminal is attached."""
     if given is not None:
-        return parsed(_read(given))
-    if not operator_options.at_a_terminal():
-        raise fail("edit wants --data: JSON, @file, or - for standard input", WRONG_USE)
+        return parse_data(_read(given))
+    if not operator_options.is_interactive():
+        raise fail("edit requires --data: JSON, @file, or - for standard input", WRONG_USE)
 
     async def read() -> LetterDetail | None:
-        async with opened(settings) as database:
+        async with open_operations_database(settings) as database:
             return await database.letter(letter_id)
 
     letter = run(read())
     if letter is None:
-        raise fail(f"there is no dead letter {letter_id}", NO)
+        raise fail(f"there is no dead letter {letter_id}", NEGATIVE)
     if letter.origin != COMMANDS:
-        raise fail(f"letter {letter_id} is an event: events are facts; mend the projection and replay", NO)
-    before = _data_of(letter.body)
-    return parsed(_edited(json.dumps(before, indent=2, ensure_ascii=False)))
+        raise fail(f"letter {letter_id} is an event: events are facts; fix the projection and replay", NEGATIVE)
+    before = _command_data(letter.body)
+    return parse_data(_edit(json.dumps(before, indent=2, ensure_ascii=False)))
 
 
-def parsed(raw: bytes | str) -> dict[str, Any]:
+def parse_data(raw: bytes | str) -> dict[str, Any]:
     if len(raw) > MAX_MESSAGE_BYTES:
         raise fail(f"the data is larger than a message may be: {MAX_MESSAGE_BYTES} bytes", WRONG_USE)
     try:
@@ -64,8 +64,8 @@ def _read(given: str) -> bytes | str:
         raise fail(f"cannot read {given[1:]}: {error}", WRONG_USE) from error
 
 
-def _edited(text: str) -> bytes:
-    """What the operator's editor makes of it; leaving it as it was ends the command: nothing was mended."""
+def _edit(text: str) -> bytes:
+    """The text as edited in the operator's editor. Raises typer.Exit if it was left unchanged or the editor failed."""
     editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "data.json"
@@ -77,12 +77,12 @@ def _edited(text: str) -> bytes:
             raise fail(f"cannot start the editor {editor[0]}: {error}", WRONG_USE) from error
         after = file.read_bytes()
     if code or after.strip() == before.strip():
-        raise fail("the data is as it was; nothing was sent", NO)
+        raise fail("the data is unchanged; nothing was sent", NEGATIVE)
     return after
 
 
-def _data_of(body: str) -> Any:
-    """The data of the command as it came; an empty object where it cannot be read."""
+def _command_data(body: str) -> Any:
+    """The data of the received command; an empty object if it cannot be read."""
     try:
         envelope = json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""``tidemark dead-letters jobs``: replay jobs, and steering them."""
+"""``tidemark dead-letters jobs``: shows, pauses, resumes and cancels replay jobs."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,25 +7,25 @@ from typer.core import TyperGroup
 
 from deploy.cli import operator_options, screen
 from deploy.cli.dead_letters import options, tables
+from deploy.cli.dead_letters.control_requests import send_request
 from deploy.cli.dead_letters.following import all_succeeded, follow
-from deploy.cli.dead_letters.requests import asked
-from deploy.cli.dead_letters.store import opened
-from deploy.cli.terminal import NO, Output, OutputOption, fail, run, settings
+from deploy.cli.dead_letters.store import open_operations_database
+from deploy.cli.terminal import NEGATIVE, Output, OutputOption, fail, run, settings
 from shared.messages.control import Steer
 from shared.views.operations import JobView
 
 
-class NumberMeansShow(TyperGroup):
-    """``jobs 3`` is ``jobs show 3``."""
+class ShowByNumberGroup(TyperGroup):
+    """A command group in which ``jobs 3`` means ``jobs show 3``."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         return super().resolve_command(ctx, ["show", *args] if args and args[0].isdecimal() else args)
 
 
 app = typer.Typer(
-    cls=NumberMeansShow,
+    cls=ShowByNumberGroup,
     invoke_without_command=True,
-    help="""Replay jobs: without more, the latest of them.
+    help="""Replay jobs; without a subcommand: list the latest.
 
     \b
     tidemark dead-letters jobs
@@ -46,7 +46,7 @@ def jobs(
         return
 
     async def read() -> list[JobView]:
-        async with opened(settings()) as database:
+        async with open_operations_database(settings()) as database:
             return await database.jobs(limit)
 
     found = run(read())
@@ -59,21 +59,21 @@ def jobs(
 @app.command()
 def show(
     job_id: options.JobId,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it until it is at rest.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it until it has ended or halted.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """One job, and the letters that failed again. With --wait exit code 0 only when all letters succeeded."""
     chosen = settings()
     if wait:
-        raise typer.Exit(report(run(follow(chosen, job_id)), output))
+        raise typer.Exit(print_final_state(run(follow(chosen, job_id)), output))
 
     async def read() -> tuple[JobView | None, list[dict[str, Any]]]:
-        async with opened(chosen) as database:
+        async with open_operations_database(chosen) as database:
             return await database.job(job_id), await database.job_letters(job_id, "failed", 100)
 
     found, failed = run(read())
     if found is None:
-        raise fail(f"there is no job {job_id}", NO)
+        raise fail(f"there is no job {job_id}", NEGATIVE)
     if output is Output.JSON:
         screen.print_json({**found.model_dump(mode="json"), "failed_letters": [one["letter_id"] for one in failed]})
         return
@@ -85,53 +85,53 @@ def show(
 def pause(
     job_id: options.JobId,
     reason: operator_options.Reason = "",
-    actor: operator_options.By = None,
+    actor: operator_options.ActorOption = None,
     request_id: operator_options.RequestId = None,
     timeout: options.Timeout = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Send no more of the job's letters; those under way still get their answers."""
-    _steer(job_id, "paused", reason, actor, request_id, timeout, output)
+    """Stop sending the job's letters; those under way are still completed."""
+    _set_state(job_id, "paused", reason, actor, request_id, timeout, output)
 
 
 @app.command()
 def resume(
     job_id: options.JobId,
     reason: operator_options.Reason = "",
-    actor: operator_options.By = None,
+    actor: operator_options.ActorOption = None,
     request_id: operator_options.RequestId = None,
     timeout: options.Timeout = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Go on with a job that was paused, or that stopped itself."""
-    _steer(job_id, "running", reason, actor, request_id, timeout, output)
+    """Continue a job that was paused, or that stopped itself."""
+    _set_state(job_id, "running", reason, actor, request_id, timeout, output)
 
 
 @app.command()
 def cancel(
     job_id: options.JobId,
     reason: operator_options.Reason = "",
-    actor: operator_options.By = None,
+    actor: operator_options.ActorOption = None,
     request_id: operator_options.RequestId = None,
     timeout: options.Timeout = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """End a job for good; what it has not sent stays dead."""
-    _steer(job_id, "cancelled", reason, actor, request_id, timeout, output)
+    """End a job permanently; letters that it has not sent stay dead."""
+    _set_state(job_id, "cancelled", reason, actor, request_id, timeout, output)
 
 
-def report(job: JobView, output: Output) -> int:
-    """Print how a job came to rest; returns the exit code: 0 only when all its letters succeeded."""
+def print_final_state(job: JobView, output: Output) -> int:
+    """Print the state of a settled job; returns the exit code: 0 only when all its letters succeeded."""
     if output is Output.JSON:
         screen.print_json(job)
     else:
-        said = f"job {job.id} is {job.state}: {job.succeeded} of {job.total} succeeded, {job.failed} failed"
-        said += f", {job.skipped} skipped, {job.queued} not sent"
-        screen.console().print(said + (f"; {screen.shown(job.why)}" if job.why else ""))
-    return 0 if all_succeeded(job) else NO
+        summary = f"job {job.id} is {job.state}: {job.succeeded} of {job.total} succeeded, {job.failed} failed"
+        summary += f", {job.skipped} skipped, {job.queued} not sent"
+        screen.console().print(summary + (f"; {screen.printable(job.why)}" if job.why else ""))
+    return 0 if all_succeeded(job) else NEGATIVE
 
 
-def _steer(
+def _set_state(
     job_id: int,
     to: Literal["paused", "running", "cancelled"],
     reason: str,
@@ -140,8 +140,8 @@ def _steer(
     timeout: float,
     output: Output,
 ) -> None:
-    act = options.valid(Steer, job_id=job_id, to=to, actor=operator_options.who(actor), reason=reason)
-    done = run(asked(settings(), act, request_id=request_id, seconds=timeout))
+    act = options.validated(Steer, job_id=job_id, to=to, actor=operator_options.actor_name(actor), reason=reason)
+    done = run(send_request(settings(), act, request_id=request_id, seconds=timeout))
     if output is Output.JSON:
         screen.print_json(done)
         return

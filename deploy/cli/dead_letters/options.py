@@ -1,4 +1,4 @@
-"""The options that several commands share, and what they select. Wrong ones are one line and exit code 2."""
+"""Options that several commands share, and the selection that they form. Invalid ones end the command with one line and exit code 2."""
 
 import re
 from collections.abc import Sequence
@@ -16,40 +16,53 @@ from shared.messaging.topology import PROJECTORS
 from shared.views.operations_queries import MAX_ID
 
 ORIGINS: Final = (*PROJECTORS, "commands")
-WHICH: Final = "Which letters"
+SELECTION_PANEL: Final = "Which letters"
 
 Origin = Annotated[
     str | None,
-    typer.Option("--origin", "--projector", help=f"Where they failed: {', '.join(ORIGINS)}.", rich_help_panel=WHICH),
+    typer.Option(
+        "--origin", "--projector", help=f"Where they failed: {', '.join(ORIGINS)}.", rich_help_panel=SELECTION_PANEL
+    ),
 ]
 Group = Annotated[
     str | None,
-    typer.Option("--group", help="Their group: a fingerprint, as `groups` shows it.", rich_help_panel=WHICH),
+    typer.Option("--group", help="Their group: a fingerprint, as `groups` shows it.", rich_help_panel=SELECTION_PANEL),
 ]
 Like = Annotated[
     int | None,
     typer.Option(
-        min=1, max=MAX_ID, help="The group of this letter: same origin, same fingerprint.", rich_help_panel=WHICH
+        min=1,
+        max=MAX_ID,
+        help="The group of this letter: same origin, same fingerprint.",
+        rich_help_panel=SELECTION_PANEL,
     ),
 ]
-Stream = Annotated[str | None, typer.Option(help="Their stream, like orders/o-17.", rich_help_panel=WHICH)]
+Stream = Annotated[str | None, typer.Option(help="Their stream, like orders/o-17.", rich_help_panel=SELECTION_PANEL)]
 Type = Annotated[
     str | None,
-    typer.Option("--type", help="Type of event or command, like orders.order-placed.", rich_help_panel=WHICH),
+    typer.Option("--type", help="Type of event or command, like orders.order-placed.", rich_help_panel=SELECTION_PANEL),
 ]
-From = Annotated[
+Since = Annotated[
     str | None,
     typer.Option(
         "--from",
         help="Last failed at this time or later: 2026-03-01, 2026-03-01T09:30:00Z, or 90m, 2h, 3d ago.",
-        rich_help_panel=WHICH,
+        rich_help_panel=SELECTION_PANEL,
     ),
 ]
-To = Annotated[str | None, typer.Option("--to", help="Last failed before this time.", rich_help_panel=WHICH)]
-Words = Annotated[
-    str | None, typer.Option("--text", help="Part of the exception or the reason, in any case.", rich_help_panel=WHICH)
+Until = Annotated[
+    str | None, typer.Option("--to", help="Last failed before this time.", rich_help_panel=SELECTION_PANEL)
 ]
-Everything = Annotated[bool, typer.Option("--all", help="All of them: to be said, not implied.", rich_help_panel=WHICH)]
+Text = Annotated[
+    str | None,
+    typer.Option(
+        "--text", help="Part of the exception or the reason, case-insensitive.", rich_help_panel=SELECTION_PANEL
+    ),
+]
+Everything = Annotated[
+    bool,
+    typer.Option("--all", help="All of them; required when no other filter is given.", rich_help_panel=SELECTION_PANEL),
+]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the dead-letter worker's answer.")]
 LetterId = Annotated[
     int, typer.Argument(min=1, max=MAX_ID, metavar="ID", help="Number of the letter.", show_default=False)
@@ -91,37 +104,37 @@ def selection(
 ) -> Selection:
     if origin is not None and origin not in ORIGINS:
         raise fail(f"--origin: there is no {origin!r}; there are {', '.join(ORIGINS)}", WRONG_USE)
-    return valid(
+    return validated(
         Selection,
         letter_ids=tuple(letter_ids) if letter_ids else None,
         origin=origin,
         fingerprint=group,
         stream=stream,
         type=type_,
-        failed_from=moment(since),
-        failed_to=moment(until),
+        failed_from=parse_time(since),
+        failed_to=parse_time(until),
         text=words,
         everything=everything,
     )
 
 
-def chosen(found: Selection) -> Selection:
-    """For acts: something must have been said, and not two things that contradict each other."""
+def require_criteria(found: Selection) -> Selection:
+    """The selection of an action. Raises typer.Exit if it is empty, or if --all is combined with other criteria."""
     criteria = found.model_dump(exclude={"everything"}, exclude_none=True)
     if found.everything and criteria:
-        raise fail("--all goes with no other choice of letters", WRONG_USE)
+        raise fail("--all excludes every other selection of letters", WRONG_USE)
     if not criteria and not found.everything:
         raise fail("say which letters: their numbers, --group, --stream, another filter, or --all", WRONG_USE)
     return found
 
 
-def valid(model: type[Model], **values: Any) -> Model:
-    """What an operator asks for, as its contract has it; what does not fit is named by its option."""
-    return operator_options.valid(model, values, _OPTIONS)
+def validated(model: type[Model], **values: Any) -> Model:
+    """The validated request. Raises typer.Exit with a message that names the invalid option."""
+    return operator_options.validated(model, values, _OPTIONS)
 
 
-def moment(text: str | None) -> str | None:
-    """As RFC 3339; a date is its midnight, UTC, and ``2h`` two hours ago."""
+def parse_time(text: str | None) -> str | None:
+    """The time as RFC 3339: a date means its midnight in UTC, ``2h`` two hours ago. Other text is returned as it is."""
     if text is None:
         return None
     if ago := _AGO.fullmatch(text):
@@ -130,7 +143,7 @@ def moment(text: str | None) -> str | None:
     return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
 
 
-def checked(name: str, text: str | None) -> None:
-    """Text that a database can be asked about; else one line."""
+def require_storable(name: str, text: str | None) -> None:
+    """Raises typer.Exit for text that PostgreSQL cannot store: NUL, or lone surrogates."""
     if text is not None and ("\x00" in text or any("\ud800" <= one <= "\udfff" for one in text)):
         raise fail(f"{name}: must be UTF-8 without NUL", WRONG_USE)

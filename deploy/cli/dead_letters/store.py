@@ -1,4 +1,4 @@
-"""The operations database as a terminal reads it: one connection, read-only, for the time of one command."""
+"""Reads the operations database for the command line: one read-only connection for the duration of a command."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -39,18 +39,25 @@ from shared.views.operations_queries import (
     parameters,
 )
 
-ANSWER_WITHIN_S: Final = 30.0
-PAGE: Final = 1000
+QUERY_TIMEOUT_S: Final = 30.0
+PAGE_SIZE: Final = 1000
 
-_UNMIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError)
+_NOT_MIGRATED_ERRORS: Final = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InvalidSchemaNameError,
+)
 
 
 class OperationsUnavailableError(OSError):
-    """The operations database cannot be read now; the message says why, in one line."""
+    """The operations database cannot be read now; the message gives the reason in one line."""
 
 
 class OperationsDatabase:
-    """Answers in the shapes of ``shared.views.operations``. Raises OperationsAwayError, or what ``is_outage`` recognises."""
+    """Queries that return models of ``shared.views.operations``.
+
+    They raise OperationsUnavailableError, or an error that ``is_outage`` recognises.
+    """
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -61,11 +68,11 @@ class OperationsDatabase:
     async def letters(
         self, selection: Selection, limit: int, statuses: list[LetterStatus] | None = None, *, live: bool = True
     ) -> list[LetterView]:
-        """The latest first. ``live``: those that are dead or under way; else those of ``statuses``, or all."""
+        """Letters, the latest failure first. ``live``: those that are dead or under way; else those with ``statuses``, or all."""
         chosen, found = parameters(selection), list[LetterView]()
         after: tuple[datetime | None, int] = (None, 0)
         while len(found) < limit:
-            count = min(PAGE, limit - len(found))
+            count = min(PAGE_SIZE, limit - len(found))
             if live:
                 rows = await self._fetch(LIVE_LETTERS, *chosen, *after, count)
             else:
@@ -77,7 +84,7 @@ class OperationsDatabase:
         return found
 
     async def count(self, selection: Selection) -> int:
-        """How many live letters fit."""
+        """How many live letters match the selection."""
         (row,) = await self._fetch(COUNT_LIVE, *parameters(selection))
         count: int = row[0]
         return count
@@ -100,7 +107,7 @@ class OperationsDatabase:
         return _job(rows[0]) if rows else None
 
     async def job_letters(self, job_id: int, status: str | None, limit: int) -> list[dict[str, Any]]:
-        """A job's letters in their order: ord, letter_id, status, outcome, sent_at."""
+        """A job's letters in the job's order, with ord, letter_id, status, outcome, sent_at."""
         return [dict(row) for row in await self._fetch(JOB_LETTERS, job_id, 0, limit, status)]
 
     async def audit(
@@ -113,26 +120,29 @@ class OperationsDatabase:
         act: str | None = None,
         projections: Sequence[str] | None = None,
     ) -> list[AuditEntry]:
-        """``projections``: only what was done to generations of these."""
+        """Audit entries, the latest first. ``projections``: only actions on generations of these."""
         rows = await self._fetch(AUDIT, MAX_ID, letter_id, job_id, actor, act, limit, projections)
         return [AuditEntry(**{**row, "details": from_json(row["details"])}) for row in rows]
 
     async def _fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
+            async with asyncio.timeout(QUERY_TIMEOUT_S):
                 rows: list[asyncpg.Record] = await self._connection.fetch(statement, *arguments)
                 return rows
         except TimeoutError as error:
             raise OperationsUnavailableError("the operations database did not answer in time") from error
-        except _UNMIGRATED as error:
+        except _NOT_MIGRATED_ERRORS as error:
             raise OperationsUnavailableError(
                 "the operations database has no tables yet: run tidemark migrate"
             ) from error
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[OperationsDatabase]:
-    """Raises MissingSettingError, OperationsAwayError, or what ``is_outage`` recognises."""
+async def open_operations_database(settings: Settings) -> AsyncIterator[OperationsDatabase]:
+    """Connect for the duration of the block.
+
+    Raises MissingSettingError, OperationsUnavailableError, or an error that ``is_outage`` recognises.
+    """
     url = settings.require("operations_db_url")
     session = {
         "search_path": f"{SCHEMA}, public",

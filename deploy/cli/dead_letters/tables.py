@@ -1,4 +1,4 @@
-"""Letters, groups, jobs and audit as people read them. What a letter says is anybody's text: it is shown, never obeyed."""
+"""Tables of letters, groups, jobs and audit entries. The text of a letter is untrusted: markup and control characters are escaped."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli import screen
-from deploy.cli.screen import cells, facts, shown, when
+from deploy.cli.screen import cells, format_time, key_value_table, printable
 from shared.views.operations import (
     AuditEntry,
     Done,
@@ -40,7 +40,7 @@ def groups(found: Sequence[GroupView]) -> Table:
         count = f"{one.count}" + (f" ({one.replaying} replaying)" if one.replaying else "")
         table.add_row(
             *cells(one.origin, count, one.waiting, ", ".join(one.types), f"{one.reason}: {one.exception}"),
-            *cells(when(one.first_failed_at), when(one.last_failed_at), one.example, one.fingerprint),
+            *cells(format_time(one.first_failed_at), format_time(one.last_failed_at), one.example, one.fingerprint),
         )
     return table
 
@@ -52,26 +52,26 @@ def letters(found: Sequence[LetterView]) -> Table:
         table.add_row(
             *cells(one.id),
             status,
-            *cells(one.origin, place(one.stream, one.version, one.command_id), one.type),
-            *cells(f"{one.reason}: {one.exception}", one.attempts, one.waiting, when(one.last_failed_at)),
+            *cells(one.origin, subject(one.stream, one.version, one.command_id), one.type),
+            *cells(f"{one.reason}: {one.exception}", one.attempts, one.waiting, format_time(one.last_failed_at)),
         )
     return table
 
 
 def letter(one: LetterDetail) -> Iterable[Table | Text]:
-    """Everything about a letter: facts, history, trace, headers, body."""
-    known = facts(
+    """Everything about a letter: attributes, failures, stack trace, headers, body."""
+    known = key_value_table(
         ("letter", one.id),
         ("status", f"{one.status} {one.resolution or ''}".strip()),
         ("origin", one.origin),
-        ("what", place(one.stream, one.version, one.command_id)),
+        ("what", subject(one.stream, one.version, one.command_id)),
         ("type", one.type),
         ("reason", one.reason),
         ("exception", one.exception),
         ("group", one.fingerprint),
         ("attempts", one.attempts),
-        ("first failed", when(one.first_failed_at)),
-        ("last failed", when(one.last_failed_at)),
+        ("first failed", format_time(one.first_failed_at)),
+        ("last failed", format_time(one.last_failed_at)),
         ("waiting behind it", one.waiting),
         ("trace id", one.trace_id),
         ("instead of letter", one.replaces),
@@ -85,17 +85,17 @@ def letter(one: LetterDetail) -> Iterable[Table | Text]:
         edited = _table("command sent instead", "type", "by", "why", "when")
         for command in one.edited:
             edited.add_row(
-                *cells(command.command_id, command.type, command.actor, command.reason, when(command.created_at))
+                *cells(command.command_id, command.type, command.actor, command.reason, format_time(command.created_at))
             )
         yield edited
     failures = _table("failed", "attempts", "reason", "exception")
     for failure in one.failures:
-        failures.add_row(*cells(when(failure.failed_at), failure.attempts, failure.reason, failure.exception))
+        failures.add_row(*cells(format_time(failure.failed_at), failure.attempts, failure.reason, failure.exception))
     yield failures
     for title, text in (("trace", one.trace), ("headers", json.dumps(one.headers, indent=2)), ("body", one.body)):
         if text:
             yield Text(f"\n{title}", "bold")
-            yield Text(shown(text, 100_000, lines=True))
+            yield Text(printable(text, 100_000, lines=True))
 
 
 def jobs(found: Sequence[JobView]) -> Table:
@@ -105,13 +105,13 @@ def jobs(found: Sequence[JobView]) -> Table:
             *cells(one.id),
             Text(one.state, _STYLES.get(one.state, "")),
             *cells(one.total, one.succeeded, one.under_way, one.failed, one.skipped),
-            *cells(one.actor, one.reason, when(one.created_at)),
+            *cells(one.actor, one.reason, format_time(one.created_at)),
         )
     return table
 
 
 def job(one: JobView, failed: Sequence[dict[str, Any]]) -> Iterable[Table | Text]:
-    yield facts(
+    yield key_value_table(
         ("job", one.id),
         ("state", f"{one.state}: {one.why}" if one.why else one.state),
         ("letters", one.total),
@@ -127,8 +127,8 @@ def job(one: JobView, failed: Sequence[dict[str, Any]]) -> Iterable[Table | Text
         ("stops after", one.stop_after if one.stop_after is not None else "never"),
         ("by", one.actor),
         ("reason", one.reason),
-        ("created", when(one.created_at)),
-        ("finished", when(one.finished_at)),
+        ("created", format_time(one.created_at)),
+        ("finished", format_time(one.finished_at)),
     )
     if failed:
         table = _table("failed letter", "how")
@@ -141,25 +141,25 @@ def audit(found: Sequence[AuditEntry]) -> Table:
     table = _table("at", "actor", "act", "letter", "job", "projection", "reason", "details")
     for one in found:
         table.add_row(
-            *cells(when(one.at), one.actor, one.act, one.letter_id, one.job_id, one.projection),
+            *cells(format_time(one.at), one.actor, one.act, one.letter_id, one.job_id, one.projection),
             *cells(one.reason, json.dumps(one.details)),
         )
     return table
 
 
 def preview(done: Done) -> Table:
-    """The letters an act is about: the first of them."""
+    """The first letters that an action affects."""
     table = _table("id", "origin", "stream", "type", "exception", "attempts", "last failed")
     for one in done.letters:
         table.add_row(
-            *cells(one.id, one.origin, place(one.stream, one.version, one.command_id), one.type, one.exception),
-            *cells(one.attempts, when(one.last_failed_at)),
+            *cells(one.id, one.origin, subject(one.stream, one.version, one.command_id), one.type, one.exception),
+            *cells(one.attempts, format_time(one.last_failed_at)),
         )
     return table
 
 
-def place(stream: str | None, version: int | None, command_id: str | None) -> str:
-    """What a letter is about, in one word."""
+def subject(stream: str | None, version: int | None, command_id: str | None) -> str:
+    """The letter's stream and version, or its command."""
     if stream is not None:
         return stream if version is None else f"{stream} @{version}"
     return f"command {command_id}" if command_id else "(belongs to no stream)"

@@ -1,4 +1,4 @@
-"""Following a rebuild in the registry until it is ready. It goes on without being followed."""
+"""Follows a rebuild in the registry until it is ready. The rebuild does not depend on being followed."""
 
 import asyncio
 import time
@@ -10,126 +10,127 @@ from typing import Final
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.cli.screen import console
-from deploy.cli.terminal import NO, fail
+from deploy.cli.terminal import NEGATIVE, fail
 from deploy.compare.stores import StoreUnavailableError, opened
 from shared.runtime.settings import Settings
 from shared.views.generations import Generation, GenerationState
 
-EVERY_S: Final = 0.3
-SAY_EVERY_S: Final = 10.0
-"""How often a line is printed where there is no terminal to draw on."""
-OVER_S: Final = 5.0
-"""The rate shown is that of the last so many seconds."""
-STALLED_S: Final = 15.0
-OUTAGE_S: Final = 60.0
-"""The longest that the store may be away meanwhile."""
+POLL_INTERVAL_S: Final = 0.3
+PRINT_INTERVAL_S: Final = 10.0
+"""How often a line is printed when stderr is not a terminal."""
+RATE_WINDOW_S: Final = 5.0
+"""The rate shown is measured over this many seconds."""
+STALLED_AFTER_S: Final = 15.0
+MAX_OUTAGE_S: Final = 60.0
+"""The longest that the store may be unavailable meanwhile."""
 
 
 class RebuildRate:
-    """How fast a rebuild goes, and how long it still takes, from what was seen of it. Times are seconds of any one clock."""
+    """A rebuild's rate and remaining time, from recorded progress. Times are seconds of one clock, whichever it is."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-        self._moved_at = 0.0
+        self._samples: deque[tuple[float, int]] = deque()
+        self._changed_at = 0.0
 
-    def note(self, now: float, scanned: int) -> None:
-        if not self._seen or self._seen[-1][1] != scanned:
-            self._moved_at = now
-        self._seen.append((now, scanned))
-        while self._seen[-1][0] - self._seen[0][0] > OVER_S:
-            self._seen.popleft()
+    def record(self, now: float, scanned: int) -> None:
+        if not self._samples or self._samples[-1][1] != scanned:
+            self._changed_at = now
+        self._samples.append((now, scanned))
+        while self._samples[-1][0] - self._samples[0][0] > RATE_WINDOW_S:
+            self._samples.popleft()
 
     @property
     def rate(self) -> float | None:
-        """Events a second, lately; None while there is too little to say."""
-        if len(self._seen) < 2:
+        """Events per second over the last RATE_WINDOW_S; None with fewer than two samples."""
+        if len(self._samples) < 2:
             return None
-        (began, before), (ended, after) = self._seen[0], self._seen[-1]
+        (began, before), (ended, after) = self._samples[0], self._samples[-1]
         return (after - before) / (ended - began) if ended > began else None
 
-    def left_s(self, total: int | None) -> float | None:
+    def remaining_s(self, total: int | None) -> float | None:
         if total is None or not self.rate:
             return None
-        return max(0, total - self._seen[-1][1]) / self.rate
+        return max(0, total - self._samples[-1][1]) / self.rate
 
     def stalled_s(self) -> float | None:
-        """For how long nothing has moved; None while it is not long."""
-        idle = self._seen[-1][0] - self._moved_at
-        return idle if idle > STALLED_S else None
+        """For how many seconds there has been no progress; None up to STALLED_AFTER_S."""
+        idle = self._samples[-1][0] - self._changed_at
+        return idle if idle > STALLED_AFTER_S else None
 
 
 async def follow(
-    settings: Settings, projection: str, number: int, seen: Callable[[Generation], None] = lambda _: None
+    settings: Settings, projection: str, number: int, on_progress: Callable[[Generation], None] = lambda _: None
 ) -> Generation:
-    """The generation as it is when it is ready; progress is shown on stderr, and told to ``seen``.
+    """The generation when it is ready; progress is shown on stderr and passed to ``on_progress``.
 
-    A store that goes away meanwhile has OUTAGE_S to come back; one that is away at the start is an error at once.
+    A store that becomes unavailable meanwhile is retried for MAX_OUTAGE_S; one that is unavailable at the start is an error at once.
+    Raises typer.Exit if the generation is dropped, StoreUnavailableError.
     """
-    with _shown(projection, number) as show:
-        patience = 0.0
+    with _progress_display(projection, number) as show:
+        deadline = 0.0
         while True:
             try:
                 async with opened(settings, projection) as store:
                     while True:
                         found = [one for one in await store.generations() if one.number == number]
                         if not found:
-                            raise fail(f"generation {number} of {projection} is gone: it has been dropped", NO)
+                            raise fail(f"generation {number} of {projection} is gone: it has been dropped", NEGATIVE)
                         show(found[0])
-                        seen(found[0])
+                        on_progress(found[0])
                         if found[0].state is GenerationState.READY:
                             return found[0]
-                        patience = time.monotonic() + OUTAGE_S
-                        await asyncio.sleep(EVERY_S)
+                        deadline = time.monotonic() + MAX_OUTAGE_S
+                        await asyncio.sleep(POLL_INTERVAL_S)
             except StoreUnavailableError:
-                if time.monotonic() > patience:
+                if time.monotonic() > deadline:
                     raise
-                await asyncio.sleep(EVERY_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
 
 
-def phase(one: Generation, pace: RebuildRate) -> str:
-    """What it is at, in a few words."""
+def describe_phase(one: Generation, progress: RebuildRate) -> str:
+    """The phase of a rebuild in a few words, with its rate and remaining time."""
     if one.state is GenerationState.READY:
         return "ready"
-    if idle := pace.stalled_s():
+    if idle := progress.stalled_s():
         return f"nothing has moved for {idle:.0f} s: are the projector and the relay running?"
     if one.done:
-        return "all of history is in; comparing with what came meanwhile"
-    left = pace.left_s(one.total)
-    rate = "" if pace.rate is None else f"{pace.rate:,.0f}/s"
+        return "all of history is applied; comparing with events that arrived meanwhile"
+    left = progress.remaining_s(one.total)
+    rate = "" if progress.rate is None else f"{progress.rate:,.0f}/s"
     return ", ".join(part for part in (rate, "" if left is None else f"{left:.0f} s left") if part)
 
 
-def events(one: Generation) -> str:
+def format_events(one: Generation) -> str:
     return f"{one.scanned:,}" if one.total is None else f"{one.scanned:,} of {one.total:,} events"
 
 
-class _Show:
+class _ProgressDisplay:
     def __init__(self, progress: Progress | None, name: str) -> None:
         self._progress = progress
         self._name = name
-        self._pace = RebuildRate()
-        self._said = time.monotonic()
+        self._rate = RebuildRate()
+        self._printed_at = time.monotonic()
         self._task = None if progress is None else progress.add_task(name, total=None, events="", phase="")
 
     def __call__(self, one: Generation) -> None:
         now = time.monotonic()
-        self._pace.note(now, one.scanned)
-        how = phase(one, self._pace)
+        self._rate.record(now, one.scanned)
+        how = describe_phase(one, self._rate)
         if self._progress is not None and self._task is not None:
             self._progress.update(
-                self._task, total=one.total, completed=one.scanned, events=events(one), phase=how, refresh=True
+                self._task, total=one.total, completed=one.scanned, events=format_events(one), phase=how, refresh=True
             )
-        elif now - self._said > SAY_EVERY_S:
-            self._said = now
-            console(stderr=True).print(f"{self._name}: {events(one)}, {how}")
+        elif now - self._printed_at > PRINT_INTERVAL_S:
+            self._printed_at = now
+            console(stderr=True).print(f"{self._name}: {format_events(one)}, {how}")
 
 
 @contextmanager
-def _shown(projection: str, number: int) -> Iterator[_Show]:
+def _progress_display(projection: str, number: int) -> Iterator[_ProgressDisplay]:
     name = f"{projection} {number}"
     screen = console(stderr=True)
     if not screen.is_terminal:
-        yield _Show(None, name)
+        yield _ProgressDisplay(None, name)
         return
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -139,4 +140,4 @@ def _shown(projection: str, number: int) -> Iterator[_Show]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=screen, transient=True) as progress:
-        yield _Show(progress, name)
+        yield _ProgressDisplay(progress, name)

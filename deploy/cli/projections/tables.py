@@ -1,4 +1,4 @@
-"""Generations, and what a comparison came to, as people read them."""
+"""Tables of generations and of a comparison's result."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli import screen
-from deploy.cli.projections.following import events
-from deploy.cli.screen import cells, when
+from deploy.cli.projections.following import format_events
+from deploy.cli.screen import cells, format_time
 from deploy.compare.comparison import Comparison, Part, Sample
 from deploy.compare.stores import GenerationProgress
 from projectors.generations.registry import LONG_AGO
@@ -20,7 +20,7 @@ _LONGEST_VALUE: Final = 120
 
 
 class Status(BaseModel):
-    """A generation, and how far it has come."""
+    """A generation and its progress."""
 
     projection: str
     generation: Generation
@@ -31,7 +31,7 @@ class Status(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def events_per_second(self) -> float | None:
-        """History applied, by the time from the beginning to now, or until it was ready."""
+        """Average rate of applied history, from the beginning until now, or until it was ready."""
         one = self.generation
         seconds = ((one.ready_at or one.updated_at) - one.begun_at).total_seconds()
         return round(one.scanned / seconds, 1) if one.scanned and seconds > 0 else None
@@ -59,7 +59,7 @@ def statuses(found: Sequence[Status]) -> Table:
             *cells(one.projection, generation.number),
             _state(generation),
             *cells(
-                events(generation) if generation.scanned or generation.total else "",
+                format_events(generation) if generation.scanned or generation.total else "",
                 _number(one.events_per_second),
                 _number(generation.rate),
                 "" if one.lag_seconds is None else f"{one.lag_seconds:.2f} s",
@@ -78,7 +78,7 @@ def generations(projection: str, found: Sequence[Generation]) -> Table:
         table.add_row(
             *cells(projection, one.number),
             _state(one),
-            *cells(events(one) if one.scanned or one.total else ""),
+            *cells(format_events(one) if one.scanned or one.total else ""),
             *cells(_when(one.begun_at), _when(one.ready_at), _when(one.activated_at)),
         )
     return table
@@ -96,19 +96,19 @@ def comparison(found: Comparison) -> Iterable[Table | Text]:
         table.add_row(
             *cells(part.name, f"{part.rows[0]:,}", f"{part.rows[1]:,}", *(part.digests or ("", ""))),
             *cells(part.missing, part.extra, part.different, part.undecided),
-            _verdict(part.equal),
+            _equality(part.equal),
         )
     positions = found.positions
     table.add_row(
         *cells("positions", f"{positions.streams[0]:,}", f"{positions.streams[1]:,}", "", ""),
         *cells(f"{positions.behind} behind", f"{positions.ahead} ahead", "", f"{positions.moving} moving"),
-        _verdict(positions.equal),
+        _equality(positions.equal),
     )
     yield table
     yield from _samples(found)
     for line in notes(found):
-        yield Text(screen.shown(line))
-    yield _verdict(found.equal).append(
+        yield Text(screen.printable(line))
+    yield _equality(found.equal).append(
         f": generation {here} of {found.projection}, held against {there}, in {found.seconds:.1f} s"
     )
 
@@ -133,12 +133,12 @@ def _sample(table: Table, part: Part, sample: Sample) -> None:
     if not sample.differences:
         table.add_row(*cells(part.name, sample.key, sample.kind, "", "", ""))
     for one in sample.differences:
-        values = ["–" if value is None else screen.shown(value, _LONGEST_VALUE) for value in one.values]
+        values = ["–" if value is None else screen.printable(value, _LONGEST_VALUE) for value in one.values]
         table.add_row(*cells(part.name, sample.key, sample.kind, one.column, *values))
 
 
 def notes(found: Comparison) -> list[str]:
-    """What is no difference and ought to be known."""
+    """Notes that are not differences: columns that only one generation has, held streams, the parts' own notes."""
     here, there = found.generations
     lines = [found.note] if found.note else []
     for part in found.parts:
@@ -152,8 +152,8 @@ def notes(found: Comparison) -> list[str]:
     return lines
 
 
-def troubles(found: Sequence[Status]) -> list[str]:
-    """Of the generations that are read and apply nothing: why, and what an operator can do."""
+def stopped_generations(found: Sequence[Status]) -> list[str]:
+    """For each active generation that is stopped: the reason, and what an operator can do."""
     return [
         f"{one.projection}: {why.detail}"
         for one in found
@@ -170,12 +170,12 @@ def _state(one: Generation) -> Text:
     return Text(state, "yellow" if one.state is GenerationState.BUILDING else "")
 
 
-def _verdict(equal: bool) -> Text:
+def _equality(equal: bool) -> Text:
     return Text("equal", "green") if equal else Text("DIFFERENT", "bold red")
 
 
 def _when(time: datetime | None) -> str:
-    return "" if time is None or time == LONG_AGO else when(time)
+    return "" if time is None or time == LONG_AGO else format_time(time)
 
 
 def _number(value: float | None) -> str:

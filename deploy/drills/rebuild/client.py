@@ -1,4 +1,4 @@
-"""A client of one HTTP service that costs little: what is measured shares the machine with it."""
+"""A lightweight client of one HTTP service; it shares the machine with the system that is measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ Parameters = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 class ServiceError(Exception):
-    """The service did not answer, or not with what was asked for; the message says why."""
+    """The service did not respond, or not with status 200; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     status: int
     body: bytes
 
@@ -31,19 +31,19 @@ class Answer:
     def json(self) -> Any:
         return msgspec.json.decode(self.body)
 
-    def needed(self) -> Any:
-        """The same, where nothing but a 200 will do. Raises ServiceError."""
+    def json_or_raise(self) -> Any:
+        """The JSON body. Raises ServiceError if the status is not 200."""
         if not self.ok:
             raise ServiceError(str(self))
         return self.json()
 
     def __str__(self) -> str:
-        """For whoever has to find out why it is not the right one."""
+        """Status and the beginning of the body, for error messages."""
         return f"{self.status} {self.body[:200].decode(errors='replace')}"
 
 
 class Client:
-    """Of the service at ``base_url``. Each request raises ServiceError."""
+    """A client of the service at ``base_url``. Every request may raise ServiceError."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
@@ -57,16 +57,16 @@ class Client:
     ) -> None:
         await self._session.close()
 
-    async def get(self, path: str, parameters: Parameters = (), headers: Mapping[str, str] | None = None) -> Answer:
-        return await self._ask("GET", path, params=parameters, headers=headers)
+    async def get(self, path: str, parameters: Parameters = (), headers: Mapping[str, str] | None = None) -> Response:
+        return await self._request("GET", path, params=parameters, headers=headers)
 
-    async def post(self, path: str, data: Any, headers: Mapping[str, str]) -> Answer:
-        """``data`` as JSON."""
-        return await self._ask("POST", path, json=data, headers=headers)
+    async def post(self, path: str, data: Any, headers: Mapping[str, str]) -> Response:
+        """Send ``data`` as JSON."""
+        return await self._request("POST", path, json=data, headers=headers)
 
-    async def _ask(self, method: str, path: str, **request: Any) -> Answer:
+    async def _request(self, method: str, path: str, **request: Any) -> Response:
         try:
             async with self._session.request(method, path, **request) as response:
-                return Answer(response.status, await response.read())
+                return Response(response.status, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServiceError(reason(error)) from error

@@ -1,4 +1,4 @@
-"""Who did what, when and why: kept for ever. The table refuses to forget (a trigger in ``migrations``)."""
+"""The audit: who did what, when and why. It is append-only and never deleted, enforced by a trigger (``migrations``)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,7 +7,7 @@ from shared.messages.control import Acted, Request
 from shared.runtime.postgres import Connection
 
 SYSTEM: Final = "tidemark"
-"""The actor of what happens without one."""
+"""The actor of actions without an operator."""
 
 RECORD: Final = """
 INSERT INTO audit (actor, act, reason, letter_id, job_id, request_id, details)
@@ -38,21 +38,21 @@ async def record(
     request_id: str | None = None,
     details: str = "{}",
 ) -> None:
-    """One act, in the transaction that does it. ``details``: a JSON object."""
+    """Record one action, in the transaction that carries it out. ``details``: a JSON object."""
     await connection.execute(RECORD, actor, act, reason, letter_id, job_id, request_id, details)
 
 
 async def record_letters(
     connection: Connection, actor: str, act: str, reason: str, letter_ids: list[int], request_id: str
 ) -> None:
-    """One act on many letters: a line for each, with what identifies it."""
+    """Record one action on many letters: one row for each, with the fields that identify it."""
     await connection.execute(RECORD_LETTERS, actor, act, reason, request_id, letter_ids)
 
 
-async def record_acted(connection: Connection, notices: Sequence[Request[Acted]]) -> None:
-    """What projections have done with their generations, as they tell it: each once, however often it is told."""
-    for notice in notices:
-        act = notice.data
+async def record_acted(connection: Connection, messages: Sequence[Request[Acted]]) -> None:
+    """Record actions on generations, as reported by their projectors; a repeated report is ignored."""
+    for message in messages:
+        act = message.data
         details = act.model_dump_json(include={"generation", "asked_at"})
         values = (act.actor, act.act, act.reason, act.projection, act.request_id, details)
-        await connection.execute(RECORD_ACTED, notice.time, *values)
+        await connection.execute(RECORD_ACTED, message.time, *values)

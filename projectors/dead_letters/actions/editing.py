@@ -1,6 +1,6 @@
-"""Edit and send again: for commands only. The original is kept, and the letter and the new command know of each other.
+"""Edit a dead command and send it as a new one. The original is kept, and letter and new command refer to each other.
 
-Events are facts and are never edited: a projection is mended, or an upcaster added, and the event replayed.
+Only commands can be edited. Events are facts: instead, fix the projection or add an upcaster, and replay the event.
 """
 
 import json
@@ -44,15 +44,15 @@ UPDATE letters SET status = 'superseded', resolved_at = now(), resolution = 'edi
 
 
 async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
-    """Runs within the request's transaction. Raises Refusal."""
+    """Edit the command. Runs within the request's transaction. Raises Refusal."""
     row = await connection.fetchrow(LETTER, act.letter_id) if 0 < act.letter_id <= MAX_ID else None
     if row is None:
         raise Refusal("letter-not-found", f"there is no letter {act.letter_id}")
     if row["origin"] != COMMANDS:
-        raise Refusal("not-a-command", "events are facts: mend the projection and replay; only commands can be edited")
+        raise Refusal("not-a-command", "events are facts: fix the projection and replay; only commands can be edited")
     if row["status"] not in ("dead", "replaying"):
         raise Refusal("letter-closed", f"letter {act.letter_id} is {row['status']}")
-    envelope = edited(act, _original(row["body"]), datetime.now(UTC))
+    envelope = edited_command(act, _original(row["body"]), datetime.now(UTC))
     if await connection.fetchval(ID_IS_TAKEN, envelope.id):
         raise _invalid("command_id", "is taken: a new command needs an id of its own")
     body = envelope.model_dump_json(exclude_none=True).encode()
@@ -60,9 +60,9 @@ async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
         raise _invalid(
             "data", f"as an envelope the command may have {MAX_MESSAGE_BYTES} bytes; it would have {len(body)}"
         )
-    where = (row["reply_to"], row["correlation_id"])
+    reply_address = (row["reply_to"], row["correlation_id"])
     await connection.execute(
-        SEND, envelope.id, act.letter_id, request_id, envelope.type, body, *where, act.actor, act.reason
+        SEND, envelope.id, act.letter_id, request_id, envelope.type, body, *reply_address, act.actor, act.reason
     )
     await connection.execute(SUPERSEDE, act.letter_id, envelope.id)
     await finish_items(connection, [act.letter_id], ["superseded"])
@@ -74,8 +74,8 @@ async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
     return Done(request_id=request_id, verb="edit", count=1, command_id=envelope.id)
 
 
-def edited(act: Edit, original: dict[str, Any], now: datetime) -> CommandEnvelope:
-    """The new command, checked against the envelope and its type's contract. Raises Refusal."""
+def edited_command(act: Edit, original: dict[str, Any], now: datetime) -> CommandEnvelope:
+    """The new command, validated against the envelope and its type's contract. Raises Refusal."""
     kept = {
         name: original[name]
         for name in ("source", "type", "subject", "expectedversion", "notbefore", "actor", "traceparent")

@@ -1,4 +1,4 @@
-"""Why a request of an operator is not done: an answer, never a failure of ours."""
+"""Why an operator's request is refused: a regular reply, not a failure of the worker."""
 
 from collections.abc import Sequence
 from typing import Any

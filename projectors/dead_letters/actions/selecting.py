@@ -1,4 +1,4 @@
-"""Acts on a selection of letters: replay, which freezes it into a job, and discard, which gives its letters up.
+"""Actions on a selection of letters: replay, which freezes the selection into a job, and discard.
 
 Functions here run within the request's transaction; they raise Refusal.
 """
@@ -17,7 +17,7 @@ from shared.views.operations_queries import Parameters, parameters
 
 PREVIEW_LETTERS: Final = 20
 
-# Events are sent again from the event store, commands from the letter; bytes that name no stream can be neither.
+# Events are resent from the event store, commands from the letter; bytes that name no stream cannot be replayed.
 COUNT: Final = """
 SELECT count(*) AS live, count(*) FILTER (WHERE stream IS NOT NULL OR origin = 'commands') AS replayable
 FROM matching($1, $2, $3, $4, $5, $6, $7, $8) WHERE live
@@ -46,14 +46,14 @@ UPDATE jobs SET total = (SELECT count(*) FROM frozen) WHERE id = $9 RETURNING to
 LIVE_IDS: Final = """
 SELECT id FROM matching($1, $2, $3, $4, $5, $6, $7, $8) WHERE live ORDER BY id
 """
-# What no projection waits for is given up at once …
+# Letters that no projection waits for are discarded at once …
 CLOSE: Final = """
 UPDATE letters SET status = 'discarded', resolved_at = now(), resolution = 'discarded'
 WHERE id = ANY ($1::bigint[]) AND live AND (stream IS NULL OR origin = 'commands')
 RETURNING id
 """
-# … an event when its projection says that it has stepped over it.
-ORDER_DISCARDS: Final = """
+# … an event once its projection reports that it has stepped over it.
+REQUEST_DISCARDS: Final = """
 INSERT INTO discards (letter_id, request_id, actor, reason)
 SELECT id, $2, $3, $4 FROM letters
 WHERE id = ANY ($1::bigint[]) AND live AND stream IS NOT NULL AND origin <> 'commands'
@@ -68,7 +68,7 @@ async def replay(connection: Connection, act: Replay, request_id: str) -> Done:
     assert counts is not None  # noqa: S101 - an aggregate always gives a row
     count, left_out = counts["replayable"], counts["live"] - counts["replayable"]
     if not count:
-        raise await _nothing(connection, act.selection, left_out)
+        raise await _nothing_selected(connection, act.selection, left_out)
     letters = await _preview(connection, chosen, replayable=True)
     job_id = None
     if not act.dry_run:
@@ -93,21 +93,21 @@ async def discard(connection: Connection, act: Discard, request_id: str) -> Done
     chosen = _criteria(act.selection)
     ids = [row["id"] for row in await connection.fetch(LIVE_IDS, *chosen)]
     if not ids:
-        raise await _nothing(connection, act.selection, 0)
+        raise await _nothing_selected(connection, act.selection, 0)
     letters = await _preview(connection, chosen, replayable=False)
     if not act.dry_run:
         await record_letters(connection, act.actor, "discard", act.reason, ids, request_id)
         closed = [row["id"] for row in await connection.fetch(CLOSE, ids)]
         await finish_items(connection, closed, ["discarded"] * len(closed))
         await mark(connection, closed, topology.DISCARDED)
-        await connection.execute(ORDER_DISCARDS, ids, request_id, act.actor, act.reason)
+        await connection.execute(REQUEST_DISCARDS, ids, request_id, act.actor, act.reason)
     return Done(request_id=request_id, verb="discard", dry_run=act.dry_run, count=len(ids), letters=letters)
 
 
 def _criteria(selection: Selection) -> Parameters:
     if selection.model_dump(exclude={"everything"}, exclude_none=True) or selection.everything:
         return parameters(selection)
-    message = "name what is meant, or say everything"
+    message = "at least one criterion is required, or everything: true"
     raise Refusal("validation-failed", message, [{"field": "selection", "message": message}])
 
 
@@ -116,11 +116,11 @@ async def _preview(connection: Connection, chosen: Parameters, *, replayable: bo
     return [LetterPreview(**{**row, "exception": row["exception"][:200]}) for row in rows]
 
 
-async def _nothing(connection: Connection, selection: Selection, left_out: int) -> Refusal:
+async def _nothing_selected(connection: Connection, selection: Selection, left_out: int) -> Refusal:
     if selection.letter_ids and not await connection.fetchval(ANY_EXISTS, parameters(selection)[0]):
-        return Refusal("letter-not-found", "there is no letter with such an id")
+        return Refusal("letter-not-found", "there is no letter with any of these ids")
     if left_out:
         return Refusal(
-            "nothing-selected", f"{left_out} letters fit, but they name no stream: they can only be discarded"
+            "nothing-selected", f"{left_out} letters match, but they name no stream: they can only be discarded"
         )
-    return Refusal("nothing-selected", "no live letter fits")
+    return Refusal("nothing-selected", "no live letter matches")

@@ -1,4 +1,4 @@
--- Letters that have failed once more: live again, whatever had become of them, with one more attempt on record. $1: incoming[]
+-- Letters that have failed again: they become live, regardless of their status, and record one more attempt. $1: incoming[]
 WITH again AS MATERIALIZED (
     SELECT * FROM unnest($1::incoming[])
 ), changed AS (

@@ -1,8 +1,8 @@
-"""Letters into the operations database: each event or command is one letter, and each of its failures counts once.
+"""Stores letters in the operations database: each event or command is one letter, and each of its failures counts once.
 
     incoming ──unknown identity──▶ a new letter
-            ├──known, a failure we have──▶ nothing: the broker delivered it again
-            └──known, a new failure──▶ the same letter, live again, one more attempt; replay jobs hear of it
+            ├──known, known failure──▶ ignored: a redelivery by the broker
+            └──known, new failure──▶ the same letter, live again, one more attempt; its replay items fail
 
 Functions here run within the caller's transaction, and are called by one task at a time.
 """
@@ -17,8 +17,8 @@ from projectors.dead_letters.replaying.items import BY_KEY_ONLY, fail_items
 from shared.messaging.topology import DELIVERY_LIMITED
 from shared.runtime.postgres import Connection
 
-# New letters are joined with nothing but what was just inserted: pairing them row by row would be quadratic.
-AMONG_THEMSELVES: Final = "SELECT set_config('enable_hashjoin', 'on', true)"
+# New letters are joined only with the rows just inserted: a nested loop would be quadratic.
+ENABLE_HASH_JOIN: Final = "SELECT set_config('enable_hashjoin', 'on', true)"
 KNOWN: Final = """
 SELECT letters.origin, letters.identity, failures.letter_id IS NOT NULL AS repeated
 FROM unnest($1::text[], $2::bytea[], $3::timestamptz[]) AS wanted (origin, identity, failed_at)
@@ -31,8 +31,8 @@ FAILED_AGAIN: Final = (Path(__file__).parent / "failed_again.sql").read_text()
 
 
 async def ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
-    """Returns how many failures were new."""
-    return sum([await _ingest(connection, part) for part in _distinct(incoming)])
+    """Store the letters; returns the number of new failures."""
+    return sum([await _ingest(connection, batch) for batch in _without_repeats(incoming)])
 
 
 async def _ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
@@ -50,7 +50,7 @@ async def _ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
         changed = await connection.fetch(FAILED_AGAIN, again)
         await fail_items(connection, [row["letter_id"] for row in changed])
     if new:
-        await connection.execute(AMONG_THEMSELVES)
+        await connection.execute(ENABLE_HASH_JOIN)
         await connection.execute(NEW_LETTERS, new)
     given_up = [
         letter.identity for letter in (*new, *again) if (letter.origin, letter.reason) == (COMMANDS, DELIVERY_LIMITED)
@@ -60,11 +60,11 @@ async def _ingest(connection: Connection, incoming: Sequence[Incoming]) -> int:
     return len(new) + len(again)
 
 
-def _distinct(incoming: Sequence[Incoming]) -> Iterator[list[Incoming]]:
-    """Parts in which no letter comes twice, in order: the second failure of one finds the first in its place."""
-    rest = list(incoming)
-    while rest:
-        part: dict[tuple[str, bytes], Incoming] = {}
-        later = [letter for letter in rest if part.setdefault(letter.key, letter) is not letter]
-        yield list(part.values())
-        rest = later
+def _without_repeats(incoming: Sequence[Incoming]) -> Iterator[list[Incoming]]:
+    """Batches in which no letter occurs twice, in order, so that the second failure of a letter finds the first already stored."""
+    remaining = list(incoming)
+    while remaining:
+        batch: dict[tuple[str, bytes], Incoming] = {}
+        later = [letter for letter in remaining if batch.setdefault(letter.key, letter) is not letter]
+        yield list(batch.values())
+        remaining = later

@@ -1,4 +1,4 @@
-"""A dead letter as it comes in: one event, one command, or bytes that are neither. All of its values can be stored."""
+"""An incoming dead letter: one event, one command, or bytes that are neither. PostgreSQL can store all of its values."""
 
 import json
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Incoming(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EventKey:
     """A stream and the version of an event in it."""
 
     stream: str
@@ -51,12 +51,12 @@ class Place:
 
 
 def event_identity(stream: str, version: int) -> bytes:
-    """An event is the same letter however often it fails."""
+    """Each event is one letter, however often it fails."""
     return _digest(b"event", stream.encode("utf-8", "replace"), str(version).encode())
 
 
 def command_identity(envelope: Mapping[str, Any]) -> bytes | None:
-    """A command is the same letter when its source and id are, and what it asks for; None for what has no id to go by."""
+    """Commands with the same source, id and content are the same letter; None for a command without an id."""
     if not isinstance(envelope.get("id"), str):
         return None
     asked = [envelope.get(name) for name in ("source", "id", "type", "subject", "expectedversion", "data")]
@@ -67,7 +67,7 @@ def command_identity(envelope: Mapping[str, Any]) -> bytes | None:
 
 
 def content_identity(body: bytes) -> bytes:
-    """Bytes that name nothing are the same letter when they are the same bytes."""
+    """Messages without other identity are the same letter if their bytes are equal."""
     return _digest(b"content", body)
 
 

@@ -1,4 +1,4 @@
--- Letters nobody has seen before, each with its payload and its first failure. $1: incoming[]
+-- New letters, each with its payload and its first failure. $1: incoming[]
 WITH new AS MATERIALIZED (
     SELECT * FROM unnest($1::incoming[])
 ), inserted AS (

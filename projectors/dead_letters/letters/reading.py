@@ -1,8 +1,8 @@
-"""From deliveries to letters: whatever comes over a dead-letter queue becomes at least one letter. Pure; never raises.
+"""Parses deliveries into letters: every delivery from a dead-letter queue becomes at least one letter. Pure; never raises.
 
-made by us (tidemark-* headers)        one letter: the event, the command, or the bytes, with why it failed
-made by the broker (x-death headers)   the delivery limit was reached: a letter for each event or command inside
-anything else                          somebody published to ``dead`` by hand: read like the broker's
+published by Tidemark (tidemark-* headers)    one letter: the event, the command, or the bytes, with the reason of the failure
+dead-lettered by the broker (x-death header)  the delivery limit was reached: one letter for each event or command in the message
+anything else                                 published to ``dead`` manually: parsed like the broker's
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,20 +15,20 @@ from pydantic_core import to_json
 from projectors.dead_letters.letters.fingerprint import bounded, fingerprint
 from projectors.dead_letters.letters.letter import (
     COMMANDS,
+    EventKey,
     Incoming,
-    Place,
     command_identity,
     content_identity,
     event_identity,
 )
 from projectors.dead_letters.letters.storable import (
     MAX_TRACE,
-    document,
-    moment,
+    integer,
+    json_headers,
     optional_text,
     short_string,
     text,
-    whole,
+    timestamp,
 )
 from shared.messages.envelope import EnvelopeError, ReceivedEvent, split
 from shared.messages.lanes import HEADS, HEARTBEAT
@@ -41,36 +41,36 @@ UNREADABLE: Final = "unreadable-letter"
 MAX_STREAM: Final = 300
 
 ORIGIN_OF: Final = {topology.dead_queue(origin): origin for origin in (*topology.PROJECTORS, COMMANDS)}
-"""Queue → where its letters come from."""
+"""Queue → the origin of its letters."""
 
 
-def letters_in(delivery: Delivery, now: datetime) -> list[Incoming]:
-    """At least one, but for heartbeats and the like that died alone: those are worth nothing."""
+def parse_letters(delivery: Delivery, now: datetime) -> list[Incoming]:
+    """At least one letter, except for heartbeats and heads messages, which carry no events and are ignored."""
     try:
-        return list(_read(delivery, now))
-    except Exception as error:  # noqa: BLE001, RUF100 - headers are anybody's; the bytes are kept whatever they say
+        return list(_parse(delivery, now))
+    except Exception as error:  # noqa: BLE001, RUF100 - headers may hold anything; the bytes are stored in any case
         return [unreadable(delivery, error, now)]
 
 
 def unreadable(delivery: Delivery, error: Exception, now: datetime) -> Incoming:
-    """The letter of last resort: the bytes, and why nothing more is known about them."""
+    """The fallback: a letter with only the bytes and the reason why they could not be parsed."""
     why = text(reason(error))
     return _letter(
         delivery, delivery.body, {}, now, identity=content_identity(delivery.body), reason=UNREADABLE, exception=why
     )
 
 
-def _read(delivery: Delivery, now: datetime) -> Iterator[Incoming]:
+def _parse(delivery: Delivery, now: datetime) -> Iterator[Incoming]:
     headers = delivery.headers
     if "tidemark-reason" in headers:
-        yield _ours(delivery, now)
+        yield _worker_letter(delivery, now)
         return
     death = _last_death(headers)
     limit = death.get("reason") in ("delivery_limit", b"delivery_limit")
     reason = topology.DELIVERY_LIMITED if limit else FOREIGN
     most = topology.COMMAND_DELIVERY_LIMIT if ORIGIN_OF[delivery.queue] == COMMANDS else topology.DELIVERY_LIMIT
     message = f"delivered {most + 1} times without being acknowledged" if limit else ""
-    at = moment(death.get("time")) or now
+    at = timestamp(death.get("time")) or now
     keys = death.get("routing-keys")
     key = keys[0] if isinstance(keys, list) and keys else delivery.routing_key
     try:
@@ -84,22 +84,22 @@ def _read(delivery: Delivery, now: datetime) -> Iterator[Incoming]:
         if known.get("type") in (HEARTBEAT, HEADS):
             continue
         body = delivery.body if len(elements) == 1 else to_json(element)
-        place = None if ORIGIN_OF[delivery.queue] == COMMANDS else _place(element)
-        identity = _identity(ORIGIN_OF[delivery.queue], place, known, body)
+        event_key = None if ORIGIN_OF[delivery.queue] == COMMANDS else _event_key(element)
+        identity = _identity(ORIGIN_OF[delivery.queue], event_key, known, body)
         yield _letter(
-            delivery, body, known, at, identity=identity, reason=reason, exception=message, place=place, key=key
+            delivery, body, known, at, identity=identity, reason=reason, exception=message, event_key=event_key, key=key
         )
 
 
-def _ours(delivery: Delivery, now: datetime) -> Incoming:
+def _worker_letter(delivery: Delivery, now: datetime) -> Incoming:
     headers, origin = delivery.headers, ORIGIN_OF[delivery.queue]
     known = _parsed(delivery.body)
-    at = moment(headers.get("tidemark-failed-at")) or now
+    at = timestamp(headers.get("tidemark-failed-at")) or now
     stream = optional_text(headers.get("tidemark-stream"), MAX_STREAM + 1)
-    version = whole(headers.get("tidemark-version"), at_least=1)
-    place = None
+    version = integer(headers.get("tidemark-version"), at_least=1)
+    event_key = None
     if origin != COMMANDS and stream is not None and len(stream) <= MAX_STREAM and version is not None:
-        place = Place(stream, version)
+        event_key = EventKey(stream, version)
     exception = text(headers.get("tidemark-exception", ""))
     message = text(headers.get("tidemark-message", ""))
     return _letter(
@@ -107,10 +107,10 @@ def _ours(delivery: Delivery, now: datetime) -> Incoming:
         delivery.body,
         known,
         at,
-        identity=_identity(origin, place, known, delivery.body),
+        identity=_identity(origin, event_key, known, delivery.body),
         reason=text(headers["tidemark-reason"], 200),
         exception=f"{exception}: {message}" if exception and message else exception or message,
-        place=place,
+        event_key=event_key,
         key=headers.get("tidemark-routing-key", delivery.routing_key),
     )
 
@@ -124,7 +124,7 @@ def _letter(
     identity: bytes,
     reason: str,
     exception: str,
-    place: Place | None = None,
+    event_key: EventKey | None = None,
     key: object = "",
 ) -> Incoming:
     readable: Mapping[str, Any] = {} if reason == UNREADABLE else delivery.headers
@@ -132,14 +132,14 @@ def _letter(
     trace = text(readable.get("tidemark-trace", ""), MAX_TRACE)
     given = optional_text(readable.get("tidemark-fingerprint"), 4000)
     reason, exception = text(reason, 200), text(exception)
-    attempts = whole(readable.get("tidemark-attempts"), at_least=1) or 1
-    first = moment(readable.get("tidemark-first-failed-at")) or failed_at
-    seen = whole(readable.get("tidemark-seen"), at_least=1)
+    attempts = integer(readable.get("tidemark-attempts"), at_least=1) or 1
+    first = timestamp(readable.get("tidemark-first-failed-at")) or failed_at
+    seen = integer(readable.get("tidemark-seen"), at_least=1)
     return Incoming(
         origin=origin,
         identity=identity,
-        stream=place.stream if place else None,
-        version=place.version if place else None,
+        stream=event_key.stream if event_key else None,
+        version=event_key.version if event_key else None,
         type=optional_text(known.get("type"), 200),
         command_id=optional_text(known.get("id"), 200) if origin == COMMANDS else None,
         reason=reason,
@@ -148,34 +148,34 @@ def _letter(
         attempts=min(attempts, 2**31 - 1),
         first_failed_at=min(first, failed_at),
         failed_at=failed_at,
-        seen=max(seen or 0, place.version) if place else None,
+        seen=max(seen or 0, event_key.version) if event_key else None,
         trace_id=_trace_id(known.get("traceparent")),
         routing_key=short_string(key) or "",
         reply_to=_reply_to(readable.get("tidemark-reply-to")) or _reply_to(delivery.reply_to),
         correlation_id=short_string(delivery.correlation_id),
         content_type=short_string(delivery.content_type) or "",
         body=body,
-        headers=document(readable),
+        headers=json_headers(readable),
         trace=trace,
     )
 
 
-def _identity(origin: str, place: Place | None, known: Mapping[str, Any], body: bytes) -> bytes:
-    if place is not None:
-        return event_identity(place.stream, place.version)
+def _identity(origin: str, event_key: EventKey | None, known: Mapping[str, Any], body: bytes) -> bytes:
+    if event_key is not None:
+        return event_identity(event_key.stream, event_key.version)
     return (command_identity(known) if origin == COMMANDS else None) or content_identity(body)
 
 
-def _place(element: object) -> Place | None:
+def _event_key(element: object) -> EventKey | None:
     try:
         envelope = ReceivedEvent.model_validate(element)
     except ValidationError:
         return None
-    return Place(envelope.subject, envelope.streamversion)
+    return EventKey(envelope.subject, envelope.streamversion)
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
-    """The envelope inside, as far as there is one."""
+    """The envelope in the body; empty if there is none."""
     try:
         elements = split(body)
     except EnvelopeError:
@@ -184,13 +184,13 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
 
 
 def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The broker's own note about why it moved the message, the latest first."""
+    """The latest entry of the broker's ``x-death`` header, which states why it moved the message."""
     deaths = headers.get("x-death")
     return deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
 
 
 def _reply_to(value: object) -> str | None:
-    """The pseudo-queue of direct replies means whoever publishes: for us to name it would close our channel."""
+    """The reply queue. The direct reply-to pseudo-queue belongs to its publisher; naming it would close the worker's channel."""
     found = short_string(value)
     return None if found == "amq.rabbitmq.reply-to" else found
 

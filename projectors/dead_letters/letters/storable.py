@@ -1,4 +1,4 @@
-"""From whatever a header may hold to what PostgreSQL can keep: no NUL, no lone surrogate, no infinity, no bottomless nesting."""
+"""Converts header values to values that PostgreSQL can store: no NUL, lone surrogates, infinities or unlimited nesting."""
 
 import json
 import math
@@ -13,31 +13,31 @@ MAX_BIGINT: Final = 2**63 - 1
 
 
 def text(value: object, limit: int = MAX_TEXT) -> str:
-    """Bytes are read as UTF-8; what cannot be kept is replaced."""
+    """The value as text of at most ``limit`` characters. Bytes are decoded as UTF-8; characters that cannot be stored are replaced."""
     found = value.decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else str(value)
     return found[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def optional_text(value: object, limit: int = MAX_TEXT) -> str | None:
-    """None for nothing and for the empty text."""
+    """The value as text; None for other types and for the empty text."""
     return text(value, limit) or None if isinstance(value, str | bytes | bytearray) else None
 
 
 def short_string(value: object) -> str | None:
-    """A text that AMQP can carry as a short string (255 bytes), else None."""
+    """A text that fits an AMQP short string (255 bytes); otherwise None."""
     found = optional_text(value)
     return found if found is not None and len(found.encode()) <= 255 else None
 
 
-def whole(value: object, *, at_least: int = 0) -> int | None:
-    """An integer that fits a bigint."""
+def integer(value: object, *, at_least: int = 0) -> int | None:
+    """An integer that is at least ``at_least`` and fits a bigint; otherwise None."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if at_least <= value <= MAX_BIGINT else None
 
 
-def moment(value: object) -> datetime | None:
-    """RFC 3339 text or an AMQP timestamp, in UTC; None for anything else, or a time that nobody can mean."""
+def timestamp(value: object) -> datetime | None:
+    """RFC 3339 text or an AMQP timestamp, in UTC; None for anything else, and for years before 1970 or from 2200 on."""
     found = value
     if isinstance(value, str):
         try:
@@ -53,7 +53,7 @@ def moment(value: object) -> datetime | None:
     return at if 1970 <= at.year < 2200 else None
 
 
-def document(headers: Mapping[str, Any]) -> str:
+def json_headers(headers: Mapping[str, Any]) -> str:
     """Headers as a JSON object."""
     return json.dumps({text(name, 255): _value(value, 1) for name, value in headers.items()})
 

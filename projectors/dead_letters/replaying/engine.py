@@ -1,10 +1,11 @@
-"""The replay engine: advances jobs, paced and bounded, from what the tables say; whoever kills it changes nothing.
+"""The replay engine: advances jobs within their rate and concurrency. All state is in tables, so it may be killed at any point.
 
-    job_items ──taken, committed──▶ sent ──▶ resend requests, commands ──▶ … the normal path … ──▶ news (``items``)
-                                     └── no news: ask the projection, ask for a resend again, at last give up
+    job_items ──taken, committed──▶ sent ──▶ resend requests, commands ──▶ … the normal path … ──▶ progress messages (``items``)
+                                     └── no progress message: inquire, request another resend, finally give up
 
-An item is marked as sent before it goes out. So a crash leaves at worst a letter marked and not sent: the next engine asks again for
-all that has no answer. Asking twice is harmless for events (versions) and for commands (ids). One engine leads, by an advisory lock.
+An item is marked as sent before it is published. So a crash leaves at worst a letter that is marked and not sent; the next engine
+requests everything again that has no outcome. Duplicates are harmless for events (versions) and commands (ids). An advisory lock ensures
+that only one engine is the leader.
 """
 
 import asyncio
@@ -15,13 +16,13 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
-from projectors.dead_letters.letters.marks import marked, sent
+from projectors.dead_letters.letters.marks import delete_sent, unsent
 from projectors.dead_letters.outgoing import command, inquiries, resends
 from projectors.dead_letters.replaying import store
 from projectors.dead_letters.replaying.jobs import SENDING, State, advance
 from projectors.dead_letters.replaying.rate_limiter import RateLimiter
-from projectors.dead_letters.replaying.store import Job, Taken
-from projectors.dead_letters.sender import discards_due, edited_sent, edited_waiting
+from projectors.dead_letters.replaying.store import Job, TakenLetters
+from projectors.dead_letters.sender import discards_due, mark_edited_sent, unsent_edited
 from shared.messaging.broker import Publisher
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.outage import OutageRetry
@@ -30,26 +31,27 @@ from shared.runtime.process import Stopped
 
 log: Final = logging.getLogger(__name__)
 
-LARGEST_STEP: Final = 1000
+MAX_BATCH: Final = 1000
 IDLE_S: Final = 0.5
-PACED_S: Final = 0.02
-LINGER_S: Final = 0.005
+MIN_PAUSE_S: Final = 0.02
+COALESCE_S: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long the engine waits for news of a letter, in seconds."""
+    """How long the engine waits for the outcome of a letter. Times are in seconds."""
 
-    ask_every: float = 10.0
-    """The projection is asked whether it has got past the event."""
+    inquire_every: float = 10.0
+    """Interval of inquiries to the projection whether it has passed the event."""
     resend_every: int = 6
-    """Every so many asks, the event is sent once more."""
+    """Number of inquiries after which the event is resent."""
     give_up_after: int = 18
-    """After so many asks the letter is dead again, its item failed as ``no-answer``."""
+    """Number of inquiries after which the letter becomes dead again and its item fails as ``no-answer``."""
     check_every: float = 15.0
-    """Projections are asked about a thousand live letters: news may be lost, and what the broker gave up holds no stream."""
-    settle: float = 3.0
-    """A command that does not come back within this time has been taken; canaries and the ends of jobs wait for it."""
+    """Interval of inquiries about the next thousand live letters: progress messages may be lost, and events that the broker
+    dead-lettered hold no stream."""
+    settle_after: float = 3.0
+    """A command that does not fail again within this time counts as handled; canaries and the completion of jobs wait for it."""
 
 
 class ReplayEngine:
@@ -65,24 +67,24 @@ class ReplayEngine:
         self._database = Database(operations_db_url, schema=schema, max_size=1)
         self._publisher = publisher
         self._timing = timing or Timing()
-        self._paces: dict[int, RateLimiter] = {}
-        self._news = asyncio.Event()
-        self._checked = (time.monotonic(), 0)
-        self._asked_again = float("-inf")
+        self._rate_limiters: dict[int, RateLimiter] = {}
+        self._changed = asyncio.Event()
+        self._last_check = (time.monotonic(), 0)
+        self._last_retry = float("-inf")
         self._outages = outages
 
     @property
     def trouble(self) -> str | None:
         return self._outages.stalls.trouble
 
-    def news(self) -> None:
-        """Something has changed in the tables: look at once."""
-        self._news.set()
+    def wake(self) -> None:
+        """The tables have changed: start the next round at once."""
+        self._changed.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
         try:
             while not stopping.is_set():
-                await self._outages.until_up(self._lead, takes_long=True)
+                await self._outages.until_up(self._run_as_leader, takes_long=True)
                 await self._outages.pause(IDLE_S)
         except Stopped:
             return
@@ -90,60 +92,60 @@ class ReplayEngine:
     async def close(self) -> None:
         await self._database.close()
 
-    async def _lead(self) -> None:
-        """Returns when another engine leads. Raises Stopped, and what the database raises when it goes away."""
+    async def _run_as_leader(self) -> None:
+        """Run rounds while this engine is the leader; returns at once if another one is. Raises Stopped, and database errors."""
         pool = await self._database.pool()
         async with pool.acquire(timeout=10) as connection:
-            if not await connection.fetchval(store.LEAD):
+            if not await connection.fetchval(store.BECOME_LEADER):
                 return
             await connection.execute(store.BY_KEY_ONLY)
-            await connection.execute(store.FIND_PLACES)
-            await connection.execute(store.ASK_AGAIN)
-            await connection.execute(store.STEP_OVER_AGAIN)
+            await connection.execute(store.RESTORE_TAKEN)
+            await connection.execute(store.RETRY_ALL)
+            await connection.execute(store.RETRY_DISCARDS)
             self._outages.stalls.recovered()
             while True:
-                self._news.clear()
+                self._changed.clear()
                 with self._outages.stalls.step("a round over replays and discards"):
                     pause = await self.step(connection)
-                await self._rest(pause)
+                await self._wait(pause)
 
     async def step(self, connection: Connection) -> float:
-        """One round over all there is to do. Returns how long there is nothing to do, unless there is news."""
-        await self._deliver(connection)
-        await self._ask_again(connection)
-        await self._check(connection)
+        """One round over all work. Returns the seconds until the next round is due, unless ``wake`` is called before."""
+        await self._send_pending(connection)
+        await self._retry_overdue(connection)
+        await self._check_live_letters(connection)
         pause = IDLE_S
-        for job in await store.open_jobs(connection, self._timing.settle):
-            moved = advance(job.facts)
-            if moved is not None:
-                log.info("replay job %d: %s %s", job.id, moved.to, moved.why)
-                await store.move(connection, job, moved)
+        for job in await store.open_jobs(connection, self._timing.settle_after):
+            transition = advance(job.progress)
+            if transition is not None:
+                log.info("replay job %d: %s %s", job.id, transition.to, transition.why)
+                await store.apply_transition(connection, job, transition)
                 pause = 0.0
-            elif job.facts.state in SENDING:
-                pause = min(pause, await self._send_next(connection, job))
+            elif job.progress.state in SENDING:
+                pause = min(pause, await self._send_batch(connection, job))
         return pause
 
-    async def _send_next(self, connection: Connection, job: Job) -> float:
-        """Send what the job's window and rate allow. Returns when more may be allowed."""
-        room = _room(job)
-        if room <= 0:
+    async def _send_batch(self, connection: Connection, job: Job) -> float:
+        """Send the letters that the job's window and rate allow. Returns the seconds until more may be allowed."""
+        capacity = _capacity(job)
+        if capacity <= 0:
             return IDLE_S
-        pace = self._paces.setdefault(job.id, RateLimiter(job.rate)) if job.rate is not None else None
-        allowed = pace.allow(time.monotonic(), room) if pace is not None else room
+        limiter = self._rate_limiters.setdefault(job.id, RateLimiter(job.rate)) if job.rate is not None else None
+        allowed = limiter.allow(time.monotonic(), capacity) if limiter is not None else capacity
         if allowed:
-            canary = job.facts.state is State.CANARY
-            taken = await store.take(connection, job, job.facts.canary if canary else 2**31 - 1, allowed)
+            canary = job.progress.state is State.CANARY
+            taken = await store.take(connection, job, job.progress.canary if canary else 2**31 - 1, allowed)
             if taken.count:
                 reached(Failpoint.BEFORE_REPLAY)
             await self._send(connection, taken)
             if taken.count:
                 reached(Failpoint.AFTER_REPLAY)
-            if pace is not None:
-                pace.give_back(allowed - taken.count)
-        return max(PACED_S, pace.next_in) if pace is not None else IDLE_S
+            if limiter is not None:
+                limiter.refund(allowed - taken.count)
+        return max(MIN_PAUSE_S, limiter.next_in) if limiter is not None else IDLE_S
 
-    async def _send(self, connection: Connection, taken: Taken) -> None:
-        """Returns when the broker has confirmed all of it."""
+    async def _send(self, connection: Connection, taken: TakenLetters) -> None:
+        """Publish the letters. Returns when the broker has confirmed all of them."""
         now, request_id = datetime.now(UTC), f"replay/{uuid4()}"
         outgoing = list(resends(taken.events, request_id, now))
         if taken.commands:
@@ -151,62 +153,62 @@ class ReplayEngine:
         await self._publisher.publish_all(outgoing, sleep=self._outages.pause)
         if taken.commands:
             await store.replayed(connection, taken.commands)
-            self._news.set()
+            self._changed.set()
 
-    async def _ask_again(self, connection: Connection) -> None:
+    async def _retry_overdue(self, connection: Connection) -> None:
         timing = self._timing
-        if time.monotonic() - self._asked_again < timing.ask_every / 10:
+        if time.monotonic() - self._last_retry < timing.inquire_every / 10:
             return
-        self._asked_again = time.monotonic()
-        due = await store.overdue(connection, timing.ask_every, timing.resend_every, timing.give_up_after)
-        asked = list(inquiries(due.inquire, f"inquiry/{uuid4()}", datetime.now(UTC)))
-        await self._publisher.publish_all(asked, sleep=self._outages.pause)
-        await self._send(connection, due.again)
+        self._last_retry = time.monotonic()
+        due = await store.overdue(connection, timing.inquire_every, timing.resend_every, timing.give_up_after)
+        inquiry_messages = list(inquiries(due.inquire, f"inquiry/{uuid4()}", datetime.now(UTC)))
+        await self._publisher.publish_all(inquiry_messages, sleep=self._outages.pause)
+        await self._send(connection, due.resend)
         if due.given_up:
-            log.warning("no answer about %d letters: they are dead again", len(due.given_up))
+            log.warning("no outcome of %d replayed letters: they are dead again", len(due.given_up))
 
-    async def _check(self, connection: Connection) -> None:
-        """A letter closes by itself once its projection has got past it, even if nobody heard that it did."""
-        at, after = self._checked
-        if time.monotonic() - at < self._timing.check_every:
+    async def _check_live_letters(self, connection: Connection) -> None:
+        """Inquire about live letters, so that a letter is closed once its projection has passed it, even if that message was lost."""
+        checked_at, after = self._last_check
+        if time.monotonic() - checked_at < self._timing.check_every:
             return
         events, after = await store.live_events(connection, after)
-        self._checked = (time.monotonic(), after)
-        asked = list(inquiries(events, f"inquiry/{uuid4()}", datetime.now(UTC)))
-        await self._publisher.publish_all(asked, sleep=self._outages.pause)
+        self._last_check = (time.monotonic(), after)
+        inquiry_messages = list(inquiries(events, f"inquiry/{uuid4()}", datetime.now(UTC)))
+        await self._publisher.publish_all(inquiry_messages, sleep=self._outages.pause)
 
-    async def _deliver(self, connection: Connection) -> None:
+    async def _send_pending(self, connection: Connection) -> None:
         await self._publisher.publish_all(await discards_due(connection), sleep=self._outages.pause)
-        edited = await edited_waiting(connection)
+        edited = await unsent_edited(connection)
         if edited:
             await self._publisher.publish_all(list(edited.values()), sleep=self._outages.pause)
-            await edited_sent(connection, list(edited))
-        told = await marked(connection)
-        if told:
-            await self._publisher.publish_all([each.message for each in told], sleep=self._outages.pause)
-            await sent(connection, told)
-            self._news.set()
+            await mark_edited_sent(connection, list(edited))
+        pending_marks = await unsent(connection)
+        if pending_marks:
+            await self._publisher.publish_all([each.message for each in pending_marks], sleep=self._outages.pause)
+            await delete_sent(connection, pending_marks)
+            self._changed.set()
 
-    async def _rest(self, seconds: float) -> None:
-        """Until there is news, at most so long; news come in crowds, and are better met together."""
+    async def _wait(self, seconds: float) -> None:
+        """Wait until ``wake`` is called, at most ``seconds``; then for COALESCE_S, because calls come in bursts."""
         if seconds > 0:
             try:
                 async with asyncio.timeout(seconds):
-                    await self._news.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 pass
-        await self._outages.pause(LINGER_S)
+        await self._outages.pause(COALESCE_S)
 
 
-def _room(job: Job) -> int:
-    """How many letters may go out now.
+def _capacity(job: Job) -> int:
+    """How many letters may be sent now.
 
-    A job that is to stop itself starts with few, and every success lets it dare one more: whatever ``concurrency`` says, a cause
-    that is not cured is met by ``stop_after`` letters, not by all.
+    A job with ``stop_after`` starts with that many letters in its window, and every success adds one: regardless of ``concurrency``, a
+    cause that is not fixed fails only ``stop_after`` letters, not all.
     """
     window = job.concurrency
-    if job.facts.stop_after is not None:
-        window = min(window, job.facts.stop_after + job.succeeded - job.facts.same)
-    room = min(window - job.under_way, job.queued, LARGEST_STEP)
-    worth_it = min(window // 8, job.queued, LARGEST_STEP) if job.rate is None else 1
-    return room if room >= worth_it else 0
+    if job.progress.stop_after is not None:
+        window = min(window, job.progress.stop_after + job.succeeded - job.progress.repeated_failures)
+    capacity = min(window - job.under_way, job.queued, MAX_BATCH)
+    minimum = min(window // 8, job.queued, MAX_BATCH) if job.rate is None else 1
+    return capacity if capacity >= minimum else 0

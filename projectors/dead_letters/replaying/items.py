@@ -1,11 +1,11 @@
-"""What news of letters means for the jobs that replay them. Every count in ``jobs`` changes with the item it counts.
+"""Applies the outcomes of letters to the jobs that replay them. Counts in ``jobs`` change in the same transaction as their items.
 
     queued ──sent──▶ sent ──passed──▶ succeeded
        │               ├──failed again──▶ failed
        │               └──no answer──▶ failed
        └──passed, discarded, edited, cancelled──▶ succeeded or skipped
 
-Two jobs over one letter hear the same news. Functions here run within the caller's transaction.
+An outcome applies to the items of every job that has the letter. Functions here run within the caller's transaction.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from typing import Final
 
 from shared.runtime.postgres import Connection
 
-# A batch touches rows by their keys and nothing else, while tables grow from nothing to millions of rows under statistics
-# that lag behind: so no plan may read a table whole.
+# A batch accesses rows by their keys only, while tables grow from empty to millions of rows and statistics lag behind. So no plan may
+# scan a whole table.
 BY_KEY_ONLY: Final = """
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
     set_config('enable_mergejoin', 'off', true)
 """
-# Each looks up what the news are about (OFFSET 0 and LIMIT 1 keep it a look-up for each, whatever statistics say), locks it by its
-# key, and only then asks about its status: see ``take_items.sql``.
+# Each statement finds its rows by index lookups (OFFSET 0 and LIMIT 1 enforce them, regardless of statistics), locks them by key, and
+# only then filters by status: see ``take_items.sql``.
 
-# A command counts as replayed when the broker has it; should it come back while its job is on, it has failed after all.
+# A command counts as replayed when the broker has confirmed it; if it fails again while its job is open, its item becomes failed.
 FAIL_ITEMS: Final = """
 WITH found AS MATERIALIZED (
     SELECT item.job_id, item.ord, l.fingerprint
@@ -53,7 +53,7 @@ FROM (
 ) AS counted
 WHERE jobs.id = counted.job_id
 """
-# $2: each letter's outcome. Where it is 'applied' or 'replayed' the items have succeeded, else they are skipped.
+# $2: each letter's outcome. 'applied' and 'replayed' make the items succeeded, others skipped.
 FINISH_ITEMS: Final = """
 WITH found AS MATERIALIZED (
     SELECT item.job_id, item.ord, news.outcome
@@ -106,23 +106,26 @@ RETURNING letters.id, passed.how
 
 
 async def fail_items(connection: Connection, letter_ids: Sequence[int], why: str = "failed-again") -> None:
-    """These letters have failed once more, or were never heard of again."""
+    """These letters have failed again, or got no outcome (``why``)."""
     if letter_ids:
         await connection.execute(FAIL_ITEMS, list(letter_ids), why)
 
 
 async def finish_items(connection: Connection, letter_ids: Sequence[int], outcomes: Sequence[str]) -> None:
-    """These letters are live no longer."""
+    """These letters are no longer live."""
     if letter_ids:
         await connection.execute(FINISH_ITEMS, list(letter_ids), list(outcomes))
 
 
 async def resolve(connection: Connection, passed: Sequence[tuple[str, bytes, str]]) -> int:
-    """Projections have got past these events: (origin, identity, applied or discarded). Returns how many letters that closed."""
+    """Close the letters of events that projections have passed: (origin, identity, ``applied`` or ``discarded``).
+
+    Returns the number of letters closed.
+    """
     if not passed:
         return 0
-    news = sorted(dict.fromkeys(passed))
+    distinct = sorted(dict.fromkeys(passed))
     await connection.execute(BY_KEY_ONLY)
-    rows = await connection.fetch(RESOLVE, [n[0] for n in news], [n[1] for n in news], [n[2] for n in news])
+    rows = await connection.fetch(RESOLVE, [n[0] for n in distinct], [n[1] for n in distinct], [n[2] for n in distinct])
     await finish_items(connection, [row["id"] for row in rows], [row["how"] for row in rows])
     return len(rows)

@@ -1,4 +1,4 @@
-"""The life of a replay job, as a pure function of what its items have come to.
+"""The state machine of a replay job, as a pure function of the outcomes of its items.
 
     pending ──▶ canary ──all succeeded──▶ running ──nothing left──▶ completed
        │           ├──one failed──▶ stopped    ├──the same failure came back too often──▶ stopped
@@ -6,7 +6,7 @@
        └────────▶ paused ◀── operator ────────┘           stopped, paused ──operator──▶ running
     any of these ──operator──▶ cancelled
 
-``completed`` and ``cancelled`` are final. A stopped job keeps what it has not sent; so does a paused one.
+``completed`` and ``cancelled`` are final. Stopped and paused jobs keep the letters that they have not sent.
 """
 
 from dataclasses import dataclass
@@ -29,58 +29,63 @@ FINAL: Final = frozenset({State.COMPLETED, State.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """All that decides about a job."""
+class JobProgress:
+    """Everything that determines a job's next state."""
 
     state: State
     canary: int
-    """How many are to go first."""
+    """Number of letters to send first."""
     canary_over: bool
     canary_open: int
-    """Of the canary's letters: without an answer yet."""
+    """The canary's letters without an outcome."""
     canary_failed: int
     open: int
-    """Letters without an answer, sent or not."""
+    """Letters without an outcome, sent or not."""
     stop_after: int | None
-    same: int
-    """Letters that failed with the fingerprint they had before, since the job was last told to go on."""
+    repeated_failures: int
+    """Letters that failed with the same fingerprint as before, since the job was last resumed."""
     settled: bool
-    """Whether commands that were sent last have had the time to come back."""
+    """Whether enough time has passed since the last command was sent for its failure to arrive."""
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Transition:
     to: State
     why: str = ""
 
 
-def advance(facts: Facts) -> Move | None:
-    """Where the job goes by itself; None: it stays."""
-    match facts.state:
+def advance(progress: JobProgress) -> Transition | None:
+    """The job's next automatic transition; None: it stays in its state."""
+    match progress.state:
         case State.PENDING:
-            return Move(State.CANARY if facts.canary and not facts.canary_over else State.RUNNING)
+            return Transition(State.CANARY if progress.canary and not progress.canary_over else State.RUNNING)
         case State.CANARY:
-            if facts.canary_failed:
-                return Move(State.STOPPED, f"{facts.canary_failed} of the first {facts.canary} letters failed again")
-            if not facts.canary_open and facts.settled:
-                return Move(State.RUNNING)
+            if progress.canary_failed:
+                return Transition(
+                    State.STOPPED, f"{progress.canary_failed} of the first {progress.canary} letters failed again"
+                )
+            if not progress.canary_open and progress.settled:
+                return Transition(State.RUNNING)
         case State.RUNNING:
-            if facts.stop_after is not None and facts.same >= facts.stop_after:
-                return Move(State.STOPPED, f"{facts.same} letters came back with the fingerprint they had before")
-            if not facts.open and facts.settled:
-                return Move(State.COMPLETED)
+            if progress.stop_after is not None and progress.repeated_failures >= progress.stop_after:
+                return Transition(
+                    State.STOPPED,
+                    f"{progress.repeated_failures} letters came back with the fingerprint they had before",
+                )
+            if not progress.open and progress.settled:
+                return Transition(State.COMPLETED)
         case State.PAUSED:
-            if not facts.open and facts.settled:
-                return Move(State.COMPLETED)
+            if not progress.open and progress.settled:
+                return Transition(State.COMPLETED)
         case State.STOPPED | State.COMPLETED | State.CANCELLED:
             pass
     return None
 
 
-def steer(state: State, to: Literal["paused", "running", "cancelled"]) -> State | None:
-    """Where an operator's word takes the job; None: it cannot be done from here.
+def requested_state(state: State, to: Literal["paused", "running", "cancelled"]) -> State | None:
+    """The state after an operator's request; None: not allowed in this state.
 
-    ``running`` leads to ``pending``: whether the canary is still to be sent is decided there.
+    ``running`` leads to ``pending``, from which ``advance`` decides whether the canary still has to be sent.
     """
     match to:
         case "paused":

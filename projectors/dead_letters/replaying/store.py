@@ -1,4 +1,4 @@
-"""What the replay engine reads and writes. Everything it is about to publish is in a table before it is published.
+"""The replay engine's reads and writes. Everything is recorded in a table before it is published.
 
 Functions here run on the engine's own connection; each is one transaction.
 """
@@ -14,28 +14,28 @@ from projectors.dead_letters.actions.audit import SYSTEM, record
 from projectors.dead_letters.letters.letter import COMMANDS
 from projectors.dead_letters.outgoing import DeadCommand, HeldEvent
 from projectors.dead_letters.replaying.items import fail_items, finish_items
-from projectors.dead_letters.replaying.jobs import Facts, Move, State
+from projectors.dead_letters.replaying.jobs import JobProgress, State, Transition
 from shared.runtime.postgres import Connection
 
-# One engine at a time, for as long as its connection lives. Plans by key only: see ``ingest``.
-LEAD: Final = "SELECT pg_try_advisory_lock(hashtextextended('tidemark dead letters', 0))"
+# One leader at a time, as long as its connection lasts. Plans by key only: see ``items``.
+BECOME_LEADER: Final = "SELECT pg_try_advisory_lock(hashtextextended('tidemark dead letters', 0))"
 BY_KEY_ONLY: Final = """
 SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
     set_config('enable_mergejoin', 'off', false)
 """
-# An older version of ours, which did not keep ``taken``, may have gone on with a job.
-FIND_PLACES: Final = """
+# An older version of Tidemark, which did not maintain ``taken``, may have continued a job.
+RESTORE_TAKEN: Final = """
 UPDATE jobs SET taken = coalesce(
     (SELECT ord - 1 FROM job_items WHERE job_id = jobs.id AND status = 'queued' ORDER BY ord LIMIT 1), total
 )
 WHERE state IN ('pending', 'canary', 'running', 'paused', 'stopped') OR under_way > 0
 """
-# A new leader does not know what its predecessor got to publish: all that is without an answer is asked for at once.
-ASK_AGAIN: Final = """
+# A new leader does not know what its predecessor has published, so it inquires at once about every letter without an outcome.
+RETRY_ALL: Final = """
 UPDATE job_items SET asked_at = '-infinity', asks = 0
 FROM jobs WHERE job_items.job_id = jobs.id AND ord <= taken AND status = 'sent' AND under_way > 0
 """
-STEP_OVER_AGAIN: Final = "UPDATE discards SET due_at = now() WHERE due_at IS NOT NULL"
+RETRY_DISCARDS: Final = "UPDATE discards SET due_at = now() WHERE due_at IS NOT NULL"
 
 OPEN_JOBS: Final = """
 SELECT id, state, rate, canary, canary_over, concurrency, stop_after, total, under_way, succeeded,
@@ -47,7 +47,7 @@ CANARY: Final = """
 SELECT count(*) FILTER (WHERE status IN ('queued', 'sent')) AS open, count(*) FILTER (WHERE status = 'failed') AS failed
 FROM job_items WHERE job_id = $1 AND ord <= $2
 """
-MOVE: Final = """
+TRANSITION: Final = """
 UPDATE jobs SET
     state = $3::text, why = $4, canary_over = canary_over OR $3::text = 'running', started_at = coalesce(started_at, now()),
     finished_at = CASE WHEN $3::text = 'completed' THEN now() END
@@ -63,7 +63,7 @@ REPLAYED: Final = """
 UPDATE letters SET status = 'resolved', resolved_at = now(), resolution = 'replayed'
 WHERE id = ANY ($1::bigint[]) AND status = 'replaying' RETURNING id
 """
-# Those under way are so many, and as a rule the last that were taken: who looks for them from there on back has found them all soon.
+# ``under_way`` is the number of sent items, usually the last ones taken: scanning backwards from ``taken`` finds them all quickly.
 OVERDUE: Final = """
 WITH under_way AS MATERIALIZED (
     SELECT sent.* FROM jobs CROSS JOIN LATERAL (
@@ -86,7 +86,7 @@ WITH under_way AS MATERIALIZED (
 SELECT l.id, max(due.asks) AS asks, l.origin, l.stream, l.version
 FROM due JOIN letters l ON l.id = due.letter_id GROUP BY l.id ORDER BY l.id
 """
-# Round and round over all live letters, a thousand at a time.
+# Iterates over all live letters repeatedly, a thousand at a time.
 LIVE_EVENTS: Final = """
 SELECT id, origin, stream, version FROM letters
 WHERE live AND stream IS NOT NULL AND origin <> 'commands' AND id > $1 ORDER BY id LIMIT 1000
@@ -102,25 +102,25 @@ class Job:
     under_way: int
     succeeded: int
     queued: int
-    facts: Facts
+    progress: JobProgress
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Letters that are to go out now: events by their places, commands by their letters' ids."""
+class TakenLetters:
+    """Letters to send now: events by stream and version, commands by their letters' ids."""
 
     events: Sequence[HeldEvent]
     commands: Sequence[int]
     count: int
-    """Of letters taken, whether they go out or are only waited for."""
+    """Number of letters taken, including those already sent by another job, for whose outcome this job only waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """Letters without an answer for long: ask about the first, send the second again, give up the third (letter ids)."""
+    """Letters without an outcome for too long: to inquire about, to resend, and given up (letter ids)."""
 
     inquire: Sequence[HeldEvent]
-    again: Taken
+    resend: TakenLetters
     given_up: Sequence[int]
 
 
@@ -130,7 +130,7 @@ async def open_jobs(connection: Connection, settle_s: float) -> list[Job]:
         canary = None
         if row["state"] == State.CANARY:
             canary = await connection.fetchrow(CANARY, row["id"], row["canary"])
-        facts = Facts(
+        progress = JobProgress(
             state=State(row["state"]),
             canary=row["canary"],
             canary_over=row["canary_over"],
@@ -138,41 +138,43 @@ async def open_jobs(connection: Connection, settle_s: float) -> list[Job]:
             canary_failed=canary["failed"] if canary else 0,
             open=row["queued"] + row["under_way"],
             stop_after=row["stop_after"],
-            same=row["same"],
+            repeated_failures=row["same"],
             settled=row["settled"],
         )
         counts = (row["under_way"], row["succeeded"], row["queued"])
-        jobs.append(Job(row["id"], row["rate"], row["concurrency"], *counts, facts))
+        jobs.append(Job(row["id"], row["rate"], row["concurrency"], *counts, progress))
     return jobs
 
 
-async def move(connection: Connection, job: Job, to: Move) -> None:
-    """Unless an operator was faster. What a job does by itself, and ends it, is on record like what people do."""
+async def apply_transition(connection: Connection, job: Job, transition: Transition) -> None:
+    """Apply the transition, unless an operator has changed the state meanwhile. Stopping and completing are recorded in the audit."""
     async with connection.transaction():
-        row = await connection.fetchrow(MOVE, job.id, job.facts.state, to.to, to.why)
-        if row is not None and to.to in (State.STOPPED, State.COMPLETED):
-            await record(connection, SYSTEM, f"replay-{to.to}", to.why, job_id=job.id, details=row["counts"])
+        row = await connection.fetchrow(TRANSITION, job.id, job.progress.state, transition.to, transition.why)
+        if row is not None and transition.to in (State.STOPPED, State.COMPLETED):
+            await record(
+                connection, SYSTEM, f"replay-{transition.to}", transition.why, job_id=job.id, details=row["counts"]
+            )
 
 
-async def take(connection: Connection, job: Job, upto: int, count: int) -> Taken:
-    rows = await connection.fetch(TAKE_ITEMS, job.id, upto, count)
+async def take(connection: Connection, job: Job, up_to: int, count: int) -> TakenLetters:
+    rows = await connection.fetch(TAKE_ITEMS, job.id, up_to, count)
     return _taken([row for row in rows if row["goes_out"]], len(rows))
 
 
 async def overdue(connection: Connection, after_s: float, resend_every: int, give_up_after: int) -> Overdue:
     async with connection.transaction():
         rows = await connection.fetch(OVERDUE, after_s)
-        lost = [row["id"] for row in rows if row["asks"] >= give_up_after]
-        if lost:
-            await connection.execute(BACK_TO_DEAD, lost)
-            await fail_items(connection, lost, "no-answer")
+        given_up_ids = [row["id"] for row in rows if row["asks"] >= give_up_after]
+        if given_up_ids:
+            await connection.execute(BACK_TO_DEAD, given_up_ids)
+            await fail_items(connection, given_up_ids, "no-answer")
     asked = [row for row in rows if row["asks"] < give_up_after]
-    again = [row for row in asked if row["asks"] % resend_every == 0]
-    return Overdue(_taken(asked, 0).events, _taken(again, len(again)), lost)
+    resend = [row for row in asked if row["asks"] % resend_every == 0]
+    return Overdue(_taken(asked, 0).events, _taken(resend, len(resend)), given_up_ids)
 
 
 async def live_events(connection: Connection, after: int) -> tuple[list[HeldEvent], int]:
-    """Some live letters' events, from the letter after that one on, and where to go on; 0: from the start."""
+    """Up to 1000 events of live letters after the letter id ``after``, and the id from which to continue; 0: from the start."""
     rows = await connection.fetch(LIVE_EVENTS, after)
     return list(_taken(rows, 0).events), rows[-1]["id"] if len(rows) == 1000 else 0
 
@@ -183,12 +185,12 @@ async def commands(connection: Connection, letter_ids: Sequence[int]) -> list[De
 
 
 async def replayed(connection: Connection, letter_ids: Sequence[int]) -> None:
-    """The broker has these commands. Whichever has failed again meanwhile is live, and stays so."""
+    """The broker has confirmed these commands. A command that has failed again meanwhile stays live."""
     async with connection.transaction():
         rows = await connection.fetch(REPLAYED, list(letter_ids))
         await finish_items(connection, [row["id"] for row in rows], ["replayed"] * len(rows))
 
 
-def _taken(rows: Sequence[asyncpg.Record], count: int) -> Taken:
+def _taken(rows: Sequence[asyncpg.Record], count: int) -> TakenLetters:
     events = [HeldEvent(row["origin"], row["stream"], row["version"]) for row in rows if row["stream"] is not None]
-    return Taken(events, [row["id"] for row in rows if row["origin"] == COMMANDS], count)
+    return TakenLetters(events, [row["id"] for row in rows if row["origin"] == COMMANDS], count)

@@ -1,7 +1,7 @@
--- The next letters of a job go out. Those that another job has under way are only waited for; those closed meanwhile are skipped.
--- $1: job, $2: highest place in the job, $3: how many
--- Rows that are written are found by their whole keys alone: a condition besides, under statistics of yesterday, makes the planner
--- believe that there is one such row, and compare all there are with all that are taken.
+-- Takes the next letters of a job. Letters that another job has already sent are not sent again; letters closed meanwhile are skipped.
+-- $1: job, $2: highest ord, $3: how many
+-- Rows are updated by their complete keys only: with an additional condition and outdated statistics the planner would estimate a single
+-- row, and join all rows with all taken items in a nested loop.
 WITH picked AS (
     SELECT job_id, ord, letter_id FROM job_items
     WHERE job_id = $1 AND ord > (SELECT taken FROM jobs WHERE id = $1) AND ord <= $2 AND status = 'queued'

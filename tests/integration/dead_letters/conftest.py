@@ -1,4 +1,4 @@
-"""The dead-letter worker on real servers, and stand-ins for a projection and the command service that fail as they are told."""
+"""The dead-letter worker on real servers, with a simulated projection and command service that fail as configured."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from projectors.dead_letters.migrations import migrate
 from shared.messaging import topology
 from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
-from tests.integration.dead_letters.house import House
+from tests.integration.dead_letters.harness import Harness
 
 TABLES = "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, audit"
 OTHERS = (topology.RESEND_QUEUE, topology.COMMAND_QUEUE, *map(topology.control_queue, topology.PROJECTORS))
@@ -40,7 +40,7 @@ async def db(operations: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def house(db: asyncpg.Connection, operations: Settings) -> AsyncIterator[House]:
+async def harness(db: asyncpg.Connection, operations: Settings) -> AsyncIterator[Harness]:
     """A worker with a summary projection and a command service around it, on empty queues; the worker is not started."""
     connection = await aio_pika.connect(operations.rabbitmq_url)
     channel = await connection.channel()
@@ -48,7 +48,7 @@ async def house(db: asyncpg.Connection, operations: Settings) -> AsyncIterator[H
         queue = await channel.get_queue(name, ensure=False)
         await queue.purge()
     await connection.close()
-    made = House(operations, db)
+    made = Harness(operations, db)
     try:
         yield made
     finally:

@@ -18,128 +18,130 @@ from shared.messaging.broker import Outgoing
 from shared.messaging.consuming import Delivery
 from shared.views import operations_queries as queries
 from shared.views.operations import GroupView, LetterView
-from tests.integration.dead_letters.house import House, command, command_headers
+from tests.integration.dead_letters.harness import Harness, command, command_headers
 
 ALL = {"everything": True}
 
 
-async def test_discard_frees_the_stream_and_says_who_and_why(house: House) -> None:
-    await house.play()
-    await house.start()
-    await house.die("orders/o1", 4)
-    await house.die("orders/o2", 1)
-    await house.statuses(dead=2)
-    answer = await house.ask("discard", selection={"stream": "orders/o1"}, reason="a test order")
+async def test_discard_frees_the_stream_and_says_who_and_why(harness: Harness) -> None:
+    await harness.play()
+    await harness.start()
+    await harness.die("orders/o1", 4)
+    await harness.die("orders/o2", 1)
+    await harness.statuses(dead=2)
+    answer = await harness.ask("discard", selection={"stream": "orders/o1"}, reason="a test order")
     assert answer["count"] == 1
-    await house.statuses(dead=1, discarded=1)
-    assert house.stepped_over == [("orders/o1", 4)]
-    row = await house.db.fetchrow("SELECT actor, act, reason, details FROM audit")
+    await harness.statuses(dead=1, discarded=1)
+    assert harness.stepped_over == [("orders/o1", 4)]
+    row = await harness.db.fetchrow("SELECT actor, act, reason, details FROM audit")
     assert row is not None
     assert (row["actor"], row["act"], row["reason"]) == ("ann", "discard", "a test order")
     assert json.loads(row["details"]).items() >= {"stream": "orders/o1", "version": 4, "origin": "summary"}.items()
 
 
-async def test_what_no_projection_waits_for_is_discarded_at_once(house: House) -> None:
-    await house.start()
-    await house.command_dies("k1")
-    await house.letter("summary", b"\xff", {"tidemark-reason": "undecodable-event"})
-    await house.statuses(dead=2)
-    assert (await house.ask("replay", selection={"origin": "summary"}))["code"] == "nothing-selected"
-    assert (await house.ask("discard", selection=ALL, reason="noise"))["count"] == 2
-    await house.statuses(discarded=2)
-    assert (await house.ask("discard", selection=ALL, reason="noise"))["code"] == "nothing-selected"
+async def test_what_no_projection_waits_for_is_discarded_at_once(harness: Harness) -> None:
+    await harness.start()
+    await harness.command_dies("k1")
+    await harness.letter("summary", b"\xff", {"tidemark-reason": "undecodable-event"})
+    await harness.statuses(dead=2)
+    assert (await harness.ask("replay", selection={"origin": "summary"}))["code"] == "nothing-selected"
+    assert (await harness.ask("discard", selection=ALL, reason="noise"))["count"] == 2
+    await harness.statuses(discarded=2)
+    assert (await harness.ask("discard", selection=ALL, reason="noise"))["code"] == "nothing-selected"
 
 
-async def test_a_discarded_letter_is_skipped_by_the_jobs_that_wait_for_it(house: House) -> None:
-    await house.play()
-    await house.start()
+async def test_a_discarded_letter_is_skipped_by_the_jobs_that_wait_for_it(harness: Harness) -> None:
+    await harness.play()
+    await harness.start()
     for number in range(5):
-        await house.die(f"orders/o{number}")
-    await house.statuses(dead=5)
-    answer = await house.ask("replay", selection=ALL, rate=0.5)
-    await house.ask("discard", selection={"stream": "orders/o4"}, reason="no")
-    await house.statuses(discarded=1)
-    await house.ask("steer", job_id=answer["job_id"], to="paused")
-    assert await house.db.fetchval("SELECT skipped FROM jobs") == 1
-    await house.passed(*[(f"orders/o{number}", 1) for number in range(5)])
-    await house.job(answer["job_id"], "completed")
+        await harness.die(f"orders/o{number}")
+    await harness.statuses(dead=5)
+    answer = await harness.ask("replay", selection=ALL, rate=0.5)
+    await harness.ask("discard", selection={"stream": "orders/o4"}, reason="no")
+    await harness.statuses(discarded=1)
+    await harness.ask("steer", job_id=answer["job_id"], to="paused")
+    assert await harness.db.fetchval("SELECT skipped FROM jobs") == 1
+    await harness.passed(*[(f"orders/o{number}", 1) for number in range(5)])
+    await harness.job(answer["job_id"], "completed")
 
 
-async def test_an_edited_command_goes_out_under_a_new_id_and_each_knows_of_the_other(house: House) -> None:
-    await house.play()
-    await house.start()
-    await house.command_dies("k1", {"name": "Zoë"}, correlation_id="c-9")
-    await house.statuses(dead=1)
-    answer = await house.ask("edit", letter_id=1, data={"name": "Zoe"}, command_id="k1-mended", reason="no umlauts")
+async def test_an_edited_command_goes_out_under_a_new_id_and_each_knows_of_the_other(harness: Harness) -> None:
+    await harness.play()
+    await harness.start()
+    await harness.command_dies("k1", {"name": "Zoë"}, correlation_id="c-9")
+    await harness.statuses(dead=1)
+    answer = await harness.ask("edit", letter_id=1, data={"name": "Zoe"}, command_id="k1-mended", reason="no umlauts")
     assert answer["command_id"] == "k1-mended"
-    await house.statuses(superseded=1)
+    await harness.statuses(superseded=1)
 
     async def sent() -> bool:
-        return bool(house.commands)
+        return bool(harness.commands)
 
-    await house.until(sent)
-    body = json.loads(house.commands[0].body)
+    await harness.until(sent)
+    body = json.loads(harness.commands[0].body)
     assert (body["id"], body["type"], body["subject"], body["data"]) == (
         "k1-mended",
         "customers.rename-customer",
         "c1",
         {"name": "Zoe"},
     )
-    assert (house.commands[0].reply_to, house.commands[0].correlation_id) == ("reply.shop", "c-9")
-    await house.command_dies("k1-mended", {"name": "Zoe"})
-    await house.statuses(2, dead=1, superseded=1)
-    assert await house.db.fetchval("SELECT replaced_by FROM letters WHERE id = 1") == "k1-mended"
-    assert await house.db.fetchval("SELECT replaces FROM letters WHERE id = 2") == 1
-    assert await house.db.fetchval("SELECT body FROM payloads WHERE letter_id = 1") is not None
-    assert (await house.ask("edit", letter_id=1, data={"name": "Z"}, reason="x"))["code"] == "letter-closed"
-    taken = await house.ask("edit", letter_id=2, data={"name": "Z"}, command_id="k1", reason="x")
+    assert (harness.commands[0].reply_to, harness.commands[0].correlation_id) == ("reply.shop", "c-9")
+    await harness.command_dies("k1-mended", {"name": "Zoe"})
+    await harness.statuses(2, dead=1, superseded=1)
+    assert await harness.db.fetchval("SELECT replaced_by FROM letters WHERE id = 1") == "k1-mended"
+    assert await harness.db.fetchval("SELECT replaces FROM letters WHERE id = 2") == 1
+    assert await harness.db.fetchval("SELECT body FROM payloads WHERE letter_id = 1") is not None
+    assert (await harness.ask("edit", letter_id=1, data={"name": "Z"}, reason="x"))["code"] == "letter-closed"
+    taken = await harness.ask("edit", letter_id=2, data={"name": "Z"}, command_id="k1", reason="x")
     assert taken["errors"][0]["field"] == "command_id"
-    assert (await house.ask("edit", letter_id=2, data={"name": "Z"}, reason="x"))["command_id"][14] == "7"
+    assert (await harness.ask("edit", letter_id=2, data={"name": "Z"}, reason="x"))["command_id"][14] == "7"
 
 
-async def test_the_command_service_is_told_what_became_of_a_dead_command(house: House) -> None:
-    await house.play()
-    await house.start()
-    await house.command_dies("k1")
-    await house.command_dies("k2")
-    await house.letter("commands", command("k3"), command_headers() | {"tidemark-reason": "malformed-message"})
+async def test_the_command_service_is_told_what_became_of_a_dead_command(harness: Harness) -> None:
+    await harness.play()
+    await harness.start()
+    await harness.command_dies("k1")
+    await harness.command_dies("k2")
+    await harness.letter("commands", command("k3"), command_headers() | {"tidemark-reason": "malformed-message"})
     death = {"reason": "delivery_limit", "routing-keys": ["customers.rename-customer"]}
-    await house.letter("commands", command("k4"), {"x-death": [death]}, reply_to="reply.shop")
-    await house.statuses(dead=4)
-    letters = {row["command_id"]: row["id"] for row in await house.db.fetch("SELECT command_id, id FROM letters")}
-    await house.ask("edit", letter_id=letters["k2"], data={"name": "Zoe"}, command_id="k2-mended", reason="no umlauts")
-    await house.ask("discard", selection={"letter_ids": [letters["k1"], letters["k3"]]}, reason="noise")
+    await harness.letter("commands", command("k4"), {"x-death": [death]}, reply_to="reply.shop")
+    await harness.statuses(dead=4)
+    letters = {row["command_id"]: row["id"] for row in await harness.db.fetch("SELECT command_id, id FROM letters")}
+    await harness.ask(
+        "edit", letter_id=letters["k2"], data={"name": "Zoe"}, command_id="k2-mended", reason="no umlauts"
+    )
+    await harness.ask("discard", selection={"letter_ids": [letters["k1"], letters["k3"]]}, reason="noise")
 
     async def told() -> bool:
-        return {marked(one) for one in house.commands} >= {
+        return {marked(one) for one in harness.commands} >= {
             ("k1", "discarded"),
             ("k2", "superseded"),
             ("k2-mended", None),
             ("k4", "delivery-limit"),
         }
 
-    await house.until(told)
+    await harness.until(told)
 
     async def nothing_left() -> bool:
-        return bool(await house.db.fetchval("SELECT count(*) = 0 FROM marks"))
+        return bool(await harness.db.fetchval("SELECT count(*) = 0 FROM marks"))
 
-    await house.until(nothing_left)
-    assert "k3" not in {marked(one)[0] for one in house.commands}  # it was no command: nobody waits for its outcome
-    assert {one.reply_to for one in house.commands} == {"reply.shop"}
-    await house.statuses(dead=1, superseded=1, discarded=2)
+    await harness.until(nothing_left)
+    assert "k3" not in {marked(one)[0] for one in harness.commands}  # it was no command: nobody waits for its outcome
+    assert {one.reply_to for one in harness.commands} == {"reply.shop"}
+    await harness.statuses(dead=1, superseded=1, discarded=2)
 
 
 def marked(delivery: Delivery) -> tuple[str, Any]:
     return json.loads(delivery.body)["id"], delivery.headers.get(topology.DEAD_COMMAND_HEADER)
 
 
-async def test_answers_with_one_id_say_the_same(house: House) -> None:
-    await house.start()
-    await house.command_dies("k1")
-    await house.statuses(dead=1)
+async def test_answers_with_one_id_say_the_same(harness: Harness) -> None:
+    await harness.start()
+    await harness.command_dies("k1")
+    await harness.statuses(dead=1)
 
     async def answered(verb: str, **data: Any) -> str:
-        return str((await house.ask(verb, request_id="r-1", **data))["envelope_id"])
+        return str((await harness.ask(verb, request_id="r-1", **data))["envelope_id"])
 
     nothing = await answered("discard", selection={"text": "no such words"}, reason="x")
     looked = await answered("discard", selection=ALL, reason="x", dry_run=True)
@@ -149,32 +151,32 @@ async def test_answers_with_one_id_say_the_same(house: House) -> None:
     assert await answered("discard", selection=ALL, reason="x") == done
 
 
-async def test_an_answer_goes_to_a_reply_queue_only(house: House) -> None:
+async def test_an_answer_goes_to_a_reply_queue_only(harness: Harness) -> None:
     """One in a projector's lane, or among operators' own requests, would be read as what it is not."""
-    await house.start()
-    body = house.request("replay", selection=ALL)
+    await harness.start()
+    body = harness.request("replay", selection=ALL)
     for queue in (topology.lane_queue("summary", 0), topology.OPERATIONS_QUEUE, topology.dead_queue("summary")):
-        await house.publisher.publish(
+        await harness.publisher.publish(
             Outgoing(topology.CONTROL, "replay", body, CONTENT_TYPE, reply_to=queue, correlation_id="c-1")
         )
-    assert (await house.ask("replay", selection=ALL))["code"] == "nothing-selected"
-    connection = await aio_pika.connect(house.settings.rabbitmq_url)
+    assert (await harness.ask("replay", selection=ALL))["code"] == "nothing-selected"
+    connection = await aio_pika.connect(harness.settings.rabbitmq_url)
     async with connection:
         channel = await connection.channel()
         lane = await channel.declare_queue(topology.lane_queue("summary", 0), passive=True)
         assert lane.declaration_result.message_count == 0
-    assert await house.db.fetchval("SELECT count(*) FROM letters") == 0
+    assert await harness.db.fetchval("SELECT count(*) FROM letters") == 0
 
 
-async def test_an_edited_command_that_is_too_large_as_an_envelope_is_refused(house: House) -> None:
-    await house.start()
-    await house.command_dies("k1")
-    await house.statuses(dead=1)
+async def test_an_edited_command_that_is_too_large_as_an_envelope_is_refused(harness: Harness) -> None:
+    await harness.start()
+    await harness.command_dies("k1")
+    await harness.statuses(dead=1)
     line = {"product_id": "p" * 128, "quantity": 1, "amount": 1, "name": "ü" * 460}
     order = {"order_id": "o-1", "customer_id": "c", "currency": "EUR", "lines": [line] * 1000}
-    answer = await house.ask("edit", letter_id=1, type="orders.place-order", subject="o-1", data=order, reason="x")
+    answer = await harness.ask("edit", letter_id=1, type="orders.place-order", subject="o-1", data=order, reason="x")
     assert (answer["code"], answer["errors"][0]["field"]) == ("validation-failed", "data")
-    await house.statuses(dead=1)
+    await harness.statuses(dead=1)
 
 
 @pytest.mark.parametrize(
@@ -198,35 +200,35 @@ async def test_an_edited_command_that_is_too_large_as_an_envelope_is_refused(hou
     ],
 )
 async def test_a_request_that_cannot_be_done_is_refused_with_a_code_and_writes_nothing(
-    house: House, verb: str, data: dict[str, Any], code: str
+    harness: Harness, verb: str, data: dict[str, Any], code: str
 ) -> None:
-    await house.start()
-    await house.command_dies("k1")
-    await house.statuses(dead=1)
-    await house.die("orders/o1")
-    await house.statuses(dead=2)
-    await house.letter("commands", b"\xff", {"tidemark-reason": "malformed-message"})
-    await house.statuses(dead=3)
-    answer = await house.ask(verb, **data)
+    await harness.start()
+    await harness.command_dies("k1")
+    await harness.statuses(dead=1)
+    await harness.die("orders/o1")
+    await harness.statuses(dead=2)
+    await harness.letter("commands", b"\xff", {"tidemark-reason": "malformed-message"})
+    await harness.statuses(dead=3)
+    answer = await harness.ask(verb, **data)
     assert (answer["type"], answer["code"]) == ("operation.rejected", code)
     assert answer["message"]
-    assert await house.db.fetchval("SELECT (SELECT count(*) FROM audit) + (SELECT count(*) FROM requests)") == 0
-    await house.statuses(dead=3)
+    assert await harness.db.fetchval("SELECT (SELECT count(*) FROM audit) + (SELECT count(*) FROM requests)") == 0
+    await harness.statuses(dead=3)
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"{}", b"[" * 100_000, b'{"id": 7}'])
-async def test_garbage_on_the_control_exchange_is_answered_and_stops_nobody(house: House, body: bytes) -> None:
-    await house.start()
+async def test_garbage_on_the_control_exchange_is_answered_and_stops_nobody(harness: Harness, body: bytes) -> None:
+    await harness.start()
     for verb in ("replay", "discard", "edit", "steer"):
-        assert (await house.ask_raw(verb, body))["code"] == "validation-failed"
+        assert (await harness.ask_raw(verb, body))["code"] == "validation-failed"
 
 
 @pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'bob'", "DELETE FROM audit", "TRUNCATE audit"])
-async def test_nobody_changes_the_audit(house: House, statement: str) -> None:
-    await house.db.execute("INSERT INTO audit (actor, act, reason) VALUES ('ann', 'discard', 'why not')")
+async def test_nobody_changes_the_audit(harness: Harness, statement: str) -> None:
+    await harness.db.execute("INSERT INTO audit (actor, act, reason) VALUES ('ann', 'discard', 'why not')")
     with pytest.raises(asyncpg.RaiseError, match="append-only"):
-        await house.db.execute(statement)
-    assert await house.db.fetchval("SELECT actor FROM audit") == "ann"
+        await harness.db.execute(statement)
+    assert await harness.db.fetchval("SELECT actor FROM audit") == "ann"
 
 
 async def test_every_statement_fits_the_schema(db: asyncpg.Connection) -> None:
@@ -242,21 +244,21 @@ async def test_every_statement_fits_the_schema(db: asyncpg.Connection) -> None:
         await db.prepare(text)
 
 
-async def test_lists_and_groups_are_read_through_the_shared_statements(house: House) -> None:
-    await house.start()
+async def test_lists_and_groups_are_read_through_the_shared_statements(harness: Harness) -> None:
+    await harness.start()
     for number in range(7):
-        await house.die(f"orders/o{number}", message="boom" if number < 5 else "bang")
-    await house.statuses(dead=7)
-    rows = await house.db.fetch(queries.GROUPS, *queries.parameters(Selection(origin="summary")), 10)
+        await harness.die(f"orders/o{number}", message="boom" if number < 5 else "bang")
+    await harness.statuses(dead=7)
+    rows = await harness.db.fetch(queries.GROUPS, *queries.parameters(Selection(origin="summary")), 10)
     groups = [GroupView.model_validate(dict(row)) for row in rows]
     assert [(group.count, group.exception, group.waiting, group.types) for group in groups] == [
         (5, "ValueError: boom", 10, ["orders.order-placed"]),
         (2, "ValueError: bang", 4, ["orders.order-placed"]),
     ]
     chosen = queries.parameters(Selection(text="BOOM"))
-    first = await house.db.fetch(queries.LIVE_LETTERS, *chosen, None, 0, 3)
+    first = await harness.db.fetch(queries.LIVE_LETTERS, *chosen, None, 0, 3)
     last = first[-1]
-    second = await house.db.fetch(queries.LIVE_LETTERS, *chosen, last["last_failed_at"], last["id"], 3)
+    second = await harness.db.fetch(queries.LIVE_LETTERS, *chosen, last["last_failed_at"], last["id"], 3)
     streams = [LetterView.model_validate(dict(row)).stream for row in (*first, *second)]
     assert streams == [f"orders/o{number}" for number in (4, 3, 2, 1, 0)]
 

@@ -19,7 +19,7 @@ from query_service.stores.redis_store import RedisStore
 from shared.messaging import topology
 from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
-from tests.integration.dead_letters.house import House
+from tests.integration.dead_letters.harness import Harness
 
 KEY = "a key for tests"
 TABLES = "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, audit"
@@ -40,7 +40,7 @@ async def db(migrated: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def idle(db: asyncpg.Connection, migrated: Settings) -> AsyncIterator[House]:
+async def idle(db: asyncpg.Connection, migrated: Settings) -> AsyncIterator[Harness]:
     """Empty queues, and a worker that is not started."""
     connection = await aio_pika.connect(migrated.rabbitmq_url)
     channel = await connection.channel()
@@ -48,13 +48,13 @@ async def idle(db: asyncpg.Connection, migrated: Settings) -> AsyncIterator[Hous
         queue = await channel.get_queue(name, ensure=False)
         await queue.purge()
     await connection.close()
-    made = House(migrated, db)
+    made = Harness(migrated, db)
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def house(idle: House) -> House:
+async def harness(idle: Harness) -> Harness:
     """A worker at work, with a projection and a command service that answer."""
     await idle.play()
     await idle.start()

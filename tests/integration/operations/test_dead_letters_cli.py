@@ -8,7 +8,7 @@ import pytest
 
 from deploy.cli import operator_options
 from shared.messaging import topology
-from tests.integration.dead_letters.house import House
+from tests.integration.dead_letters.harness import Harness
 from tests.integration.program import Program
 
 EVIL = "[red]x[/red] [link=http://e]y[/link] \x1b[2J\x1b]0;title\x07 \u202egnp.exe \r\n[bold"
@@ -17,11 +17,11 @@ dead_letters = Program("dead-letters")
 said, json_of, refused = dead_letters.said, dead_letters.json_of, dead_letters.refused
 
 
-async def test_groups_list_and_show_tell_the_same_story(house: House) -> None:
+async def test_groups_list_and_show_tell_the_same_story(harness: Harness) -> None:
     for number in range(4):
-        await house.die(f"orders/o{number}", message="boom" if number else "bang")
-    await house.command_dies("c-1")
-    await house.statuses(dead=5)
+        await harness.die(f"orders/o{number}", message="boom" if number else "bang")
+    await harness.command_dies("c-1")
+    await harness.statuses(dead=5)
 
     groups = (await json_of("groups"))["items"]
     assert [group["count"] for group in groups] == [3, 1, 1]
@@ -53,11 +53,11 @@ async def test_groups_list_and_show_tell_the_same_story(house: House) -> None:
     assert letter["stream"] in shown
 
 
-async def test_what_a_letter_says_is_shown_and_never_obeyed(house: House) -> None:
+async def test_what_a_letter_says_is_shown_and_never_obeyed(harness: Harness) -> None:
     headers: dict[str, Any] = {"tidemark-trace": EVIL}
-    await house.die("orders/[bold]o\x1b[31m", message=EVIL, **headers)
-    await house.command_dies("c-1", {"name": EVIL})
-    await house.statuses(dead=2)
+    await harness.die("orders/[bold]o\x1b[31m", message=EVIL, **headers)
+    await harness.command_dies("c-1", {"name": EVIL})
+    await harness.statuses(dead=2)
     (example,) = [one["id"] for one in (await json_of("list", "--origin", "summary"))["items"]]
     (command,) = [one["id"] for one in (await json_of("list", "--origin", "commands"))["items"]]
     for arguments in (
@@ -73,10 +73,10 @@ async def test_what_a_letter_says_is_shown_and_never_obeyed(house: House) -> Non
         assert "[red]x[/red]" in output or arguments == ["show", str(command)], output
 
 
-async def test_a_replay_that_is_waited_for_says_how_it_ended(house: House) -> None:
+async def test_a_replay_that_is_waited_for_says_how_it_ended(harness: Harness) -> None:
     for number in range(6):
-        await house.die(f"orders/o{number}")
-    await house.statuses(dead=6)
+        await harness.die(f"orders/o{number}")
+    await harness.statuses(dead=6)
     dry = await json_of("replay", "--all", "--dry-run")
     assert (dry["count"], dry["job_id"], len(dry["letters"])) == (6, None, 6)
     assert "6 letters would be replayed" in await said("replay", "--all", "--dry-run")
@@ -84,11 +84,11 @@ async def test_a_replay_that_is_waited_for_says_how_it_ended(house: House) -> No
     one = await json_of("replay", "1", "2", "--wait", "--reason", "fixed", "--actor", "ann")
     assert (one["state"], one["succeeded"], one["actor"], one["reason"]) == ("completed", 2, "ann", "fixed")
 
-    house.broken = {(f"orders/o{number}", 1) for number in range(6)}
+    harness.broken = {(f"orders/o{number}", 1) for number in range(6)}
     stopped = await json_of("replay", "--stream", "orders/o2", "--canary", "1", "--wait", code=1)
     assert (stopped["state"], stopped["failed"]) == ("stopped", 1)
     assert "failed letter" in await said("jobs", str(stopped["id"]))
-    house.broken = set()
+    harness.broken = set()
     assert "completed: 4 of 4 succeeded" in await said(
         *("replay", "--like", "3", "--rate", "1000", "--concurrency", "2", "--stop-after", "0", "--wait")
     )
@@ -97,13 +97,13 @@ async def test_a_replay_that_is_waited_for_says_how_it_ended(house: House) -> No
     await refused("replay", "--all", code=1, says="nothing-selected")
 
 
-async def test_jobs_are_steered_and_the_audit_remembers(house: House) -> None:
+async def test_jobs_are_steered_and_the_audit_remembers(harness: Harness) -> None:
     for number in range(20):
-        await house.die(f"orders/o{number}")
-    await house.statuses(dead=20)
+        await harness.die(f"orders/o{number}")
+    await harness.statuses(dead=20)
     job = str((await json_of("replay", "--all", "--rate", "1"))["job_id"])
     assert "is paused" in await said("jobs", "pause", job, "--reason", "too slow", "--actor", "ann")
-    await house.job(int(job), "paused")
+    await harness.job(int(job), "paused")
     assert (await json_of("jobs", "show", job, "--wait", code=1))["state"] == "paused"
     assert (await json_of("jobs", "resume", job))["state"] == "pending"
     assert "is cancelled" in await said("jobs", "cancel", job)
@@ -117,24 +117,24 @@ async def test_jobs_are_steered_and_the_audit_remembers(house: House) -> None:
     assert "too slow" in await said("audit")
 
 
-async def test_discard_wants_to_be_meant(house: House) -> None:
-    await house.die("orders/o1")
-    await house.statuses(dead=1)
+async def test_discard_wants_to_be_meant(harness: Harness) -> None:
+    await harness.die("orders/o1")
+    await harness.statuses(dead=1)
     await refused("discard", "1", code=2, says="--yes and --reason")
     await refused("discard", "1", "--yes", code=2, says="--yes and --reason")
     await refused("discard", "1", "--reason", "x", code=2, says="--yes and --reason")
     await refused("discard", "--yes", "--reason", "x", code=2, says="say which letters")
     assert "1 letters would be discarded" in await said("discard", "1", "--dry-run")
     assert "1 letters are discarded" in await said("discard", "1", "--yes", "--reason", "a test order")
-    await house.statuses(discarded=1)
-    assert house.stepped_over == [("orders/o1", 1)]
+    await harness.statuses(discarded=1)
+    assert harness.stepped_over == [("orders/o1", 1)]
 
 
-async def test_commands_and_bytes_that_name_no_stream_are_acted_on_as_well(house: House) -> None:
-    await house.command_dies("c-1")
-    await house.command_dies("c-2")
-    await house.letter("summary", b"no event", {"tidemark-reason": "undecodable-event"})
-    await house.statuses(dead=3)
+async def test_commands_and_bytes_that_name_no_stream_are_acted_on_as_well(harness: Harness) -> None:
+    await harness.command_dies("c-1")
+    await harness.command_dies("c-2")
+    await harness.letter("summary", b"no event", {"tidemark-reason": "undecodable-event"})
+    await harness.statuses(dead=3)
     dry = await json_of("replay", "--all", "--dry-run")
     assert (dry["count"], dry["left_out"], [letter["stream"] for letter in dry["letters"]]) == (2, 1, [None, None])
     assert "command c-1" in await said("replay", "--all", "--dry-run")
@@ -143,13 +143,13 @@ async def test_commands_and_bytes_that_name_no_stream_are_acted_on_as_well(house
     assert "completed: 1 of 1 succeeded" in await said("replay", first, "--wait")
     await said("discard", second, "--yes", "--reason", "sent by mistake")
     await said("discard", "--origin", "summary", "--yes", "--reason", "noise")
-    await house.statuses(resolved=1, discarded=2)
+    await harness.statuses(resolved=1, discarded=2)
 
 
-async def test_a_command_is_edited_from_text_file_or_standard_input(house: House, tmp_path: Path) -> None:
+async def test_a_command_is_edited_from_text_file_or_standard_input(harness: Harness, tmp_path: Path) -> None:
     for number in range(3):
-        await house.command_dies(f"c-{number}", {"name": number})
-    await house.statuses(dead=3)
+        await harness.command_dies(f"c-{number}", {"name": number})
+    await harness.statuses(dead=3)
     file = tmp_path / "data.json"
     file.write_text('{"name": "File"}')
     assert "is sent instead of letter 1" in await said("edit", "1", "--data", '{"name": "Ann"}', "--reason", "r")
@@ -159,13 +159,13 @@ async def test_a_command_is_edited_from_text_file_or_standard_input(house: House
 
     def edited() -> list[dict[str, Any]]:
         """Without those that they stand for, which are sent again to be refused."""
-        new = [one for one in house.commands if topology.DEAD_COMMAND_HEADER not in one.headers]
+        new = [one for one in harness.commands if topology.DEAD_COMMAND_HEADER not in one.headers]
         return [json.loads(delivery.body) for delivery in new]
 
     async def all_sent() -> bool:
         return len(edited()) == 3
 
-    await house.until(all_sent)
+    await harness.until(all_sent)
     sent = edited()
     assert {one["data"]["name"] for one in sent} == {"Ann", "File", "Input"}
     assert {one["subject"] for one in sent} == {"c1", "c9"}
@@ -214,11 +214,11 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("arguments", "says"), WRONG)
-async def test_wrong_use_is_said_and_is_exit_code_two(idle: House, arguments: list[str], says: str) -> None:
+async def test_wrong_use_is_said_and_is_exit_code_two(idle: Harness, arguments: list[str], says: str) -> None:
     await refused(*arguments, code=2, says=says)
 
 
-async def test_servers_that_are_away_are_exit_code_three(idle: House) -> None:
+async def test_servers_that_are_away_are_exit_code_three(idle: Harness) -> None:
     no_database = {"TIDEMARK_OPERATIONS_DB_URL": "postgresql://nobody:x@127.0.0.1:1/none"}
     for arguments in (["groups"], ["list"], ["show", "1"], ["jobs"], ["audit"], ["jobs", "1", "--wait"]):
         await refused(*arguments, code=3, says="PostgreSQL", environ=no_database)
@@ -228,29 +228,31 @@ async def test_servers_that_are_away_are_exit_code_three(idle: House) -> None:
     await refused("show", "17", code=1, says="there is no dead letter 17")
 
 
-async def test_a_request_is_done_once_however_often_it_is_sent(house: House) -> None:
-    await house.die("orders/o1")
-    await house.statuses(dead=1)
+async def test_a_request_is_done_once_however_often_it_is_sent(harness: Harness) -> None:
+    await harness.die("orders/o1")
+    await harness.statuses(dead=1)
     first = await json_of("replay", "1", "--request-id", "once", "--actor", "ann")
     assert first == await json_of("replay", "1", "--request-id", "once", "--actor", "ann")
     await refused("replay", "1", "--request-id", "once", "--actor", "bob", code=1, says="request-id-reused")
 
 
-async def test_help_teaches(idle: House) -> None:
+async def test_help_teaches(idle: Harness) -> None:
     for arguments in ([], ["groups"], ["list"], ["show"], ["replay"], ["discard"], ["edit"], ["jobs"], ["audit"]):
         assert "tidemark dead-letters" in await said(*arguments, "--help")
 
 
-async def test_somebody_at_a_terminal_is_asked(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    await house.die("orders/o1")
-    await house.statuses(dead=1)
-    await house.command_dies("c-1", {"name": 5})
-    await house.statuses(dead=2)
-    monkeypatch.setattr(operator_options, "at_a_terminal", lambda: True)
+async def test_somebody_is_interactive_is_asked(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await harness.die("orders/o1")
+    await harness.statuses(dead=1)
+    await harness.command_dies("c-1", {"name": 5})
+    await harness.statuses(dead=2)
+    monkeypatch.setattr(operator_options, "is_interactive", lambda: True)
     assert (await dead_letters.run("discard", "1", given="n\n")).exit_code == 1
-    await house.statuses(dead=2)
+    await harness.statuses(dead=2)
     await said("discard", "1", given="y\na test order\n")
-    await house.statuses(discarded=1)
+    await harness.statuses(discarded=1)
 
     script = tmp_path / "editor"
     script.write_text('#!/bin/sh\nsed -i \'s/5/"Ann"/\' "$1"\n')

@@ -84,7 +84,7 @@ async def test_a_body_that_is_no_object_is_refused(ann: httpx.AsyncClient, body:
     ],
 )
 async def test_a_body_that_says_something_else_is_refused(
-    ann: httpx.AsyncClient, house: Any, path: str, body: dict[str, Any]
+    ann: httpx.AsyncClient, harness: Any, path: str, body: dict[str, Any]
 ) -> None:
     answer = await ann.post(f"/dead-letters/{path}", json=body)
     assert is_problem(answer, 422), answer.text

@@ -14,7 +14,7 @@ from query_service.http.operators import Operators
 from query_service.http.requests import Stores
 from query_service.stores.operations_store import OperationsStore
 from shared.runtime.settings import Settings
-from tests.integration.dead_letters.house import House
+from tests.integration.dead_letters.harness import Harness
 
 GONE = "postgresql://nobody:x@127.0.0.1:1/none"
 ORDER = {
@@ -31,11 +31,11 @@ ORDER = {
 }
 
 
-async def test_letters_are_listed_grouped_filtered_and_paged(house: House, anybody: httpx.AsyncClient) -> None:
+async def test_letters_are_listed_grouped_filtered_and_paged(harness: Harness, anybody: httpx.AsyncClient) -> None:
     for number in range(5):
-        await house.die(f"orders/o{number}", message="boom" if number < 3 else "[red]bang[/red]")
-    await house.command_dies("c-1")
-    await house.statuses(dead=6)
+        await harness.die(f"orders/o{number}", message="boom" if number < 3 else "[red]bang[/red]")
+    await harness.command_dies("c-1")
+    await harness.statuses(dead=6)
 
     groups = (await anybody.get("/dead-letters/groups")).json()
     assert [group["count"] for group in groups["items"]] == [3, 2, 1]
@@ -70,10 +70,10 @@ async def test_letters_are_listed_grouped_filtered_and_paged(house: House, anybo
 
 
 async def test_a_payload_is_for_operators_only(
-    house: House, anybody: httpx.AsyncClient, ann: httpx.AsyncClient
+    harness: Harness, anybody: httpx.AsyncClient, ann: httpx.AsyncClient
 ) -> None:
-    await house.command_dies("c-2", {"name": "secret-name"})
-    await house.statuses(dead=1)
+    await harness.command_dies("c-2", {"name": "secret-name"})
+    await harness.statuses(dead=1)
     stranger = await anybody.get("/dead-letters/1")
     assert (stranger.json()["payload"], stranger.json()["payload_hidden"]) == (None, True)
     assert "secret-name" not in stranger.text
@@ -89,10 +89,10 @@ async def test_a_payload_is_for_operators_only(
     assert (await anybody.get("/dead-letters/2")).json()["code"] == "letter-not-found"
 
 
-async def test_a_replay_goes_from_dry_run_to_done(house: House, ann: httpx.AsyncClient) -> None:
+async def test_a_replay_goes_from_dry_run_to_done(harness: Harness, ann: httpx.AsyncClient) -> None:
     for number in range(3):
-        await house.die(f"orders/o{number}")
-    await house.statuses(dead=3)
+        await harness.die(f"orders/o{number}")
+    await harness.statuses(dead=3)
     body = {"selection": {"origin": "summary"}, "reason": "fixed", "canary": 1}
     dry = await ann.post("/dead-letters/replay", json=body | {"dry_run": True})
     assert (dry.status_code, dry.json()["count"], dry.json()["dry_run"]) == (200, 3, True)
@@ -105,7 +105,7 @@ async def test_a_replay_goes_from_dry_run_to_done(house: House, ann: httpx.Async
     other = await ann.post("/dead-letters/replay", json=body | {"canary": 2}, headers=key)
     assert (other.status_code, other.json()["code"]) == (422, "request-id-reused")
 
-    await house.job(first.json()["job_id"], "completed")
+    await harness.job(first.json()["job_id"], "completed")
     job = (await ann.get(first.headers["location"])).json()
     assert (job["state"], job["succeeded"], job["actor"], job["reason"]) == ("completed", 3, "ann", "fixed")
     assert [one["id"] for one in (await ann.get("/dead-letters/jobs")).json()["items"]] == [job["id"]]
@@ -119,10 +119,10 @@ async def test_a_replay_goes_from_dry_run_to_done(house: House, ann: httpx.Async
     assert (await ann.post("/dead-letters/jobs/99/pause")).json()["code"] == "job-not-found"
 
 
-async def test_a_job_is_paused_resumed_and_cancelled(house: House, ann: httpx.AsyncClient) -> None:
+async def test_a_job_is_paused_resumed_and_cancelled(harness: Harness, ann: httpx.AsyncClient) -> None:
     for number in range(20):
-        await house.die(f"orders/o{number}")
-    await house.statuses(dead=20)
+        await harness.die(f"orders/o{number}")
+    await harness.statuses(dead=20)
     body = {"selection": {"everything": True}, "rate": 1}
     job = (await ann.post("/dead-letters/replay", json=body)).json()["job_id"]
     for verb, state in (("pause", "paused"), ("resume", "pending"), ("cancel", "cancelled")):
@@ -131,14 +131,14 @@ async def test_a_job_is_paused_resumed_and_cancelled(house: House, ann: httpx.As
     assert (await ann.get(f"/dead-letters/jobs/{job}")).json()["state"] == "cancelled"
 
 
-async def test_discarding_and_editing_leave_their_trace(house: House, ann: httpx.AsyncClient) -> None:
-    await house.die("orders/o1")
-    await house.command_dies("c-3", {"name": 5})
-    await house.statuses(dead=2)
+async def test_discarding_and_editing_leave_their_trace(harness: Harness, ann: httpx.AsyncClient) -> None:
+    await harness.die("orders/o1")
+    await harness.command_dies("c-3", {"name": 5})
+    await harness.statuses(dead=2)
     ids = {letter["origin"]: letter["id"] for letter in (await ann.get("/dead-letters")).json()["items"]}
     gone = {"selection": {"letter_ids": [ids["summary"]]}, "reason": "a test order"}
     assert (await ann.post("/dead-letters/discard", json=gone)).status_code == 202
-    await house.statuses(discarded=1)
+    await harness.statuses(discarded=1)
     edited = {"letter_id": ids["commands"], "data": {"name": 5}, "reason": "the name was no text"}
     refused = await ann.post("/dead-letters/edit", json=edited)
     assert (refused.status_code, refused.json()["code"]) == (422, "validation-failed")
@@ -171,10 +171,10 @@ async def test_nobody_acts_without_the_key(
 
 
 async def test_a_request_that_nobody_answers_is_kept_and_done_once(
-    idle: House, ann: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    idle: Harness, ann: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await idle.die("orders/o1")
-    monkeypatch.setattr(operators, "ANSWER_WITHIN_S", 1.0)
+    monkeypatch.setattr(operators, "ANSWER_TIMEOUT_S", 1.0)
     key = {"Idempotency-Key": f"kept {uuid4()}"}
     body = {"selection": {"everything": True}, "reason": "gone"}
     silence = await ann.post("/dead-letters/discard", json=body, headers=key)
@@ -212,11 +212,11 @@ async def test_away_is_said_by_the_routes_concerned_alone(stores: Stores, ann: h
 
 
 async def test_a_held_order_names_its_letter_while_that_can_be_known(
-    house: House, stores: Stores, anybody: httpx.AsyncClient, migrated: Settings
+    harness: Harness, stores: Stores, anybody: httpx.AsyncClient, migrated: Settings
 ) -> None:
-    await house.die("orders/held-1", 2)
-    await house.die("orders/held-2", 1)
-    await house.statuses(dead=2)
+    await harness.die("orders/held-1", 2)
+    await harness.die("orders/held-2", 1)
+    await harness.statuses(dead=2)
     ids = {letter["stream"]: letter["id"] for letter in (await anybody.get("/dead-letters")).json()["items"]}
     summary = await asyncpg.connect(migrated.store_url("summary"), server_settings={"search_path": "summary, public"})
     try:

@@ -81,11 +81,11 @@ async def test_adopting_wants_to_be_meant_and_says_of_how_many_streams(
     after = [generation(1), generation(2, active=True, epoch="e-2", former=("e-1",))]
     async with playing(migrated, lambda *_: after) as projector:
         await refused(
-            "adopt-epoch", "summary", code=2, says="adopt-epoch wants --yes: summary: go on although 1,200 streams"
+            "adopt-epoch", "summary", code=2, says="adopt-epoch requires --yes: summary: go on although 1,200 streams"
         )
         await refused("adopt-epoch", "summery", "--yes", code=2, says="there is no projection 'summery'")
         await refused("adopt-epoch", "summary", "--yes", "--actor", "", code=2, says="--actor")
-        monkeypatch.setattr(operator_options, "at_a_terminal", lambda: True)
+        monkeypatch.setattr(operator_options, "is_interactive", lambda: True)
         await said("adopt-epoch", "summary", given="n\n", code=1)
         assert projector.asked == []
         assert "summary: generation 2 goes on in epoch e-2" in await said("adopt-epoch", "summary", given="y\n")

@@ -148,7 +148,7 @@ def looks(monkeypatch: pytest.MonkeyPatch, *seen: list[Generation]) -> None:
         return left.pop(0) if len(left) > 1 else left[0]
 
     monkeypatch.setattr(PostgresReadStore, "generations", generations)
-    monkeypatch.setattr(following, "EVERY_S", 0.01)
+    monkeypatch.setattr(following, "POLL_INTERVAL_S", 0.01)
 
 
 ACTIVE = generation(1, active=True)
@@ -215,7 +215,7 @@ async def test_activating_wants_to_be_meant(
     await registry.says(generation(1, active=True), generation(2))
     after = [generation(1), generation(2, active=True, activated_at=BEGUN)]
     async with playing(migrated, lambda *_: after) as projector:
-        await refused("activate", "summary", code=2, says="activate wants --yes")
+        await refused("activate", "summary", code=2, says="activate requires --yes")
         await refused("activate", "summary", "5", "--yes", code=1, says="no generation 5")
         assert projector.asked == []
         assert "generation 2 is active" in await said("activate", "summary", "--yes")
@@ -225,7 +225,7 @@ async def test_activating_wants_to_be_meant(
             "activate",
             {"projection": "summary", "generation": 2, "actor": "ann", "reason": "equal"},
         )
-        monkeypatch.setattr(operator_options, "at_a_terminal", lambda: True)
+        monkeypatch.setattr(operator_options, "is_interactive", lambda: True)
         await said("activate", "summary", given="n\n", code=1)
         assert len(projector.asked) == 2
         await said("activate", "summary", given="y\n")
@@ -243,7 +243,7 @@ async def test_rolling_back_is_done_at_once(registry: Registry, migrated: Settin
 async def test_dropping_wants_to_be_meant(registry: Registry, migrated: Settings) -> None:
     await registry.says(generation(1, active=True), generation(2))
     async with playing(migrated, lambda *_: [generation(1, active=True)]) as projector:
-        await refused("drop", "summary", "2", code=2, says="drop wants --yes")
+        await refused("drop", "summary", "2", code=2, says="drop requires --yes")
         await refused("drop", "summary", "3", "--yes", code=1, says="there are 1, 2")
         assert "generation 2 is gone" in await said("drop", "summary", "2", "--yes")
         assert projector.asked == [

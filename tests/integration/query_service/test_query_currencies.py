@@ -113,11 +113,11 @@ async def test_the_service_may_have_a_currency_of_its_own(sold: Sold) -> None:
 async def test_too_many_at_once_are_named_and_not_answered(sold: Sold, monkeypatch: pytest.MonkeyPatch) -> None:
     await sold.order("EUR", "p-1", 2, 900)
     await sold.order("USD", "p-1", 1, 50)
-    monkeypatch.setattr(analytics, "MOST_BUCKETS", 3)
+    monkeypatch.setattr(analytics, "MAX_CURRENCY_BUCKETS", 3)
     found = await sold.get("/analytics/revenue")
     assert (found["total"]["revenue"], found["currencies"], found["by_currency"]) == (900, ["EUR", "USD"], None)
     monkeypatch.undo()
-    monkeypatch.setattr(analytics, "MOST_CURRENCIES", 1)
+    monkeypatch.setattr(analytics, "MAX_CURRENCIES", 1)
     for path in PATHS:
         found = await sold.get(path)
         assert (found["currency"], found["currencies"], found["by_currency"]) == ("EUR", ["EUR", "USD"], None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from query_service.http.paging import Question, VersionKey
+from query_service.http.paging import ListQuery, VersionKey
 
 pytestmark = pytest.mark.usefixtures("shop")
 
@@ -115,7 +115,7 @@ async def test_a_time_outside_the_calendar_is_refused(client: httpx.AsyncClient,
 
 
 async def test_a_forged_cursor_is_refused(client: httpx.AsyncClient) -> None:
-    fingerprint = json.loads(_decoded(Question("history", "o01").cursor(VersionKey(1))))[0]
+    fingerprint = json.loads(_decoded(ListQuery("history", "o01").cursor(VersionKey(1))))[0]
     for key in ([2**63], [-1], ["1"], [1, 2], [None], [True], [1.5], {"version": 1}, 7):
         forged = base64.urlsafe_b64encode(json.dumps([fingerprint, key]).encode()).decode().rstrip("=")
         assert is_problem(await client.get(f"/orders/o01/history?cursor={forged}"), 400)
@@ -127,7 +127,7 @@ def _decoded(cursor: str) -> bytes:
 
 @pytest.mark.parametrize("text", ['"\\ud800"', '"a\\u0000b"', '"\\udfff\\ud800"'])
 async def test_a_forged_cursor_with_text_no_store_takes_is_refused(client: httpx.AsyncClient, text: str) -> None:
-    fingerprint = json.loads(_decoded(Question("products", None).cursor(VersionKey(1))))[0]
+    fingerprint = json.loads(_decoded(ListQuery("products", None).cursor(VersionKey(1))))[0]
     forged = base64.urlsafe_b64encode(f'["{fingerprint}",[{text}]]'.encode()).decode().rstrip("=")
     assert is_problem(await client.get(f"/products?cursor={forged}"), 400)
 

@@ -205,7 +205,7 @@ async def test_freshness_says_that_a_projection_is_stopped_and_what_it_waits_for
     generations: Generations, asking: httpx.AsyncClient, projection: str
 ) -> None:
     async def found() -> tuple[str, dict[str, Any] | None]:
-        getattr(generations.stores, projection).forget()
+        generations.stores.of(projection).forget()
         projections = (await asking.get("/freshness")).json()["projections"]
         (one,) = [one for one in projections if one["projection"] == projection]
         return one["epoch"], one["stopped"]

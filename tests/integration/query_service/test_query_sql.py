@@ -33,7 +33,7 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", products.PRICES, ("milk", 0, 51)),
     ("summary", postgres_store._STANDINGS, (["orders/o01"],)),
     ("search", search.ANY_PRODUCT, ("'milk'", "", "milk", False)),
-    ("search", search.ALIKE, (["milk"],)),
+    ("search", search.SIMILAR_WORD, (["milk"],)),
     ("search", search.ORDERS, (["'milk'"], "'milk'", "milk", 1.0, NOW, "", 51, [""], ["milk"], [False])),
 ]
 

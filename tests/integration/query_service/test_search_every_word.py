@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deploy.demo.source import PRODUCT_COLUMNS, product_name, retail_folder
 from deploy.servers.provide import Servers
-from query_service.search.search_terms import asked
+from query_service.search.search_terms import tsqueries
 from shared.views.search_text import JOINERS, words
 from tests.integration.query_service.searching import Searching, searching
 
@@ -78,7 +78,7 @@ async def missed(store: Searching, typed: Mapping[str, Iterable[str]]) -> list[t
     for product_id, all_typed in typed.items():
         for one in set(all_typed):
             expected.setdefault(one, []).append(product_id)
-    queries = [asked(one).query for one in expected]
+    queries = [tsqueries(one).query for one in expected]
     columns = [*expected], queries, [" ".join(products) for products in expected.values()]
     return [tuple(row) for row in await store.owner.fetch(MISSED, *columns)]
 

@@ -7,10 +7,10 @@ from datetime import date
 import pytest
 from rich.console import Console
 
-from deploy.demo.comparison import Line, compare
-from deploy.demo.figures import LINES, Figures
+from deploy.demo.comparison import ComparedFigure, compare
+from deploy.demo.figures import FIGURE_NAMES, Figures
 from deploy.demo.report import Report, show
-from deploy.run.resource_usage import Cost
+from deploy.run.resource_usage import ResourceUsage
 
 SOURCE = Figures(
     orders=2,
@@ -41,7 +41,7 @@ def report(**changes: object) -> Report:
         outcome_seconds={"p50": 0.1, "p99": None},
         freshness=[{"projection": "summary", "lag_seconds": 0.5, "events_applied": 9}, {"projection": "search"}],
         lines=compare(SOURCE, stores),
-        costs={"worker": Cost(90.5, 1.25)},
+        costs={"worker": ResourceUsage(90.5, 1.25)},
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
 
@@ -55,7 +55,7 @@ def shown(given: Report) -> str:
 
 def test_every_figure_is_a_line_and_every_word_too() -> None:
     lines = compare(SOURCE, {"summary": SOURCE})
-    assert [line.name for line in lines] == [*LINES.values(), "products with “milk”"]
+    assert [line.name for line in lines] == [*FIGURE_NAMES.values(), "products with “milk”"]
     assert all(line.equal for line in lines)
 
 
@@ -89,7 +89,8 @@ def test_refusing_another_number_of_baskets_is_not_equal() -> None:
 
 def test_stores_that_hold_more_are_said_to_be_not_comparable_instead_of_different() -> None:
     others = report(
-        streams_of_others={"summary": 3, "analytics": 3, "search": 0}, lines=[Line("orders", 2, {"summary": 5})]
+        streams_of_others={"summary": 3, "analytics": 3, "search": 0},
+        lines=[ComparedFigure("orders", 2, {"summary": 5})],
     )
     assert others.equal
     assert not others.comparable

@@ -10,7 +10,7 @@ import pytest
 
 import deploy.contracts
 from command_service.http.asyncapi import document
-from deploy.contracts.compatibility import breaks
+from deploy.contracts.compatibility import breaking_changes
 
 RELEASED = Path(deploy.contracts.__file__).parent / "released.json"
 
@@ -115,13 +115,13 @@ def changed(change: Change) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("change", "finding"), [one[1:] for one in BREAKING], ids=[one[0] for one in BREAKING])
 def test_a_change_that_breaks_somebody_is_named_with_its_place(change: Change, finding: str) -> None:
-    assert [str(one) for one in breaks(document(), changed(change))] == [finding]
+    assert [str(one) for one in breaking_changes(document(), changed(change))] == [finding]
 
 
 @pytest.mark.parametrize("change", [one[1] for one in HARMLESS], ids=[one[0] for one in HARMLESS])
 def test_a_change_that_breaks_nobody_is_not_named(change: Change) -> None:
-    assert breaks(document(), changed(change)) == []
+    assert breaking_changes(document(), changed(change)) == []
 
 
 def test_what_the_last_release_promised_still_holds() -> None:
-    assert [str(one) for one in breaks(json.loads(RELEASED.read_text()), document())] == []
+    assert [str(one) for one in breaking_changes(json.loads(RELEASED.read_text()), document())] == []

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import typer
 
-from deploy.cli.projections import choosing
-from deploy.cli.projections.following import RebuildRate, phase
+from deploy.cli.projections import generation_choice
+from deploy.cli.projections.following import RebuildRate, describe_phase
 from deploy.compare.comparison import differences, standing_apart
 from shared.views.generations import Generation, GenerationState
 
@@ -31,24 +31,24 @@ def numbers(found: tuple[Generation, Generation]) -> tuple[int, int]:
 
 def test_the_newest_that_is_ready_is_compared_with_the_active_one() -> None:
     known = [one(1, active=True), one(2), one(3), one(4, ready=False)]
-    assert numbers(choosing.pair("summary", known, None, None)) == (3, 1)
-    assert numbers(choosing.pair("summary", known, 2, None)) == (2, 1)
-    assert numbers(choosing.pair("summary", known, None, 2)) == (3, 2)
+    assert numbers(generation_choice.pair("summary", known, None, None)) == (3, 1)
+    assert numbers(generation_choice.pair("summary", known, 2, None)) == (2, 1)
+    assert numbers(generation_choice.pair("summary", known, None, 2)) == (3, 2)
 
 
 def test_the_active_one_is_compared_with_the_one_before() -> None:
     known = [one(1, activated=1), one(2, activated=2), one(3, active=True, activated=3), one(4)]
-    assert numbers(choosing.pair("summary", known, 3, None)) == (3, 2)
+    assert numbers(generation_choice.pair("summary", known, 3, None)) == (3, 2)
 
 
 @pytest.mark.parametrize(
     ("known", "ask"),
     [
-        ([one(1, active=True)], lambda known: choosing.newest_ready("summary", known)),
-        ([one(1, active=True), one(2, ready=False)], lambda known: choosing.newest_ready("summary", known)),
-        ([one(1, active=True)], lambda known: choosing.pair("summary", known, 1, None)),
-        ([one(1, active=True), one(2, ready=False)], lambda known: choosing.pair("summary", known, 2, 1)),
-        ([one(1, active=True), one(2)], lambda known: choosing.pair("summary", known, 2, 3)),
+        ([one(1, active=True)], lambda known: generation_choice.newest_ready("summary", known)),
+        ([one(1, active=True), one(2, ready=False)], lambda known: generation_choice.newest_ready("summary", known)),
+        ([one(1, active=True)], lambda known: generation_choice.pair("summary", known, 1, None)),
+        ([one(1, active=True), one(2, ready=False)], lambda known: generation_choice.pair("summary", known, 2, 1)),
+        ([one(1, active=True), one(2)], lambda known: generation_choice.pair("summary", known, 2, 3)),
     ],
 )
 def test_where_there_is_no_such_generation_the_command_ends(
@@ -60,28 +60,28 @@ def test_where_there_is_no_such_generation_the_command_ends(
 
 
 def test_numbers_that_are_free_follow_the_highest_there_is() -> None:
-    assert choosing.next_free([one(1, active=True)]) == 2
-    assert choosing.next_free([one(2), one(5, active=True)]) == 6
+    assert generation_choice.next_free([one(1, active=True)]) == 2
+    assert generation_choice.next_free([one(2), one(5, active=True)]) == 6
 
 
 def test_a_pace_is_that_of_the_last_seconds() -> None:
     pace = RebuildRate()
     for second in range(20):
-        pace.note(second, min(second, 10) * 100 + max(0, second - 10) * 1000)
+        pace.record(second, min(second, 10) * 100 + max(0, second - 10) * 1000)
     assert pace.rate == pytest.approx(1000)
-    assert pace.left_s(total=20_000) == pytest.approx(10)
-    assert pace.left_s(total=None) is None
+    assert pace.remaining_s(total=20_000) == pytest.approx(10)
+    assert pace.remaining_s(total=None) is None
     assert pace.stalled_s() is None
 
 
 def test_a_rebuild_that_does_not_move_says_so() -> None:
     pace = RebuildRate()
     for second in range(0, 40, 2):
-        pace.note(second, min(second, 4))
+        pace.record(second, min(second, 4))
     assert pace.rate == 0
-    assert pace.left_s(total=100) is None
+    assert pace.remaining_s(total=100) is None
     building = one(2, ready=False)
-    assert "nothing has moved for 34 s" in phase(building, pace)
+    assert "nothing has moved for 34 s" in describe_phase(building, pace)
 
 
 def test_streams_that_went_on_are_not_called_apart() -> None:

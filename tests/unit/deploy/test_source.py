@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from deploy.demo.expected_figures import expected_figures
 from deploy.demo.source import RetailYear, SourceError, cents, product_name, readable, retail_folder
-from deploy.demo.truth import truth
-from deploy.sending.parcels import CommandMessage
+from deploy.sending.batches import CommandMessage
 from shared.contracts.registry import COMMANDS
 from shared.messages.envelope import CommandEnvelope
 
@@ -117,7 +117,7 @@ def test_dollars_become_cents_exactly_or_not_at_all() -> None:
 
 
 def test_the_truth_leaves_refused_baskets_out_but_not_their_products(folder: Path) -> None:
-    found = truth(folder, None, words=("milk", "cheeses", "produce"))
+    found = expected_figures(folder, None, words=("milk", "cheeses", "produce"))
     assert found.refused == 1
     figures = found.figures
     assert (figures.orders, figures.items, figures.revenue, figures.distinct_customers) == (3, 10, 494, 2)
@@ -128,14 +128,14 @@ def test_the_truth_leaves_refused_baskets_out_but_not_their_products(folder: Pat
 
 
 def test_products_of_equal_units_are_in_the_order_of_their_ids_as_text(folder: Path) -> None:
-    assert truth(folder, 1).figures.top_by_units == (("12", 2), ("11", 1))
+    assert expected_figures(folder, 1).figures.top_by_units == (("12", 2), ("11", 1))
     table = pq.read_table(folder / "transactions.parquet")
     pq.write_table(table.set_column(3, "quantity", pa.array([5] * len(SALES))), folder / "transactions.parquet")
-    assert truth(folder).figures.top_by_units == (("11", 15), ("12", 10), ("10", 5), ("9", 5))
+    assert expected_figures(folder).figures.top_by_units == (("11", 15), ("12", 10), ("10", 5), ("9", 5))
 
 
 def test_two_ways_through_a_thousand_real_baskets_meet() -> None:
-    year, expected = RetailYear(1000), truth(retail_folder(), 1000)
+    year, expected = RetailYear(1000), expected_figures(retail_folder(), 1000)
     revenue: dict[str, int] = defaultdict(int)
     units: Counter[str] = Counter()
     refused, customers = 0, set()

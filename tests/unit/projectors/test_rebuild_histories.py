@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from projectors.generations.registry import Scanned
 from projectors.generations.roles import Role
-from projectors.rebuild.history_pages import HistoryPages, Place
+from projectors.rebuild.history_pages import Cursor, HistoryPages
 from projectors.runtime.applying import Applier
 from projectors.runtime.decoding import Arrived, Unreadable
 from projectors.runtime.retry import LETTER_AFTER
@@ -46,7 +46,7 @@ class Portion:
     """Some events of a page of history, in one message."""
 
     asked: str
-    events: tuple[Place, ...]
+    events: tuple[Cursor, ...]
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -59,7 +59,7 @@ class RebuildHistories(RuleBasedStateMachine):
         self.random = random.Random(seed)
         self.now = NOON
         self.events = dict.fromkeys(STREAMS, 0)
-        self.discarded: set[Place] = set()
+        self.discarded: set[Cursor] = set()
         for stream, count in before:
             self.events[stream] += count
         self.registry = MemoryRegistry(clock=lambda: self.now)
@@ -68,10 +68,10 @@ class RebuildHistories(RuleBasedStateMachine):
             if count and self.random.random() < 0.3:
                 self.discard((stream, self.random.randint(1, count)))
         run(self.registry.begin(NUMBER, rate=None, by="a test"))
-        self.live: list[Place] = []
+        self.live: list[Cursor] = []
         self.history: list[HistoryPage | Portion] = []
         self.to_be_noted: list[Scanned] = []
-        self.requests: list[Place] = []
+        self.requests: list[Cursor] = []
         self.asked = 0
         self.start_anew()
         self.requests.append(("", 0))
@@ -125,7 +125,7 @@ class RebuildHistories(RuleBasedStateMachine):
     def a_page_is_noted(self) -> None:
         """Perhaps long after it was applied: meanwhile the next ones have come, or the process has died and forgotten it."""
         if not run(self.registry.scanned(NUMBER, self.to_be_noted.pop(0))):
-            self.pages.forget()
+            self.pages.reset()
 
     @precondition(lambda self: self.history)
     @rule(data=st.data())
@@ -217,15 +217,15 @@ class RebuildHistories(RuleBasedStateMachine):
             "memory", self.store, tiers=topology.RETRY_TIERS, clock=lambda: self.now, role=Role.BUILDING
         )
 
-    def stored(self) -> list[Place]:
+    def stored(self) -> list[Cursor]:
         return [(stream, version) for stream in STREAMS for version in range(1, self.events[stream] + 1)]
 
-    def apply(self, places: list[Place]) -> list[Outgoing]:
+    def apply(self, places: list[Cursor]) -> list[Outgoing]:
         return run(self.applier.apply([arrived(*place) for place in places])).outgoing if places else []
 
     def take(self, message: HistoryPage | Portion) -> None:
         if isinstance(message, Portion):
-            if self.pages.takes(message.asked, len(message.events)):
+            if self.pages.accepts(message.asked, len(message.events)):
                 self.carry(self.apply(list(message.events)))
         elif message.place == "begin":
             following = self.pages.begin(message, (self.at.cursor_stream, self.at.cursor_version))
@@ -235,10 +235,10 @@ class RebuildHistories(RuleBasedStateMachine):
             self.to_be_noted.append(scanned)
 
     def ask_again(self) -> None:
-        self.pages.forget()
+        self.pages.reset()
         self.requests.append((self.at.cursor_stream, self.at.cursor_version))
 
-    def marker(self, place: Any, after: Place, page: list[Place], *, done: bool) -> HistoryPage:
+    def marker(self, place: Any, after: Cursor, page: list[Cursor], *, done: bool) -> HistoryPage:
         last = page[-1] if page else after
         return HistoryPage(
             id=f"{self.asked}/{place}",
@@ -255,7 +255,7 @@ class RebuildHistories(RuleBasedStateMachine):
             done=done,
         )
 
-    def discard(self, place: Place) -> None:
+    def discard(self, place: Cursor) -> None:
         """As an order does that the active generation has obeyed; where this one has the event already, it keeps it."""
         if place[1] > self.store.applied.get(place[0], 0):
             stepped = run(self.applier_for_orders.step_over(*place, ahead=True))
@@ -277,7 +277,7 @@ class RebuildHistories(RuleBasedStateMachine):
     def resend_overdue(self) -> None:
         self.resend([*run(self.store.overdue(self.now, 100))])
 
-    def resend(self, wanted: list[Place]) -> None:
+    def resend(self, wanted: list[Cursor]) -> None:
         for stream, applied in wanted:
             self.live += [(stream, version) for version in range(applied + 1, self.events[stream] + 1)]
 

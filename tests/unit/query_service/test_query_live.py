@@ -15,8 +15,8 @@ ALL = Filter()
 
 @pytest.fixture
 def live() -> Broadcast:
-    live = Broadcast(kept=10)
-    live.news(True)
+    live = Broadcast(log_size=10)
+    live.set_connected(True)
     return live
 
 
@@ -83,7 +83,7 @@ async def test_whoever_comes_back_goes_on_where_he_was(live: Broadcast) -> None:
     reader = live.subscribe(ALL, None)
     advance(live, ("orders/a", 1), ("orders/b", 1), ("orders/c", 1))
     ids = [update.id for update in (await taken(reader)).updates]
-    live.leave(ALL, reader)
+    live.unsubscribe(ALL, reader)
     assert live.readers == 0
     assert seen(await taken(live.subscribe(ALL, ids[0]))) == [("orders/b", 1), ("orders/c", 1)]
     assert await taken(live.subscribe(ALL, ids[2])) == Received()
@@ -103,7 +103,7 @@ async def test_who_cannot_go_on_is_told_to_read_again(live: Broadcast, last_id: 
 async def test_who_is_too_slow_keeps_nothing_is_told_to_read_again_and_gets_what_follows(
     live: Broadcast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_module, "QUEUED", 5)
+    monkeypatch.setattr(live_module, "MAX_QUEUED", 5)
     slow, quick = live.subscribe(ALL, None), live.subscribe(ALL, None)
     for number in range(12):
         advance(live, (f"orders/{number}", 1))
@@ -117,9 +117,9 @@ async def test_after_a_time_without_news_nobody_goes_on_from_before(live: Broadc
     reader = live.subscribe(ALL, None)
     advance(live, ("orders/a", 1))
     (update,) = (await taken(reader)).updates
-    live.news(False)
+    live.set_connected(False)
     assert await taken(reader) == Received(connected=False)
-    live.news(True)
+    live.set_connected(True)
     assert await taken(reader) == Received(reset_id=live.head, connected=True)
     assert await taken(live.subscribe(ALL, update.id)) == Received(reset_id=live.head)
 
@@ -129,7 +129,7 @@ async def test_at_the_end_all_readers_leave(live: Broadcast) -> None:
     for reader, wanted in zip(readers, (ALL, Filter(kinds=frozenset({"orders"}))), strict=True):
         reader.end()
         assert await reader.take(1) is None
-        live.leave(wanted, reader)
+        live.unsubscribe(wanted, reader)
     await live.end()
     assert await live.subscribe(ALL, None).take(1) is None
 

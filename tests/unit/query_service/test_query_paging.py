@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_service.http.paging import Question, SortKey, VersionKey, page
+from query_service.http.paging import ListQuery, SortKey, VersionKey, page
 from query_service.http.problems import InvalidParameterError
 
 
@@ -17,7 +17,7 @@ class Key(SortKey, frozen=True):
     id: str
 
 
-ORDERS = Question("orders", "household-7", None)
+ORDERS = ListQuery("orders", "household-7", None)
 KEY = Key(datetime(2026, 3, 1, 9, 30, 0, 123456, tzinfo=UTC), "ø/17")
 
 
@@ -35,10 +35,11 @@ def test_a_cursor_needs_no_escaping_in_a_url(id_: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [Question("orders", "household-8", None), Question("orders", "household-7", "paid"), Question("history")]
+    "other",
+    [ListQuery("orders", "household-8", None), ListQuery("orders", "household-7", "paid"), ListQuery("history")],
 )
-def test_a_cursor_of_another_question_is_refused(other: Question) -> None:
-    with pytest.raises(InvalidParameterError, match="another question"):
+def test_a_cursor_of_another_question_is_refused(other: ListQuery) -> None:
+    with pytest.raises(InvalidParameterError, match="another query"):
         other.key(ORDERS.cursor(KEY), Key)
 
 

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_service.analytics.ranges import MAX_BUCKETS, Asked, Granularity, Range, asked, day_range, spans, starts
+from query_service.analytics.ranges import (
+    MAX_BUCKETS,
+    Granularity,
+    Range,
+    RequestedRange,
+    bucket_starts,
+    day_range,
+    requested_range,
+    spans,
+)
 from query_service.http.problems import InvalidParameterError
 
 DAYS = st.dates(date(2024, 1, 1), date(2026, 12, 31))
@@ -54,7 +63,7 @@ def test_a_range_around_all_data_is_everything() -> None:
 @given(DAYS, st.integers(0, 400), st.sampled_from(Granularity))
 def test_buckets_follow_each_other_without_holes(first: date, days: int, granularity: Granularity) -> None:
     range_ = Range(at(first), at(first) + timedelta(days=days))
-    times = starts(range_, granularity)
+    times = bucket_starts(range_, granularity)
     ends = [*times[1:], range_.end] if times else []
     assert [end - time for time, end in zip(times, ends, strict=True)] == [granularity.step] * len(times)
     assert (times[0] if times else range_.end) == range_.start
@@ -62,7 +71,7 @@ def test_buckets_follow_each_other_without_holes(first: date, days: int, granula
 
 def test_too_many_buckets_are_refused() -> None:
     with pytest.raises(InvalidParameterError, match=str(MAX_BUCKETS)):
-        starts(Range(at(date(1970, 1, 1)), at(date(2026, 1, 1))), Granularity.HOUR)
+        bucket_starts(Range(at(date(1970, 1, 1)), at(date(2026, 1, 1))), Granularity.HOUR)
 
 
 @pytest.mark.parametrize(
@@ -82,17 +91,19 @@ def test_what_is_not_on_an_edge_or_in_order_is_refused(
     from_: str | None, to: str | None, granularity: Granularity
 ) -> None:
     with pytest.raises(InvalidParameterError):
-        asked(from_, to, granularity)
+        requested_range(from_, to, granularity)
 
 
 def test_an_offset_is_turned_into_utc() -> None:
-    assert asked("2026-01-01T01:00:00+02:00", None, Granularity.HOUR).start == datetime(2025, 12, 31, 23, tzinfo=UTC)
+    assert requested_range("2026-01-01T01:00:00+02:00", None, Granularity.HOUR).start == datetime(
+        2025, 12, 31, 23, tzinfo=UTC
+    )
 
 
 def test_what_is_left_open_goes_as_far_as_there_is_data() -> None:
     data = day_range("20260105", "20260107")
-    assert Asked(None, None).over(data) == data == Range(at(date(2026, 1, 5)), at(date(2026, 1, 8)))
-    assert Asked(at(date(2026, 1, 6)), None).over(data) == Range(at(date(2026, 1, 6)), data.end)
-    assert Asked(at(date(2027, 1, 1)), None).over(data) == Range(at(date(2027, 1, 1)), at(date(2027, 1, 1)))
-    assert Asked(None, at(date(2020, 1, 1))).over(data) == Range(at(date(2020, 1, 1)), at(date(2020, 1, 1)))
-    assert Asked(None, None).over(None) is None
+    assert RequestedRange(None, None).resolve(data) == data == Range(at(date(2026, 1, 5)), at(date(2026, 1, 8)))
+    assert RequestedRange(at(date(2026, 1, 6)), None).resolve(data) == Range(at(date(2026, 1, 6)), data.end)
+    assert RequestedRange(at(date(2027, 1, 1)), None).resolve(data) == Range(at(date(2027, 1, 1)), at(date(2027, 1, 1)))
+    assert RequestedRange(None, at(date(2020, 1, 1))).resolve(data) == Range(at(date(2020, 1, 1)), at(date(2020, 1, 1)))
+    assert RequestedRange(None, None).resolve(None) is None

@@ -27,7 +27,7 @@ class InMemory:
         self.read += sum(map(len, chunks))
         return chunks
 
-    async def below_zero(self) -> list[list[tuple[str, int]]]:
+    async def negatives(self) -> list[list[tuple[str, int]]]:
         return [[item for item in one.items() if item[1] < 0] for one in self.lists]
 
     async def totals(self, members: Sequence[str]) -> list[int]:
@@ -38,12 +38,12 @@ class InMemory:
 async def test_the_best_are_found_in_order_with_ties_by_id(
     lists: list[dict[str, int]], limit: int, chunk: int, looked_up: int
 ) -> None:
-    before = ranking.CHUNK, ranking.LOOKED_UP
-    vars(ranking).update(CHUNK=chunk, LOOKED_UP=looked_up)
+    before = ranking.CHUNK, ranking.MAX_LOOKUPS
+    vars(ranking).update(CHUNK=chunk, MAX_LOOKUPS=looked_up)
     try:
         found = await top(InMemory(lists), limit)
     finally:
-        vars(ranking).update(CHUNK=before[0], LOOKED_UP=before[1])
+        vars(ranking).update(CHUNK=before[0], MAX_LOOKUPS=before[1])
     sums: Counter[str] = Counter()
     for one in lists:
         sums.update(one)

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from query_service.http.problems import InvalidParameterError
 from query_service.search.plurals import IRREGULAR, other_forms
-from query_service.search.search_terms import asked, plain, terms
+from query_service.search.search_terms import bare_words, terms, tsqueries
 from query_service.search.unindexed_terms import FormerQuery, former_query
 
 
 @pytest.mark.parametrize(
-    ("q", "query", "exactly"),
+    ("q", "query", "verbatim"),
     [
         ("Milk", "('milk':*)", "'milk'"),
         ("milk ", "('milk' | 'milks')", "'milk'"),
@@ -34,9 +34,9 @@ from query_service.search.unindexed_terms import FormerQuery, former_query
         ("&|!():*<->", "", ""),
     ],
 )
-def test_what_is_typed_is_asked_as_a_tsquery(q: str, query: str, exactly: str) -> None:
-    understood = asked(q)
-    assert (understood.query, understood.exactly) == (query, exactly)
+def test_what_is_typed_is_asked_as_a_tsquery(q: str, query: str, verbatim: str) -> None:
+    understood = tsqueries(q)
+    assert (understood.query, understood.verbatim) == (query, verbatim)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_too_many_words_are_refused() -> None:
 
 
 def test_similar_words_are_looked_for_without_what_is_excluded() -> None:
-    assert plain('Choclate or "mlik" -cream') == ["choclate", "mlik"]
+    assert bare_words('Choclate or "mlik" -cream') == ["choclate", "mlik"]
 
 
 @pytest.mark.parametrize(

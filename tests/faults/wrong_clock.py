@@ -1,7 +1,7 @@
-"""A deployable whose clock is wrong: ``python -m tests.faults.shifted <seconds> <module> <arguments>``.
+"""A deployable whose clock is wrong: ``python -m tests.faults.wrong_clock <seconds> <module> <arguments>``.
 
-Everything that this process asks the time of day of is off by so many seconds: ``datetime`` and ``time.time``, for our own code and for
-every library, from the first import on. What measures durations (``time.monotonic``, the event loop) is as it is on a machine whose
+Every source of the time of day in this process is off by so many seconds: ``datetime`` and ``time.time``, for Tidemark's code and for
+every library, from the first import on. Durations (``time.monotonic``, the event loop) are unaffected, as on a machine whose
 clock was set wrong.
 """
 

@@ -1,7 +1,7 @@
-"""Orders that go on arriving while read models are rebuilt and switched: each sent, and read back from all three stores at once.
+"""Orders that are sent while read models are rebuilt and switched; each is read back from all three stores immediately.
 
-Every read carries the order's consistency token: what comes back must have the order in it, at the first request. The time from the
-outcome to that answer is the live lag, as a user feels it.
+Every read carries the order's consistency token, so the first response must contain the order. The time from the
+outcome to that response is the live lag, as a user experiences it.
 """
 
 import asyncio
@@ -15,17 +15,17 @@ from typing import Any, Final
 from deploy.drills.rebuild.client import Client, ServiceError
 
 CURRENCY: Final = "XTS"
-"""ISO 4217's code for tests: nobody else's figures are touched."""
+"""ISO 4217's code for tests, so that the figures of other currencies are not changed."""
 CUSTOMER: Final = "drill"
-WAIT_S: Final = 20
-AT_ONCE: Final = 40
+PREFER_WAIT_S: Final = 20
+MAX_CONCURRENT_ORDERS: Final = 40
 
-HasIt = Callable[[Any], bool]
+HasOrder = Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A request that did not come to what it must."""
+class Failure:
+    """A request without the required result."""
 
     what: str
     why: str
@@ -34,26 +34,26 @@ class Trouble:
 @dataclass(frozen=True)
 class Lag:
     at: float
-    """``time.monotonic`` when the order's outcome came."""
+    """``time.monotonic`` when the order's outcome was received."""
     seconds: float
 
 
 class LiveOrders:
-    """``commands`` and ``queries`` are clients of the command service's ingress and of the query service."""
+    """Sends orders through ``commands`` (the HTTP ingress) and reads them back through ``queries`` (the query service)."""
 
     def __init__(self, commands: Client, queries: Client, per_second: float) -> None:
         self._commands = commands
         self._queries = queries
         self._pause = 1 / per_second
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT_ORDERS)
         self._day = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
         self.accepted = 0
         self.lags: dict[str, list[Lag]] = defaultdict(list)
         """By projection."""
-        self.troubles: list[Trouble] = []
+        self.failures: list[Failure] = []
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Until told to stop; returns when every order has been read back."""
+        """Send orders until ``stopping`` is set; returns when every order has been read back."""
         number = 0
         async with asyncio.TaskGroup() as group:
             while not stopping.is_set():
@@ -66,14 +66,14 @@ class LiveOrders:
                 except TimeoutError:
                     continue
 
-    async def all_counted(self) -> bool:
-        """Whether analytics has exactly the orders that were accepted. Raises ServiceError."""
-        answer = await self._queries.get("/analytics/revenue", self._today())
-        total = answer.needed()["total"]
+    async def counted_exactly(self) -> bool:
+        """Whether analytics counts exactly the accepted orders. Raises ServiceError."""
+        response = await self._queries.get("/analytics/revenue", self._today())
+        total = response.json_or_raise()["total"]
         return bool(total["orders"] == self.accepted and total["revenue"] == self.accepted * 250)
 
-    def between(self, projection: str, began: float, ended: float) -> list[float]:
-        """The lags of orders whose outcome came in this time, in seconds, the smallest first."""
+    def lags_between(self, projection: str, began: float, ended: float) -> list[float]:
+        """The lags, in seconds and ascending, of orders whose outcome was received between ``began`` and ``ended``."""
         return sorted(lag.seconds for lag in self.lags[projection] if began <= lag.at <= ended)
 
     async def _order(self, order_id: str) -> None:
@@ -107,7 +107,7 @@ class LiveOrders:
             self._slots.release()
 
     async def _place(self, order_id: str) -> str | None:
-        """The token of the accepted order."""
+        """The consistency token of the order; None, with a recorded failure, if it was not accepted."""
         data = {
             "order_id": order_id,
             "customer_id": CUSTOMER,
@@ -115,33 +115,33 @@ class LiveOrders:
             "lines": [{"product_id": "drill-product", "name": "Drill", "quantity": 1, "amount": 250}],
             "placed_at": self._day.isoformat(),
         }
-        headers = {"Prefer": f"wait={WAIT_S}", "Idempotency-Key": f"place-{order_id}"}
+        headers = {"Prefer": f"wait={PREFER_WAIT_S}", "Idempotency-Key": f"place-{order_id}"}
         try:
-            answer = await self._commands.post("/commands/orders.place-order", data, headers)
+            response = await self._commands.post("/commands/orders.place-order", data, headers)
         except ServiceError as error:
-            self.troubles.append(Trouble(f"place {order_id}", str(error)))
+            self.failures.append(Failure(f"place {order_id}", str(error)))
             return None
-        if not answer.ok:
-            self.troubles.append(Trouble(f"place {order_id}", str(answer)))
+        if not response.ok:
+            self.failures.append(Failure(f"place {order_id}", str(response)))
             return None
-        outcome = answer.json()["data"]
+        outcome = response.json()["data"]
         return f"{outcome['stream']}@{outcome['version']}"
 
     async def _read(
-        self, projection: str, path: str, parameters: dict[str, str], token: str, accepted_at: float, has_it: HasIt
+        self, projection: str, path: str, parameters: dict[str, str], token: str, accepted_at: float, has_it: HasOrder
     ) -> None:
-        headers = {"Tidemark-Consistency": token, "Prefer": f"wait={WAIT_S}"}
+        headers = {"Tidemark-Consistency": token, "Prefer": f"wait={PREFER_WAIT_S}"}
         try:
-            answer = await self._queries.get(path, parameters, headers)
+            response = await self._queries.get(path, parameters, headers)
             seconds = time.monotonic() - accepted_at
-            right = answer.ok and has_it(answer.json())
+            right = response.ok and has_it(response.json())
         except ServiceError as error:
-            self.troubles.append(Trouble(f"{path} for {token}", str(error)))
+            self.failures.append(Failure(f"{path} for {token}", str(error)))
             return
         if right:
             self.lags[projection].append(Lag(accepted_at, seconds))
         else:
-            self.troubles.append(Trouble(f"{path} for {token}", str(answer)))
+            self.failures.append(Failure(f"{path} for {token}", str(response)))
 
     def _today(self) -> dict[str, str]:
         day = self._day.replace(hour=0)

@@ -1,4 +1,4 @@
-"""Orders about generations: sent to the projection's own queue, answered by any of its processes, refusals and silence in one line."""
+"""Sends control requests about generations to the projection's queue; any of its processes replies. A missing reply becomes one line."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -7,8 +7,8 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from deploy.cli import operator_options
-from deploy.cli.screen import shown
-from deploy.cli.terminal import NO, WRONG_USE, fail
+from deploy.cli.screen import printable
+from deploy.cli.terminal import NEGATIVE, WRONG_USE, fail
 from shared.messages.control import (
     ACTIVATE,
     ADOPT_EPOCH,
@@ -22,8 +22,7 @@ from shared.messages.control import (
     Request,
     Rollback,
 )
-from shared.messaging import topology
-from shared.messaging.control_client import send_request
+from shared.messaging import control_client, topology
 from shared.runtime.settings import Settings
 from shared.views.generations import GenerationAnswer, GenerationRefused, GenerationsChanged
 
@@ -38,14 +37,14 @@ SHAPES: Final[dict[type[Act], tuple[str, type[Request[Any]]]]] = {
 }
 
 
-async def request(
+async def send_request(
     settings: Settings, act: Act, *, request_id: str | None, seconds: float
 ) -> GenerationsChanged | GenerationRefused:
-    """Raises typer.Exit where the request is wrong (2) or nobody answers (3); BrokerError."""
+    """The reply. Raises typer.Exit when the request is invalid (2) or no reply arrives (3); BrokerError."""
     envelope = _envelope(act, request_id)
     key = topology.rebuild_key(act.projection, envelope.type.removeprefix("control."))
-    with operator_options.asked(envelope):
-        return await send_request(
+    with operator_options.reporting_request_errors(envelope):
+        return await control_client.send_request(
             settings.require("rabbitmq_url"),
             envelope,
             key,
@@ -55,11 +54,13 @@ async def request(
         )
 
 
-async def answered(settings: Settings, act: Act, *, request_id: str | None, seconds: float) -> GenerationsChanged:
-    """The same; a refusal is one line and exit code 1."""
-    answer = await request(settings, act, request_id=request_id, seconds=seconds)
+async def send_request_or_exit(
+    settings: Settings, act: Act, *, request_id: str | None, seconds: float
+) -> GenerationsChanged:
+    """Like ``send_request``, but a refusal raises typer.Exit (1) after one line."""
+    answer = await send_request(settings, act, request_id=request_id, seconds=seconds)
     if isinstance(answer, GenerationRefused):
-        raise fail(shown(f"{answer.code}: {answer.message}", 1000), NO)
+        raise fail(printable(f"{answer.code}: {answer.message}", 1000), NEGATIVE)
     return answer
 
 

@@ -1,4 +1,4 @@
-"""How the deployables say they are: ``tidemark health``, readiness over HTTP, and ``/freshness``, all looked at from outside."""
+"""What the deployables report about their health: ``tidemark health``, readiness over HTTP, and ``/freshness``."""
 
 import asyncio
 import json
@@ -10,14 +10,14 @@ import httpx
 from tests.faults.cluster import Cluster
 from tests.faults.waiting import until
 
-SAID_WITHIN_S: Final = 10.0
-WELL_WITHIN_S: Final = 10.0
+REPORT_TIMEOUT_S: Final = 10.0
+RECOVERY_TIMEOUT_S: Final = 10.0
 SERVICES: Final = ("http", "query")
 PROJECTIONS: Final = ("summary", "analytics", "search")
 
 
-async def all_well(cluster: Cluster, *, within_s: float = WELL_WITHIN_S) -> None:
-    """Return when nobody has anything to say, and every projection is current."""
+async def wait_until_healthy(cluster: Cluster, *, within_s: float = RECOVERY_TIMEOUT_S) -> None:
+    """Return when no deployable reports trouble, and every projection is current."""
 
     async def look() -> dict[str, Any]:
         said = {name: troubles for name in cluster.names if (troubles := await cluster.troubles(name))}
@@ -28,8 +28,8 @@ async def all_well(cluster: Cluster, *, within_s: float = WELL_WITHIN_S) -> None
     await until(look, lambda found: found == {}, within_s=within_s)
 
 
-async def not_ready(cluster: Cluster, names: Sequence[str], *words: str, within_s: float = SAID_WITHIN_S) -> None:
-    """Return when each of these says that it is not ready, and why, in these words; over HTTP too, where it serves it."""
+async def not_ready(cluster: Cluster, names: Sequence[str], *words: str, within_s: float = REPORT_TIMEOUT_S) -> None:
+    """Return when each of these reports that it is not ready, with these words in the reason; over HTTP too, if it serves HTTP."""
 
     def complete(said: Mapping[str, str]) -> bool:
         return all(text and all(word in text for word in words) for text in said.values())
@@ -43,7 +43,7 @@ async def not_ready(cluster: Cluster, names: Sequence[str], *words: str, within_
 
 
 async def not_ready_of(cluster: Cluster, name: str) -> str:
-    """The problem's detail; empty where ``/health/ready`` says 200."""
+    """The problem's detail; empty if ``/health/ready`` returns 200."""
     answer = await _get(cluster, name, "/health/ready")
     if answer is None:
         return "no answer"
@@ -53,7 +53,7 @@ async def not_ready_of(cluster: Cluster, name: str) -> str:
 
 
 async def serves(cluster: Cluster, name: str) -> bool:
-    """Whether it can do its own work: what load balancers ask."""
+    """Whether ``/health/serving``, which load balancers query, returns 200."""
     answer = await _get(cluster, name, "/health/serving")
     return answer is not None and answer.status_code == 200
 
@@ -67,7 +67,7 @@ async def freshness(cluster: Cluster) -> Mapping[str, Mapping[str, Any]]:
 
 
 async def process_troubles(cluster: Cluster, name: str) -> Mapping[str, str]:
-    """What the process says of itself, as ``/freshness`` has it."""
+    """The troubles that ``/freshness`` lists for the process."""
     answer = await _get(cluster, "query", "/freshness")
     assert answer is not None
     found: dict[str, str] = {}
@@ -76,8 +76,8 @@ async def process_troubles(cluster: Cluster, name: str) -> Mapping[str, str]:
     return found
 
 
-async def stalled(cluster: Cluster, names: Sequence[str], *words: str, within_s: float = SAID_WITHIN_S) -> None:
-    """Return when ``/freshness`` calls these projections, and no others, stalled, and says why."""
+async def stalled(cluster: Cluster, names: Sequence[str], *words: str, within_s: float = REPORT_TIMEOUT_S) -> None:
+    """Return when ``/freshness`` reports these projections, and no others, as stalled, with these words in the reason."""
 
     def as_said(found: Mapping[str, Mapping[str, Any]]) -> bool:
         return {name for name, one in found.items() if one["status"] == "stalled"} == set(names) and all(

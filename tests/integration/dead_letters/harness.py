@@ -1,4 +1,4 @@
-"""A dead-letter worker under test with everything it talks to: queues are real, projection and command service are played."""
+"""A dead-letter worker under test with its environment: the queues are real, the projection and the command service are simulated."""
 
 import asyncio
 import gc
@@ -28,12 +28,12 @@ from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
 
 Headers = dict[str, Any]
-FAST = Timing(ask_every=0.3, resend_every=2, give_up_after=6, check_every=0.5, settle=0.3)
+FAST = Timing(inquire_every=0.3, resend_every=2, give_up_after=6, check_every=0.5, settle_after=0.3)
 
 
 @dataclass
 class Worker:
-    """One incarnation of the worker; ``kill`` ends it in the middle of whatever it does."""
+    """One run of the worker; ``kill`` ends it at any point."""
 
     tasks: list[asyncio.Task[None]]
     database: Database
@@ -49,7 +49,7 @@ class Worker:
         await self.engine.close()
         await self.publisher.close()
         with warnings.catch_warnings():
-            # A client killed while it connects leaves a coroutine that nobody awaits: no fault of what is tested.
+            # A client killed while connecting leaves an unawaited coroutine, which is not a fault of the code under test.
             warnings.simplefilter("ignore")
             gc.collect()
 
@@ -67,57 +67,57 @@ SELECT jobs.*, counted.* FROM jobs CROSS JOIN LATERAL (
 
 
 @dataclass
-class House:
+class Harness:
     settings: Settings
     db: asyncpg.Connection
     broken: set[tuple[str, int]] = field(default_factory=set)
-    """Events that fail whenever they come."""
+    """Events that always fail."""
     mute: bool = False
-    """Whether the projection keeps what it does to itself."""
+    """Whether the projection publishes no progress messages."""
     held: dict[tuple[str, int], int] = field(default_factory=dict)
     """Dead events of the projection, with their attempts."""
     resent: Counter[tuple[str, int]] = field(default_factory=Counter)
     resends: list[tuple[float, int]] = field(default_factory=list)
-    """When a resend came, and how many streams it asked for."""
+    """When a resend was requested, and for how many streams."""
     commands: list[Delivery] = field(default_factory=list)
     refuse_commands: bool = False
     stepped_over: list[tuple[str, int]] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
-    _played: list[asyncio.Task[None]] = field(default_factory=list)
+    _simulated: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.publisher = Publisher(self.settings.rabbitmq_url, "test")
 
     async def start(self, *, url: str | None = None, timing: Timing = FAST) -> Worker:
-        """A worker of its own connections; ``url``: of an operations database reached another way."""
+        """Start a worker with its own connections; ``url``: of the operations database, if not the default."""
         url = url or self.settings.operations_db_url
         consumer = Consumer(self.settings.rabbitmq_url, QUEUES, prefetch=200, name="test")
         publisher = Publisher(self.settings.rabbitmq_url, "test worker")
         database = Database(url, schema=SCHEMA)
         stopping = asyncio.Event()
         engine = ReplayEngine(url, SCHEMA, publisher, outage.retry(stopping), timing=timing)
-        desk = Inbox(consumer, database, publisher, outage.retry(stopping), on_news=engine.news)
-        runs: list[Awaitable[None]] = [consumer.run(), desk.run(stopping), engine.run(stopping)]
+        inbox = Inbox(consumer, database, publisher, outage.retry(stopping), on_change=engine.wake)
+        runs: list[Awaitable[None]] = [consumer.run(), inbox.run(stopping), engine.run(stopping)]
         worker = Worker([asyncio.ensure_future(run) for run in runs], database, engine, publisher, consumer)
         self.workers.append(worker)
         return worker
 
     async def play(self) -> None:
-        """Let the projection and the command service answer."""
+        """Start the simulated projection and command service."""
         queues = [topology.RESEND_QUEUE, topology.control_queue("summary"), topology.COMMAND_QUEUE]
         consumer = Consumer(self.settings.rabbitmq_url, queues, prefetch=100, name="played")
-        self._played += [asyncio.create_task(consumer.run()), asyncio.create_task(self._play(consumer))]
+        self._simulated += [asyncio.create_task(consumer.run()), asyncio.create_task(self._play(consumer))]
 
     async def close(self) -> None:
         for worker in self.workers:
             await worker.kill()
-        for task in self._played:
+        for task in self._simulated:
             task.cancel()
-        await asyncio.gather(*self._played, return_exceptions=True)
+        await asyncio.gather(*self._simulated, return_exceptions=True)
         await self.publisher.close()
 
     async def die(self, stream: str, version: int = 1, *, message: str = "boom", **headers: Any) -> Headers:
-        """The projection gives up on an event: the letter, as it would publish it."""
+        """The projection dead-letters an event; publishes the letter as a projector does."""
         key = (stream, version)
         self.held[key] = self.held.get(key, 3) + 1
         now = datetime.now(UTC).isoformat()
@@ -145,14 +145,14 @@ class House:
 
     async def passed(self, *keys: tuple[str, int], how: str = "applied") -> None:
         events = [PassedEvent.model_validate({"stream": s, "version": v, "how": how}) for s, v in keys]
-        notice = Request[Passed](
+        message = Request[Passed](
             id=str(uuid4()),
             source="test",
             type=PASSED,
             time=datetime.now(UTC),
             data=Passed(projection="summary", events=tuple(events)),
         )
-        body = notice.model_dump_json().encode()
+        body = message.model_dump_json().encode()
         await self.publisher.publish(Outgoing(topology.CHANGES, topology.passed_key("summary"), body, CONTENT_TYPE))
 
     async def ask(self, verb: str, *, request_id: str | None = None, **data: Any) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class House:
             await asyncio.sleep(0.03)
 
     async def statuses(self, count: int | None = None, **expected: int) -> None:
-        """Wait until there are so many letters of each status (``count``: and so many altogether)."""
+        """Wait until the number of letters in each status is as expected (``count``: and in total)."""
 
         async def there() -> bool:
             rows = await self.db.fetch("SELECT status, count(*) AS n FROM letters GROUP BY status")
@@ -242,7 +242,7 @@ class House:
                 await self._resent([(item["stream"], item["version"]) for item in data["streams"]])
             case "control.inquire":
                 asked = [(item["stream"], item["version"]) for item in data["events"]]
-                await self._tell(*(key for key in asked if key not in self.held))
+                await self._report_passed(*(key for key in asked if key not in self.held))
             case "control.step-over":
                 key = (data["stream"], data["version"])
                 self.stepped_over.append(key)
@@ -255,9 +255,9 @@ class House:
             if (stream, version) in self.broken:
                 await self.die(stream, version)
         cured = [key for key in keys if key not in self.broken and self.held.pop(key, None) is not None]
-        await self._tell(*cured)
+        await self._report_passed(*cured)
 
-    async def _tell(self, *keys: tuple[str, int]) -> None:
+    async def _report_passed(self, *keys: tuple[str, int]) -> None:
         if keys and not self.mute:
             await self.passed(*keys)
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from projectors.rebuild.history_batches import UNDER_WAY, HistoryBatches
+from projectors.rebuild.history_batches import MAX_RUNNING, HistoryBatches
 from projectors.runtime.decoding import Arrived, Unreadable
 from projectors.stores.port import Event
 from shared.messaging.consuming import Delivery
@@ -23,13 +23,13 @@ class Store:
         self.sizes: list[int] = []
         self.acknowledged: list[Any] = []
         self.gates: list[asyncio.Future[None]] = []
-        self.most = UNDER_WAY
-        self.portions = HistoryBatches(self.apply, self.acknowledge, most=lambda: self.most)
+        self.limit = MAX_RUNNING
+        self.batches = HistoryBatches(self.apply, self.acknowledge, limit=lambda: self.limit)
 
-    async def apply(self, portion: Sequence[Arrived], *, size: int, deadly: bool) -> None:
+    async def apply(self, batch: Sequence[Arrived], *, size: int, deadly: bool) -> None:
         assert not deadly
         self.sizes.append(size)
-        self.begun.append([f"{item.event.stream}@{item.event.version}" for item in portion])
+        self.begun.append([f"{item.event.stream}@{item.event.version}" for item in batch])
         self.gates.append(asyncio.get_running_loop().create_future())
         await self.gates[-1]
 
@@ -41,7 +41,7 @@ class Store:
         await _others()
 
     async def add(self, message: str, *events: str) -> None:
-        await self.portions.add([(cast("Delivery", _Message(message)), [_arrived(event) for event in events])])
+        await self.batches.add([(cast("Delivery", _Message(message)), [_arrived(event) for event in events])])
 
     def let(self, index: int, error: Exception | None = None) -> None:
         if error is None:
@@ -95,7 +95,7 @@ async def test_a_page_is_noted_when_all_that_came_before_its_end_is_in_and_the_n
         noted.set()
 
     await store.come("m1", "a@1", "b@1")
-    await _soon(store.portions.end(note))
+    await _soon(store.batches.end_page(note))
     await _others()
     assert store.begun == [["a@1"], ["b@1"]], "the rest is a portion of its own"
     await store.come("m2", "c@1", "d@1")
@@ -115,16 +115,16 @@ async def test_pages_are_noted_in_their_order() -> None:
         noted.append(page)
 
     await store.come("m1", "a@1")
-    await _soon(store.portions.end(lambda: note(1)))
+    await _soon(store.batches.end_page(lambda: note(1)))
     await store.come("m2", "b@1")
-    second = asyncio.create_task(store.portions.end(lambda: note(2)))
+    second = asyncio.create_task(store.batches.end_page(lambda: note(2)))
     await _others()
     store.let(1)
     await _others()
     assert noted == []
     store.let(0)
     await _soon(second)
-    await _soon(store.portions.flush())
+    await _soon(store.batches.flush())
     assert noted == [1, 2]
 
 
@@ -135,7 +135,7 @@ async def test_a_stream_that_goes_on_in_the_next_page_waits_for_what_came_of_it_
         pass
 
     await store.come("m1", "a@1", "b@1")
-    await _soon(store.portions.end(note))
+    await _soon(store.batches.end_page(note))
     next_page = asyncio.create_task(store.come("m2", "b@2", "c@1"))
     await _others()
     assert store.begun == [["a@1"], ["b@1"]]
@@ -152,11 +152,11 @@ async def test_a_page_of_which_a_portion_fails_is_not_noted_and_the_failure_come
         noted.append(1)
 
     await store.come("m1", "a@1")
-    await _soon(store.portions.end(note))
+    await _soon(store.batches.end_page(note))
     await _others()
     store.let(0, ValueError("no"))
     with pytest.raises(ValueError, match="no"):
-        await _soon(store.portions.flush())
+        await _soon(store.batches.flush())
     await _others()
     assert noted == []
     assert store.acknowledged == []
@@ -164,10 +164,10 @@ async def test_a_page_of_which_a_portion_fails_is_not_noted_and_the_failure_come
 
 async def test_no_more_than_so_many_portions_are_under_way() -> None:
     store = Store()
-    coming = asyncio.create_task(_come_all(store, UNDER_WAY + 3))
+    coming = asyncio.create_task(_come_all(store, MAX_RUNNING + 3))
     await _others()
-    assert len(store.begun) == UNDER_WAY
-    for index in range(UNDER_WAY + 2):
+    assert len(store.begun) == MAX_RUNNING
+    for index in range(MAX_RUNNING + 2):
         store.let(index)
         await _others()
     await _soon(coming)
@@ -175,17 +175,17 @@ async def test_no_more_than_so_many_portions_are_under_way() -> None:
 
 async def test_when_fewer_are_to_be_under_way_none_is_begun_before_enough_have_ended() -> None:
     store = Store()
-    coming = asyncio.create_task(_come_all(store, UNDER_WAY + 2))
+    coming = asyncio.create_task(_come_all(store, MAX_RUNNING + 2))
     await _others()
-    store.most = 1
-    for index in range(UNDER_WAY - 1):
+    store.limit = 1
+    for index in range(MAX_RUNNING - 1):
         store.let(index)
         await _others()
-        assert len(store.begun) == UNDER_WAY
-    store.let(UNDER_WAY - 1)
+        assert len(store.begun) == MAX_RUNNING
+    store.let(MAX_RUNNING - 1)
     await _others()
-    assert len(store.begun) == UNDER_WAY + 1
-    store.let(UNDER_WAY)
+    assert len(store.begun) == MAX_RUNNING + 1
+    store.let(MAX_RUNNING)
     await _soon(coming)
 
 

@@ -1,8 +1,8 @@
-"""What the stores must come to: figures straight from the Parquet columns.
+"""The figures that the stores must have, computed directly from the Parquet columns.
 
-Shares no code with the path that makes the commands (``source``): what is wrong there shows as a difference. A basket
-with a line of quantity ≤ 0 counts in no figure, because the system must refuse it; its products are in the catalogue
-all the same.
+This module shares no code with the creation of the commands (``source``), so that an error there shows as a difference. A basket
+with a line of quantity ≤ 0 counts in no figure, because the system must refuse it; its products are still in the
+catalogue.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ TEXT_COLUMNS: Final = ("product_type", "product_category", "department", "brand"
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class ExpectedFigures:
     figures: Figures
     refused: int
-    """Baskets that the system must refuse."""
+    """Number of baskets that the system must refuse."""
 
 
-def truth(folder: Path, orders: int | None = None, words: Sequence[str] = WORDS) -> Truth:
-    """The figures of the first ``orders`` baskets in time order (all with None), ties by basket id."""
+def expected_figures(folder: Path, orders: int | None = None, words: Sequence[str] = WORDS) -> ExpectedFigures:
+    """The figures of the first ``orders`` baskets in time order (None: all), ties by basket id."""
     table = pq.read_table(folder / "transactions.parquet", columns=SALES_COLUMNS)
     selected = _first_baskets(table, orders)
     refused = pc.unique(selected.filter(pc.less_equal(selected["quantity"], 0))["basket_id"])
@@ -45,7 +45,7 @@ def truth(folder: Path, orders: int | None = None, words: Sequence[str] = WORDS)
         distinct_customers=pc.count_distinct(sold["household_id"]).as_py(),
         hits=_hits(folder, pc.unique(selected["product_id"]), words),
     )
-    return Truth(figures, len(refused))
+    return ExpectedFigures(figures, len(refused))
 
 
 def _first_baskets(table: Any, orders: int | None) -> Any:

@@ -1,4 +1,4 @@
-"""Which generation a command means, where it was not said, and one line where there is no such. Pure."""
+"""Selects the generation of a command when it names none. Pure; raises typer.Exit with one line if there is no suitable one."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from deploy.cli.terminal import NO, WRONG_USE, fail
+from deploy.cli.terminal import NEGATIVE, WRONG_USE, fail
 from shared.messaging.topology import PROJECTORS
 from shared.views.generations import FIRST, Generation, GenerationState
 
@@ -40,31 +40,31 @@ def next_free(generations: Sequence[Generation]) -> int:
     return max(FIRST, *(one.number for one in generations)) + 1
 
 
-def known(name: str, generations: Sequence[Generation], number: int) -> Generation:
+def existing(name: str, generations: Sequence[Generation], number: int) -> Generation:
     for one in generations:
         if one.number == number:
             return one
     there_are = ", ".join(str(one.number) for one in generations)
-    raise fail(f"{name} has no generation {number}; there are {there_are}", NO)
+    raise fail(f"{name} has no generation {number}; there are {there_are}", NEGATIVE)
 
 
 def newest_ready(name: str, generations: Sequence[Generation]) -> Generation:
-    """Of those that are not active."""
+    """The newest generation that is ready and not active. Raises typer.Exit if there is none."""
     ready = [one for one in generations if one.state is GenerationState.READY and not one.active]
     if ready:
         return ready[-1]
     if under_way := building(generations):
-        raise fail(_unready(name, under_way), NO)
-    raise fail(f"{name} has generation {active(generations).number} and no other: rebuild it first", NO)
+        raise fail(_still_building_message(name, under_way), NEGATIVE)
+    raise fail(f"{name} has generation {active(generations).number} and no other: rebuild it first", NEGATIVE)
 
 
 def pair(
     name: str, generations: Sequence[Generation], number: int | None, against: int | None
 ) -> tuple[Generation, Generation]:
-    """Which generation is compared, and with which: the newest that is ready with the active one; the active one with the one before."""
-    one = newest_ready(name, generations) if number is None else known(name, generations, number)
+    """The generations to compare; by default the newest ready one with the active one, and the active one with the previously active."""
+    one = newest_ready(name, generations) if number is None else existing(name, generations, number)
     if against is not None:
-        other = known(name, generations, against)
+        other = existing(name, generations, against)
     elif not one.active:
         other = active(generations)
     else:
@@ -73,15 +73,15 @@ def pair(
         raise fail(f"generation {one.number} is itself: give another with --with", WRONG_USE)
     for each in (one, other):
         if each.state is GenerationState.BUILDING:
-            raise fail(_unready(name, each), NO)
+            raise fail(_still_building_message(name, each), NEGATIVE)
     return one, other
 
 
 def previous(name: str, generations: Sequence[Generation]) -> Generation:
-    """The one that was active last, before the one that is."""
+    """The generation that was active before the present one. Raises typer.Exit if there is no other."""
     others = [one for one in generations if not one.active]
     if not others:
-        raise fail(f"{name} has generation {active(generations).number} and no other", NO)
+        raise fail(f"{name} has generation {active(generations).number} and no other", NEGATIVE)
     return max(others, key=_activated)
 
 
@@ -89,7 +89,7 @@ def _activated(one: Generation) -> tuple[bool, datetime, int]:
     return one.activated_at is not None, one.activated_at or one.begun_at, one.number
 
 
-def _unready(name: str, one: Generation) -> str:
+def _still_building_message(name: str, one: Generation) -> str:
     far = f"{one.scanned:,} of {one.total:,} events" if one.total is not None else "just begun"
     return (
         f"generation {one.number} of {name} is still being built ({far}): wait with tidemark projections rebuild {name}"

@@ -1,6 +1,6 @@
-"""Commands packed for the way: up to a hundred of one type to a message, so that a bulk sender costs the broker little.
+"""Packs commands into messages: up to a hundred of one type in each, so that a bulk sender puts little load on the broker.
 
-A parcel never holds the same command id twice, so that each of its outcomes belongs to exactly one of its commands.
+A batch never holds the same command id twice, so each of its outcomes belongs to exactly one of its commands.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,14 +11,14 @@ import msgspec
 
 from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, MAX_BATCH, pack
 
-MAX_PARCEL_BYTES: Final = 256 * 1024
+MAX_BATCH_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class CommandMessage:
-    """One command as it goes on the wire: the CloudEvents envelope, serialised once, and what sending needs of it.
+    """One command on the wire: the serialised CloudEvents envelope, and the attributes that sending needs.
 
-    Nothing is checked here on purpose: whether a command is sound is the command service's to say.
+    Nothing is validated here on purpose: the command service decides whether a command is valid.
     """
 
     id: str
@@ -27,8 +27,8 @@ class CommandMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """Commands of one type that travel in one message, in order."""
+class CommandBatch:
+    """Commands of one type in one message, in order."""
 
     type: str
     commands: tuple[CommandMessage, ...]
@@ -46,7 +46,7 @@ class Parcel:
 def command_message(
     type_: str, command_id: str, data: Mapping[str, Any], *, source: str, subject: str | None = None
 ) -> CommandMessage:
-    """A command in its envelope. ``command_id`` is the idempotency key: the same id and data may be sent again."""
+    """A command in its CloudEvents envelope. ``command_id`` is the idempotency key: the same id and data may be sent again."""
     envelope = {
         "specversion": "1.0",
         "id": command_id,
@@ -60,20 +60,20 @@ def command_message(
     return CommandMessage(command_id, type_, msgspec.json.encode(envelope))
 
 
-def parcels(
-    commands: Iterable[CommandMessage], *, most: int = MAX_BATCH, most_bytes: int = MAX_PARCEL_BYTES
-) -> Iterator[Parcel]:
-    """Pack neighbours of one type together, keeping their order; lazily, holding one parcel at a time."""
+def batches(
+    commands: Iterable[CommandMessage], *, most: int = MAX_BATCH, most_bytes: int = MAX_BATCH_BYTES
+) -> Iterator[CommandBatch]:
+    """Pack consecutive commands of one type together, in order; lazily, with one batch in memory at a time."""
     waiting: list[CommandMessage] = []
     ids: set[str] = set()
     size = 0
     for command in commands:
         full = len(waiting) == most or size + len(command.body) > most_bytes
         if waiting and (full or command.type != waiting[0].type or command.id in ids):
-            yield Parcel(waiting[0].type, tuple(waiting))
+            yield CommandBatch(waiting[0].type, tuple(waiting))
             waiting, ids, size = [], set(), 0
         waiting.append(command)
         ids.add(command.id)
         size += len(command.body)
     if waiting:
-        yield Parcel(waiting[0].type, tuple(waiting))
+        yield CommandBatch(waiting[0].type, tuple(waiting))

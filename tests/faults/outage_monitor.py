@@ -1,7 +1,7 @@
-"""A witness of an outage: looks again and again into whatever answers, and remembers what should never have been there.
+"""Checks repeatedly, during an outage, that no failure is counted, and records any that is.
 
-An outage is not poison: whoever is away, no projection counts an attempt against an event, nothing goes to a delay tier or becomes a
-dead letter. What the audit finds afterwards would not show an attempt that was counted and made good.
+An outage is not poison: whichever server is unavailable, no projection counts an attempt against an event, and no event goes to a delay
+tier or becomes a dead letter. The audit afterwards would not show an attempt that was counted and then succeeded.
 """
 
 import asyncio
@@ -17,39 +17,39 @@ from shared.views.analytics import Keys
 from tests.faults.audit import queue_depths
 from tests.faults.cluster import Cluster
 
-LOOK_EVERY_S: Final = 0.5
-ANSWER_WITHIN_S: Final = 3.0
+POLL_INTERVAL_S: Final = 0.5
+QUERY_TIMEOUT_S: Final = 3.0
 
 ATTEMPTS: Final = "SELECT stream, version, attempts, reason, exception FROM held WHERE attempts > 0 LIMIT 5"
 LETTERS: Final = "SELECT origin, stream, version, reason, exception FROM letters LIMIT 5"
 
 
-class Witness:
+class OutageMonitor:
     def __init__(self, cluster: Cluster) -> None:
         self._servers = cluster.servers
         self.seen: dict[str, Any] = {}
-        """What was found, by where; the first of its kind."""
-        self.looks = 0
-        """How often something answered."""
+        """Store → the first violation found in it."""
+        self.responses = 0
+        """Number of successful queries."""
 
-    async def look(self) -> None:
+    async def check_once(self) -> None:
         servers = self._servers
-        looks: dict[str, Callable[[], Awaitable[Any]]] = {
+        queries: dict[str, Callable[[], Awaitable[Any]]] = {
             "summary": lambda: _rows(servers.stores["summary"], "summary", ATTEMPTS),
             "search": lambda: _rows(servers.stores["search"], "search", ATTEMPTS),
             "letters": lambda: _rows(servers.operations_db_url, operations.SCHEMA, LETTERS),
             "analytics": self._held_in_analytics,
             "queues": self._queues_of_failures,
         }
-        await asyncio.gather(*(self._ask(name, look) for name, look in looks.items()))
+        await asyncio.gather(*(self._check(name, query) for name, query in queries.items()))
 
-    async def _ask(self, name: str, look: Callable[[], Awaitable[Any]]) -> None:
+    async def _check(self, name: str, query: Callable[[], Awaitable[Any]]) -> None:
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                found = await look()
-        except Exception:  # whatever is away has nothing to tell
+            async with asyncio.timeout(QUERY_TIMEOUT_S):
+                found = await query()
+        except Exception:  # an unavailable server cannot be checked
             return
-        self.looks += 1
+        self.responses += 1
         if found:
             self.seen.setdefault(name, found)
 
@@ -66,25 +66,25 @@ class Witness:
 
 
 @asynccontextmanager
-async def witnessing(cluster: Cluster) -> AsyncIterator[Witness]:
-    witness = Witness(cluster)
+async def monitoring_outage(cluster: Cluster) -> AsyncIterator[OutageMonitor]:
+    monitor = OutageMonitor(cluster)
 
     async def watch() -> None:
         while True:
-            await witness.look()
-            await asyncio.sleep(LOOK_EVERY_S)
+            await monitor.check_once()
+            await asyncio.sleep(POLL_INTERVAL_S)
 
     watching = asyncio.create_task(watch())
     try:
-        yield witness
+        yield monitor
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    await witness.look()
+    await monitor.check_once()
 
 
 async def _rows(url: str, schema: str, query: str) -> list[dict[str, Any]]:
-    connection = await asyncpg.connect(url, timeout=ANSWER_WITHIN_S, server_settings={"search_path": schema})
+    connection = await asyncpg.connect(url, timeout=QUERY_TIMEOUT_S, server_settings={"search_path": schema})
     try:
         return [dict(row) for row in await connection.fetch(query)]
     finally:
