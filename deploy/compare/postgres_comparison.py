@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic_core import from_json
 
 from deploy.compare.comparison import Findings, Kind, Part, Positions, Sample, StreamApart, differences, standing_apart
+from projectors.stores.tables import BOOKKEEPING, Table
 
 if TYPE_CHECKING:
     import asyncpg
@@ -23,28 +24,14 @@ PAUSE_S: Final = 0.5
 MOST_APART: Final = 10_000
 """More streams apart than this, and the generations are not compared row by row."""
 
-BOOKKEEPING: Final = frozenset({"positions", "held", "progress", "discarded", "migrations"})
-"""Tables that say how far a generation has come; they are no data."""
-
-OWNERS: Final[Mapping[str, str]] = {
-    "orders": "orders",
-    "customers": "customers",
-    "products": "products",
-    "price_history": "products",
-}
-"""Table → the kind of the streams whose id the first column of its key is. A table with a column ``stream`` needs no line here."""
-
-TABLES: Final = """
+# What a schema has: another generation may have been made by other code.
+STORED_TABLES: Final = """
 SELECT tables.relname AS name,
     ARRAY(
         SELECT attname::text FROM pg_attribute
         WHERE attrelid = tables.oid AND attnum > 0 AND NOT attisdropped
         ORDER BY attnum
     ) AS columns,
-    ARRAY(
-        SELECT attname::text FROM pg_attribute
-        WHERE attrelid = tables.oid AND atttypid = 'json'::regtype AND NOT attisdropped
-    ) AS json,
     ARRAY(
         SELECT columns.attname::text
         FROM pg_index
@@ -65,32 +52,31 @@ POSITION_STATEMENTS: Final = (_HERE / "compare_positions.sql").read_text()
 
 
 @dataclass(frozen=True)
-class Table:
+class StoredTable:
     name: str
     columns: Sequence[str]
     key: Sequence[str]
-    json: Sequence[str]
-    """Those of the columns that are kept as they came: equal ones need not look alike."""
-
-    @property
-    def owner(self) -> tuple[str | None, str | None]:
-        """(kind, column) of the stream that a row belongs to; (None, None) where nothing says."""
-        if "stream" in self.columns:
-            return None, "stream"
-        kind = OWNERS.get(self.name)
-        return (kind, self.key[0]) if kind and self.key else (None, None)
+    """The primary key; empty where there is none."""
 
 
 class PostgresComparison:
-    """``here`` and ``there`` are schemas of the connection's database; at most ``sample`` rows of a table are shown."""
+    """``here`` and ``there`` are schemas of the connection's database; at most ``sample`` rows of a table are shown.
 
-    def __init__(self, connection: "asyncpg.Connection", here: str, there: str, sample: int) -> None:
+    ``described``: the read model's tables. Of another one nothing says whose its rows are.
+    """
+
+    def __init__(
+        self, connection: "asyncpg.Connection", described: Sequence[Table[Any]], here: str, there: str, sample: int
+    ) -> None:
         self._connection = connection
+        self._described = {table.name: table for table in described}
         self._schemas = (here, there)
         self._sample = sample
         self._parts: dict[str, Part] = {}
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, StoredTable] = {}
         """What both sides have of each table."""
+        self._owned: set[str] = set()
+        """Tables of which it is known whose each row is."""
         self._statements: dict[str, asyncpg.Record] = {}
 
     async def run(self) -> Findings:
@@ -123,10 +109,14 @@ class PostgresComparison:
             one, other = here[name], there[name]
             shared = [column for column in one.columns if column in other.columns]
             key = one.key if one.key == other.key else []
-            table = self._tables[name] = Table(name, shared, key, [*one.json, *other.json])
-            self._statements[name] = await self._row(
-                TABLE_STATEMENTS, *self._schemas, name, shared, key, *table.owner, table.json
-            )
+            self._tables[name] = StoredTable(name, shared, key)
+            described = self._described.get(name)
+            json = described.json if described else ()
+            owner: tuple[str | None, str | None] = (None, None)
+            if described and described.stream in shared:
+                owner = described.kind, described.stream
+                self._owned.add(name)
+            self._statements[name] = await self._row(TABLE_STATEMENTS, *self._schemas, name, shared, key, *owner, json)
             self._parts[name] = Part(
                 name=name,
                 columns_only=(
@@ -136,9 +126,9 @@ class PostgresComparison:
                 note=None if key else "it has no primary key that both share: only counts and digests are compared",
             )
 
-    async def _found(self, schema: str) -> list[Table]:
-        rows = await self._connection.fetch(TABLES, schema)
-        return [Table(**row) for row in rows if row["name"] not in BOOKKEEPING]
+    async def _found(self, schema: str) -> list[StoredTable]:
+        rows = await self._connection.fetch(STORED_TABLES, schema)
+        return [StoredTable(**row) for row in rows if row["name"] not in BOOKKEEPING]
 
     async def _first_look(self, about: "asyncpg.Record") -> tuple[int, dict[str, tuple[int, int]]]:
         """All rows but those of streams that are apart; returns these, and how often it took to get them near enough."""
@@ -176,7 +166,7 @@ class PostgresComparison:
             part.different += max(1, abs(row["here"] - row["there"]))
             return
         counts = await self._row(statements["counts"], streams, inside)
-        if self._tables[name].owner == (None, None) and streams:
+        if name not in self._owned and streams:
             part.undecided += sum(counts.values())
             part.note = "nothing says whose rows these are, and events were arriving: compare again when it is quiet"
             return

@@ -4,7 +4,7 @@ One connection, read-only, for the time of one command. Raises StoreAwayError, w
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -22,6 +22,7 @@ from deploy.compare.comparison import Findings
 from deploy.compare.postgres_comparison import PostgresComparison
 from deploy.compare.redis_comparison import RedisComparison
 from projectors.generations.registry import ALONE
+from projectors.stores.tables import Table, tables_of
 from query_service.stores.redis_store import oldest
 from shared.read_models import ReadModel, StoreKind, named
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, is_outage
@@ -78,9 +79,10 @@ class GenerationStore(Protocol):
 
 
 class PostgresReadStore:
-    def __init__(self, projection: str, connection: asyncpg.Connection) -> None:
+    def __init__(self, projection: str, connection: asyncpg.Connection, tables: Sequence[Table[Any]]) -> None:
         self._projection = projection
         self._connection = connection
+        self._tables = tables
 
     async def generations(self) -> list[Generation]:
         rows = await self._fetch(registry_schema(self._projection), GENERATIONS)
@@ -93,7 +95,7 @@ class PostgresReadStore:
     async def compare(self, number: int, against: int, sample: int) -> Findings:
         here, there = generation_name(self._projection, number), generation_name(self._projection, against)
         try:
-            return await PostgresComparison(self._connection, here, there, sample).run()
+            return await PostgresComparison(self._connection, self._tables, here, there, sample).run()
         except _NOT_THERE as error:
             raise GenerationGoneError(str(error)) from error
 
@@ -146,7 +148,7 @@ async def opened(settings: Settings, projection: str) -> AsyncIterator[Generatio
             yield RedisReadStore(projection, redis)
     else:
         async with _postgres(url, model) as connection:
-            yield PostgresReadStore(projection, connection)
+            yield PostgresReadStore(projection, connection, tables_of(projection))
 
 
 @asynccontextmanager

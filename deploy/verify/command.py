@@ -2,29 +2,33 @@
 
 import json
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
+from typing import Final
 
 from rich.console import Console
 
-from deploy.cli.terminal import UNAVAILABLE, Output, fail, run
+from deploy.cli.terminal import UNAVAILABLE, WRONG_USE, Output, fail, run
 from deploy.demo.display import Display, open_display
-from deploy.verify.analytics import open_analytics
+from deploy.verify import analytics
 from deploy.verify.errors import naming_the_server
 from deploy.verify.event_store import EventStore
 from deploy.verify.healing import Healer
-from deploy.verify.models import Model, ServerUnavailableError
+from deploy.verify.models import Model, NoFiguresError, ServerUnavailableError
 from deploy.verify.operations import open_operations
+from deploy.verify.postgres import open_postgres
 from deploy.verify.report import Report, show
-from deploy.verify.search import search
 from deploy.verify.spill import spilled
-from deploy.verify.summary import summary
 from deploy.verify.verifier import WORKERS, Options, Verifier
 from shared.messaging.broker import Publisher
-from shared.read_models import NAMES, UnknownReadModelError
+from shared.read_models import NAMES, StoreKind, UnknownReadModelError, named
 from shared.runtime.postgres import connect_pool
 from shared.runtime.settings import Settings
+
+FIGURES: Final[Mapping[str, Callable[[str, int | None], Awaitable[Model]]]] = {analytics.NAME: analytics.open_analytics}
+"""The read models in Redis that can be verified: what their figures should be is particular to each."""
 
 
 def run_verify(
@@ -37,7 +41,7 @@ def run_verify(
     heal: bool,
     limit: int,
 ) -> Report:
-    """Progress goes to stderr, the report to stdout. Raises typer.Exit where a server is away."""
+    """Progress goes to stderr, the report to stdout. Raises typer.Exit where a server is away, or a read model cannot be verified."""
     try:
         with open_display() as display:
             if options.sample is not None:
@@ -52,6 +56,8 @@ def run_verify(
                 limit=limit,
             )
             report = run(work)
+    except (UnknownReadModelError, NoFiguresError) as error:
+        raise fail(str(error), WRONG_USE) from error
     except ServerUnavailableError as error:
         raise fail(str(error), UNAVAILABLE) from error
     if output is Output.JSON:
@@ -75,15 +81,16 @@ async def verify(
     heal: bool = False,
     limit: int = 100,
 ) -> Report:
-    """Raises MissingSettingError, AwayError, and with ``heal`` BrokerError."""
+    """Raises UnknownReadModelError, NoFiguresError, MissingSettingError, ServerUnavailableError, and with ``heal`` BrokerError."""
+    openers = [(name, _opener(name)) for name in projections]
     async with AsyncExitStack() as stack:
         spill = stack.enter_context(spilled())
         event_store = await stack.enter_async_context(_event_store(settings.require("write_db_url")))
         operations = await open_operations(settings.operations_db_url)
         stack.push_async_callback(operations.close)
         models: list[Model] = []
-        for name in projections:
-            model = await _open(name, settings.store_url(name), generation)
+        for name, opening in openers:
+            model = await opening(settings.store_url(name), generation)
             stack.push_async_callback(model.close)
             models.append(model)
         verifier = Verifier(event_store, models, operations, spill, options, display)
@@ -104,16 +111,13 @@ async def verify(
         )
 
 
-async def _open(name: str, url: str, generation: int | None) -> Model:
-    match name:
-        case "summary":
-            return await summary(url, generation)
-        case "search":
-            return await search(url, generation)
-        case "analytics":
-            return await open_analytics(url, generation)
-        case _:
-            raise UnknownReadModelError(name)
+def _opener(name: str) -> Callable[[str, int | None], Awaitable[Model]]:
+    """What opens the read model at a URL, in one generation. Raises UnknownReadModelError, NoFiguresError."""
+    if named(name).store is StoreKind.POSTGRES:
+        return partial(open_postgres, name)
+    if name not in FIGURES:
+        raise NoFiguresError(name)
+    return FIGURES[name]
 
 
 @asynccontextmanager

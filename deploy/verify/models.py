@@ -16,6 +16,15 @@ class ServerUnavailableError(Exception):
     """A server cannot be reached, or does not answer in time; the message names it."""
 
 
+class NoFiguresError(LookupError):
+    """A read model in Redis whose figures verifying does not know."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} cannot be verified: it is in Redis, and verify does not know what its figures should be"
+        )
+
+
 class Snapshot(Protocol):
     """Some streams as a store shows them at one moment."""
 

@@ -7,6 +7,7 @@ and values are compared by the types of their columns.
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Generic
 
 import asyncpg
@@ -18,6 +19,7 @@ from deploy.verify.findings import ModelProgress, differing
 from deploy.verify.models import Changes, Problems, Snapshot, folded, unfoldable
 from projectors.stores import postgres_positions
 from projectors.stores.port import Advance, Position
+from projectors.stores.tables import Table, fold_of, tables_of
 from shared.runtime.postgres import connect_pool
 from shared.views.generations import ACTIVE, FIRST, generation_name, registry_schema
 
@@ -31,43 +33,19 @@ POSITIONS: Final = "SELECT stream FROM positions UNION ALL SELECT stream FROM he
 HAS_DISCARDED: Final = "SELECT to_regclass('discarded') IS NOT NULL"
 DISCARDED: Final = "SELECT stream, version FROM discarded WHERE stream = ANY ($1::text[])"
 WHOLE: Final = "SET LOCAL enable_seqscan = on"
-# Rows without a position, of tables that both stores have.
-ORDERS_ALONE: Final = """
-SELECT 'orders/' || order_id AS stream FROM orders
-WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'orders/' || order_id)
-"""
-PRODUCTS_ALONE: Final = """
-SELECT 'products/' || product_id AS stream FROM products
-WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'products/' || product_id)
-"""
-CUSTOMERS_ALONE: Final = """
-SELECT 'customers/' || customer_id AS stream FROM customers
-WHERE NOT EXISTS (SELECT FROM positions WHERE stream = 'customers/' || customer_id)
-"""
+TABLE_STATEMENTS: Final = Path(__file__).with_name("verify_table.sql").read_text()
 _UNMIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 
 @dataclass(frozen=True)
-class Table(Generic[Changes]):
-    """A table, and the rows that a projection's changes are to it."""
+class VerifiedTable(Generic[Changes]):
+    """A table with the statements that PostgreSQL has built for it."""
 
-    name: str
-    kind: str | None
-    """Which streams' ids its rows bear; None: a column has the stream itself."""
-    rows: Callable[[Changes], Sequence[Mapping[str, Any]]]
-    compare: str
+    described: Table[Changes]
+    differing: str
     """Given ids and the rows as JSON: (id, key, found, expected) of every row that differs."""
-    mentioned: str
+    strays: str
     """(stream) of rows whose stream has no position."""
-
-    def ids(self, streams: Sequence[str]) -> list[str]:
-        if self.kind is None:
-            return list(streams)
-        prefix = f"{self.kind}/"
-        return [stream.removeprefix(prefix) for stream in streams if stream.startswith(prefix)]
-
-    def stream(self, row_id: str) -> str:
-        return row_id if self.kind is None else f"{self.kind}/{row_id}"
 
 
 class PostgresModel(Generic[Changes]):
@@ -77,7 +55,7 @@ class PostgresModel(Generic[Changes]):
         generation: int,
         pool: asyncpg.Pool,
         fold: Callable[[Sequence[Advance]], Changes],
-        tables: Sequence[Table[Changes]],
+        tables: Sequence[VerifiedTable[Changes]],
         *,
         keeps_discarded: bool,
     ) -> None:
@@ -108,7 +86,7 @@ class PostgresModel(Generic[Changes]):
             return ModelProgress(row["as_of"], row["events"])
 
     async def mentioned(self) -> AsyncIterator[list[str]]:
-        for statement in (POSITIONS, *(table.mentioned for table in self._tables)):
+        for statement in (POSITIONS, *(table.strays for table in self._tables)):
             with naming_the_server(self.name):
                 async with self._pool.acquire() as connection, connection.transaction(readonly=True):
                     await connection.execute(WHOLE)
@@ -128,7 +106,7 @@ class _Snapshot(Generic[Changes]):
         positions: Mapping[str, Position],
         discarded: Mapping[str, frozenset[int]],
         fold: Callable[[Sequence[Advance]], Changes],
-        tables: Sequence[Table[Changes]],
+        tables: Sequence[VerifiedTable[Changes]],
     ) -> None:
         self._connection = connection
         self._streams = streams
@@ -144,31 +122,42 @@ class _Snapshot(Generic[Changes]):
         found = unfoldable({**broken, **failed})
         compared = [stream for stream in self._streams if stream not in found]
         for table in self._tables:
-            ids = table.ids(compared)
+            described = table.described
+            ids = described.ids(compared)
             if not ids:
                 continue
-            rows = msgspec.json.encode(table.rows(changes)).decode()
-            for row_id, key, have, want in await self._connection.fetch(table.compare, ids, rows):
+            rows = msgspec.json.encode(described.rows(changes)).decode()
+            for row_id, key, have, want in await self._connection.fetch(table.differing, ids, rows):
                 problem = differing(want and from_json(want), have and from_json(have))
-                stream = table.stream(row_id)
-                found.setdefault(stream, []).append({"table": table.name, "key": key, **problem})
+                stream = described.stream_of(row_id)
+                found.setdefault(stream, []).append({"table": described.name, "key": key, **problem})
         return found
 
 
-async def open_model(
-    projection: str,
-    url: str,
-    generation: int | None,
-    fold: Callable[[Sequence[Advance]], Changes],
-    tables: Sequence[Table[Changes]],
-) -> PostgresModel[Changes]:
-    """``generation``: None is the active one. Raises AwayError."""
+async def open_postgres(projection: str, url: str, generation: int | None) -> PostgresModel[Any]:
+    """Any read model in PostgreSQL, by its descriptors. ``generation``: None is the active one. Raises ServerUnavailableError."""
     with naming_the_server(projection):
         number = generation or await _active(projection, url)
         schema = generation_name(projection, number)
         pool = await connect_pool(url, schema=schema, read_only=True, max_size=WORKERS, session=BY_KEY)
         keeps = await pool.fetchval(HAS_DISCARDED)
-        return PostgresModel(projection, number, pool, fold, tables, keeps_discarded=keeps)
+        tables = [await with_statements(pool, table) for table in tables_of(projection)]
+        return PostgresModel(projection, number, pool, fold_of(projection), tables, keeps_discarded=keeps)
+
+
+async def with_statements(connection: Any, table: Table[Changes]) -> VerifiedTable[Changes]:
+    row = await connection.fetchrow(
+        TABLE_STATEMENTS,
+        table.name,
+        table.verified,
+        table.key,
+        table.json,
+        table.kind,
+        table.stream,
+        list(table.replaces),
+        list(table.replaces.values()),
+    )
+    return VerifiedTable(table, row["differing"], row["strays"])
 
 
 async def _active(projection: str, url: str) -> int:

@@ -1,12 +1,12 @@
 """Every statement of the read stores is valid against the migrated schema, and the hot ones use an index."""
 
 from collections.abc import AsyncIterator
-from types import ModuleType
 from typing import Any
 
 import asyncpg
 import pytest
 
+from deploy.compare.postgres_comparison import STORED_TABLES
 from deploy.servers.provide import Servers
 from projectors.models.search import store as search_store
 from projectors.models.search.store import SearchStore
@@ -15,15 +15,24 @@ from projectors.models.summary.store import SummaryStore
 from projectors.stores import postgres_positions
 from projectors.stores.migrations import files, migrate
 from projectors.stores.port import Commit, StoreUnavailableError
+from projectors.stores.tables import BOOKKEEPING, tables_of
+from shared.read_models import READ_MODELS, StoreKind, named
 from shared.runtime.postgres import KEY_LOOKUPS
 from tests import shop
+from tests.statements import statements
 
 SCHEMA = "sql_{}"
+OF_THE_REGISTRY = ("projectors.stores.postgres_registry", "projectors.stores.migrations")
+"""Modules whose statements are about generations, in a schema of their own: ``test_generations_sql`` prepares them."""
+JSON_COLUMNS = """
+SELECT attname::text AS name FROM pg_attribute
+WHERE attrelid = $1::text::regclass AND atttypid = 'json'::regtype AND NOT attisdropped
+"""
 
 
-@pytest.fixture(params=["summary", "search"])
+@pytest.fixture(params=[model.name for model in READ_MODELS if model.store is StoreKind.POSTGRES])
 async def database(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
-    url = servers.stores["summary"] if request.param == "summary" else servers.stores["search"]
+    url = servers.stores[request.param]
     schema = SCHEMA.format(request.param)
     await migrate(request.param, url, schema=schema)
     connection = await asyncpg.connect(url, timeout=5, server_settings={"search_path": f"{schema}, public"})
@@ -32,23 +41,32 @@ async def database(request: pytest.FixtureRequest, servers: Servers) -> AsyncIte
     await connection.close(timeout=5)
 
 
-def statements(*modules: ModuleType) -> dict[str, str]:
-    return {
-        name: value
-        for module in modules
-        for name, value in vars(module).items()
-        if name.isupper() and isinstance(value, str) and " " in value
-    }
-
-
 async def test_every_statement_can_be_prepared(database: tuple[str, asyncpg.Connection]) -> None:
     projector, connection = database
-    own = statements(summary_store if projector == "summary" else search_store)
-    shared = statements(postgres_positions)
-    assert len(own) >= 6
-    assert len(shared) >= 8
+    own = statements(f"projectors.models.{projector}")
+    shared = statements("projectors.stores", but=OF_THE_REGISTRY)
     for statement in (own | shared).values():
         await connection.prepare(statement)
+
+
+async def test_every_table_is_as_its_descriptor_says(database: tuple[str, asyncpg.Connection]) -> None:
+    projector, connection = database
+    rows = await connection.fetch(STORED_TABLES, SCHEMA.format(projector))
+    stored = {row["name"]: row for row in rows if row["name"] not in BOOKKEEPING}
+    assert len(rows) == len(stored) + len(BOOKKEEPING)
+    described = {table.name: table for table in tables_of(projector)}
+    assert set(described) == set(stored)
+    for name, table in described.items():
+        assert sorted(table.columns) == sorted(stored[name]["columns"]), name
+        assert list(table.key) == stored[name]["key"], name
+        json = await connection.fetch(JSON_COLUMNS, f"{SCHEMA.format(projector)}.{name}")
+        assert {row["name"] for row in json} <= set(table.json), name
+        assert {table.stream, *table.json, *table.unverified, *table.replaces, *table.replaces.values()} <= set(
+            table.columns
+        ), name
+        assert not {table.stream, *table.key} & {*table.unverified, *table.replaces}, name
+        assert all(table.unverified.values()), "each says why"
+        assert table.kind is None or table.kind in named(projector).kinds, name
 
 
 async def test_migrating_again_changes_nothing(database: tuple[str, asyncpg.Connection], servers: Servers) -> None:
@@ -101,7 +119,7 @@ async def test_a_batch_is_found_by_its_keys_in_a_large_table(
         for name, value in KEY_LOOKUPS.items():
             await connection.execute("SELECT set_config($1, $2, true)", name, value)
         plan = await connection.fetch(
-            "EXPLAIN " + statements(postgres_positions, module)[statement], *arguments[statement]
+            "EXPLAIN " + (vars(postgres_positions) | vars(module))[statement], *arguments[statement]
         )
     text = "\n".join(row[0] for row in plan)
     assert "Index" in text

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from projectors.models.search.projection import Changes, fold
+from projectors.models.search.tables import CUSTOMER_COLUMNS, ORDER_COLUMNS, PRODUCT_COLUMNS
 from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
@@ -108,14 +109,6 @@ MANY: Final = 200
 LONG_LISTS: Final = "SET LOCAL gin_pending_list_limit = '4MB'"
 SHORT_LISTS: Final = {"gin_pending_list_limit": "512kB"}
 
-ORDER_COLUMNS: Final = (
-    *("order_id", "customer_id", "status", "currency", "item_count", "total", "placed_at", "version", "terms"),
-)
-PRODUCT_COLUMNS: Final = (
-    *("product_id", "name", "description", "category", "brand", "price", "currency", "version", "terms"),
-)
-CUSTOMER_COLUMNS: Final = ("customer_id", "name", "version", "terms")
-
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -131,7 +124,7 @@ class SearchStore(PostgresStore[Changes]):
             await connection.execute(LONG_LISTS)
         if rows := changes.orders.created:
             placed = columns_of(_rows(rows, ORDER_COLUMNS))
-            placed.append(tuple(_ENCODER.encode(row["unnamed"]).decode() for row in rows.values()))
+            placed[-1] = tuple(_ENCODER.encode(unnamed).decode() for unnamed in placed[-1])
             await _create(connection, placed, INSERT_ORDERS, UPSERT_ORDERS)
         if rows := changes.orders.changed:
             changed = columns_of(_rows(rows, ("order_id", "status", "version")))

@@ -6,12 +6,14 @@ from typing import Any, Final
 
 import msgspec
 
-from projectors.models.summary.projection import Changes, Moment, Price, fold
+from projectors.models.summary.projection import Changes, fold
+from projectors.models.summary.tables import CUSTOMERS, HISTORY, ORDERS, PRICE_HISTORY, PRODUCTS
 from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
 from projectors.stores.postgres_writing import append, create
 from projectors.stores.projection import in_postgres
+from projectors.stores.tables import Table
 from shared.runtime.postgres import Connection
 
 CREATE_ORDERS: Final = """
@@ -92,14 +94,6 @@ INSERT INTO price_history (product_id, version, price, currency, at)
 SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[])
 """
 
-HISTORY_COLUMNS: Final = Moment._fields
-PRICE_COLUMNS: Final = Price._fields
-ORDER_COLUMNS: Final = (
-    "order_id", "customer_id", "status", "currency", "item_count", "total", "placed_at", "updated_at", "version"
-)  # fmt: skip
-PRODUCT_COLUMNS: Final = ("product_id", "name", "category", "version")
-CUSTOMER_COLUMNS: Final = ("customer_id", "name", "version")
-
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -113,29 +107,28 @@ class SummaryStore(PostgresStore[Changes]):
     async def write(self, connection: Connection, changes: Changes) -> None:
         if changes.history:
             moments = [(*moment[:-1], _ENCODER.encode(moment.data).decode()) for moment in changes.history]
-            await append(connection, "history", HISTORY_COLUMNS, moments, APPEND_HISTORY)
+            await append(connection, HISTORY.name, HISTORY.columns, moments, APPEND_HISTORY)
         if rows := changes.orders.created:
-            await _create(connection, "orders", ORDER_COLUMNS, rows, CREATE_ORDERS)
+            await _create(connection, ORDERS, rows, CREATE_ORDERS)
         if rows := changes.orders.changed:
             changes.orders.require(_keys(await connection.fetch(CHANGE_ORDERS, list(rows), _json(rows))))
         if rows := changes.products.created:
-            await _create(connection, "products", PRODUCT_COLUMNS, rows, CREATE_PRODUCTS)
+            await _create(connection, PRODUCTS, rows, CREATE_PRODUCTS)
         if rows := changes.products.changed:
             changes.products.require(_keys(await connection.fetch(CHANGE_PRODUCTS, list(rows), _json(rows))))
         if changes.prices:
-            await append(connection, "price_history", PRICE_COLUMNS, changes.prices, APPEND_PRICES)
+            await append(connection, PRICE_HISTORY.name, PRICE_HISTORY.columns, changes.prices, APPEND_PRICES)
         if rows := changes.customers.created:
-            await _create(connection, "customers", CUSTOMER_COLUMNS, rows, CREATE_CUSTOMERS)
+            await _create(connection, CUSTOMERS, rows, CREATE_CUSTOMERS)
         if rows := changes.customers.changed:
             changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, list(rows), _json(rows))))
 
 
-async def _create(
-    connection: Connection, table: str, columns: Sequence[str], documents: dict[str, Fields], upsert: str
-) -> None:
-    fields = itemgetter(*columns)
+async def _create(connection: Connection, table: Table[Changes], documents: dict[str, Fields], upsert: str) -> None:
+    """Write the columns that are fields of the document, and last the document itself."""
+    fields = itemgetter(*table.columns[:-1])
     rows = [(*fields(document), text) for document, text in zip(documents.values(), _json(documents), strict=True)]
-    await create(connection, table, (*columns, "doc"), rows, upsert)
+    await create(connection, table.name, table.columns, rows, upsert)
 
 
 def _json(documents: dict[str, Fields]) -> list[str]:

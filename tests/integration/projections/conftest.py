@@ -18,6 +18,7 @@ from projectors.models.search.store import SearchStore
 from projectors.models.summary.store import SummaryStore
 from projectors.stores.migrations import migrate
 from projectors.stores.port import Advance, Commit, Store
+from projectors.stores.tables import tables_of
 from shared.runtime.settings import Settings
 from shared.views.generations import generation_name
 from tests import shop
@@ -91,7 +92,7 @@ async def pair_of(servers: Servers, projection: str) -> AsyncIterator[Pair]:
             for name in names:
                 await migrate(projection, url, schema=name)
             stores = [kind(url, name) for name in names]
-            looking = PostgresReadStore(base, inside)
+            looking = PostgresReadStore(base, inside, tables_of(projection))
         for store in stores:
             await store.open()
             stack.push_async_callback(store.close)

@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
-from deploy.compare import postgres_comparison, redis_comparison, redis_positions
+from deploy.compare import postgres_comparison, redis_comparison, redis_positions, stores
 from deploy.compare.comparison import Findings, Part
 from deploy.compare.stores import GenerationGoneError
 from projectors.stores.port import Commit, Hold, HoldStatus
 from tests import shop
 from tests.integration.projections.conftest import Pair, event_by_event, story
+from tests.statements import statements
 
 
 @pytest.fixture
@@ -261,14 +262,24 @@ async def test_a_generation_that_is_gone_is_no_outage(summary: Pair) -> None:
         await summary.store.compare(3, 1, 5)
 
 
+async def test_of_a_table_that_no_descriptor_describes_what_may_be_moving_is_undecided(summary: Pair) -> None:
+    for generation in (1, 2):
+        await summary.hurt("CREATE TABLE notes (note text PRIMARY KEY)", generation)
+    await summary.hurt("INSERT INTO notes VALUES ('one')")
+    await summary.live.commit(Commit([shop.run("orders/o-3", shop.paid("o-3"), expected=1)]))
+    parts = {part.name: part for part in (await summary.compare()).parts}
+    assert (parts["notes"].equal, parts["notes"].undecided) == (True, 1)
+    await summary.rebuilt.commit(Commit([shop.run("orders/o-3", shop.paid("o-3"), expected=1)]))
+    assert [*unequal(await summary.compare())] == ["notes"]
+
+
 @pytest.mark.parametrize("projection", ["summary", "search"])
-async def test_every_table_says_whose_its_rows_are(projection: str, summary: Pair, search: Pair) -> None:
+async def test_every_statement_can_be_prepared(projection: str, summary: Pair, search: Pair) -> None:
     pair = summary if projection == "summary" else search
-    rows = await pair.inside.fetch(postgres_comparison.TABLES, pair.names[0])
-    tables = [postgres_comparison.Table(**row) for row in rows]
-    assert len(tables) >= 7
-    nobodys = [t.name for t in tables if t.owner == (None, None) and t.name not in postgres_comparison.BOOKKEEPING]
-    assert nobodys == []
+    async with pair.inside.transaction():
+        await pair.inside.execute(stores.LOOK_INTO, pair.names[0])
+        for statement in statements("deploy.compare").values():
+            await pair.inside.prepare(statement)
 
 
 @pytest.mark.usefixtures("hurried")

@@ -13,12 +13,11 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.servers.provide import Servers
-from projectors.stores.migrations import files
+from projectors.stores.migrations import migrate
 from query_service.app import create_app
 from query_service.http.requests import Stores
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
-from shared.runtime.postgres import migrate
 from shared.views.analytics import Keys
 from shared.views.search_text import Weight, vector
 
@@ -117,7 +116,7 @@ async def query_urls(servers: Servers) -> AsyncIterator[tuple[str, str]]:
     await owner.execute(f"CREATE DATABASE {name}")
     here, reader = (urlsplit(url)._replace(path=f"/{name}").geturl() for url in _owner_and_reader(servers))
     for schema in ("summary", "search"):
-        await migrate(here, files(schema), schema=schema, readable=True)
+        await migrate(schema, here)
     yield here, reader
     await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await owner.close()

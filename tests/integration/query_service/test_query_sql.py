@@ -1,6 +1,9 @@
 """Every statement fits the migrated schema, and the hot ones find what they need by index, however much there is."""
 
+import re
 from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -8,24 +11,16 @@ import pytest
 
 from query_service.routes import customers, orders, products, search
 from query_service.stores import postgres_store
+from shared.read_models import READ_MODELS, StoreKind
+from shared.views.generations import registry_schema
+from tests.statements import statements, statements_by_module
 
 pytestmark = pytest.mark.usefixtures("shop")
 
+IN_POSTGRES = {model.name for model in READ_MODELS if model.store is StoreKind.POSTGRES}
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-SUMMARY = [
-    orders.ORDER,
-    orders.LIST,
-    orders.CUSTOMER_IS_KNOWN,
-    orders.HISTORY,
-    customers.CUSTOMER,
-    products.PRODUCT,
-    products.LIST,
-    products.PRICES,
-    postgres_store._AS_OF,
-    postgres_store._PROGRESS,
-    postgres_store._STANDINGS,
-]
-SEARCH = [search.PRODUCTS, search.ORDERS, search.SIMILAR_WORD, search.ANY_PRODUCT]
+READS = re.compile(r'stores\.postgres\("(\w+)"\)')
+"""How a module of routes says which read model it reads."""
 HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", orders.ORDER, ("o01",)),
     ("summary", orders.LIST, (None, None, NOW, NOW, "", 51)),
@@ -61,14 +56,21 @@ async def connected(url: str, schema: str, settings: dict[str, str]) -> asyncpg.
     return await asyncpg.connect(url, server_settings={"search_path": f"{schema}, public", **settings})
 
 
-@pytest.mark.parametrize(("schema", "statements"), [("summary", SUMMARY), ("search", SEARCH)])
-async def test_every_statement_can_be_prepared_by_the_reader(
-    query_urls: tuple[str, str], schema: str, statements: list[str]
-) -> None:
-    connection = await connected(query_urls[1], schema, INDEXES_ONLY)
-    for statement in statements:
-        await connection.prepare(statement)
-    await connection.close()
+def read_by(module: str) -> set[str]:
+    """A module that names no read model, such as what all stores have in common, is meant for each."""
+    text = Path(import_module(module).__file__ or "").read_text()
+    return set(READS.findall(text)) or IN_POSTGRES
+
+
+@pytest.mark.parametrize("module", statements_by_module("query_service"))
+async def test_every_statement_can_be_prepared_by_the_reader(query_urls: tuple[str, str], module: str) -> None:
+    for schema in read_by(module):
+        connection = await connected(query_urls[1], f"{schema}, {registry_schema(schema)}", INDEXES_ONLY)
+        try:
+            for statement in statements(module).values():
+                await connection.prepare(statement)
+        finally:
+            await connection.close()
 
 
 @pytest.mark.parametrize(("schema", "statement", "arguments"), HOT)

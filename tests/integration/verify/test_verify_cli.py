@@ -8,6 +8,8 @@ from typer.testing import CliRunner, Result
 
 from deploy.cli.main import app
 from deploy.servers.ports import free_port
+from deploy.verify import command
+from shared.runtime.settings import Settings
 from tests.integration.verify.town import GENERATION, Town
 
 
@@ -29,6 +31,17 @@ async def verify(*arguments: str) -> Result:
 )
 def test_wrong_use_is_exit_code_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, ["verify", *arguments]).exit_code == 2
+
+
+def test_a_read_model_in_redis_without_figures_is_one_line_and_exit_code_2(
+    migrated: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "FIGURES", {})
+    result = CliRunner().invoke(app, ["verify", "--projection", "analytics"])
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "tidemark: analytics cannot be verified: it is in Redis, and verify does not know what its figures should be"
+    ]
 
 
 async def test_all_equal_is_exit_code_0_and_anything_wrong_1(town: Town) -> None:

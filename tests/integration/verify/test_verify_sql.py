@@ -1,28 +1,45 @@
-"""Every statement of verifying is valid against the migrated schemas."""
+"""Every statement of verifying is valid in the database that it is run in."""
 
-from types import ModuleType
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from deploy.verify import event_store, operations, postgres, search, summary
+from deploy.verify.figures import Figures
+from deploy.verify.postgres import with_statements
+from deploy.verify.spill import spilled
+from projectors.stores.tables import tables_of
 from tests.integration.verify.town import Town
+from tests.statements import statements, statements_by_module
 
-ELSEWHERE = {"ACTIVE", "DISCARDED"}
-"""Of the registry, and of a table that older stores do not have."""
-
-
-def statements(module: ModuleType) -> dict[str, str]:
-    named = {name: value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
-    return {name: value for name, value in named.items() if value.lstrip().startswith(("SELECT", "WITH"))}
+IN_SQLITE = ("deploy.verify.spill", "deploy.verify.figures")
 
 
-@pytest.mark.parametrize("module", [event_store, operations, postgres, summary, search])
-async def test_every_statement_can_be_prepared(town: Town, module: ModuleType) -> None:
-    connections: dict[Any, Any] = {event_store: town.write, operations: town.operations, search: town.search}
-    found = statements(module)
-    assert len(found) >= 3
-    for name, statement in found.items():
-        if module is postgres and name in ELSEWHERE:
-            continue
-        await connections.get(module, town.summary).prepare(statement)
+@pytest.fixture
+def sqlite(town: Town) -> Iterator[Any]:
+    with spilled() as spill:
+        Figures(spill, town.keys)
+        yield spill.database
+
+
+@pytest.mark.parametrize("module", sorted({*statements_by_module("deploy.verify")} - {*IN_SQLITE}))
+async def test_every_statement_can_be_prepared(town: Town, module: str) -> None:
+    elsewhere = {"deploy.verify.event_store": [town.write], "deploy.verify.operations": [town.operations]}
+    for connection in elsewhere.get(module, [town.summary, town.search]):
+        for statement in statements(module).values():
+            await connection.prepare(statement)
+
+
+@pytest.mark.parametrize("module", IN_SQLITE)
+async def test_every_statement_of_the_spill_can_be_prepared(sqlite: Any, module: str) -> None:
+    for statement in statements(module).values():
+        sqlite.execute(f"EXPLAIN {statement}", [None] * statement.count("?"))
+
+
+@pytest.mark.parametrize("projection", ["summary", "search"])
+async def test_the_statements_built_for_every_table_can_be_prepared(town: Town, projection: str) -> None:
+    connection = town.summary if projection == "summary" else town.search
+    for described in tables_of(projection):
+        table = await with_statements(connection, described)
+        for statement in (table.differing, table.strays):
+            await connection.prepare(statement)

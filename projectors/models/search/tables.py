@@ -1,0 +1,45 @@
+"""The search tables. ``words`` is what rows were found by before there were ``terms``; rows that older code has written still are."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from projectors.models.search.projection import Changes
+from projectors.stores.folding import Rows
+from projectors.stores.tables import Table
+
+ORDER_COLUMNS: Final = (
+    *("order_id", "customer_id", "status", "currency", "item_count", "total", "placed_at", "version", "terms"),
+    "unnamed",
+)
+PRODUCT_COLUMNS: Final = (
+    *("product_id", "name", "description", "category", "brand", "price", "currency", "version", "terms"),
+)
+CUSTOMER_COLUMNS: Final = ("customer_id", "name", "version", "terms")
+"""The columns that the store writes, the key first, in the order of its statements' parameters."""
+
+
+def _table(name: str, columns: tuple[str, ...]) -> Table[Changes]:
+    """Named as the kind of its rows' streams."""
+    key = columns[0]
+
+    def rows(changes: Changes) -> list[Mapping[str, Any]]:
+        found: Rows = getattr(changes, name)
+        return [{key: row_id, **fields} for row_id, fields in found.created.items()]
+
+    return Table(
+        name=name,
+        columns=(*columns, "words"),
+        key=(key,),
+        stream=key,
+        kind=name,
+        rows=rows,
+        unverified={"words": "PostgreSQL's parser makes them: the events do not say which there are"},
+        replaces={"terms": "words"},
+    )
+
+
+ORDERS: Final = _table("orders", ORDER_COLUMNS)
+PRODUCTS: Final = _table("products", PRODUCT_COLUMNS)
+CUSTOMERS: Final = _table("customers", CUSTOMER_COLUMNS)
+
+TABLES: Final = (ORDERS, PRODUCTS, CUSTOMERS)

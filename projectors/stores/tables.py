@@ -1,0 +1,68 @@
+"""A descriptor for each table of a PostgreSQL read model: its columns, the stream that a row belongs to, the rows that events lead to.
+
+A read model has them in ``TABLES`` of ``projectors/models/<name>/tables.py``. Its store writes by them, ``deploy/verify`` holds the rows
+against the events, ``deploy/compare`` one generation against another. The DDL is in the read model's migrations: a test
+holds the descriptors against the migrated schema.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Final, Generic, TypeVar
+
+from projectors.stores.port import Advance
+from shared import read_models
+
+Changes = TypeVar("Changes")
+"""What the projection's ``fold`` returns."""
+
+BOOKKEEPING: Final = frozenset({"positions", "held", "progress", "discarded", "migrations"})
+"""Tables that every generation has beside its data: they say how far it has come, and need no descriptor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Generic[Changes]):
+    name: str
+    columns: Sequence[str]
+    """All of them."""
+    key: Sequence[str]
+    """The columns of the primary key, in its order."""
+    stream: str
+    """The column of type text that says which stream a row belongs to."""
+    kind: str | None
+    """The stream is ``<kind>/<value of the column>``; None: the column has the stream itself."""
+    rows: Callable[[Changes], Sequence[Mapping[str, Any]]]
+    """Given what ``fold`` returns for all events of some streams: all rows that belong to them, by column, every verified column named."""
+    json: Sequence[str] = ()
+    """Columns whose type is json, in some generation at least: equal ones need not look alike, so they are compared as jsonb."""
+    unverified: Mapping[str, str] = field(default_factory=dict)
+    """Column → why it is left out of verification. Generations are compared by all columns."""
+    replaces: Mapping[str, str] = field(default_factory=dict)
+    """Column → the older column that it replaces. In a row that has only the older one, it is not verified: nothing has filled it yet."""
+
+    @property
+    def verified(self) -> list[str]:
+        return [column for column in self.columns if column not in self.unverified]
+
+    def ids(self, streams: Sequence[str]) -> list[str]:
+        """The values of the column ``stream`` in the rows of these streams; streams of other kinds have none."""
+        if self.kind is None:
+            return list(streams)
+        prefix = f"{self.kind}/"
+        return [stream.removeprefix(prefix) for stream in streams if stream.startswith(prefix)]
+
+    def stream_of(self, row_id: str) -> str:
+        return row_id if self.kind is None else f"{self.kind}/{row_id}"
+
+
+def tables_of(name: str) -> Sequence[Table[Any]]:
+    """The tables of a read model in PostgreSQL, without the bookkeeping. Raises UnknownReadModelError."""
+    found: Sequence[Table[Any]] = import_module(f"projectors.models.{read_models.named(name).name}.tables").TABLES
+    return found
+
+
+def fold_of(name: str) -> Callable[[Sequence[Advance]], Any]:
+    """The pure function of the read model's ``projection`` module. Raises UnknownReadModelError."""
+    found: Callable[[Sequence[Advance]], Any]
+    found = import_module(f"projectors.models.{read_models.named(name).name}.projection").fold
+    return found
