@@ -1,5 +1,5 @@
--- The write model. events is the source of truth; streams has each stream's current state, commands the outcome of each
--- command ever handled, claims what must be unique across streams, outbox the events that the relay has not published yet.
+-- The write model. events is the truth; streams keeps each stream's current state beside it, commands the outcome of each
+-- command ever handled, claims what must be unique across streams, outbox what the relay has still to hand on.
 
 CREATE TABLE streams (
     stream     text PRIMARY KEY,
@@ -31,7 +31,7 @@ CREATE TABLE claims (
     PRIMARY KEY (scope, value)
 );
 
--- Rows live for milliseconds: frequent vacuum keeps reading the head cheap.
+-- Rows live for milliseconds: vacuum often, so that reading the head stays cheap.
 CREATE TABLE outbox (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     stream   text NOT NULL,

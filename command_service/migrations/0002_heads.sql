@@ -1,2 +1,2 @@
--- For finding the streams changed since a time, which projectors request when they may have missed events.
+-- Which streams have changed since a time: asked by projectors that may have missed something.
 CREATE INDEX streams_by_change ON streams (updated_at);

@@ -1,2 +1,2 @@
--- The operator who began the epoch; NULL: detected automatically, or begun before this column existed.
+-- Of epochs that an operator began; NULL: the database noticed by itself, or nobody was asked yet.
 ALTER TABLE epochs ADD COLUMN actor text;

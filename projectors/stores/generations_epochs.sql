@@ -1,4 +1,4 @@
--- What a generation knows of the write database's epochs; see shared/views/generations.py and projectors/generations/epochs.py.
+-- What a generation knows of the write database's epochs; see shared/views/generations.py and projectors/epochs.py.
 ALTER TABLE generations
     ADD COLUMN former text[] NOT NULL DEFAULT '{}',
     ADD COLUMN moving_to text,

@@ -59,7 +59,7 @@ async def dead_letter_and_replay(system: System) -> None:
     act = Replay(selection=Selection(origin="board"), actor="a walk", reason="the fix is deployed")
     answer = await send_request(system.servers.rabbitmq_url, request(act, source="tests"), seconds=30)
     assert isinstance(answer, Done), answer
-    await read(system, POISONED, 1, status="open")
+    await system.visible(f"/tickets/{POISONED}", lambda found: found["status"] == "open")
 
 
 async def rebuild_compare_activate(system: System) -> None:

@@ -70,13 +70,13 @@ def changed(tree: Path) -> dict[str, tuple[int, int]]:
     """File → lines that are more, and lines that are less, than in this tree."""
     found: dict[str, tuple[int, int]] = {}
     for path in sorted(tree.rglob("*")):
-        name = str(path.relative_to(tree))
-        if path.is_dir() or "__pycache__" in name:
+        original = ROOT / path.relative_to(tree)
+        if path.is_dir() or "__pycache__" in path.parts:
             continue
-        before = (ROOT / name).read_text().splitlines() if (ROOT / name).exists() else []
-        differences = [line[0] for line in ndiff(before, path.read_text().splitlines())] if before else ["+"]
-        if set(differences) & {"+", "-"} or not (ROOT / name).exists():
-            found[name] = (differences.count("+"), differences.count("-"))
+        before, after = (each.read_text() if each.exists() else None for each in (original, path))
+        if before != after:
+            signs = [line[0] for line in ndiff((before or "").splitlines(), (after or "").splitlines())]
+            found[str(path.relative_to(tree))] = signs.count("+"), signs.count("-")
     return found
 
 

@@ -130,7 +130,7 @@ async def test_a_queue_that_is_deleted_and_soon_made_again_is_consumed_from_agai
     servers: Servers, bench: Bench, monkeypatch: pytest.MonkeyPatch, pause_s: float
 ) -> None:
     """RabbitMQ 3.10 says nothing of it to those who consumed from it."""
-    monkeypatch.setattr(subscribing, "RENEWED_AFTER_S", 3.0)
+    monkeypatch.setattr(subscribing, "RENEW_AFTER_S", 3.0)
     queue = bench.names[0]
     await bench.declare(queue)
     consumer = Consumer(servers.rabbitmq_url, [queue], prefetch=10, name="tests")
@@ -149,7 +149,7 @@ async def test_a_queue_that_is_deleted_and_soon_made_again_is_consumed_from_agai
 async def test_a_consumer_that_holds_something_is_not_replaced_however_long_nothing_comes(
     servers: Servers, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscribing, "RENEWED_AFTER_S", 0.3)
+    monkeypatch.setattr(subscribing, "RENEW_AFTER_S", 0.3)
     queue = bench.names[0]
     await bench.declare(queue)
     consumer = Consumer(servers.rabbitmq_url, [queue], prefetch=10, name="tests")

@@ -1,10 +1,10 @@
--- Dead letters, the jobs that replay them, and the audit. Written only by the dead-letter worker.
--- Lists and groups read narrow rows (letters); the data that only the page of one letter shows is in another table (payloads).
+-- Dead letters, the jobs that replay them, and who did what. Written by the dead-letter worker alone.
+-- What lists and groups read is narrow (letters); what only one letter's page shows is beside it (payloads).
 
 CREATE TABLE letters (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     origin          text NOT NULL,          -- a projector, or 'commands'
-    identity        bytea NOT NULL,         -- SHA-256 of the stream and version, the command, or the content
+    identity        bytea NOT NULL,         -- SHA-256 of what makes it this letter: stream and version, or the content
     stream          text,
     version         bigint,
     type            text,
@@ -25,7 +25,7 @@ CREATE TABLE letters (
     status          text NOT NULL DEFAULT 'dead'
                     CHECK (status IN ('dead', 'replaying', 'resolved', 'discarded', 'superseded')),
     resolved_at     timestamptz,
-    resolution      text,                   -- applied, discarded, replayed (a command that was sent again), edited
+    resolution      text,                   -- applied, discarded, replayed (a command that went out again), edited
     replaces        bigint REFERENCES letters (id),
     replaced_by     text,                   -- the edited command's id
     UNIQUE (origin, identity)
@@ -45,7 +45,7 @@ CREATE TABLE payloads (
     trace     text NOT NULL
 );
 
--- Every failure of a letter, once each even if the broker redelivers it.
+-- Every failure of a letter, once each however often the broker delivers it.
 CREATE TABLE letter_failures (
     letter_id   bigint NOT NULL REFERENCES letters (id),
     failed_at   timestamptz NOT NULL,
@@ -56,15 +56,15 @@ CREATE TABLE letter_failures (
     PRIMARY KEY (letter_id, failed_at)
 );
 
--- Incoming letters, many in one statement.
+-- Letters as they come in, many to a statement.
 CREATE TYPE incoming AS (
     origin text, identity bytea, stream text, version bigint, type text, command_id text, reason text, exception text,
     fingerprint text, attempts integer, first_failed_at timestamptz, failed_at timestamptz, seen bigint, trace_id text,
     routing_key text, reply_to text, correlation_id text, content_type text, body bytea, headers text, trace text
 );
 
--- The selection used by lists, groups, replays and discards alike. NULL: any value. Case is ignored for ASCII only: folding all of
--- Unicode would take longer than the rest of the query.
+-- Selections mean the same to everybody who lists, groups, replays or discards. NULL: whatever it is. Case is ignored in ASCII
+-- words only: folding all of Unicode would take longer than all the rest.
 CREATE FUNCTION matching(
     ids bigint[], an_origin text, a_fingerprint text, a_stream text, a_type text,
     failed_from timestamptz, failed_to timestamptz, words text
@@ -81,7 +81,7 @@ CREATE FUNCTION matching(
            OR strpos(lower(reason COLLATE "C"), lower(words COLLATE "C")) > 0)
 $$;
 
--- Accepted requests with their replies: a repeated request changes nothing and gets the same reply.
+-- What was asked for and accepted, with what was answered: asking again changes nothing and gets the same answer.
 CREATE TABLE requests (
     request_id text PRIMARY KEY,
     verb       text NOT NULL,
@@ -102,23 +102,23 @@ CREATE TABLE jobs (
     stop_after  integer,
     state       text NOT NULL DEFAULT 'pending'
                 CHECK (state IN ('pending', 'canary', 'running', 'paused', 'stopped', 'completed', 'cancelled')),
-    why         text NOT NULL DEFAULT '',   -- the reason of the state
+    why         text NOT NULL DEFAULT '',   -- of the state, in words
     canary_over boolean NOT NULL DEFAULT false,
     total       integer NOT NULL DEFAULT 0,
     under_way   integer NOT NULL DEFAULT 0,
     succeeded   integer NOT NULL DEFAULT 0,
     failed      integer NOT NULL DEFAULT 0,
     skipped     integer NOT NULL DEFAULT 0,
-    same        integer NOT NULL DEFAULT 0, -- failed with the same fingerprint as before
-    forgiven    integer NOT NULL DEFAULT 0, -- of those, before an operator resumed the job
+    same        integer NOT NULL DEFAULT 0, -- failed with the fingerprint they had before
+    forgiven    integer NOT NULL DEFAULT 0, -- of those, before an operator said to go on
     created_at  timestamptz NOT NULL DEFAULT now(),
     started_at  timestamptz,
     finished_at timestamptz,
-    republished_at timestamptz              -- when commands were last sent: their failures may still be in transit
+    republished_at timestamptz              -- last time that commands went out: their failures may still be on the way
 );
 CREATE INDEX jobs_open ON jobs (id) WHERE state IN ('pending', 'canary', 'running', 'paused');
 
--- A job's selection, frozen: no letter is added later.
+-- A job's selection, frozen: nothing joins it later.
 CREATE TABLE job_items (
     job_id      bigint NOT NULL REFERENCES jobs (id),
     ord         integer NOT NULL,
@@ -135,19 +135,19 @@ CREATE INDEX job_items_by_letter ON job_items (letter_id);
 CREATE INDEX job_items_queued ON job_items (job_id, ord) WHERE status = 'queued';
 CREATE INDEX job_items_sent ON job_items (asked_at) WHERE status = 'sent';
 
--- Requests to step over events, until their projections report it done.
+-- Orders to step over events, until their projections say that they have.
 CREATE TABLE discards (
     letter_id  bigint PRIMARY KEY REFERENCES letters (id),
     request_id text NOT NULL,
     actor      text NOT NULL,
     reason     text NOT NULL,
     at         timestamptz NOT NULL DEFAULT now(),
-    due_at     timestamptz DEFAULT now(),   -- when to send the request (again); NULL: done
+    due_at     timestamptz DEFAULT now(),   -- when to give the order (again); NULL: done
     asks       integer NOT NULL DEFAULT 0
 );
 CREATE INDEX discards_due ON discards (due_at) WHERE due_at IS NOT NULL;
 
--- Edited commands sent in place of dead ones; letters.replaced_by refers to them.
+-- Commands sent instead of dead ones: the other half of the lineage.
 CREATE TABLE resent_commands (
     command_id     text PRIMARY KEY,
     letter_id      bigint NOT NULL REFERENCES letters (id),
@@ -164,7 +164,7 @@ CREATE TABLE resent_commands (
 CREATE INDEX resent_commands_waiting ON resent_commands (created_at) WHERE published_at IS NULL;
 CREATE INDEX resent_commands_by_letter ON resent_commands (letter_id);
 
--- The audit: who did what, when and why. Append-only, never deleted.
+-- Who did what, when and why: for ever. Rows are added, and nothing else ever happens to them.
 CREATE TABLE audit (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at         timestamptz NOT NULL DEFAULT now(),

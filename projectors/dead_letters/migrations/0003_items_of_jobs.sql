@@ -1,2 +1,2 @@
--- Jobs are never deleted, and items are created in their job's transaction: checking each of a hundred thousand items is useless.
+-- Jobs never go, and items are made in the transaction that makes their job: looking it up for each of a hundred thousand tells nothing.
 ALTER TABLE job_items DROP CONSTRAINT job_items_job_id_fkey;

@@ -1,4 +1,4 @@
--- From now on the projector says which words a text has (shared/views/search_text.py), in the column ``terms``. A row without terms was
+-- From now on the projector says which words a text has (shared/search_text.py), in the column ``terms``. A row without terms was
 -- written before, and is found by its ``words``, which PostgreSQL's parser made, as ever; a rebuild makes terms of all.
 ALTER TABLE products ADD COLUMN terms tsvector;
 ALTER TABLE customers ADD COLUMN terms tsvector;
