@@ -44,6 +44,11 @@ class Report:
     costs: Mapping[str, ResourceUsage] = field(default_factory=dict)
 
     @property
+    def stores(self) -> Sequence[str]:
+        """Those that have any of the demo's figures."""
+        return [name for name in NAMES if any(name in line.stores for line in self.lines)]
+
+    @property
     def comparable(self) -> bool:
         return not any(self.streams_of_others.values())
 
@@ -92,7 +97,7 @@ class Report:
             "streams_of_others": dict(self.streams_of_others),
             "figures": [
                 {"name": line.name, "source": _json_value(line.source), "verdict": self.verdict(line)}
-                | {store: _json_value(line.stores.get(store)) for store in NAMES}
+                | {store: _json_value(line.stores.get(store)) for store in self.stores}
                 for line in self.lines
             ],
             "processes": {name: asdict(cost) for name, cost in self.costs.items()},
@@ -119,12 +124,12 @@ def show(report: Report, console: Console) -> None:
 
 def _figures(report: Report) -> Table:
     table = Table("figure", title="source against the stores", title_justify="left")
-    for name in ("source", *NAMES):
+    for name in ("source", *report.stores):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for line in report.lines:
         verdict = report.verdict(line)
-        cells = [_cell(line, store) for store in NAMES]
+        cells = [_cell(line, store) for store in report.stores]
         table.add_row(line.name, _format_value(line.name, line.source), *cells, f"[{_colour(verdict)}]{verdict}[/]")
     return table
 
