@@ -17,10 +17,11 @@ from projectors.runtime.poison import drilled
 from projectors.stores.port import StoreUnavailableError
 from projectors.stores.projection import projection_of
 from shared.messaging import topology
-from shared.messaging.announcing import Announcer
+from shared.messaging.announcing import INCOMPLETE, Announcer
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.read_models import named
 from shared.runtime.outage import OutageRetry
 from shared.runtime.process import Process
 from shared.runtime.settings import Settings
@@ -64,7 +65,7 @@ async def run(name: str, settings: Settings) -> int:
         )
         return Hosted(generation, store, applier)
 
-    generations = Generations(model.registry(settings), hosted, outages)
+    generations = Generations(model.registry(settings), hosted, outages, named(name).kinds)
     lag, live_priority = LagMeter(), LivePriority()
     projector = Projector(name, generations, consumer, publisher, outages, options, lag=lag, precedence=live_priority)
     rebuilder = Rebuilder(
@@ -94,7 +95,9 @@ async def run(name: str, settings: Settings) -> int:
                 "lanes": lambda: projector.silence,
                 "publisher": lambda: publisher.trouble,
                 "queues": lambda: queues.trouble or consumer.queues_trouble or history.queues_trouble,
+                INCOMPLETE: lambda: projector.incomplete,
             },
+            starts_without={INCOMPLETE},
             announcer=Announcer(name, publisher),
         )
         for herald in heralds:

@@ -4,7 +4,7 @@ A read model of this name has, by convention: its projector in ``projectors/mode
 ``shared/views/<name>.py``, and its routes in a module of ``query_service/routes/``. README, "A new read model", has the recipe.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -22,7 +22,7 @@ class ReadModel:
     name: str
     store: StoreKind
     kinds: Sequence[str]
-    """The kinds of stream that it reads; of others it learns nothing."""
+    """The kinds of stream that it reads. Events of others are not decoded, applied or recorded. One that is added needs a rebuild."""
 
     @property
     def setting(self) -> str:
@@ -45,6 +45,12 @@ class UnknownReadModelError(LookupError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no read model {name!r}; there are {', '.join(NAMES)}")
+
+
+def is_of(kinds: Collection[str], stream: str) -> bool:
+    """Whether a stream, ``<kind>/<id>``, is of one of these kinds. True also for a text that is no stream name."""
+    kind, slash, _ = stream.partition("/")
+    return kind in kinds or not slash
 
 
 def named(name: str) -> ReadModel:

@@ -39,7 +39,7 @@ class MemoryRegistry(epoch_notes.EpochNotes):
     async def generations(self) -> Sequence[Generation]:
         return sorted(self._known.values(), key=lambda generation: generation.number)
 
-    async def begin(self, number: int, *, rate: float | None, by: str) -> None:
+    async def begin(self, number: int, *, kinds: Sequence[str], rate: float | None, by: str) -> None:
         if number in self._known:
             return
         now = self._clock()
@@ -50,6 +50,7 @@ class MemoryRegistry(epoch_notes.EpochNotes):
             active=False,
             begun_at=now,
             updated_at=now,
+            kinds=tuple(kinds),
             rate=rate,
             begun_by=by,
         ).model_copy(update=epochs.of_a_new_one(next(each for each in self._known.values() if each.active)))
@@ -96,6 +97,13 @@ class MemoryRegistry(epoch_notes.EpochNotes):
     async def note_epochs(self, number: int, change: epoch_notes.Change) -> None:
         if number in self._known:
             self._known[number] = self._known[number].model_copy(update=change(self._known[number]))
+
+    async def note_kinds(self, number: int, before: Sequence[str] | None, kinds: Sequence[str]) -> bool:
+        at = self._known.get(number)
+        if at is None or at.kinds != (None if before is None else tuple(before)):
+            return False
+        self._known[number] = at.model_copy(update={"kinds": tuple(kinds)})
+        return True
 
     async def drop(self, number: int) -> None:
         at = self._known.get(number)

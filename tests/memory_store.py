@@ -3,7 +3,7 @@
 Between two awaits nothing else runs, so a commit is atomic without more ado.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +23,7 @@ from projectors.stores.port import (
     StoreUnavailableError,
     Turn,
 )
+from shared.read_models import is_of
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -107,6 +108,10 @@ class MemoryStore:
     async def gaps(self) -> int:
         self._reach()
         return sum(hold.status is HoldStatus.GAP for hold in self.holds.values())
+
+    async def release_others(self, kinds: Collection[str]) -> None:
+        self._reach()
+        self.holds = {stream: hold for stream, hold in self.holds.items() if is_of(kinds, stream)}
 
     async def complete(self, turn: Turn) -> None:
         self._reach()

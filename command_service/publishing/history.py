@@ -2,6 +2,8 @@
 
     [control] history {projection, generation, after, limit} ──▶ begin, events, end ──▶ <projection>.history
 
+A projection names the kinds of stream that it reads: events of other kinds are neither read nor sent, and are not counted.
+
 Separate from resends, on its own connections, so that a rebuild delays no projection that lacks an event. A page is sent in batches, each
 confirmed before the next is read, and the end marker after all of them; the request is acknowledged last. Repeating a request is harmless.
 Envelopes are forwarded as stored, without parsing.
@@ -37,7 +39,11 @@ PORTION: Final = 1000
 PAGE_END: Final = """
 SELECT clock_timestamp() AS at, count(*) AS events, (array_agg(stream))[count(*)] AS stream,
     (array_agg(version))[count(*)] AS version
-FROM (SELECT stream, version FROM events WHERE (stream, version) > ($1, $2) ORDER BY stream, version LIMIT $3) AS page
+FROM (
+    SELECT stream, version FROM events
+    WHERE (stream, version) > ($1, $2) AND ($4::text[] IS NULL OR split_part(stream, '/', 1) = ANY ($4))
+    ORDER BY stream, version LIMIT $3
+) AS page
 """
 PORTION_OF_PAGE: Final = """
 SELECT stream, version, envelope::text AS envelope FROM events
@@ -45,8 +51,24 @@ WHERE (stream, version) > ($1, $2) AND (stream, version) <= ($3, $4)
 ORDER BY stream, version
 LIMIT $5
 """
+# The same for some kinds of stream. They are selected in the index alone, so that no row of another kind is read.
+PORTION_OF_KINDS: Final = """
+SELECT page.stream, page.version, events.envelope::text AS envelope
+FROM (
+    SELECT stream, version FROM events
+    WHERE (stream, version) > ($1, $2) AND (stream, version) <= ($3, $4) AND split_part(stream, '/', 1) = ANY ($6::text[])
+    ORDER BY stream, version
+    LIMIT $5
+) AS page
+CROSS JOIN LATERAL (
+    SELECT envelope FROM events WHERE stream = page.stream AND version = page.version OFFSET 0
+) AS events
+ORDER BY page.stream, page.version
+"""
 # Versions have no gaps.
-TOTAL: Final = "SELECT coalesce(sum(version), 0)::bigint FROM streams"
+TOTAL: Final = """
+SELECT coalesce(sum(version), 0)::bigint FROM streams WHERE $1::text[] IS NULL OR kind = ANY ($1)
+"""
 
 
 class HistoryPublisher:
@@ -87,8 +109,9 @@ class HistoryPublisher:
     async def _send_page(self, asked: str, request: ReadHistory) -> None:
         pool = await self._database.pool()
         after = (request.after_stream, request.after_version)
-        total = await pool.fetchval(TOTAL) if request.count else None
-        [found] = await pool.fetch(PAGE_END, *after, request.limit)
+        kinds = None if request.kinds is None else list(request.kinds)
+        total = await pool.fetchval(TOTAL, kinds) if request.count else None
+        [found] = await pool.fetch(PAGE_END, *after, request.limit, kinds)
         count, at = found["events"], found["at"]
         last = (found["stream"], found["version"]) if count else after
 
@@ -113,7 +136,7 @@ class HistoryPublisher:
         await self._publisher.publish(marker("begin", count))
         sent, cursor = 0, after
         while cursor != last:
-            rows = await pool.fetch(PORTION_OF_PAGE, *cursor, *last, PORTION)
+            rows = await _portion(pool, cursor, last, kinds)
             await self._publish(list(_messages(request, asked, rows)))
             reached(Failpoint.BETWEEN_PORTIONS)
             sent += len(rows)
@@ -124,6 +147,14 @@ class HistoryPublisher:
         for outcome in await asyncio.gather(*map(self._publisher.publish, messages), return_exceptions=True):
             if outcome is not None:
                 raise outcome
+
+
+async def _portion(
+    pool: asyncpg.Pool, cursor: tuple[str, int], last: tuple[str, int], kinds: list[str] | None
+) -> list[asyncpg.Record]:
+    if kinds is None:
+        return list(await pool.fetch(PORTION_OF_PAGE, *cursor, *last, PORTION))
+    return list(await pool.fetch(PORTION_OF_KINDS, *cursor, *last, PORTION, kinds))
 
 
 def _messages(request: ReadHistory, asked: str, rows: Sequence[asyncpg.Record]) -> Iterator[Outgoing]:

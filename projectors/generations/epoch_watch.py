@@ -85,7 +85,7 @@ class EpochWatch:
         found = await self._generations.on(hosted, step)
         if found is None or at.moving_to is None:
             return []
-        following, positions = found
+        following, positions = found[0], [each for each in found[1] if hosted.applies(each[0])]
         return list(compare_request(self._projector, at, epochs.known_epochs(at), following, positions))
 
 

@@ -4,11 +4,14 @@
 
 So any of them can become the active one, or become so again, at any time. A generation that was dropped meanwhile is let go: that its
 data are gone is no outage then.
+
+Each applies the kinds of stream that the projection reads and that the generation was begun with. The registry records them before the
+first event of another kind is skipped: so a kind that is read again later is known to be missing.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
@@ -19,8 +22,9 @@ from projectors.generations.roles import Role
 from projectors.runtime.applying import Applied, Applier
 from projectors.runtime.decoding import Arrived
 from projectors.stores.port import Store, StoreUnavailableError
+from shared.read_models import is_of
 from shared.runtime.outage import OutageRetry
-from shared.views.generations import FIRST, Generation, GenerationState
+from shared.views.generations import FIRST, Generation, GenerationState, kinds_from_now_on
 
 log: Final = logging.getLogger(__name__)
 
@@ -40,6 +44,8 @@ class Hosted:
         self.generation = generation
         self.store = store
         self.applier = applier
+        self.kinds: Collection[str] = ()
+        """The kinds of stream that it applies."""
 
     @property
     def number(self) -> int:
@@ -49,18 +55,28 @@ class Hosted:
     def is_ready(self) -> bool:
         return self.generation.state is GenerationState.READY
 
-    def update(self, generation: Generation) -> None:
+    def update(self, generation: Generation, read: Collection[str]) -> None:
+        """``read``: the kinds of stream that the projection reads."""
         self.generation = generation
+        self.kinds = kinds_from_now_on(generation.kinds, read)
         self.applier.role = role_of(generation)
+
+    def applies(self, stream: str) -> bool:
+        return is_of(self.kinds, stream)
 
 
 class Generations:
-    """``make``: a generation → one to be hosted; its store is not open yet."""
+    """``make``: a generation → one to be hosted; its store is not open yet. ``kinds``: the kinds of stream that the projection reads."""
 
     def __init__(
-        self, registry: GenerationRegistry, make: Callable[[Generation], Hosted], outages: OutageRetry
+        self,
+        registry: GenerationRegistry,
+        make: Callable[[Generation], Hosted],
+        outages: OutageRetry,
+        kinds: Sequence[str],
     ) -> None:
         self.registry = registry
+        self.kinds = kinds
         self._make = make
         self._outages = outages
         self._hosted: dict[int, Hosted] = {}
@@ -100,10 +116,31 @@ class Generations:
             for number, generation in found.items():
                 known = self._hosted.get(number)
                 if known is None:
-                    known = self._make(generation)
-                    await known.store.open()
-                    self._hosted[number] = known
-                known.update(generation)
+                    self._hosted[number] = await self._served(generation)
+                else:
+                    known.update(await self._recorded(known, generation), self.kinds)
+
+    async def _served(self, generation: Generation) -> Hosted:
+        hosted = self._make(generation)
+        try:
+            await hosted.store.open()
+            hosted.update(await self._recorded(hosted, generation), self.kinds)
+            await hosted.store.release_others(self.kinds)
+        except BaseException:
+            with suppress(StoreUnavailableError, TimeoutError):
+                await hosted.store.close()
+            raise
+        return hosted
+
+    async def _recorded(self, hosted: Hosted, generation: Generation) -> Generation:
+        """The generation, after the registry has recorded which of its kinds are still read. A new store has all kinds that are read."""
+        kinds = kinds_from_now_on(generation.kinds, self.kinds)
+        if generation.kinds is None and generation.number == FIRST and not await hosted.store.as_of():
+            kinds = tuple(self.kinds)
+        if kinds == generation.kinds:
+            return generation
+        recorded = await self.registry.note_kinds(generation.number, generation.kinds, kinds)
+        return generation.model_copy(update={"kinds": kinds}) if recorded else generation
 
     async def apply(self, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool) -> list[tuple[Hosted, Applied]]:
         """Have every generation apply these, in parts of ``limit`` events; what has come of it in each. Raises Stopped.
@@ -118,7 +155,11 @@ class Generations:
 
     async def apply_to(self, hosted: Hosted, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool) -> Applied:
         await self.hear(hosted, [item.epoch for item in arrived])
-        arrived = [item for item in arrived if decide(hosted.generation, item.epoch) is EpochDecision.APPLY]
+        arrived = [
+            item
+            for item in arrived
+            if decide(hosted.generation, item.epoch) is EpochDecision.APPLY and hosted.applies(item.event.stream)
+        ]
         if one_by_one:
             return await self._one_by_one(hosted, arrived)
         whole = Applied()

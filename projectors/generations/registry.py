@@ -46,8 +46,11 @@ class GenerationRegistry(Protocol):
     async def generations(self) -> Sequence[Generation]:
         """By number; never empty: a registry that is missing or empty has ALONE."""
 
-    async def begin(self, number: int, *, rate: float | None, by: str) -> None:
-        """A new generation, building: its place empty but for what is discarded in the active one. Nothing where there is one already."""
+    async def begin(self, number: int, *, kinds: Sequence[str], rate: float | None, by: str) -> None:
+        """A new generation, building: its place empty but for what is discarded in the active one. Nothing where there is one already.
+
+        ``kinds``: the kinds of stream that it will have.
+        """
 
     async def claim(self, seen: Generation) -> bool:
         """Renew its ``updated_at``; False, and nothing happens, where somebody has done so since it was ``seen``."""
@@ -76,6 +79,9 @@ class GenerationRegistry(Protocol):
 
     async def adopt(self, number: int) -> None:
         """It goes on in the epoch that it has heard of, whatever is ahead. Nothing where there is none."""
+
+    async def note_kinds(self, number: int, before: Sequence[str] | None, kinds: Sequence[str]) -> bool:
+        """Record the kinds of stream that it has; False, and nothing changes, if the recorded ones are not ``before``."""
 
     async def drop(self, number: int) -> None:
         """Forget it, then its data, unless it is active. Called off in the middle, it is to be called again."""

@@ -111,7 +111,7 @@ class GenerationRequests:
         match order:
             case Rebuild():
                 _may_begin(order, known, request_id)
-                await registry.begin(order.generation, rate=order.rate, by=request_id)
+                await registry.begin(order.generation, kinds=self._generations.kinds, rate=order.rate, by=request_id)
             case Activate():
                 chosen = _existing(order.generation, known)
                 if chosen.state is not GenerationState.READY:

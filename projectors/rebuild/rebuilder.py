@@ -74,6 +74,7 @@ class Rebuilder:
         self._max_batches = max_batches
         self._batch_sizer = batch_sizer
         self._progress: dict[tuple[int, datetime], RebuildProgress] = {}
+        self._kinds = frozenset(generations.kinds)
         self._maintained_at = float("-inf")
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -115,14 +116,16 @@ class Rebuilder:
             progress = self._progress_of(hosted) if hosted is not None else None
             accepted = [delivery for delivery in found if progress is not None and _is_of_page(progress, delivery)]
             await self._consumer.acknowledge([delivery for delivery in found if delivery not in accepted])
-            if progress is not None and accepted:
-                await progress.batches.add([(delivery, await self._events_of(delivery)) for delivery in accepted])
+            messages = [(delivery, await self._events_of(delivery)) for delivery in accepted]
+            await self._consumer.acknowledge([delivery for delivery, events in messages if not events])
+            if progress is not None and (with_events := [message for message in messages if message[1]]):
+                await progress.batches.add(with_events)
 
     async def _events_of(self, delivery: Delivery) -> Sequence[Arrived]:
         """Decode one message, after yielding to other tasks and to live events."""
         await asyncio.sleep(0)
         await self._live_priority.wait_for_turn()
-        decoded = decode([delivery], {}, lanes=self._options.lanes)
+        decoded = decode([delivery], {}, lanes=self._options.lanes, kinds=self._kinds)
         for item in decoded.undecodable:
             log.error("%s: a message of history could not be decoded: %s", self.name, item.failure.exception)
         return decoded.arrived
@@ -235,7 +238,8 @@ class Rebuilder:
     async def _request_page(self, hosted: Hosted, after: Cursor, *, count: bool = False) -> None:
         """Request the next page. ``count``: also the number of events, for which the command service reads every stream."""
         generation = hosted.generation
-        request = history_request(self.name, generation.number, after, page_size(generation.rate), count=count)
+        limit = page_size(generation.rate)
+        request = history_request(self.name, generation.number, after, limit, count=count, kinds=hosted.kinds)
         await self._publisher.publish_all([request], sleep=self._outages.pause)
 
     async def _request_heads(self, hosted: Hosted) -> None:

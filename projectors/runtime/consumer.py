@@ -32,6 +32,7 @@ from shared.messaging.consuming import Consumer, Delivery
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.outage import OutageRetry
 from shared.runtime.process import Stopped
+from shared.views.generations import incomplete
 
 log: Final = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Projector:
         self._options = options
         self._lag = lag
         self._precedence = precedence
+        self._kinds = frozenset(generations.kinds)
         self._lane_of_queue = {topology.lane_queue(name, lane): lane for lane in range(options.lanes)}
         self._epochs = EpochWatch(name, generations, publisher, outages)
         self._orders = ControlHandler(name, generations, self._epochs)
@@ -85,6 +87,14 @@ class Projector:
         """What keeps it from applying anything, where that is not the store."""
         return self._epochs.trouble
 
+    @property
+    def incomplete(self) -> str | None:
+        """Which kinds of stream the projection reads and its active generation does not have yet; None: it has all."""
+        for hosted in self._generations:
+            found = incomplete(self.name, self._generations.kinds, hosted.generation.kinds)
+            return None if found is None else found.detail
+        return None
+
     async def run(self, stopping: asyncio.Event) -> None:
         with suppress(Stopped):
             await self._outages.until_up(self._generations.open)
@@ -100,7 +110,7 @@ class Projector:
                 await self._sweep()
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
-        decoded = decode(deliveries, self._lane_of_queue)
+        decoded = decode(deliveries, self._lane_of_queue, kinds=self._kinds)
         if decoded.arrived:
             self._precedence.live_arrived(_now())
         await self._epochs.hear(topology.epoch_of(each.headers.get(topology.EPOCH_HEADER)) for each in deliveries)
@@ -143,7 +153,7 @@ class Projector:
         outgoing: list[Outgoing] = []
         for hosted in self._generations.each():
             if not hosted.applier.role.awaits_history and _applies(hosted, heads.epoch):
-                result = await self._generations.on(hosted, partial(hosted.applier.compare, dict(heads.streams)))
+                result = await self._generations.on(hosted, partial(hosted.applier.compare, _heads_of(hosted, heads)))
                 outgoing += result.outgoing if result is not None else []
         if heads.last and _applies(self._generations.active, heads.epoch):
             self._watch.settle(heads.lane, heads.asked)
@@ -155,7 +165,9 @@ class Projector:
         hosted = self._generations.get(number)
         if hosted is None or hosted.is_ready or not _applies(hosted, heads.epoch):
             return []
-        result = await self._generations.on(hosted, partial(hosted.applier.compare, dict(heads.streams), insist=True))
+        result = await self._generations.on(
+            hosted, partial(hosted.applier.compare, _heads_of(hosted, heads), insist=True)
+        )
         if result is None:
             return []
         if heads.last:
@@ -223,10 +235,17 @@ class Projector:
         found = list(await self._generations.on(hosted, partial(hosted.store.overdue, now, OVERDUE_AT_ONCE)) or ())
         if hosted.generation.active:
             found += await self._generations.on(hosted, partial(hosted.store.unreported, now, OVERDUE_AT_ONCE)) or ()
-        if found:
-            log.info("%s asks again for %d streams", self.name, len(found))
-            wanted = [(stream, applied + 1) for stream, applied in found]
+        wanted = [(stream, applied + 1) for stream, applied in found if hosted.applies(stream)]
+        if len(wanted) < len(found):  # held by code that read them
+            await self._generations.on(hosted, partial(hosted.store.release_others, hosted.kinds))
+        if wanted:
+            log.info("%s asks again for %d streams", self.name, len(wanted))
             await self._publisher.publish_all(list(resend_requests(self.name, wanted)), sleep=self._outages.pause)
+
+
+def _heads_of(hosted: Hosted, heads: Heads) -> dict[str, int]:
+    """The heads of the streams that the generation applies."""
+    return {stream: version for stream, version in heads.streams if hosted.applies(stream)}
 
 
 def _applies(hosted: Hosted, epoch: str | None) -> bool:

@@ -15,6 +15,7 @@ from shared.messages.control import MAX_STREAMS, Inquire, PassedEvent, Request, 
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.messaging.consuming import Delivery
+from shared.read_models import is_of
 
 log: Final = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ class ControlHandler:
 
     async def _step_over(self, order: StepOver, *, again: bool) -> list[Outgoing]:
         """``again``: the order has been delivered before; then it may have been we who got the stream past the event."""
+        if not is_of(self._generations.kinds, order.stream):
+            return self._not_read([StreamFrom(stream=order.stream, version=order.version)])
         active = self._generations.active
         stepped = await active.applier.step_over(order.stream, order.version)
         if stepped is not None:
@@ -84,7 +87,8 @@ class ControlHandler:
                 outgoing += stepped.outgoing if stepped is not None else []
         return outgoing
 
-    async def _inquire(self, events: Sequence[StreamFrom]) -> list[Outgoing]:
+    async def _inquire(self, asked: Sequence[StreamFrom]) -> list[Outgoing]:
+        events = [event for event in asked if is_of(self._generations.kinds, event.stream)]
         streams = sorted({event.stream for event in events})
         positions = await self._generations.active.store.positions(streams)
         passed = [
@@ -92,7 +96,19 @@ class ControlHandler:
             for event in events
             if positions[event.stream].applied >= event.version
         ]
-        parts = (passed[start : start + MAX_STREAMS] for start in range(0, len(passed), MAX_STREAMS))
+        others = [event for event in asked if not is_of(self._generations.kinds, event.stream)]
+        return [*self._passed(passed), *self._not_read(others)]
+
+    def _not_read(self, events: Sequence[StreamFrom]) -> list[Outgoing]:
+        """Report them as passed, in separate notices: a dead-letter worker that does not know ``not-read`` drops no other notice."""
+        for event in events:
+            log.info("%s@%d: %s reads no streams of this kind", event.stream, event.version, self._projector)
+        return self._passed(
+            [PassedEvent(stream=event.stream, version=event.version, how="not-read") for event in events]
+        )
+
+    def _passed(self, events: Sequence[PassedEvent]) -> list[Outgoing]:
+        parts = (events[start : start + MAX_STREAMS] for start in range(0, len(events), MAX_STREAMS))
         return [passed_message(self._projector, part) for part in parts]
 
 

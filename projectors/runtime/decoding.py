@@ -1,4 +1,7 @@
-"""From deliveries to events: what cannot be understood becomes a failure of its own, beside the events that can."""
+"""From deliveries to events: what cannot be understood becomes a failure of its own, beside the events that can.
+
+Events of kinds of stream that the projection does not read are skipped, whether they can be decoded or not.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +13,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from projectors.runtime.fast_decoding import element_of, events_in
+from projectors.runtime.fast_decoding import EVERY_KIND, element_of, events_in
 from projectors.runtime.retry import Failure, describe
 from projectors.stores.port import Event
 from shared.contracts.registry import UnknownEventError, event_data
@@ -19,6 +22,7 @@ from shared.messages.envelope import EnvelopeError, ReceivedEvent, split
 from shared.messages.lanes import HEADS, HEARTBEAT, Heads, Heartbeat
 from shared.messaging.consuming import Delivery
 from shared.messaging.topology import AUTOMATIC_HEADER, EPOCH_HEADER, epoch_of, lane_of
+from shared.read_models import is_of
 
 UNDECODABLE: Final = "undecodable-event"
 UNKNOWN: Final = "unknown-type"
@@ -80,17 +84,21 @@ class Decoded:
     heads: list[Heads] = field(default_factory=list)
 
 
-def decode(deliveries: Sequence[Delivery], lane_of_queue: Mapping[str, int], *, lanes: int = 1) -> Decoded:
-    """``lanes``: how many there are, for events from a queue that is no lane's."""
+def decode(
+    deliveries: Sequence[Delivery],
+    lane_of_queue: Mapping[str, int],
+    *,
+    lanes: int = 1,
+    kinds: frozenset[str] = EVERY_KIND,
+) -> Decoded:
+    """``lanes``: how many there are, for events from a queue that is no lane's. ``kinds``: the kinds of stream that are read."""
     decoded = Decoded()
     for delivery in deliveries:
         queue_lane, epoch = lane_of_queue.get(delivery.queue), epoch_of(delivery.headers.get(EPOCH_HEADER))
         automatic = delivery.headers.get(AUTOMATIC_HEADER) is True
-        events = events_in(delivery.body, partial(_lane, queue_lane, lanes=lanes))
+        events = events_in(delivery.body, partial(_lane, queue_lane, lanes=lanes), kinds)
         if events is not None:
-            decoded.arrived += [
-                Arrived(event, delivery.body, None, epoch, at, automatic) for at, event in enumerate(events)
-            ]
+            decoded.arrived += [Arrived(event, delivery.body, None, epoch, at, automatic) for at, event in events]
             continue
         try:
             elements = split(delivery.body)
@@ -98,8 +106,18 @@ def decode(deliveries: Sequence[Delivery], lane_of_queue: Mapping[str, int], *, 
             decoded.undecodable.append(Undecodable(delivery.body, describe(error, UNDECODABLE)))
             continue
         for element in elements:
+            if _is_of_another_kind(element, kinds):
+                continue
             _decode(decoded, element, queue_lane, lanes, epoch, automatic=automatic)
     return decoded
+
+
+def _is_of_another_kind(element: Any, kinds: frozenset[str]) -> bool:
+    """Whether it is an event of a stream that is not read. False for what names no stream or is no event."""
+    if not isinstance(element, dict) or element.get("type") in (HEARTBEAT, HEADS):
+        return False
+    stream = element.get("subject")
+    return isinstance(stream, str) and not is_of(kinds, stream)
 
 
 def _decode(

@@ -1,6 +1,6 @@
 """What a projector publishes about events it could not apply: copies for the delay tiers, dead letters, requests for a resend."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -8,6 +8,7 @@ from uuid import uuid4
 from projectors.runtime.decoding import Arrived, Undecodable
 from projectors.runtime.retry import Failure
 from projectors.stores.port import Hold
+from shared.contracts.registry import KINDS
 from shared.messages.changes import ACTIVATED, Activated, ActivatedMessage
 from shared.messages.control import (
     ACTED,
@@ -131,7 +132,17 @@ def rebuilt_generation(asked: str) -> int | None:
     return int(number) if asked.startswith(_FOR_REBUILD) and slash and number.isdecimal() else None
 
 
-def history_request(projector: str, generation: int, after: tuple[str, int], limit: int, *, count: bool) -> Outgoing:
+def history_request(
+    projector: str,
+    generation: int,
+    after: tuple[str, int],
+    limit: int,
+    *,
+    count: bool,
+    kinds: Collection[str] = KINDS,
+) -> Outgoing:
+    """``kinds``: the kinds of stream that are wanted. The request names them only if they are not all kinds: an older command service
+    rejects the field."""
     stream, version = after
     request = Request[ReadHistory](
         id=f"history/{generation}/{uuid4()}",
@@ -145,9 +156,10 @@ def history_request(projector: str, generation: int, after: tuple[str, int], lim
             after_version=version,
             limit=limit,
             count=count,
+            kinds=None if set(KINDS) <= set(kinds) else tuple(kinds),
         ),
     )
-    body = request.model_dump_json().encode()
+    body = request.model_dump_json(exclude_none=True).encode()
     return Outgoing(topology.CONTROL, topology.HISTORY_KEY, body, CONTENT_TYPE, type=HISTORY)
 
 

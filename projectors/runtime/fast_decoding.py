@@ -3,21 +3,26 @@
 The result is what ``projectors.runtime.decoding`` would make of the same bytes. If any part is not a valid event in its current shape,
 nothing is returned and the caller uses ``decoding``. An event's ``type`` selects the class of its envelope, and that knows the class of
 the data, so a batch becomes structs in one pass: a third cheaper than element by element.
+
+Of an event of a kind that is not read only the stream name is decoded; its data are skipped, valid or not.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from types import GenericAlias
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, cast
 
 import msgspec
 from msgspec import Meta, Raw
 
 from projectors.stores.port import Event
-from shared.contracts.registry import EVENTS
+from shared.contracts.registry import EVENTS, KINDS, KINDS_OF
 from shared.contracts.values import EventData
+from shared.read_models import is_of
+
+EVERY_KIND: Final = frozenset(KINDS)
 
 
 class _Envelope(msgspec.Struct, kw_only=True, gc=False):
@@ -38,6 +43,12 @@ class _Envelope(msgspec.Struct, kw_only=True, gc=False):
     traceparent: str | None = None
 
 
+class _Stream(msgspec.Struct, gc=False):
+    """An envelope of which only the stream name is decoded."""
+
+    subject: str
+
+
 def _envelope_of(cls: type[EventData], name: str, version: int) -> type[msgspec.Struct]:
     """The envelope of one type of event, in the schema version that is current."""
     return msgspec.defstruct(
@@ -52,24 +63,78 @@ def _envelope_of(cls: type[EventData], name: str, version: int) -> type[msgspec.
     )
 
 
-_ANY: Final[Any] = reduce(or_, (_envelope_of(cls, *place) for cls, place in EVENTS.items()))
-_ONE: Final[msgspec.json.Decoder[_Envelope]] = msgspec.json.Decoder(_ANY)
-_BATCH: Final[msgspec.json.Decoder[list[_Envelope]]] = msgspec.json.Decoder(GenericAlias(list, _ANY))
+def _passed_over(cls: type[EventData], name: str) -> type[msgspec.Struct]:
+    """The envelope of one type of event, where no kind of stream that has such events is read."""
+    return msgspec.defstruct(cls.__name__, [], bases=(_Stream,), tag_field="type", tag=name, gc=False)
+
+
+class _Decoder:
+    """Decodes messages for a projection that reads these kinds of stream."""
+
+    def __init__(self, kinds: frozenset[str]) -> None:
+        envelopes = (
+            _passed_over(cls, place[0]) if kinds.isdisjoint(KINDS_OF[cls]) else _envelope_of(cls, *place)
+            for cls, place in EVENTS.items()
+        )
+        union: Any = reduce(or_, envelopes)
+        self._one: msgspec.json.Decoder[_Envelope | _Stream] = msgspec.json.Decoder(union)
+        self._batch: msgspec.json.Decoder[list[_Envelope | _Stream]] = msgspec.json.Decoder(GenericAlias(list, union))
+
+    def envelopes(self, body: bytes) -> list[_Envelope | _Stream] | None:
+        """In the order of the message; None if one of them is not a valid event in its current shape."""
+        try:
+            return self._batch.decode(body) if _is_batch(body) else [self._one.decode(body)]
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+            return None
+
+
+_decoder: Final = cache(_Decoder)
 _ELEMENTS: Final = msgspec.json.Decoder(list[Raw])
+_STREAMS: Final = msgspec.json.Decoder(list[_Stream])
 
 
-def events_in(body: bytes, lane_of: Callable[[str], int]) -> Sequence[Event] | None:
-    """The events of a message, in its order; None: decode it the slow way. ``lane_of``: stream → lane."""
-    try:
-        envelopes = _BATCH.decode(body) if _is_batch(body) else [_ONE.decode(body)]
-    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+def events_in(
+    body: bytes, lane_of: Callable[[str], int], kinds: frozenset[str] = EVERY_KIND
+) -> Sequence[tuple[int, Event]] | None:
+    """The events of a message that are of streams of these kinds, in its order, each with its place in it; None: decode it the slow way.
+
+    ``lane_of``: stream → lane.
+    """
+    envelopes = _decoder(kinds).envelopes(body)
+    if envelopes == []:
         return None
-    if any("\x00" in each.subject for each in envelopes):
+    if envelopes is None:
+        return _without_others(body, lane_of, kinds)
+    places: Sequence[int] = range(len(envelopes))
+    if not kinds >= EVERY_KIND:
+        places = [at for at, each in enumerate(envelopes) if is_of(kinds, each.subject)]
+    read = envelopes if len(places) == len(envelopes) else [envelopes[at] for at in places]
+    if any(isinstance(each, _Stream) or "\x00" in each.subject for each in read):
         return None
+    whole = cast("list[_Envelope]", read)
     return [
-        Event(each.id, each.type, each.subject, each.streamversion, each.time, each.data, lane_of(each.subject))
-        for each in envelopes
-    ] or None
+        (at, Event(each.id, each.type, each.subject, each.streamversion, each.time, each.data, lane_of(each.subject)))
+        for at, each in zip(places, whole, strict=True)
+    ]
+
+
+def _without_others(
+    body: bytes, lane_of: Callable[[str], int], kinds: frozenset[str]
+) -> Sequence[tuple[int, Event]] | None:
+    """The same for a batch with an invalid event: it may be of another kind, of a type that only newer code knows."""
+    if not _is_batch(body):
+        return None
+    try:
+        places = [at for at, each in enumerate(_STREAMS.decode(body)) if is_of(kinds, each.subject)]
+        elements = _ELEMENTS.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    if len(places) == len(elements):
+        return None
+    if not places:
+        return []
+    found = events_in(b"[" + b",".join(elements[at] for at in places) + b"]", lane_of, kinds)
+    return None if found is None else [(places[at], event) for at, event in found]
 
 
 def element_of(body: bytes, at: int) -> bytes:

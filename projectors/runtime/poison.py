@@ -8,7 +8,7 @@ Nothing else changes: the failure goes the way of every failure. Without the set
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from zlib import crc32
@@ -76,6 +76,9 @@ class Poisoned:
 
     async def gaps(self) -> int:
         return await self._store.gaps()
+
+    async def release_others(self, kinds: Collection[str]) -> None:
+        await self._store.release_others(kinds)
 
     async def complete(self, turn: Turn) -> None:
         await self._store.complete(turn)

@@ -24,6 +24,11 @@ def files(projector: str) -> list[Path]:
     ]
 
 
+def registry_files() -> list[Path]:
+    """The ``.sql`` files of the registry of generations, in the order in which they are applied."""
+    return [_HERE / f"{name}.sql" for name in ("generations", "generations_epochs", "generations_kinds")]
+
+
 async def migrate(projector: str, url: str, *, schema: str | None = None) -> list[str]:
     """Bring a projector's store up to date, with all its generations and their registry; returns the names of what was applied.
 
@@ -36,7 +41,7 @@ async def migrate(projector: str, url: str, *, schema: str | None = None) -> lis
         return await migrate_schema(url, files(projector), schema=schema, readable=True)
     done = await migrate_schema(
         url,
-        [_HERE / "generations.sql", _HERE / "generations_epochs.sql"],
+        registry_files(),
         schema=registry_schema(projector),
         readable=True,
     )

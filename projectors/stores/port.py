@@ -11,7 +11,7 @@ The runtime decides *what* may be applied (version gating, holds, splitting); a 
 A commit whose outcome is unknown (the connection went away) is safe to repeat: the versions tell what has been applied.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -172,6 +172,9 @@ class Store(Protocol):
 
     async def gaps(self) -> int:
         """How many streams are held as a gap."""
+
+    async def release_others(self, kinds: Collection[str]) -> None:
+        """Release the holds of all streams of other kinds."""
 
     async def complete(self, turn: Turn) -> None:
         """Do what has been put off in a generation that is being built; to be called when all of history is in, before it is ready.

@@ -8,7 +8,7 @@
 Functions here run within the caller's transaction.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -132,6 +132,8 @@ WHERE coalesce(position.applied, 0) < head.version
     AND (hold.version IS NULL OR hold.status = 'gap' OR hold.seen < head.version)
 """
 
+RELEASE_OTHERS: Final = "DELETE FROM held WHERE stream LIKE '%/%' AND split_part(stream, '/', 1) <> ALL ($1::text[])"
+
 DISCARD: Final = """
 INSERT INTO discarded (stream, version)
 SELECT * FROM unnest($1::text[], $2::bigint[]) AS given (stream, version) ORDER BY stream, version
@@ -241,6 +243,10 @@ async def unreported(connection: Connection, now: datetime, limit: int) -> list[
 
 async def gaps(connection: Connection) -> int:
     return int(await connection.fetchval(GAPS))
+
+
+async def release_others(connection: Connection, kinds: Collection[str]) -> None:
+    await connection.execute(RELEASE_OTHERS, list(kinds))
 
 
 async def portion(connection: Connection, cursor: str, limit: int) -> tuple[str, list[tuple[str, int]]]:

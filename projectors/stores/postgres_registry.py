@@ -18,7 +18,7 @@ FIRST_ROW: Final = """
 INSERT INTO generations (number, state, active, ready_at, activated_at)
 SELECT 1, 'ready', true, now(), now() WHERE NOT EXISTS (SELECT FROM generations)
 """
-BEGIN: Final = "INSERT INTO generations (number, state, rate, begun_by) VALUES ($1, 'building', $2, $3)"
+BEGIN: Final = "INSERT INTO generations (number, state, kinds, rate, begun_by) VALUES ($1, 'building', $2, $3, $4)"
 EXISTS: Final = "SELECT EXISTS (SELECT FROM generations WHERE number = $1)"
 ACTIVE_NUMBER: Final = "SELECT number FROM generations WHERE active"
 CLAIM: Final = """
@@ -53,6 +53,9 @@ EPOCHS: Final = """
 UPDATE generations SET epoch = $2, former = $3, moving_to = $4, compare_cursor = $5, compared = $6, ahead = $7, examples = $8
 WHERE number = $1
 """
+NOTE_KINDS: Final = """
+UPDATE generations SET kinds = $3::text[] WHERE number = $1 AND kinds IS NOT DISTINCT FROM $2::text[] RETURNING number
+"""
 FORGET: Final = "DELETE FROM generations WHERE number = $1 AND NOT active RETURNING number"
 
 
@@ -80,7 +83,7 @@ class PostgresRegistry(epoch_notes.EpochNotes):
                 return [ALONE]
         return [Generation.model_validate(dict(row)) for row in rows] or [ALONE]
 
-    async def begin(self, number: int, *, rate: float | None, by: str) -> None:
+    async def begin(self, number: int, *, kinds: Sequence[str], rate: float | None, by: str) -> None:
         schema = generation_name(self._first, number)
         async with self._connection() as connection:
             if await connection.fetchval(EXISTS, number):
@@ -98,7 +101,7 @@ class PostgresRegistry(epoch_notes.EpochNotes):
                 f"INSERT INTO {await _quoted(connection, schema)}.discarded (stream, version) "  # noqa: S608
                 f"SELECT stream, version FROM {await _quoted(connection, active)}.discarded ON CONFLICT DO NOTHING"
             )
-            await connection.execute(BEGIN, number, rate, by)
+            await connection.execute(BEGIN, number, list(kinds), rate, by)
             before = await _locked(connection, await connection.fetchval(ACTIVE_NUMBER))
             if before is not None:
                 await _note_epochs(connection, number, lambda _: epochs.of_a_new_one(before))
@@ -138,6 +141,12 @@ class PostgresRegistry(epoch_notes.EpochNotes):
         async with self._connection() as connection, connection.transaction():
             await connection.execute(FIRST_ROW)
             await _note_epochs(connection, number, change)
+
+    async def note_kinds(self, number: int, before: Sequence[str] | None, kinds: Sequence[str]) -> bool:
+        values = (None if before is None else list(before), list(kinds))
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute(FIRST_ROW)
+            return await connection.fetchval(NOTE_KINDS, number, *values) is not None
 
     async def drop(self, number: int) -> None:
         async with self._connection() as connection:

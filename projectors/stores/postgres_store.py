@@ -6,7 +6,7 @@ first; every data row belongs to one stream, so the position that has just been 
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Final, Generic, TypeVar
@@ -79,6 +79,10 @@ class PostgresStore(ABC, Generic[Changes]):
     async def gaps(self) -> int:
         async with self._connection() as connection:
             return await postgres_positions.gaps(connection)
+
+    async def release_others(self, kinds: Collection[str]) -> None:
+        async with self._connection() as connection:
+            await postgres_positions.release_others(connection, kinds)
 
     async def complete(self, turn: Turn) -> None:
         """Nothing is put off here."""

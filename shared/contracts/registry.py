@@ -36,6 +36,11 @@ def _collected(name: str) -> dict[Any, Any]:
 KINDS: Final[tuple[str, ...]] = tuple(kind for context in _CONTEXTS for kind in context.KINDS)
 """Every kind of stream there is, ``<kind>/<id>``."""
 
+KINDS_OF: Final[Mapping[type[EventData], tuple[str, ...]]] = {
+    cls: tuple(context.KINDS) for context in _CONTEXTS for cls in context.EVENTS
+}
+"""Each event class and the kinds of stream of its context: it is an event of one of them."""
+
 COMMANDS: Final[Mapping[str, type[CommandData]]] = _collected("COMMANDS")
 
 EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = _collected("EVENTS")

@@ -123,6 +123,8 @@ class ReadHistory(ControlData):
     limit: Annotated[int, Field(ge=1, le=MAX_HISTORY)]
     count: bool = False
     """Whether to return the total number of events."""
+    kinds: tuple[str, ...] | None = None
+    """The kinds of stream to send, which alone are counted; None: all."""
 
 
 INQUIRE: Final = "control.inquire"
@@ -154,7 +156,8 @@ PASSED: Final = "projection.passed"
 class PassedEvent(ControlData):
     stream: str
     version: int
-    how: Literal["applied", "discarded"]
+    how: Literal["applied", "discarded", "not-read"]
+    """``not-read``: the projection does not read streams of its kind."""
 
 
 class Passed(ControlData):

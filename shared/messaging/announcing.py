@@ -29,6 +29,8 @@ log: Final = logging.getLogger(__name__)
 
 QUEUE_ARGUMENTS: Final = "queues"
 """The component that reports queues with wrong arguments: everything still works, for now."""
+INCOMPLETE: Final = "kinds"
+"""The component that reports kinds of stream which a projection's active generation does not have yet: all others are applied."""
 SILENT_AFTER_S: Final = 6.0
 TAKEOVER_S: Final = 3.0 * HEARTBEAT_S
 """After this silence another process of the same name has taken over: a connection's heartbeat is at most 10 s, the broker closes the
@@ -122,8 +124,8 @@ class Processes:
         known = self._reports.get(state.instance)
         self._reports[state.instance] = _Report(state, known.since if known else now, now)
 
-    def trouble(self, *processes: str, ignoring: str = "") -> str | None:
-        """The problems of these processes, or of all; except in the component ``ignoring``. None for one that never announced itself."""
+    def trouble(self, *processes: str, ignoring: Collection[str] = ()) -> str | None:
+        """The problems of these processes, or of all; except in the components ``ignoring``. None for one that never announced itself."""
         names = processes or sorted({each.state.process for each in self._reports.values()})
         return "; ".join(words for process in names for words in self._troubles_of(process, ignoring)) or None
 
@@ -148,14 +150,14 @@ class Processes:
         """Seconds since its last announcement, counted only while listening."""
         return self._clock() - max(report.at, self._changed)
 
-    def _troubles_of(self, process: str, ignoring: str) -> Sequence[str]:
+    def _troubles_of(self, process: str, ignoring: Collection[str]) -> Sequence[str]:
         instances = [each for each in self._instances() if each.state.process == process]
         reporting = [each for each in instances if self._silence(each) <= SILENT_AFTER_S]
         reported = [
             f"{process}: {words}"
             for each in reporting
             for name, words in each.state.troubles.items()
-            if name != ignoring
+            if name not in ignoring
         ]
         missing = (
             _unreplaced(instances, [each for each in instances if each not in reporting]) if self._listening else []

@@ -6,13 +6,16 @@
 Generation 1 has the projection's own name, with which every store begins; generation n is ``<name>_<n>``. Live events are applied to
 every generation, so that the previously active one can be reactivated at any time.
 
+A generation has the kinds of stream that its projection read when it was begun, without those that the projection has stopped reading
+since. Streams of a kind that the projection reads and the generation does not have are not applied to it; a rebuilt generation has them.
+
 The registry lists them. In PostgreSQL: table ``generations`` in the schema ``<name>_registry`` (DDL in
 ``projectors/stores/generations.sql``), which readers have in their search_path behind the generation's schema. In Redis: the hash
 ``<name>-registry``, number → the JSON of ``Generation`` without ``active``, and the field ``active`` → number. A missing or empty
 registry means that generation 1 is active and the only one. Only the projector writes it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
@@ -21,6 +24,8 @@ from pydantic import BaseModel
 
 FIRST: Final = 1
 ACTIVE_FIELD: Final = "active"
+KINDS_BEFORE: Final = ("orders", "products", "customers")
+"""The kinds of stream of a generation that was begun before they were recorded: all that existed then."""
 
 
 class GenerationState(StrEnum):
@@ -69,6 +74,8 @@ class Generation(BaseModel):
     ahead: int = 0
     """Streams found to be ahead of the write database: with any, no event is applied until an operator decides."""
     examples: tuple[str, ...] = ()
+    kinds: tuple[str, ...] | None = None
+    """The kinds of stream that it has; None: KINDS_BEFORE."""
 
 
 class Stopped(BaseModel):
@@ -103,6 +110,36 @@ def stopped(projection: str, moving_to: str | None, ahead: int, examples: Iterab
     )
 
 
+class Incomplete(BaseModel):
+    """A generation lacks kinds of stream that its projection reads by now."""
+
+    kinds: tuple[str, ...]
+    """The kinds that it lacks."""
+    detail: str
+
+
+def has(kinds: Sequence[str] | None) -> Sequence[str]:
+    """The kinds of stream of a generation, given what the registry has recorded."""
+    return KINDS_BEFORE if kinds is None else kinds
+
+
+def incomplete(projection: str, read: Iterable[str], kinds: Sequence[str] | None) -> Incomplete | None:
+    """Which of the kinds that are ``read`` the active generation lacks, given its recorded ``kinds``; None: none."""
+    missing = tuple(kind for kind in read if kind not in has(kinds))
+    if not missing:
+        return None
+    detail = (
+        f"does not have {', '.join(missing)} yet: run tidemark projections rebuild {projection},"
+        f" then tidemark projections activate {projection}"
+    )
+    return Incomplete(kinds=missing, detail=detail)
+
+
+def kinds_from_now_on(kinds: Sequence[str] | None, read: Collection[str]) -> tuple[str, ...]:
+    """The kinds that a generation keeps when its projection reads these: others are not applied any more, and grow old."""
+    return tuple(kind for kind in has(kinds) if kind in read)
+
+
 def generation_name(projection: str, number: int) -> str:
     """The schema or key prefix of a generation; ``projection``: that of the first generation."""
     return projection if number == FIRST else f"{projection}_{number}"
@@ -120,7 +157,7 @@ ACTIVE: Final = "SELECT number FROM generations WHERE active"
 GENERATIONS: Final = """
 SELECT number, state, active, begun_at, updated_at, ready_at, activated_at, begun_by, activated_by,
     cursor_stream, cursor_version, scanned, total, done, reads_since, settled, rate, epoch,
-    former, moving_to, compare_cursor, compared, ahead, examples
+    former, moving_to, compare_cursor, compared, ahead, examples, kinds
 FROM generations ORDER BY number
 """
 

@@ -54,6 +54,7 @@ class LetterView(BaseModel):
     status: LetterStatus
     resolved_at: datetime | None
     resolution: str | None
+    """applied, discarded, replayed (a command), edited, or not-read: the projection does not read streams of its kind any more."""
     replaces: int | None
     """The letter whose edited command this is."""
     replaced_by: str | None

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel
 
-from shared.views.generations import Stopped
+from shared.views.generations import Incomplete, Stopped
 
 
 class FreshnessStatus(StrEnum):
@@ -34,6 +34,8 @@ class Freshness(BaseModel):
     """Why it is stalled, in words; null where it is not."""
     stopped: Stopped | None
     """Why no events are applied after the write database was set back; null otherwise."""
+    incomplete: Incomplete | None = None
+    """The kinds of stream that the projection reads and the generation does not have yet; null: it has all."""
     as_of: datetime | None
     lag_seconds: float | None
     """The age of ``as_of``; heartbeats are sent once a second, so about one second is normal."""

@@ -57,10 +57,7 @@ class PostgresUnderTest(RegistryUnderTest):
             for (schema,) in await connection.fetch(SCHEMAS, f"{PREFIX}%"):
                 await connection.execute(f"DROP SCHEMA {schema} CASCADE")
         await migrations.migrate("summary", self.url, schema=PREFIX)
-        folder = migrations.files("summary")[0].parent
-        await migrate(
-            self.url, [folder / "generations.sql", folder / "generations_epochs.sql"], schema=registry_schema(PREFIX)
-        )
+        await migrate(self.url, migrations.registry_files(), schema=registry_schema(PREFIX))
 
     async def forget_row(self, number: int) -> None:
         async with self._connection() as connection:

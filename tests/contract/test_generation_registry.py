@@ -8,6 +8,7 @@ import pytest
 from deploy.servers.provide import Servers
 from projectors.generations.registry import GenerationRegistry, Scanned
 from projectors.stores.port import Commit, StoreUnavailableError
+from shared.contracts.registry import KINDS
 from shared.views.generations import Generation, GenerationState
 from tests import shop
 from tests.contract.registries import PostgresUnderTest, RedisUnderTest, RegistryUnderTest
@@ -34,7 +35,7 @@ async def registry(place: RegistryUnderTest) -> AsyncIterator[GenerationRegistry
 
 
 async def built(registry: GenerationRegistry, number: int) -> None:
-    await registry.begin(number, rate=None, by=f"order-{number}")
+    await registry.begin(number, kinds=KINDS, rate=None, by=f"order-{number}")
     await registry.scanned(number, Scanned(("", 0), ("z", 1), 1, 1, shop.NOON, done=True))
     await registry.ready(number)
 
@@ -55,7 +56,7 @@ async def test_at_first_there_is_one_generation_and_it_is_active(registry: Gener
 async def test_a_new_generation_has_a_place_of_its_own_and_is_building(
     registry: GenerationRegistry, place: RegistryUnderTest
 ) -> None:
-    await registry.begin(2, rate=500.0, by="order-1")
+    await registry.begin(2, kinds=KINDS, rate=500.0, by="order-1")
     first, second = await registry.generations()
     assert (first.number, first.active) == (1, True)
     assert (second.number, second.state, second.active) == (2, GenerationState.BUILDING, False)
@@ -68,10 +69,10 @@ async def test_a_new_generation_has_a_place_of_its_own_and_is_building(
 
 
 async def test_beginning_again_changes_nothing(registry: GenerationRegistry) -> None:
-    await registry.begin(2, rate=None, by="order-1")
+    await registry.begin(2, kinds=KINDS, rate=None, by="order-1")
     await registry.scanned(2, PAGE)
     before = await registry.generations()
-    await registry.begin(2, rate=7.0, by="order-2")
+    await registry.begin(2, kinds=KINDS, rate=7.0, by="order-2")
     assert await registry.generations() == before
 
 
@@ -82,7 +83,7 @@ async def test_what_is_discarded_in_the_active_generation_is_so_in_a_new_one(
     await first.open()
     await first.commit(Commit(discarded=[("orders/o-1", 3), ("orders/o-1", 5)]))
     await first.close()
-    await registry.begin(2, rate=None, by="order-1")
+    await registry.begin(2, kinds=KINDS, rate=None, by="order-1")
     second = place.store(2)
     await second.open()
     assert (await second.positions(["orders/o-1"]))["orders/o-1"].discarded == {3, 5}
@@ -90,7 +91,7 @@ async def test_what_is_discarded_in_the_active_generation_is_so_in_a_new_one(
 
 
 async def test_the_cursor_moves_from_where_the_page_begins_and_from_nowhere_else(registry: GenerationRegistry) -> None:
-    await registry.begin(2, rate=None, by="order-1")
+    await registry.begin(2, kinds=KINDS, rate=None, by="order-1")
     assert not await registry.scanned(2, LAST)
     assert await registry.scanned(2, PAGE)
     assert not await registry.scanned(2, PAGE)
@@ -109,7 +110,7 @@ async def test_the_cursor_moves_from_where_the_page_begins_and_from_nowhere_else
 
 
 async def test_of_several_who_claim_one_gets_it(registry: GenerationRegistry, place: RegistryUnderTest) -> None:
-    await registry.begin(2, rate=None, by="order-1")
+    await registry.begin(2, kinds=KINDS, rate=None, by="order-1")
     seen = await get(registry, 2)
     others = [place.connect() for _ in range(4)]
     claims = await asyncio.gather(*(each.claim(seen) for each in others))
@@ -125,7 +126,7 @@ async def test_of_several_who_claim_one_gets_it(registry: GenerationRegistry, pl
 async def test_lanes_are_settled_once_all_of_history_is_in_and_only_then_it_is_ready(
     registry: GenerationRegistry,
 ) -> None:
-    await registry.begin(2, rate=None, by="order-1")
+    await registry.begin(2, kinds=KINDS, rate=None, by="order-1")
     await registry.settled(2, 0)
     await registry.ready(2)
     assert ((await get(registry, 2)).settled, (await get(registry, 2)).state) == ((), GenerationState.BUILDING)
@@ -154,7 +155,7 @@ async def test_exactly_one_generation_is_active_whoever_switches(
 
 
 async def test_only_a_ready_generation_becomes_active_and_who_did_it_is_kept(registry: GenerationRegistry) -> None:
-    await registry.begin(2, rate=None, by="order-1")
+    await registry.begin(2, kinds=KINDS, rate=None, by="order-1")
     assert not await registry.activate(2, by="order-2")
     assert not await registry.activate(3, by="order-2")
     assert await active(registry) == [1]
@@ -171,7 +172,7 @@ async def test_only_a_ready_generation_becomes_active_and_who_did_it_is_kept(reg
 async def test_what_is_dropped_is_gone_with_all_its_data_and_its_number_can_be_used_again(
     registry: GenerationRegistry, place: RegistryUnderTest
 ) -> None:
-    await registry.begin(2, rate=None, by="order-1")
+    await registry.begin(2, kinds=KINDS, rate=None, by="order-1")
     store = place.store(2)
     await store.open()
     await store.commit(Commit([shop.run(f"orders/o-{n}", shop.placed(f"o-{n}")) for n in range(600)]))
@@ -182,7 +183,7 @@ async def test_what_is_dropped_is_gone_with_all_its_data_and_its_number_can_be_u
     with pytest.raises(StoreUnavailableError):
         await store.commit(Commit([shop.run("orders/o-9999", shop.placed("o-9999"))]))
     assert 2 not in await place.places()
-    await registry.begin(2, rate=None, by="order-2")
+    await registry.begin(2, kinds=KINDS, rate=None, by="order-2")
     assert (await store.positions(["orders/o-1"]))["orders/o-1"].applied == 0
     await store.commit(Commit([shop.run("orders/o-1", shop.placed())]))
     await store.close()
@@ -208,13 +209,13 @@ async def test_the_active_generation_is_never_dropped_and_the_first_may_be(
 async def test_what_a_drop_that_was_called_off_has_left_is_not_in_a_new_generation(
     registry: GenerationRegistry, place: RegistryUnderTest
 ) -> None:
-    await registry.begin(2, rate=None, by="order-1")
+    await registry.begin(2, kinds=KINDS, rate=None, by="order-1")
     store = place.store(2)
     await store.open()
     await store.commit(Commit([shop.run("orders/o-1", shop.placed())]))
     await store.close()
     await place.forget_row(2)
-    await registry.begin(2, rate=None, by="order-2")
+    await registry.begin(2, kinds=KINDS, rate=None, by="order-2")
     again = place.store(2)
     await again.open()
     assert (await again.positions(["orders/o-1"]))["orders/o-1"].applied == 0
@@ -227,7 +228,7 @@ async def test_it_hears_of_epochs_compares_and_goes_on(registry: GenerationRegis
     await registry.hear(1, "b")
     await registry.compared(1, "b", "", "orders/o-1", False, ["orders/o-0 at 2, not 1"])
     await registry.compared(1, "b", "", "orders/o-1", False, ["orders/o-0 at 2, not 1"])
-    await registry.begin(2, rate=None, by="order-1")
+    await registry.begin(2, kinds=KINDS, rate=None, by="order-1")
     first, second = await registry.generations()
     assert (first.epoch, first.moving_to, first.ahead, first.compare_cursor) == ("a", "b", 1, "orders/o-1")
     assert first.examples == ("orders/o-0 at 2, not 1",)
@@ -238,3 +239,29 @@ async def test_it_hears_of_epochs_compares_and_goes_on(registry: GenerationRegis
     await registry.hear(1, "c")
     await registry.compared(1, "c", "", "", True, [])
     assert (await get(registry, 1)).former == ("b", "a")
+
+
+async def test_it_records_the_kinds_of_stream_that_a_generation_has(registry: GenerationRegistry) -> None:
+    assert (await get(registry, 1)).kinds is None
+    await registry.begin(2, kinds=("orders", "products"), rate=None, by="order-1")
+    assert (await get(registry, 2)).kinds == ("orders", "products")
+    assert not await registry.note_kinds(2, None, ("orders",))
+    assert not await registry.note_kinds(3, None, ("orders",))
+    assert await registry.note_kinds(2, ("orders", "products"), ("products",))
+    assert (await get(registry, 2)).kinds == ("products",)
+    await registry.hear(1, "a")
+    assert await registry.note_kinds(1, None, ("orders", "customers"))
+    assert not await registry.note_kinds(1, None, ())
+    assert [each.kinds for each in await registry.generations()] == [("orders", "customers"), ("products",)]
+    await registry.hear(2, "a")
+    await registry.touch(2)
+    assert await registry.note_kinds(2, ("products",), ())
+    assert (await get(registry, 2)).kinds == ()
+
+
+async def test_a_registry_that_is_missing_can_be_told_which_kinds_the_first_generation_has(
+    registry: GenerationRegistry,
+) -> None:
+    assert await registry.note_kinds(1, None, ("orders",))
+    [first] = await registry.generations()
+    assert (first.number, first.active, first.kinds) == (1, True, ("orders",))

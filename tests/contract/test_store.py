@@ -388,3 +388,20 @@ async def test_of_streams_that_are_behind_only_those_are_news_whose_failed_event
     found = await store.behind(heads)
     assert found == await store.positions(["orders/o-more", "orders/o-gap", "orders/o-new"])
     assert await store.behind({}) == {}
+
+
+async def test_what_holds_streams_of_other_kinds_is_released(store: Store) -> None:
+    await store.commit(Commit([shop.run("orders/o-1", shop.placed())]))
+    await store.commit(held("orders/o-1", version=2))
+    await store.commit(held("customers/c-1", status=HoldStatus.DEAD, due_at=None))
+    await store.commit(held("customers/c-2", status=HoldStatus.GAP))
+    await store.release_others(["orders", "products"])
+    found = await store.positions(["orders/o-1", "customers/c-1", "customers/c-2"])
+    assert {stream: position.hold is not None for stream, position in found.items()} == {
+        "orders/o-1": True,
+        "customers/c-1": False,
+        "customers/c-2": False,
+    }
+    assert await store.gaps() == 0
+    assert await store.overdue(LATE, 10) == [("orders/o-1", 1)]
+    await store.release_others(["orders", "products"])

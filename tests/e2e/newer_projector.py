@@ -16,6 +16,7 @@ class OrderGiftWrapped(EventData, frozen=True, kw_only=True):
 if __name__ == "__main__":
     known: Any = registry
     known.EVENTS[OrderGiftWrapped] = (TYPE, 1)
+    known.KINDS_OF[OrderGiftWrapped] = ("orders",)
     known._CURRENT[TYPE] = (1, OrderGiftWrapped)
     from projectors.__main__ import main
 

@@ -14,6 +14,7 @@ from projectors.models.analytics.generation_registry import AnalyticsRegistry
 from projectors.models.analytics.store import AnalyticsStore
 from projectors.stores.port import Advance, Commit, Position, StalePositionError, StoreUnavailableError
 from shared.contracts.orders import Line
+from shared.contracts.registry import KINDS
 from shared.runtime.failpoints import Failpoint
 from shared.views.analytics import ALL, Keys
 from shared.views.generations import generation_name, registry_key
@@ -61,7 +62,7 @@ async def both(servers: Servers) -> AsyncIterator[Both]:
     url = servers.stores["analytics"]
     redis: Any = Redis.from_url(url, decode_responses=True, socket_timeout=5)
     registry = AnalyticsRegistry(url, PREFIX)
-    await registry.begin(2, rate=None, by="an order")
+    await registry.begin(2, kinds=KINDS, rate=None, by="an order")
     found = Both(url, redis)
     yield found
     for port in (found.plain, found.built, registry):

@@ -5,6 +5,7 @@ import asyncpg
 from deploy.servers.provide import Servers
 from projectors.stores import migrations
 from projectors.stores.postgres_registry import PostgresRegistry
+from shared.contracts.registry import KINDS
 from shared.views.generations import generation_name, registry_schema
 from tests.integration.test_read_store_sql import OF_THE_REGISTRY
 from tests.statements import statements
@@ -27,7 +28,7 @@ async def test_migrating_brings_every_generation_up_to_date(servers: Servers) ->
     await migrations.migrate("search", url)
     registry = PostgresRegistry("search", url)
     schema = generation_name("search", NUMBER)
-    await registry.begin(NUMBER, rate=None, by="a test")
+    await registry.begin(NUMBER, kinds=KINDS, rate=None, by="a test")
     connection = await asyncpg.connect(url, timeout=5, server_settings={"search_path": schema})
     try:
         await connection.execute("DROP TABLE discarded")

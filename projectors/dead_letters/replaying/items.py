@@ -118,7 +118,7 @@ async def finish_items(connection: Connection, letter_ids: Sequence[int], outcom
 
 
 async def resolve(connection: Connection, passed: Sequence[tuple[str, bytes, str]]) -> int:
-    """Close the letters of events that projections have passed: (origin, identity, ``applied`` or ``discarded``).
+    """Close the letters of events that projections have passed: (origin, identity, how; see ``PassedEvent``).
 
     Returns the number of letters closed.
     """

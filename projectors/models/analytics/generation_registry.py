@@ -47,7 +47,7 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
             fields: dict[str, str] = await self._redis.hgetall(self._key)  # type: ignore[assignment]
         return _read(fields)
 
-    async def begin(self, number: int, *, rate: float | None, by: str) -> None:
+    async def begin(self, number: int, *, kinds: Sequence[str], rate: float | None, by: str) -> None:
         if any(generation.number == number for generation in await self.generations()):
             return
         await self._clear(number)  # what an order that was called off has left
@@ -72,6 +72,7 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
                     active=False,
                     begun_at=now,
                     updated_at=now,
+                    kinds=tuple(kinds),
                     rate=rate,
                     begun_by=by,
                 ).model_copy(update=epochs.of_a_new_one(active)),
@@ -133,6 +134,17 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
             return bool(changes)
 
         await self._change(change)
+
+    async def note_kinds(self, number: int, before: Sequence[str] | None, kinds: Sequence[str]) -> bool:
+        was = None if before is None else tuple(before)
+
+        def change(known: dict[int, Generation], pipeline: Pipeline) -> bool:
+            if number not in known or known[number].kinds != was:
+                return False
+            self._put(pipeline, known[number].model_copy(update={"kinds": tuple(kinds)}))
+            return True
+
+        return await self._change(change)
 
     async def drop(self, number: int) -> None:
         def change(known: dict[int, Generation], pipeline: Pipeline) -> bool:

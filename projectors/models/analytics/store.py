@@ -5,7 +5,7 @@ as well, so whatever is lost is lost together and comes again.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -27,12 +27,14 @@ from projectors.stores.port import (
     Turn,
 )
 from projectors.stores.projection import Projection
+from shared.read_models import is_of
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.settings import Settings
 from shared.views.analytics import PREFIX, Keys
 from shared.views.generations import FIRST, generation_name, registry_key
 
 ASK_AGAIN: Final = timedelta(seconds=30)
+PORTION: Final = 1000
 
 _HERE: Final = Path(__file__).parent
 _STALE, _NO_MORE = 0, -2
@@ -125,6 +127,13 @@ class AnalyticsStore:
     async def gaps(self) -> int:
         with outages_named():
             return sum([1 async for _, hold in self._redis.hscan_iter(self._keys.held, count=1000) if _GAP in hold])
+
+    async def release_others(self, kinds: Collection[str]) -> None:
+        with outages_named():
+            held = [stream async for stream, _ in self._redis.hscan_iter(self._keys.held, count=PORTION)]
+        others = [stream for stream in held if not is_of(kinds, stream)]
+        for start in range(0, len(others), PORTION):
+            await self.commit(Commit(released=others[start : start + PORTION]))
 
     async def complete(self, turn: Turn) -> None:
         """Make the totals that were left for later, one at a time: Redis serves others in between."""

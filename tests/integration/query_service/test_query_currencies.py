@@ -19,6 +19,7 @@ from query_service.routes import analytics
 from query_service.stores import redis_store
 from query_service.stores.postgres_store import PostgresStore
 from shared.contracts.orders import Line
+from shared.contracts.registry import KINDS
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name
 from tests import shop
@@ -131,7 +132,7 @@ async def test_the_first_one_stays_so_in_a_new_generation_and_for_a_store_of_old
     await sold.order("EUR", "p-1", 1, 50)
     assert (await sold.get("/analytics/revenue"))["currencies"] == ["USD", "CHF", "EUR"]
     registry = AnalyticsRegistry(servers.stores["analytics"], PREFIX)
-    await registry.begin(2, rate=None, by="a test")
+    await registry.begin(2, kinds=KINDS, rate=None, by="a test")
     await registry.close()
     assert await sold.redis.hgetall(Keys(generation_name(PREFIX, 2)).first) == {"currency": "USD"}
 

@@ -23,6 +23,7 @@ from query_service.http.requests import Stores
 from query_service.stores import redis_store
 from query_service.stores.postgres_store import PostgresStore
 from shared.contracts.orders import Line, OrderPlaced
+from shared.contracts.registry import KINDS
 from shared.contracts.values import MAX_AMOUNT
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name, registry_key
@@ -84,7 +85,7 @@ async def figures(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     url = servers.stores["analytics"]
     redis: Any = Redis.from_url(url, decode_responses=True, socket_timeout=5)
     registry = AnalyticsRegistry(url, PREFIX)
-    await registry.begin(2, rate=None, by="a test")
+    await registry.begin(2, kinds=KINDS, rate=None, by="a test")
     second = AnalyticsStore(url, generation_name(PREFIX, 2), entry=(registry_key(PREFIX), "2"))
     stores = [AnalyticsStore(url, PREFIX), second]
     reading = Stores(

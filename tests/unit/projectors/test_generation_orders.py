@@ -9,6 +9,7 @@ import pytest
 from projectors.generations.hosting import Generations, Hosted
 from projectors.generations.registry import Scanned
 from projectors.generations.requests import SHAPES, GenerationRequests
+from shared.contracts.registry import KINDS
 from shared.messages.control import Acted, Request
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
@@ -25,7 +26,7 @@ NAME = "summary"
 class Desk:
     def __init__(self) -> None:
         self.registry = MemoryRegistry(clock=lambda: NOON)
-        self.generations = Generations(self.registry, _hosted, _nobody())
+        self.generations = Generations(self.registry, _hosted, _nobody(), KINDS)
         self._orders = GenerationRequests(NAME, self.generations)
 
     async def order(self, verb: str, *, again: bool = False, **data: Any) -> tuple[str, list[Acted]]:

@@ -8,6 +8,7 @@ from projectors.generations.registry import Scanned
 from projectors.runtime.applying import Applier
 from projectors.runtime.decoding import Arrived, Unreadable
 from projectors.stores.port import Event, StoreUnavailableError
+from shared.contracts.registry import KINDS
 from shared.messaging import topology
 from shared.runtime.outage import OutageRetry
 from shared.views.generations import Generation
@@ -29,12 +30,12 @@ class House:
             stopping=self.stopping,
             longest_pause_s=0.01,
         )
-        self.generations = Generations(self.registry, self._hosted, outages)
+        self.generations = Generations(self.registry, self._hosted, outages, KINDS)
 
     async def switched(self) -> None:
         """The second generation is the active one, and both know the epoch."""
         await self.registry.hear(1, EPOCH)
-        await self.registry.begin(2, rate=None, by="a test")
+        await self.registry.begin(2, kinds=KINDS, rate=None, by="a test")
         await self.registry.scanned(2, Scanned(("", 0), ("", 0), 0, 0, NOON, done=True))
         await self.registry.ready(2)
         assert await self.registry.activate(2, by="a test")

@@ -7,6 +7,7 @@ import pytest
 
 from projectors.runtime.control_handler import ControlHandler
 from projectors.stores.port import Commit
+from shared.contracts.registry import KINDS
 from shared.messages.control import INQUIRE, Inquire, Passed, Request, StreamFrom
 from shared.messaging import topology
 from shared.messaging.consuming import Delivery
@@ -21,6 +22,7 @@ class Alone:
 
     def __init__(self, store: MemoryStore) -> None:
         self.active, self.store, self.refreshed = self, store, 0
+        self.kinds = KINDS
 
     async def refresh(self) -> None:
         self.refreshed += 1

@@ -25,6 +25,7 @@ from projectors.runtime.applying import Applier
 from projectors.runtime.decoding import Arrived, Unreadable
 from projectors.runtime.retry import LETTER_AFTER
 from projectors.stores.port import OWED, Event, HoldStatus
+from shared.contracts.registry import KINDS
 from shared.messages.lanes import HistoryPage
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing
@@ -67,7 +68,7 @@ class RebuildHistories(RuleBasedStateMachine):
         for stream, count in self.events.items():
             if count and self.random.random() < 0.3:
                 self.discard((stream, self.random.randint(1, count)))
-        run(self.registry.begin(NUMBER, rate=None, by="a test"))
+        run(self.registry.begin(NUMBER, kinds=KINDS, rate=None, by="a test"))
         self.live: list[Cursor] = []
         self.history: list[HistoryPage | Portion] = []
         self.to_be_noted: list[Scanned] = []

@@ -8,7 +8,7 @@ import asyncio
 import json
 import selectors
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -25,6 +25,7 @@ from projectors.runtime.gating import behind
 from projectors.runtime.lag import LagMeter
 from projectors.runtime.options import Options
 from projectors.stores.port import Commit, Position, StoreUnavailableError, Turn
+from shared.contracts.registry import KINDS
 from shared.messages.control import INQUIRE, STEP_OVER, Inquire, Request, StepOver, StreamFrom
 from shared.messages.envelope import CONTENT_TYPE, pack
 from shared.messages.lanes import Heads, Heartbeat
@@ -106,7 +107,7 @@ class Worker:
             stopping=self._stopping,
             longest_pause_s=options.longest_pause_s,
         )
-        generations = Generations(world.registry, self._hosted, self._outages)
+        generations = Generations(world.registry, self._hosted, self._outages, world.kinds)
         self._projector = Projector(
             NAME,
             generations,
@@ -212,6 +213,10 @@ class Worker:
     async def gaps(self) -> int:
         return await self.world.store.gaps()
 
+    async def release_others(self, kinds: Collection[str]) -> None:
+        self._reach()
+        await self.world.store.release_others(kinds)
+
     async def complete(self, turn: Turn) -> None:
         await self.step()
         await self.world.store.complete(turn)
@@ -228,8 +233,10 @@ class Worker:
 
 
 class World:
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, kinds: Sequence[str] = KINDS) -> None:
+        """``kinds``: of the streams that the projection reads."""
         self.random = random
+        self.kinds = kinds
         self.loop = Loop()
         self.store = FoldedStore()
         self.registry = MemoryRegistry(clock=lambda: self.now)
@@ -241,6 +248,8 @@ class World:
         self.letters: set[tuple[str, int]] = set()
         self.failures: Counter[tuple[str, int]] = Counter()
         """How many letters were written of each."""
+        self.resent: set[tuple[str, int]] = set()
+        """From which versions on the projection has asked for which streams."""
         self.passed: set[tuple[str, int]] = set()
         self.deadly: set[str] = set()
         """Streams whose events kill whoever applies them."""
@@ -329,6 +338,7 @@ class World:
     def carry(self, message: Outgoing) -> None:
         body = json.loads(message.body)
         if message.exchange == topology.CONTROL:
+            self.resent |= {(item["stream"], item["version"]) for item in body["data"].get("streams", ())}
             self.requests.append(body | {"automatic": message.headers.get(topology.AUTOMATIC_HEADER)})
         elif message.exchange == topology.DEAD:
             place = str(message.headers["tidemark-stream"]), int(message.headers["tidemark-version"])

@@ -58,7 +58,7 @@ def test_what_a_process_says_is_wrong_is_so_until_it_says_otherwise(simulation: 
 def test_a_component_can_be_left_out(simulation: Simulation) -> None:
     simulation.announce("worker", troubles={QUEUE_ARGUMENTS: "made otherwise"})
     assert simulation.processes.trouble("worker") == "worker: made otherwise"
-    assert simulation.processes.trouble("worker", ignoring=QUEUE_ARGUMENTS) is None
+    assert simulation.processes.trouble("worker", ignoring={QUEUE_ARGUMENTS}) is None
 
 
 def test_who_has_been_heard_and_is_silent_is_not_well_and_who_never_was_is_not_judged(simulation: Simulation) -> None:
