@@ -15,7 +15,7 @@ from typing import Any, Final
 from query_service.http.problems import StoreDownError
 from query_service.stores.active_generation import ActiveGeneration
 from query_service.stores.port import ProjectionProgress, promptly
-from shared.messaging.announcing import QUEUE_ARGUMENTS, Processes
+from shared.messaging.announcing import INCOMPLETE, QUEUE_ARGUMENTS, Processes
 from shared.views.progress import Freshness, FreshnessStatus
 
 CURRENT_WITHIN_S: Final = 3.0
@@ -67,7 +67,7 @@ class FreshnessMonitor:
         unmoved = self._clock() - self._moved
         status = _status(lag, unmoved)
         waits_for = ("worker",) if status is FreshnessStatus.CURRENT else ("worker", "relay", self._active.projection)
-        if self._processes.trouble(*waits_for, ignoring=QUEUE_ARGUMENTS) is not None:
+        if self._processes.trouble(*waits_for, ignoring={QUEUE_ARGUMENTS, INCOMPLETE}) is not None:
             status = FreshnessStatus.STALLED
         ages = [(now - progress.held_since).total_seconds()] if progress.held_since is not None else []
         if lag is not None and status is not FreshnessStatus.CURRENT:
@@ -79,6 +79,7 @@ class FreshnessMonitor:
             status=status,
             reason=self._reason(unmoved) if status is FreshnessStatus.STALLED else None,
             stopped=self._active.pointer.stopped,
+            incomplete=self._active.incomplete,
             as_of=progress.as_of,
             lag_seconds=lag,
             events_applied=progress.events_applied,
@@ -89,7 +90,7 @@ class FreshnessMonitor:
     def _reason(self, unmoved: float) -> str:
         if (stopped := self._active.pointer.stopped) is not None:
             return stopped.detail
-        said = self._processes.trouble("worker", "relay", self._active.projection)
+        said = self._processes.trouble("worker", "relay", self._active.projection, ignoring={INCOMPLETE})
         return said or f"nothing has moved for {unmoved:.0f} s, and no process says why"
 
 

@@ -38,7 +38,7 @@ class UnmetDocument(ProblemDocument, frozen=True, omit_defaults=True, kw_only=Tr
 
 
 class ConsistencyNotMetError(Problem):
-    """``epoch``: the generation's, if the request named another."""
+    """``epoch``: the generation's, if the request named another. ``incomplete``: why the generation has no streams of that kind."""
 
     status = HTTPStatus.PRECONDITION_FAILED
 
@@ -53,12 +53,15 @@ class ConsistencyNotMetError(Problem):
         headers: dict[str, str],
         letter_id: int | None = None,
         epoch: str | None = None,
+        incomplete: str | None = None,
     ) -> None:
         hold = standing.hold
         lag = _lag(headers.get(AS_OF))
         code, why = NOT_MET, ""
         if epoch is not None:
             code, why = OTHER_EPOCH, f"; it was built in epoch {epoch}, the write belongs to another"
+        elif incomplete is not None:
+            why = f"; it {incomplete}"
         elif hold is not None and hold.dead:
             code, why = HELD, f"; a dead letter holds the stream at version {hold.version}: {hold.reason}"
         elif hold is not None:

@@ -9,6 +9,7 @@ from query_service.http.problems import GenerationGoneError
 from query_service.stores.active_generation import ActiveGeneration, Store
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.port import StreamPosition
+from shared.read_models import is_of
 
 
 async def with_own_writes(
@@ -23,9 +24,14 @@ async def with_own_writes(
     """The active generation's store, once it has applied the writes of ``tokens``, within ``seconds``.
 
     Raises ConsistencyNotMetError, with ``headers`` added, and StoreDownError. A write of another epoch than that of the generation is
-    never met; if the token or the generation names no epoch, only versions are compared.
+    never met; if the token or the generation names no epoch, only versions are compared. A write to a kind of
+    stream that the projection does not read is met at once: it changes nothing there.
     """
     store = await active.store()
+    tokens = [token for token in tokens if active.reads(token.stream)]
+    if not tokens:
+        return store
+    await _has_kinds(tokens, active, headers)
     await _same_epoch(tokens, store, active, headers)
     wanted: dict[str, int] = {}
     for token in tokens:
@@ -39,6 +45,25 @@ async def with_own_writes(
             await _same_epoch(tokens, met, active, headers)
         return met
     raise await _unmet(found, await active.store(), operations, headers)
+
+
+async def _has_kinds(tokens: Sequence[Token], active: ActiveGeneration[Store], headers: Mapping[str, str]) -> None:
+    """Raises ConsistencyNotMetError for a write to a kind of stream that the active generation does not have."""
+    if active.incomplete is None:
+        return
+    active.forget()  # another one may have become active since the registry was read
+    store, lacks = await active.store(), active.incomplete
+    missing = next((token for token in tokens if lacks is not None and is_of(lacks.kinds, token.stream)), None)
+    if lacks is not None and missing is not None:
+        raise ConsistencyNotMetError(
+            projection=store.projection,
+            generation=store.number,
+            stream=missing.stream,
+            required=missing.version,
+            standing=StreamPosition(),
+            headers={**await store.headers(), **headers},
+            incomplete=lacks.detail,
+        )
 
 
 async def _same_epoch(

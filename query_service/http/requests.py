@@ -21,7 +21,7 @@ from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.http import prefer
 from shared.messaging.announcing import Processes
-from shared.read_models import NAMES, UnknownReadModelError
+from shared.read_models import NAMES, UnknownReadModelError, named
 
 HEAD: Final = "tidemark.head"
 """Key in the scope of a HEAD request, which is handled as GET without the body."""
@@ -33,7 +33,7 @@ class Stores:
     def __init__(self, *stores: PostgresStore | RedisStore, operations: OperationsStore | None = None) -> None:
         """``stores``: the first generation of each projection, which serves as the template for the others."""
         self._active: Mapping[str, ActiveGeneration[Any]] = {
-            each.projection: ActiveGeneration(each)
+            each.projection: ActiveGeneration(each, kinds=named(each.projection).kinds)
             for each in sorted(stores, key=lambda one: NAMES.index(one.projection))
         }
         self.operations = operations or OperationsStore("")

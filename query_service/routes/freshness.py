@@ -52,6 +52,7 @@ async def freshness(request: QueryRequest) -> Response[FreshnessReport]:
 
     `status` is `current`, `behind` (not current, and advancing) or `stalled` (it has not advanced for some seconds, or cannot, because no
     command is decided; `reason` states why). `processes`: the states that the worker, the relay and the projectors report once a second.
+    `incomplete` names the kinds of stream that a projection reads and its active generation does not have yet: they need a rebuild.
     `stopped` states why nothing is applied after the write database was reset to an earlier state, and whether that needs an operator.
     `as_of` is null before the first heartbeat. `held` counts the held streams. `oldest_unapplied_seconds`: of held streams, the
     time since the first failure of the one held longest; of a projection that is not current, the age of `as_of`; the larger of the two;

@@ -55,12 +55,12 @@ async def serving(request: QueryRequest) -> Health:
 
 @get("/health/ready", responses=READINESS, tags=["operations"], summary="Readiness")
 async def ready(request: QueryRequest) -> Health:
-    """Whether every read store answers, no projection is stalled, change messages are received, and no process reports a problem.
+    """Whether every read store answers, no projection is stalled or incomplete, changes are received, and no process reports a problem.
 
     While not ready, queries are still answered, but their data may be growing old: see `/freshness` for its age, and `/health/serving`.
     """
     stores = request.stores
-    reports = [stores.changes_trouble(), stores.processes.trouble(), *await _problems(stores, _stalled_reason)]
+    reports = [stores.changes_trouble(), stores.processes.trouble(), *await _problems(stores, _problem)]
     wrong = list(dict.fromkeys(reason for reason in reports if reason))
     if wrong:
         raise NotReadyError("; ".join(wrong), headers={"Retry-After": "1"})
@@ -85,12 +85,16 @@ async def _down_reason(_: Stores, active: ActiveGeneration[Any]) -> str | None:
     return None
 
 
-async def _stalled_reason(stores: Stores, active: ActiveGeneration[Any]) -> str | None:
+async def _problem(stores: Stores, active: ActiveGeneration[Any]) -> str | None:
     try:
         found = await promptly(stores.monitors[active.projection].freshness(), active.projection)
     except StoreDownError as error:
         return error.reason
-    return found.reason if found.status is FreshnessStatus.STALLED else None
+    said = [
+        found.reason if found.status is FreshnessStatus.STALLED else None,
+        found.incomplete.detail if found.incomplete is not None else None,
+    ]
+    return "; ".join(words for words in said if words) or None
 
 
 ROUTES: Final = (

@@ -8,14 +8,16 @@ for RETIRED_S, for the requests that still read it.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, Self, TypeVar
 
 from query_service.http.problems import GenerationGoneError
 from query_service.stores.port import ReadStore
 from query_service.stores.single_flight_cache import SingleFlightCache
-from shared.views.generations import FIRST, Stopped
+from shared.contracts.registry import KINDS
+from shared.read_models import is_of
+from shared.views.generations import FIRST, Incomplete, Stopped, incomplete
 
 REMEMBERED_S: Final = 1.0
 RETIRED_S: Final = 60.0
@@ -29,6 +31,8 @@ class Pointer:
     number: int = FIRST
     epoch: str | None = None
     stopped: Stopped | None = None
+    kinds: Sequence[str] | None = None
+    """The kinds of stream that it has; see ``Generation.kinds``."""
 
 
 class GenerationStore(ReadStore, Protocol):
@@ -46,10 +50,13 @@ Store = TypeVar("Store", bound=GenerationStore)
 
 
 class ActiveGeneration(Generic[Store]):
-    """Provides the store of the active generation."""
+    """Provides the store of the active generation. ``kinds``: the kinds of stream that the projection reads."""
 
-    def __init__(self, first: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, first: Store, clock: Callable[[], float] = time.monotonic, *, kinds: Collection[str] = KINDS
+    ) -> None:
         self.projection = first.projection
+        self.kinds = kinds
         self._template = first
         self._stores = {first.number: first}
         self._current = first
@@ -65,6 +72,15 @@ class ActiveGeneration(Generic[Store]):
     def number(self) -> int:
         """The active generation, as of the last read of the registry."""
         return self._current.number
+
+    def reads(self, stream: str) -> bool:
+        """Whether the projection may apply events of the stream. True also for a kind that this service does not know."""
+        return is_of(self.kinds, stream) or not is_of(KINDS, stream)
+
+    @property
+    def incomplete(self) -> Incomplete | None:
+        """The kinds of stream that the projection reads and the active generation does not have yet; None: it has all."""
+        return incomplete(self.projection, self.kinds, self.pointer.kinds)
 
     async def store(self) -> Store:
         """The store of the active generation, as of at most one second ago. Raises StoreDownError."""

@@ -33,7 +33,7 @@ _SESSION: Final = urlencode(
     }
 )
 
-_POINTER: Final = "SELECT number, epoch, moving_to, ahead, examples FROM generations WHERE active"
+_POINTER: Final = "SELECT number, epoch, kinds, moving_to, ahead, examples FROM generations WHERE active"
 _AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
 # LIMIT makes each of them an index lookup, regardless of the statistics; the subquery hides the number of streams from the planner,
 # which would otherwise plan again for each number.
@@ -85,8 +85,8 @@ class PostgresStore:
             row = None
         if row is None:
             return Pointer()
-        number, epoch, *about_another = row
-        return Pointer(number, epoch, stopped(self.projection, *about_another))
+        number, epoch, kinds, *about_another = row
+        return Pointer(number, epoch, stopped(self.projection, *about_another), kinds)
 
     async def headers(self) -> Mapping[str, str]:
         return await self._as_of.headers()

@@ -47,13 +47,14 @@ class _Failed(BaseModel):
     first_failed_at: datetime
 
 
-class _Epochs(BaseModel):
+class _Entry(BaseModel):
     """The fields used here of a registry entry."""
 
     epoch: str | None = None
     moving_to: str | None = None
     ahead: int = 0
     examples: tuple[str, ...] = ()
+    kinds: tuple[str, ...] | None = None
 
 
 class _Connection(Connection):
@@ -103,8 +104,8 @@ class RedisStore:
         if ACTIVE_FIELD not in registry:
             return Pointer()
         number = int(registry[ACTIVE_FIELD])
-        row = _Epochs.model_validate_json(registry.get(str(number), "{}"))
-        return Pointer(number, row.epoch, stopped(self.projection, row.moving_to, row.ahead, row.examples))
+        row = _Entry.model_validate_json(registry.get(str(number), "{}"))
+        return Pointer(number, row.epoch, stopped(self.projection, row.moving_to, row.ahead, row.examples), row.kinds)
 
     async def ask(self, *commands: Command) -> list[Any]:
         """The reply to each command, in one round trip; not atomic, Redis may serve other clients between two commands.

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from projectors.stores.projection import projection_of
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name
-from tests.e2e.generations import done, refused, until_ready
+from tests.e2e.generations import done, refused, registry_of, until_ready
 from tests.e2e.system import System
 
 pytestmark = pytest.mark.timeout(120)
@@ -139,3 +140,103 @@ async def test_a_projection_is_rebuilt_while_orders_come_in_and_switched_over_an
         assert await figures(system, 2) == {}
     await place(system, f"{trickle.customer}-after", trickle.customer)
     await system.visible(f"/orders/{trickle.customer}-after")
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(15):
+        while True:
+            if await holds():
+                return
+            await asyncio.sleep(0.1)
+
+
+async def applied(system: System, projection: str, stream: str, *, generation: int = 1) -> int:
+    store = projection_of(projection).store(settings_for(system.servers), generation)
+    try:
+        return (await store.positions([stream]))[stream].applied
+    finally:
+        await store.close()
+
+
+async def register(system: System, customer: str) -> str:
+    """The stream, which the summary has applied."""
+    await system.bus.accepted("customers.register-customer", {"customer_id": customer, "name": "Ada"})
+    await system.visible(f"/customers/{customer}")
+    return f"customers/{customer}"
+
+
+async def test_analytics_keeps_nothing_of_a_kind_that_it_does_not_read_and_is_current_all_the_same(
+    system: System,
+) -> None:
+    customer, order, registered_at = f"c-{uuid4().hex}", f"o-{uuid4().hex}", datetime.now(UTC).isoformat()
+    stream = await register(system, customer)
+    await place(system, order, customer)
+    headers = {"Tidemark-Consistency": f"orders/{order}@1, {stream}@1", "Prefer": "wait=10"}
+    answer = await system.queries.get("/analytics/customers", headers=headers)
+    assert answer.status_code == 200
+    async with Redis.from_url(system.servers.stores["analytics"], decode_responses=True) as redis:
+        for key in (Keys().positions, Keys().held):
+            assert not [name for name in await redis.hkeys(key) if str(name).startswith("customers/")]
+
+    async def is_current() -> bool:
+        found = (await system.get("/freshness"))["projections"]
+        (analytics,) = [one for one in found if one["projection"] == "analytics"]
+        return bool(analytics["as_of"] and analytics["as_of"] > registered_at and analytics["status"] == "current")
+
+    await until(is_current)
+
+
+async def test_a_kind_that_is_added_is_missing_until_a_rebuilt_generation_is_active_and_it_says_so(
+    system: System,
+) -> None:
+    """The search has read customers all along; here it is told that it has not."""
+    bus, every = system.bus, ("orders", "products", "customers")
+
+    async def incomplete() -> Any:
+        found = (await system.get("/freshness"))["projections"]
+        return next(one["incomplete"] for one in found if one["projection"] == "search")
+
+    async def says_so() -> bool:
+        """The projector too."""
+        processes = (await system.get("/freshness"))["processes"]
+        return any(each["troubles"].get("kinds") for each in processes if each["process"] == "search")
+
+    async with registry_of(system.servers, "search") as registry:
+        assert await registry.note_kinds(1, every, ("orders", "products"))
+        try:
+            await until(says_so)
+            assert (await incomplete())["kinds"] == ["customers"]
+            ready = await system.queries.get("/health/ready")
+            assert ready.status_code == 503
+            assert "search: does not have customers yet: run tidemark projections rebuild search" in ready.text
+            stream = await register(system, f"c-{uuid4().hex}")
+            order = f"o-{uuid4().hex}"
+            await place(system, order, stream.partition("/")[2])
+            headers = {"Tidemark-Consistency": f"orders/{order}@1", "Prefer": "wait=10"}
+            assert (await system.queries.get("/search/orders?q=x", headers=headers)).status_code == 200
+            unmet = await system.queries.get("/search/orders?q=x", headers={"Tidemark-Consistency": f"{stream}@1"})
+            assert unmet.status_code == 412
+            assert "does not have customers yet" in unmet.text
+            assert await applied(system, "search", stream) == 0
+            await done(bus, Rebuild(projection="search", generation=2, **WHO))
+            await until_ready(system.servers, "search", 2)
+            assert await applied(system, "search", stream, generation=2) == 1
+            await done(bus, Activate(projection="search", generation=2, **WHO))
+            headers = {"Tidemark-Consistency": f"{stream}@1", "Prefer": "wait=10"}
+            assert (await system.queries.get("/search/orders?q=x", headers=headers)).status_code == 200
+            assert await incomplete() is None
+            await done(bus, Rollback(projection="search", **WHO))
+            await done(bus, Drop(projection="search", generation=2, **WHO))
+        finally:
+            assert await registry.note_kinds(1, ("orders", "products"), every)
+
+    async def all_is_well() -> bool:
+        return not await says_so()
+
+    await until(all_is_well)
+    await bus.accepted("customers.rename-customer", {"name": "Ada L."}, subject=stream.partition("/")[2])
+
+    async def healed() -> bool:
+        return await applied(system, "search", stream) == 2
+
+    await until(healed)

@@ -245,3 +245,26 @@ async def test_under_load_every_answer_is_of_one_generation_and_none_is_an_error
         assert await name(asking) == NAMES[number]
         seen = set().union(*await asyncio.gather(*asked))
         assert seen <= {NAMES[before], NAMES[number]}
+
+
+async def test_a_generation_that_was_built_without_a_kind_says_so_until_another_one_is_active(
+    generations: Generations, asking: httpx.AsyncClient
+) -> None:
+    async def said(projection: str) -> Any:
+        generations.stores.of(projection).forget()
+        found = (await asking.get("/freshness")).json()["projections"]
+        return next(one["incomplete"] for one in found if one["projection"] == projection)
+
+    assert await said("summary") is None
+    await generations.summary.execute("UPDATE generations SET kinds = '{orders,products}' WHERE number = 1")
+    row = json.dumps({"number": 1, "kinds": ["orders"]})
+    await generations.redis.hset(registry_key(generations.prefix), mapping={"1": row, "active": "1"})
+    detail = "does not have {0} yet: run tidemark projections rebuild {1}, then tidemark projections activate {1}"
+    assert await said("summary") == {"kinds": ["customers"], "detail": detail.format("customers", "summary")}
+    assert await said("analytics") == {"kinds": ["products"], "detail": detail.format("products", "analytics")}
+    ready = await asking.get("/health/ready")
+    assert ready.status_code == 503
+    for projection, kind in (("summary", "customers"), ("analytics", "products")):
+        assert f"{projection}: {detail.format(kind, projection)}" in ready.json()["detail"]
+    await generations.activate(2)
+    assert (await said("summary"), await said("analytics")) == (None, None)

@@ -234,6 +234,33 @@ async def test_a_write_of_another_epoch_is_412_at_once_where_the_generation_know
         await redis.delete(registry)
 
 
+async def test_a_write_to_a_kind_that_the_projection_does_not_read_is_not_waited_for(ask: Ask) -> None:
+    for token in ("customers/never@3", "customers/never@3;epoch=another"):
+        answer = await ask(PATHS["analytics"], token, wait=5)
+        assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=5")
+    answer = await ask(PATHS["analytics"], "customers/never@3, orders/never@1")
+    assert (answer.status_code, answer.json()["stream"]) == (412, "orders/never")
+    assert (await ask(PATHS["summary"], "customers/never@3")).status_code == 412
+    assert (await ask(PATHS["analytics"], "clinics/nobody-knows@1")).status_code == 412
+
+
+async def test_a_write_to_a_kind_that_the_generation_was_built_without_is_412_at_once_and_says_why(
+    stores: Stores, ask: Ask, analytics_keys: tuple[Redis, Keys]
+) -> None:
+    redis, keys = analytics_keys
+    registry = f"{keys.prefix}-registry"
+    await redis.hset(registry, mapping={"active": "1", "1": json.dumps({"number": 1, "kinds": ["orders"]})})
+    try:
+        stores.redis("analytics").forget()
+        async with asyncio.timeout(5):
+            answer = await ask(PATHS["analytics"], "products/never@1", wait=20)
+        assert (answer.status_code, answer.json()["code"]) == (412, "consistency-not-met")
+        assert "it does not have products yet: run tidemark projections rebuild analytics" in answer.json()["detail"]
+        assert (await ask(PATHS["analytics"], "customers/never@1", wait=20)).status_code == 200
+    finally:
+        await redis.delete(registry)
+
+
 @pytest.mark.parametrize("tokens", ["orders/a", "orders/a@x", "a@1", "orders/a@1;x=y", "orders/%FF@1"])
 async def test_a_malformed_token_is_400(ask: Ask, tokens: str) -> None:
     answer = await ask("/orders", tokens)

@@ -17,6 +17,7 @@ NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 class Nobody:
     projection = "summary"
     pointer = Pointer(1, "e-1")
+    incomplete = None
 
 
 class Watched:
