@@ -1,9 +1,10 @@
--- The statements that compare where two schemas stand. $1, $2: the schemas, quoted here.
+-- The statements that compare where two schemas stand. $1, $2: the schemas, quoted here; $3: the kinds of stream that are compared.
 WITH joined AS (
     SELECT format(
         'SELECT stream, coalesce(here.applied, 0) AS here, coalesce(there.applied, 0) AS there'
-        ' FROM %I.positions AS here FULL JOIN %I.positions AS there USING (stream)',
-        $1::text, $2::text
+        ' FROM %I.positions AS here FULL JOIN %I.positions AS there USING (stream)'
+        ' WHERE split_part(stream, ''/'', 1) = ANY (%L::text[])',
+        $1::text, $2::text, $3::text[]
     ) AS positions
 )
 SELECT

@@ -79,8 +79,9 @@ class PostgresComparison:
         """Tables of which it is known whose each row is."""
         self._statements: dict[str, asyncpg.Record] = {}
 
-    async def run(self) -> Findings:
-        about = await self._row(POSITION_STATEMENTS, *self._schemas)
+    async def run(self, kinds: Sequence[str]) -> Findings:
+        """``kinds``: the kinds of stream whose positions are compared."""
+        about = await self._row(POSITION_STATEMENTS, *self._schemas, list(kinds))
         await self._prepare()
         looks, apart = await self._first_look(about)
         if len(apart) > MOST_APART:

@@ -8,6 +8,7 @@ instants is different. What never showed itself at one is undecided.
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from deploy.compare.comparison import Difference, Findings, Kind, Part, Sample
@@ -42,13 +43,14 @@ class RedisComparison:
         self._beyond: Counter[str] = Counter()
         """By kind of key: how many more there were than are kept to be looked at again."""
 
-    async def run(self) -> Findings:
-        positions, apart, looks = await compare_positions(self._walking, self._sample)
+    async def run(self, kinds: Sequence[str]) -> Findings:
+        """``kinds``: the kinds of stream whose positions are compared."""
+        positions, apart, others, looks = await compare_positions(self._walking, self._sample, kinds)
         if len(apart) > MOST_APART:
             note = f"more than {MOST_APART:,} streams are apart: figures were not compared"
             return Findings(parts=[], positions=positions, looks=looks, note=note)
         # Of the streams that stand still, those that only one of the two knows: a difference that is always there.
-        always = sum((there == 0) - (here == 0) for here, there in apart.values())
+        always = sum((there == 0) - (here == 0) for here, there in (*apart.values(), *others.values()))
         await self._compare_keys(always)
         looks += await self._look_again(always)
         return Findings(parts=[self._parts[name] for name in sorted(self._parts)], positions=positions, looks=looks)

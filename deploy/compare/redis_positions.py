@@ -12,6 +12,7 @@ from pydantic_core import from_json
 
 from deploy.compare.comparison import Positions, StreamApart, standing_apart
 from deploy.compare.redis_walking import AT_ONCE, POSITIONS, Member, Walking
+from shared.read_models import is_of
 
 LOOKS: Final = 10
 PAUSE_S: Final = 0.5
@@ -22,9 +23,11 @@ HELD: Final = "held"
 Apart = dict[str, tuple[int, int]]
 
 
-async def compare_positions(walking: Walking, sample: int) -> tuple[Positions, Apart, int]:
-    """The positions, the streams that stay apart, and how often was looked."""
-    first = last = await _applied(walking, await _apart(walking))
+async def compare_positions(walking: Walking, sample: int, kinds: Sequence[str]) -> tuple[Positions, Apart, Apart, int]:
+    """The positions, the streams that stay apart, the streams of other kinds that are apart, and how often was looked."""
+    streams, of_other_kinds = await _apart(walking, kinds)
+    first = last = await _applied(walking, streams)
+    others = await _applied(walking, of_other_kinds)
     looks = 1
     while last and len(first) <= MOST_APART and looks < LOOKS:
         await asyncio.sleep(PAUSE_S)
@@ -39,18 +42,20 @@ async def compare_positions(walking: Walking, sample: int) -> tuple[Positions, A
         moving=moving,
         samples=await _samples(walking, still, sample),
     )
-    return positions, still, looks
+    return positions, still, others, looks
 
 
-async def _apart(walking: Walking) -> list[str]:
-    """Streams that were at different versions when they were passed."""
+async def _apart(walking: Walking, kinds: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Streams that were at different versions when they were passed: of these kinds, and others."""
     found: list[str] = []
+    others: list[str] = []
     for side in (0, 1):
         async for step in walking.walk(POSITIONS, side, most=MOST_APART + 1, apart=None):
-            found += step.first
+            for stream in step.first:
+                (found if is_of(kinds, stream) else others).append(stream)
             if len(found) > MOST_APART:
-                return found
-    return found
+                return found, others
+    return found, others
 
 
 async def _applied(walking: Walking, streams: Sequence[str]) -> Apart:

@@ -24,6 +24,7 @@ from deploy.compare.redis_comparison import RedisComparison
 from projectors.generations.registry import ALONE
 from projectors.stores.tables import Table, tables_of
 from query_service.stores.redis_store import oldest
+from shared.contracts.registry import KINDS
 from shared.read_models import ReadModel, StoreKind, named
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, is_outage
 from shared.runtime.reasons import reason
@@ -74,8 +75,8 @@ class GenerationStore(Protocol):
     async def progress(self, number: int) -> GenerationProgress | None:
         """None for a generation whose data are not there."""
 
-    async def compare(self, number: int, against: int, sample: int) -> Findings:
-        """Raises GenerationGoneError when one of the two is not there."""
+    async def compare(self, number: int, against: int, sample: int, kinds: Sequence[str] = KINDS) -> Findings:
+        """``kinds``: the kinds of stream whose positions are compared. Raises GenerationGoneError when one of the two is not there."""
 
 
 class PostgresReadStore:
@@ -92,10 +93,10 @@ class PostgresReadStore:
         rows = await self._fetch(generation_name(self._projection, number), PROGRESS)
         return None if rows is None else GenerationProgress(**rows[0])
 
-    async def compare(self, number: int, against: int, sample: int) -> Findings:
+    async def compare(self, number: int, against: int, sample: int, kinds: Sequence[str] = KINDS) -> Findings:
         here, there = generation_name(self._projection, number), generation_name(self._projection, against)
         try:
-            return await PostgresComparison(self._connection, self._tables, here, there, sample).run()
+            return await PostgresComparison(self._connection, self._tables, here, there, sample).run(kinds)
         except _NOT_THERE as error:
             raise GenerationGoneError(str(error)) from error
 
@@ -129,9 +130,9 @@ class RedisReadStore:
             progress, streams, held = await pipeline.execute()
         return GenerationProgress(as_of=oldest(progress), streams=streams, held=held)
 
-    async def compare(self, number: int, against: int, sample: int) -> Findings:
+    async def compare(self, number: int, against: int, sample: int, kinds: Sequence[str] = KINDS) -> Findings:
         here, there = generation_name(self._projection, number), generation_name(self._projection, against)
-        return await RedisComparison(self._redis, here, there, sample).run()
+        return await RedisComparison(self._redis, here, there, sample).run(kinds)
 
 
 def _generation(document: str, active: int) -> Generation:

@@ -1,5 +1,7 @@
 """Waiting until all projections have applied what was accepted: stream by stream, by version, so it cannot be fooled.
 
+For each projection only the kinds of stream that it reads are waited for.
+
 The last accepted streams are looked at first: when they are there, so is nearly everything, and the moment they
 appear is known to a few milliseconds however many streams there are.
 """
@@ -10,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from deploy.demo.read_stores import DemoStore
+from shared.read_models import is_of, named
 
 AT_ONCE: Final = 2000
 POLL_S: Final = 0.01
@@ -31,16 +34,26 @@ async def wait_until_applied(
     Raises NotCaughtUpError as soon as a stream waits behind a dead letter, or when nothing has moved for
     ``patience_s``.
     """
-    names = list(versions)[::-1]
-    portions = [
-        {name: versions[name] for name in names[start : start + AT_ONCE]} for start in range(0, len(names), AT_ONCE)
-    ]
     try:
         async with asyncio.TaskGroup() as group:
-            waiting = {store.name: group.create_task(_wait(store, portions, arrived, patience_s)) for store in stores}
+            waiting = {
+                store.name: group.create_task(_wait(store, _portions(store.name, versions), arrived, patience_s))
+                for store in stores
+            }
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return {name: task.result() for name, task in waiting.items()}
+
+
+def read_by(projection: str, versions: Mapping[str, int]) -> dict[str, int]:
+    """Those of these streams that the projection reads."""
+    kinds = named(projection).kinds
+    return {stream: version for stream, version in versions.items() if is_of(kinds, stream)}
+
+
+def _portions(projection: str, versions: Mapping[str, int]) -> list[Mapping[str, int]]:
+    streams = list(read_by(projection, versions).items())[::-1]
+    return [dict(streams[start : start + AT_ONCE]) for start in range(0, len(streams), AT_ONCE)]
 
 
 async def _wait(store: DemoStore, portions: Sequence[Mapping[str, int]], arrived: Arrived, patience_s: float) -> float:

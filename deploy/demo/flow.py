@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from deploy.demo.catching_up import wait_until_applied
+from deploy.demo.catching_up import read_by, wait_until_applied
 from deploy.demo.comparison import compare
 from deploy.demo.display import Display
 from deploy.demo.expected_figures import expected_figures
@@ -73,13 +73,13 @@ async def flow(
     tally = await sender.send(_commands(year, recorder), recorder.on_outcome)
     async with open_read_stores(servers, query_url) as stores:
         for store in stores.all:
-            display.begin(store.name, len(recorder.versions))
+            display.begin(store.name, len(read_by(store.name, recorder.versions)))
         visible = await wait_until_applied(
             stores.all, recorder.versions, display.advance, patience_s=CATCH_UP_TIMEOUT_S
         )
         freshness = (await stores.query.get("/freshness"))["projections"]
         found = await store_figures(stores)
-        others = await _streams_of_others(stores, len(recorder.versions))
+        others = await _streams_of_others(stores, recorder.versions)
     return Report(
         sent=tally.sent,
         resent=tally.resent,
@@ -106,6 +106,5 @@ def _commands(year: RetailYear, recorder: OutcomeRecorder) -> Iterator[CommandMe
     yield from recorder.recording_start(year.baskets())
 
 
-async def _streams_of_others(stores: ReadStores, own_streams: int) -> dict[str, Any]:
-    counts = [await store.stream_count() for store in stores.all]
-    return {store.name: count - own_streams for store, count in zip(stores.all, counts, strict=True)}
+async def _streams_of_others(stores: ReadStores, ours: Mapping[str, int]) -> dict[str, Any]:
+    return {store.name: await store.stream_count() - len(read_by(store.name, ours)) for store in stores.all}

@@ -23,6 +23,7 @@ from deploy.verify.findings import Finding, Kind
 from deploy.verify.models import folded
 from projectors.models.analytics.projection import Effects, fold
 from projectors.stores.port import Advance, Event
+from shared.read_models import is_of, named
 
 AT_ONCE: Final = 500
 MOST_MOVING: Final = 5000
@@ -138,7 +139,12 @@ class FigureCheck:
         mark = await self._event_store.mark()
         changed = await self._event_store.changed_since(self._mark)
         self._mark = mark
-        pairs = {stream: (self._figures.applied(stream), version) for stream, version in changed.items()}
+        kinds = named(self._model.name).kinds
+        pairs = {
+            stream: (self._figures.applied(stream), version)
+            for stream, version in changed.items()
+            if is_of(kinds, stream)
+        }
         self._figures.saw(pairs)
         return [stream for stream, (applied, version) in pairs.items() if version > applied]
 

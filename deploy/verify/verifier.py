@@ -6,6 +6,8 @@
          streams that a store mentions and the event store does not know ──▶ suspects
          figures ──▶ ``figure_check``
 
+For each projection only the kinds of stream that it reads are verified: rows that older code has left of other kinds are ignored.
+
 A store is read before the event store, so that whatever it has applied can be folded. The system may be live meanwhile.
 """
 
@@ -27,6 +29,7 @@ from deploy.verify.models import Model, Snapshot
 from deploy.verify.operations import Operations
 from deploy.verify.spill import Spill
 from projectors.stores.port import Advance, Event
+from shared.read_models import is_of, named
 
 WORKERS: Final = 3
 SUSPECTS_AT_ONCE: Final = 300
@@ -165,7 +168,8 @@ class Verifier:
 
     async def _first(self, streams: list[str], *, content: bool) -> None:
         async with AsyncExitStack() as stack:
-            sights = [await stack.enter_async_context(model.looking(streams)) for model in self._models]
+            read = [(model, some) for model in self._models if (some := _read_by(model, streams))]
+            sights = [await stack.enter_async_context(model.looking(some)) for model, some in read]
             facts = await self._event_store.read(streams, content=content)
             self._spill.know(facts.versions)
             in_sample = content and self._options.sample is not None
@@ -174,8 +178,8 @@ class Verifier:
                 self._spill.add(Finding(EVENT_STORE, Kind.DIFFERENT, name, hole) for name, hole in facts.holes.items())
             if content:
                 self.tally.compared += len(facts.versions)
-            for model, sight in zip(self._models, sights, strict=True):
-                looks = await self._looks(model, sight, streams, facts, content=content)
+            for (model, some), sight in zip(read, sights, strict=True):
+                looks = await self._looks(model, sight, some, facts, content=content)
                 self._spill.suspect(model.name, (look for look in looks if findings(model.name, look)))
                 if not in_sample:
                     await self._note_discards(model.name, looks)
@@ -190,7 +194,8 @@ class Verifier:
             broken: dict[str, str] = {}
             for stream in streams:
                 self._expect(stream, sight, over, facts, advances, broken)
-            problems = await sight.problems(advances, broken, facts.versions)
+            versions = {stream: facts.versions[stream] for stream in streams if stream in facts.versions}
+            problems = await sight.problems(advances, broken, versions)
         return [
             Look(
                 stream,
@@ -249,7 +254,7 @@ class Verifier:
             self._spill.add([Finding(EVENT_STORE, Kind.STRAY, stream, {"events": "without a row in streams"})])
         for model in self._models:
             async for mentioned in model.mentioned():
-                unknown = self._spill.unknown(mentioned)
+                unknown = self._spill.unknown(_read_by(model, mentioned))
                 strangers = set(unknown) - (await self._event_store.known(unknown) if unknown else set())
                 self._spill.suspect_again(model.name, sorted(strangers))
             if isinstance(model, AnalyticsModel):
@@ -326,3 +331,8 @@ class Verifier:
             self._paces[model.name] = _Pace(now)
             return False
         return time.monotonic() - pace.since >= self._options.stalled_s
+
+
+def _read_by(model: Model, streams: Sequence[str]) -> list[str]:
+    kinds = named(model.name).kinds
+    return [stream for stream in streams if is_of(kinds, stream)]

@@ -62,7 +62,7 @@ def status(
         screen.print_json({"items": [one.model_dump(mode="json") for one in found], "errors": errors})
     elif found:
         screen.console().print(tables.statuses(found))
-        for line in tables.stopped_generations(found):
+        for line in tables.problems(found):
             screen.console().print(screen.printable(line, 1000), style="bold red")
     if errors:
         raise fail("; ".join(f"{one['projection']}: {one['error']}" for one in errors), UNAVAILABLE)
@@ -97,6 +97,7 @@ def compare(
 
     In PostgreSQL, tables are compared by counts and digests, and row by row where these differ; in Redis, every member of every key.
     Columns and tables that only one has (the code changed) are named; those that both have are compared.
+    Positions are compared for the kinds of stream that the projection reads and both generations have.
     A row counts as different only while both generations are at the same versions.
     Missing: only the other has it. Extra: only this one has it.
     Undecided, moving: it kept changing during the comparison; compare again at a quieter time.
@@ -149,7 +150,9 @@ async def compare_generations(
     async with opened(settings, name) as store:
         one, other = generation_choice.pair(name, await store.generations(), generation, against)
         try:
-            found = await store.compare(one.number, other.number, sample)
+            found = await store.compare(
+                one.number, other.number, sample, generation_choice.kinds_of_both(name, one, other)
+            )
         except GenerationGoneError as error:
             raise fail(f"{name}: a generation has gone meanwhile: {error}", NEGATIVE) from error
     return Comparison(

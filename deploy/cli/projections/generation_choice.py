@@ -8,7 +8,8 @@ import typer
 
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, fail
 from shared.messaging.topology import PROJECTORS
-from shared.views.generations import FIRST, Generation, GenerationState
+from shared.read_models import named
+from shared.views.generations import FIRST, Generation, GenerationState, has
 
 ALL: Final = "all"
 MAX_GENERATION: Final = 9999
@@ -75,6 +76,11 @@ def pair(
         if each.state is GenerationState.BUILDING:
             raise fail(_still_building_message(name, each), NEGATIVE)
     return one, other
+
+
+def kinds_of_both(name: str, one: Generation, other: Generation) -> list[str]:
+    """The kinds of stream that the projection reads and both generations have. Older code may have left rows of others."""
+    return [kind for kind in named(name).kinds if kind in has(one.kinds) and kind in has(other.kinds)]
 
 
 def previous(name: str, generations: Sequence[Generation]) -> Generation:

@@ -14,7 +14,8 @@ from deploy.cli.screen import cells, format_time
 from deploy.compare.comparison import Comparison, Part, Sample
 from deploy.compare.stores import GenerationProgress
 from projectors.generations.registry import LONG_AGO
-from shared.views.generations import Generation, GenerationState, stopped
+from shared.read_models import named
+from shared.views.generations import Generation, GenerationState, incomplete, stopped
 
 _LONGEST_VALUE: Final = 120
 
@@ -152,13 +153,16 @@ def notes(found: Comparison) -> list[str]:
     return lines
 
 
-def stopped_generations(found: Sequence[Status]) -> list[str]:
-    """For each active generation that is stopped: the reason, and what an operator can do."""
-    return [
-        f"{one.projection}: {why.detail}"
-        for one in found
-        if (at := one.generation).active and (why := stopped(one.projection, at.moving_to, at.ahead, at.examples))
-    ]
+def problems(found: Sequence[Status]) -> list[str]:
+    """For each active generation that is stopped or incomplete: the reason, and what an operator can do."""
+    lines = []
+    for one in (one for one in found if one.generation.active):
+        at = one.generation
+        if why := stopped(one.projection, at.moving_to, at.ahead, at.examples):
+            lines.append(f"{one.projection}: {why.detail}")
+        if lacks := incomplete(one.projection, named(one.projection).kinds, at.kinds):
+            lines.append(f"{one.projection}: {lacks.detail}")
+    return lines
 
 
 def _state(one: Generation) -> Text:

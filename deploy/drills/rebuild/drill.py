@@ -18,7 +18,7 @@ from deploy.cli.projections.actions import begin_rebuild
 from deploy.cli.projections.commands import compare_generations
 from deploy.cli.projections.control_requests import Act, send_request
 from deploy.cli.projections.following import follow
-from deploy.demo.catching_up import wait_until_applied
+from deploy.demo.catching_up import read_by, wait_until_applied
 from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
 from deploy.demo.flow import CATCH_UP_TIMEOUT_S, OutcomeRecorder
@@ -169,7 +169,7 @@ async def _load(servers: Servers, orders: int | None, query_url: str, display: D
     await CommandSender(servers.rabbitmq_url, name="drill").send(year.commands(), recorder.on_outcome)
     async with open_read_stores(servers, query_url) as stores:
         for store in stores.all:
-            display.begin(store.name, len(recorder.versions))
+            display.begin(store.name, len(read_by(store.name, recorder.versions)))
         await wait_until_applied(stores.all, recorder.versions, display.advance, patience_s=CATCH_UP_TIMEOUT_S)
     return [stream.partition("/")[2] for stream in recorder.versions if stream.startswith("orders/")]
 

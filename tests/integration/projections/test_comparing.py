@@ -291,3 +291,15 @@ async def test_a_stream_that_is_held_in_one_is_shown_with_what_holds_it(pair: Pa
     assert positions.held == (1, 0)
     assert [one.held for one in positions.samples] == [("dead: projection-failed", None)]
     assert not positions.equal
+
+
+async def test_of_kinds_that_not_both_have_no_positions_are_compared(analytics: Pair, summary: Pair) -> None:
+    left = [shop.run(f"customers/left-{number}", shop.registered(f"left-{number}")) for number in range(20)]
+    for pair in (analytics, summary):
+        await pair.live.commit(Commit(left))
+        positions = (await pair.compare()).positions
+        assert (positions.equal, positions.behind) == (False, len(left))
+        found = await pair.store.compare(2, 1, 5, ["orders", "products"])
+        assert (found.positions.equal, found.positions.behind, found.positions.samples) == (True, 0, [])
+        assert {part.name for part in found.parts if not part.equal} <= {"customers", "history"}
+        assert not any(part.undecided for part in found.parts)

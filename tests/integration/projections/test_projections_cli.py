@@ -47,6 +47,17 @@ async def test_status_shows_every_generation_of_every_projection(registry: Regis
         assert text in table
 
 
+async def test_status_says_what_the_active_generation_was_built_without(registry: Registry) -> None:
+    await registry.says(generation(1, active=True, kinds=("orders", "products")), generation(2, kinds=("orders",)))
+    table = await said("status", "summary")
+    says = "does not have customers yet: run tidemark projections rebuild summary, then tidemark projections activate summary"
+    assert f"summary: {says}" in " ".join(table.split())
+    first, second = (await json_of("status", "summary"))["items"]
+    assert (first["generation"]["kinds"], second["generation"]["kinds"]) == (["orders", "products"], ["orders"])
+    await registry.says(generation(1, active=True))
+    assert "does not have" not in await said("status", "summary")
+
+
 async def test_a_store_without_a_registry_has_one_generation(migrated: Settings) -> None:
     redis: Redis = Redis.from_url(migrated.store_url("analytics"))
     await redis.unlink(registry_key("analytics"))
