@@ -131,6 +131,20 @@ async def test_the_command_service_is_told_what_became_of_a_dead_command(harness
     await harness.statuses(dead=1, superseded=1, discarded=2)
 
 
+async def test_a_letter_of_a_kind_that_its_projection_does_not_read_any_more_is_closed_with_that_reason(
+    harness: Harness,
+) -> None:
+    await harness.start()
+    await harness.die("customers/c-1")
+    await harness.statuses(dead=1)
+    job = await harness.ask("replay", selection={"everything": True}, reason="read again")
+    await harness.passed(("customers/c-1", 1), how="not-read")
+    await harness.statuses(resolved=1)
+    assert await harness.db.fetchval("SELECT resolution FROM letters") == "not-read"
+    [item] = await harness.db.fetch("SELECT status, outcome FROM job_items WHERE job_id = $1", job["job_id"])
+    assert tuple(item) == ("skipped", "not-read")
+
+
 def marked(delivery: Delivery) -> tuple[str, Any]:
     return json.loads(delivery.body)["id"], delivery.headers.get(topology.DEAD_COMMAND_HEADER)
 
