@@ -1,5 +1,6 @@
 """The structure holds: the top level, the size of folders and modules, their names, and who imports whom."""
 
+import re
 import subprocess
 from collections import Counter
 from graphlib import TopologicalSorter
@@ -32,6 +33,7 @@ MAX_LINES = 350
 MAX_TEST_LINES = 500
 MAX_MODULES = 15
 MAX_CLONE_LINES = 12
+MAX_PATH = 30
 EMPTY_WORDS = {"utils", "util", "common", "helpers", "helper", "manager", "base", "misc"}
 
 
@@ -77,6 +79,13 @@ def test_a_read_model_s_code_uses_no_other_read_model_s_view(imports: grimp.Impo
     own = {f"projectors.models.{name}", *imports.find_descendants(f"projectors.models.{name}"), f"shared.views.{name}"}
     used = {used for module in own for used in imports.find_modules_directly_imported_by(module)}
     assert not used & {f"shared.views.{other}" for other in NAMES if other != name}
+
+
+def test_the_path_of_a_command_in_the_readme_is_at_most_30_files_that_are_there() -> None:
+    section = (ROOT / "README.md").read_text().split("The whole path of `orders.pay-order`", 1)[1].split("\n## ", 1)[0]
+    listed = re.findall(r"`((?:shared|command_service|projectors|query_service)/[\w/]+\.py)`", section)
+    assert 20 < len(listed) == len(set(listed)) <= MAX_PATH
+    assert not [name for name in listed if not (ROOT / name).exists()]
 
 
 def test_no_two_sub_packages_have_the_same_code() -> None:
