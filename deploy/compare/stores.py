@@ -17,10 +17,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from deploy.cli.terminal import ServerUnavailableError
 from deploy.compare.comparison import Findings
 from deploy.compare.postgres_comparison import PostgresComparison
 from deploy.compare.redis_comparison import RedisComparison
+from deploy.errors import ServerUnavailableError
 from projectors.generations.registry import ALONE
 from projectors.stores.tables import Table, tables_of
 from query_service.stores.redis_store import oldest

@@ -30,7 +30,7 @@ from tests import shop
 from tests.contract.read_stores import TRUNCATE
 
 GENERATION = 77
-QUICK = Options(settle_s=0.05, stalled_s=0.2, patience_s=5)
+QUICK = Options(recheck_interval_s=0.05, stalled_s=0.2, max_wait_s=5)
 
 ADD_STREAM = """
 INSERT INTO streams (stream, kind, version, state, updated_at) VALUES ($1, split_part($1, '/', 1), $2, '{}', now())

@@ -48,7 +48,7 @@ async def test_events_that_are_applied_during_the_wait_are_not_behind(dataset: D
     new, more = {"orders/new": [shop.placed("new")]}, {"orders/o-5": [shop.paid("o-5")]}
     await dataset.append_events(new)
     await dataset.append_events(more, after=1)
-    verifying = asyncio.create_task(dataset.verify(options=replace(QUICK, stalled_s=30, patience_s=30)))
+    verifying = asyncio.create_task(dataset.verify(options=replace(QUICK, stalled_s=30, max_wait_s=30)))
     await asyncio.sleep(0.3)  # it has read the streams by now, or reads them later: they must be equal either way
     await dataset.apply(new)
     await dataset.apply(more, after=1)
@@ -76,12 +76,12 @@ async def test_figures_that_change_all_the_time_are_compared_exactly(dataset: Da
     buying = asyncio.create_task(shopping())
     try:
         for _ in range(3):
-            report = await dataset.verify("analytics", options=replace(QUICK, stalled_s=30, patience_s=30))
+            report = await dataset.verify("analytics", options=replace(QUICK, stalled_s=30, max_wait_s=30))
             assert report.equal, report.findings
             assert not report.tally.unsettled
         wrong = f"{dataset.keys.hours_in('EUR')} 2026033112:revenue"
         await dataset.redis.hincrby(dataset.keys.hours_in("EUR"), "2026033112:revenue", 1)
-        report = await dataset.verify("analytics", options=replace(QUICK, stalled_s=30, patience_s=30))
+        report = await dataset.verify("analytics", options=replace(QUICK, stalled_s=30, max_wait_s=30))
         assert [(one.kind, one.place) for one in report.findings] == [(Kind.DIFFERENT, wrong)]
     finally:
         stop.set()

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.verify.figures import Figures
 from deploy.verify.postgres import with_statements
-from deploy.verify.spill import spilled
+from deploy.verify.spill import open_spill
 from projectors.stores.tables import tables_of
 from tests.integration.verify.dataset import Dataset
 from tests.statements import statements, statements_by_module
@@ -17,7 +17,7 @@ IN_SQLITE = ("deploy.verify.spill", "deploy.verify.figures")
 
 @pytest.fixture
 def sqlite(dataset: Dataset) -> Iterator[Any]:
-    with spilled() as spill:
+    with open_spill() as spill:
         Figures(spill, dataset.keys)
         yield spill.database
 
