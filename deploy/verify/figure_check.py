@@ -2,7 +2,7 @@
 
     every key ──loaded, compared──▶ doubtful cells ──exact check────────▶ equal at that moment: correct
                                           ▲                    ├──▶ unequal, twice: a finding
-                                          └────────────────────┴── something may have been applied that we do not know: again
+                                          └────────────────────┴── events not counted yet may be applied: check again
 
 An exact check reads, in one Redis transaction, a batch of cells and the positions of all streams with uncounted events: those with
 more events in the event store than are counted. Then it counts those events up to these positions. Streams that have changed since the
