@@ -50,7 +50,7 @@ ADD_UP: Final = "INSERT INTO cells SELECT key, member, added_up(value) FROM log 
 MONTHS: Final = """
 INSERT INTO cells SELECT month, member, added_up(value) FROM cells JOIN keys ON id = key WHERE month IS NOT NULL GROUP BY 1, 2
 """
-EVER: Final = """
+ALL_TIME: Final = """
 INSERT INTO cells SELECT ever, member, added_up(value) FROM cells JOIN keys ON id = key WHERE ever IS NOT NULL GROUP BY 1, 2
 """
 INCREASE: Final = """
@@ -60,10 +60,10 @@ SET: Final = "INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value
 GREATEST: Final = (
     "INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = max(cells.value, excluded.value)"
 )
-SAW: Final = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)"
+SET_POSITION: Final = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)"
 APPLIED: Final = "SELECT applied FROM seen WHERE stream = ?"
 VERSION: Final = "SELECT version FROM seen WHERE stream = ?"
-MOVING: Final = "SELECT stream, applied FROM seen WHERE version > applied AND stream > ? ORDER BY stream LIMIT ?"
+UNCOUNTED: Final = "SELECT stream, applied FROM seen WHERE version > applied AND stream > ? ORDER BY stream LIMIT ?"
 VALUE: Final = "SELECT value FROM cells WHERE key = ? AND member = ?"
 FOUND: Final = "INSERT OR REPLACE INTO found VALUES (?, ?)"
 UNEQUAL: Final = """
@@ -72,10 +72,10 @@ UNION ALL SELECT member FROM found WHERE NOT EXISTS (SELECT 1 FROM cells WHERE c
 """
 """A superset of the unequal members: ``equal`` decides about these few."""
 FOUND_VALUE: Final = "SELECT value FROM found WHERE member = ?"
-DOUBT: Final = "INSERT OR IGNORE INTO doubtful (key, member) VALUES (?, ?)"
+ADD_DOUBTFUL: Final = "INSERT OR IGNORE INTO doubtful (key, member) VALUES (?, ?)"
 DOUBTFUL: Final = "SELECT key, member, unequal FROM doubtful WHERE (key, member) > (?, ?) ORDER BY key, member LIMIT ?"
-UNEQUAL_AGAIN: Final = "UPDATE doubtful SET unequal = unequal + 1 WHERE key = ? AND member = ?"
-TRUST: Final = "DELETE FROM doubtful WHERE key = ? AND member = ?"
+COUNT_UNEQUAL: Final = "UPDATE doubtful SET unequal = unequal + 1 WHERE key = ? AND member = ?"
+REMOVE_DOUBTFUL: Final = "DELETE FROM doubtful WHERE key = ? AND member = ?"
 COUNT_DOUBTFUL: Final = "SELECT count(*) FROM doubtful"
 
 
@@ -112,7 +112,7 @@ class Figures:
 
     def set_positions(self, positions: Mapping[str, tuple[int, int]]) -> None:
         """Stream → the version that is applied and counted here, and its version in the event store."""
-        self._database.executemany(SAW, ((stream, *pair) for stream, pair in positions.items()))
+        self._database.executemany(SET_POSITION, ((stream, *pair) for stream, pair in positions.items()))
 
     def applied(self, stream: str) -> int:
         row = self._database.execute(APPLIED, (stream,)).fetchone()
@@ -124,27 +124,27 @@ class Figures:
 
     def uncounted(self, limit: int, after: str = "") -> dict[str, int]:
         """Streams with events that are not counted yet, and their counted versions; ordered by name."""
-        return dict(self._database.execute(MOVING, (after, limit)).fetchall())
+        return dict(self._database.execute(UNCOUNTED, (after, limit)).fetchall())
 
     def record(self, effects: Effects) -> None:
         """Add streams that were not counted before. Call ``finish`` afterwards."""
-        self._database.executemany(LOG, ((*cell, storable(value)) for *cell, value in self._finest(effects)))
-        self._facts(effects)
+        self._database.executemany(LOG, ((*cell, storable(value)) for *cell, value in self._daily_increments(effects)))
+        self._set_facts(effects)
 
     def finish(self) -> None:
         """Add up the recorded effects. Takes seconds, and blocks."""
-        for statement in (ADD_UP, MONTHS, EVER, "DELETE FROM log"):
+        for statement in (ADD_UP, MONTHS, ALL_TIME, "DELETE FROM log"):
             self._database.execute(statement)
 
     def advance(self, effects: Effects) -> None:
         """Add the effects of events that streams have applied since they were counted."""
-        increments = ((self._ids[key], member, storable(value)) for key, member, value in self._everywhere(effects))
+        increments = ((self._ids[key], member, storable(value)) for key, member, value in self._all_increments(effects))
         self._database.executemany(INCREASE, increments)
-        self._facts(effects)
+        self._set_facts(effects)
 
     def touched(self, effects: Effects) -> set[Cell]:
         """The cells that these effects would change."""
-        cells = {(key, member) for key, member, _ in self._everywhere(effects)}
+        cells = {(key, member) for key, member, _ in self._all_increments(effects)}
         cells |= {(self._layout.line_names, product) for product in effects.line_names}
         return cells | {(key, member) for key, member, _ in self._fact_cells(effects)}
 
@@ -184,7 +184,7 @@ class Figures:
 
     def add_doubtful(self, cells: Iterable[Cell]) -> None:
         """Have these cells checked again."""
-        self._database.executemany(DOUBT, cells)
+        self._database.executemany(ADD_DOUBTFUL, cells)
 
     def doubtful(self, size: int) -> Iterator[dict[Cell, int]]:
         """Cells that were unequal in their last check, in batches, and how often they were certainly unequal."""
@@ -197,30 +197,30 @@ class Figures:
         return int(self._database.execute(COUNT_DOUBTFUL).fetchone()[0])
 
     def remove_doubtful(self, cell: Cell) -> None:
-        self._database.execute(TRUST, cell)
+        self._database.execute(REMOVE_DOUBTFUL, cell)
 
     def count_unequal(self, cell: Cell) -> None:
-        self._database.execute(UNEQUAL_AGAIN, cell)
+        self._database.execute(COUNT_UNEQUAL, cell)
 
     def _loaded(self, member: str) -> Value | None:
         row = self._database.execute(FOUND_VALUE, (member,)).fetchone()
         value: Value | None = row[0] if row is not None else None
         return value
 
-    def _finest(self, effects: Effects) -> Iterator[tuple[int, str, int]]:
+    def _daily_increments(self, effects: Effects) -> Iterator[tuple[int, str, int]]:
         layout = self._layout
         for day, counts in effects.units.items():
-            key = self._spans(day, layout.units)
+            key = self._day_key(day, layout.units)
             yield from ((key, product, units) for product, units in counts.items())
         for (currency, day), counts in effects.sales.items():
-            key = self._spans(day, lambda span, currency=currency: layout.sales(currency, span))
+            key = self._day_key(day, lambda span, currency=currency: layout.sales(currency, span))
             yield from ((key, product, amount) for product, amount in counts.items())
         for day, counts in effects.buyers.items():
-            key = self._spans(day, layout.buyers)
+            key = self._day_key(day, layout.buyers)
             yield from ((key, customer, orders) for customer, orders in counts.items())
         yield from ((self._id(key, CellKind.COUNTER), name, value) for key, name, value in self._buckets(effects))
 
-    def _everywhere(self, effects: Effects) -> Iterator[tuple[str, str, int]]:
+    def _all_increments(self, effects: Effects) -> Iterator[tuple[str, str, int]]:
         """(key, member, increment) for days, months and all time."""
         layout = self._layout
         currencies = {currency for currency, _ in effects.sales}
@@ -247,7 +247,7 @@ class Figures:
                 yield self._layout.hours_in(currency), f"{hour}:{metric}", value
                 yield self._layout.days_in(currency), f"{hour[:_DAY]}:{metric}", value
 
-    def _facts(self, effects: Effects) -> None:
+    def _set_facts(self, effects: Effects) -> None:
         facts = ((self._id(key, CellKind.FACT), member, value) for key, member, value in self._fact_cells(effects))
         self._database.executemany(SET, facts)
         if effects.line_names:
@@ -260,18 +260,20 @@ class Figures:
         yield from ((layout.days, day, int(day)) for day in effects.units)
         yield from ((layout.names, product, name) for product, name in effects.names.items())
 
-    def _spans(self, day: str, key_of: Any) -> int:
+    def _day_key(self, day: str, key_of: Any) -> int:
         """The id of a day's key; creates the keys of its month and of all time with it."""
         name = key_of(day)
         known = self._ids.get(name)
         if known is not None:
             return known
-        month, ever = self._id(key_of(day[:_MONTH]), CellKind.TALLY), self._id(key_of(ALL), CellKind.TALLY)
-        return self._id(name, CellKind.TALLY, month, ever)
+        month, all_time = self._id(key_of(day[:_MONTH]), CellKind.TALLY), self._id(key_of(ALL), CellKind.TALLY)
+        return self._id(name, CellKind.TALLY, month, all_time)
 
-    def _id(self, name: str, cell_kind: CellKind, month: int | None = None, ever: int | None = None) -> int:
+    def _id(self, name: str, cell_kind: CellKind, month: int | None = None, all_time: int | None = None) -> int:
         known = self._ids.get(name)
         if known is None:
-            known = self._ids[name] = self._database.execute(KEY, (name, cell_kind.value, month, ever)).fetchone()[0]
+            known = self._ids[name] = self._database.execute(KEY, (name, cell_kind.value, month, all_time)).fetchone()[
+                0
+            ]
             self._cell_kinds[name] = cell_kind
         return known

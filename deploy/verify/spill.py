@@ -23,20 +23,20 @@ CREATE TABLE suspects (
 CREATE TABLE findings (id INTEGER PRIMARY KEY, projection TEXT, kind TEXT, place TEXT, detail TEXT);
 CREATE INDEX findings_by_place ON findings (projection, place);
 """
-KNOW: Final = "INSERT OR IGNORE INTO known (stream) VALUES (?)"
+ADD_KNOWN: Final = "INSERT OR IGNORE INTO known (stream) VALUES (?)"
 IS_KNOWN: Final = "SELECT EXISTS (SELECT 1 FROM known WHERE stream = ?)"
 SUSPECT: Final = "INSERT OR REPLACE INTO suspects VALUES (?, ?, ?, ?)"
-SUSPECT_ANEW: Final = "INSERT OR IGNORE INTO suspects VALUES (?, ?, -1, NULL)"
+SUSPECT_UNOBSERVED: Final = "INSERT OR IGNORE INTO suspects VALUES (?, ?, -1, NULL)"
 CLEAR: Final = "DELETE FROM suspects WHERE projection = ? AND stream = ?"
 SUSPECTS: Final = """
 SELECT stream, applied, drained_at FROM suspects WHERE projection = ? AND stream > ? ORDER BY stream LIMIT ?
 """
-ANY_SUSPECTS: Final = "SELECT count(*) FROM suspects"
+COUNT_SUSPECTS: Final = "SELECT count(*) FROM suspects"
 ADD: Final = "INSERT INTO findings (projection, kind, place, detail) VALUES (?, ?, ?, ?)"
 FORGET: Final = "DELETE FROM findings WHERE projection = ? AND place = ?"
 COUNTS: Final = "SELECT projection, kind, count(*), count(DISTINCT place) FROM findings GROUP BY projection, kind"
 LIST: Final = "SELECT projection, kind, place, detail FROM findings ORDER BY id LIMIT ?"
-PLACES: Final = """
+STREAMS_TO_HEAL: Final = """
 SELECT DISTINCT place FROM findings AS one
 WHERE projection = ? AND kind IN ('missing', 'behind') AND place > ? AND NOT EXISTS (
     SELECT 1 FROM findings AS other
@@ -45,7 +45,7 @@ WHERE projection = ? AND kind IN ('missing', 'behind') AND place > ? AND NOT EXI
 ORDER BY place LIMIT ?
 """
 """Streams that only lack events: their content is correct."""
-OF_KIND: Final = "SELECT EXISTS (SELECT 1 FROM findings WHERE projection = ? AND kind = ?)"
+HAS_KIND: Final = "SELECT EXISTS (SELECT 1 FROM findings WHERE projection = ? AND kind = ?)"
 
 
 class Spill:
@@ -56,7 +56,7 @@ class Spill:
 
     def add_known(self, streams: Iterable[str]) -> None:
         """Record that these are in the event store."""
-        self.database.executemany(KNOW, ((stream,) for stream in streams))
+        self.database.executemany(ADD_KNOWN, ((stream,) for stream in streams))
 
     def unknown(self, streams: Iterable[str]) -> list[str]:
         return [stream for stream in streams if not self.database.execute(IS_KNOWN, (stream,)).fetchone()[0]]
@@ -78,7 +78,7 @@ class Spill:
 
     def suspect_unobserved(self, projection: str, streams: Iterable[str]) -> None:
         """Have these streams checked, without an observation."""
-        self.database.executemany(SUSPECT_ANEW, ((projection, stream) for stream in streams))
+        self.database.executemany(SUSPECT_UNOBSERVED, ((projection, stream) for stream in streams))
 
     def clear(self, projection: str, streams: Iterable[str]) -> None:
         self.database.executemany(CLEAR, ((projection, stream) for stream in streams))
@@ -94,7 +94,7 @@ class Spill:
             }
 
     def suspect_count(self) -> int:
-        return int(self.database.execute(ANY_SUSPECTS).fetchone()[0])
+        return int(self.database.execute(COUNT_SUSPECTS).fetchone()[0])
 
     def add(self, findings: Iterable[Finding]) -> None:
         self.database.executemany(
@@ -118,12 +118,12 @@ class Spill:
     def streams_to_heal(self, projection: str, size: int) -> Iterator[Sequence[str]]:
         """Streams that only lack events, in batches."""
         after = ""
-        while rows := self.database.execute(PLACES, (projection, after, size)).fetchall():
+        while rows := self.database.execute(STREAMS_TO_HEAL, (projection, after, size)).fetchall():
             after = rows[-1][0]
             yield [row[0] for row in rows]
 
     def any_of(self, projection: str, kind: Kind) -> bool:
-        return bool(self.database.execute(OF_KIND, (projection, kind.value)).fetchone()[0])
+        return bool(self.database.execute(HAS_KIND, (projection, kind.value)).fetchone()[0])
 
 
 @contextmanager
