@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 
 from command_service.handling import epochs
 from deploy.cli import operator_options, screen
-from deploy.cli.terminal import Output, OutputOption, ServerUnavailableError, run, settings
+from deploy.cli.terminal import Output, OutputOption, run, settings
+from deploy.errors import ServerUnavailableError
 from shared.contracts.values import Actor
 from shared.messages.control import Reason
 from shared.runtime.postgres import CONNECT_TIMEOUT_S

@@ -253,7 +253,7 @@ def verify(
         raise fail("--heal requires comparing all content: it must not send events again that are present", WRONG_USE)
     if sample is not None and not content:
         raise fail("--sample and --no-content exclude each other", WRONG_USE)
-    chosen = Options(content, sample, random_seed() if seed is None else seed, patience_s=patience)
+    chosen = Options(content, sample, random_seed() if seed is None else seed, max_wait_s=patience)
     names = [named_projection(name) for name in projection or NAMES]
     report = run_verify(settings(), names, chosen, output, generation=generation, heal=heal, limit=limit)
     raise typer.Exit(0 if report.equal else 1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
+from deploy.errors import ServerUnavailableError
 from deploy.run import environment
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ T = TypeVar("T")
 NEGATIVE: Final = 1
 WRONG_USE: Final = 2
 UNAVAILABLE: Final = 3
-
-
-class ServerUnavailableError(Exception):
-    """A server is unavailable or too slow; the message names it and the reason in one line."""
 
 
 class Output(StrEnum):

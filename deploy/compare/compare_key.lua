@@ -1,10 +1,11 @@
 #!lua flags=no-writes
--- A step through a key of one generation, held against the same key of the other: both at one instant, and a short one.
+-- Compares one scan step of a key of one generation with the same key of the other, at one instant, within a short time.
 --
--- KEYS: the key to walk through, the other; the positions of both generations, in the same order. ARGV: the cursor; about how many members to take; what a counter that is not
--- there counts as ('': nothing); 'all', or 'absent' for only those that the other lacks; the most differences to return.
--- Returns the next cursor ('0': done), the types of both keys, how many members the first has, how many were seen in this
--- step, how many of them differ, the first of these; and how many streams the two generations know at this instant.
+-- KEYS: the key to scan, the other; the positions of both generations, in the same order. ARGV: the cursor; the approximate
+-- number of members to read; the value of a missing counter ('': none); 'all', or 'absent' for only those that the other lacks;
+-- the maximum number of differences to return.
+-- Returns the next cursor ('0': done), the types of both keys, the number of members of the first, the number read in this
+-- step, how many of them differ, the first of these; and the number of streams of both generations at this instant.
 
 local CHUNK = 4000 -- unpack() may put some 8,000 values on Lua's stack
 

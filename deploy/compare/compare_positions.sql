@@ -1,4 +1,4 @@
--- The statements that compare where two schemas stand. $1, $2: the schemas, quoted here; $3: the kinds of stream that are compared.
+-- Builds the statements that compare the positions of two schemas. $1, $2: the schemas, quoted here; $3: the kinds of stream to compare.
 WITH joined AS (
     SELECT format(
         'SELECT stream, coalesce(here.applied, 0) AS here, coalesce(there.applied, 0) AS there'
@@ -13,7 +13,7 @@ SELECT
         ' (SELECT count(*) FROM %1$I.held) AS here_held, (SELECT count(*) FROM %2$I.held) AS there_held',
         $1::text, $2::text
     ) AS counts,
-    -- Takes $1: the most of them.
+    -- Takes $1: the maximum number of them.
     format('SELECT * FROM (%s) AS positions WHERE here <> there LIMIT $1', positions) AS apart,
     format(
         'SELECT count(*) FILTER (WHERE here < there) AS behind, count(*) FILTER (WHERE here > there) AS ahead'

@@ -1,9 +1,9 @@
--- The statements that compare a table of one schema with that of another; names come as parameters, and are quoted here.
+-- Builds the statements that compare a table of one schema with that of another; names are parameters, and are quoted here.
 -- $1, $2: the schemas; $3: the table; $4: columns that both have; $5: its primary key.
--- $6, $7: whose a row is: the stream is $6 || '/' || column $7, or column $7 itself; nobody's where $7 is null.
--- $8: those of the columns that are json on one side or the other, and are compared by what they mean.
+-- $6, $7: the stream of a row: $6 || '/' || column $7, or, if $6 is null, column $7 itself; unknown if $7 is null.
+-- $8: those of the columns that are json in one schema or the other: they are compared as jsonb.
 --
--- Each of the statements takes $1: names of streams, $2: whether it is about the rows of these streams, or about all others.
+-- Each of the statements takes $1: names of streams, $2: whether it reads the rows of these streams, or all others.
 WITH parts AS (
     SELECT
         (
@@ -20,7 +20,7 @@ WITH parts AS (
             ELSE format('%L || r.%I', $6::text || '/', $7::text)
         END AS stream
 ), sides AS (
-    -- A row as text is the same wherever it is stored; 64 bits of hash tell rows apart that differ by accident.
+    -- A row has the same text in both schemas; a hash of 64 bits distinguishes rows that differ by accident.
     SELECT parts.*,
         format(
             'SELECT %s, hashtextextended(ROW(%s)::text, 0) AS digest FROM %I.%I AS r WHERE (%s = ANY ($1::text[])) = $2',

@@ -1,7 +1,7 @@
-"""What the comparison of two generations came to. Every pair is (the generation, the one it is held against).
+"""The result of comparing two generations. Every pair is (the generation, the one that it is compared with).
 
-What counts is decided at instants at which both stand at the same versions; what could not be seen at such an instant is ``undecided``,
-or ``moving``, and says nothing either way.
+Differences are decided at instants at which both are at the same versions; data never read at such an instant are ``undecided`` or
+``moving``, and count neither as equal nor as different.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from pydantic import BaseModel, computed_field
 
 class Kind(StrEnum):
     MISSING = "missing"
-    """Only the one it is held against has it."""
+    """Only the other generation has it."""
     EXTRA = "extra"
     """Only the generation has it."""
     DIFFERENT = "different"
@@ -27,7 +27,7 @@ class Difference(BaseModel):
 
 
 class Sample(BaseModel):
-    """A row, or a member of a key, that is not the same in both."""
+    """A row, or a member of a key, that differs."""
 
     key: str
     kind: Kind
@@ -40,9 +40,9 @@ class Part(BaseModel):
     name: str
     rows: tuple[int, int] = (0, 0)
     keys: tuple[int, int] | None = None
-    """Redis only: how many keys its rows (fields and members) are in."""
+    """Redis only: the number of keys that contain its rows (fields and members)."""
     digests: tuple[str, str] | None = None
-    """Over all rows, in any order: equal where every row is. None where rows were compared one by one and in place."""
+    """Over all rows, independent of their order: equal if all rows are. None if rows were compared one by one."""
     missing: int = 0
     extra: int = 0
     different: int = 0
@@ -58,8 +58,8 @@ class Part(BaseModel):
         return not (self.missing or self.extra or self.different)
 
 
-class StreamApart(BaseModel):
-    """A stream that does not stand at the same version in both, and what holds it, where something does."""
+class StreamDifference(BaseModel):
+    """A stream that is at different versions, and the reason why it is held in each, if it is."""
 
     stream: str
     applied: tuple[int, int]
@@ -69,12 +69,12 @@ class StreamApart(BaseModel):
 class Positions(BaseModel):
     streams: tuple[int, int] = (0, 0)
     held: tuple[int, int] = (0, 0)
-    """How many streams wait for something in each."""
+    """The number of held streams in each."""
     behind: int = 0
     ahead: int = 0
     moving: int = 0
-    """Streams that were at different versions whenever they were looked at, and went on in between."""
-    samples: list[StreamApart] = []
+    """Streams that were at different versions in every round, and advanced in between."""
+    samples: list[StreamDifference] = []
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -83,12 +83,12 @@ class Positions(BaseModel):
 
 
 class Findings(BaseModel):
-    """What a store finds when it compares two of its generations."""
+    """The differences between two generations of a store."""
 
     parts: list[Part]
     positions: Positions
     looks: int
-    """How often what was on the move was looked at."""
+    """The number of rounds in which changing data were read."""
     note: str | None = None
 
 
@@ -104,7 +104,7 @@ class Comparison(Findings):
 
 
 def differences(here: dict[str, Any], there: dict[str, Any], names: Iterable[str]) -> list[Difference]:
-    """The named fields that differ; of documents, their fields."""
+    """The named columns that differ; in documents, their fields."""
     found = []
     for name in names:
         one, other = here.get(name), there.get(name)
@@ -120,9 +120,9 @@ def differences(here: dict[str, Any], there: dict[str, Any], names: Iterable[str
     return found
 
 
-def standing_apart(
+def unchanged_differences(
     first: dict[str, tuple[int, int]], last: dict[str, tuple[int, int]]
 ) -> tuple[dict[str, tuple[int, int]], int]:
-    """Of the streams still apart at the last look: those that have not moved since the first, and how many have."""
-    still = {stream: applied for stream, applied in last.items() if first[stream] == applied}
-    return still, len(last) - len(still)
+    """Of the streams that differ in the last round: those that have not changed since the first, and the number that have."""
+    unchanged = {stream: applied for stream, applied in last.items() if first[stream] == applied}
+    return unchanged, len(last) - len(unchanged)

@@ -1,8 +1,8 @@
-"""Two generations of a PostgreSQL read store, row by row, by the server: what comes here are counts, digests and some samples.
+"""Compares two generations of a PostgreSQL read store row by row, in the server: only counts, digests and some samples are returned.
 
-A look is one snapshot of both schemas. Rows belong to streams; the rows of a stream that stands at the same version in both must be the
-same, whatever goes on beside it: so a difference is final when it is seen. Streams that are apart are looked at again, a bounded
-number of times, and counted as behind only if they have not moved in all that time.
+A round is one snapshot of both schemas. Rows belong to streams; the rows of a stream that is at the same version in both must be
+equal, even while other streams advance, so such a difference is final. Streams at different versions are checked again in a bounded
+number of rounds, and count as behind or ahead only if they have not advanced in any of them.
 """
 
 import asyncio
@@ -13,18 +13,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import from_json
 
-from deploy.compare.comparison import Findings, Kind, Part, Positions, Sample, StreamApart, differences, standing_apart
+from deploy.compare.comparison import (
+    Findings,
+    Kind,
+    Part,
+    Positions,
+    Sample,
+    StreamDifference,
+    differences,
+    unchanged_differences,
+)
 from projectors.stores.tables import BOOKKEEPING, Table
 
 if TYPE_CHECKING:
     import asyncpg
 
-LOOKS: Final = 10
+MAX_ROUNDS: Final = 10
 PAUSE_S: Final = 0.5
-MOST_APART: Final = 10_000
-"""More streams apart than this, and the generations are not compared row by row."""
+MAX_DIFFERING: Final = 10_000
+"""With more streams at different versions, rows are not compared."""
 
-# What a schema has: another generation may have been made by other code.
+# Read from the catalogue: another generation may have been created by other code.
 STORED_TABLES: Final = """
 SELECT tables.relname AS name,
     ARRAY(
@@ -62,7 +71,7 @@ class StoredTable:
 class PostgresComparison:
     """``here`` and ``there`` are schemas of the connection's database; at most ``sample`` rows of a table are shown.
 
-    ``described``: the read model's tables. Of another one nothing says whose its rows are.
+    ``described``: the read model's tables. The streams of any other table's rows are unknown.
     """
 
     def __init__(
@@ -74,34 +83,39 @@ class PostgresComparison:
         self._sample = sample
         self._parts: dict[str, Part] = {}
         self._tables: dict[str, StoredTable] = {}
-        """What both sides have of each table."""
-        self._owned: set[str] = set()
-        """Tables of which it is known whose each row is."""
+        """The columns of each table that both schemas have."""
+        self._with_stream: set[str] = set()
+        """Tables whose rows name their stream."""
         self._statements: dict[str, asyncpg.Record] = {}
 
     async def run(self, kinds: Sequence[str]) -> Findings:
         """``kinds``: the kinds of stream whose positions are compared."""
-        about = await self._row(POSITION_STATEMENTS, *self._schemas, list(kinds))
+        statements = await self._row(POSITION_STATEMENTS, *self._schemas, list(kinds))
         await self._prepare()
-        looks, apart = await self._first_look(about)
-        if len(apart) > MOST_APART:
-            return Findings(parts=[], positions=await self._far_apart(about, apart), looks=looks, note=_TOO_FAR)
-        first = last = apart
-        while last and looks < LOOKS:
+        rounds, differing = await self._compare_all(statements)
+        if len(differing) > MAX_DIFFERING:
+            return Findings(
+                parts=[],
+                positions=await self._count_far_apart(statements, differing),
+                looks=rounds,
+                note=_TOO_FAR_APART,
+            )
+        first = last = differing
+        while last and rounds < MAX_ROUNDS:
             await asyncio.sleep(PAUSE_S)
-            looks += 1
-            last = await self._look_again(about, last)
-        still, moving = standing_apart(first, last)
-        positions = await self._counts(about)
-        positions.behind = sum(here < there for here, there in still.values())
-        positions.ahead = len(still) - positions.behind
+            rounds += 1
+            last = await self._compare_caught_up(statements, last)
+        unchanged, moving = unchanged_differences(first, last)
+        positions = await self._counts(statements)
+        positions.behind = sum(here < there for here, there in unchanged.values())
+        positions.ahead = len(unchanged) - positions.behind
         positions.moving = moving
-        positions.samples = await self._samples_of(about, still)
-        return Findings(parts=list(self._parts.values()), positions=positions, looks=looks)
+        positions.samples = await self._samples_of(statements, unchanged)
+        return Findings(parts=list(self._parts.values()), positions=positions, looks=rounds)
 
     async def _prepare(self) -> None:
-        """Which tables there are on each side, and the statements for those that both have."""
-        here, there = [{table.name: table for table in await self._found(schema)} for schema in self._schemas]
+        """Read the tables of both schemas, and build the statements for those that both have."""
+        here, there = [{table.name: table for table in await self._stored_tables(schema)} for schema in self._schemas]
         for name in sorted({*here, *there}):
             if name not in here or name not in there:
                 only = self._schemas[0 if name in here else 1]
@@ -113,11 +127,13 @@ class PostgresComparison:
             self._tables[name] = StoredTable(name, shared, key)
             described = self._described.get(name)
             json = described.json if described else ()
-            owner: tuple[str | None, str | None] = (None, None)
+            stream_column: tuple[str | None, str | None] = (None, None)
             if described and described.stream in shared:
-                owner = described.kind, described.stream
-                self._owned.add(name)
-            self._statements[name] = await self._row(TABLE_STATEMENTS, *self._schemas, name, shared, key, *owner, json)
+                stream_column = described.kind, described.stream
+                self._with_stream.add(name)
+            self._statements[name] = await self._row(
+                TABLE_STATEMENTS, *self._schemas, name, shared, key, *stream_column, json
+            )
             self._parts[name] = Part(
                 name=name,
                 columns_only=(
@@ -127,59 +143,61 @@ class PostgresComparison:
                 note=None if key else "it has no primary key that both share: only counts and digests are compared",
             )
 
-    async def _found(self, schema: str) -> list[StoredTable]:
+    async def _stored_tables(self, schema: str) -> list[StoredTable]:
         rows = await self._connection.fetch(STORED_TABLES, schema)
         return [StoredTable(**row) for row in rows if row["name"] not in BOOKKEEPING]
 
-    async def _first_look(self, about: "asyncpg.Record") -> tuple[int, dict[str, tuple[int, int]]]:
-        """All rows but those of streams that are apart; returns these, and how often it took to get them near enough."""
-        for look in range(1, LOOKS + 1):
+    async def _compare_all(self, statements: "asyncpg.Record") -> tuple[int, dict[str, tuple[int, int]]]:
+        """Compare all rows except those of streams at different versions; returns the number of rounds, and these streams."""
+        for round_ in range(1, MAX_ROUNDS + 1):
             async with self._snapshot():
-                apart = _pairs(await self._connection.fetch(about["apart"], MOST_APART + 1))
-                if len(apart) <= MOST_APART:
+                differing = _pairs(await self._connection.fetch(statements["apart"], MAX_DIFFERING + 1))
+                if len(differing) <= MAX_DIFFERING:
                     for name in self._statements:
-                        await self._compare(name, list(apart), inside=False)
-                    return look, apart
+                        await self._compare(name, list(differing), only_streams=False)
+                    return round_, differing
             await asyncio.sleep(PAUSE_S)
-        return LOOKS, apart
+        return MAX_ROUNDS, differing
 
-    async def _look_again(
-        self, about: "asyncpg.Record", apart: Mapping[str, tuple[int, int]]
+    async def _compare_caught_up(
+        self, statements: "asyncpg.Record", differing: Mapping[str, tuple[int, int]]
     ) -> dict[str, tuple[int, int]]:
-        """The rows of those that have met meanwhile are compared; returns the others, and where they stand."""
+        """Compare the rows of streams that are at the same version now; returns the other streams with their versions."""
         async with self._snapshot():
-            now = _pairs(await self._connection.fetch(about["again"], list(apart)))
-            met = [stream for stream, (here, there) in now.items() if here == there]
-            if met:
+            now = _pairs(await self._connection.fetch(statements["again"], list(differing)))
+            caught_up = [stream for stream, (here, there) in now.items() if here == there]
+            if caught_up:
                 for name in self._statements:
-                    await self._compare(name, met, inside=True)
+                    await self._compare(name, caught_up, only_streams=True)
         return {stream: pair for stream, pair in now.items() if pair[0] != pair[1]}
 
-    async def _compare(self, name: str, streams: list[str], *, inside: bool) -> None:
-        """Add what a table's rows, those of ``streams`` or all others, come to in this snapshot."""
+    async def _compare(self, name: str, streams: list[str], *, only_streams: bool) -> None:
+        """Add the comparison of a table's rows in this snapshot: those of ``streams``, or all others."""
         statements, part = self._statements[name], self._parts[name]
-        row = await self._row(statements["digests"], streams, inside)
+        row = await self._row(statements["digests"], streams, only_streams)
         part.rows = (part.rows[0] + row["here"], part.rows[1] + row["there"])
-        part.digests = _sum(part.digests, (row["here_digest"], row["there_digest"]))
+        part.digests = _add_digests(part.digests, (row["here_digest"], row["there_digest"]))
         if row["here_digest"] == row["there_digest"] and row["here"] == row["there"]:
             return
         if statements["samples"] is None:
             part.different += max(1, abs(row["here"] - row["there"]))
             return
-        counts = await self._row(statements["counts"], streams, inside)
-        if name not in self._owned and streams:
+        counts = await self._row(statements["counts"], streams, only_streams)
+        if name not in self._with_stream and streams:
             part.undecided += sum(counts.values())
-            part.note = "nothing says whose rows these are, and events were arriving: compare again when it is quiet"
+            part.note = (
+                "the streams of these rows are unknown, and events were arriving: compare again when it is quiet"
+            )
             return
         part.missing += counts["missing"]
         part.extra += counts["extra"]
         part.different += counts["different"]
         wanted = self._sample - len(part.samples)
         if wanted > 0:
-            rows = await self._connection.fetch(statements["samples"], streams, inside, wanted)
-            part.samples += [self._shown(name, row) for row in rows]
+            rows = await self._connection.fetch(statements["samples"], streams, only_streams, wanted)
+            part.samples += [self._sample_of(name, row) for row in rows]
 
-    def _shown(self, name: str, row: "asyncpg.Record") -> Sample:
+    def _sample_of(self, name: str, row: "asyncpg.Record") -> Sample:
         here, there = (None if row[side] is None else from_json(row[side]) for side in ("here", "there"))
         known: dict[str, Any] = here or there or {}
         key = " ".join(str(known.get(column)) for column in self._tables[name].key)
@@ -187,26 +205,29 @@ class PostgresComparison:
             return Sample(key=key, kind=Kind.MISSING if here is None else Kind.EXTRA)
         return Sample(key=key, kind=Kind.DIFFERENT, differences=differences(here, there, self._tables[name].columns))
 
-    async def _counts(self, about: "asyncpg.Record") -> Positions:
-        row = await self._row(about["counts"])
+    async def _counts(self, statements: "asyncpg.Record") -> Positions:
+        row = await self._row(statements["counts"])
         return Positions(streams=(row["here"], row["there"]), held=(row["here_held"], row["there_held"]))
 
-    async def _far_apart(self, about: "asyncpg.Record", apart: dict[str, tuple[int, int]]) -> Positions:
-        positions = await self._counts(about)
-        row = await self._row(about["how_far"])
+    async def _count_far_apart(self, statements: "asyncpg.Record", differing: dict[str, tuple[int, int]]) -> Positions:
+        positions = await self._counts(statements)
+        row = await self._row(statements["how_far"])
         positions.behind, positions.ahead = row["behind"], row["ahead"]
-        positions.samples = await self._samples_of(about, apart)
+        positions.samples = await self._samples_of(statements, differing)
         return positions
 
-    async def _samples_of(self, about: "asyncpg.Record", apart: Mapping[str, tuple[int, int]]) -> list[StreamApart]:
-        shown = sorted(apart)[: self._sample]
+    async def _samples_of(
+        self, statements: "asyncpg.Record", differing: Mapping[str, tuple[int, int]]
+    ) -> list[StreamDifference]:
+        shown = sorted(differing)[: self._sample]
         held = {
-            row["stream"]: (row["here"], row["there"]) for row in await self._connection.fetch(about["held"], shown)
+            row["stream"]: (row["here"], row["there"])
+            for row in await self._connection.fetch(statements["held"], shown)
         }
-        return [StreamApart(stream=stream, applied=apart[stream], held=held[stream]) for stream in shown]
+        return [StreamDifference(stream=stream, applied=differing[stream], held=held[stream]) for stream in shown]
 
     async def _row(self, statement: str, *arguments: object) -> "asyncpg.Record":
-        """Of a statement that always returns one."""
+        """The row of a statement that always returns one."""
         (row,) = await self._connection.fetch(statement, *arguments)
         return row
 
@@ -214,15 +235,15 @@ class PostgresComparison:
         return self._connection.transaction(isolation="repeatable_read", readonly=True)
 
 
-_TOO_FAR: Final = f"more than {MOST_APART:,} streams are apart: rows were not compared"
+_TOO_FAR_APART: Final = f"more than {MAX_DIFFERING:,} streams are at different versions: rows were not compared"
 
 
 def _pairs(rows: Sequence["asyncpg.Record"]) -> dict[str, tuple[int, int]]:
     return {row["stream"]: (row["here"], row["there"]) for row in rows}
 
 
-def _sum(before: tuple[str, str] | None, more: tuple[str, str]) -> tuple[str, str]:
-    """Digests add up, so that parts of a table may be looked at one after the other."""
+def _add_digests(before: tuple[str, str] | None, more: tuple[str, str]) -> tuple[str, str]:
+    """Digests are added, so that parts of a table can be compared one after the other."""
     known = before or ("0", "0")
     here, there = ((int(one, 16) + int(other)) % 2**64 for one, other in zip(known, more, strict=True))
     return f"{here:016x}", f"{there:016x}"

@@ -1,9 +1,10 @@
-"""Two generations of a Redis read store, member by member, inside the server: what comes here is what differs, and that is bounded.
+"""Compares two generations of a Redis read store member by member, in the server: only differences are returned, and their number is
+bounded.
 
-Counters belong to no single stream, and live orders change them: the generation that is read first, the other a moment later. So what
-differs in passing is looked at again, both values in one script together with the numbers of streams that each generation knows. Only
-an instant at which these say that both know the same streams counts: equal there is equal, for good; different at several such
-instants is different. What never showed itself at one is undecided.
+Counters belong to no single stream, and live orders change them in one generation first, and in the other a moment later. So members
+that differ in the scan are read again: both values in one script, together with the number of streams in each generation. Only
+instants at which both have the same streams count: a member that is equal at one is equal; a member that differs at several is
+different. A member that was never read at such an instant is undecided.
 """
 
 import asyncio
@@ -12,20 +13,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from deploy.compare.comparison import Difference, Findings, Kind, Part, Sample
-from deploy.compare.redis_positions import HELD, MOST_APART, compare_positions
-from deploy.compare.redis_walking import AT_ONCE, POSITIONS, Member, Values, Walking, kind_of
+from deploy.compare.redis_generations import BATCH_SIZE, POSITIONS, Member, RedisGenerationPair, Values, kind_of
+from deploy.compare.redis_positions import HELD, MAX_DIFFERING, compare_positions
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-LOOKS: Final = 30
+MAX_ROUNDS: Final = 30
 PAUSE_S: Final = 0.1
-MOST_SUSPECTS: Final = 10_000
-STRIKES: Final = 3
-"""So many instants at which both know the same streams, and a member differs at each: then it is different."""
+MAX_SUSPECTS: Final = 10_000
+REQUIRED_MISMATCHES: Final = 3
+"""A member is different if it differs at this many instants at which both have the same streams."""
 
 BOOKKEEPING: Final = frozenset({POSITIONS, HELD, "due", "progress", "discarded", "totalled", "first"})
-"""Keys that say how far a generation has come; they are no data."""
+"""Keys with the progress of a generation; they are not compared."""
 
 
 COMPARED: Final = frozenset({"hash", "zset", "set", "none"})
@@ -35,30 +36,30 @@ class RedisComparison:
     """``here`` and ``there`` are prefixes; at most ``sample`` members of each kind of key are shown."""
 
     def __init__(self, redis: "Redis", here: str, there: str, sample: int) -> None:
-        self._walking = Walking(redis, (here, there))
+        self._pair = RedisGenerationPair(redis, (here, there))
         self._sample = sample
         self._parts: dict[str, Part] = {}
         self._suspects: dict[Member, None] = {}
-        """Each once, though a walk may pass a member twice."""
-        self._beyond: Counter[str] = Counter()
-        """By kind of key: how many more there were than are kept to be looked at again."""
+        """Without duplicates, although a scan may return a member twice."""
+        self._not_kept: Counter[str] = Counter()
+        """By kind of key: the number of further suspects, beyond MAX_SUSPECTS."""
 
     async def run(self, kinds: Sequence[str]) -> Findings:
         """``kinds``: the kinds of stream whose positions are compared."""
-        positions, apart, others, looks = await compare_positions(self._walking, self._sample, kinds)
-        if len(apart) > MOST_APART:
-            note = f"more than {MOST_APART:,} streams are apart: figures were not compared"
-            return Findings(parts=[], positions=positions, looks=looks, note=note)
-        # Of the streams that stand still, those that only one of the two knows: a difference that is always there.
-        always = sum((there == 0) - (here == 0) for here, there in (*apart.values(), *others.values()))
-        await self._compare_keys(always)
-        looks += await self._look_again(always)
-        return Findings(parts=[self._parts[name] for name in sorted(self._parts)], positions=positions, looks=looks)
+        positions, differing, others, rounds = await compare_positions(self._pair, self._sample, kinds)
+        if len(differing) > MAX_DIFFERING:
+            note = f"more than {MAX_DIFFERING:,} streams are at different versions: figures were not compared"
+            return Findings(parts=[], positions=positions, looks=rounds, note=note)
+        # The constant difference in the number of streams: unchanged streams that only one of the two has.
+        surplus = sum((there == 0) - (here == 0) for here, there in (*differing.values(), *others.values()))
+        await self._compare_keys(surplus)
+        rounds += await self._recheck_suspects(surplus)
+        return Findings(parts=[self._parts[name] for name in sorted(self._parts)], positions=positions, looks=rounds)
 
-    async def _compare_keys(self, always: int) -> None:
-        """Every key but the bookkeeping: what differs becomes a suspect."""
+    async def _compare_keys(self, surplus: int) -> None:
+        """Compare every key except the bookkeeping: members that differ become suspects."""
         here, there = [
-            {key for key in await self._walking.keys(side) if kind_of(key) not in BOOKKEEPING} for side in (0, 1)
+            {key for key in await self._pair.keys(side) if kind_of(key) not in BOOKKEEPING} for side in (0, 1)
         ]
         for key in sorted(here | there):
             part = self._parts.setdefault(kind_of(key), Part(name=kind_of(key), keys=(0, 0)))
@@ -66,9 +67,9 @@ class RedisComparison:
             part.keys = (known[0] + (key in here), known[1] + (key in there))
             rows = [0, 0]
             for side in (0, 1):
-                async for step in self._walking.walk(key, side, most=MOST_SUSPECTS, apart=always):
+                async for step in self._pair.scan(key, side, most=MAX_SUSPECTS, surplus=surplus):
                     rows[side] = step.members
-                    part.undecided += 0 if step.level else step.seen
+                    part.undecided += 0 if step.same_streams else step.seen
                     self._suspect(key, part, side, step.types, step.differ, step.first)
             part.rows = (part.rows[0] + rows[0], part.rows[1] + rows[1])
 
@@ -78,54 +79,54 @@ class RedisComparison:
             part.note = f"{key} is not of the same type in both: {types[side]}, {types[1 - side]}"
             return
         if types[0] not in COMPARED:
-            self._foreign(key, part, side, types)
+            self._add_unsupported_type(key, part, side, types)
             return
-        room = MOST_SUSPECTS - len(self._suspects)
+        room = MAX_SUSPECTS - len(self._suspects)
         self._suspects |= {Member(key, name): None for name in first[:room]}
-        self._beyond[part.name] += differ - min(room, len(first))
+        self._not_kept[part.name] += differ - min(room, len(first))
 
-    def _foreign(self, key: str, part: Part, side: int, types: tuple[str, str]) -> None:
-        """A key of a type that no projection of ours uses."""
+    def _add_unsupported_type(self, key: str, part: Part, side: int, types: tuple[str, str]) -> None:
+        """Add a key of a type that no projection uses."""
         if types[1] == "none":
             part.extra += side == 0
             part.missing += side == 1
             part.samples.append(Sample(key=key, kind=Kind.MISSING if side else Kind.EXTRA))
         else:
             part.undecided += side == 0
-        part.note = f"{key} is a {types[0]}: what it holds is not compared"
+        part.note = f"{key} is a {types[0]}: its content is not compared"
 
-    async def _look_again(self, always: int) -> int:
-        """Tell what differs from what was only seen in passing; returns how often was looked."""
-        open_, strikes, looks = list(self._suspects), Counter[Member](), 0
-        while open_ and looks < LOOKS:
-            if looks:
+    async def _recheck_suspects(self, surplus: int) -> int:
+        """Separate real differences from those due to timing; returns the number of rounds."""
+        remaining, mismatches, rounds = list(self._suspects), Counter[Member](), 0
+        while remaining and rounds < MAX_ROUNDS:
+            if rounds:
                 await asyncio.sleep(PAUSE_S)
-            looks += 1
-            left = []
-            for start in range(0, len(open_), AT_ONCE):
-                members = open_[start : start + AT_ONCE]
-                look = await self._walking.look(members)
-                level = look.streams[0] - look.streams[1] == always
-                for member, values in zip(members, look.values, strict=True):
-                    if not level:
-                        left.append(member)
+            rounds += 1
+            undecided = []
+            for start in range(0, len(remaining), BATCH_SIZE):
+                members = remaining[start : start + BATCH_SIZE]
+                current = await self._pair.read_members(members)
+                same_streams = current.streams[0] - current.streams[1] == surplus
+                for member, values in zip(members, current.values, strict=True):
+                    if not same_streams:
+                        undecided.append(member)
                     elif values[0] != values[1]:
-                        strikes[member] += 1
-                        if strikes[member] < STRIKES:
-                            left.append(member)
+                        mismatches[member] += 1
+                        if mismatches[member] < REQUIRED_MISMATCHES:
+                            undecided.append(member)
                         else:
                             self._confirm(member, values)
-            open_ = left
-        for member in open_:
+            remaining = undecided
+        for member in remaining:
             self._parts[member.kind].undecided += 1
-        for name, count in self._beyond.items():
-            # Beyond what is kept: of the same make as those that were looked at again.
+        for name, count in self._not_kept.items():
+            # The further suspects count like those that were checked again.
             part = self._parts[name]
             if part.equal:
                 part.undecided += count
             else:
                 part.different += count
-        return looks
+        return rounds
 
     def _confirm(self, member: Member, values: Values) -> None:
         part = self._parts[member.kind]

@@ -1,6 +1,6 @@
-"""A projection's store as an operator looks into it: its generations, how far each has come, and how two of them differ.
+"""Reads a projection's store for operators: its generations, the progress of each, and the differences between two of them.
 
-One connection, read-only, for the time of one command. Raises StoreAwayError, with the reason in one line.
+One read-only connection for one command. Raises StoreUnavailableError, with the reason in one line.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from deploy.cli.terminal import ServerUnavailableError
 from deploy.compare.comparison import Findings
 from deploy.compare.postgres_comparison import PostgresComparison
 from deploy.compare.redis_comparison import RedisComparison
+from deploy.errors import ServerUnavailableError
 from projectors.generations.registry import ALONE
 from projectors.stores.tables import Table, tables_of
 from query_service.stores.redis_store import oldest
@@ -40,8 +40,8 @@ from shared.views.generations import (
     registry_schema,
 )
 
-ANSWER_WITHIN_S: Final = 30.0
-LOOK_INTO: Final = "SELECT set_config('search_path', quote_ident($1) || ', public', true)"
+TIMEOUT_S: Final = 30.0
+SET_SEARCH_PATH: Final = "SELECT set_config('search_path', quote_ident($1) || ', public', true)"
 PROGRESS: Final = """
 SELECT
     (SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress) AS as_of,
@@ -49,7 +49,7 @@ SELECT
     (SELECT count(*) FROM held) AS held
 """
 
-_NOT_THERE: Final = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
+_UNDEFINED: Final = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 
 class StoreUnavailableError(ServerUnavailableError):
@@ -57,11 +57,11 @@ class StoreUnavailableError(ServerUnavailableError):
 
 
 class GenerationGoneError(Exception):
-    """There is no such generation in the store, or not any more."""
+    """The generation does not exist, or no longer exists."""
 
 
 class GenerationProgress(BaseModel):
-    """How far a generation has come. ``as_of``: what was committed before is in it, or held; None while that is not known."""
+    """A generation's progress. ``as_of``: everything committed before is applied or held; None if unknown."""
 
     as_of: datetime | None = None
     streams: int = 0
@@ -70,13 +70,13 @@ class GenerationProgress(BaseModel):
 
 class GenerationStore(Protocol):
     async def generations(self) -> list[Generation]:
-        """In the order of their numbers; there is always one that is active."""
+        """All generations, ordered by number; one of them is active."""
 
     async def progress(self, number: int) -> GenerationProgress | None:
-        """None for a generation whose data are not there."""
+        """None if the generation has no data."""
 
     async def compare(self, number: int, against: int, sample: int, kinds: Sequence[str] = KINDS) -> Findings:
-        """``kinds``: the kinds of stream whose positions are compared. Raises GenerationGoneError when one of the two is not there."""
+        """``kinds``: the kinds of stream whose positions are compared. Raises GenerationGoneError if one of the two does not exist."""
 
 
 class PostgresReadStore:
@@ -97,16 +97,16 @@ class PostgresReadStore:
         here, there = generation_name(self._projection, number), generation_name(self._projection, against)
         try:
             return await PostgresComparison(self._connection, self._tables, here, there, sample).run(kinds)
-        except _NOT_THERE as error:
+        except _UNDEFINED as error:
             raise GenerationGoneError(str(error)) from error
 
     async def _fetch(self, schema: str, statement: str) -> list[asyncpg.Record] | None:
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S), self._connection.transaction(readonly=True):
-                await self._connection.execute(LOOK_INTO, schema)
+            async with asyncio.timeout(TIMEOUT_S), self._connection.transaction(readonly=True):
+                await self._connection.execute(SET_SEARCH_PATH, schema)
                 rows: list[asyncpg.Record] = await self._connection.fetch(statement)
                 return rows
-        except _NOT_THERE:
+        except _UNDEFINED:
             return None
 
 
@@ -141,7 +141,7 @@ def _generation(document: str, active: int) -> Generation:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, projection: str) -> AsyncIterator[GenerationStore]:
+async def open_store(settings: Settings, projection: str) -> AsyncIterator[GenerationStore]:
     """Raises UnknownReadModelError, MissingSettingError, StoreUnavailableError."""
     model, url = named(projection), settings.store_url(projection)
     if model.store is StoreKind.REDIS:
@@ -167,16 +167,16 @@ async def _postgres(url: str, model: ReadModel) -> AsyncIterator[asyncpg.Connect
     except ValueError as error:
         raise StoreUnavailableError(f"TIDEMARK_{model.setting.upper()} is no address of a database: {error}") from error
     except Exception as error:
-        raise _away(error) from error
+        raise _unavailable(error) from error
     try:
         yield connection
     except Exception as error:
-        raise _away(error) from error
+        raise _unavailable(error) from error
     finally:
         connection.terminate()
 
 
-def _away(error: Exception) -> StoreUnavailableError:
+def _unavailable(error: Exception) -> StoreUnavailableError:
     if not is_outage(error):
         raise error
     return StoreUnavailableError(f"PostgreSQL: {str(error) or 'no answer in time'}")
@@ -190,7 +190,7 @@ async def _redis(url: str, model: ReadModel) -> AsyncIterator[Redis]:
             decode_responses=True,
             protocol=2,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=ANSWER_WITHIN_S,
+            socket_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 1),
         )
     except ValueError as error:

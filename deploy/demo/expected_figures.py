@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from deploy.demo.figures import BEST_DAYS, TOP_PRODUCTS, WORDS, Figures
+from deploy.demo.figures import BEST_DAYS, SEARCH_WORDS, TOP_PRODUCTS, Figures
 
 SALES_COLUMNS: Final = ["transaction_timestamp", "basket_id", "household_id", "product_id", "quantity", "sales_value"]
 TEXT_COLUMNS: Final = ("product_type", "product_category", "department", "brand")
@@ -27,7 +27,7 @@ class ExpectedFigures:
     """Number of baskets that the system must refuse."""
 
 
-def expected_figures(folder: Path, orders: int | None = None, words: Sequence[str] = WORDS) -> ExpectedFigures:
+def expected_figures(folder: Path, orders: int | None = None, words: Sequence[str] = SEARCH_WORDS) -> ExpectedFigures:
     """The figures of the first ``orders`` baskets in time order (None: all), ties by basket id."""
     table = pq.read_table(folder / "transactions.parquet", columns=SALES_COLUMNS)
     selected = _first_baskets(table, orders)

@@ -11,7 +11,7 @@ from typing import Final
 
 BEST_DAYS: Final = 5
 TOP_PRODUCTS: Final = 10
-WORDS: Final = ("milk", "cheese", "bananas", "yogurt", "bread", "coffee")
+SEARCH_WORDS: Final = ("milk", "cheese", "bananas", "yogurt", "bread", "coffee")
 """Search words; every product whose name, category or brand contains the whole word is a hit."""
 
 

@@ -75,7 +75,7 @@ async def flow(
         for store in stores.all:
             display.begin(store.name, len(read_by(store.name, recorder.versions)))
         visible = await wait_until_applied(
-            stores.all, recorder.versions, display.advance, patience_s=CATCH_UP_TIMEOUT_S
+            stores.all, recorder.versions, display.advance, no_progress_timeout_s=CATCH_UP_TIMEOUT_S
         )
         freshness = (await stores.query.get("/freshness"))["projections"]
         found = await store_figures(stores)

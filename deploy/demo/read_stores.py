@@ -1,7 +1,7 @@
-"""The three read stores as the demo looks into them: how far they have come, and their figures.
+"""Reads the positions and figures of the three read stores for the demo.
 
-Analytics, and what search finds, are asked as a dashboard asks: through the query service. What it has no route for
-is read from the databases themselves. A store that is away is waited for.
+Analytics and search results are read like a dashboard does, through the query service. Data without a route are read from the
+databases. Reads are retried while a store is unavailable.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from deploy.servers.provide import Servers
 from shared.runtime.postgres import connect_pool, is_outage
 from shared.views import analytics
 
-PATIENCE_S: Final = 60.0
+RETRY_FOR_S: Final = 60.0
 
 BEHIND: Final = """
 SELECT wanted.stream
@@ -40,10 +40,10 @@ class DemoStore(Protocol):
         """The streams that have not been applied up to their version."""
 
     async def dead(self, streams: Sequence[str]) -> Sequence[str]:
-        """Those of the streams that wait behind a dead letter: up to three, with the reason."""
+        """The streams that are held by a dead letter: up to three, with the reason."""
 
     async def stream_count(self) -> int:
-        """How many streams there are in the store, whoever sent their commands."""
+        """The number of all streams in the store, regardless of the sender of their commands."""
 
 
 class PostgresReadStore:
@@ -52,7 +52,7 @@ class PostgresReadStore:
         self._pool = pool
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
-        return await until_up(lambda: self._pool.fetch(query, *arguments))
+        return await retry_while_unavailable(lambda: self._pool.fetch(query, *arguments))
 
     async def behind(self, versions: Mapping[str, int]) -> Sequence[str]:
         return [row[0] for row in await self.fetch(BEHIND, list(versions), list(versions.values()))]
@@ -73,21 +73,21 @@ class RedisReadStore:
         self._keys = analytics.Keys()
 
     async def behind(self, versions: Mapping[str, int]) -> Sequence[str]:
-        applied = await self._ask("HMGET", self._keys.positions, *versions)
+        applied = await self._command("HMGET", self._keys.positions, *versions)
         return [
             stream for (stream, version), at in zip(versions.items(), applied, strict=True) if int(at or 0) < version
         ]
 
     async def dead(self, streams: Sequence[str]) -> Sequence[str]:
-        holds = await self._ask("HMGET", self._keys.held, *streams)
+        holds = await self._command("HMGET", self._keys.held, *streams)
         found = [f"{stream} {hold}" for stream, hold in zip(streams, holds, strict=True) if hold and '"dead"' in hold]
         return found[:3]
 
     async def stream_count(self) -> int:
-        return int(await self._ask("HLEN", self._keys.positions))
+        return int(await self._command("HLEN", self._keys.positions))
 
-    async def _ask(self, *command: str) -> Any:
-        return await until_up(lambda: self._client.execute_command(*command))  # type: ignore[no-untyped-call]
+    async def _command(self, *command: str) -> Any:
+        return await retry_while_unavailable(lambda: self._client.execute_command(*command))  # type: ignore[no-untyped-call]
 
 
 class QueryService:
@@ -97,17 +97,17 @@ class QueryService:
         self._client = client
 
     async def get(self, path: str, **parameters: str | int) -> Any:
-        """The JSON answer. Raises httpx.HTTPStatusError for any but a good one."""
+        """The JSON response. Raises httpx.HTTPStatusError unless the status is 2xx."""
 
-        async def ask() -> Any:
+        async def request() -> Any:
             response = await self._client.get(path, params=parameters)
             return response.raise_for_status().json()
 
-        return await until_up(ask)
+        return await retry_while_unavailable(request)
 
 
 class ReadStores:
-    """All of them, for the time of ``open_read_stores``'s block."""
+    """All read stores, open inside the block of ``open_read_stores``."""
 
     def __init__(
         self, summary_: PostgresReadStore, analytics_: RedisReadStore, search_: PostgresReadStore, query: QueryService
@@ -124,7 +124,9 @@ async def open_read_stores(servers: Servers, query_url: str) -> AsyncIterator[Re
     async with AsyncExitStack() as stack:
         pools = []
         for name in ("summary", "search"):
-            pool = await until_up(partial(connect_pool, servers.stores[name], schema=name, read_only=True))
+            pool = await retry_while_unavailable(
+                partial(connect_pool, servers.stores[name], schema=name, read_only=True)
+            )
             stack.callback(pool.terminate)
             pools.append(pool)
         client = Redis.from_url(servers.stores["analytics"], decode_responses=True, socket_timeout=10)
@@ -138,12 +140,12 @@ async def open_read_stores(servers: Servers, query_url: str) -> AsyncIterator[Re
         )
 
 
-async def until_up(operation: Callable[[], Awaitable[T]]) -> T:
-    """The operation's result, tried again while what it needs is away, for up to a minute."""
+async def retry_while_unavailable(operation: Callable[[], Awaitable[T]]) -> T:
+    """The operation's result; retried for up to RETRY_FOR_S while a server is unavailable."""
     async for attempt in AsyncRetrying(
-        retry=retry_if_exception(_is_away),
+        retry=retry_if_exception(_is_unavailable),
         wait=wait_random_exponential(multiplier=0.05, max=1),
-        stop=stop_after_delay(PATIENCE_S),
+        stop=stop_after_delay(RETRY_FOR_S),
         reraise=True,
     ):
         with attempt:
@@ -151,8 +153,8 @@ async def until_up(operation: Callable[[], Awaitable[T]]) -> T:
     return result
 
 
-def _is_away(error: BaseException) -> bool:
+def _is_unavailable(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code == httpx.codes.SERVICE_UNAVAILABLE
-    away = (httpx.TransportError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
-    return isinstance(error, away) or is_outage(error)
+    outages = (httpx.TransportError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+    return isinstance(error, outages) or is_outage(error)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
 
-from deploy.demo.figures import BEST_DAYS, TOP_PRODUCTS, WORDS, Figures
+from deploy.demo.figures import BEST_DAYS, SEARCH_WORDS, TOP_PRODUCTS, Figures
 from deploy.demo.read_stores import PostgresReadStore, QueryService, ReadStores
 
 TOTALS: Final = """
@@ -32,7 +32,7 @@ WHERE concat_ws(' ', name, category, doc ->> 'brand') ~* ('(^|[^a-z0-9])' || $1 
 """
 
 
-async def store_figures(stores: ReadStores, words: Sequence[str] = WORDS) -> dict[str, Figures]:
+async def store_figures(stores: ReadStores, words: Sequence[str] = SEARCH_WORDS) -> dict[str, Figures]:
     """Store → its figures."""
     summary, analytics, search = await asyncio.gather(
         _summary(stores.summary, words), _analytics(stores.query), _search(stores.search, stores.query, words)

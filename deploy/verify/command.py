@@ -1,4 +1,4 @@
-"""The command ``tidemark verify``: opens the stores, verifies, heals where that is asked for, reports."""
+"""The command ``tidemark verify``: opens the stores, verifies, heals if requested, reports."""
 
 import json
 import random
@@ -12,15 +12,16 @@ from rich.console import Console
 
 from deploy.cli.terminal import UNAVAILABLE, WRONG_USE, Output, fail, run
 from deploy.demo.display import Display, open_display
+from deploy.errors import ServerUnavailableError
 from deploy.verify import analytics
-from deploy.verify.errors import naming_the_server
+from deploy.verify.errors import server_errors
 from deploy.verify.event_store import EventStore
 from deploy.verify.healing import Healer
-from deploy.verify.models import Model, NoFiguresError, ServerUnavailableError
+from deploy.verify.models import Model, NoFiguresError
 from deploy.verify.operations import open_operations
 from deploy.verify.postgres import open_postgres
 from deploy.verify.report import Report, show
-from deploy.verify.spill import spilled
+from deploy.verify.spill import open_spill
 from deploy.verify.verifier import WORKERS, Options, Verifier
 from shared.messaging.broker import Publisher
 from shared.read_models import NAMES, StoreKind, UnknownReadModelError, named
@@ -28,7 +29,7 @@ from shared.runtime.postgres import connect_pool
 from shared.runtime.settings import Settings
 
 FIGURES: Final[Mapping[str, Callable[[str, int | None], Awaitable[Model]]]] = {analytics.NAME: analytics.open_analytics}
-"""The read models in Redis that can be verified: what their figures should be is particular to each."""
+"""The read models in Redis that can be verified: each computes its expected figures in its own way."""
 
 
 def run_verify(
@@ -41,7 +42,7 @@ def run_verify(
     heal: bool,
     limit: int,
 ) -> Report:
-    """Progress goes to stderr, the report to stdout. Raises typer.Exit where a server is away, or a read model cannot be verified."""
+    """Progress goes to stderr, the report to stdout. Raises typer.Exit if a server is unavailable, or a read model cannot be verified."""
     try:
         with open_display() as display:
             if options.sample is not None:
@@ -84,7 +85,7 @@ async def verify(
     """Raises UnknownReadModelError, NoFiguresError, MissingSettingError, ServerUnavailableError, and with ``heal`` BrokerError."""
     openers = [(name, _opener(name)) for name in projections]
     async with AsyncExitStack() as stack:
-        spill = stack.enter_context(spilled())
+        spill = stack.enter_context(open_spill())
         event_store = await stack.enter_async_context(_event_store(settings.require("write_db_url")))
         operations = await open_operations(settings.operations_db_url)
         stack.push_async_callback(operations.close)
@@ -94,25 +95,25 @@ async def verify(
             stack.push_async_callback(model.close)
             models.append(model)
         verifier = Verifier(event_store, models, operations, spill, options, display)
-        asked = None
-        with naming_the_server("write database"):
+        healed = None
+        with server_errors("write database"):
             await verifier.run()
             if heal:
                 publisher = Publisher(settings.require("rabbitmq_url"), "tidemark verify")
                 stack.push_async_callback(publisher.close)
-                asked = await Healer(verifier, models, event_store, spill, publisher).heal(options.patience_s)
+                healed = await Healer(verifier, models, event_store, spill, publisher).heal(options.max_wait_s)
         return Report(
             generations={model.name: model.generation for model in models},
             content=_content(options),
             tally=replace(verifier.tally),
             counts=spill.counts(),
             findings=spill.first(limit),
-            healed=asked,
+            healed=healed,
         )
 
 
 def _opener(name: str) -> Callable[[str, int | None], Awaitable[Model]]:
-    """What opens the read model at a URL, in one generation. Raises UnknownReadModelError, NoFiguresError."""
+    """The function that opens the read model at a URL, in one generation. Raises UnknownReadModelError, NoFiguresError."""
     if named(name).store is StoreKind.POSTGRES:
         return partial(open_postgres, name)
     if name not in FIGURES:
@@ -122,7 +123,7 @@ def _opener(name: str) -> Callable[[str, int | None], Awaitable[Model]]:
 
 @asynccontextmanager
 async def _event_store(url: str) -> AsyncIterator[EventStore]:
-    with naming_the_server("write database"):
+    with server_errors("write database"):
         pool = await connect_pool(url, read_only=True, max_size=WORKERS + 2)
     try:
         yield EventStore(pool)

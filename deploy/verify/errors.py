@@ -1,4 +1,4 @@
-"""Whatever a server does when it is away, is one error that names the server."""
+"""Any outage of a server becomes one error that names the server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,14 +6,14 @@ from contextlib import contextmanager
 import asyncpg
 from redis.exceptions import RedisError
 
-from deploy.verify.models import ServerUnavailableError
+from deploy.errors import ServerUnavailableError
 from shared.runtime.postgres import is_outage
 from shared.runtime.reasons import reason
 
 
 @contextmanager
-def naming_the_server(store: str) -> Iterator[None]:
-    """Raises AwayError in place of what the driver raises."""
+def server_errors(store: str) -> Iterator[None]:
+    """Raises ServerUnavailableError instead of the driver's error."""
     try:
         yield
     except asyncpg.UndefinedTableError as error:

@@ -1,7 +1,7 @@
-"""The write database as verifying reads it: streams, their events, and what is still in the outbox. It never writes.
+"""Reads the write database for verify: streams, their events, and the streams in the outbox. It never writes.
 
-Streams are paged in the order of the table's own index, whatever the database's collation; other stores are asked for them by name,
-so that no two databases need to agree on an order.
+Streams are paged in the order of the table's own index, regardless of the database's collation; other stores are queried by name,
+so no two databases need to agree on an order.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,8 +20,8 @@ from shared.runtime.reasons import reason
 PAGE: Final = 2000
 CHUNK_STREAMS: Final = 300
 CHUNK_EVENTS: Final = 1000
-"""What is looked at together: bounds the memory."""
-MARGIN: Final = timedelta(milliseconds=500)
+"""Limits of one chunk: they bound the memory."""
+CLOCK_MARGIN: Final = timedelta(milliseconds=500)
 
 COUNT: Final = "SELECT count(*) FROM streams"
 STREAMS_AFTER: Final = "SELECT stream, version FROM streams WHERE stream > $1 ORDER BY stream LIMIT $2"
@@ -46,8 +46,8 @@ SELECT stream, count(*) AS events, max(version) AS last FROM events WHERE stream
 PENDING: Final = "SELECT DISTINCT stream FROM outbox WHERE stream = ANY ($1::text[])"
 CLOCK: Final = "SELECT clock_timestamp()"
 CHANGED_SINCE: Final = "SELECT stream, version FROM streams WHERE updated_at >= $1"
-# Rows bear the time at which their transaction began: those of transactions under way are still to be seen. One that has written
-# nothing for ten seconds is a reader.
+# A row contains the start time of its transaction, and the rows of running transactions are not visible yet. A transaction that has
+# written nothing for ten seconds is a reader.
 MARK: Final = """
 SELECT least(now(), min(xact_start)) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -59,25 +59,25 @@ SELECT DISTINCT stream FROM events WHERE NOT EXISTS (SELECT FROM streams WHERE s
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """An event that the contracts of today do not know, or whose data they refuse."""
+class UnreadableEvent:
+    """An event that the current contracts do not know, or whose data they reject."""
 
     stream: str
     version: int
-    why: str
+    error: str
 
 
 @dataclass(slots=True)
-class Facts:
-    """Some streams in one snapshot."""
+class EventStoreSnapshot:
+    """Some streams of the event store, read in one snapshot."""
 
     versions: dict[str, int] = field(default_factory=dict)
-    """A stream that is not here is not in the event store."""
+    """A stream that is missing here is not in the event store."""
     pending: frozenset[str] = frozenset()
     """Streams with events in the outbox."""
-    events: dict[str, list[Event | Unreadable]] = field(default_factory=dict)
+    events: dict[str, list[Event | UnreadableEvent]] = field(default_factory=dict)
     holes: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Streams whose events are not 1 to their version."""
+    """Streams whose events are not numbered from 1 to their version."""
     at: datetime = datetime.max
     """The database's clock after all of this was read."""
 
@@ -90,7 +90,7 @@ class EventStore:
         return int(await self._pool.fetchval(COUNT, timeout=None))
 
     async def chunks(self) -> AsyncIterator[list[str]]:
-        """Every stream there is, some at a time."""
+        """All streams, in chunks."""
         after = ""
         while page := await self._pool.fetch(STREAMS_AFTER, after, PAGE):
             for chunk in _chunks(page):
@@ -98,42 +98,44 @@ class EventStore:
             after = page[-1]["stream"]
 
     async def sample(self, seed: int, count: int) -> AsyncIterator[list[str]]:
-        """``count`` streams at random: the same for the same seed and streams."""
+        """``count`` random streams: the same for the same seed and streams."""
         async with self._pool.acquire() as connection, connection.transaction(readonly=True):
             cursor = await connection.cursor(SAMPLE, seed, count, timeout=None)
             while page := await cursor.fetch(PAGE):
                 for chunk in _chunks(page):
                     yield chunk
 
-    async def read(self, streams: Sequence[str], *, content: bool) -> Facts:
-        """``content``: their events as well, otherwise only how many there are."""
+    async def read(self, streams: Sequence[str], *, content: bool) -> EventStoreSnapshot:
+        """``content``: also their events, otherwise only the number of events."""
         names = list(streams)
         async with (
             self._pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             versions = {row["stream"]: row["version"] for row in await connection.fetch(VERSIONS, names)}
-            facts = Facts(versions, frozenset(row["stream"] for row in await connection.fetch(PENDING, names)))
+            stored = EventStoreSnapshot(
+                versions, frozenset(row["stream"] for row in await connection.fetch(PENDING, names))
+            )
             if content:
                 for row in await connection.fetch(EVENTS, names):
-                    facts.events.setdefault(row["stream"], []).append(decoded(*row))
-                counted = {name: (len(events), events[-1].version) for name, events in facts.events.items()}
+                    stored.events.setdefault(row["stream"], []).append(decode(*row))
+                counted = {name: (len(events), events[-1].version) for name, events in stored.events.items()}
             else:
                 rows = await connection.fetch(EVENT_COUNTS, names)
                 counted = {row["stream"]: (row["events"], row["last"]) for row in rows}
-            facts.at = await connection.fetchval(CLOCK)
+            stored.at = await connection.fetchval(CLOCK)
         for name, version in versions.items():
             events, last = counted.get(name, (0, 0))
             if not events == last == version:
-                facts.holes[name] = {"version": version, "events": events, "last": last}
-        return facts
+                stored.holes[name] = {"version": version, "events": events, "last": last}
+        return stored
 
-    async def events_after(self, wanted: Mapping[str, tuple[int, int]]) -> dict[str, list[Event | Unreadable]]:
+    async def events_after(self, wanted: Mapping[str, tuple[int, int]]) -> dict[str, list[Event | UnreadableEvent]]:
         """Stream → its events after the first version, up to the second."""
         afters, uptos = [after for after, _ in wanted.values()], [upto for _, upto in wanted.values()]
-        found: dict[str, list[Event | Unreadable]] = {}
+        found: dict[str, list[Event | UnreadableEvent]] = {}
         for row in await self._pool.fetch(EVENTS_AFTER, list(wanted), afters, uptos):
-            found.setdefault(row["stream"], []).append(decoded(*row))
+            found.setdefault(row["stream"], []).append(decode(*row))
         return found
 
     async def known(self, streams: Sequence[str]) -> set[str]:
@@ -144,27 +146,27 @@ class EventStore:
         return now
 
     async def mark(self) -> datetime:
-        """A time for ``changed_since``: whatever is not visible yet will bear this time or a later one."""
+        """A time for ``changed_since``: all rows that are not visible yet will contain this time or a later one."""
         found: datetime = await self._pool.fetchval(MARK)
-        return found - MARGIN
+        return found - CLOCK_MARGIN
 
     async def changed_since(self, mark: datetime) -> dict[str, int]:
-        """Stream → version, of all that have changed since then."""
+        """Stream → version, of all streams that have changed since then."""
         return {row["stream"]: row["version"] for row in await self._pool.fetch(CHANGED_SINCE, mark)}
 
     async def orphans(self) -> AsyncIterator[str]:
-        """Streams with events, and without a row that says which version they have."""
+        """Streams with events, but without a row in ``streams``."""
         async with self._pool.acquire() as connection, connection.transaction(readonly=True):
             async for row in connection.cursor(ORPHANS, prefetch=PAGE, timeout=None):
                 yield row["stream"]
 
 
-def decoded(stream: str, version: int, envelope: str) -> Event | Unreadable:
+def decode(stream: str, version: int, envelope: str) -> Event | UnreadableEvent:
     try:
         read = ReceivedEvent.model_validate_json(envelope)
         data = event_data(read.type, read.schemaversion, read.data)
     except (UnknownEventError, ValidationError, LookupError, TypeError, ValueError) as error:
-        return Unreadable(stream, version, reason(error))
+        return UnreadableEvent(stream, version, reason(error))
     return Event(read.id, read.type, stream, version, read.time, data, lane=0)
 
 

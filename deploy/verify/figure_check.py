@@ -1,13 +1,13 @@
-"""Holding the figures of a store that goes on meanwhile against what the events say, so that no difference is an artefact of timing.
+"""Compares the figures of a live store with the events, so that no reported difference is an artefact of timing.
 
-    every key ──loaded, compared──▶ doubtful cells ──looked at exactly──▶ equal at that moment: fine
+    every key ──loaded, compared──▶ doubtful cells ──exact check────────▶ equal at that moment: correct
                                           ▲                    ├──▶ unequal, twice: a finding
-                                          └────────────────────┴── something may have been applied that we do not know: again
+                                          └────────────────────┴── events not counted yet may be applied: check again
 
-An exact look takes, in one transaction of Redis, the cells at hand and the positions of all streams that may be moving; then counts
-what those streams had come to. The streams that may be moving are those with more events in the event store than are counted. A stream
-that has changed after the last question is found out right after the look: if it has been applied by then, the cells that its events
-touch are not judged in this look.
+An exact check reads, in one Redis transaction, a batch of cells and the positions of all streams with uncounted events: those with
+more events in the event store than are counted. Then it counts those events up to these positions. Streams that have changed since the
+event store was last read are found right after the transaction: if new events of them are applied by then, the cells that these events
+touch are not decided in this check.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from deploy.verify.analytics import PORTION, AnalyticsModel
+from deploy.verify.analytics import BATCH_SIZE, AnalyticsModel
 from deploy.verify.event_store import EventStore
 from deploy.verify.figures import Cell, Figures
 from deploy.verify.findings import Finding, Kind
-from deploy.verify.models import folded
+from deploy.verify.models import fold_applicable
 from projectors.models.analytics.projection import Effects, fold
 from projectors.stores.port import Advance, Event
 from shared.read_models import is_of, named
 
-AT_ONCE: Final = 500
-MOST_MOVING: Final = 5000
-"""Positions that are read together with the cells; where more streams are behind, only a store that stands still can be judged."""
+CELLS_AT_ONCE: Final = 500
+MAX_UNCOUNTED: Final = 5000
+"""Maximum number of positions read together with the cells; with more streams behind, only a store that does not change can be checked."""
 PAUSE_S: Final = 0.3
-CERTAIN: Final = 2
+REQUIRED_MISMATCHES: Final = 2
 
 Discarded = Callable[[Sequence[str]], Awaitable[Mapping[str, frozenset[int]]]]
 
@@ -38,95 +38,95 @@ class FigureCheck:
     def __init__(
         self, model: AnalyticsModel, figures: Figures, event_store: EventStore, discarded: Discarded, mark: datetime
     ) -> None:
-        """``mark``: from before the first stream was counted."""
+        """``mark``: a mark of the event store from before the first stream was counted."""
         self._model = model
         self._figures = figures
         self._event_store = event_store
-        self._discarded = discarded
+        self._read_discarded = discarded
         self._mark = mark
 
     async def compare(self) -> None:
-        """Load and compare every key; what is not equal is doubtful."""
+        """Load and compare every key; unequal cells become doubtful."""
         await asyncio.to_thread(self._figures.finish)
         left = set(self._figures.keys())
         async for keys in self._model.keys():
             for key, kind in keys:
                 if not self._model.is_figure(key):
                     continue
-                if self._figures.sort(key) is None or kind != self._model.type_of(key):
-                    self._figures.doubt([(key, "")])
+                if self._figures.cell_kind(key) is None or kind != self._model.type_of(key):
+                    self._figures.add_doubtful([(key, "")])
                 elif key in left:
                     async for pairs in self._model.scan(key, kind):
                         self._figures.load([(member, self._model.value(key, raw)) for member, raw in pairs])
-                    self._figures.doubt((key, member) for member in self._figures.compare(key))
+                    self._figures.add_doubtful((key, member) for member in self._figures.compare(key))
                 left.discard(key)
         for key in left:
-            self._figures.doubt((key, member) for member in self._figures.compare(key))
+            self._figures.add_doubtful((key, member) for member in self._figures.compare(key))
 
     async def settle(self, seconds: float) -> tuple[list[Finding], int]:
-        """What is certainly not as it should be; and how many figures moved too fast, for so long, to be judged."""
+        """The confirmed differences, and the number of figures that changed too fast, until the deadline, to be decided."""
         deadline = time.monotonic() + seconds
         findings: list[Finding] = []
         while self._figures.doubtful_count():
             await self.catch_up()
-            for cells in self._figures.doubtful(AT_ONCE):
-                findings += await self._look(cells)
+            for cells in self._figures.doubtful(CELLS_AT_ONCE):
+                findings += await self._check(cells)
             if time.monotonic() > deadline:
                 break
             await asyncio.sleep(PAUSE_S)
         return findings, self._figures.doubtful_count()
 
     async def catch_up(self) -> None:
-        """Count what streams have had since they were counted."""
-        await self._ask_for_changes()
+        """Count the events that streams have applied since they were counted."""
+        await self._load_changes()
         after = ""
-        while moving := self._figures.moving(PORTION, after):
-            positions = await self._model.positions(list(moving))
-            await self._count({stream: at for stream, at in positions.items() if at > moving[stream]})
-            after = max(moving)
+        while uncounted := self._figures.uncounted(BATCH_SIZE, after):
+            positions = await self._model.positions(list(uncounted))
+            await self._count({stream: at for stream, at in positions.items() if at > uncounted[stream]})
+            after = max(uncounted)
 
-    async def _look(self, cells: Mapping[Cell, int]) -> list[Finding]:
-        await self._ask_for_changes()
-        moving = self._figures.moving(MOST_MOVING + 1)
-        if len(moving) > MOST_MOVING:
-            moving = {}
-            before = (await self._model.at_once([], [])).events
+    async def _check(self, cells: Mapping[Cell, int]) -> list[Finding]:
+        await self._load_changes()
+        uncounted = self._figures.uncounted(MAX_UNCOUNTED + 1)
+        if len(uncounted) > MAX_UNCOUNTED:
+            uncounted = {}
+            events_before = (await self._model.read_atomically([], [])).events
             await self.catch_up()
-            moment = await self._model.at_once([], list(cells))
-            if moment.events != before:
+            read = await self._model.read_atomically([], list(cells))
+            if read.events != events_before:
                 return []
         else:
-            moment = await self._model.at_once(list(moving), list(cells))
-        late = [stream for stream in await self._ask_for_changes() if stream not in moving]
+            read = await self._model.read_atomically(list(uncounted), list(cells))
+        late = [stream for stream in await self._load_changes() if stream not in uncounted]
         now = await self._model.positions(late)
-        unsure = {stream: at for stream, at in now.items() if at > self._figures.applied(stream)}
-        await self._count({stream: at for stream, at in moment.positions.items() if at > moving[stream]})
-        touched = self._figures.touched(await self._effects(unsure)) if unsure else frozenset()
+        maybe_applied = {stream: at for stream, at in now.items() if at > self._figures.applied(stream)}
+        await self._count({stream: at for stream, at in read.positions.items() if at > uncounted[stream]})
+        touched = self._figures.touched(await self._effects(maybe_applied)) if maybe_applied else frozenset()
         found = []
         for cell, unequal in cells.items():
             if cell in touched:
                 continue
-            if self._equal(cell, moment):
-                self._figures.trust(cell)
-            elif unequal + 1 < CERTAIN:
-                self._figures.unequal_again(cell)
+            if self._equal(cell, read):
+                self._figures.remove_doubtful(cell)
+            elif unequal + 1 < REQUIRED_MISMATCHES:
+                self._figures.count_unequal(cell)
             else:
-                self._figures.trust(cell)  # it has been judged
-                found.append(self._finding(cell, moment.values[cell]))
+                self._figures.remove_doubtful(cell)  # it has been decided
+                found.append(self._finding(cell, read.values[cell]))
         return found
 
-    def _equal(self, cell: Cell, moment: Any) -> bool:
+    def _equal(self, cell: Cell, read: Any) -> bool:
         key, member = cell
-        value = moment.values[cell]
+        value = read.values[cell]
         if member:
             return self._figures.equal(cell, value)
-        # Of the key as a whole: nothing, or what belongs there.
-        return value is None or (self._figures.sort(key) is not None and value == self._model.type_of(key))
+        # The key as a whole: missing, or of the expected type.
+        return value is None or (self._figures.cell_kind(key) is not None and value == self._model.type_of(key))
 
     def _finding(self, cell: Cell, value: Any) -> Finding:
         key, member = cell
         if not member:
-            known = self._figures.sort(key) is not None
+            known = self._figures.cell_kind(key) is not None
             detail = {"key": key, "type": value} | ({"expected": self._model.type_of(key)} if known else {})
             return Finding(self._model.name, Kind.DIFFERENT if known else Kind.STRAY, key, detail)
         expected = self._figures.expected(cell)
@@ -134,8 +134,8 @@ class FigureCheck:
         detail = {"key": key, "member": member, "expected": expected, "found": value}
         return Finding(self._model.name, Kind.STRAY if stray else Kind.DIFFERENT, f"{key} {member}", detail)
 
-    async def _ask_for_changes(self) -> list[str]:
-        """Streams that have changed since we last asked: from now on it is known that there is more of them."""
+    async def _load_changes(self) -> list[str]:
+        """Streams that have changed since the last call, and have uncounted events; their versions are recorded."""
         mark = await self._event_store.mark()
         changed = await self._event_store.changed_since(self._mark)
         self._mark = mark
@@ -145,25 +145,25 @@ class FigureCheck:
             for stream, version in changed.items()
             if is_of(kinds, stream)
         }
-        self._figures.saw(pairs)
+        self._figures.set_positions(pairs)
         return [stream for stream, (applied, version) in pairs.items() if version > applied]
 
     async def _count(self, reached: Mapping[str, int]) -> None:
-        """These streams have been applied up to these versions."""
+        """Count these streams up to these applied versions."""
         streams = list(reached)
-        for start in range(0, len(streams), PORTION):
-            some = {stream: reached[stream] for stream in streams[start : start + PORTION]}
+        for start in range(0, len(streams), BATCH_SIZE):
+            some = {stream: reached[stream] for stream in streams[start : start + BATCH_SIZE]}
             self._figures.advance(await self._effects(some))
             versions = {stream: (at, max(at, self._figures.version(stream))) for stream, at in some.items()}
-            self._figures.saw(versions)
+            self._figures.set_positions(versions)
 
     async def _effects(self, reached: Mapping[str, int]) -> Effects:
-        """Of what these streams have had since they were counted."""
+        """The effects of these streams' events from the counted version up to the given one."""
         wanted = {stream: (self._figures.applied(stream), at) for stream, at in reached.items()}
-        over = await self._discarded(list(wanted))
+        discarded = await self._read_discarded(list(wanted))
         advances = []
         for stream, events in (await self._event_store.events_after(wanted)).items():
-            skipped = over.get(stream, frozenset())
-            sound = [event for event in events if isinstance(event, Event) and event.version not in skipped]
-            advances.append(Advance(stream, wanted[stream][0], sound))
-        return folded(fold, advances)[0]
+            skipped = discarded.get(stream, frozenset())
+            applied = [event for event in events if isinstance(event, Event) and event.version not in skipped]
+            advances.append(Advance(stream, wanted[stream][0], applied))
+        return fold_applicable(fold, advances)[0]

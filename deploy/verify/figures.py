@@ -1,12 +1,12 @@
-"""The figures that the events lead to, cell by cell, on disk: what every key of the analytics store should hold.
+"""The figures that follow from the events, cell by cell, on disk: the expected content of every key of the analytics store.
 
     effects of some streams ──record──▶ log (finest grain) ──finish──▶ cells, with months and all time added up from days
-                                                             advance ▶ cells, from what streams have had since
+                                                             advance ▶ cells, from later events of these streams
 
-A cell is a key and a member or field. Sorts of keys differ in what "nothing" means:
+A cell is a key and a member or field. Kinds of cells differ in what a missing member means:
 
-    counter   a field that is not there is 0
-    tally     a member that comes to 0 is not there
+    counter   a missing field is 0
+    tally     a member whose sum is 0 is missing
     fact      the value itself: a day's score, a currency, a product's name
 """
 
@@ -22,14 +22,14 @@ from shared.views.analytics import ALL, METRICS, Keys
 Cell = tuple[str, str]
 """Key, and member or field."""
 Value = int | float | str
-"""A whole number beyond 64 bits is text: see ``kept``."""
+"""An integer that does not fit into 64 bits is text: see ``storable``."""
 
 _DAY, _MONTH = len("YYYYMMDD"), len("YYYYMM")
-BEYOND: Final = 2**63
-"""What 64 bits cannot keep."""
+INT64_LIMIT: Final = 2**63
+"""The smallest integer that does not fit into 64 bits."""
 
 
-class Sort(StrEnum):
+class CellKind(StrEnum):
     COUNTER = "counter"
     TALLY = "tally"
     FACT = "fact"
@@ -50,7 +50,7 @@ ADD_UP: Final = "INSERT INTO cells SELECT key, member, added_up(value) FROM log 
 MONTHS: Final = """
 INSERT INTO cells SELECT month, member, added_up(value) FROM cells JOIN keys ON id = key WHERE month IS NOT NULL GROUP BY 1, 2
 """
-EVER: Final = """
+ALL_TIME: Final = """
 INSERT INTO cells SELECT ever, member, added_up(value) FROM cells JOIN keys ON id = key WHERE ever IS NOT NULL GROUP BY 1, 2
 """
 INCREASE: Final = """
@@ -60,32 +60,32 @@ SET: Final = "INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value
 GREATEST: Final = (
     "INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = max(cells.value, excluded.value)"
 )
-SAW: Final = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)"
+SET_POSITION: Final = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)"
 APPLIED: Final = "SELECT applied FROM seen WHERE stream = ?"
 VERSION: Final = "SELECT version FROM seen WHERE stream = ?"
-MOVING: Final = "SELECT stream, applied FROM seen WHERE version > applied AND stream > ? ORDER BY stream LIMIT ?"
+UNCOUNTED: Final = "SELECT stream, applied FROM seen WHERE version > applied AND stream > ? ORDER BY stream LIMIT ?"
 VALUE: Final = "SELECT value FROM cells WHERE key = ? AND member = ?"
 FOUND: Final = "INSERT OR REPLACE INTO found VALUES (?, ?)"
 UNEQUAL: Final = """
 SELECT cells.member FROM cells LEFT JOIN found USING (member) WHERE cells.key = ? AND found.value IS NOT cells.value
 UNION ALL SELECT member FROM found WHERE NOT EXISTS (SELECT 1 FROM cells WHERE cells.key = ? AND cells.member = found.member)
 """
-"""More than those that count as unequal: of these few, ``equal`` decides."""
+"""A superset of the unequal members: ``equal`` decides about these few."""
 FOUND_VALUE: Final = "SELECT value FROM found WHERE member = ?"
-DOUBT: Final = "INSERT OR IGNORE INTO doubtful (key, member) VALUES (?, ?)"
+ADD_DOUBTFUL: Final = "INSERT OR IGNORE INTO doubtful (key, member) VALUES (?, ?)"
 DOUBTFUL: Final = "SELECT key, member, unequal FROM doubtful WHERE (key, member) > (?, ?) ORDER BY key, member LIMIT ?"
-UNEQUAL_AGAIN: Final = "UPDATE doubtful SET unequal = unequal + 1 WHERE key = ? AND member = ?"
-TRUST: Final = "DELETE FROM doubtful WHERE key = ? AND member = ?"
+COUNT_UNEQUAL: Final = "UPDATE doubtful SET unequal = unequal + 1 WHERE key = ? AND member = ?"
+REMOVE_DOUBTFUL: Final = "DELETE FROM doubtful WHERE key = ? AND member = ?"
 COUNT_DOUBTFUL: Final = "SELECT count(*) FROM doubtful"
 
 
-def kept(value: int) -> int | str:
-    """As SQLite keeps it: what leaves 64 bits is its digits."""
-    return value if -BEYOND <= value < BEYOND else str(value)
+def storable(value: int) -> int | str:
+    """The value as SQLite can store it: an integer that does not fit into 64 bits becomes text."""
+    return value if -INT64_LIMIT <= value < INT64_LIMIT else str(value)
 
 
-class AddedUp:
-    """The SQL aggregate: exact, whatever it comes to, as SQLite's own sum is not."""
+class ExactSum:
+    """An SQL aggregate: an exact sum of any size, unlike SQLite's own."""
 
     def __init__(self) -> None:
         self._total = 0
@@ -94,23 +94,25 @@ class AddedUp:
         self._total += int(value)
 
     def finalize(self) -> int | str:
-        return kept(self._total)
+        return storable(self._total)
 
 
 class Figures:
     def __init__(self, spill: Spill, layout: Keys) -> None:
         self._database = spill.database
-        self._database.create_aggregate("added_up", 1, AddedUp)  # type: ignore[arg-type]  # typeshed: int alone
-        self._database.create_function("plus", 2, lambda one, other: kept(int(one) + int(other)), deterministic=True)
+        self._database.create_aggregate("added_up", 1, ExactSum)  # type: ignore[arg-type]  # typeshed: int alone
+        self._database.create_function(
+            "plus", 2, lambda one, other: storable(int(one) + int(other)), deterministic=True
+        )
         self._layout = layout
         self._ids: dict[str, int] = {}
-        self._sorts: dict[str, Sort] = {}
+        self._cell_kinds: dict[str, CellKind] = {}
         for statement in SCHEMA.split(";\n"):
             self._database.execute(statement)
 
-    def saw(self, positions: Mapping[str, tuple[int, int]]) -> None:
-        """Stream → what is applied of it, and counted here, and its version in the event store."""
-        self._database.executemany(SAW, ((stream, *pair) for stream, pair in positions.items()))
+    def set_positions(self, positions: Mapping[str, tuple[int, int]]) -> None:
+        """Stream → the version that is applied and counted here, and its version in the event store."""
+        self._database.executemany(SET_POSITION, ((stream, *pair) for stream, pair in positions.items()))
 
     def applied(self, stream: str) -> int:
         row = self._database.execute(APPLIED, (stream,)).fetchone()
@@ -120,38 +122,38 @@ class Figures:
         row = self._database.execute(VERSION, (stream,)).fetchone()
         return row[0] if row is not None else 0
 
-    def moving(self, limit: int, after: str = "") -> dict[str, int]:
-        """Streams of which there is more than is counted, and what is counted of them; in the order of their names."""
-        return dict(self._database.execute(MOVING, (after, limit)).fetchall())
+    def uncounted(self, limit: int, after: str = "") -> dict[str, int]:
+        """Streams with events that are not counted yet, and their counted versions; ordered by name."""
+        return dict(self._database.execute(UNCOUNTED, (after, limit)).fetchall())
 
     def record(self, effects: Effects) -> None:
-        """Streams that are counted for the first time. To be ``finish``ed."""
-        self._database.executemany(LOG, ((*cell, kept(value)) for *cell, value in self._finest(effects)))
-        self._facts(effects)
+        """Add streams that were not counted before. Call ``finish`` afterwards."""
+        self._database.executemany(LOG, ((*cell, storable(value)) for *cell, value in self._daily_increments(effects)))
+        self._set_facts(effects)
 
     def finish(self) -> None:
-        """Add up what was recorded. Takes seconds, blocks."""
-        for statement in (ADD_UP, MONTHS, EVER, "DELETE FROM log"):
+        """Add up the recorded effects. Takes seconds, and blocks."""
+        for statement in (ADD_UP, MONTHS, ALL_TIME, "DELETE FROM log"):
             self._database.execute(statement)
 
     def advance(self, effects: Effects) -> None:
-        """What streams have had since they were counted."""
-        increments = ((self._ids[key], member, kept(value)) for key, member, value in self._everywhere(effects))
+        """Add the effects of events that streams have applied since they were counted."""
+        increments = ((self._ids[key], member, storable(value)) for key, member, value in self._all_increments(effects))
         self._database.executemany(INCREASE, increments)
-        self._facts(effects)
+        self._set_facts(effects)
 
     def touched(self, effects: Effects) -> set[Cell]:
         """The cells that these effects would change."""
-        cells = {(key, member) for key, member, _ in self._everywhere(effects)}
+        cells = {(key, member) for key, member, _ in self._all_increments(effects)}
         cells |= {(self._layout.line_names, product) for product in effects.line_names}
-        return cells | {(key, member) for key, member, _ in self._told(effects)}
+        return cells | {(key, member) for key, member, _ in self._fact_cells(effects)}
 
-    def sort(self, key: str) -> Sort | None:
-        """None: no event leads to this key."""
-        return self._sorts.get(key)
+    def cell_kind(self, key: str) -> CellKind | None:
+        """The kind of the key's cells; None: no event leads to this key."""
+        return self._cell_kinds.get(key)
 
     def keys(self) -> Sequence[str]:
-        return list(self._sorts)
+        return list(self._cell_kinds)
 
     def expected(self, cell: Cell) -> Value | None:
         row = self._database.execute(VALUE, (self._ids.get(cell[0]), cell[1])).fetchone()
@@ -160,32 +162,32 @@ class Figures:
 
     def equal(self, cell: Cell, found: Value | None) -> bool:
         want = self.expected(cell)
-        match self._sorts.get(cell[0]):
-            case Sort.COUNTER if want is not None:
+        match self._cell_kinds.get(cell[0]):
+            case CellKind.COUNTER if want is not None:
                 return (0 if found is None else found) == want
-            case Sort.TALLY:
+            case CellKind.TALLY:
                 return found == want if want else found is None
             case _:
                 return found == want
 
     def load(self, pairs: Iterable[tuple[str, Value | None]]) -> None:
-        """What the store holds under the key at hand."""
+        """Load the store's content of one key, for ``compare``."""
         self._database.executemany(FOUND, pairs)
 
     def compare(self, key: str) -> list[str]:
-        """The members at which what was loaded is not what is expected of this key; and forget what was loaded."""
+        """The members of this key whose loaded value is not the expected one. Deletes the loaded values."""
         number = self._ids.get(key, -1)
         members = [row[0] for row in self._database.execute(UNEQUAL, (number, number))]
         unequal = [member for member in members if not self.equal((key, member), self._loaded(member))]
         self._database.execute("DELETE FROM found")
         return unequal
 
-    def doubt(self, cells: Iterable[Cell]) -> None:
-        """To be looked at again."""
-        self._database.executemany(DOUBT, cells)
+    def add_doubtful(self, cells: Iterable[Cell]) -> None:
+        """Have these cells checked again."""
+        self._database.executemany(ADD_DOUBTFUL, cells)
 
     def doubtful(self, size: int) -> Iterator[dict[Cell, int]]:
-        """Cells that were unequal when last looked at, some at a time; and how often they were certainly so."""
+        """Cells that were unequal in their last check, in batches, and how often they were certainly unequal."""
         after = ("", "")
         while rows := self._database.execute(DOUBTFUL, (*after, size)).fetchall():
             after = rows[-1][:2]
@@ -194,32 +196,32 @@ class Figures:
     def doubtful_count(self) -> int:
         return int(self._database.execute(COUNT_DOUBTFUL).fetchone()[0])
 
-    def trust(self, cell: Cell) -> None:
-        self._database.execute(TRUST, cell)
+    def remove_doubtful(self, cell: Cell) -> None:
+        self._database.execute(REMOVE_DOUBTFUL, cell)
 
-    def unequal_again(self, cell: Cell) -> None:
-        self._database.execute(UNEQUAL_AGAIN, cell)
+    def count_unequal(self, cell: Cell) -> None:
+        self._database.execute(COUNT_UNEQUAL, cell)
 
     def _loaded(self, member: str) -> Value | None:
         row = self._database.execute(FOUND_VALUE, (member,)).fetchone()
         value: Value | None = row[0] if row is not None else None
         return value
 
-    def _finest(self, effects: Effects) -> Iterator[tuple[int, str, int]]:
+    def _daily_increments(self, effects: Effects) -> Iterator[tuple[int, str, int]]:
         layout = self._layout
         for day, counts in effects.units.items():
-            key = self._spans(day, layout.units)
+            key = self._day_key(day, layout.units)
             yield from ((key, product, units) for product, units in counts.items())
         for (currency, day), counts in effects.sales.items():
-            key = self._spans(day, lambda span, currency=currency: layout.sales(currency, span))
+            key = self._day_key(day, lambda span, currency=currency: layout.sales(currency, span))
             yield from ((key, product, amount) for product, amount in counts.items())
         for day, counts in effects.buyers.items():
-            key = self._spans(day, layout.buyers)
+            key = self._day_key(day, layout.buyers)
             yield from ((key, customer, orders) for customer, orders in counts.items())
-        yield from ((self._id(key, Sort.COUNTER), name, value) for key, name, value in self._buckets(effects))
+        yield from ((self._id(key, CellKind.COUNTER), name, value) for key, name, value in self._buckets(effects))
 
-    def _everywhere(self, effects: Effects) -> Iterator[tuple[str, str, int]]:
-        """(key, member, increment) in days, months and all time alike."""
+    def _all_increments(self, effects: Effects) -> Iterator[tuple[str, str, int]]:
+        """(key, member, increment) for days, months and all time."""
         layout = self._layout
         currencies = {currency for currency, _ in effects.sales}
         groups = chain(
@@ -233,10 +235,10 @@ class Figures:
             ),
         )
         for key, counts in groups:
-            self._id(key, Sort.TALLY)
+            self._id(key, CellKind.TALLY)
             yield from ((key, member, increment) for member, increment in counts.items())
         for key, name, value in self._buckets(effects):
-            self._id(key, Sort.COUNTER)
+            self._id(key, CellKind.COUNTER)
             yield key, name, value
 
     def _buckets(self, effects: Effects) -> Iterator[tuple[str, str, int]]:
@@ -245,31 +247,33 @@ class Figures:
                 yield self._layout.hours_in(currency), f"{hour}:{metric}", value
                 yield self._layout.days_in(currency), f"{hour[:_DAY]}:{metric}", value
 
-    def _facts(self, effects: Effects) -> None:
-        told = ((self._id(key, Sort.FACT), member, value) for key, member, value in self._told(effects))
-        self._database.executemany(SET, told)
+    def _set_facts(self, effects: Effects) -> None:
+        facts = ((self._id(key, CellKind.FACT), member, value) for key, member, value in self._fact_cells(effects))
+        self._database.executemany(SET, facts)
         if effects.line_names:
-            key = self._id(self._layout.line_names, Sort.FACT)
+            key = self._id(self._layout.line_names, CellKind.FACT)
             self._database.executemany(GREATEST, ((key, *pair) for pair in effects.line_names.items()))
 
-    def _told(self, effects: Effects) -> Iterator[tuple[str, str, Value]]:
+    def _fact_cells(self, effects: Effects) -> Iterator[tuple[str, str, Value]]:
         layout = self._layout
         yield from ((layout.currencies, currency, 1) for currency, _ in effects.sales)
         yield from ((layout.days, day, int(day)) for day in effects.units)
         yield from ((layout.names, product, name) for product, name in effects.names.items())
 
-    def _spans(self, day: str, key_of: Any) -> int:
-        """The id of a day's key; its month's and the one of all time are made with it."""
+    def _day_key(self, day: str, key_of: Any) -> int:
+        """The id of a day's key; creates the keys of its month and of all time with it."""
         name = key_of(day)
         known = self._ids.get(name)
         if known is not None:
             return known
-        month, ever = self._id(key_of(day[:_MONTH]), Sort.TALLY), self._id(key_of(ALL), Sort.TALLY)
-        return self._id(name, Sort.TALLY, month, ever)
+        month, all_time = self._id(key_of(day[:_MONTH]), CellKind.TALLY), self._id(key_of(ALL), CellKind.TALLY)
+        return self._id(name, CellKind.TALLY, month, all_time)
 
-    def _id(self, name: str, sort: Sort, month: int | None = None, ever: int | None = None) -> int:
+    def _id(self, name: str, cell_kind: CellKind, month: int | None = None, all_time: int | None = None) -> int:
         known = self._ids.get(name)
         if known is None:
-            known = self._ids[name] = self._database.execute(KEY, (name, sort.value, month, ever)).fetchone()[0]
-            self._sorts[name] = sort
+            known = self._ids[name] = self._database.execute(KEY, (name, cell_kind.value, month, all_time)).fetchone()[
+                0
+            ]
+            self._cell_kinds[name] = cell_kind
         return known

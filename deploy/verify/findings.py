@@ -1,11 +1,11 @@
-"""What verifying can find, and what one look at a stream says. Pure.
+"""The kinds of findings, and the findings that follow from one observation of a stream. Pure.
 
     applied = 0 < version            missing        applied > version      ahead
     0 < applied < version            behind         no such stream         stray
     held, retrying or dead           held           other content          different
-    a discarded event stepped over   discarded: said, and nothing wrong
+    a discarded event skipped        discarded: reported, and not wrong
 
-``missing`` and ``behind`` are provisional: the events may be on their way. They count once the store has had its chance (``overdue``).
+``missing`` and ``behind`` are provisional: the events may be in transit. They are reported once they are ``overdue``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,39 +43,39 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observation:
     """One stream in one projection, at one moment."""
 
     stream: str
     version: int
-    """The event store's, read after the position; 0: it knows no such stream."""
+    """The version in the event store, read after the position; 0: it has no such stream."""
     position: Position
     drained_at: datetime | None
-    """When, by the write database's clock, none of its events was in the outbox; None: some are."""
+    """A time of the write database's clock at which the outbox contained none of its events; None: it contains some."""
     discarded: frozenset[int] = frozenset()
-    """Versions up to the position that were stepped over."""
+    """Versions up to the position that were skipped."""
     problems: Sequence[Mapping[str, Any]] = ()
-    """Where the content is not what the events say, up to the position."""
+    """Differences between the content and the events up to the position."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelProgress:
-    """How far a projection says it has come: ``as_of`` of the lane that is furthest behind; ``events`` it has ever applied."""
+    """A projection's progress: ``as_of`` of the lane that is furthest behind; ``events``: the number ever applied."""
 
     as_of: datetime | None
     events: int
 
 
-def findings(projection: str, look: Look) -> list[Finding]:
-    if not look.version:
-        there = look.position.applied or look.position.hold is not None or look.problems
-        detail = {"applied": look.position.applied, "content": list(look.problems)}
-        return [Finding(projection, Kind.STRAY, look.stream, detail)] if there else []
-    found = [Finding(projection, Kind.DIFFERENT, look.stream, problem) for problem in look.problems]
-    versions = {"applied": look.position.applied, "version": look.version}
-    hold = look.position.hold
-    if look.position.applied > look.version or (hold is not None and hold.version > look.version):
-        found.append(Finding(projection, Kind.AHEAD, look.stream, versions))
+def findings(projection: str, observation: Observation) -> list[Finding]:
+    if not observation.version:
+        there = observation.position.applied or observation.position.hold is not None or observation.problems
+        detail = {"applied": observation.position.applied, "content": list(observation.problems)}
+        return [Finding(projection, Kind.STRAY, observation.stream, detail)] if there else []
+    found = [Finding(projection, Kind.DIFFERENT, observation.stream, problem) for problem in observation.problems]
+    versions = {"applied": observation.position.applied, "version": observation.version}
+    hold = observation.position.hold
+    if observation.position.applied > observation.version or (hold is not None and hold.version > observation.version):
+        found.append(Finding(projection, Kind.AHEAD, observation.stream, versions))
     elif hold is not None and hold.status is not HoldStatus.GAP:
         held = {
             "held_at": hold.version,
@@ -83,29 +83,29 @@ def findings(projection: str, look: Look) -> list[Finding]:
             "reason": hold.reason,
             "exception": hold.exception,
         }
-        found.append(Finding(projection, Kind.HELD, look.stream, versions | held))
-    elif look.position.applied < look.version:
-        kind = Kind.BEHIND if look.position.applied else Kind.MISSING
-        found.append(Finding(projection, kind, look.stream, versions))
+        found.append(Finding(projection, Kind.HELD, observation.stream, versions | held))
+    elif observation.position.applied < observation.version:
+        kind = Kind.BEHIND if observation.position.applied else Kind.MISSING
+        found.append(Finding(projection, kind, observation.stream, versions))
     return found
 
 
-def overdue(since: Look, again: Look, progress: ModelProgress, *, stalled: bool) -> bool:
-    """Whether a stream that is behind in two looks will not come by itself.
+def overdue(first: Observation, second: Observation, progress: ModelProgress, *, stalled: bool) -> bool:
+    """Whether a stream that is behind in two observations will not catch up without a resend.
 
-    ``progress`` was read before the second look. What the outbox had handed on by ``drained_at`` went before every heartbeat that is
-    younger, in the same queue: a store that has seen such a heartbeat has had those events, or they were lost. ``stalled``: the
-    projection has not moved at all for some seconds, so there is no heartbeat to go by.
+    ``progress`` was read before the second observation. Events that left the outbox by ``drained_at`` precede all later heartbeats in
+    the same queue: a store that has received such a heartbeat has received those events, or they were lost. ``stalled``: the projection
+    has made no progress for some seconds, so there is no heartbeat to compare with.
     """
-    if again.position.applied != since.position.applied:
+    if second.position.applied != first.position.applied:
         return False
     if stalled:
         return True
-    return since.drained_at is not None and progress.as_of is not None and progress.as_of > since.drained_at
+    return first.drained_at is not None and progress.as_of is not None and progress.as_of > first.drained_at
 
 
 def differing(expected: Mapping[str, Any] | None, found: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is wrong with a row: by column, a document's fields one by one; or that it is missing, or should not be there."""
+    """The differences of a row by column, in documents by field; or that the row is missing or unexpected."""
     if found is None:
         return {"row": "missing"}
     if expected is None:

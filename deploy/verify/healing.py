@@ -1,7 +1,7 @@
-"""Healing: what only lacks events gets them; what has other content than its events say cannot be mended so, and is left alone.
+"""Healing: streams that only lack events are resent; streams with wrong content cannot be repaired that way, and are left alone.
 
-A stream that is behind while its content is not what its position says (a position that was set back, say) would have events applied a
-second time: no resend is asked for it. Nor for any stream of the figures while any figure is wrong: they are sums over all.
+A stream that is behind and whose content does not match its position (for example after a position was set back) would have events
+applied twice, so no resend is requested for it. Nor for any stream of the figures while any figure is wrong: they are sums over all.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from deploy.verify.verifier import Verifier
 from projectors.runtime.failure_messages import resend_requests
 from shared.messaging.broker import Publisher
 
-PORTION: Final = 1000
-LOOK_EVERY_S: Final = 0.2
+BATCH_SIZE: Final = 1000
+POLL_INTERVAL_S: Final = 0.2
 
 
 class Healer:
@@ -32,30 +32,30 @@ class Healer:
         self._spill = spill
         self._publisher = publisher
 
-    async def heal(self, patience_s: float) -> int:
-        """Ask for what is missing, wait for it, verify those streams again; how many were asked for. Raises BrokerError."""
-        asked = 0
+    async def heal(self, max_wait_s: float) -> int:
+        """Request missing events, wait for them, verify those streams again; returns the number of streams. Raises BrokerError."""
+        requested = 0
         for model in self._models:
             if isinstance(model, AnalyticsModel) and self._figures_are_wrong(model.name):
                 continue
-            for streams in self._spill.lacking(model.name, PORTION):
-                await self._heal(model, streams, patience_s)
-                asked += len(streams)
-        if asked:
+            for streams in self._spill.streams_to_heal(model.name, BATCH_SIZE):
+                await self._heal(model, streams, max_wait_s)
+                requested += len(streams)
+        if requested:
             await self._verifier.settle()
-        return asked
+        return requested
 
-    async def _heal(self, model: Model, streams: Sequence[str], patience_s: float) -> None:
+    async def _heal(self, model: Model, streams: Sequence[str], max_wait_s: float) -> None:
         applied = await self._verifier.applied(model, streams)
         wanted = [(stream, at + 1) for stream, at in applied.items()]
         for request in resend_requests(model.name, wanted, automatic=False):
             await self._publisher.publish(request)
         versions = (await self._event_store.read(streams, content=False)).versions
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + max_wait_s
         while time.monotonic() < deadline:
             if not _behind(await self._verifier.applied(model, streams), versions):
                 break
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
         self._verifier.suspect(model.name, streams)
 
     def _figures_are_wrong(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The port between verifying and a read store: what a store has applied of some streams, and where its content is not what it should be."""
+"""The port between verify and a read store: the versions that a store has applied of some streams, and the differences in their content."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -9,15 +9,11 @@ from projectors.stores.port import Advance, Position, ProjectionError
 
 Changes = TypeVar("Changes")
 Problems = dict[str, list[Mapping[str, Any]]]
-"""Stream → what is wrong with its content."""
-
-
-class ServerUnavailableError(Exception):
-    """A server cannot be reached, or does not answer in time; the message names it."""
+"""Stream → the differences in its content."""
 
 
 class NoFiguresError(LookupError):
-    """A read model in Redis whose figures verifying does not know."""
+    """A read model in Redis whose expected figures verify does not know."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -26,7 +22,7 @@ class NoFiguresError(LookupError):
 
 
 class Snapshot(Protocol):
-    """Some streams as a store shows them at one moment."""
+    """Some streams of a store, read at one moment."""
 
     @property
     def positions(self) -> Mapping[str, Position]: ...
@@ -36,16 +32,16 @@ class Snapshot(Protocol):
         """Stream → the versions that operators have discarded, past or future."""
 
     async def problems(
-        self, advances: Sequence[Advance], broken: Mapping[str, str], versions: Mapping[str, int]
+        self, advances: Sequence[Advance], unreadable: Mapping[str, str], versions: Mapping[str, int]
     ) -> Problems:
-        """Hold the content against these events: for each stream all that it has applied. ``broken`` streams have no expectation.
+        """Compare the content with these events: for each stream all that it has applied. Streams in ``unreadable`` are not compared.
 
-        ``versions``: those that the streams have in the event store.
+        ``versions``: the streams' versions in the event store.
         """
 
 
 class Model(Protocol):
-    """One generation of a projection. What goes wrong with its server is an AwayError."""
+    """One generation of a projection. Each method raises ServerUnavailableError."""
 
     @property
     def name(self) -> str: ...
@@ -53,18 +49,20 @@ class Model(Protocol):
     @property
     def generation(self) -> int: ...
 
-    def looking(self, streams: Sequence[str]) -> AbstractAsyncContextManager[Snapshot]: ...
+    def snapshot(self, streams: Sequence[str]) -> AbstractAsyncContextManager[Snapshot]: ...
 
     async def progress(self) -> ModelProgress: ...
 
-    def mentioned(self) -> AsyncIterator[list[str]]:
-        """Every stream of which the store has a position, a hold or a row: whoever is not in the event store is a stray. May repeat."""
+    def mentioned_streams(self) -> AsyncIterator[list[str]]:
+        """Every stream of which the store has a position, a hold or a row: one that is not in the event store is a stray. May repeat."""
 
     async def close(self) -> None: ...
 
 
-def folded(fold: Callable[[Sequence[Advance]], Changes], advances: Sequence[Advance]) -> tuple[Changes, dict[str, str]]:
-    """What a pure projection makes of the streams that it can apply; and, of the others, why it cannot."""
+def fold_applicable(
+    fold: Callable[[Sequence[Advance]], Changes], advances: Sequence[Advance]
+) -> tuple[Changes, dict[str, str]]:
+    """The changes for the streams that a pure projection can apply, and why it cannot apply the others."""
     failed: dict[str, str] = {}
     while True:
         try:
@@ -76,5 +74,5 @@ def folded(fold: Callable[[Sequence[Advance]], Changes], advances: Sequence[Adva
                 ]
 
 
-def unfoldable(why: Mapping[str, str]) -> Problems:
-    return {stream: [{"events": reason}] for stream, reason in why.items()}
+def fold_problems(reasons: Mapping[str, str]) -> Problems:
+    return {stream: [{"events": reason}] for stream, reason in reasons.items()}

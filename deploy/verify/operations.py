@@ -1,11 +1,11 @@
-"""What the operations database knows of streams that are not like the others: letters that hold them, and what was discarded, by whom."""
+"""Reads the operations database for verify: the letters that hold streams, and the discarded events with their audit entries."""
 
 from collections.abc import Sequence
 from typing import Any, Final
 
 import asyncpg
 
-from deploy.verify.errors import naming_the_server
+from deploy.verify.errors import server_errors
 from shared.runtime.postgres import connect_pool
 from shared.views.operations import SCHEMA
 
@@ -25,7 +25,7 @@ WHERE origin = $1 AND stream = ANY ($2::text[]) AND live
 
 
 class Operations:
-    """Without a database it knows nothing."""
+    """Without a database every result is empty."""
 
     def __init__(self, pool: asyncpg.Pool | None) -> None:
         self._pool = pool
@@ -56,7 +56,7 @@ class Operations:
     async def _fetch(self, statement: str, projection: str, streams: Sequence[str]) -> list[asyncpg.Record]:
         if self._pool is None or not streams:
             return []
-        with naming_the_server("operations"):
+        with server_errors("operations"):
             rows: list[asyncpg.Record] = await self._pool.fetch(statement, projection, list(streams))
             return rows
 
@@ -66,8 +66,8 @@ class Operations:
 
 
 async def open_operations(url: str) -> Operations:
-    """``url``: may be empty. Raises AwayError."""
+    """``url``: may be empty. Raises ServerUnavailableError."""
     if not url:
         return Operations(None)
-    with naming_the_server("operations"):
+    with server_errors("operations"):
         return Operations(await connect_pool(url, schema=SCHEMA, read_only=True))

@@ -1,7 +1,7 @@
 """A PostgreSQL read model under verification: positions and rows of some streams in one snapshot, compared by the server.
 
-The rows that the events lead to go to the server as JSON, and only rows that differ come back: what is equal costs no reading here,
-and values are compared by the types of their columns.
+The expected rows are sent to the server as JSON, and only rows that differ are returned: equal rows are not transferred, and values
+are compared by the types of their columns.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -14,9 +14,9 @@ import asyncpg
 import msgspec
 from pydantic_core import from_json
 
-from deploy.verify.errors import naming_the_server
+from deploy.verify.errors import server_errors
 from deploy.verify.findings import ModelProgress, differing
-from deploy.verify.models import Changes, Problems, Snapshot, folded, unfoldable
+from deploy.verify.models import Changes, Problems, Snapshot, fold_applicable, fold_problems
 from projectors.stores import postgres_positions
 from projectors.stores.port import Advance, Position
 from projectors.stores.tables import Table, fold_of, tables_of
@@ -25,14 +25,14 @@ from shared.views.generations import ACTIVE, FIRST, generation_name, registry_sc
 
 PREFETCH: Final = 1000
 WORKERS: Final = 4
-BY_KEY: Final = {"enable_seqscan": "off", "plan_cache_mode": "force_custom_plan"}
-"""Statistics may lag behind: a page of rows is found by its keys all the same."""
+PREFER_INDEXES: Final = {"enable_seqscan": "off", "plan_cache_mode": "force_custom_plan"}
+"""Statistics may be out of date: a page of rows is still found by its keys."""
 
 PROGRESS: Final = "SELECT min(as_of) AS as_of, coalesce(sum(events_applied), 0)::bigint AS events FROM progress"
 POSITIONS: Final = "SELECT stream FROM positions UNION ALL SELECT stream FROM held"
 HAS_DISCARDED: Final = "SELECT to_regclass('discarded') IS NOT NULL"
 DISCARDED: Final = "SELECT stream, version FROM discarded WHERE stream = ANY ($1::text[])"
-WHOLE: Final = "SET LOCAL enable_seqscan = on"
+ALLOW_SEQSCAN: Final = "SET LOCAL enable_seqscan = on"
 TABLE_STATEMENTS: Final = Path(__file__).with_name("verify_table.sql").read_text()
 _UNMIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
@@ -67,8 +67,8 @@ class PostgresModel(Generic[Changes]):
         self._keeps_discarded = keeps_discarded
 
     @asynccontextmanager
-    async def looking(self, streams: Sequence[str]) -> AsyncIterator[Snapshot]:
-        with naming_the_server(self.name):
+    async def snapshot(self, streams: Sequence[str]) -> AsyncIterator[Snapshot]:
+        with server_errors(self.name):
             async with (
                 self._pool.acquire() as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
@@ -81,15 +81,15 @@ class PostgresModel(Generic[Changes]):
                 yield _Snapshot(connection, list(streams), positions, discarded, self._fold, self._tables)
 
     async def progress(self) -> ModelProgress:
-        with naming_the_server(self.name):
+        with server_errors(self.name):
             [row] = await self._pool.fetch(PROGRESS)
             return ModelProgress(row["as_of"], row["events"])
 
-    async def mentioned(self) -> AsyncIterator[list[str]]:
+    async def mentioned_streams(self) -> AsyncIterator[list[str]]:
         for statement in (POSITIONS, *(table.strays for table in self._tables)):
-            with naming_the_server(self.name):
+            with server_errors(self.name):
                 async with self._pool.acquire() as connection, connection.transaction(readonly=True):
-                    await connection.execute(WHOLE)
+                    await connection.execute(ALLOW_SEQSCAN)
                     cursor = await connection.cursor(statement, timeout=None)
                     while rows := await cursor.fetch(PREFETCH):
                         yield [row["stream"] for row in rows]
@@ -116,10 +116,10 @@ class _Snapshot(Generic[Changes]):
         self._tables = tables
 
     async def problems(
-        self, advances: Sequence[Advance], broken: Mapping[str, str], versions: Mapping[str, int]
+        self, advances: Sequence[Advance], unreadable: Mapping[str, str], versions: Mapping[str, int]
     ) -> Problems:
-        changes, failed = folded(self._fold, advances)
-        found = unfoldable({**broken, **failed})
+        changes, failed = fold_applicable(self._fold, advances)
+        found = fold_problems({**unreadable, **failed})
         compared = [stream for stream in self._streams if stream not in found]
         for table in self._tables:
             described = table.described
@@ -136,10 +136,10 @@ class _Snapshot(Generic[Changes]):
 
 async def open_postgres(projection: str, url: str, generation: int | None) -> PostgresModel[Any]:
     """Any read model in PostgreSQL, by its descriptors. ``generation``: None is the active one. Raises ServerUnavailableError."""
-    with naming_the_server(projection):
-        number = generation or await _active(projection, url)
+    with server_errors(projection):
+        number = generation or await _active_generation(projection, url)
         schema = generation_name(projection, number)
-        pool = await connect_pool(url, schema=schema, read_only=True, max_size=WORKERS, session=BY_KEY)
+        pool = await connect_pool(url, schema=schema, read_only=True, max_size=WORKERS, session=PREFER_INDEXES)
         keeps = await pool.fetchval(HAS_DISCARDED)
         tables = [await with_statements(pool, table) for table in tables_of(projection)]
         return PostgresModel(projection, number, pool, fold_of(projection), tables, keeps_discarded=keeps)
@@ -160,7 +160,7 @@ async def with_statements(connection: Any, table: Table[Changes]) -> VerifiedTab
     return VerifiedTable(table, row["differing"], row["strays"])
 
 
-async def _active(projection: str, url: str) -> int:
+async def _active_generation(projection: str, url: str) -> int:
     pool = await connect_pool(url, schema=registry_schema(projection), read_only=True, max_size=1)
     try:
         return await pool.fetchval(ACTIVE) or FIRST

@@ -1,4 +1,4 @@
-"""What verifying came to, for people and for programs."""
+"""The report of verify, for people and for programs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,15 +12,15 @@ from deploy.cli.screen import printable
 from deploy.verify.findings import Finding, Kind
 from deploy.verify.verifier import Tally
 
-FINE: Final = frozenset({Kind.DISCARDED})
-"""What is said, and nothing wrong."""
+NOT_WRONG: Final = frozenset({Kind.DISCARDED})
+"""Kinds that are reported, but are not wrong."""
 ADVICE: Final[Mapping[Kind, str]] = {
-    Kind.MISSING: "--heal asks for the events again",
-    Kind.BEHIND: "--heal asks for the events again",
-    Kind.AHEAD: "the event store knows less than the store: was it restored? tidemark projections rebuild {name}",
-    Kind.DIFFERENT: "only a rebuild mends it: tidemark projections rebuild {name}",
-    Kind.STRAY: "only a rebuild mends it: tidemark projections rebuild {name}",
-    Kind.HELD: "tidemark dead-letters list --projector {name}, mend what fails, and replay",
+    Kind.MISSING: "--heal has the events sent again",
+    Kind.BEHIND: "--heal has the events sent again",
+    Kind.AHEAD: "the event store has fewer events than the read store: was it restored? tidemark projections rebuild {name}",
+    Kind.DIFFERENT: "only a rebuild repairs it: tidemark projections rebuild {name}",
+    Kind.STRAY: "only a rebuild repairs it: tidemark projections rebuild {name}",
+    Kind.HELD: "tidemark dead-letters list --projector {name}, fix what fails, and replay",
 }
 BROKEN_EVENT_STORE: Final = "the event store itself has a hole: restore it from a backup"
 
@@ -33,13 +33,13 @@ class Report:
     tally: Tally
     counts: Mapping[tuple[str, Kind], int]
     findings: list[Finding]
-    """The first of them."""
+    """The first findings, up to the limit."""
     healed: int | None
-    """Streams whose missing events were asked for; None: nobody wanted that."""
+    """Number of streams whose missing events were requested; None: without ``--heal``."""
 
     @property
     def equal(self) -> bool:
-        return not any(count for (_, kind), count in self.counts.items() if kind not in FINE)
+        return not any(count for (_, kind), count in self.counts.items() if kind not in NOT_WRONG)
 
     def as_json(self) -> dict[str, Any]:
         counts: dict[str, dict[str, int]] = {name: {} for name in self.generations}
@@ -69,7 +69,7 @@ def show(report: Report, console: Console) -> None:
     for finding in report.findings:
         line = Text(f"{finding.projection}: ")
         line.append(finding.kind.value, _style(finding.kind))
-        console.print(line.append(f" {printable(finding.place)} {printable(_said(finding.detail), 600)}"))
+        console.print(line.append(f" {printable(finding.place)} {printable(_detail_text(finding.detail), 600)}"))
     more = sum(report.counts.values()) - len({(one.projection, one.kind, one.place) for one in report.findings})
     if more > 0:
         console.print(f"… and {more:,} more; --limit shows them")
@@ -80,8 +80,8 @@ def show(report: Report, console: Console) -> None:
     console.print(f"{tally.streams:,} streams in {tally.seconds:.1f} s, {compared}")
     if tally.unsettled:
         console.print(f"{tally.unsettled:,} figures changed too fast to be compared: run this again at a quieter time")
-    verdict = Text("all equal", "bold green") if report.equal else Text("not equal", "bold red")
-    console.print(verdict)
+    result = Text("all equal", "bold green") if report.equal else Text("not equal", "bold red")
+    console.print(result)
 
 
 def _advice(report: Report) -> list[str]:
@@ -93,7 +93,7 @@ def _advice(report: Report) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _said(detail: Mapping[str, Any]) -> str:
+def _detail_text(detail: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in detail.items())
 
 

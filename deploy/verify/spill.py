@@ -1,4 +1,4 @@
-"""What verifying has to remember, in a temporary SQLite file: memory does not grow with streams, figures or findings."""
+"""The state of verify, in a temporary SQLite file: memory does not grow with streams, figures or findings."""
 
 import json
 import sqlite3
@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from deploy.verify.findings import Finding, Kind, Look
+from deploy.verify.findings import Finding, Kind, Observation
 from projectors.stores.port import Position
 
 CACHE_KIB: Final = 8 * 1024
-"""Of pages, and as much again where SQLite sorts. Rows come nearly in order, so that more makes nothing faster."""
+"""For pages, and as much again for sorting. Rows arrive nearly in order, so a larger cache makes nothing faster."""
 
 SCHEMA: Final = """
 CREATE TABLE known (stream TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -23,20 +23,20 @@ CREATE TABLE suspects (
 CREATE TABLE findings (id INTEGER PRIMARY KEY, projection TEXT, kind TEXT, place TEXT, detail TEXT);
 CREATE INDEX findings_by_place ON findings (projection, place);
 """
-KNOW: Final = "INSERT OR IGNORE INTO known (stream) VALUES (?)"
+ADD_KNOWN: Final = "INSERT OR IGNORE INTO known (stream) VALUES (?)"
 IS_KNOWN: Final = "SELECT EXISTS (SELECT 1 FROM known WHERE stream = ?)"
 SUSPECT: Final = "INSERT OR REPLACE INTO suspects VALUES (?, ?, ?, ?)"
-SUSPECT_ANEW: Final = "INSERT OR IGNORE INTO suspects VALUES (?, ?, -1, NULL)"
+SUSPECT_UNOBSERVED: Final = "INSERT OR IGNORE INTO suspects VALUES (?, ?, -1, NULL)"
 CLEAR: Final = "DELETE FROM suspects WHERE projection = ? AND stream = ?"
 SUSPECTS: Final = """
 SELECT stream, applied, drained_at FROM suspects WHERE projection = ? AND stream > ? ORDER BY stream LIMIT ?
 """
-ANY_SUSPECTS: Final = "SELECT count(*) FROM suspects"
+COUNT_SUSPECTS: Final = "SELECT count(*) FROM suspects"
 ADD: Final = "INSERT INTO findings (projection, kind, place, detail) VALUES (?, ?, ?, ?)"
 FORGET: Final = "DELETE FROM findings WHERE projection = ? AND place = ?"
 COUNTS: Final = "SELECT projection, kind, count(*), count(DISTINCT place) FROM findings GROUP BY projection, kind"
 LIST: Final = "SELECT projection, kind, place, detail FROM findings ORDER BY id LIMIT ?"
-PLACES: Final = """
+STREAMS_TO_HEAL: Final = """
 SELECT DISTINCT place FROM findings AS one
 WHERE projection = ? AND kind IN ('missing', 'behind') AND place > ? AND NOT EXISTS (
     SELECT 1 FROM findings AS other
@@ -44,52 +44,57 @@ WHERE projection = ? AND kind IN ('missing', 'behind') AND place > ? AND NOT EXI
 )
 ORDER BY place LIMIT ?
 """
-"""Streams that only lack events: what they have is right."""
-OF_KIND: Final = "SELECT EXISTS (SELECT 1 FROM findings WHERE projection = ? AND kind = ?)"
+"""Streams that only lack events: their content is correct."""
+HAS_KIND: Final = "SELECT EXISTS (SELECT 1 FROM findings WHERE projection = ? AND kind = ?)"
 
 
 class Spill:
     def __init__(self, database: sqlite3.Connection) -> None:
         self.database = database
         database.executescript(SCHEMA)
-        database.execute("BEGIN")  # and never committed: nobody but us will ever read it
+        database.execute("BEGIN")  # and never committed: no other connection reads it
 
-    def know(self, streams: Iterable[str]) -> None:
-        """These are in the event store."""
-        self.database.executemany(KNOW, ((stream,) for stream in streams))
+    def add_known(self, streams: Iterable[str]) -> None:
+        """Record that these are in the event store."""
+        self.database.executemany(ADD_KNOWN, ((stream,) for stream in streams))
 
     def unknown(self, streams: Iterable[str]) -> list[str]:
         return [stream for stream in streams if not self.database.execute(IS_KNOWN, (stream,)).fetchone()[0]]
 
-    def suspect(self, projection: str, looks: Iterable[Look]) -> None:
-        """To be looked at again. What was remembered of them before is replaced."""
+    def suspect(self, projection: str, observations: Iterable[Observation]) -> None:
+        """Have these streams checked again. Replaces their previous observations."""
         self.database.executemany(
             SUSPECT,
             (
-                (projection, look.stream, look.position.applied, look.drained_at and look.drained_at.isoformat())
-                for look in looks
+                (
+                    projection,
+                    observation.stream,
+                    observation.position.applied,
+                    observation.drained_at and observation.drained_at.isoformat(),
+                )
+                for observation in observations
             ),
         )
 
-    def suspect_again(self, projection: str, streams: Iterable[str]) -> None:
-        """To be looked at, though nothing is known of them."""
-        self.database.executemany(SUSPECT_ANEW, ((projection, stream) for stream in streams))
+    def suspect_unobserved(self, projection: str, streams: Iterable[str]) -> None:
+        """Have these streams checked, without an observation."""
+        self.database.executemany(SUSPECT_UNOBSERVED, ((projection, stream) for stream in streams))
 
     def clear(self, projection: str, streams: Iterable[str]) -> None:
         self.database.executemany(CLEAR, ((projection, stream) for stream in streams))
 
-    def suspects(self, projection: str, size: int) -> Iterator[dict[str, Look]]:
-        """What was seen of them, some at a time."""
+    def suspects(self, projection: str, size: int) -> Iterator[dict[str, Observation]]:
+        """The last observations of the suspects, in batches."""
         after = ""
         while rows := self.database.execute(SUSPECTS, (projection, after, size)).fetchall():
             after = rows[-1][0]
             yield {
-                stream: Look(stream, 0, Position(applied), drained_at and datetime.fromisoformat(drained_at))
+                stream: Observation(stream, 0, Position(applied), drained_at and datetime.fromisoformat(drained_at))
                 for stream, applied, drained_at in rows
             }
 
     def suspect_count(self) -> int:
-        return int(self.database.execute(ANY_SUSPECTS).fetchone()[0])
+        return int(self.database.execute(COUNT_SUSPECTS).fetchone()[0])
 
     def add(self, findings: Iterable[Finding]) -> None:
         self.database.executemany(
@@ -101,7 +106,7 @@ class Spill:
         self.database.executemany(FORGET, ((projection, place) for place in places))
 
     def counts(self) -> dict[tuple[str, Kind], int]:
-        """How many places there are for each projection and kind."""
+        """The number of places for each projection and kind."""
         return {(row[0], Kind(row[1])): row[3] for row in self.database.execute(COUNTS)}
 
     def first(self, limit: int) -> list[Finding]:
@@ -110,22 +115,22 @@ class Spill:
             for projection, kind, place, detail in self.database.execute(LIST, (limit,))
         ]
 
-    def lacking(self, projection: str, size: int) -> Iterator[Sequence[str]]:
-        """Streams that only lack events, some at a time."""
+    def streams_to_heal(self, projection: str, size: int) -> Iterator[Sequence[str]]:
+        """Streams that only lack events, in batches."""
         after = ""
-        while rows := self.database.execute(PLACES, (projection, after, size)).fetchall():
+        while rows := self.database.execute(STREAMS_TO_HEAL, (projection, after, size)).fetchall():
             after = rows[-1][0]
             yield [row[0] for row in rows]
 
     def any_of(self, projection: str, kind: Kind) -> bool:
-        return bool(self.database.execute(OF_KIND, (projection, kind.value)).fetchone()[0])
+        return bool(self.database.execute(HAS_KIND, (projection, kind.value)).fetchone()[0])
 
 
 @contextmanager
-def spilled() -> Iterator[Spill]:
-    """The file is gone after the block."""
+def open_spill() -> Iterator[Spill]:
+    """The file is deleted after the block."""
     with tempfile.TemporaryDirectory(prefix="tidemark-verify-") as folder:
-        # One thread at a time uses it: the loop's, or one that the loop waits for.
+        # One thread at a time uses it: the event loop's, or one that the loop waits for.
         database = sqlite3.connect(Path(folder) / "spill.db", isolation_level=None, check_same_thread=False)
         try:
             for pragma in (

@@ -1,8 +1,8 @@
--- The statements that hold a table against the rows that the events lead to; names come as parameters, and are quoted here.
+-- Builds the statements that compare a table with the rows expected from the events; names are parameters, and are quoted here.
 -- $1: the table; $2: the columns that are verified; $3: its primary key.
--- $4: those of the columns that are json, here or in another generation. json is equal to nothing: they are compared as jsonb.
--- $5, $6: whose a row is: the stream is $5 || '/' || column $6, or, where $5 is null, column $6 itself.
--- $7, $8: columns, and the older column that each replaces: not verified in a row that has only the older one.
+-- $4: those of the columns that are json, here or in another generation. json has no equality: they are compared as jsonb.
+-- $5, $6: the stream of a row: $5 || '/' || column $6, or, if $5 is null, column $6 itself.
+-- $7, $8: columns, and the older column that each replaces: not verified in a row that only has the older one.
 WITH columns AS (
     SELECT
         name,
@@ -37,7 +37,7 @@ WITH columns AS (
         END AS stream
 )
 SELECT
-    -- Takes $1: values of column $6; $2: the rows to expect, as JSON. Returns the rows that differ, and those only one side has.
+    -- Takes $1: values of column $6; $2: the expected rows, as JSON. Returns the rows that differ, and those that only one side has.
     format(
         'SELECT coalesce(found.%1$I, said.%1$I) AS id, concat_ws(''@'', %2$s) AS key,'
         ' CASE WHEN found.%1$I IS NOT NULL THEN to_jsonb(have) END AS found,'

@@ -21,7 +21,7 @@ from shared.views.progress import Freshness, FreshnessStatus
 CURRENT_WITHIN_S: Final = 3.0
 """The heartbeat interval (1 s), its transit time, and a margin."""
 STALLED_AFTER_S: Final = 4.0
-LOOK_EVERY_S: Final = 1.0
+CHECK_INTERVAL_S: Final = 1.0
 
 
 class FreshnessMonitor:
@@ -40,13 +40,13 @@ class FreshnessMonitor:
         self.trouble: str | None = None
         """Why the projection is stalled, or its store does not answer; None if neither. Set by ``watch``."""
         self._last: tuple[int, ProjectionProgress] | None = None
-        self._moved = clock()
+        self._changed_at = clock()
 
     async def freshness(self) -> Freshness:
         """The current freshness. Raises StoreDownError."""
         store = await self._active.store()
         progress = await store.progress()
-        return self.seen(store.number, progress, datetime.now(UTC))
+        return self.evaluate(store.number, progress, datetime.now(UTC))
 
     async def watch(self) -> None:
         """Check once a second until cancelled. While the store is unavailable, ``trouble`` is the reason."""
@@ -57,15 +57,15 @@ class FreshnessMonitor:
                 self.trouble = error.reason
             else:
                 self.trouble = found.reason
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CHECK_INTERVAL_S)
 
-    def seen(self, generation: int, progress: ProjectionProgress, now: datetime) -> Freshness:
+    def evaluate(self, generation: int, progress: ProjectionProgress, now: datetime) -> Freshness:
         if self._last != (generation, progress):
             self._last = generation, progress
-            self._moved = self._clock()
+            self._changed_at = self._clock()
         lag = None if progress.as_of is None else (now - progress.as_of).total_seconds()
-        unmoved = self._clock() - self._moved
-        status = _status(lag, unmoved)
+        unchanged_s = self._clock() - self._changed_at
+        status = _status(lag, unchanged_s)
         waits_for = ("worker",) if status is FreshnessStatus.CURRENT else ("worker", "relay", self._active.projection)
         if self._processes.trouble(*waits_for, ignoring={QUEUE_ARGUMENTS, INCOMPLETE}) is not None:
             status = FreshnessStatus.STALLED
@@ -77,7 +77,7 @@ class FreshnessMonitor:
             generation=generation,
             epoch=self._active.pointer.epoch,
             status=status,
-            reason=self._reason(unmoved) if status is FreshnessStatus.STALLED else None,
+            reason=self._reason(unchanged_s) if status is FreshnessStatus.STALLED else None,
             stopped=self._active.pointer.stopped,
             incomplete=self._active.incomplete,
             as_of=progress.as_of,
@@ -87,14 +87,14 @@ class FreshnessMonitor:
             oldest_unapplied_seconds=max(ages, default=None),
         )
 
-    def _reason(self, unmoved: float) -> str:
+    def _reason(self, unchanged_s: float) -> str:
         if (stopped := self._active.pointer.stopped) is not None:
             return stopped.detail
-        said = self._processes.trouble("worker", "relay", self._active.projection, ignoring={INCOMPLETE})
-        return said or f"nothing has moved for {unmoved:.0f} s, and no process says why"
+        reported = self._processes.trouble("worker", "relay", self._active.projection, ignoring={INCOMPLETE})
+        return reported or f"nothing has moved for {unchanged_s:.0f} s, and no process says why"
 
 
-def _status(lag: float | None, unmoved: float) -> FreshnessStatus:
+def _status(lag: float | None, unchanged_s: float) -> FreshnessStatus:
     if lag is not None and lag <= CURRENT_WITHIN_S:
         return FreshnessStatus.CURRENT
-    return FreshnessStatus.STALLED if unmoved >= STALLED_AFTER_S else FreshnessStatus.BEHIND
+    return FreshnessStatus.STALLED if unchanged_s >= STALLED_AFTER_S else FreshnessStatus.BEHIND

@@ -49,13 +49,13 @@ class ConsistencyNotMetError(Problem):
         generation: int,
         stream: str,
         required: int,
-        standing: StreamPosition,
+        position: StreamPosition,
         headers: dict[str, str],
         letter_id: int | None = None,
         epoch: str | None = None,
         incomplete: str | None = None,
     ) -> None:
-        hold = standing.hold
+        hold = position.hold
         lag = _lag(headers.get(AS_OF))
         code, why = NOT_MET, ""
         if epoch is not None:
@@ -68,7 +68,7 @@ class ConsistencyNotMetError(Problem):
             why = f"; the stream is held at version {hold.version} ({hold.status}): {hold.reason}"
         elif lag is not None:
             why = f"; it is {lag:.1f} s behind"
-        detail = f"the {projection} projection has {stream} at version {standing.applied}, not yet at {required}{why}"
+        detail = f"the {projection} projection has {stream} at version {position.applied}, not yet at {required}{why}"
         if letter_id is not None:
             detail += f"; see /dead-letters/{letter_id}"
         members = {
@@ -76,7 +76,7 @@ class ConsistencyNotMetError(Problem):
             "generation": generation,
             "stream": stream,
             "required": required,
-            "applied": standing.applied,
+            "applied": position.applied,
             "lag_seconds": lag,
             "held": hold.status if hold else None,
             "reason": hold.reason if hold else None,

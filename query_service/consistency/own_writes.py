@@ -38,13 +38,13 @@ async def with_own_writes(
         wanted[token.stream] = max(token.version, wanted.get(token.stream, 0))
     found = await waiting.until(wanted, seconds)
     if isinstance(found, Reached):
-        met = active.at(found.generation)
-        if met is None:  # activated and replaced again too long ago
+        reached = active.at(found.generation)
+        if reached is None:  # activated and replaced again too long ago
             raise GenerationGoneError(active.projection, found.generation)
-        if met is not store:
-            await _same_epoch(tokens, met, active, headers)
-        return met
-    raise await _unmet(found, await active.store(), operations, headers)
+        if reached is not store:
+            await _same_epoch(tokens, reached, active, headers)
+        return reached
+    raise await _not_met(found, await active.store(), operations, headers)
 
 
 async def _has_kinds(tokens: Sequence[Token], active: ActiveGeneration[Store], headers: Mapping[str, str]) -> None:
@@ -60,7 +60,7 @@ async def _has_kinds(tokens: Sequence[Token], active: ActiveGeneration[Store], h
             generation=store.number,
             stream=missing.stream,
             required=missing.version,
-            standing=StreamPosition(),
+            position=StreamPosition(),
             headers={**await store.headers(), **headers},
             incomplete=lacks.detail,
         )
@@ -69,35 +69,35 @@ async def _has_kinds(tokens: Sequence[Token], active: ActiveGeneration[Store], h
 async def _same_epoch(
     tokens: Sequence[Token], store: Store, active: ActiveGeneration[Store], headers: Mapping[str, str]
 ) -> None:
-    if _of_another(tokens, active.pointer.epoch) is not None:
+    if _of_other_epoch(tokens, active.pointer.epoch) is not None:
         active.forget()  # the generation may have adopted the new epoch since the registry was read
         await active.store()
     epoch = active.pointer.epoch
-    other = _of_another(tokens, epoch)
+    other = _of_other_epoch(tokens, epoch)
     if epoch is None or other is None:
         return
-    standings = await store.standings([other.stream])
+    positions = await store.positions([other.stream])
     raise ConsistencyNotMetError(
         projection=store.projection,
         generation=store.number,
         stream=other.stream,
         required=other.version,
-        standing=standings.get(other.stream, StreamPosition()),
+        position=positions.get(other.stream, StreamPosition()),
         headers={**await store.headers(), **headers},
         epoch=epoch,
     )
 
 
-def _of_another(tokens: Sequence[Token], epoch: str | None) -> Token | None:
+def _of_other_epoch(tokens: Sequence[Token], epoch: str | None) -> Token | None:
     if epoch is None:
         return None
     return next((token for token in tokens if token.epoch is not None and token.epoch != epoch), None)
 
 
-async def _unmet(
+async def _not_met(
     found: NotReached, store: Store, operations: OperationsStore, headers: Mapping[str, str]
 ) -> ConsistencyNotMetError:
-    hold = found.standing.hold
+    hold = found.position.hold
     letter_id = None
     if hold is not None and hold.dead:
         letter_id = await operations.holding(store.projection, found.stream, hold.version)
@@ -106,7 +106,7 @@ async def _unmet(
         generation=store.number,
         stream=found.stream,
         required=found.wanted,
-        standing=found.standing,
+        position=found.position,
         headers={**await store.headers(), **headers},
         letter_id=letter_id,
     )

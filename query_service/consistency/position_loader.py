@@ -16,20 +16,20 @@ MAX_PER_STATEMENT: Final = 1000
 """Maximum number of streams in one statement."""
 MAX_ATTEMPTS: Final = 3
 
-Standings = Mapping[str, StreamPosition]
+Positions = Mapping[str, StreamPosition]
 
 
 class PositionLoader:
-    """Loads positions from one projection's active generation. ``look`` raises StoreDownError."""
+    """Loads positions from one projection's active generation. ``load`` raises StoreDownError."""
 
     def __init__(self, active: ActiveGeneration[Any]) -> None:
         self._active = active
         self._requested: set[str] = set()
-        self._next: asyncio.Task[tuple[int, Standings]] | None = None
+        self._next: asyncio.Task[tuple[int, Positions]] | None = None
         """The load that has not started: new callers join it."""
-        self._running: asyncio.Task[tuple[int, Standings]] | None = None
+        self._running: asyncio.Task[tuple[int, Positions]] | None = None
 
-    async def look(self, streams: Iterable[str]) -> tuple[int, Standings]:
+    async def load(self, streams: Iterable[str]) -> tuple[int, Positions]:
         """The number of the generation that was read, and the positions of these streams, and possibly others, in it."""
         self._requested.update(streams)
         if self._next is None:
@@ -38,7 +38,7 @@ class PositionLoader:
         # Shielded: a client that disconnects must not cancel the load for the others.
         return await asyncio.shield(self._next)
 
-    async def _run_after(self, running: asyncio.Task[tuple[int, Standings]] | None) -> tuple[int, Standings]:
+    async def _run_after(self, running: asyncio.Task[tuple[int, Positions]] | None) -> tuple[int, Positions]:
         if running is not None:
             await asyncio.wait([running])
         self._running, self._next = self._next, None
@@ -51,15 +51,15 @@ class PositionLoader:
                     raise
         return await self._read(requested)
 
-    async def _read(self, requested: Iterable[str]) -> tuple[int, Standings]:
+    async def _read(self, requested: Iterable[str]) -> tuple[int, Positions]:
         store = await self._active.store()
         streams = list(requested)
         positions: dict[str, StreamPosition] = {}
         for start in range(0, len(streams), MAX_PER_STATEMENT):
-            positions |= await store.standings(streams[start : start + MAX_PER_STATEMENT])
+            positions |= await store.positions(streams[start : start + MAX_PER_STATEMENT])
         return store.number, positions
 
 
-def _retrieve_exception(look: asyncio.Task[Any]) -> None:
-    if not look.cancelled():
-        look.exception()
+def _retrieve_exception(load: asyncio.Task[Any]) -> None:
+    if not load.cancelled():
+        load.exception()

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from query_service.consistency.position_loader import PositionLoader, Standings
+from query_service.consistency.position_loader import PositionLoader, Positions
 from query_service.http.problems import StoreDownError
 from query_service.stores.active_generation import ActiveGeneration
 from query_service.stores.port import StreamPosition
@@ -40,11 +40,11 @@ class NotReached:
 
     stream: str
     wanted: int
-    standing: StreamPosition
+    position: StreamPosition
 
     @property
-    def hopeless(self) -> bool:
-        return self.standing.hold is not None and self.standing.hold.dead
+    def held_by_dead_letter(self) -> bool:
+        return self.position.hold is not None and self.position.hold.dead
 
 
 @dataclass(eq=False, slots=True)
@@ -53,30 +53,30 @@ class _Waiter:
     done: asyncio.Future[Reached | None]
     """None: load the positions again."""
     missing: dict[str, int] = field(default_factory=dict)
-    trouble: StoreDownError | None = None
+    error: StoreDownError | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start a new wait. Earlier changes are visible to the load that follows."""
         self.done = loop.create_future()
         self.missing = dict(self.wanted)
 
-    def heard(self, generation: int, stream: str, applied: int) -> None:
+    def handle_version(self, generation: int, stream: str, applied: int) -> None:
         wanted = self.missing.get(stream)
         if wanted is not None and applied >= wanted:
             del self.missing[stream]
             if not self.missing:
                 self.wake(Reached(generation))
 
-    def wake(self, met: Reached | None = None) -> None:
+    def wake(self, reached: Reached | None = None) -> None:
         if not self.done.done():
-            self.done.set_result(met)
+            self.done.set_result(reached)
 
 
 class PositionWaiters:
     """The requests that wait for one projection."""
 
     def __init__(self, active: ActiveGeneration[Any]) -> None:
-        self._looks = PositionLoader(active)
+        self._loader = PositionLoader(active)
         self._active = active
         self._generation = active.pointer.number
         """The generation whose change messages count: the one whose positions were loaded last."""
@@ -99,17 +99,17 @@ class PositionWaiters:
         try:
             while True:
                 waiter.begin(loop)
-                now = await self._look(wanted)
-                if isinstance(now, Reached) or now.hopeless or self._ended or loop.time() >= deadline:
+                now = await self._load(wanted)
+                if isinstance(now, Reached) or now.held_by_dead_letter or self._ended or loop.time() >= deadline:
                     return now
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(deadline):
-                        if met := await waiter.done:
-                            return met
-                if waiter.trouble is not None:
-                    raise waiter.trouble
+                        if reached := await waiter.done:
+                            return reached
+                if waiter.error is not None:
+                    raise waiter.error
         finally:
-            self._leave(waiter)
+            self._unregister(waiter)
 
     def advanced(
         self, generation: int, streams: Iterable[tuple[str, int]], held: Iterable[tuple[str, int]] = ()
@@ -119,14 +119,14 @@ class PositionWaiters:
             return
         for stream, version in streams:
             for waiter in tuple(self._by_stream.get(stream, ())):
-                waiter.heard(generation, stream, version)
-        if again := [stream for stream, _ in held if stream in self._by_stream]:
-            self._look_soon(again)
+                waiter.handle_version(generation, stream, version)
+        if newly_held := [stream for stream, _ in held if stream in self._by_stream]:
+            self._start_reload(newly_held)
 
-    def look_again(self) -> None:
+    def reload_positions(self) -> None:
         """Load the positions of all awaited streams: change messages may have been missed, or another generation be active."""
         if self._by_stream:
-            self._look_soon(list(self._by_stream))
+            self._start_reload(list(self._by_stream))
 
     def end(self) -> None:
         """The process stops: answer all waiters now, from the current positions."""
@@ -134,63 +134,63 @@ class PositionWaiters:
         for waiter in {waiter for waiters in self._by_stream.values() for waiter in waiters}:
             waiter.wake()
 
-    async def _look(self, wanted: Wanted) -> Reached | NotReached:
-        generation, standings = await self._looks.look(wanted)
-        self._saw(generation, standings)
+    async def _load(self, wanted: Wanted) -> Reached | NotReached:
+        generation, positions = await self._loader.load(wanted)
+        self._handle_positions(generation, positions)
         for stream, version in wanted.items():
-            standing = standings.get(stream, StreamPosition())
-            if standing.applied < version:
-                return NotReached(stream, version, standing)
+            position = positions.get(stream, StreamPosition())
+            if position.applied < version:
+                return NotReached(stream, version, position)
         return Reached(generation)
 
-    def _look_soon(self, streams: list[str]) -> None:
-        task = asyncio.create_task(self._look_for_all(streams))
+    def _start_reload(self, streams: list[str]) -> None:
+        task = asyncio.create_task(self._reload(streams))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _look_for_all(self, streams: list[str]) -> None:
+    async def _reload(self, streams: list[str]) -> None:
         try:
-            generation, standings = await self._looks.look(streams)
+            generation, positions = await self._loader.load(streams)
         except StoreDownError as error:
             for stream in streams:
                 for waiter in self._by_stream.get(stream, ()):
-                    waiter.trouble = error
+                    waiter.error = error
                     waiter.wake()
         else:
-            self._saw(generation, standings)
+            self._handle_positions(generation, positions)
 
-    def _saw(self, generation: int, standings: Standings) -> None:
+    def _handle_positions(self, generation: int, positions: Positions) -> None:
         if generation != self._generation:
             self._generation = generation
             for waiters in self._by_stream.values():
                 for waiter in waiters:
                     waiter.missing = dict(waiter.wanted)
-            self.look_again()  # this generation may have advanced while messages of the other counted
-        for stream, standing in standings.items():
+            self.reload_positions()  # this generation may have advanced while messages of the other counted
+        for stream, position in positions.items():
             for waiter in tuple(self._by_stream.get(stream, ())):
-                waiter.heard(generation, stream, standing.applied)
-                if stream in waiter.missing and standing.hold is not None and standing.hold.dead:
+                waiter.handle_version(generation, stream, position.applied)
+                if stream in waiter.missing and position.hold is not None and position.hold.dead:
                     waiter.wake()
 
     def _register(self, waiter: _Waiter) -> None:
         for stream in waiter.wanted:
             self._by_stream.setdefault(stream, set()).add(waiter)
         if self._backstop is None:
-            self._backstop = asyncio.create_task(self._look_now_and_then())
+            self._backstop = asyncio.create_task(self._reload_periodically())
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _unregister(self, waiter: _Waiter) -> None:
         for stream in waiter.wanted:
             waiters = self._by_stream[stream]
             waiters.discard(waiter)
             if not waiters:
                 del self._by_stream[stream]
 
-    async def _look_now_and_then(self) -> None:
+    async def _reload_periodically(self) -> None:
         """Load positions once per BACKSTOP_S as long as there are waiters."""
         try:
             while self._by_stream:
                 await asyncio.sleep(BACKSTOP_S)
                 if self._by_stream:
-                    await self._look_for_all(list(self._by_stream))
+                    await self._reload(list(self._by_stream))
         finally:
             self._backstop = None

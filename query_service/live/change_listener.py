@@ -68,7 +68,7 @@ class ChangeListener:
         if connected:
             for active in self._projections.values():
                 active.forget()
-                self._stores.waiting[active.projection].look_again()
+                self._stores.waiting[active.projection].reload_positions()
 
     def _handle_message(self, body: bytes, _: str) -> None:
         try:
@@ -100,7 +100,7 @@ class ChangeListener:
 
     def _switched(self, projection: str, generation: int) -> None:
         self._stores.broadcast.activated(projection, generation)
-        self._stores.waiting[projection].look_again()
+        self._stores.waiting[projection].reload_positions()
 
 
 async def _refresh(active: ActiveGeneration[Any]) -> None:

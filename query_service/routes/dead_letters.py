@@ -214,7 +214,7 @@ async def _waiting(request: QueryRequest, letter: dict[str, Any]) -> int:
         return known
     try:
         store = await request.stores.of(letter["origin"]).store()
-        position = (await store.standings([letter["stream"]])).get(letter["stream"])
+        position = (await store.positions([letter["stream"]])).get(letter["stream"])
     except StoreDownError:
         return known
     if position is None or position.hold is None or position.hold.version != letter["version"]:

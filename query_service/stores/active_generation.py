@@ -19,7 +19,7 @@ from shared.contracts.registry import KINDS
 from shared.read_models import is_of
 from shared.views.generations import FIRST, Incomplete, Stopped, incomplete
 
-REMEMBERED_S: Final = 1.0
+CACHED_S: Final = 1.0
 RETIRED_S: Final = 60.0
 """How long a store stays open after another generation was activated: longer than any request."""
 
@@ -62,7 +62,7 @@ class ActiveGeneration(Generic[Store]):
         self._current = first
         self._retiring: dict[int, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._known = SingleFlightCache(self._resolve, REMEMBERED_S, clock)
+        self._cache = SingleFlightCache(self._resolve, CACHED_S, clock)
         self.pointer = Pointer(first.number)
         """The registry entry that was read last."""
         self.switched: Callable[[int], None] = lambda _: None
@@ -84,7 +84,7 @@ class ActiveGeneration(Generic[Store]):
 
     async def store(self) -> Store:
         """The store of the active generation, as of at most one second ago. Raises StoreDownError."""
-        return await self._known.get()
+        return await self._cache.get()
 
     def at(self, number: int) -> Store | None:
         """The store of a generation that is active or was within RETIRED_S; otherwise None."""
@@ -92,7 +92,7 @@ class ActiveGeneration(Generic[Store]):
 
     def forget(self) -> None:
         """The registry has changed: the next call of ``store`` reads it again."""
-        self._known.forget()
+        self._cache.forget()
 
     async def moved_on_from(self, gone: GenerationGoneError) -> bool:
         """Whether a generation other than ``gone`` is active now. Raises StoreDownError."""
@@ -111,11 +111,11 @@ class ActiveGeneration(Generic[Store]):
         self.pointer = pointer
         if pointer.number != self._current.number:
             self._retire(self._current)
-            self._current = self._opened(pointer.number)
+            self._current = self._store_of(pointer.number)
             self.switched(pointer.number)
         return self._current
 
-    def _opened(self, number: int) -> Store:
+    def _store_of(self, number: int) -> Store:
         if handle := self._retiring.pop(number, None):
             handle.cancel()
         if number not in self._stores:

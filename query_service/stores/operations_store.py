@@ -16,7 +16,7 @@ from shared.views.operations import SCHEMA
 from shared.views.operations_queries import HOLDING
 
 NAME: Final = "operations"
-ASIDE_S: Final = 1.0
+LETTER_ID_TIMEOUT_S: Final = 1.0
 """Maximum wait of a response about something else for the id of a dead letter."""
 
 # The best index depends on the parameters.
@@ -38,7 +38,7 @@ class OperationsStore(PostgresStore):
     async def holding(self, origin: str, stream: str, version: int) -> int | None:
         """The id of the live letter that holds a stream at this version; None if there is none, or the database is unavailable."""
         try:
-            async with asyncio.timeout(ASIDE_S):
+            async with asyncio.timeout(LETTER_ID_TIMEOUT_S):
                 row: Any = await self.fetchrow(HOLDING, origin, stream)
         except TimeoutError as error:
             self._pause.failed("it did not answer in time", error)

@@ -68,7 +68,7 @@ class ReadStore(Protocol):
     async def headers(self) -> Mapping[str, str]:
         """``Tidemark-As-Of`` for data that is read after this call."""
 
-    async def standings(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
+    async def positions(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
         """The positions of these streams; those without a position may be omitted."""
 
     async def progress(self) -> ProjectionProgress: ...
@@ -78,11 +78,11 @@ class ReadStore(Protocol):
     async def close(self) -> None: ...
 
 
-async def promptly(asking: Awaitable[T], projection: str) -> T:
+async def promptly(operation: Awaitable[T], projection: str) -> T:
     """The result of a health or freshness check. Raises StoreDownError after PROMPT_S."""
     try:
         async with asyncio.timeout(PROMPT_S):
-            return await asking
+            return await operation
     except TimeoutError as error:
         raise StoreDownError(projection, "it did not answer in time") from error
 

@@ -21,7 +21,7 @@ from shared.runtime.postgres import connect_pool, is_outage
 from shared.views.generations import FIRST, generation_name, registry_schema, stopped
 
 CONNECTIONS: Final = 8
-SIMILAR_ENOUGH: Final = 0.45
+MIN_WORD_SIMILARITY: Final = 0.45
 """Minimum ``word_similarity`` at which a word counts as a misspelling, not as a different word."""
 
 # Session settings: the server times out slightly before the client; searches with many matches stay in memory.
@@ -29,7 +29,7 @@ _SESSION: Final = urlencode(
     {
         "statement_timeout": f"{int(DEADLINE_S * 900)}ms",
         "work_mem": "32MB",
-        "pg_trgm.word_similarity_threshold": SIMILAR_ENOUGH,
+        "pg_trgm.word_similarity_threshold": MIN_WORD_SIMILARITY,
     }
 )
 
@@ -37,7 +37,7 @@ _POINTER: Final = "SELECT number, epoch, kinds, moving_to, ahead, examples FROM 
 _AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
 # LIMIT makes each of them an index lookup, regardless of the statistics; the subquery hides the number of streams from the planner,
 # which would otherwise plan again for each number.
-_STANDINGS: Final = """
+_POSITIONS: Final = """
 SELECT wanted.stream, coalesce(position.applied, 0) AS applied, hold.status, hold.version, hold.reason, hold.seen
 FROM unnest((SELECT $1::text[])) AS wanted (stream)
 LEFT JOIN LATERAL (SELECT applied FROM positions WHERE stream = wanted.stream LIMIT 1) AS position ON true
@@ -85,8 +85,8 @@ class PostgresStore:
             row = None
         if row is None:
             return Pointer()
-        number, epoch, kinds, *about_another = row
-        return Pointer(number, epoch, stopped(self.projection, *about_another), kinds)
+        number, epoch, kinds, *stopped_by = row
+        return Pointer(number, epoch, stopped(self.projection, *stopped_by), kinds)
 
     async def headers(self) -> Mapping[str, str]:
         return await self._as_of.headers()
@@ -113,8 +113,8 @@ class PostgresStore:
         rows = await self.fetch(statement, *arguments)
         return rows[0] if rows else None
 
-    async def standings(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
-        rows = await self.fetch(_STANDINGS, list(streams))
+    async def positions(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
+        rows = await self.fetch(_POSITIONS, list(streams))
         return {
             row["stream"]: StreamPosition(
                 row["applied"],

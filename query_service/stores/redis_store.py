@@ -27,7 +27,7 @@ from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, regis
 
 CONNECTIONS: Final = 8
 HOLDS_AT_ONCE: Final = 1000
-HELD_REMEMBERED_S: Final = 3.0
+HELD_SINCE_CACHED_S: Final = 3.0
 """The time of the longest hold is cached this long, because computing it reads all holds."""
 Command = tuple[str | int, ...]
 
@@ -91,7 +91,7 @@ class RedisStore:
         self._redis: Redis = Redis(connection_pool=pool)
         self._pause = Pause(self.projection)
         self._as_of = AsOf(self._read_as_of)
-        self._held_since = SingleFlightCache(self._read_held_since, HELD_REMEMBERED_S)
+        self._held_since = SingleFlightCache(self._read_held_since, HELD_SINCE_CACHED_S)
 
     async def headers(self) -> Mapping[str, str]:
         return await self._as_of.headers()
@@ -127,12 +127,12 @@ class RedisStore:
 
         return await self._within_deadline(replies)
 
-    async def standings(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
+    async def positions(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
         if not streams:
             return {}
         applied, held = await self.ask(("HMGET", self.keys.positions, *streams), ("HMGET", self.keys.held, *streams))
         found = zip(streams, applied, held, strict=True)
-        return {stream: _standing(int(version or 0), hold) for stream, version, hold in found}
+        return {stream: _position(int(version or 0), hold) for stream, version, hold in found}
 
     async def progress(self) -> ProjectionProgress:
         progress, held = await self._replies(("HGETALL", self.keys.progress), ("HLEN", self.keys.held))
@@ -180,7 +180,7 @@ class RedisStore:
             raise self._pause.failed("it cannot be reached", error) from error
 
 
-def _standing(applied: int, text: str | None) -> StreamPosition:
+def _position(applied: int, text: str | None) -> StreamPosition:
     """The position of a stream. A hold at or below the applied version is obsolete and ignored."""
     hold = _Hold.model_validate_json(text) if text else None
     if hold is None or hold.version <= applied:

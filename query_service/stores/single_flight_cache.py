@@ -19,17 +19,17 @@ class SingleFlightCache(Generic[T]):
         self._read = read
         self._seconds = seconds
         self._clock = clock
-        self._known: list[T] = []
-        self._good_until = float("-inf")
+        self._cached: list[T] = []
+        self._fresh_until = float("-inf")
         self._reading: asyncio.Task[T] | None = None
-        self._overtaken: asyncio.Task[T] | None = None
+        self._superseded: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
         """The cached value, or else a new read. Raises what ``read`` raises."""
-        if self._known and self._clock() < self._good_until:
-            return self._known[0]
+        if self._cached and self._clock() < self._fresh_until:
+            return self._cached[0]
         if self._reading is None:
-            self._reading = asyncio.create_task(self._refresh(self._overtaken))
+            self._reading = asyncio.create_task(self._refresh(self._superseded))
             self._reading.add_done_callback(self._done)
         # Shielded: a client that disconnects must not cancel the read for the others.
         return await asyncio.shield(self._reading)
@@ -39,24 +39,24 @@ class SingleFlightCache(Generic[T]):
 
         Reads still run one after another, so that their side effects happen in order.
         """
-        self._good_until = float("-inf")
-        self._overtaken, self._reading = self._reading or self._overtaken, None
+        self._fresh_until = float("-inf")
+        self._superseded, self._reading = self._reading or self._superseded, None
 
-    async def _refresh(self, overtaken: asyncio.Task[T] | None) -> T:
-        mine = asyncio.current_task()
-        if overtaken is not None:
-            await asyncio.wait([overtaken])
+    async def _refresh(self, superseded: asyncio.Task[T] | None) -> T:
+        this_read = asyncio.current_task()
+        if superseded is not None:
+            await asyncio.wait([superseded])
         began = self._clock()
         found = await self._read()
-        if self._reading is mine:
-            self._known = [found]
-            self._good_until = began + self._seconds
+        if self._reading is this_read:
+            self._cached = [found]
+            self._fresh_until = began + self._seconds
         return found
 
     def _done(self, reading: asyncio.Task[T]) -> None:
         if self._reading is reading:
             self._reading = None
-        if self._overtaken is reading:
-            self._overtaken = None
+        if self._superseded is reading:
+            self._superseded = None
         if not reading.cancelled():
             reading.exception()  # retrieved here, so that asyncio does not log it if no caller waits any more

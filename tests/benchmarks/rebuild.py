@@ -30,7 +30,7 @@ from command_service.handling.parsing import Command, read
 from deploy.demo.demo import settings_for
 from deploy.demo.source import RetailYear
 from deploy.drills.rebuild.dashboards import MAX_ORDERS, Dashboards
-from deploy.drills.rebuild.drill import DEPLOYABLES, WORDS, running_system
+from deploy.drills.rebuild.drill import DEPLOYABLES, SEARCH_WORDS, running_system
 from deploy.drills.rebuild.live_orders import LiveOrders
 from deploy.drills.rebuild.report import percentiles
 from deploy.run.deployables import program
@@ -146,7 +146,7 @@ async def beside(servers: Servers, projections: Sequence[str], per_second: float
     ):
         system = Running(servers, supervisor, bus, DEPLOYABLES)
         live = LiveOrders(commands, queries, per_second)
-        dashboards = Dashboards(queries, await _baskets(servers), list(WORDS))
+        dashboards = Dashboards(queries, await _baskets(servers), list(SEARCH_WORDS))
         await dashboards.record_expected()
         stopping = asyncio.Event()
         async with asyncio.TaskGroup() as group:

@@ -32,7 +32,10 @@ async def walk(system: System) -> None:
     await dead_letter_and_replay(system)
     await rebuild_compare_activate(system)
     report = await verify(
-        settings_for(system.servers), Options(settle_s=0.5), Display(Console(quiet=True), None), projections=["board"]
+        settings_for(system.servers),
+        Options(recheck_interval_s=0.5),
+        Display(Console(quiet=True), None),
+        projections=["board"],
     )
     assert report.equal, report.as_json()
     assert report.tally.compared == 2, report.as_json()

@@ -23,11 +23,11 @@ def tidemark(
     folder: Path, arguments: list[str], environ: dict[str, str], given: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     """The program itself, in an empty folder, with these settings and no others."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
+    storable = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
     program = [sys.executable, "-m", "deploy.cli.main", *arguments]
     root = str(Path(__file__).parents[2])
     return subprocess.run(
-        program, cwd=folder, env=kept | {"PYTHONPATH": root} | environ, input=given, capture_output=True, timeout=60
+        program, cwd=folder, env=storable | {"PYTHONPATH": root} | environ, input=given, capture_output=True, timeout=60
     )
 
 

@@ -72,8 +72,8 @@ async def test_what_is_no_event_becomes_a_dead_letter_with_its_reason(system: Sy
         await system.bus.put(topology.lane_queue(projector, 0), body)
     for name, body in UNDECODABLE.items():
         # What is JSON is kept as JSON, not as the bytes it came in.
-        kept = body if name not in AS_JSON else to_json(json.loads(body))
-        letter = await system.letter(projector, body=kept)
+        storable = body if name not in AS_JSON else to_json(json.loads(body))
+        letter = await system.letter(projector, body=storable)
         assert letter["reason"] == "undecodable-event", name
         assert letter["exception"], name
 

@@ -116,7 +116,7 @@ async def test_dead_letters_of_then_are_replayed_by_the_code_that_can(older: Sys
 async def test_a_generation_of_then_becomes_active_and_everything_is_equal(older: System) -> None:
     await done(older.bus, Activate(projection="search", generation=2, actor="a test"))
     await older.visible("/search/orders", lambda found: found["total"] == 1, q="o-7")
-    options, display = Options(settle_s=0.5), Display(Console(quiet=True), None)
+    options, display = Options(recheck_interval_s=0.5), Display(Console(quiet=True), None)
     report = await verify(settings_for(older.servers), options, display, limit=100)
     assert report.equal, report.as_json()
     await done(older.bus, Rollback(projection="search", actor="a test"))

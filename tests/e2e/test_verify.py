@@ -26,7 +26,7 @@ NOT_DAMAGE = {"held", "discarded"}
 
 async def verify(system: System, *, heal: bool = False) -> dict[str, Any]:
     """The report, as a program gets it."""
-    options, display = Options(settle_s=0.5), Display(Console(quiet=True), None)
+    options, display = Options(recheck_interval_s=0.5), Display(Console(quiet=True), None)
     report = await verify_all(settings_for(system.servers), options, display, heal=heal, limit=100_000)
     return report.as_json()
 

@@ -40,7 +40,7 @@ async def caught_up(cluster: Cluster, load: Load, *, but: frozenset[str] = froze
     """Wait until every projection has applied what was accepted, except the streams ``but``."""
     versions = {stream: version for stream, version in load.versions.items() if stream not in but}
     async with open_read_stores(cluster.servers, cluster.query_url) as stores:
-        await wait_until_applied(stores.all, versions, lambda *_: None, patience_s=RECOVERY_S)
+        await wait_until_applied(stores.all, versions, lambda *_: None, no_progress_timeout_s=RECOVERY_S)
 
 
 async def differences(cluster: Cluster, load: Load, *, but: frozenset[str] = frozenset()) -> dict[str, Any]:

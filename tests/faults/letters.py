@@ -93,7 +93,7 @@ async def caught_up_but(cluster: Cluster, load: Load, sick: frozenset[str]) -> N
         for store in stores.all:
             left_out = sick if store.name == "summary" else frozenset[str]()
             wanted = {stream: version for stream, version in load.versions.items() if stream not in left_out}
-            await wait_until_applied([store], wanted, lambda *_: None, patience_s=RECOVERY_S)
+            await wait_until_applied([store], wanted, lambda *_: None, no_progress_timeout_s=RECOVERY_S)
 
 
 def small_order(number: int, customer: str = "c") -> CommandMessage:

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from deploy.cli.projections.control_requests import send_request
-from deploy.compare.stores import opened
+from deploy.compare.stores import open_store
 from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
 from deploy.servers import databases
@@ -91,7 +91,7 @@ async def read(system: System, path: str, write: str, wait: int = 20) -> tuple[i
 
 
 async def active(system: System, projection: str) -> Generation:
-    async with opened(settings_for(system.servers), projection) as store:
+    async with open_store(settings_for(system.servers), projection) as store:
         return next(one for one in await store.generations() if one.active)
 
 
@@ -130,7 +130,7 @@ async def rebuild(system: System, projection: str) -> None:
     settings = settings_for(system.servers)
     begun = Rebuild(projection=projection, generation=2, actor="a test", reason="restored")
     assert isinstance(await send_request(settings, begun, request_id=None, seconds=20), GenerationsChanged)
-    async with opened(settings, projection) as store:
+    async with open_store(settings, projection) as store:
 
         async def ready() -> bool:
             return any(one.number == 2 and one.state == "ready" for one in await store.generations())

@@ -9,7 +9,7 @@ from deploy.cli.projections import generation_choice, tables
 from deploy.cli.projections.control_requests import send_request, send_request_or_exit
 from deploy.cli.projections.following import follow
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
-from deploy.compare.stores import opened
+from deploy.compare.stores import open_store
 from shared.messages.control import Activate, AdoptEpoch, Drop, Rebuild, Rollback
 from shared.messaging.topology import PROJECTORS
 from shared.runtime.settings import Settings
@@ -65,7 +65,7 @@ def rebuild(
 
 async def begin_rebuild(settings: Settings, act: Rebuild, *, seconds: float) -> Generation:
     """Begin a rebuild with the next free number, or return the one that is already under way. Raises typer.Exit if it is refused."""
-    async with opened(settings, act.projection) as store:
+    async with open_store(settings, act.projection) as store:
         known = await store.generations()
     if under_way := generation_choice.building(known):
         return _report_building(act.projection, under_way)
@@ -76,7 +76,7 @@ async def begin_rebuild(settings: Settings, act: Rebuild, *, seconds: float) -> 
     if isinstance(answer, GenerationsChanged):
         return generation_choice.existing(act.projection, answer.generations, number)
     if answer.code == UNDER_WAY_CODE:  # another request was faster
-        async with opened(settings, act.projection) as store:
+        async with open_store(settings, act.projection) as store:
             if under_way := generation_choice.building(await store.generations()):
                 return _report_building(act.projection, under_way)
     raise _refusal(answer)
@@ -211,7 +211,7 @@ def drop(
 
 
 async def _generations(settings: Settings, projection: str) -> list[Generation]:
-    async with opened(settings, projection) as store:
+    async with open_store(settings, projection) as store:
         return await store.generations()
 
 

@@ -13,7 +13,7 @@ from deploy.cli.dead_letters.store import open_operations_database as operations
 from deploy.cli.projections import actions, generation_choice, tables
 from deploy.cli.terminal import NEGATIVE, UNAVAILABLE, Output, OutputOption, fail, run, settings
 from deploy.compare.comparison import Comparison
-from deploy.compare.stores import GenerationGoneError, StoreUnavailableError, opened
+from deploy.compare.stores import GenerationGoneError, StoreUnavailableError, open_store
 from shared.messaging.topology import PROJECTORS
 from shared.runtime.settings import Settings
 from shared.views.operations import AuditEntry
@@ -147,7 +147,7 @@ async def compare_generations(
 ) -> Comparison:
     """The comparison. Raises typer.Exit if a generation does not exist or is not ready; StoreUnavailableError."""
     began = time.monotonic()
-    async with opened(settings, name) as store:
+    async with open_store(settings, name) as store:
         one, other = generation_choice.pair(name, await store.generations(), generation, against)
         try:
             found = await store.compare(
@@ -168,7 +168,7 @@ async def _statuses(settings: Settings, names: Sequence[str]) -> tuple[list[tabl
     found, errors = [], []
     for name in names:
         try:
-            async with opened(settings, name) as store:
+            async with open_store(settings, name) as store:
                 for one in await store.generations():
                     progress = await store.progress(one.number)
                     found.append(tables.status_of(name, one, progress, datetime.now(UTC)))

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.cli.screen import console
 from deploy.cli.terminal import NEGATIVE, fail
-from deploy.compare.stores import StoreUnavailableError, opened
+from deploy.compare.stores import StoreUnavailableError, open_store
 from shared.runtime.settings import Settings
 from shared.views.generations import Generation, GenerationState
 
@@ -70,7 +70,7 @@ async def follow(
         deadline = 0.0
         while True:
             try:
-                async with opened(settings, projection) as store:
+                async with open_store(settings, projection) as store:
                     while True:
                         found = [one for one in await store.generations() if one.number == number]
                         if not found:

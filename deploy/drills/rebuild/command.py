@@ -16,8 +16,8 @@ from deploy.drills.rebuild.client import ServiceError
 from deploy.drills.rebuild.drill import RebuildDrillError
 from deploy.drills.rebuild.drill import rebuild as run_drill
 from deploy.drills.rebuild.report import show
+from deploy.errors import ServerUnavailableError
 from deploy.servers.provide import provide
-from deploy.verify.models import ServerUnavailableError
 from shared.messaging.control_client import NoReplyError
 
 

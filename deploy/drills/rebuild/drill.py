@@ -47,7 +47,7 @@ ACTOR: Final = "drill"
 REPLY_TIMEOUT_S: Final = 30.0
 SWITCH_INTERVAL_S: Final = 3.0
 """Long enough for the dashboards to send every query to the active generation."""
-WORDS: Final = ("milk", "cheese", "bread", "soup", "yogurt")
+SEARCH_WORDS: Final = ("milk", "cheese", "bread", "soup", "yogurt")
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ async def rebuild(servers: Servers, orders: int | None, per_second: float, displ
     async with running_system(servers) as (supervisor, commands, queries):
         baskets = await _load(servers, orders, queries.base_url, display)
         live = LiveOrders(commands, queries, per_second)
-        dashboards = Dashboards(queries, baskets, list(WORDS))
+        dashboards = Dashboards(queries, baskets, list(SEARCH_WORDS))
         await dashboards.record_expected()
         drill = RebuildDrill(settings, display, live, dashboards)
         rebuilt = await _unless_child_exits(supervisor, drill.rebuild_all())
@@ -170,7 +170,9 @@ async def _load(servers: Servers, orders: int | None, query_url: str, display: D
     async with open_read_stores(servers, query_url) as stores:
         for store in stores.all:
             display.begin(store.name, len(read_by(store.name, recorder.versions)))
-        await wait_until_applied(stores.all, recorder.versions, display.advance, patience_s=CATCH_UP_TIMEOUT_S)
+        await wait_until_applied(
+            stores.all, recorder.versions, display.advance, no_progress_timeout_s=CATCH_UP_TIMEOUT_S
+        )
     return [stream.partition("/")[2] for stream in recorder.versions if stream.startswith("orders/")]
 
 

@@ -185,14 +185,14 @@ async def test_a_position_that_was_rolled_back_is_behind(pair: Pair) -> None:
 async def test_a_generation_far_behind_is_said_to_be_so_and_not_compared(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_comparison, "MOST_APART", 3)
-    monkeypatch.setattr(redis_comparison, "MOST_APART", 3)
-    monkeypatch.setattr(redis_positions, "MOST_APART", 3)
+    monkeypatch.setattr(postgres_comparison, "MAX_DIFFERING", 3)
+    monkeypatch.setattr(redis_comparison, "MAX_DIFFERING", 3)
+    monkeypatch.setattr(redis_positions, "MAX_DIFFERING", 3)
     for advance in event_by_event([shop.run(f"orders/x-{i}", shop.placed(f"x-{i}")) for i in range(6)]):
         await pair.live.commit(Commit([advance]))
     found = await pair.compare()
     assert found.parts == []
-    assert "are apart" in (found.note or "")
+    assert "are at different versions" in (found.note or "")
     assert found.positions.behind > 3
     assert not found.positions.equal
 
@@ -277,7 +277,7 @@ async def test_of_a_table_that_no_descriptor_describes_what_may_be_moving_is_und
 async def test_every_statement_can_be_prepared(projection: str, summary: Pair, search: Pair) -> None:
     pair = summary if projection == "summary" else search
     async with pair.inside.transaction():
-        await pair.inside.execute(stores.LOOK_INTO, pair.names[0])
+        await pair.inside.execute(stores.SET_SEARCH_PATH, pair.names[0])
         for statement in statements("deploy.compare").values():
             await pair.inside.prepare(statement)
 

@@ -31,7 +31,7 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", products.PRODUCT, ("milk",)),
     ("summary", products.LIST, ("DAIRY", "", 51)),
     ("summary", products.PRICES, ("milk", 0, 51)),
-    ("summary", postgres_store._STANDINGS, (["orders/o01"],)),
+    ("summary", postgres_store._POSITIONS, (["orders/o01"],)),
     ("search", search.ANY_PRODUCT, ("'milk'", "", "milk", False)),
     ("search", search.SIMILAR_WORD, (["milk"],)),
     ("search", search.ORDERS, (["'milk'"], "'milk'", "milk", 1.0, NOW, "", 51, [""], ["milk"], [False])),
@@ -39,7 +39,7 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
 
 
 PLANNED_ONCE: list[tuple[str, str, list[tuple[Any, ...]]]] = [
-    ("summary", postgres_store._STANDINGS, [(["orders/o01"],), (["orders/o01", "orders/o02", "customers/c1"],)]),
+    ("summary", postgres_store._POSITIONS, [(["orders/o01"],), (["orders/o01", "orders/o02", "customers/c1"],)]),
     (
         "search",
         search.ORDERS,

@@ -1,4 +1,4 @@
-"""A town for each test."""
+"""A dataset for each test."""
 
 from collections.abc import AsyncIterator
 
@@ -6,17 +6,17 @@ import asyncpg
 import pytest
 
 from shared.runtime.settings import Settings
-from tests.integration.verify.town import Town, built, founded, gone
+from tests.integration.verify.dataset import Dataset, close_dataset, create_dataset, create_schemas
 
 
 @pytest.fixture(scope="session")
 async def schemas(migrated: Settings) -> Settings:
-    await founded(migrated)
+    await create_schemas(migrated)
     return migrated
 
 
 @pytest.fixture
-async def town(write_db: asyncpg.Connection, schemas: Settings) -> AsyncIterator[Town]:
-    town = await built(schemas, write_db)
-    yield town
-    await gone(town)
+async def dataset(write_db: asyncpg.Connection, schemas: Settings) -> AsyncIterator[Dataset]:
+    dataset = await create_dataset(schemas, write_db)
+    yield dataset
+    await close_dataset(dataset)

@@ -1,4 +1,4 @@
-"""A read model in PostgreSQL that is nothing but a line in the list and a folder is verified and compared."""
+"""A read model in PostgreSQL needs only a line in the list and a folder to be verified and compared."""
 
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from shared import read_models
 from shared.read_models import ReadModel, StoreKind, UnknownReadModelError
 from shared.runtime.postgres import migrate
 from tests import shop
-from tests.integration.verify.town import GENERATION, Town
+from tests.integration.verify.dataset import GENERATION, Dataset
 
 NAME = "notes"
 SCHEMAS = (f"{NAME}_{GENERATION}", f"{NAME}_78")
@@ -84,23 +84,23 @@ LATEST = Table[list[Event]](
 
 
 @pytest.fixture
-async def inside(town: Town, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncpg.Connection]:
+async def notes_connection(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncpg.Connection]:
     """Two generations of the read model, as its store would have left them."""
     model = ReadModel(NAME, StoreKind.POSTGRES, ("orders", "products", "customers"))
     monkeypatch.setitem(read_models._BY_NAME, NAME, model)
     folder = f"projectors.models.{NAME}"
     monkeypatch.setitem(sys.modules, f"{folder}.projection", SimpleNamespace(fold=fold))
     monkeypatch.setitem(sys.modules, f"{folder}.tables", SimpleNamespace(TABLES=(NOTES, LATEST)))
-    url = town.settings.store_url("summary")
-    monkeypatch.setattr(type(town.settings), "store_url", lambda settings, name: url)
+    url = dataset.settings.store_url("summary")
+    monkeypatch.setattr(type(dataset.settings), "store_url", lambda settings, name: url)
     connection = await asyncpg.connect(url)
     for schema in SCHEMAS:
         await migrate(url, files(NAME), schema=schema)
         await connection.execute(f"SET search_path = {schema}")
         await connection.execute(TABLES)
-        for stream, version in await town.write.fetch("SELECT stream, version FROM streams"):
+        for stream, version in await dataset.write.fetch("SELECT stream, version FROM streams"):
             await connection.execute(ADVANCE, stream, version)
-        for stream, version, kind in await town.write.fetch(
+        for stream, version, kind in await dataset.write.fetch(
             "SELECT stream, version, envelope->>'type' FROM events ORDER BY version"
         ):
             if stream.startswith("orders/"):
@@ -114,8 +114,8 @@ async def inside(town: Town, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[a
     await connection.close()
 
 
-async def test_it_is_verified_by_its_descriptors(town: Town, inside: asyncpg.Connection) -> None:
-    report = await town.verify(NAME)
+async def test_it_is_verified_by_its_descriptors(dataset: Dataset, notes_connection: asyncpg.Connection) -> None:
+    report = await dataset.verify(NAME)
     assert report.equal, report.findings
     assert report.tally.compared == 33
     for damage in (
@@ -127,8 +127,8 @@ async def test_it_is_verified_by_its_descriptors(town: Town, inside: asyncpg.Con
         """INSERT INTO "Every ""note" VALUES ('it''s', 1, '{}')""",
         "DELETE FROM latest WHERE stream = 'customers/c-1'",
     ):
-        await inside.execute(damage)
-    report = await town.verify(NAME)
+        await notes_connection.execute(damage)
+    report = await dataset.verify(NAME)
     found = {one.place: (one.kind, one.detail) for one in report.findings if one.place != "orders/o-2"}
     table = {"table": 'Every "note'}
     assert found == {
@@ -152,17 +152,17 @@ async def test_it_is_verified_by_its_descriptors(town: Town, inside: asyncpg.Con
         "customers/c-1": (Kind.DIFFERENT, {"table": "latest", "key": "customers/c-1", "row": "missing"}),
     }
     older = [one.detail["columns"] for one in report.findings if one.place == "orders/o-2"]
-    assert older == [{"characters": {"expected": None, "found": 7}}] * 2, "the older column alone is held against them"
+    assert older == [{"characters": {"expected": None, "found": 7}}] * 2, "only the older column is compared"
 
 
-async def test_it_is_compared_by_its_descriptors(inside: asyncpg.Connection) -> None:
+async def test_it_is_compared_by_its_descriptors(notes_connection: asyncpg.Connection) -> None:
     for damage in (
         """UPDATE "Every ""note" SET "The Text" = '{"type": 1}' WHERE "Whose" = 'o-1'""",
         "UPDATE positions SET applied = 9 WHERE stream = 'orders/o-2'",
         """DELETE FROM "Every ""note" WHERE "Whose" = 'o-2'""",
     ):
-        await inside.execute(damage)
-    store = PostgresReadStore(NAME, inside, tables_of(NAME))
+        await notes_connection.execute(damage)
+    store = PostgresReadStore(NAME, notes_connection, tables_of(NAME))
     found = {part.name: part for part in (await store.compare(GENERATION, 78, 5)).parts}
     assert set(found) == {'Every "note', "latest"}
     part = found['Every "note']
@@ -171,9 +171,11 @@ async def test_it_is_compared_by_its_descriptors(inside: asyncpg.Connection) -> 
     assert found["latest"].equal
 
 
-async def test_what_cannot_be_verified_says_so(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_read_model_that_cannot_be_verified_is_refused(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UnknownReadModelError, match="there is no read model 'nowhere'"):
-        await town.verify("nowhere")
+        await dataset.verify("nowhere")
     monkeypatch.setitem(read_models._BY_NAME, NAME, ReadModel(NAME, StoreKind.REDIS, ("orders",)))
     with pytest.raises(NoFiguresError, match="notes cannot be verified"):
-        await town.verify(NAME)
+        await dataset.verify(NAME)

@@ -1,4 +1,4 @@
-"""``tidemark verify`` on the command line: its exit codes, and what it says to people and to programs."""
+"""``tidemark verify`` on the command line: its exit codes, and its output for people and for programs."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from deploy.cli.main import app
 from deploy.servers.ports import free_port
 from deploy.verify import command
 from shared.runtime.settings import Settings
-from tests.integration.verify.town import GENERATION, Town
+from tests.integration.verify.dataset import GENERATION, Dataset
 
 
 async def verify(*arguments: str) -> Result:
@@ -44,11 +44,11 @@ def test_a_read_model_in_redis_without_figures_is_one_line_and_exit_code_2(
     ]
 
 
-async def test_all_equal_is_exit_code_0_and_anything_wrong_1(town: Town) -> None:
+async def test_all_equal_is_exit_code_0_and_anything_wrong_1(dataset: Dataset) -> None:
     result = await verify()
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "all equal"), result.output
     assert "33 streams" in result.stdout
-    await town.summary.execute("UPDATE orders SET total = 1 WHERE order_id = 'o-4'")
+    await dataset.summary.execute("UPDATE orders SET total = 1 WHERE order_id = 'o-4'")
     result = await verify("--projection", "summary")
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "not equal"), result.output
     assert "orders/o-4" in result.stdout
@@ -61,7 +61,7 @@ async def test_all_equal_is_exit_code_0_and_anything_wrong_1(town: Town) -> None
     assert "seed 9" in result.stderr
 
 
-async def test_a_server_that_is_away_is_exit_code_3(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unavailable_server_is_exit_code_3(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEMARK_ANALYTICS_REDIS_URL", f"redis://127.0.0.1:{free_port()}")
     result = await verify()
     assert result.exit_code == 3
@@ -73,7 +73,7 @@ async def test_a_server_that_is_away_is_exit_code_3(town: Town, monkeypatch: pyt
     assert (await verify()).exit_code == 2
 
 
-async def test_a_generation_that_is_not_there_is_said(town: Town) -> None:
+async def test_a_missing_generation_is_reported(dataset: Dataset) -> None:
     result = await verify("--generation", "78", "--projection", "summary")
     assert result.exit_code == 3
     assert "summary" in result.stderr

@@ -1,4 +1,4 @@
-"""Whatever is damaged by hand is found, with its kind and its place, and nothing else is."""
+"""All damage done by hand is found, with its kind and place, and nothing else is reported."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -12,22 +12,22 @@ from projectors.stores.port import Commit, Hold, HoldStatus
 from shared.contracts.orders import Line
 from shared.contracts.values import MAX_AMOUNT
 from tests import shop
-from tests.integration.verify.town import QUICK, Town
+from tests.integration.verify.dataset import QUICK, Dataset
 
 Found = set[tuple[str, Kind, str]]
-Damage = Callable[[Town], Awaitable[Any]]
+Damage = Callable[[Dataset], Awaitable[Any]]
 
 K = "analytics_77"
 
 
-async def found(town: Town, *projections: str) -> Found:
-    report = await town.verify(*projections)
+async def found(dataset: Dataset, *projections: str) -> Found:
+    report = await dataset.verify(*projections)
     assert report.equal == (not report.findings)
     return {(one.projection, one.kind, one.place) for one in report.findings}
 
 
-async def test_an_undamaged_town_is_equal(town: Town) -> None:
-    report = await town.verify()
+async def test_an_undamaged_dataset_is_equal(dataset: Dataset) -> None:
+    report = await dataset.verify()
     assert report.equal, report.findings
     assert (report.tally.streams, report.tally.compared) == (33, 33)
 
@@ -81,35 +81,35 @@ SEARCH: dict[str, tuple[str, Kind, str]] = {
 }
 
 
-async def test_every_damage_to_the_tables_is_found(town: Town) -> None:
-    for connection, damages in ((town.summary, SUMMARY), (town.search, SEARCH)):
+async def test_every_damage_to_the_tables_is_found(dataset: Dataset) -> None:
+    for connection, damages in ((dataset.summary, SUMMARY), (dataset.search, SEARCH)):
         for statement, _, _ in damages.values():
             assert (await connection.execute(statement)).endswith(" 1")
     expected = {("summary", kind, place) for _, kind, place in SUMMARY.values()}
     expected |= {("search", kind, place) for _, kind, place in SEARCH.values()}
-    # What these two have is not what their positions say.
+    # The content of these two does not match their positions.
     expected |= {("summary", Kind.DIFFERENT, "orders/o-10"), ("summary", Kind.DIFFERENT, "orders/o-1")}
-    assert await found(town, "summary", "search") == expected
+    assert await found(dataset, "summary", "search") == expected
 
 
-async def test_of_rows_from_before_there_were_terms_all_else_is_held_against_the_events(town: Town) -> None:
-    await town.search.execute("UPDATE orders SET terms = NULL, words = to_tsvector('simple', 'banana')")
-    await town.search.execute("UPDATE products SET terms = NULL")
-    await town.search.execute("UPDATE customers SET terms = NULL")
-    assert await found(town, "search") == set()
-    await town.search.execute("UPDATE orders SET total = total + 1 WHERE order_id = 'o-5'")
-    await town.search.execute("UPDATE products SET name = 'x' WHERE product_id = 'p-1'")
-    assert await found(town, "search") == {
+async def test_in_rows_older_than_terms_all_other_columns_are_compared(dataset: Dataset) -> None:
+    await dataset.search.execute("UPDATE orders SET terms = NULL, words = to_tsvector('simple', 'banana')")
+    await dataset.search.execute("UPDATE products SET terms = NULL")
+    await dataset.search.execute("UPDATE customers SET terms = NULL")
+    assert await found(dataset, "search") == set()
+    await dataset.search.execute("UPDATE orders SET total = total + 1 WHERE order_id = 'o-5'")
+    await dataset.search.execute("UPDATE products SET name = 'x' WHERE product_id = 'p-1'")
+    assert await found(dataset, "search") == {
         ("search", Kind.DIFFERENT, "orders/o-5"),
         ("search", Kind.DIFFERENT, "products/p-1"),
     }
 
 
-async def test_a_difference_says_which_columns_and_fields(town: Town) -> None:
-    await town.summary.execute(
+async def test_a_difference_names_its_columns_and_fields(dataset: Dataset) -> None:
+    await dataset.summary.execute(
         "UPDATE orders SET doc = doc::jsonb || '{\"total\": 1}', total = 2 WHERE order_id = 'o-4'"
     )
-    report = await town.verify("summary")
+    report = await dataset.verify("summary")
     (finding,) = report.findings
     assert finding.detail["columns"] == {
         "total": {"expected": 400, "found": 2},
@@ -145,33 +145,33 @@ ANALYTICS: dict[str, tuple[list[Any], Kind, str]] = {
     "a position ahead": (["HSET", f"{K}:positions", "orders/o-4", 3], Kind.AHEAD, "orders/o-4"),
     "a stray position": (["HSET", f"{K}:positions", "orders/ghost", 1], Kind.STRAY, "orders/ghost"),
     "due and not held": (["ZADD", f"{K}:due", 1, "orders/o-4"], Kind.STRAY, f"{K}:due orders/o-4"),
-    "due and nobody": (["ZADD", f"{K}:due", 1, "orders/nobody"], Kind.STRAY, f"{K}:due orders/nobody"),
+    "due and unknown": (["ZADD", f"{K}:due", 1, "orders/unknown"], Kind.STRAY, f"{K}:due orders/unknown"),
 }
 
 
-async def test_every_damage_to_the_figures_is_found(town: Town) -> None:
+async def test_every_damage_to_the_figures_is_found(dataset: Dataset) -> None:
     for command, _, _ in ANALYTICS.values():
-        await town.redis.execute_command(*command)
-    assert await found(town, "analytics") == {("analytics", kind, place) for _, kind, place in ANALYTICS.values()}
+        await dataset.redis.execute_command(*command)
+    assert await found(dataset, "analytics") == {("analytics", kind, place) for _, kind, place in ANALYTICS.values()}
 
 
-async def test_what_is_due_is_a_stray_only_where_nothing_is_held(town: Town) -> None:
-    await town.happen({"orders/o-40": [shop.placed("o-40")]})
+async def test_a_due_stream_is_a_stray_only_if_it_is_not_held(dataset: Dataset) -> None:
+    await dataset.append_events({"orders/o-40": [shop.placed("o-40")]})
     hold = Hold(HoldStatus.RETRYING, 1, 1, 1, "projection-failed", "", "", shop.NOON, shop.NOON, due_at=shop.NOON)
-    await town.stores["analytics"].commit(Commit([], holds={"orders/o-40": hold}))
-    await town.redis.zadd(town.keys.due, {"orders/o-5": 1})
+    await dataset.stores["analytics"].commit(Commit([], holds={"orders/o-40": hold}))
+    await dataset.redis.zadd(dataset.keys.due, {"orders/o-5": 1})
     for options in (QUICK, replace(QUICK, content=False)):
-        report = await town.verify("analytics", options=options)
+        report = await dataset.verify("analytics", options=options)
         found = {(one.kind, one.place): one.detail for one in report.findings}
         assert set(found) == {(Kind.HELD, "orders/o-40"), (Kind.STRAY, f"{K}:due orders/o-5")}
         assert found[Kind.STRAY, f"{K}:due orders/o-5"] == {"key": f"{K}:due", "member": "orders/o-5", "found": 1.0}
 
 
-async def test_a_key_that_is_gone_or_another_is_missed(town: Town) -> None:
-    layout = town.keys
-    await town.redis.delete(layout.units("20260330"), layout.buyers("all"), layout.units("all"), layout.line_names)
-    await town.redis.set(layout.units("all"), "17")
-    assert await found(town, "analytics") == {
+async def test_missing_keys_and_keys_of_another_type_are_found(dataset: Dataset) -> None:
+    layout = dataset.keys
+    await dataset.redis.delete(layout.units("20260330"), layout.buyers("all"), layout.units("all"), layout.line_names)
+    await dataset.redis.set(layout.units("all"), "17")
+    assert await found(dataset, "analytics") == {
         ("analytics", Kind.DIFFERENT, f"{K}:units:20260330 p-1"),
         ("analytics", Kind.DIFFERENT, f"{K}:units:20260330 p-2"),
         ("analytics", Kind.DIFFERENT, f"{K}:buyers:all c-1"),
@@ -181,54 +181,54 @@ async def test_a_key_that_is_gone_or_another_is_missed(town: Town) -> None:
     }
 
 
-async def test_a_figure_position_set_back_makes_the_figures_wrong_too(town: Town) -> None:
-    await town.redis.hset(town.keys.positions, "orders/o-2", 1)
-    kinds = {(kind, place) for _, kind, place in await found(town, "analytics")}
+async def test_a_figure_position_set_back_makes_the_figures_wrong_too(dataset: Dataset) -> None:
+    await dataset.redis.hset(dataset.keys.positions, "orders/o-2", 1)
+    kinds = {(kind, place) for _, kind, place in await found(dataset, "analytics")}
     assert (Kind.BEHIND, "orders/o-2") in kinds
     assert (Kind.DIFFERENT, f"{K}:day:USD 20260330:cancelled") in kinds
 
 
-async def test_an_emptied_store_misses_every_stream_that_it_reads(town: Town) -> None:
-    async for key in town.redis.scan_iter(f"{K}:*"):
-        await town.redis.delete(key)
-    report = await town.verify("analytics", limit=5)
+async def test_an_emptied_store_misses_every_stream_that_it_reads(dataset: Dataset) -> None:
+    async for key in dataset.redis.scan_iter(f"{K}:*"):
+        await dataset.redis.delete(key)
+    report = await dataset.verify("analytics", limit=5)
     assert report.counts == {("analytics", Kind.MISSING): 31}
     assert len(report.findings) == 5
 
 
-async def test_a_hole_in_the_event_store_itself_is_found(town: Town) -> None:
-    await town.write.execute("DELETE FROM events WHERE stream = 'orders/o-1' AND version = 2")
-    found_ = await found(town, "analytics")
+async def test_a_hole_in_the_event_store_itself_is_found(dataset: Dataset) -> None:
+    await dataset.write.execute("DELETE FROM events WHERE stream = 'orders/o-1' AND version = 2")
+    found_ = await found(dataset, "analytics")
     assert ("event store", Kind.DIFFERENT, "orders/o-1") in found_
-    await town.write.execute("DELETE FROM streams WHERE stream = 'orders/o-4'")
-    assert ("event store", Kind.STRAY, "orders/o-4") in await found(town, "summary")
+    await dataset.write.execute("DELETE FROM streams WHERE stream = 'orders/o-4'")
+    assert ("event store", Kind.STRAY, "orders/o-4") in await found(dataset, "summary")
 
 
-async def test_a_figure_that_a_score_cannot_keep_is_verified_to_the_unit(town: Town) -> None:
+async def test_a_figure_that_a_score_cannot_keep_is_verified_to_the_unit(dataset: Dataset) -> None:
     line = Line(product_id="p-9", quantity=1, amount=MAX_AMOUNT)
     streams = {f"orders/o-{n}": [shop.placed(f"o-{n}", lines=[line])] for n in range(50, 1080)}
-    await town.happen(streams)
-    await town.apply(streams)
-    assert await found(town, "analytics") == set()
-    key, product = town.keys.sales("EUR", "all"), "p-9"
-    exact = town.keys.exact_field(key, product)
-    assert await town.redis.hget(town.keys.exact, exact) == str(1030 * MAX_AMOUNT)
-    await town.redis.hset(town.keys.exact, exact, 1030 * MAX_AMOUNT + 1)
-    assert await found(town, "analytics") == {("analytics", Kind.DIFFERENT, f"{key} {product}")}
-    await town.redis.hdel(town.keys.exact, exact)
-    assert await found(town, "analytics") == {("analytics", Kind.DIFFERENT, f"{key} {product}")}
+    await dataset.append_events(streams)
+    await dataset.apply(streams)
+    assert await found(dataset, "analytics") == set()
+    key, product = dataset.keys.sales("EUR", "all"), "p-9"
+    exact = dataset.keys.exact_field(key, product)
+    assert await dataset.redis.hget(dataset.keys.exact, exact) == str(1030 * MAX_AMOUNT)
+    await dataset.redis.hset(dataset.keys.exact, exact, 1030 * MAX_AMOUNT + 1)
+    assert await found(dataset, "analytics") == {("analytics", Kind.DIFFERENT, f"{key} {product}")}
+    await dataset.redis.hdel(dataset.keys.exact, exact)
+    assert await found(dataset, "analytics") == {("analytics", Kind.DIFFERENT, f"{key} {product}")}
 
 
-async def test_what_older_code_has_left_of_kinds_that_are_not_read_is_passed_over(
-    town: Town, monkeypatch: pytest.MonkeyPatch
+async def test_rows_of_kinds_that_are_no_longer_read_are_ignored(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The town's figures have positions of customers already: as if analytics had read them once."""
+    """The dataset's figures already contain positions of customers, as if analytics had read them once."""
     monkeypatch.setattr(event_store, "CHUNK_STREAMS", 1)
     hold = Hold(HoldStatus.DEAD, 1, 1, 4, "projection-failed", "", "", shop.NOON, shop.NOON, due_at=None)
-    await town.happen({"customers/c-9": [shop.registered("c-9")], "customers/c-8": [shop.registered("c-8")]})
-    await town.apply({"customers/c-9": [shop.registered("c-9")]}, to="summary")
-    await town.apply({"customers/c-8": [shop.registered("c-8")]}, to="summary")
-    await town.stores["analytics"].commit(Commit([], holds={"customers/c-9": hold}))
-    await town.redis.hset(town.keys.positions, mapping={"customers/ghost": 4, "customers/c-1": 9})
-    assert await found(town, "summary", "analytics") == set()
-    assert await found(town, "search") == {("search", Kind.MISSING, f"customers/c-{n}") for n in (8, 9)}
+    await dataset.append_events({"customers/c-9": [shop.registered("c-9")], "customers/c-8": [shop.registered("c-8")]})
+    await dataset.apply({"customers/c-9": [shop.registered("c-9")]}, to="summary")
+    await dataset.apply({"customers/c-8": [shop.registered("c-8")]}, to="summary")
+    await dataset.stores["analytics"].commit(Commit([], holds={"customers/c-9": hold}))
+    await dataset.redis.hset(dataset.keys.positions, mapping={"customers/ghost": 4, "customers/c-1": 9})
+    assert await found(dataset, "summary", "analytics") == set()
+    assert await found(dataset, "search") == {("search", Kind.MISSING, f"customers/c-{n}") for n in (8, 9)}

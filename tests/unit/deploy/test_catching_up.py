@@ -1,4 +1,4 @@
-"""Waiting for the projections ends when every stream is there, and at once when one never will be."""
+"""Waiting for the projections ends when every stream is applied, and at once if a dead letter holds one."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from deploy.sending.outcomes import percentile
 
 
 class Store:
-    """A read store that applies two more streams each time it is asked; those in ``stuck`` never."""
+    """A read store that applies two more streams at each call of ``behind``; those in ``stuck`` never."""
 
     def __init__(self, name: str, stuck: Sequence[str] = (), dead: Sequence[str] = ()) -> None:
         self.name = name
@@ -32,38 +32,40 @@ class Store:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catching_up, "POLL_S", 0.001)
-    monkeypatch.setattr(catching_up, "LOOK_FOR_DEAD_EVERY_S", 0.01)
-    monkeypatch.setattr(catching_up, "AT_ONCE", 4)
+    monkeypatch.setattr(catching_up, "DEAD_CHECK_INTERVAL_S", 0.01)
+    monkeypatch.setattr(catching_up, "BATCH_SIZE", 4)
 
 
 VERSIONS = {f"orders/{number}": 1 for number in range(10)}
 
 
 async def test_every_store_is_waited_for_and_every_stream_is_counted_once() -> None:
-    arrived: dict[str, int] = {"summary": 0, "search": 0}
+    applied_counts: dict[str, int] = {"summary": 0, "search": 0}
 
     def count(name: str, more: int) -> None:
-        arrived[name] += more
+        applied_counts[name] += more
 
-    times = await wait_until_applied([Store("summary"), Store("search")], VERSIONS, count, patience_s=5)
-    assert arrived == {"summary": 10, "search": 10}
+    times = await wait_until_applied([Store("summary"), Store("search")], VERSIONS, count, no_progress_timeout_s=5)
+    assert applied_counts == {"summary": 10, "search": 10}
     assert set(times) == {"summary", "search"}
 
 
-async def test_nothing_accepted_is_nothing_to_wait_for() -> None:
-    assert set(await wait_until_applied([Store("summary")], {}, lambda *_: None, patience_s=5)) == {"summary"}
+async def test_without_accepted_streams_it_returns_at_once() -> None:
+    assert set(await wait_until_applied([Store("summary")], {}, lambda *_: None, no_progress_timeout_s=5)) == {
+        "summary"
+    }
 
 
 async def test_a_dead_letter_ends_the_waiting_at_once() -> None:
     store = Store("search", stuck=["orders/7"], dead=["orders/7"])
     with pytest.raises(NotCaughtUpError, match="search has dead letters: orders/7"):
-        await wait_until_applied([Store("summary"), store], VERSIONS, lambda *_: None, patience_s=60)
+        await wait_until_applied([Store("summary"), store], VERSIONS, lambda *_: None, no_progress_timeout_s=60)
 
 
-async def test_a_store_that_does_not_get_on_is_given_up_after_a_while() -> None:
+async def test_a_store_without_progress_raises_after_the_timeout() -> None:
     store = Store("analytics", stuck=["orders/7"])
-    with pytest.raises(NotCaughtUpError, match="analytics is not getting on: 1 streams are missing, such as orders/7"):
-        await wait_until_applied([store], VERSIONS, lambda *_: None, patience_s=0.05)
+    with pytest.raises(NotCaughtUpError, match="analytics makes no progress: 1 streams are missing, such as orders/7"):
+        await wait_until_applied([store], VERSIONS, lambda *_: None, no_progress_timeout_s=0.05)
 
 
 def test_percentiles_are_of_the_nearest_rank() -> None:

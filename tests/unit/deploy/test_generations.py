@@ -8,7 +8,7 @@ import typer
 
 from deploy.cli.projections import generation_choice
 from deploy.cli.projections.following import RebuildRate, describe_phase
-from deploy.compare.comparison import differences, standing_apart
+from deploy.compare.comparison import differences, unchanged_differences
 from shared.views.generations import Generation, GenerationState
 
 BEGUN = datetime(2026, 4, 1, tzinfo=UTC)
@@ -84,9 +84,9 @@ def test_a_rebuild_that_does_not_move_says_so() -> None:
     assert "nothing has moved for 34 s" in describe_phase(building, pace)
 
 
-def test_streams_that_went_on_are_not_called_apart() -> None:
+def test_streams_that_advanced_are_not_differences() -> None:
     first = {"a": (1, 2), "b": (1, 2), "c": (0, 1)}
-    assert standing_apart(first, {"a": (1, 2), "b": (2, 3)}) == ({"a": (1, 2)}, 1)
+    assert unchanged_differences(first, {"a": (1, 2), "b": (2, 3)}) == ({"a": (1, 2)}, 1)
 
 
 def test_fields_of_documents_are_named() -> None:

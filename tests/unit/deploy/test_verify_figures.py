@@ -1,11 +1,11 @@
-"""Expected figures are exact, in whatever order they are added up, and also where 64 bits cannot keep them."""
+"""Expected figures are exact, in any order of addition, and beyond 64 bits."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from deploy.verify.figures import Figures, kept
-from deploy.verify.spill import spilled
+from deploy.verify.figures import Figures, storable
+from deploy.verify.spill import open_spill
 from projectors.models.analytics.projection import Effects
 from shared.views.analytics import ALL, Keys
 
@@ -19,7 +19,7 @@ REVENUE = (LAYOUT.days_in("EUR"), f"{DAY}:revenue")
 
 @pytest.fixture
 def figures() -> Iterator[Figures]:
-    with spilled() as spill:
+    with open_spill() as spill:
         yield Figures(spill, LAYOUT)
 
 
@@ -30,7 +30,7 @@ def sold(amount: int, day: str = DAY) -> Effects:
     return effects
 
 
-def test_a_counter_is_exact_though_a_part_of_the_sum_is_beyond_64_bits(figures: Figures) -> None:
+def test_a_counter_is_exact_if_a_partial_sum_is_beyond_64_bits(figures: Figures) -> None:
     for amount in (HUGE, HUGE + 1, -HUGE):
         figures.record(sold(amount))
     figures.finish()
@@ -43,10 +43,10 @@ def test_a_tally_is_exact_beyond_64_bits_and_back(figures: Figures) -> None:
     figures.record(sold(HUGE))
     figures.record(sold(HUGE, OTHER_DAY))
     figures.finish()
-    assert figures.equal(SALES, kept(2 * HUGE))
-    assert not figures.equal(SALES, kept(2 * HUGE + 1))
+    assert figures.equal(SALES, storable(2 * HUGE))
+    assert not figures.equal(SALES, storable(2 * HUGE + 1))
     figures.advance(sold(3 * HUGE + 1))
-    assert figures.equal(SALES, kept(5 * HUGE + 1))
+    assert figures.equal(SALES, storable(5 * HUGE + 1))
     figures.advance(sold(-4 * HUGE))
     assert figures.expected(SALES) == HUGE + 1
     figures.load([("p-1", HUGE)])
@@ -55,9 +55,9 @@ def test_a_tally_is_exact_beyond_64_bits_and_back(figures: Figures) -> None:
     assert figures.equal(SALES, None)
 
 
-def test_what_one_look_leads_to_may_be_beyond_64_bits(figures: Figures) -> None:
+def test_one_effect_may_be_beyond_64_bits(figures: Figures) -> None:
     figures.record(sold(4 * HUGE))
     figures.finish()
-    assert figures.equal(SALES, kept(4 * HUGE))
-    figures.load([("p-1", kept(4 * HUGE))])
+    assert figures.equal(SALES, storable(4 * HUGE))
+    figures.load([("p-1", storable(4 * HUGE))])
     assert figures.compare(SALES[0]) == []

@@ -1,11 +1,11 @@
-"""What a look at a stream says, and when what is behind will not come by itself."""
+"""The findings of an observation of a stream, and when a stream that is behind is overdue."""
 
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from deploy.verify.findings import Kind, Look, ModelProgress, differing, findings, overdue
+from deploy.verify.findings import Kind, ModelProgress, Observation, differing, findings, overdue
 from projectors.stores.port import Hold, HoldStatus, Position
 from tests.shop import NOON
 
@@ -32,14 +32,14 @@ def hold(status: HoldStatus, version: int) -> Hold:
         (0, Position(0, hold(HoldStatus.DEAD, 1)), [Kind.STRAY]),
     ],
 )
-def test_a_look_says_what_is_wrong(version: int, position: Position, kinds: list[Kind]) -> None:
-    assert [one.kind for one in findings("summary", Look("orders/o-1", version, position, NOON))] == kinds
+def test_an_observation_leads_to_findings(version: int, position: Position, kinds: list[Kind]) -> None:
+    assert [one.kind for one in findings("summary", Observation("orders/o-1", version, position, NOON))] == kinds
 
 
-def test_content_that_differs_is_said_beside_what_is_wrong_with_the_version() -> None:
-    look = Look("orders/o-1", 3, Position(2), NOON, problems=({"row": "missing"},))
-    assert [one.kind for one in findings("summary", look)] == [Kind.DIFFERENT, Kind.BEHIND]
-    (stray,) = findings("summary", replace(look, version=0))
+def test_different_content_is_reported_in_addition_to_a_wrong_version() -> None:
+    observation = Observation("orders/o-1", 3, Position(2), NOON, problems=({"row": "missing"},))
+    assert [one.kind for one in findings("summary", observation)] == [Kind.DIFFERENT, Kind.BEHIND]
+    (stray,) = findings("summary", replace(observation, version=0))
     assert stray.kind is Kind.STRAY
 
 
@@ -55,12 +55,12 @@ def test_content_that_differs_is_said_beside_what_is_wrong_with_the_version() ->
         (1, NOON, LATER, True, False),
     ],
 )
-def test_a_store_that_has_seen_a_younger_heartbeat_has_had_the_events(
+def test_a_stream_is_overdue_after_a_later_heartbeat(
     applied: int, drained_at: object, as_of: object, stalled: bool, lost: bool
 ) -> None:
-    since = Look("orders/o-1", 3, Position(applied), drained_at)  # type: ignore[arg-type]
-    again = Look("orders/o-1", 3, Position(2), LATER)
-    assert overdue(since, again, ModelProgress(as_of, 7), stalled=stalled) is lost  # type: ignore[arg-type]
+    first = Observation("orders/o-1", 3, Position(applied), drained_at)  # type: ignore[arg-type]
+    second = Observation("orders/o-1", 3, Position(2), LATER)
+    assert overdue(first, second, ModelProgress(as_of, 7), stalled=stalled) is lost  # type: ignore[arg-type]
 
 
 def test_a_document_differs_field_by_field() -> None:

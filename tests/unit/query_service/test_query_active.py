@@ -1,4 +1,4 @@
-"""The generation that is read: remembered for a second, read anew on news, and never flipped back by a late answer."""
+"""The active generation: cached for a second, read again on a change message, never set back by a late reply."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ from query_service.stores.port import ProjectionProgress, StreamPosition
 
 
 class Registry:
-    """What the registry says, how often it was asked, and when it may answer."""
+    """The registry's content, the number of reads, and when it may reply."""
 
     def __init__(self) -> None:
         self.number = 1
         self.reads = 0
-        self.go_on = asyncio.Event()
-        self.go_on.set()
+        self.may_reply = asyncio.Event()
+        self.may_reply.set()
 
 
 class Store:
@@ -35,11 +35,11 @@ class Store:
 
     async def pointer(self) -> Pointer:
         self.registry.reads += 1
-        said = Pointer(self.registry.number)
-        await self.registry.go_on.wait()
-        return said
+        pointer = Pointer(self.registry.number)
+        await self.registry.may_reply.wait()
+        return pointer
 
-    async def standings(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
+    async def positions(self, streams: Sequence[str]) -> Mapping[str, StreamPosition]:
         return {}
 
     async def headers(self) -> Mapping[str, str]:
@@ -70,7 +70,7 @@ async def test_the_registry_is_read_once_a_second_at_most_and_at_least() -> None
     assert registry.reads == 2
 
 
-async def test_news_make_the_next_request_read_the_registry() -> None:
+async def test_after_forget_the_next_request_reads_the_registry() -> None:
     registry = Registry()
     active = ActiveGeneration(Store(registry))
     await active.store()
@@ -79,10 +79,10 @@ async def test_news_make_the_next_request_read_the_registry() -> None:
     assert (await active.store()).number == 3
 
 
-async def test_an_answer_that_comes_late_does_not_bring_the_old_generation_back() -> None:
+async def test_a_late_reply_does_not_bring_the_old_generation_back() -> None:
     registry = Registry()
     active = ActiveGeneration(Store(registry))
-    registry.go_on.clear()
+    registry.may_reply.clear()
     early = asyncio.create_task(active.store())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -90,12 +90,12 @@ async def test_an_answer_that_comes_late_does_not_bring_the_old_generation_back(
     active.forget()
     late = asyncio.create_task(active.store())
     await asyncio.sleep(0)
-    registry.go_on.set()
+    registry.may_reply.set()
     assert ((await early).number, (await late).number) == (1, 2)
     assert (await active.store()).number == 2
 
 
-async def test_the_generation_before_is_kept_for_a_while_then_closed_and_made_anew_on_rollback(
+async def test_a_replaced_generation_stays_open_for_a_while_and_is_opened_again_on_rollback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(active_module, "RETIRED_S", 0.01)
@@ -117,7 +117,7 @@ async def test_the_generation_before_is_kept_for_a_while_then_closed_and_made_an
     assert second.closed
 
 
-async def test_who_finds_his_generation_gone_learns_whether_there_is_another() -> None:
+async def test_moved_on_from_returns_whether_another_generation_is_active() -> None:
     registry = Registry()
     active = ActiveGeneration(Store(registry))
     await active.store()
@@ -127,7 +127,7 @@ async def test_who_finds_his_generation_gone_learns_whether_there_is_another() -
     await active.close()
 
 
-async def test_news_may_come_before_the_reading_has_even_begun() -> None:
+async def test_forget_before_the_read_has_begun_reads_again() -> None:
     registry = Registry()
     active = ActiveGeneration(Store(registry))
     reading = asyncio.create_task(active.store())

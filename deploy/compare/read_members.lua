@@ -1,9 +1,9 @@
 #!lua flags=no-writes
--- What some members are worth in both generations, at one instant, and how many streams each knows at that instant.
+-- Reads some members in both generations, and the number of streams of each, at one instant.
 --
 -- KEYS: the positions of both generations; then, for each member, its key in the one and in the other. ARGV: for each
--- member its name, and what a counter that is not there counts as ('': nothing).
--- Returns how many streams the two know; then, for each member, both values (nil: it is not there).
+-- member its name, and the value of a missing counter ('': none).
+-- Returns the number of streams of both; then, for each member, both values (nil: missing).
 
 local function value(key, member, counts_as)
   local kind = redis.call('TYPE', key).ok

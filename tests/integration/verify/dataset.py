@@ -1,4 +1,4 @@
-"""A small town: events in the write database, and the three read stores as their projections leave them, in a generation apart."""
+"""A small dataset: events in the write database, and the three read stores as their projections leave them, in a separate generation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from tests import shop
 from tests.contract.read_stores import TRUNCATE
 
 GENERATION = 77
-QUICK = Options(settle_s=0.05, stalled_s=0.2, patience_s=5)
+QUICK = Options(recheck_interval_s=0.05, stalled_s=0.2, max_wait_s=5)
 
 ADD_STREAM = """
 INSERT INTO streams (stream, kind, version, state, updated_at) VALUES ($1, split_part($1, '/', 1), $2, '{}', now())
@@ -49,8 +49,8 @@ INSERT INTO audit (actor, act, reason, letter_id) SELECT 'ada', 'discard', 'not 
 ADD_EVENT = "INSERT INTO events (stream, version, envelope) VALUES ($1, $2, $3::json)"
 
 
-def story() -> Mapping[str, Sequence[EventData]]:
-    """Streams and their events: several days, months and currencies; names on lines and in the catalogue; all that can happen."""
+def example_events() -> Mapping[str, Sequence[EventData]]:
+    """Streams and their events: several days, months and currencies; names on lines and in the catalogue; every type of event."""
     yesterday, last_month = shop.NOON - timedelta(days=1), shop.NOON - timedelta(days=40)
     dollars = shop.placed("o-2", customer_id="c-2", currency="USD", at=yesterday)
     twice = [Line(product_id="p-1", name="Plantain", quantity=1, amount=80)]
@@ -69,7 +69,7 @@ def story() -> Mapping[str, Sequence[EventData]]:
 
 
 @dataclass
-class Town:
+class Dataset:
     settings: Settings
     write: asyncpg.Connection
     summary: asyncpg.Connection
@@ -79,8 +79,8 @@ class Town:
     stores: Mapping[str, Store]
     keys: Keys
 
-    async def happen(self, streams: Mapping[str, Sequence[EventData]], *, after: int = 0) -> None:
-        """In the event store alone."""
+    async def append_events(self, streams: Mapping[str, Sequence[EventData]], *, after: int = 0) -> None:
+        """Append to the event store only."""
         async with self.write.transaction():
             for stream, events in streams.items():
                 await self.write.execute(ADD_STREAM, stream, after + len(events))
@@ -88,14 +88,14 @@ class Town:
                     await self.write.execute(ADD_EVENT, stream, version, envelope(stream, version, data))
 
     async def apply(self, streams: Mapping[str, Sequence[EventData]], *, after: int = 0, to: str | None = None) -> None:
-        """As a projector would, in one commit a store."""
+        """Apply as a projector does, in one commit for each store."""
         advances = [shop.run(stream, *events, expected=after) for stream, events in streams.items()]
         for name, store in self.stores.items():
             if to in (None, name):
                 await store.commit(Commit(advances))
 
     async def discard(self, stream: str, version: int) -> None:
-        """As an operator has it done: the projections step over the event, and the letters say so."""
+        """Discard as an operator does: the projections skip the event, and its letters are discarded."""
         for name, store in self.stores.items():
             await store.commit(Commit([Advance(stream, version - 1, (), skipped=1)]))
             await self.operations.execute(DISCARDED, name, stream, version, f"{name}/{stream}@{version}".encode())
@@ -126,14 +126,14 @@ def envelope(stream: str, version: int, data: EventData) -> str:
     )
 
 
-async def founded(settings: Settings) -> None:
-    """The schemas are there."""
+async def create_schemas(settings: Settings) -> None:
+    """Create the schemas of the generation."""
     for projector, url in (("summary", settings.store_url("summary")), ("search", settings.store_url("search"))):
         await migrate(projector, url, schema=generation_name(projector, GENERATION))
 
 
-async def built(settings: Settings, write: asyncpg.Connection) -> Town:
-    """An undamaged town, its stores open."""
+async def create_dataset(settings: Settings, write: asyncpg.Connection) -> Dataset:
+    """An undamaged dataset, with open stores."""
     connections = {}
     for projector, url in (("summary", settings.store_url("summary")), ("search", settings.store_url("search"))):
         schema = generation_name(projector, GENERATION)
@@ -148,19 +148,21 @@ async def built(settings: Settings, write: asyncpg.Connection) -> Town:
         await store.open()
     redis = Redis.from_url(settings.store_url("analytics"), decode_responses=True)
     operations = await asyncpg.connect(settings.operations_db_url, server_settings={"search_path": SCHEMA})
-    town = Town(settings, write, connections["summary"], connections["search"], operations, redis, stores, Keys(prefix))
-    await town.happen(story())
-    await town.apply(story())
-    return town
+    dataset = Dataset(
+        settings, write, connections["summary"], connections["search"], operations, redis, stores, Keys(prefix)
+    )
+    await dataset.append_events(example_events())
+    await dataset.apply(example_events())
+    return dataset
 
 
-async def gone(town: Town) -> None:
-    for store in town.stores.values():
+async def close_dataset(dataset: Dataset) -> None:
+    for store in dataset.stores.values():
         await store.close()
-    for name, connection in (("summary", town.summary), ("search", town.search)):
+    for name, connection in (("summary", dataset.summary), ("search", dataset.search)):
         await connection.execute(TRUNCATE[name])
         await connection.close()
-    await town.operations.close()
-    async for key in town.redis.scan_iter(f"{town.keys.prefix}:*"):
-        await town.redis.unlink(key)
-    await town.redis.aclose()
+    await dataset.operations.close()
+    async for key in dataset.redis.scan_iter(f"{dataset.keys.prefix}:*"):
+        await dataset.redis.unlink(key)
+    await dataset.redis.aclose()
