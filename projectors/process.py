@@ -4,7 +4,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from projectors.generations.hosting import Generations, Hosted, role_of
+from projectors.generations.hosting import Generations, HostedGeneration, role_of
 from projectors.rebuild.batch_sizer import BatchSizer
 from projectors.rebuild.live_priority import LivePriority
 from projectors.rebuild.rebuilder import Rebuilder
@@ -13,7 +13,7 @@ from projectors.runtime.change_publisher import ChangePublisher
 from projectors.runtime.consumer import Projector
 from projectors.runtime.lag import LagMeter
 from projectors.runtime.options import Options
-from projectors.runtime.poison import drilled
+from projectors.runtime.poison import with_poison
 from projectors.stores.port import StoreUnavailableError
 from projectors.stores.projection import projection_of
 from shared.messaging import topology
@@ -49,25 +49,27 @@ async def run(name: str, settings: Settings) -> int:
         stopping=process.stopping,
         longest_pause_s=options.longest_pause_s,
     )
-    heralds: list[ChangePublisher] = []
+    change_publishers: list[ChangePublisher] = []
 
-    def hosted(generation: Generation) -> Hosted:
-        store = drilled(name, model.store(settings, generation.number), settings)
-        herald = ChangePublisher(name, publisher, generation=generation.number)
-        heralds.append(herald)
+    def hosted(generation: Generation) -> HostedGeneration:
+        store = with_poison(name, model.store(settings, generation.number), settings)
+        change_publisher = ChangePublisher(name, publisher, generation=generation.number)
+        change_publishers.append(change_publisher)
         applier = Applier(
             name,
             store,
             tiers=topology.RETRY_TIERS[: options.retries],
             clock=lambda: datetime.now(UTC),
-            tell=herald.tell,
+            publish_changes=change_publisher.publish,
             role=role_of(generation),
         )
-        return Hosted(generation, store, applier)
+        return HostedGeneration(generation, store, applier)
 
     generations = Generations(model.registry(settings), hosted, outages, named(name).kinds)
     lag, live_priority = LagMeter(), LivePriority()
-    projector = Projector(name, generations, consumer, publisher, outages, options, lag=lag, precedence=live_priority)
+    projector = Projector(
+        name, generations, consumer, publisher, outages, options, lag=lag, live_priority=live_priority
+    )
     rebuilder = Rebuilder(
         name,
         generations,
@@ -77,7 +79,7 @@ async def run(name: str, settings: Settings) -> int:
         options,
         lag=lag,
         live_priority=live_priority,
-        batch_sizer=BatchSizer(model.moment_s),
+        batch_sizer=BatchSizer(model.batch_target_s),
         max_batches=model.history_batches,
     )
     try:
@@ -92,7 +94,7 @@ async def run(name: str, settings: Settings) -> int:
                 "history": lambda: history.trouble,
                 "store": lambda: outages.trouble,
                 "epoch": lambda: projector.trouble,
-                "lanes": lambda: projector.silence,
+                "lanes": lambda: projector.silent_lanes,
                 "publisher": lambda: publisher.trouble,
                 "queues": lambda: queues.trouble or consumer.queues_trouble or history.queues_trouble,
                 INCOMPLETE: lambda: projector.incomplete,
@@ -100,8 +102,8 @@ async def run(name: str, settings: Settings) -> int:
             starts_without={INCOMPLETE},
             announcer=Announcer(name, publisher),
         )
-        for herald in heralds:
-            await herald.close()
+        for change_publisher in change_publishers:
+            await change_publisher.close()
         return code
     finally:
         await publisher.close()

@@ -15,8 +15,8 @@ class EpochNotes(ABC):
     async def note_epochs(self, number: int, change: Change) -> None:
         """Change the generation's row, where there is one: read and written in one transaction."""
 
-    async def hear(self, number: int, epoch: str) -> None:
-        await self.note_epochs(number, lambda at: epochs.changes_on_hearing(at, epoch))
+    async def record_epoch(self, number: int, epoch: str) -> None:
+        await self.note_epochs(number, lambda at: epochs.changes_on_new_epoch(at, epoch))
 
     async def compared(
         self, number: int, epoch: str, cursor: str, following: str, last: bool, ahead: Sequence[str]

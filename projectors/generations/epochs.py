@@ -19,28 +19,28 @@ EXAMPLES: Final = 5
 
 class EpochDecision(StrEnum):
     APPLY = "apply"
-    LEAVE = "leave"
+    SKIP = "skip"
     """For now, or for good: nothing is lost by it."""
-    HEAR = "hear"
+    RECORD = "record"
     """It tells of an epoch that has not been heard of before."""
 
 
 def decide(generation: Generation, epoch: str | None) -> EpochDecision:
     """What a generation does with a message of this epoch; None: the message does not say."""
     if epoch is not None and epoch not in (generation.epoch, generation.moving_to, *generation.former):
-        return EpochDecision.HEAR
+        return EpochDecision.RECORD
     if generation.moving_to is not None or epoch in generation.former:
-        return EpochDecision.LEAVE
+        return EpochDecision.SKIP
     return EpochDecision.APPLY
 
 
-def heard(generation: Generation, epochs: Iterable[str | None]) -> str | None:
+def newest_unknown(generation: Generation, epochs: Iterable[str | None]) -> str | None:
     """The last of these that the generation has not heard of."""
-    new = [epoch for epoch in epochs if decide(generation, epoch) is EpochDecision.HEAR]
+    new = [epoch for epoch in epochs if decide(generation, epoch) is EpochDecision.RECORD]
     return new[-1] if new else None
 
 
-def changes_on_hearing(generation: Generation, epoch: str) -> dict[str, object]:
+def changes_on_new_epoch(generation: Generation, epoch: str) -> dict[str, object]:
     """What is to be written about it: the first epoch ever heard of is its own; any other one has to be compared with."""
     if generation.epoch is None:
         return {"epoch": epoch}
@@ -81,7 +81,7 @@ def changes_on_adopting(generation: Generation) -> dict[str, object]:
     }
 
 
-def of_a_new_one(active: Generation) -> dict[str, object]:
+def epochs_for_new_generation(active: Generation) -> dict[str, object]:
     """The epoch of a generation that is begun now: the newest that the active one has heard of."""
     if active.moving_to is None:
         return {"epoch": active.epoch, "former": active.former}

@@ -11,21 +11,21 @@ from typing import Final, Protocol
 
 from shared.views.generations import FIRST, Generation, GenerationState
 
-LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
-ALONE: Final = Generation(
+UNIX_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+DEFAULT_GENERATION: Final = Generation(
     number=FIRST,
     state=GenerationState.READY,
     active=True,
-    begun_at=LONG_AGO,
-    updated_at=LONG_AGO,
-    ready_at=LONG_AGO,
-    activated_at=LONG_AGO,
+    begun_at=UNIX_EPOCH,
+    updated_at=UNIX_EPOCH,
+    ready_at=UNIX_EPOCH,
+    activated_at=UNIX_EPOCH,
 )
 """What a missing or empty registry means."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scanned:
+class AppliedPage:
     """A page of history that has been applied: ``events`` from behind ``after`` up to ``last``."""
 
     after: tuple[str, int]
@@ -58,7 +58,7 @@ class GenerationRegistry(Protocol):
     async def touch(self, number: int) -> None:
         """Renew ``updated_at``: somebody is at work."""
 
-    async def scanned(self, number: int, page: Scanned) -> bool:
+    async def scanned(self, number: int, page: AppliedPage) -> bool:
         """Move the cursor from ``after`` to ``last``; False, and nothing happens, where it is elsewhere."""
 
     async def settled(self, number: int, lane: int) -> None:
@@ -69,7 +69,7 @@ class GenerationRegistry(Protocol):
     async def activate(self, number: int, *, by: str) -> bool:
         """From one moment to the next it is the one that is read; False, and nothing happens, unless it is there and ready."""
 
-    async def hear(self, number: int, epoch: str) -> None:
+    async def record_epoch(self, number: int, epoch: str) -> None:
         """It has heard of this epoch; see ``projectors.generations.epochs`` for what that means."""
 
     async def compared(

@@ -37,8 +37,8 @@ from shared.views.generations import (
 
 log: Final = logging.getLogger(__name__)
 
-Order = Rebuild | Activate | Rollback | AdoptEpoch | Drop
-SHAPES: Final[dict[str, type[Request[Any]]]] = {
+GenerationRequest = Rebuild | Activate | Rollback | AdoptEpoch | Drop
+MODELS: Final[dict[str, type[Request[Any]]]] = {
     "rebuild": Request[Rebuild],
     "activate": Request[Activate],
     "rollback": Request[Rollback],
@@ -60,10 +60,10 @@ class GenerationRequests:
         self._projector = projector
         self._generations = generations
 
-    def shape_of(self, routing_key: str) -> type[Request[Any]] | None:
+    def model_of(self, routing_key: str) -> type[Request[Any]] | None:
         """None: it is another order that travels by this key."""
         projector, _, verb = routing_key.rpartition(".")
-        return SHAPES.get(verb) if projector == self._projector else None
+        return MODELS.get(verb) if projector == self._projector else None
 
     async def handle(self, delivery: Delivery, shape: type[Request[Any]]) -> list[Outgoing]:
         """The answer, where there is a place for it, and news. Raises StoreUnavailableError."""
@@ -73,14 +73,14 @@ class GenerationRequests:
             log.error("an unreadable order was refused: %s", error)  # noqa: TRY400 - the message is the whole story
             problems = "; ".join(f"{item['field']}: {item['message']}" for item in describe(error))
             refused = GenerationRefused(request_id="", code="validation-failed", message=problems)
-            return _answer(self._projector, delivery, refused)
-        order: Order = request.data
+            return _reply(self._projector, delivery, refused)
+        order: GenerationRequest = request.data
         try:
             news = await self._do(order, request.id, again=delivery.redelivered)
         except RefusedError as error:
             log.info("%s for %s: refused, %s", request.type, order.actor, error)
             refused = GenerationRefused(request_id=request.id, code=error.code, message=str(error))
-            return _answer(self._projector, delivery, refused)
+            return _reply(self._projector, delivery, refused)
         await self._generations.refresh()
         log.info("%s by %s: done (%s)", request.type, order.actor, order.reason)
         changed = GenerationsChanged(
@@ -88,10 +88,10 @@ class GenerationRequests:
             projection=self._projector,
             generations=[hosted.generation for hosted in sorted(self._generations, key=lambda each: each.number)],
         )
-        return [*news, self._told(request, changed), *_answer(self._projector, delivery, changed)]
+        return [*news, self._acted(request, changed), *_reply(self._projector, delivery, changed)]
 
-    def _told(self, request: Request[Any], changed: GenerationsChanged) -> Outgoing:
-        order: Order = request.data
+    def _acted(self, request: Request[Any], changed: GenerationsChanged) -> Outgoing:
+        order: GenerationRequest = request.data
         active = next(generation.number for generation in changed.generations if generation.active)
         return acted_message(
             Acted(
@@ -105,29 +105,29 @@ class GenerationRequests:
             )
         )
 
-    async def _do(self, order: Order, request_id: str, *, again: bool) -> list[Outgoing]:
+    async def _do(self, order: GenerationRequest, request_id: str, *, again: bool) -> list[Outgoing]:
         registry = self._generations.registry
         known = await registry.generations()
         match order:
             case Rebuild():
-                _may_begin(order, known, request_id)
+                _require_startable(order, known, request_id)
                 await registry.begin(order.generation, kinds=self._generations.kinds, rate=order.rate, by=request_id)
             case Activate():
-                chosen = _existing(order.generation, known)
+                chosen = _require_generation(order.generation, known)
                 if chosen.state is not GenerationState.READY:
                     raise RefusedError("generation-not-ready", f"generation {chosen.number} is still being built")
                 return await self._activate(chosen, request_id)
             case Rollback():
                 done = next((each for each in known if each.active and each.activated_by == request_id), None)
-                return await self._activate(done or _before(known), request_id)
+                return await self._activate(done or _previously_active(known), request_id)
             case AdoptEpoch():
-                if _existing(order.generation, known).moving_to is not None:
+                if _require_generation(order.generation, known).moving_to is not None:
                     await registry.adopt(order.generation)
                 elif not again:
                     raise RefusedError("nothing-to-adopt", f"generation {order.generation} has heard of no other epoch")
             case Drop():
                 if not again or order.generation in [generation.number for generation in known]:
-                    chosen = _existing(order.generation, known)
+                    chosen = _require_generation(order.generation, known)
                     if chosen.active:
                         raise RefusedError(
                             "generation-is-active", f"generation {chosen.number} is the one that is read"
@@ -147,7 +147,7 @@ class GenerationRequests:
         return [activated_message(self._projector, chosen.number)]
 
 
-def _may_begin(order: Rebuild, known: Sequence[Generation], request_id: str) -> None:
+def _require_startable(order: Rebuild, known: Sequence[Generation], request_id: str) -> None:
     for generation in known:
         if generation.number == order.generation and generation.begun_by != request_id:
             raise RefusedError("generation-exists", f"there is a generation {generation.number} already")
@@ -155,21 +155,21 @@ def _may_begin(order: Rebuild, known: Sequence[Generation], request_id: str) -> 
             raise RefusedError("rebuild-under-way", f"generation {generation.number} is being built")
 
 
-def _existing(number: int, known: Sequence[Generation]) -> Generation:
+def _require_generation(number: int, known: Sequence[Generation]) -> Generation:
     for generation in known:
         if generation.number == number:
             return generation
     raise RefusedError("generation-not-found", f"there is no generation {number}")
 
 
-def _before(known: Sequence[Generation]) -> Generation:
+def _previously_active(known: Sequence[Generation]) -> Generation:
     found = [each for each in known if not each.active and each.activated_at is not None]
     if not found:
         raise RefusedError("no-generation-before", "no other generation has been active")
     return max(found, key=lambda each: each.activated_at or each.begun_at)
 
 
-def _answer(projector: str, delivery: Delivery, data: GenerationsChanged | GenerationRefused) -> list[Outgoing]:
+def _reply(projector: str, delivery: Delivery, data: GenerationsChanged | GenerationRefused) -> list[Outgoing]:
     queue = reply_queue(delivery.reply_to)
     if queue is None:
         return []

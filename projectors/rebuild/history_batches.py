@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, Protocol
 
-from projectors.runtime.consumer import DEADLY_AFTER
+from projectors.runtime.consumer import ISOLATE_EVENTS_AFTER
 from projectors.runtime.decoding import Arrived
 from shared.messaging.consuming import Delivery
 
@@ -105,7 +105,7 @@ class HistoryBatches:
         await asyncio.sleep(0)
 
     async def _run(self, items: Sequence[Arrived], deliveries: Sequence[Delivery]) -> None:
-        deadly = any(delivery.deliveries >= DEADLY_AFTER for delivery in deliveries)
+        deadly = any(delivery.deliveries >= ISOLATE_EVENTS_AFTER for delivery in deliveries)
         await self._apply(items, size=sum(len(delivery.body) for delivery in deliveries), deadly=deadly)
         await self._acknowledge(deliveries)
 

@@ -9,7 +9,7 @@ events are never skipped. The cursor does not move before, and an incomplete pag
 
 from dataclasses import dataclass
 
-from projectors.generations.registry import Scanned
+from projectors.generations.registry import AppliedPage
 from shared.messages.lanes import HistoryPage
 
 Cursor = tuple[str, int]
@@ -57,7 +57,7 @@ class HistoryPages:
         self.current.received += events
         return True
 
-    def end(self, page: HistoryPage) -> Scanned | None:
+    def end(self, page: HistoryPage) -> AppliedPage | None:
         """End this page. Returns what is applied with it; None if it is not the current page, or incomplete."""
         ended = self.current
         if ended is None or ended.begin.asked != page.asked:
@@ -67,7 +67,7 @@ class HistoryPages:
             self.requested_after = None
             return None
         self.completed_to = ended.last
-        return Scanned(ended.after, ended.last, page.events, page.total, ended.begin.time, page.done)
+        return AppliedPage(ended.after, ended.last, page.events, page.total, ended.begin.time, page.done)
 
     def reset(self) -> None:
         """History is requested again from the cursor. Answers to older requests may arrive twice, which is harmless."""

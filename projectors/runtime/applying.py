@@ -48,7 +48,7 @@ KILLED: Final = Failure(
 )
 
 
-ONCE_MORE: Final = RetryLater("", timedelta(seconds=1))
+OPERATOR_RETRY: Final = RetryLater("", timedelta(seconds=1))
 
 
 @dataclass(slots=True)
@@ -77,12 +77,12 @@ class Applier:
         *,
         tiers: Sequence[tuple[str, int]],
         clock: Callable[[], datetime],
-        tell: Callable[[Mapping[str, int], Mapping[str, int]], None] = lambda *_: None,
+        publish_changes: Callable[[Mapping[str, int], Mapping[str, int]], None] = lambda *_: None,
         role: Role = Role.ACTIVE,
     ) -> None:
-        """``tell`` hears, after each commit, which streams have advanced, and which are held, to and at which version."""
+        """``publish_changes`` hears, after each commit, which streams have advanced, and which are held, to and at which version."""
         self._store = store
-        self._tell = tell
+        self._publish_changes = publish_changes
         self._clock = clock
         self._policy = Policy(projector, tiers, role)
 
@@ -133,7 +133,7 @@ class Applier:
             except StalePositionError:
                 return await self.compare(heads, insist=insist)
             reached(Failpoint.AFTER_HOLD)
-            self._tell({}, {stream: hold.version for stream, hold in holds.items()})
+            self._publish_changes({}, {stream: hold.version for stream, hold in holds.items()})
         return Applied(outgoing=list(resend_requests(self._policy.projector, wanted)))
 
     async def step_over(self, stream: str, version: int, *, ahead: bool = False) -> Applied | None:
@@ -160,7 +160,7 @@ class Applier:
             await self._store.commit(commit)
         except StalePositionError:
             return await self.step_over(stream, version, ahead=ahead)
-        self._tell({stream: version}, {stream: behind.version} if behind is not None else {})
+        self._publish_changes({stream: version}, {stream: behind.version} if behind is not None else {})
         wanted = [(stream, version + 1)] if behind is not None else []
         return Applied(outgoing=list(resend_requests(self._policy.projector, wanted)))
 
@@ -188,13 +188,13 @@ class Applier:
         if is_settled(item, before):
             return Applied()
         known = before is not None and before.version == event.version
-        decided = next_attempt(before.attempts + 1 if before is not None and known else 1, self._policy.tiers)
+        decision = next_attempt(before.attempts + 1 if before is not None and known else 1, self._policy.tiers)
         if before is not None and known and before.status is HoldStatus.DEAD:
-            decided = ONCE_MORE  # an operator has asked for it
-        hold = held_after(position, event.version, event.version, KILLED, decided, now, role=self.role)
+            decision = OPERATOR_RETRY  # an operator has asked for it
+        hold = held_after(position, event.version, event.version, KILLED, decision, now, role=self.role)
         with suppress(StalePositionError):
             await self._store.commit(Commit(holds={event.stream: hold}))
-        if isinstance(decided, RetryLater):
+        if isinstance(decision, RetryLater):
             return None
         if not self.role.is_read:
             return Applied()
@@ -266,7 +266,7 @@ class Applier:
             await self._store.commit(commit)
             reached(Failpoint.AFTER_HOLD if commit.holds else Failpoint.AFTER_COMMIT)
             if not self.role.awaits_history:  # nobody reads it, so nobody waits for it
-                self._tell(
+                self._publish_changes(
                     {advance.stream: advance.version for advance in commit.advances},
                     {stream: hold.version for stream, hold in commit.holds.items()},
                 )

@@ -18,9 +18,9 @@ from shared.messaging.broker import BrokerError, Outgoing, Publisher
 
 log: Final = logging.getLogger(__name__)
 
-MOST_UNDER_WAY: Final = 50
+MAX_PENDING: Final = 50
 """Beyond that the broker is slower than we are, and news are dropped."""
-CLOSING_S: Final = 1.0
+CLOSE_TIMEOUT_S: Final = 1.0
 
 
 class ChangePublisher:
@@ -28,9 +28,9 @@ class ChangePublisher:
         self._projection = projection
         self._generation = generation
         self._publisher = publisher
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._pending: set[asyncio.Task[None]] = set()
 
-    def tell(self, advanced: Mapping[str, int], held: Mapping[str, int]) -> None:
+    def publish(self, advanced: Mapping[str, int], held: Mapping[str, int]) -> None:
         """``advanced``: stream → version applied; ``held``: stream → version it waits for. Returns at once."""
         streams, waiting = iter(advanced.items()), iter(held.items())
         while True:
@@ -40,16 +40,16 @@ class ChangePublisher:
                 streams=tuple(islice(streams, MAX_STREAMS)),
                 held=tuple(islice(waiting, MAX_STREAMS)),
             )
-            if not (part.streams or part.held) or len(self._under_way) >= MOST_UNDER_WAY:
+            if not (part.streams or part.held) or len(self._pending) >= MAX_PENDING:
                 return
             task = asyncio.create_task(self._publish(part))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._pending.add(task)
+            task.add_done_callback(self._pending.discard)
 
     async def close(self) -> None:
         """Wait a moment for what is under way."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=CLOSING_S)
+        if self._pending:
+            await asyncio.wait(self._pending, timeout=CLOSE_TIMEOUT_S)
 
     async def _publish(self, news: Advanced) -> None:
         envelope = AdvancedMessage(

@@ -25,7 +25,7 @@ class ControlHandler:
         self._epochs = epochs
         self._projector = projector
         self._generations = generations
-        self._about_generations = GenerationRequests(projector, generations)
+        self._generation_requests = GenerationRequests(projector, generations)
 
     def grouped(self, deliveries: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
         """What is to be obeyed at once: each order by itself, then all inquiries together, as they may be hundreds."""
@@ -42,8 +42,8 @@ class ControlHandler:
         """What is to be published in answer. Doing the same again is harmless. Raises StoreUnavailableError."""
         await self._generations.refresh()
         delivery = group[0]
-        if (shape := self._about_generations.shape_of(delivery.routing_key)) is not None:
-            return await self._about_generations.handle(delivery, shape)
+        if (shape := self._generation_requests.model_of(delivery.routing_key)) is not None:
+            return await self._generation_requests.handle(delivery, shape)
         try:
             if delivery.routing_key == topology.discard_key(self._projector):
                 order = Request[StepOver].model_validate_json(delivery.body).data
@@ -52,7 +52,7 @@ class ControlHandler:
                 answer = Request[VersionsCompared].model_validate_json(delivery.body).data
                 return await self._epochs.compared(answer)
         except ValidationError as error:
-            _drop(error)
+            _log_unreadable(error)
             return []
         return await self._inquire([event for inquiry in group for event in _events_in(inquiry)])
 
@@ -83,7 +83,7 @@ class ControlHandler:
         for hosted in self._generations.each():
             if hosted is not active:
                 step = partial(hosted.applier.step_over, stream, order.version, ahead=True)
-                stepped = await self._generations.on(hosted, step)
+                stepped = await self._generations.run_step(hosted, step)
                 outgoing += stepped.outgoing if stepped is not None else []
         return outgoing
 
@@ -116,9 +116,9 @@ def _events_in(inquiry: Delivery) -> Sequence[StreamFrom]:
     try:
         return Request[Inquire].model_validate_json(inquiry.body).data.events
     except ValidationError as error:
-        _drop(error)
+        _log_unreadable(error)
         return ()
 
 
-def _drop(error: ValidationError) -> None:
+def _log_unreadable(error: ValidationError) -> None:
     log.error("an unreadable order was dropped: %s", error)

@@ -135,7 +135,7 @@ def _decode(
             return
         envelope = ReceivedEvent.model_validate(element)
     except ValidationError as error:
-        event = _placed(element, queue_lane, lanes)
+        event = _event_in_place(element, queue_lane, lanes)
         if event is not None:
             decoded.arrived.append(Arrived(event, element, describe(error, UNDECODABLE), epoch, automatic=automatic))
         else:
@@ -158,7 +158,7 @@ def _lane(queue_lane: int | None, stream: str, lanes: int) -> int:
     return queue_lane if queue_lane is not None else lane_of(stream, lanes)
 
 
-def _placed(element: Any, queue_lane: int | None, lanes: int) -> Event | None:
+def _event_in_place(element: Any, queue_lane: int | None, lanes: int) -> Event | None:
     """An envelope that lacks something, or has something wrong, and still says whose next event it is: it has to hold that stream."""
     try:
         place = Place.model_validate(element)

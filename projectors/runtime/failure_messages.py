@@ -34,7 +34,7 @@ from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.views.generations import Generation
 
-_FOR_REBUILD: Final = "heads/rebuild/"
+_REBUILD_PREFIX: Final = "heads/rebuild/"
 TEXT_LIMIT: Final = 2048
 TRACE_LIMIT: Final = 16 * 1024
 """Bytes of a text in a header, and of the stack trace: all headers together must stay under 32 KiB."""
@@ -88,7 +88,7 @@ def heads_request(
     projector: str, lane: int, since: datetime | None, *, generation: int | None = None
 ) -> tuple[str, Outgoing]:
     """The request's id, and the request. ``generation``: the one that alone is to be compared, as the id says."""
-    asked = f"heads/{uuid4()}" if generation is None else f"{_FOR_REBUILD}{generation}/{uuid4()}"
+    asked = f"heads/{uuid4()}" if generation is None else f"{_REBUILD_PREFIX}{generation}/{uuid4()}"
     request = Request[AskHeads](
         id=asked,
         source=_source(projector),
@@ -128,8 +128,8 @@ def compare_request(
 
 def rebuilt_generation(asked: str) -> int | None:
     """The generation that heads were asked for alone, by the id of the request."""
-    number, slash, _ = asked.removeprefix(_FOR_REBUILD).partition("/")
-    return int(number) if asked.startswith(_FOR_REBUILD) and slash and number.isdecimal() else None
+    number, slash, _ = asked.removeprefix(_REBUILD_PREFIX).partition("/")
+    return int(number) if asked.startswith(_REBUILD_PREFIX) and slash and number.isdecimal() else None
 
 
 def history_request(
@@ -206,13 +206,13 @@ def _headers(projector: str, failure: Failure) -> dict[str, Any]:
     return {
         "tidemark-origin": projector,
         "tidemark-reason": failure.reason,
-        "tidemark-exception": _short(failure.exception),
-        "tidemark-fingerprint": _short(failure.fingerprint),
-        "tidemark-trace": _short(failure.trace, TRACE_LIMIT),
+        "tidemark-exception": _truncated(failure.exception),
+        "tidemark-fingerprint": _truncated(failure.fingerprint),
+        "tidemark-trace": _truncated(failure.trace, TRACE_LIMIT),
         "tidemark-failed-at": datetime.now(UTC).isoformat(),
     }
 
 
-def _short(text: str, limit: int = TEXT_LIMIT) -> str:
+def _truncated(text: str, limit: int = TEXT_LIMIT) -> str:
     """The end of it: that is where a trace says what went wrong."""
     return text.encode()[-limit:].decode(errors="ignore")

@@ -63,7 +63,7 @@ def _envelope_of(cls: type[EventData], name: str, version: int) -> type[msgspec.
     )
 
 
-def _passed_over(cls: type[EventData], name: str) -> type[msgspec.Struct]:
+def _skipped_envelope_of(cls: type[EventData], name: str) -> type[msgspec.Struct]:
     """The envelope of one type of event, where no kind of stream that has such events is read."""
     return msgspec.defstruct(cls.__name__, [], bases=(_Stream,), tag_field="type", tag=name, gc=False)
 
@@ -73,7 +73,7 @@ class _Decoder:
 
     def __init__(self, kinds: frozenset[str]) -> None:
         envelopes = (
-            _passed_over(cls, place[0]) if kinds.isdisjoint(KINDS_OF[cls]) else _envelope_of(cls, *place)
+            _skipped_envelope_of(cls, place[0]) if kinds.isdisjoint(KINDS_OF[cls]) else _envelope_of(cls, *place)
             for cls, place in EVENTS.items()
         )
         union: Any = reduce(or_, envelopes)
@@ -104,7 +104,7 @@ def events_in(
     if envelopes == []:
         return None
     if envelopes is None:
-        return _without_others(body, lane_of, kinds)
+        return _events_of_kinds(body, lane_of, kinds)
     places: Sequence[int] = range(len(envelopes))
     if not kinds >= EVERY_KIND:
         places = [at for at, each in enumerate(envelopes) if is_of(kinds, each.subject)]
@@ -118,7 +118,7 @@ def events_in(
     ]
 
 
-def _without_others(
+def _events_of_kinds(
     body: bytes, lane_of: Callable[[str], int], kinds: frozenset[str]
 ) -> Sequence[tuple[int, Event]] | None:
     """The same for a batch with an invalid event: it may be of another kind, of a type that only newer code knows."""

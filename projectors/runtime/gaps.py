@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from shared.messaging import topology
 
-ASK_AGAIN_S: Final = 5.0
+REQUEST_INTERVAL_S: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -21,10 +21,10 @@ class Lane:
     epoch: str | None = None
     number: int = 0
     suspect: bool = True
-    asked: str = ""
+    request_id: str = ""
     """The id of the request for heads that is under way."""
-    asked_at: float = float("-inf")
-    whole: bool = False
+    requested_at: float = float("-inf")
+    all_streams: bool = False
     """Whether the heads of all streams are to be compared, however old."""
 
 
@@ -42,29 +42,31 @@ class GapDetector:
             state.number = max(state.number, number)
             return
         state.epoch, state.number = epoch, number
-        self._suspect(state)
+        self._mark_suspect(state)
 
-    def doubt(self, lane: int, *, whole: bool = False) -> None:
-        """The store knows less of the lane than it did: it was emptied, or set back. ``whole``: or it left out some of it, whenever."""
+    def suspect(self, lane: int, *, all_streams: bool = False) -> None:
+        """Suspect the lane: the store has lost some of it (emptied, or restored from a backup). ``all_streams``: compare all its streams."""
         state = self.lanes.setdefault(lane, Lane())
-        state.whole = state.whole or whole
-        self._suspect(state)
+        state.all_streams = state.all_streams or all_streams
+        self._mark_suspect(state)
 
-    def settle(self, lane: int, asked: str) -> None:
+    def clear(self, lane: int, request_id: str) -> None:
         """The last page of the answer has been compared."""
         state = self.lanes.setdefault(lane, Lane())
-        if state.suspect and state.asked == asked:
-            state.suspect, state.asked, state.whole = False, "", False
+        if state.suspect and state.request_id == request_id:
+            state.suspect, state.request_id, state.all_streams = False, "", False
 
     def trusted(self, as_of: dict[int, datetime]) -> dict[int, datetime]:
         """Those heartbeats that may be believed."""
         return {lane: time for lane, time in as_of.items() if not self.lanes.setdefault(lane, Lane()).suspect}
 
-    def to_ask(self, now: float) -> Sequence[int]:
+    def due_requests(self, now: float) -> Sequence[int]:
         """Suspect lanes whose heads are to be asked for now; ``now`` is a monotonic clock's."""
-        return [n for n, state in self.lanes.items() if state.suspect and now - state.asked_at >= ASK_AGAIN_S]
+        return [
+            n for n, state in self.lanes.items() if state.suspect and now - state.requested_at >= REQUEST_INTERVAL_S
+        ]
 
-    def _suspect(self, state: Lane) -> None:
+    def _mark_suspect(self, state: Lane) -> None:
         state.suspect = True
         # An answer under way may not know of this loss yet: it has to be asked for again.
-        state.asked, state.asked_at = "", float("-inf")
+        state.request_id, state.requested_at = "", float("-inf")

@@ -18,7 +18,7 @@ from projectors.runtime.decoding import Arrived
 from projectors.runtime.retry import HISTORY_AFTER, RESEND_AFTER, gap
 from projectors.stores.port import Hold, HoldStatus, Position
 
-_NONE: Final[Mapping[str, Hold]] = {}
+_NO_LETTERS: Final[Mapping[str, Hold]] = {}
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class StreamPlan:
     stream: str
     position: Position
     run: list[Arrived]
-    stopper: Arrived | None
+    unreadable: Arrived | None
     """The event right after the run, if it is one that cannot be read."""
     seen: int
     """The highest version known to exist."""
@@ -41,7 +41,7 @@ class StreamPlan:
 
 
 def gate(
-    arrived: Sequence[Arrived], positions: Mapping[str, Position], letters: Mapping[str, Hold] = _NONE
+    arrived: Sequence[Arrived], positions: Mapping[str, Position], letters: Mapping[str, Hold] = _NO_LETTERS
 ) -> list[StreamPlan]:
     """A plan for each stream for which something is to be written; streams of which only duplicates came have none.
 
@@ -105,7 +105,7 @@ def _is_known(hold: Hold | None, version: int) -> bool:
 
 def _plan(stream: str, versions: Mapping[int, Arrived], position: Position, letter: Hold | None) -> StreamPlan | None:
     run: list[Arrived] = []
-    stopper: Arrived | None = None
+    unreadable: Arrived | None = None
     reached = position.applied
     while True:
         item = versions.get(reached + 1)
@@ -113,7 +113,7 @@ def _plan(stream: str, versions: Mapping[int, Arrived], position: Position, lett
             if item is None or is_settled(item, position.hold, letter):
                 break
             if item.failure is not None:
-                stopper = item
+                unreadable = item
                 break
             run.append(item)
         reached += 1
@@ -121,6 +121,6 @@ def _plan(stream: str, versions: Mapping[int, Arrived], position: Position, lett
     if highest <= position.applied:
         return None
     seen = max(highest, position.hold.seen if position.hold is not None else 0)
-    if reached == position.applied and stopper is None and position.hold is not None and seen <= position.hold.seen:
+    if reached == position.applied and unreadable is None and position.hold is not None and seen <= position.hold.seen:
         return None
-    return StreamPlan(stream, position, run, stopper, seen, reached)
+    return StreamPlan(stream, position, run, unreadable, seen, reached)

@@ -18,14 +18,14 @@ SILENT_S: Final = 3.0
 @dataclass(slots=True)
 class LagMeter:
     _delays: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    _heard_at: float = float("-inf")
+    _received_at: float = float("-inf")
 
     def note(self, as_of: datetime, now: datetime, monotonic: float) -> None:
         """A heartbeat has been applied."""
         self._delays.append((now - as_of).total_seconds())
-        self._heard_at = monotonic
+        self._received_at = monotonic
 
     def seconds(self, monotonic: float) -> float:
-        if not self._delays or monotonic - self._heard_at > SILENT_S:
+        if not self._delays or monotonic - self._received_at > SILENT_S:
             return 0.0
         return self._delays[-1] - min(self._delays)

@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import Final
 
 from projectors.generations.roles import Role
-from projectors.stores.port import OWED, Hold, HoldStatus, Position
+from projectors.stores.port import UNREPORTED, Hold, HoldStatus, Position
 
 OWN_PACKAGES: Final = frozenset({"projectors", "shared", "command_service", "query_service"})
 RESEND_AFTER: Final = timedelta(seconds=2)
@@ -32,12 +32,12 @@ _VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
 
 
 UNKNOWN_FIRST: Final = timedelta(seconds=10)
-UNKNOWN_LONGEST: Final = timedelta(seconds=60)
+UNKNOWN_MAX: Final = timedelta(seconds=60)
 LETTER_EVERY: Final = 12
 """An event of an unknown type gets a dead letter with every so many attempts, some ten minutes apart, so that an operator sees it."""
 
 
-class Cure(Enum):
+class Remedy(Enum):
     """What may make an event apply that has failed."""
 
     TIME = auto()
@@ -59,7 +59,7 @@ class GiveUp:
     pass
 
 
-Verdict = RetryLater | GiveUp
+RetryDecision = RetryLater | GiveUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,12 @@ class Failure:
     trace: str
 
 
-def next_attempt(attempts: int, tiers: Sequence[tuple[str, int]], cure: Cure = Cure.TIME) -> Verdict:
+def next_attempt(attempts: int, tiers: Sequence[tuple[str, int]], remedy: Remedy = Remedy.TIME) -> RetryDecision:
     """``attempts``: how many times the event has failed by now."""
-    match cure:
-        case Cure.DEPLOYMENT:
-            return RetryLater(None, min(UNKNOWN_FIRST * 2 ** min(attempts - 1, 10), UNKNOWN_LONGEST))
-        case Cure.TIME if attempts <= len(tiers):
+    match remedy:
+        case Remedy.DEPLOYMENT:
+            return RetryLater(None, min(UNKNOWN_FIRST * 2 ** min(attempts - 1, 10), UNKNOWN_MAX))
+        case Remedy.TIME if attempts <= len(tiers):
             tier, delay_ms = tiers[attempts - 1]
             return RetryLater(tier, timedelta(milliseconds=delay_ms))
         case _:
@@ -87,7 +87,7 @@ def next_attempt(attempts: int, tiers: Sequence[tuple[str, int]], cure: Cure = C
 
 
 def describe(error: BaseException, reason: str) -> Failure:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own_code(frame.filename)]
     place = f"{PurePath(frames[-1].filename).name}:{frames[-1].name}" if frames else "-"
     message = str(error)
     normal = _VARYING.sub("?", message)[:200]
@@ -101,7 +101,7 @@ def held_after(
     version: int,
     seen: int,
     failure: Failure,
-    decided: Verdict,
+    decision: RetryDecision,
     now: datetime,
     *,
     role: Role = Role.ACTIVE,
@@ -110,7 +110,7 @@ def held_after(
     before = position.hold
     again = before is not None and before.version == version and before.status is not HoldStatus.GAP
     attempts = before.attempts + 1 if again and before is not None else 1
-    retry = isinstance(decided, RetryLater)
+    retry = isinstance(decision, RetryLater)
     return Hold(
         status=HoldStatus.RETRYING if retry else HoldStatus.DEAD,
         version=version,
@@ -121,7 +121,7 @@ def held_after(
         fingerprint=failure.fingerprint,
         first_failed_at=before.first_failed_at if again and before is not None else now,
         last_failed_at=now,
-        due_at=_due_at(decided, now, role),
+        due_at=_due_at(decision, now, role),
     )
 
 
@@ -141,11 +141,11 @@ def gap(applied: int, seen: int, now: datetime, *, after: timedelta = RESEND_AFT
     )
 
 
-def _due_at(decided: Verdict, now: datetime, role: Role) -> datetime | None:
-    if isinstance(decided, RetryLater):
-        return now + decided.delay + RESEND_AFTER
-    return now + LETTER_AFTER if role.is_read else OWED
+def _due_at(decision: RetryDecision, now: datetime, role: Role) -> datetime | None:
+    if isinstance(decision, RetryLater):
+        return now + decision.delay + RESEND_AFTER
+    return now + LETTER_AFTER if role.is_read else UNREPORTED
 
 
-def _is_ours(filename: str) -> bool:
+def _is_own_code(filename: str) -> bool:
     return bool(OWN_PACKAGES & set(PurePath(filename).parts)) and "site-packages" not in filename

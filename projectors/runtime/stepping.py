@@ -15,7 +15,7 @@ from projectors.generations.roles import Role
 from projectors.runtime.decoding import UNKNOWN, Arrived
 from projectors.runtime.failure_messages import dead_letter, passed_message, resend_requests, retry_copy
 from projectors.runtime.gating import StreamPlan, hold_after, wants_resend
-from projectors.runtime.retry import LETTER_EVERY, Cure, Failure, RetryLater, describe, held_after, next_attempt
+from projectors.runtime.retry import LETTER_EVERY, Failure, Remedy, RetryLater, describe, held_after, next_attempt
 from projectors.stores.port import Advance, Commit, Event, Hold, HoldStatus, LaneProgress
 from shared.messages.control import PassedEvent
 from shared.messaging.broker import Outgoing
@@ -38,7 +38,7 @@ class Stop:
 
     item: Arrived
     failure: Failure
-    cure: Cure = Cure.TIME
+    remedy: Remedy = Remedy.TIME
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
     passed: list[PassedEvent] = []
     per_lane: dict[int, int] = {}
     for plan in plans:
-        stop = stops.get(plan.stream) or _unreadable(plan)
+        stop = stops.get(plan.stream) or _stop_at_unreadable(plan)
         advance = _advance(plan, stop)
         if advance is not None:
             advances.append(advance)
@@ -76,7 +76,7 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
                 how = "discarded" if held.version in plan.position.discarded else "applied"
                 passed.append(PassedEvent(stream=plan.stream, version=held.version, how=how))
         if stop is not None:
-            hold, copies = stopped(plan, stop, now, policy)
+            hold, copies = hold_failed(plan, stop, now, policy)
             holds[plan.stream] = hold
             outgoing += copies
             if hold.status is HoldStatus.DEAD and copies:
@@ -94,18 +94,18 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
     return Step(Commit(advances, holds, released, progress), outgoing, letters)
 
 
-def stopped(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> tuple[Hold, list[Outgoing]]:
+def hold_failed(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> tuple[Hold, list[Outgoing]]:
     """The hold of a stream that stops here, and the copy that comes back or lies with the dead letters."""
     version = stop.item.event.version
     before = plan.position.hold
     attempts = before.attempts + 1 if before is not None and before.version == version else 1
-    decided = next_attempt(attempts, policy.tiers, stop.cure)
-    hold = held_after(plan.position, version, plan.seen, stop.failure, decided, now, role=policy.role)
+    decision = next_attempt(attempts, policy.tiers, stop.remedy)
+    hold = held_after(plan.position, version, plan.seen, stop.failure, decision, now, role=policy.role)
     if not policy.role.is_read:
         return hold, []
-    if isinstance(decided, RetryLater) and decided.tier is not None:
-        return hold, [retry_copy(policy.projector, stop.item, decided.tier)]
-    if isinstance(decided, RetryLater) and not _is_overdue(hold, stop.item):
+    if isinstance(decision, RetryLater) and decision.tier is not None:
+        return hold, [retry_copy(policy.projector, stop.item, decision.tier)]
+    if isinstance(decision, RetryLater) and not _is_overdue(hold, stop.item):
         return hold, []
     return hold, [dead_letter(policy.projector, stop.item, hold, stop.failure)]
 
@@ -126,11 +126,11 @@ def _advance(plan: StreamPlan, stop: Stop | None) -> Advance | None:
     return Advance(plan.stream, applied, run, skipped=reached - applied - len(run))
 
 
-def _unreadable(plan: StreamPlan) -> Stop | None:
-    if plan.stopper is None or plan.stopper.failure is None:
+def _stop_at_unreadable(plan: StreamPlan) -> Stop | None:
+    if plan.unreadable is None or plan.unreadable.failure is None:
         return None
-    failure = plan.stopper.failure
-    return Stop(plan.stopper, failure, Cure.DEPLOYMENT if failure.reason == UNKNOWN else Cure.NOTHING)
+    failure = plan.unreadable.failure
+    return Stop(plan.unreadable, failure, Remedy.DEPLOYMENT if failure.reason == UNKNOWN else Remedy.NOTHING)
 
 
 def _is_overdue(hold: Hold, item: Arrived) -> bool:

@@ -35,11 +35,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     lane: int
 
 
-OWED: Final = datetime(9999, 1, 1, tzinfo=UTC)
+UNREPORTED: Final = datetime(9999, 1, 1, tzinfo=UTC)
 """A time that never comes: ``due_at`` of a stream that died in a generation nobody reads, so that no letter was written."""
-BEYOND_REASON: Final = timedelta(minutes=10)
+IMPLAUSIBLE_DELAY: Final = timedelta(minutes=10)
 """Nothing is put off for so long: a hold that is due later, and not OWED, was written by a clock that was ahead."""
-LATEST: Final = OWED - timedelta(days=1)
+LATEST_DUE: Final = UNREPORTED - timedelta(days=1)
 
 
 class HoldStatus(StrEnum):
@@ -182,7 +182,7 @@ class Store(Protocol):
         In most stores that is nothing. ``turn`` is waited for before each part. Called off in the middle, it is to be called again.
         """
 
-    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+    async def positions_page(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
         """About ``limit`` streams with what is applied of them, in an order of the store's own, some perhaps twice; and where the
         next portion begins. "" is the beginning, and, as what follows, the end.
         """

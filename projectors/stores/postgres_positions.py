@@ -15,9 +15,9 @@ from typing import Any, Final
 import asyncpg
 
 from projectors.stores.port import (
-    BEYOND_REASON,
-    LATEST,
-    OWED,
+    IMPLAUSIBLE_DELAY,
+    LATEST_DUE,
+    UNREPORTED,
     Commit,
     Hold,
     HoldStatus,
@@ -73,7 +73,7 @@ ON CONFLICT (stream) DO UPDATE SET
     due_at = excluded.due_at
 """
 
-TOLD: Final = """
+CONFIRM_LETTERS: Final = """
 WITH told AS MATERIALIZED (
     SELECT held.stream
     FROM unnest($1::text[], $2::bigint[], $3::integer[]) AS letter (stream, version, attempts)
@@ -140,7 +140,7 @@ SELECT * FROM unnest($1::text[], $2::bigint[]) AS given (stream, version) ORDER 
 ON CONFLICT DO NOTHING
 """
 
-PORTION: Final = "SELECT stream, applied FROM positions WHERE stream > $1 ORDER BY stream LIMIT $2"
+POSITIONS_PAGE: Final = "SELECT stream, applied FROM positions WHERE stream > $1 ORDER BY stream LIMIT $2"
 
 DISCARDS: Final = """
 SELECT stream, version FROM discarded WHERE (stream, version) > ($1, $2) ORDER BY stream, version LIMIT $3
@@ -167,7 +167,7 @@ LEFT JOIN positions ON positions.stream = overdue.stream
 ORDER BY overdue.due_at, overdue.stream
 """
 
-_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UNIX_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_SEEN: Final = Position()
 
 
@@ -210,7 +210,7 @@ async def hold(connection: Connection, commit: Commit) -> None:
         await connection.execute(DISCARD, *columns_of(commit.discarded))
     if commit.confirmed:
         rows = [(stream, hold.version, hold.attempts) for stream, hold in commit.confirmed.items()]
-        await connection.execute(TOLD, *columns_of(rows))
+        await connection.execute(CONFIRM_LETTERS, *columns_of(rows))
 
 
 async def progress(connection: Connection, steps: Mapping[int, LaneProgress]) -> None:
@@ -231,13 +231,13 @@ async def behind(connection: Connection, heads: Mapping[str, int]) -> dict[str, 
 
 
 async def overdue(connection: Connection, now: datetime, limit: int) -> list[tuple[str, int]]:
-    rows = await connection.fetch(OVERDUE, now, limit, _EVER, now)
-    rows += await connection.fetch(OVERDUE, now, limit - len(rows), now + BEYOND_REASON, LATEST)
+    rows = await connection.fetch(OVERDUE, now, limit, _UNIX_EPOCH, now)
+    rows += await connection.fetch(OVERDUE, now, limit - len(rows), now + IMPLAUSIBLE_DELAY, LATEST_DUE)
     return [(row["stream"], row["applied"]) for row in rows]
 
 
 async def unreported(connection: Connection, now: datetime, limit: int) -> list[tuple[str, int]]:
-    rows = await connection.fetch(OVERDUE, now, limit, OWED, OWED)
+    rows = await connection.fetch(OVERDUE, now, limit, UNREPORTED, UNREPORTED)
     return [(row["stream"], row["applied"]) for row in rows]
 
 
@@ -249,8 +249,8 @@ async def release_others(connection: Connection, kinds: Collection[str]) -> None
     await connection.execute(RELEASE_OTHERS, list(kinds))
 
 
-async def portion(connection: Connection, cursor: str, limit: int) -> tuple[str, list[tuple[str, int]]]:
-    rows = [(row["stream"], row["applied"]) for row in await connection.fetch(PORTION, cursor, limit)]
+async def positions_page(connection: Connection, cursor: str, limit: int) -> tuple[str, list[tuple[str, int]]]:
+    rows = [(row["stream"], row["applied"]) for row in await connection.fetch(POSITIONS_PAGE, cursor, limit)]
     return (rows[-1][0] if len(rows) == limit else "", rows)
 
 

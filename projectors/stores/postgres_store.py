@@ -39,7 +39,7 @@ class PostgresStore(ABC, Generic[Changes]):
         """Write what ``fold`` returned, in the commit's transaction. May raise ProjectionError."""
 
     async def open(self) -> None:
-        with outages_named():
+        with raising_unavailable():
             await self._database.pool()
 
     async def close(self) -> None:
@@ -87,9 +87,9 @@ class PostgresStore(ABC, Generic[Changes]):
     async def complete(self, turn: Turn) -> None:
         """Nothing is put off here."""
 
-    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+    async def positions_page(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
         async with self._connection() as connection:
-            return await postgres_positions.portion(connection, cursor, limit)
+            return await postgres_positions.positions_page(connection, cursor, limit)
 
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
         async with self._connection() as connection:
@@ -98,7 +98,7 @@ class PostgresStore(ABC, Generic[Changes]):
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         """A connection for at most COMMIT_TIMEOUT_S; outages leave the block as StoreUnavailableError."""
-        with outages_named():
+        with raising_unavailable():
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 pool = await self._database.pool()
                 async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
@@ -106,7 +106,7 @@ class PostgresStore(ABC, Generic[Changes]):
 
 
 @contextmanager
-def outages_named() -> Iterator[None]:
+def raising_unavailable() -> Iterator[None]:
     try:
         yield
     except Exception as error:

@@ -11,7 +11,7 @@ import asyncpg
 
 from shared.runtime.postgres import Connection
 
-WORTH_A_COPY: Final = 20
+COPY_THRESHOLD: Final = 20
 """Rows. A COPY, and what guards it, is more round trips than a statement."""
 
 Row = tuple[Any, ...]
@@ -23,7 +23,7 @@ def columns_of(rows: Sequence[Row]) -> list[Row]:
 
 async def append(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row], insert: str) -> None:
     """Write rows of which none is there. Raises asyncpg.UniqueViolationError."""
-    if len(rows) < WORTH_A_COPY:
+    if len(rows) < COPY_THRESHOLD:
         await connection.execute(insert, *columns_of(rows))
     else:
         await connection.copy_records_to_table(table, records=rows, columns=columns)
@@ -31,16 +31,16 @@ async def append(connection: Connection, table: str, columns: Sequence[str], row
 
 async def create(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row], upsert: str) -> None:
     """Write rows, over those that are there."""
-    plainly = partial(connection.copy_records_to_table, table, records=rows, columns=columns)
-    if len(rows) < WORTH_A_COPY or not await none_was_there(connection, plainly):
+    insert = partial(connection.copy_records_to_table, table, records=rows, columns=columns)
+    if len(rows) < COPY_THRESHOLD or not await try_insert(connection, insert):
         await connection.execute(upsert, *columns_of(rows))
 
 
-async def none_was_there(connection: Connection, plainly: Callable[[], Awaitable[object]]) -> bool:
+async def try_insert(connection: Connection, insert: Callable[[], Awaitable[object]]) -> bool:
     """Whether rows could be written as if none were there yet, which is nearly always so: to look for them costs as much again."""
     try:
         async with connection.transaction():
-            await plainly()
+            await insert()
     except asyncpg.UniqueViolationError:
         return False
     return True

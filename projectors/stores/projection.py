@@ -26,7 +26,7 @@ class Projection:
     registry: Callable[[Settings], GenerationRegistry]
     history_batches: int = MAX_RUNNING
     """Most batches of history under way at once, while no live events arrive."""
-    moment_s: float = BATCH_TARGET_S
+    batch_target_s: float = BATCH_TARGET_S
     """How long a batch of history may take beside live events."""
 
 

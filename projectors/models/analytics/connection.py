@@ -28,7 +28,7 @@ def client(url: str) -> Redis:
 
 
 @contextmanager
-def outages_named() -> Iterator[None]:
+def raising_unavailable() -> Iterator[None]:
     """Whatever Redis refuses, it would refuse for any event: out of memory, read-only, loading, no rights, away."""
     try:
         yield

@@ -65,7 +65,7 @@ class Effects:
                 _add(total.buyers[day], counts)
         return total
 
-    def settled(self) -> "Effects":
+    def without_zeros(self) -> "Effects":
         """The same without the counts that came to nothing. Buckets stay: their day has had an order."""
         return Effects(
             self.buckets,

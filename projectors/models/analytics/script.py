@@ -24,7 +24,7 @@ KeyOf = Callable[[str], str]
 """Span → the key for it."""
 
 
-class Call:
+class CommitCall:
     """``keys`` and ``argument`` of one run of ``commit.lua``. ``entry``: a hash and its field without which nothing is written.
 
     ``days_only``: totals of products are left out; where any is kept up by then, nothing is written.
@@ -54,7 +54,7 @@ class Call:
             layout.exact,
             layout.first,
         ]
-        settled = effects.settled()
+        settled = effects.without_zeros()
         self.argument: Final[bytes] = _ENCODER.encode(
             _moves(commit)
             | {

@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from projectors.models.analytics.connection import CONNECT_TIMEOUT_S, client, outages_named
+from projectors.models.analytics.connection import CONNECT_TIMEOUT_S, client, raising_unavailable
 from projectors.models.analytics.generation_registry import AnalyticsRegistry
 from projectors.models.analytics.projection import fold
-from projectors.models.analytics.script import Call, hold_from_json, totals
+from projectors.models.analytics.script import CommitCall, hold_from_json, totals
 from projectors.runtime.gating import behind
 from projectors.stores.port import (
-    BEYOND_REASON,
-    LATEST,
-    OWED,
+    IMPLAUSIBLE_DELAY,
+    LATEST_DUE,
+    UNREPORTED,
     Commit,
     HoldStatus,
     Position,
@@ -33,11 +33,11 @@ from shared.runtime.settings import Settings
 from shared.views.analytics import PREFIX, Keys
 from shared.views.generations import FIRST, generation_name, registry_key
 
-ASK_AGAIN: Final = timedelta(seconds=30)
-PORTION: Final = 1000
+RESEND_INTERVAL: Final = timedelta(seconds=30)
+PAGE: Final = 1000
 
 _HERE: Final = Path(__file__).parent
-_STALE, _NO_MORE = 0, -2
+_STALE, _DROPPED = 0, -2
 _GAP: Final = f'"status":"{HoldStatus.GAP}"'
 
 
@@ -58,7 +58,7 @@ class AnalyticsStore:
         self._overdue = self._redis.register_script(script("overdue"))
 
     async def open(self) -> None:
-        with outages_named():
+        with raising_unavailable():
             await self._redis.ping()
 
     async def close(self) -> None:
@@ -68,7 +68,7 @@ class AnalyticsStore:
         if not streams:
             return {}
         layout, wanted = self._keys, list(streams)
-        with outages_named():
+        with raising_unavailable():
             async with self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.hmget(layout.positions, wanted)
                 pipeline.exists(layout.held, layout.discarded)
@@ -89,17 +89,17 @@ class AnalyticsStore:
         return behind(heads, await self.positions(list(heads)))
 
     async def commit(self, commit: Commit) -> None:
-        call = Call(self._keys, commit, fold(commit.advances), self._entry, days_only=self._days_only)
+        call = CommitCall(self._keys, commit, fold(commit.advances), self._entry, days_only=self._days_only)
         if commit.advances:
             reached(Failpoint.BEFORE_COMMIT)
-        with outages_named():
+        with raising_unavailable():
             result = await self._commit(keys=call.keys, args=[call.argument])
         if result == _STALE:
             raise StalePositionError
         self._check(result)
 
     async def as_of(self) -> dict[int, datetime | None]:
-        with outages_named():
+        with raising_unavailable():
             progress: dict[str, str] = await self._redis.hgetall(self._keys.progress)  # type: ignore[assignment]
         lanes = {int(name.partition(":")[0]) for name in progress}
         found = {lane: progress.get(f"{lane}:as_of") for lane in lanes}
@@ -107,39 +107,42 @@ class AnalyticsStore:
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         found = await self._due("-inf", now, limit, now)
-        return [*found, *await self._due(repr((now + BEYOND_REASON).timestamp()), LATEST, limit - len(found), now)]
+        return [
+            *found,
+            *await self._due(repr((now + IMPLAUSIBLE_DELAY).timestamp()), LATEST_DUE, limit - len(found), now),
+        ]
 
     async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
-        return await self._due(repr(OWED.timestamp()), OWED, limit, now)
+        return await self._due(repr(UNREPORTED.timestamp()), UNREPORTED, limit, now)
 
     def _check(self, result: int) -> None:
-        if result == _NO_MORE:
+        if result == _DROPPED:
             raise StoreUnavailableError(f"the generation {self._keys.prefix} is no more")
 
     async def _due(self, since: str, until: datetime, limit: int, now: datetime) -> Sequence[tuple[str, int]]:
-        later = (now + ASK_AGAIN).timestamp()
-        with outages_named():
+        later = (now + RESEND_INTERVAL).timestamp()
+        with raising_unavailable():
             found = await self._overdue(
                 keys=[self._keys.due, self._keys.positions], args=[since, repr(until.timestamp()), limit, repr(later)]
             )
         return [(stream, int(applied)) for stream, applied in zip(found[::2], found[1::2], strict=True)]
 
     async def gaps(self) -> int:
-        with outages_named():
+        with raising_unavailable():
             return sum([1 async for _, hold in self._redis.hscan_iter(self._keys.held, count=1000) if _GAP in hold])
 
     async def release_others(self, kinds: Collection[str]) -> None:
-        with outages_named():
-            held = [stream async for stream, _ in self._redis.hscan_iter(self._keys.held, count=PORTION)]
+        with raising_unavailable():
+            held = [stream async for stream, _ in self._redis.hscan_iter(self._keys.held, count=PAGE)]
         others = [stream for stream in held if not is_of(kinds, stream)]
-        for start in range(0, len(others), PORTION):
-            await self.commit(Commit(released=others[start : start + PORTION]))
+        for start in range(0, len(others), PAGE):
+            await self.commit(Commit(released=others[start : start + PAGE]))
 
     async def complete(self, turn: Turn) -> None:
         """Make the totals that were left for later, one at a time: Redis serves others in between."""
         layout = self._keys
         registry, entry = self._entry or ("", "")
-        with outages_named():
+        with raising_unavailable():
             while await self._redis.exists(layout.totalled):
                 days: Any = await self._redis.zrange(layout.days, 0, -1)
                 currencies: Any = await self._redis.smembers(layout.currencies)
@@ -152,14 +155,14 @@ class AnalyticsStore:
                         break
                     reached(Failpoint.BETWEEN_TOTALS)
 
-    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
-        with outages_named():
+    async def positions_page(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+        with raising_unavailable():
             found: dict[str, str]
             following, found = await self._redis.hscan(self._keys.positions, int(cursor or 0), count=limit)  # type: ignore[assignment]
         return (str(following) if following else "", [(stream, int(applied)) for stream, applied in found.items()])
 
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
-        with outages_named():
+        with raising_unavailable():
             found: dict[str, str] = await self._redis.hgetall(self._keys.discarded)  # type: ignore[assignment]
         pairs = sorted((stream, int(version)) for stream, versions in found.items() for version in versions.split())
         return [pair for pair in pairs if pair > after][:limit]
@@ -191,5 +194,5 @@ PROJECTION: Final = Projection(
     # Redis executes one command at a time: more batches at once gain nothing, and a batch's positions wait behind other commits.
     history_batches=8,
     # Live events wait for all batches that are under way, so each is kept short.
-    moment_s=0.15,
+    batch_target_s=0.15,
 )

@@ -11,7 +11,7 @@ from projectors.models.search.tables import CUSTOMER_COLUMNS, ORDER_COLUMNS, PRO
 from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
-from projectors.stores.postgres_writing import Row, columns_of, none_was_there
+from projectors.stores.postgres_writing import Row, columns_of, try_insert
 from projectors.stores.projection import in_postgres
 from shared.runtime.postgres import Connection
 
@@ -105,7 +105,7 @@ RETURNING customers.customer_id
 """
 
 # Where many come, the index takes in a long pending list at a time, which is half the work. Searches read that list: short otherwise.
-MANY: Final = 200
+BULK_ROWS: Final = 200
 LONG_LISTS: Final = "SET LOCAL gin_pending_list_limit = '4MB'"
 SHORT_LISTS: Final = {"gin_pending_list_limit": "512kB"}
 
@@ -120,7 +120,7 @@ class SearchStore(PostgresStore[Changes]):
         return fold(advances)
 
     async def write(self, connection: Connection, changes: Changes) -> None:
-        if len(changes.orders.created) + len(changes.products.created) >= MANY:
+        if len(changes.orders.created) + len(changes.products.created) >= BULK_ROWS:
             await connection.execute(LONG_LISTS)
         if rows := changes.orders.created:
             placed = columns_of(_rows(rows, ORDER_COLUMNS))
@@ -143,8 +143,8 @@ class SearchStore(PostgresStore[Changes]):
 
 async def _create(connection: Connection, columns: Sequence[Row], insert: str, upsert: str) -> None:
     """Write rows, over those that are there. By statement and not by COPY, which has no way to write a tsvector."""
-    plainly = partial(connection.execute, insert, *columns)
-    if len(columns[0]) < MANY or not await none_was_there(connection, plainly):
+    insert_rows = partial(connection.execute, insert, *columns)
+    if len(columns[0]) < BULK_ROWS or not await try_insert(connection, insert_rows):
         await connection.execute(upsert, *columns)
 
 

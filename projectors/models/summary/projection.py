@@ -17,7 +17,7 @@ from shared.contracts.orders import OrderStatus
 from shared.contracts.values import EventData
 
 
-class Moment(NamedTuple):
+class HistoryRow(NamedTuple):
     """A row of ``history``."""
 
     stream: str
@@ -27,7 +27,7 @@ class Moment(NamedTuple):
     data: EventData
 
 
-class Price(NamedTuple):
+class PriceRow(NamedTuple):
     """A row of ``price_history``."""
 
     product_id: str
@@ -44,8 +44,8 @@ class Changes:
     orders: Rows = field(default_factory=Rows)
     customers: Rows = field(default_factory=Rows)
     products: Rows = field(default_factory=Rows)
-    history: list[Moment] = field(default_factory=list)
-    prices: list[Price] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
+    prices: list[PriceRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def _apply(changes: Changes, event: Event) -> None:
     data = event.data
     rule = RULES.get(type(data))
     at = event.time if rule is None else getattr(data, rule.at)
-    changes.history.append(Moment(event.stream, event.version, event.type, at, data))
+    changes.history.append(HistoryRow(event.stream, event.version, event.type, at, data))
     if rule is None:
         return
     rows: Rows = getattr(changes, rule.table)
@@ -86,7 +86,7 @@ def _apply(changes: Changes, event: Event) -> None:
     else:
         rows.change(getattr(data, rule.key), evolve({}, event), event)
     if isinstance(data, catalog.ProductCreated | catalog.PriceChanged):
-        changes.prices.append(Price(data.product_id, event.version, data.price, data.currency, at))
+        changes.prices.append(PriceRow(data.product_id, event.version, data.price, data.currency, at))
 
 
 def _order_placed(data: orders.OrderPlaced) -> Fields:

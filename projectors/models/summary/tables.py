@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from projectors.models.summary.projection import Changes, Moment, Price
+from projectors.models.summary.projection import Changes, HistoryRow, PriceRow
 from projectors.stores.folding import Rows
 from projectors.stores.tables import Table
 
@@ -31,7 +31,7 @@ PRODUCTS: Final = _documents("products", PRODUCT_COLUMNS)
 CUSTOMERS: Final = _documents("customers", CUSTOMER_COLUMNS)
 HISTORY: Final = Table[Changes](
     name="history",
-    columns=Moment._fields,
+    columns=HistoryRow._fields,
     key=("stream", "version"),
     stream="stream",
     kind=None,
@@ -40,7 +40,7 @@ HISTORY: Final = Table[Changes](
 )
 PRICE_HISTORY: Final = Table[Changes](
     name="price_history",
-    columns=Price._fields,
+    columns=PriceRow._fields,
     key=("product_id", "version"),
     stream="product_id",
     kind="products",

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from projectors.generations.hosting import Generations, Hosted
-from projectors.generations.registry import Scanned
-from projectors.generations.requests import SHAPES, GenerationRequests
+from projectors.generations.hosting import Generations, HostedGeneration
+from projectors.generations.registry import AppliedPage
+from projectors.generations.requests import MODELS, GenerationRequests
 from shared.contracts.registry import KINDS
 from shared.messages.control import Acted, Request
 from shared.messages.envelope import CONTENT_TYPE
@@ -40,14 +40,14 @@ class Desk:
     async def build(self) -> None:
         """The second generation, ready."""
         await self.order("rebuild", generation=2)
-        await self.registry.scanned(2, Scanned(("", 0), ("", 0), 0, 0, NOON, done=True))
+        await self.registry.scanned(2, AppliedPage(("", 0), ("", 0), 0, 0, NOON, done=True))
         await self.registry.ready(2)
 
     async def known(self) -> dict[int, bool]:
         return {each.number: each.active for each in await self.registry.generations()}
 
     async def _obey(self, verb: str, body: bytes, *, again: bool) -> list[Outgoing]:
-        return await self._orders.handle(_delivery(verb, body, again=again), SHAPES[verb])
+        return await self._orders.handle(_delivery(verb, body, again=again), MODELS[verb])
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ async def test_an_operator_decides_that_a_generation_goes_on_in_another_epoch(de
     await desk.build()
     for number in (1, 2):
         for epoch in ("e-1", "e-2"):
-            await desk.registry.hear(number, epoch)
+            await desk.registry.record_epoch(number, epoch)
         await desk.registry.compared(number, "e-2", "", "", last=True, ahead=["orders/o-1 at 3, not 2"])
     assert await desk.order("activate", generation=2) == ("generation-not-ready", [])
     answer, (told,) = await desk.order("adopt-epoch", generation=1)
@@ -118,9 +118,9 @@ async def test_an_operator_decides_that_a_generation_goes_on_in_another_epoch(de
     assert (await desk.order("adopt-epoch", again=True, generation=1)) == ("done", [told])
 
 
-def _hosted(generation: Generation) -> Hosted:
+def _hosted(generation: Generation) -> HostedGeneration:
     applier: Any = SimpleNamespace(role=None)
-    return Hosted(generation, MemoryStore(), applier)
+    return HostedGeneration(generation, MemoryStore(), applier)
 
 
 def _nobody() -> Any:

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from projectors.generations.hosting import Generations, Hosted, role_of
-from projectors.generations.registry import Scanned
+from projectors.generations.hosting import Generations, HostedGeneration, role_of
+from projectors.generations.registry import AppliedPage
 from projectors.runtime.applying import Applier
 from projectors.runtime.decoding import Arrived, Unreadable
 from projectors.stores.port import Event, StoreUnavailableError
@@ -34,9 +34,9 @@ class House:
 
     async def switched(self) -> None:
         """The second generation is the active one, and both know the epoch."""
-        await self.registry.hear(1, EPOCH)
+        await self.registry.record_epoch(1, EPOCH)
         await self.registry.begin(2, kinds=KINDS, rate=None, by="a test")
-        await self.registry.scanned(2, Scanned(("", 0), ("", 0), 0, 0, NOON, done=True))
+        await self.registry.scanned(2, AppliedPage(("", 0), ("", 0), 0, 0, NOON, done=True))
         await self.registry.ready(2)
         assert await self.registry.activate(2, by="a test")
         await self.generations.open()
@@ -46,10 +46,10 @@ class House:
         async with asyncio.timeout(5):
             await self.generations.apply(arrived, limit=100, one_by_one=False)
 
-    def _hosted(self, generation: Generation) -> Hosted:
+    def _hosted(self, generation: Generation) -> HostedGeneration:
         store: Any = self.stores.setdefault(generation.number, MemoryStore())
         applier = Applier("memory", store, tiers=(), clock=lambda: NOON, role=role_of(generation))
-        return Hosted(generation, store, applier)
+        return HostedGeneration(generation, store, applier)
 
 
 def _arrived(stream: str, version: int, *, automatic: bool = False) -> Arrived:

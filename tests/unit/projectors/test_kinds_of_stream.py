@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projectors.generations.epoch_watch import EpochWatch
-from projectors.generations.hosting import Generations, Hosted, role_of
-from projectors.generations.registry import Scanned
-from projectors.generations.requests import SHAPES, GenerationRequests
+from projectors.generations.hosting import Generations, HostedGeneration, role_of
+from projectors.generations.registry import AppliedPage
+from projectors.generations.requests import MODELS, GenerationRequests
 from projectors.models.analytics.projection import Effects, effects
 from projectors.rebuild.live_priority import LivePriority
 from projectors.runtime.applying import Applier
@@ -111,7 +111,7 @@ class House:
         )
         self.generations = Generations(self.registry, self._hosted, outages, kinds)
         self.projector = Projector(
-            NAME, self.generations, nobody, nobody, outages, Options(), lag=LagMeter(), precedence=LivePriority()
+            NAME, self.generations, nobody, nobody, outages, Options(), lag=LagMeter(), live_priority=LivePriority()
         )
         self.control = ControlHandler(NAME, self.generations, nobody)
         self.watch = EpochWatch(NAME, self.generations, nobody, outages)
@@ -129,7 +129,7 @@ class House:
     async def rebuilt(self) -> None:
         """A second generation, ready and active."""
         await self.registry.begin(2, kinds=self.generations.kinds, rate=None, by="a test")
-        await self.registry.scanned(2, Scanned(("", 0), ("", 0), 0, 0, NOON, done=True))
+        await self.registry.scanned(2, AppliedPage(("", 0), ("", 0), 0, 0, NOON, done=True))
         await self.registry.ready(2)
         await self.registry.activate(2, by="a test")
         await self.generations.refresh()
@@ -137,10 +137,10 @@ class House:
     async def kinds(self, number: int = 1) -> Sequence[str] | None:
         return next(each.kinds for each in await self.registry.generations() if each.number == number)
 
-    def _hosted(self, generation: Generation) -> Hosted:
+    def _hosted(self, generation: Generation) -> HostedGeneration:
         store: Any = self.stores.setdefault(generation.number, MemoryStore())
         applier = Applier(NAME, store, tiers=(), clock=lambda: NOON, role=role_of(generation))
-        return Hosted(generation, store, applier)
+        return HostedGeneration(generation, store, applier)
 
 
 def arrived(stream: str, version: int) -> Arrived:
@@ -221,7 +221,7 @@ async def test_a_rebuild_that_is_ordered_is_one_of_the_kinds_that_are_read() -> 
         data={"projection": NAME, "generation": 2, "actor": "a test", "reason": ""},
     )
     await GenerationRequests(NAME, house.generations).handle(
-        control("rebuild", body.model_dump_json().encode()), SHAPES["rebuild"]
+        control("rebuild", body.model_dump_json().encode()), MODELS["rebuild"]
     )
     assert await house.kinds(2) == ("orders", "products")
 
@@ -230,10 +230,10 @@ async def test_a_comparison_of_versions_is_about_the_kinds_that_a_generation_has
     house = House("orders")
     house.stores[1] = store_in_use("orders/a", "customers/c")
     await house.generations.open()
-    await house.registry.hear(1, "e-1")
-    await house.registry.hear(1, "e-2")
+    await house.registry.record_epoch(1, "e-1")
+    await house.registry.record_epoch(1, "e-2")
     await house.generations.refresh()
-    (request,) = await house.watch._ask(house.generations.active)
+    (request,) = await house.watch._request_comparison(house.generations.active)
     assert json.loads(request.body)["data"]["streams"] == [["orders/a", 1]]
     answer = VersionsCompared(projection=NAME, generation=1, epoch="e-2", cursor="", following="", last=True, ahead=())
     assert await house.watch.compared(answer) == []

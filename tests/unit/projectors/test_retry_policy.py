@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from projectors.runtime.retry import (
     LETTER_AFTER,
     RESEND_AFTER,
-    Cure,
     Failure,
     GiveUp,
+    Remedy,
     RetryLater,
     describe,
     gap,
@@ -39,14 +39,14 @@ def test_attempt_n_waits_in_tier_n_and_past_the_last_it_is_given_up(some: list[t
 
 @given(tiers, st.integers(1, 20))
 def test_what_nothing_can_cure_is_given_up_at_once(some: list[tuple[str, int]], attempts: int) -> None:
-    assert next_attempt(attempts, some, Cure.NOTHING) == GiveUp()
+    assert next_attempt(attempts, some, Remedy.NOTHING) == GiveUp()
 
 
 @given(tiers, st.integers(1, 10**6))
 def test_what_newer_code_will_know_is_tried_again_slowly_and_without_end(
     some: list[tuple[str, int]], attempts: int
 ) -> None:
-    decided = next_attempt(attempts, some, Cure.DEPLOYMENT)
+    decided = next_attempt(attempts, some, Remedy.DEPLOYMENT)
     assert isinstance(decided, RetryLater)
     assert decided.tier is None
     assert timedelta(seconds=10) <= decided.delay <= timedelta(seconds=60)
