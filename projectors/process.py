@@ -1,4 +1,4 @@
-"""A projector as a process: its connections, its generations, and the two tasks that feed them, with live events and with history."""
+"""Runs a projector as a process: its connections, its generations, and the two tasks that apply live events and history."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -28,12 +28,12 @@ from shared.runtime.settings import Settings
 from shared.views.generations import Generation
 
 PREFETCH: Final = 25
-"""Messages of up to 100 events, for each lane: what bounds a projector's memory."""
+"""Messages of up to 100 events, for each lane: bounds a projector's memory."""
 HISTORY_PREFETCH: Final = 150
 
 
 async def run(name: str, settings: Settings) -> int:
-    """One projector, as a deployable."""
+    """Run one projector until it is stopped; returns the exit code."""
     model = projection_of(name)
     rabbitmq_url = settings.require("rabbitmq_url")
     options = Options.of(name, settings)
@@ -42,7 +42,7 @@ async def run(name: str, settings: Settings) -> int:
     consumer = Consumer(rabbitmq_url, [*lanes, topology.control_queue(name)], prefetch=PREFETCH, name=name)
     history = Consumer(rabbitmq_url, [topology.history_queue(name)], prefetch=HISTORY_PREFETCH, name=f"{name} history")
     publisher = Publisher(rabbitmq_url, name)
-    queues = QueueWatch(publisher.connected, _written_to(name))
+    queues = QueueWatch(publisher.connected, _publish_queues(name))
     outages = OutageRetry(
         f"the {name} store",
         lambda error: isinstance(error, StoreUnavailableError),
@@ -111,7 +111,7 @@ async def run(name: str, settings: Settings) -> int:
             await generations.close()
 
 
-def _written_to(projector: str) -> list[str]:
-    """The queues that a projector's failed events, and what it asks of others, go to."""
+def _publish_queues(projector: str) -> list[str]:
+    """The queues to which a projector publishes failed events and control requests."""
     tiers = [topology.retry_queue(projector, tier) for tier, _ in topology.RETRY_TIERS]
     return [*tiers, topology.dead_queue(projector), topology.RESEND_QUEUE, topology.HISTORY_QUEUE]

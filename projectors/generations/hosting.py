@@ -216,9 +216,9 @@ class Generations:
         """For what may be killing the process: so that only the guilty event is held, and not for ever tried."""
         whole = Applied()
         for item in sorted(arrived, key=lambda item: (item.event.stream, item.event.version)):
-            applied = await self.run_step(hosted, partial(hosted.applier.mark, item))
+            applied = await self.run_step(hosted, partial(hosted.applier.record_attempt, item))
             if applied is None:
-                applied = await self.run_step(hosted, partial(hosted.applier.apply, [item], marked=True))
+                applied = await self.run_step(hosted, partial(hosted.applier.apply, [item], recorded=True))
             if applied is not None:
                 whole.add(applied)
         return whole

@@ -1,6 +1,6 @@
-"""News of what a projection has just advanced, for those who wait to read it: told after the commit, and nothing waits for the telling.
+"""Publishes change messages about the streams that a projection has just advanced, for queries that wait: after the commit, best effort.
 
-News that cannot be published soon are dropped: whoever missed them looks into the store for himself.
+Messages that cannot be published soon are dropped: a waiting query then finds the change by reading the store.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from shared.messaging.broker import BrokerError, Outgoing, Publisher
 log: Final = logging.getLogger(__name__)
 
 MAX_PENDING: Final = 50
-"""Beyond that the broker is slower than we are, and news are dropped."""
+"""Publishes that have not finished. Beyond that the broker is slower than the projector, and messages are dropped."""
 CLOSE_TIMEOUT_S: Final = 1.0
 
 
@@ -47,17 +47,17 @@ class ChangePublisher:
             task.add_done_callback(self._pending.discard)
 
     async def close(self) -> None:
-        """Wait a moment for what is under way."""
+        """Wait for pending publishes, at most CLOSE_TIMEOUT_S."""
         if self._pending:
             await asyncio.wait(self._pending, timeout=CLOSE_TIMEOUT_S)
 
-    async def _publish(self, news: Advanced) -> None:
+    async def _publish(self, advanced: Advanced) -> None:
         envelope = AdvancedMessage(
             id=f"news/{uuid4()}",
             source=f"tidemark/projectors/{self._projection}",
             type=ADVANCED,
             time=datetime.now(UTC),
-            data=news,
+            data=advanced,
         )
         message = Outgoing(
             topology.CHANGES,

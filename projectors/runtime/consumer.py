@@ -1,9 +1,9 @@
-"""The projector runtime, the same for every read model: take what waits, apply it, publish what failed, acknowledge.
+"""The projector runtime, the same for every read model: take deliveries, apply them, publish the failures, acknowledge.
 
-    lanes ──▶ inbox ──▶ decode ──▶ every generation's Applier (store transactions) ──▶ notices, confirmed ──▶ acknowledge
-                                     └── store away: pause with jittered back-off; nothing acknowledged, nothing counted
+    lanes ──▶ decode ──▶ every generation's Applier (store transactions) ──▶ failure messages, confirmed ──▶ acknowledge
+                           └── store unavailable: pause with jittered back-off; nothing acknowledged, no attempt counted
 
-A crash at any point before the acknowledgement makes the broker deliver again; the versions in the store say what was applied.
+After a crash at any point before the acknowledgement the broker delivers again; the versions in the store show what was applied.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ SWEEP_EVERY_S: Final = 1.0
 SILENT_AFTER_S: Final = 6.0
 OVERDUE_LIMIT: Final = 1000
 ISOLATE_MESSAGE_AFTER: Final = 2
-"""A message delivered this often before may be killing us: it is tried alone."""
+"""A message that was delivered this often before may kill the process: it is handled alone."""
 ISOLATE_EVENTS_AFTER: Final = 3
-"""And after one more time its events are tried one by one, each written down before."""
+"""After one more delivery its events are tried one by one, each recorded before."""
 
 
 class Projector:
@@ -60,7 +60,7 @@ class Projector:
         live_priority: LivePriority,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``lag`` is told of every heartbeat. ``clock``: for what is written down; waiting goes by the event loop's own."""
+        """``lag`` receives every heartbeat. ``clock``: for stored times; waits use the event loop's clock."""
         self.name = name
         self._clock = clock
         self._generations = generations
@@ -76,20 +76,20 @@ class Projector:
         self._control = ControlHandler(name, generations, self._epochs)
         self._gaps = GapDetector()
         self._confirmed_as_of: dict[int, datetime] = {}
-        """The ``as_of`` of each lane that the active generation's store has confirmed to us."""
+        """Lane → the ``as_of`` last read from, or written to, the active generation's store."""
         self._confirmed_for: HostedGeneration | None = None
         self._swept_at = float("-inf")
         self.silent_lanes: str | None = None
-        """Lanes that have fallen silent: no event, and not the relay's heartbeats either, which come once a second."""
+        """Reports lanes without any message: neither events nor the relay's heartbeats, which are sent once a second."""
 
     @property
     def trouble(self) -> str | None:
-        """What keeps it from applying anything, where that is not the store."""
+        """Why it applies nothing, if the cause is not the store."""
         return self._epochs.trouble
 
     @property
     def incomplete(self) -> str | None:
-        """Which kinds of stream the projection reads and its active generation does not have yet; None: it has all."""
+        """The kinds of stream that the projection reads and its active generation lacks; None: it lacks none."""
         for hosted in self._generations:
             found = incomplete(self.name, self._generations.kinds, hosted.generation.kinds)
             return None if found is None else found.detail
@@ -104,9 +104,9 @@ class Projector:
                 for group in _groups(events):
                     with self._live_priority.applying_live():
                         await self._handle(group)
-                orders = [delivery for delivery in deliveries if delivery.queue not in self._lane_of_queue]
-                for orders_at_once in self._control.grouped(orders):
-                    await self._handle_control(orders_at_once)
+                requests = [delivery for delivery in deliveries if delivery.queue not in self._lane_of_queue]
+                for requests_at_once in self._control.grouped(requests):
+                    await self._handle_control(requests_at_once)
                 await self._sweep()
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
@@ -140,15 +140,15 @@ class Projector:
         if not beats:
             return
         for hosted in self._generations.each():
-            ours = [beat for beat in beats if _applies(hosted, beat.epoch)]
-            as_of = self._gaps.trusted({beat.lane: beat.asof for beat in sorted(ours, key=lambda beat: beat.asof)})
+            current = [beat for beat in beats if _applies(hosted, beat.epoch)]
+            as_of = self._gaps.trusted({beat.lane: beat.asof for beat in sorted(current, key=lambda beat: beat.asof)})
             if as_of and hosted.is_ready:
                 await self._generations.run_step(hosted, partial(hosted.applier.progress, as_of))
             if self._confirmed_for is hosted:
                 self._confirmed_as_of |= as_of
 
     async def _compare(self, heads: Heads) -> list[Outgoing]:
-        """Nothing is trusted before all that is missing has been noted, and asked for."""
+        """Compare the generations with these heads. The lane is trusted only after every missing event is held as a gap and requested."""
         rebuilt = rebuilt_generation(heads.asked)
         if rebuilt is not None:
             return await self._compare_rebuilt(rebuilt, heads)
@@ -164,7 +164,7 @@ class Projector:
         return outgoing
 
     async def _compare_rebuilt(self, number: int, heads: Heads) -> list[Outgoing]:
-        """All of history is in that generation: what came live meanwhile, and what came before this process served it, is compared."""
+        """Compare a generation that has applied all of history: finds live events it missed, also from before this process served it."""
         await self._outages.until_up(self._generations.refresh)
         hosted = self._generations.get(number)
         if hosted is None or hosted.is_ready or not _applies(hosted, heads.epoch):
@@ -185,7 +185,7 @@ class Projector:
         await self._consumer.acknowledge(group)
 
     async def _sweep(self) -> None:
-        """Ask again for what was asked for and has not come, and for the heads of lanes that may have lost something."""
+        """Once a SWEEP_EVERY_S: request overdue events again, and the heads of lanes that are suspect."""
         now = _now()
         if now - self._swept_at < SWEEP_EVERY_S:
             return
@@ -201,13 +201,13 @@ class Projector:
         as_of = await self._check_as_of()
         for lane in self._gaps.due_requests(now):
             state = self._gaps.lanes[lane]
-            # as_of stands still while a lane is suspect, so what the store says now was certain before.
+            # as_of does not advance while a lane is suspect, so the store's value is from before the suspicion.
             state.request_id, request = heads_request(self.name, lane, None if state.all_streams else as_of.get(lane))
             state.requested_at = now
             await self._publisher.publish_all([request], sleep=self._outages.pause)
 
     def _find_silent_lanes(self) -> str | None:
-        """Nobody else may have taken a lane over: what was heard here is heard here for as long as the queue is consumed from."""
+        """What ``silent_lanes`` reports. A lane counts only while this process consumes its queue: no other process can have taken it."""
         silent = {queue: self._consumer.silent_s(queue) for queue in self._lane_of_queue}
         names = [queue for queue, seconds in silent.items() if seconds > SILENT_AFTER_S]
         if not names:
@@ -218,15 +218,15 @@ class Projector:
         )
 
     async def _check_as_of(self) -> Mapping[int, datetime | None]:
-        """The store's ``as_of``. A store that knows less than it did (emptied, or restored from a backup) puts its lanes under suspicion.
+        """The store's ``as_of``. If it has gone back (the store was emptied, or restored from a backup), the lane becomes suspect.
 
-        Looked at before each ``as_of`` is written: the new one would hide that the old one has gone.
+        Called before each write of ``as_of``, which would hide that the old value is lost.
         """
         active = self._generations.active
         as_of = await self._generations.run_step(active, active.store.as_of) or {}
         if self._confirmed_for is active:
-            for lane, certain in self._confirmed_as_of.items():
-                if (as_of.get(lane) or UNIX_EPOCH) < certain:
+            for lane, confirmed in self._confirmed_as_of.items():
+                if (as_of.get(lane) or UNIX_EPOCH) < confirmed:
                     log.warning("%s: the store has been set back; comparing lane %d", self.name, lane)
                     self._gaps.suspect(lane)
         self._confirmed_for = active
@@ -234,7 +234,7 @@ class Projector:
         return as_of
 
     async def _request_overdue(self, hosted: HostedGeneration) -> None:
-        """``unreported``: what died while nobody read the generation goes through the normal path now, letters and all."""
+        """Request a resend of overdue events, and of those that died while the generation was not active: they need letters now."""
         now = self._clock()
         found = list(await self._generations.run_step(hosted, partial(hosted.store.overdue, now, OVERDUE_LIMIT)) or ())
         if hosted.generation.active:
@@ -242,7 +242,7 @@ class Projector:
                 await self._generations.run_step(hosted, partial(hosted.store.unreported, now, OVERDUE_LIMIT)) or ()
             )
         wanted = [(stream, applied + 1) for stream, applied in found if hosted.applies(stream)]
-        if len(wanted) < len(found):  # held by code that read them
+        if len(wanted) < len(found):  # held by an earlier version, which read these kinds of stream
             await self._generations.run_step(hosted, partial(hosted.store.release_others, hosted.kinds))
         if wanted:
             log.info("%s asks again for %d streams", self.name, len(wanted))
@@ -263,7 +263,7 @@ def _now() -> float:
 
 
 def _groups(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
-    """Together, but for those that were delivered before so often that one of them may be killing the process."""
+    """All together, except messages that were delivered before so often that they may kill the process: each of those alone."""
     usual = [delivery for delivery in deliveries if delivery.deliveries < ISOLATE_MESSAGE_AFTER]
     alone = [[delivery] for delivery in deliveries if delivery.deliveries >= ISOLATE_MESSAGE_AFTER]
     return [usual, *alone] if usual else alone

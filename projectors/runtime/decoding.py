@@ -1,4 +1,4 @@
-"""From deliveries to events: what cannot be understood becomes a failure of its own, beside the events that can.
+"""Decodes deliveries into events. What cannot be decoded becomes a separate failure and does not affect the other events.
 
 Events of kinds of stream that the projection does not read are skipped, whether they can be decoded or not.
 """
@@ -26,17 +26,17 @@ from shared.read_models import is_of
 
 UNDECODABLE: Final = "undecodable-event"
 UNKNOWN: Final = "unknown-type"
-"""Of an event whose type, or schema version, newer code will know."""
+"""The reason of an event whose type or schema version only newer code knows."""
 UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands in for the time of an event whose envelope cannot be read."""
 
 
 class Unreadable(EventData, frozen=True):
-    """Stands in for the data of an event whose type, schema version or data we do not understand."""
+    """Stands in for the data of an event whose type, schema version or data cannot be decoded."""
 
 
 class Place(BaseModel):
-    """The least that an event must say to have a place in a stream."""
+    """The fields that an event needs at least to have a place in a stream."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -46,27 +46,27 @@ class Place(BaseModel):
 
 
 class Arrived(msgspec.Struct, frozen=True, gc=False):
-    """An event with a place in a stream. ``failure``: its envelope or its data is beyond us, so its stream stops here."""
+    """An event with a place in a stream. ``failure``: its envelope or its data cannot be decoded, so its stream stops here."""
 
     event: Event
     element: Any
     """The envelope as plain JSON; with ``at``: the message it came in."""
     failure: Failure | None = None
     epoch: str | None = None
-    """Of the write database that it came from, where it is said."""
+    """The epoch of the write database that it came from, if the message has one."""
     at: int | None = None
-    """Its place in the message, whose bytes are cut only if somebody asks for them."""
+    """Its index in the message; its bytes are extracted only by ``body``."""
     automatic: bool = False
-    """No operator has asked for it: AUTOMATIC_HEADER."""
+    """Whether it was sent without an operator's request: AUTOMATIC_HEADER."""
 
     def body(self) -> bytes:
-        """The envelope, for sending on: its bytes as they came, where it was understood at once."""
+        """The envelope, to send on: the received bytes if the fast decoder decoded it, else encoded again."""
         return to_json(self.element) if self.at is None else element_of(self.element, self.at)
 
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A message, or an element of one, that names no stream: it can hold nothing, and is a dead letter by itself."""
+    """A message, or an element of one, that names no stream: it holds no stream and becomes a dead letter by itself."""
 
     body: bytes
     failure: Failure
@@ -74,7 +74,7 @@ class Undecodable:
 
 @dataclass(slots=True)
 class Decoded:
-    """What some deliveries of one projector held."""
+    """The decoded content of some deliveries of one projector."""
 
     arrived: list[Arrived] = field(default_factory=list)
     undecodable: list[Undecodable] = field(default_factory=list)
@@ -91,7 +91,7 @@ def decode(
     lanes: int = 1,
     kinds: frozenset[str] = EVERY_KIND,
 ) -> Decoded:
-    """``lanes``: how many there are, for events from a queue that is no lane's. ``kinds``: the kinds of stream that are read."""
+    """``lanes``: the number of lanes, for events from a queue that is not a lane's. ``kinds``: the kinds of stream that are read."""
     decoded = Decoded()
     for delivery in deliveries:
         queue_lane, epoch = lane_of_queue.get(delivery.queue), epoch_of(delivery.headers.get(EPOCH_HEADER))
@@ -113,7 +113,7 @@ def decode(
 
 
 def _is_of_another_kind(element: Any, kinds: frozenset[str]) -> bool:
-    """Whether it is an event of a stream that is not read. False for what names no stream or is no event."""
+    """Whether it is an event of a stream that is not read. False if it names no stream or is not an event."""
     if not isinstance(element, dict) or element.get("type") in (HEARTBEAT, HEADS):
         return False
     stream = element.get("subject")
@@ -159,7 +159,7 @@ def _lane(queue_lane: int | None, stream: str, lanes: int) -> int:
 
 
 def _event_in_place(element: Any, queue_lane: int | None, lanes: int) -> Event | None:
-    """An envelope that lacks something, or has something wrong, and still says whose next event it is: it has to hold that stream."""
+    """The event of an invalid envelope that still has a stream and a version, and so has to hold that stream; None: it has not."""
     try:
         place = Place.model_validate(element)
     except ValidationError:

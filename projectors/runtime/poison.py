@@ -1,10 +1,10 @@
-"""Failing on purpose, for tests and drills only: ``TIDEMARK_POISON`` names what a projection shall not be able to apply.
+"""Makes a projection fail, for tests and drills only: ``TIDEMARK_POISON`` names the streams whose events it cannot apply.
 
     TIDEMARK_POISON=summary:1/100            one stream in a hundred (by CRC-32 of its name), in the summary
     TIDEMARK_POISON=search:orders/o-17       this stream; several, separated by spaces
     TIDEMARK_POISON=search:kill:orders/o-17  the same, but the event kills the process
 
-Nothing else changes: the failure goes the way of every failure. Without the setting the store is used as it is.
+The failure is handled as any other. Without the setting the store is unchanged.
 """
 
 import os
@@ -21,7 +21,7 @@ EXIT_CODE: Final = 70
 
 
 class DrillError(RuntimeError):
-    """Raised for a poisoned stream; it is what the drill's dead letters show."""
+    """Raised for a poisoned stream; the drill's dead letters show it."""
 
 
 def with_poison(projector: str, store: Store, settings: Settings) -> Store:

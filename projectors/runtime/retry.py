@@ -1,10 +1,10 @@
-"""The failure policy: pure. What becomes of a stream whose next event failed, and what is to be published about it.
+"""The retry policy: pure. Decides, after each failed attempt at an event, whether and when it is tried again.
 
 attempt 1, 2, … of an event ──▶ RetryLater(tier, delay)        while there are tiers left
-                           ├──▶ RetryLater(None, delay)        without end: of a type that newer code will know; nothing waits in a queue
-                           └──▶ GiveUp                         then the stream is dead until an operator acts
+                           ├──▶ RetryLater(None, delay)        without limit: a type that only newer code knows; no copy waits in a queue
+                           └──▶ GiveUp                         the stream is dead until an operator acts
 
-The delay of attempt n without end is min(UNKNOWN_FIRST · 2ⁿ⁻¹, UNKNOWN_LONGEST).
+The delay after attempt n at an event of an unknown type is min(UNKNOWN_FIRST · 2ⁿ⁻¹, UNKNOWN_MAX).
 """
 
 import re
@@ -21,12 +21,12 @@ from projectors.stores.port import UNREPORTED, Hold, HoldStatus, Position
 
 OWN_PACKAGES: Final = frozenset({"projectors", "shared", "command_service", "query_service"})
 RESEND_AFTER: Final = timedelta(seconds=2)
-"""How long a gap may stay before the events are asked for again; a retry's copy is given its delay plus this."""
+"""How long a gap may stay before a resend is requested again; a retry copy has its delay plus this."""
 HISTORY_AFTER: Final = timedelta(minutes=2)
-"""And how long where history is going to fill it."""
+"""The same for a gap that history will fill."""
 
 LETTER_AFTER: Final = timedelta(seconds=30)
-"""How long the letter of a dead event may take to be confirmed before the event is asked for again, which makes another."""
+"""How long the letter of a dead event may remain unconfirmed before a resend of the event is requested, which makes another letter."""
 
 _VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
 
@@ -34,21 +34,21 @@ _VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
 UNKNOWN_FIRST: Final = timedelta(seconds=10)
 UNKNOWN_MAX: Final = timedelta(seconds=60)
 LETTER_EVERY: Final = 12
-"""An event of an unknown type gets a dead letter with every so many attempts, some ten minutes apart, so that an operator sees it."""
+"""An event of an unknown type gets a dead letter after every LETTER_EVERY attempts, some ten minutes apart, so that an operator sees it."""
 
 
 class Remedy(Enum):
-    """What may make an event apply that has failed."""
+    """What may make a failed event succeed."""
 
     TIME = auto()
     DEPLOYMENT = auto()
-    """Of newer code, which knows its type."""
+    """The deployment of newer code, which knows its type."""
     NOTHING = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """``tier``: where a copy of the event waits; None: it waits in the event store, and is asked for when the time is up."""
+    """``tier``: where a copy of the event waits; None: no copy waits, and a resend is requested when the delay has passed."""
 
     tier: str | None
     delay: timedelta
@@ -70,12 +70,12 @@ class Failure:
     """Stable, kebab-case: projection-failed, unknown-type, undecodable-event."""
     exception: str
     fingerprint: str
-    """The same for failures with the same cause: exception type, innermost frame of our own code, message without its values."""
+    """Equal for failures with the same cause: exception type, innermost frame of Tidemark's own code, message without its values."""
     trace: str
 
 
 def next_attempt(attempts: int, tiers: Sequence[tuple[str, int]], remedy: Remedy = Remedy.TIME) -> RetryDecision:
-    """``attempts``: how many times the event has failed by now."""
+    """``attempts``: how many times the event has failed so far."""
     match remedy:
         case Remedy.DEPLOYMENT:
             return RetryLater(None, min(UNKNOWN_FIRST * 2 ** min(attempts - 1, 10), UNKNOWN_MAX))
@@ -106,7 +106,7 @@ def held_after(
     *,
     role: Role = Role.ACTIVE,
 ) -> Hold:
-    """The hold of a stream whose event ``version`` has failed now."""
+    """The hold of a stream whose event ``version`` has just failed."""
     before = position.hold
     again = before is not None and before.version == version and before.status is not HoldStatus.GAP
     attempts = before.attempts + 1 if again and before is not None else 1
@@ -126,7 +126,7 @@ def held_after(
 
 
 def gap(applied: int, seen: int, now: datetime, *, after: timedelta = RESEND_AFTER) -> Hold:
-    """The hold of a stream of which ``seen`` came, though ``applied + 1`` has not: asked for (again) ``after`` this time."""
+    """The hold of a stream of which ``seen`` has arrived and ``applied + 1`` has not: a resend is requested (again) ``after`` this time."""
     return Hold(
         status=HoldStatus.GAP,
         version=applied + 1,

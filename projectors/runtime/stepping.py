@@ -1,9 +1,9 @@
-"""One step of some streams: pure. From their plans, and from where they must stop, to a commit and what is to be published about it.
+"""One step of some streams: pure. Given their plans and where they must stop, makes a commit and the messages to publish after it.
 
     plans, stops ──step──▶ Commit: advances, holds, released
-                      └──▶ outgoing: retry copies and dead letters, requests for what is missing, news of what has been got past
+                      └──▶ outgoing: retry copies and dead letters, resend requests, passed events
 
-What a generation that nobody reads fails on is not published: its holds become due, and resends bring it again.
+The failures of a generation that is not read are not published: its holds become due, and resends bring the events again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ FAILED: Final = "projection-failed"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Whose steps these are, and how its failures are dealt with."""
+    """The projector, and how its failures are handled."""
 
     projector: str
     tiers: Sequence[tuple[str, int]]
@@ -34,7 +34,7 @@ class Policy:
 
 @dataclass(slots=True)
 class Stop:
-    """Where a stream's step ends, and why."""
+    """The event at which a stream's step ends, and why."""
 
     item: Arrived
     failure: Failure
@@ -45,9 +45,9 @@ class Stop:
 class Step:
     commit: Commit
     outgoing: list[Outgoing] = field(default_factory=list)
-    """To be published once the commit is made."""
+    """To be published after the commit."""
     letters: dict[str, Hold] = field(default_factory=dict)
-    """Those of the holds whose dead letters are among ``outgoing``."""
+    """The holds whose dead letters are among ``outgoing``, by stream."""
 
     @property
     def is_empty(self) -> bool:
@@ -95,7 +95,7 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
 
 
 def hold_failed(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> tuple[Hold, list[Outgoing]]:
-    """The hold of a stream that stops here, and the copy that comes back or lies with the dead letters."""
+    """The hold of a stream that stops here, with its retry copy or dead letter if it has one."""
     version = stop.item.event.version
     before = plan.position.hold
     attempts = before.attempts + 1 if before is not None and before.version == version else 1
@@ -134,5 +134,5 @@ def _stop_at_unreadable(plan: StreamPlan) -> Stop | None:
 
 
 def _is_overdue(hold: Hold, item: Arrived) -> bool:
-    """Whether an event that waits for newer code gets a letter now: it has waited for long, or an operator has just had it tried."""
+    """Whether an event that waits for newer code gets a letter now: after LETTER_EVERY attempts, or after an operator's retry."""
     return hold.attempts % LETTER_EVERY == 0 or (hold.attempts > 1 and not item.automatic)

@@ -97,7 +97,7 @@ async def test_a_letter_that_is_confirmed_after_a_replay_or_a_discard_changes_no
 
 async def test_an_event_that_was_given_up_for_killing_the_process_is_due_too(store: MemoryStore) -> None:
     [item] = arrived("orders/a")
-    given_up = await applier(store).mark(item)
+    given_up = await applier(store).record_attempt(item)
     assert given_up is not None
     assert (letters_in(given_up), store.holds["orders/a"].reason) == ([("orders/a", 1)], KILLED.reason)
     assert await due(store) == ["orders/a"]
@@ -107,7 +107,7 @@ async def test_an_event_that_was_given_up_for_killing_the_process_is_due_too(sto
 
 async def test_a_generation_that_nobody_reads_writes_no_letter_of_what_killed_the_process(store: MemoryStore) -> None:
     [item] = arrived("orders/a")
-    given_up = await applier(store, Role.FOLLOWING).mark(item)
+    given_up = await applier(store, Role.FOLLOWING).record_attempt(item)
     assert given_up == Applied()
     assert await due(store) == []
     assert await store.unreported(LATER, 10) == [("orders/a", 0)]
@@ -171,11 +171,11 @@ async def test_what_comes_by_itself_while_the_letter_is_in_hand_is_not_tried_aga
 
 async def test_what_may_kill_the_process_is_not_tried_again_by_itself_either(store: MemoryStore) -> None:
     [item] = arrived("orders/a")
-    given_up = await applier(store).mark(item)
+    given_up = await applier(store).record_attempt(item)
     assert given_up is not None
     await applier(store).confirmed(given_up.letters)
     before = store.holds["orders/a"]
     [late] = arrived("orders/a", automatic=True)
-    assert await applier(store).mark(late) == Applied()
+    assert await applier(store).record_attempt(late) == Applied()
     assert store.holds["orders/a"] == before
-    assert await applier(store).mark(item) is None
+    assert await applier(store).record_attempt(item) is None
