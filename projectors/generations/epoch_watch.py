@@ -1,9 +1,9 @@
-"""Hearing of epochs, and having what a generation has compared with what the write database knew when its epoch began.
+"""Detects new epochs, and has a generation's positions compared with the versions that the write database had when the epoch began.
 
-    a message of an unknown epoch ──▶ registry: moving_to ──▶ portions of positions ──[control] compare-versions──▶ command service
+    a message of an unknown epoch ──▶ registry: moving_to ──▶ pages of positions ──[control] compare-versions──▶ command service
                                                           ◀──[control] <projector>.compared── those that are ahead ◀──┘
 
-The registry's cursor says how far the comparison is; whatever else is lost is asked again. See ``epochs`` for what follows from it.
+The registry's cursor is the progress of the comparison; a lost request or reply is requested again. ``epochs`` decides what follows.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class EpochWatch:
         self._publisher = publisher
         self._outages = outages
         self._requested: dict[int, tuple[str | None, str, float]] = {}
-        """Generation → the epoch and cursor that were asked about, and when."""
+        """Generation → the epoch and cursor of the last request, and when it was sent."""
         self._last_epochs: dict[int, str | None] = {}
 
     @property
@@ -42,33 +42,34 @@ class EpochWatch:
         return None
 
     async def record_epochs(self, seen: Iterable[str | None]) -> None:
-        """Before anything is applied: whoever has not heard of one of these has it on record. Raises Stopped."""
+        """Record unknown epochs among these in every generation; call it before events are applied. Raises Stopped."""
         names = list(seen)
         for hosted in self._generations.each():
             await self._generations.record_epochs(hosted, names)
 
     async def maintain(self) -> bool:
-        """Ask where nobody has answered for a while; whether some generation has gone on in another epoch since the last time."""
-        gone_on = False
+        """Request comparisons that have no reply for REQUEST_INTERVAL_S. Returns whether a generation has adopted another epoch since the
+        last call."""
+        adopted = False
         for hosted in list(self._generations):
             at = hosted.generation
             before = self._last_epochs.get(at.number)
             if before is not None and before != at.epoch:
                 log.warning("%s: generation %d goes on in epoch %s", self._projector, at.number, at.epoch)
-                gone_on = True
+                adopted = True
             self._last_epochs[at.number] = at.epoch
             if at.moving_to is not None and not at.compared and self._may_request(hosted):
                 await self._publisher.publish_all(await self._request_comparison(hosted), sleep=self._outages.pause)
-        return gone_on
+        return adopted
 
-    async def compared(self, answer: VersionsCompared) -> list[Outgoing]:
-        """Note it, and ask about the next portion. Raises StoreUnavailableError."""
-        said = [f"{stream} at {applied}, not {version}" for stream, applied, version in answer.ahead]
+    async def compared(self, reply: VersionsCompared) -> list[Outgoing]:
+        """Record a reply; returns the request for the next page. Raises StoreUnavailableError."""
+        ahead = [f"{stream} at {applied}, not {version}" for stream, applied, version in reply.ahead]
         await self._generations.registry.compared(
-            answer.generation, answer.epoch, answer.cursor, answer.following, answer.last, said
+            reply.generation, reply.epoch, reply.cursor, reply.following, reply.last, ahead
         )
         await self._generations.refresh()
-        hosted = self._generations.get(answer.generation)
+        hosted = self._generations.get(reply.generation)
         if hosted is None or hosted.generation.moving_to is None or hosted.generation.compared:
             return []
         return await self._request_comparison(hosted)

@@ -1,9 +1,9 @@
-"""The generations that this process serves: what the store's registry says, looked at again once a second.
+"""Hosts the generations that the store's registry contains; the registry is read again once a second.
 
     a batch of live events ──▶ the active generation ──▶ each other one ──▶ acknowledged
 
-So any of them can become the active one, or become so again, at any time. A generation that was dropped meanwhile is let go: that its
-data are gone is no outage then.
+So any of them can be activated, or activated again, at any time. A generation that was dropped is closed: that its data are missing is
+then not an outage.
 
 Each applies the kinds of stream that the projection reads and that the generation was begun with. The registry records them before the
 first event of another kind is skipped: so a kind that is read again later is known to be missing.
@@ -66,7 +66,8 @@ class HostedGeneration:
 
 
 class Generations:
-    """``make``: a generation → one to be hosted; its store is not open yet. ``kinds``: the kinds of stream that the projection reads."""
+    """``make``: creates the store and applier of a generation, the store not open yet. ``kinds``: the kinds of stream that the
+    projection reads."""
 
     def __init__(
         self,
@@ -105,13 +106,13 @@ class Generations:
             await self.registry.close()
 
     async def refresh(self) -> None:
-        """Serve what the registry says. Raises StoreUnavailableError."""
+        """Open and close generations so that they match the registry. Raises StoreUnavailableError."""
         async with self._refreshing:
             found = {generation.number: generation for generation in await self.registry.generations()}
             for number, hosted in list(self._hosted.items()):
                 if number not in found or not _is_same(hosted.generation, found[number]):
                     del self._hosted[number]
-                    log.info("generation %d is let go", number)
+                    log.info("generation %d is closed", number)
                     await hosted.store.close()
             for number, generation in found.items():
                 known = self._hosted.get(number)
@@ -145,9 +146,9 @@ class Generations:
     async def apply(
         self, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool
     ) -> list[tuple[HostedGeneration, Applied]]:
-        """Have every generation apply these, in parts of ``limit`` events; what has come of it in each. Raises Stopped.
+        """Apply these events to every generation, in batches of ``limit`` events; returns each one's result. Raises Stopped.
 
-        ``one_by_one``: for what may be killing the process.
+        ``one_by_one``: for events that may kill the process.
         """
         if not arrived:
             return []
@@ -168,8 +169,8 @@ class Generations:
             return await self._one_by_one(hosted, arrived)
         whole = Applied()
         for start in range(0, len(arrived), limit):
-            unit = arrived[start : start + limit]
-            applied = await self.run_step(hosted, partial(hosted.applier.apply, unit, letters=whole.letters))
+            batch = arrived[start : start + limit]
+            applied = await self.run_step(hosted, partial(hosted.applier.apply, batch, letters=whole.letters))
             if applied is None:
                 return Applied()
             whole.add(applied)
@@ -177,9 +178,9 @@ class Generations:
         return whole
 
     async def record_epochs(self, hosted: HostedGeneration, seen: Iterable[str | None]) -> None:
-        """What has not heard of one of these epochs has it on record. Raises Stopped.
+        """Record the latest unknown epoch among these, if there is one. Raises Stopped.
 
-        Again right before events are applied: the registry may have been emptied since the message came.
+        Called again right before events are applied: the registry may have been emptied since the message arrived.
         """
         epoch = newest_unknown(hosted.generation, dict.fromkeys(seen))
         if epoch is not None:
@@ -187,10 +188,10 @@ class Generations:
             await self._outages.until_up(self.refresh)
             now = hosted.generation
             if now.moving_to is not None:
-                log.warning("generation %d hears of epoch %s; its own is %s", now.number, epoch, now.epoch)
+                log.warning("generation %d has received epoch %s; its own is %s", now.number, epoch, now.epoch)
 
     def each(self) -> Iterator[HostedGeneration]:
-        """Every one, the active one first; one that comes to be hosted meanwhile as well."""
+        """Every generation, the active one first, including those that are opened during the iteration."""
         served: list[HostedGeneration] = []
         while (following := next((hosted for hosted in self if hosted not in served), None)) is not None:
             served.append(following)
@@ -199,7 +200,7 @@ class Generations:
     async def run_step(
         self, hosted: HostedGeneration, step: Callable[[], Awaitable[T]], *, takes_long: bool = False
     ) -> T | None:
-        """What the step comes to, however long its store is away; None: the generation has been dropped. Raises Stopped."""
+        """The step's result, retried while the store is unavailable; None: the generation has been dropped. Raises Stopped."""
 
         async def attempt() -> T | None:
             try:
@@ -213,7 +214,8 @@ class Generations:
         return await self._outages.until_up(attempt, takes_long=takes_long)
 
     async def _one_by_one(self, hosted: HostedGeneration, arrived: Sequence[Arrived]) -> Applied:
-        """For what may be killing the process: so that only the guilty event is held, and not for ever tried."""
+        """Apply events that may kill the process: each is recorded before, so that only the deadly one is held, after a limited number of
+        attempts."""
         whole = Applied()
         for item in sorted(arrived, key=lambda item: (item.event.stream, item.event.version)):
             applied = await self.run_step(hosted, partial(hosted.applier.record_attempt, item))
@@ -225,5 +227,5 @@ class Generations:
 
 
 def _is_same(known: Generation, found: Generation) -> bool:
-    """Not another one of the same number, made after a drop. The first is always itself, also before anybody wrote it down."""
+    """False: another one of that number was begun after a drop. The first is always the same, also before the registry contains it."""
     return known.number == FIRST or known.begun_at == found.begun_at

@@ -71,4 +71,4 @@ class ChangePublisher:
         try:
             await self._publisher.publish(message)
         except BrokerError as error:
-            log.debug("news of %s were dropped: %s", self._projection, error)
+            log.debug("change messages of %s were dropped: %s", self._projection, error)

@@ -213,7 +213,7 @@ class Projector:
         if not names:
             return None
         return (
-            f"nothing has come from {', '.join(names)} for {max(silent.values()):.0f} s, not even a heartbeat: "
+            f"no message has arrived from {', '.join(names)} for {max(silent.values()):.0f} s, not even a heartbeat: "
             "is the relay running, and RabbitMQ, and is the queue bound? `tidemark migrate` binds it"
         )
 
@@ -227,7 +227,7 @@ class Projector:
         if self._confirmed_for is active:
             for lane, confirmed in self._confirmed_as_of.items():
                 if (as_of.get(lane) or UNIX_EPOCH) < confirmed:
-                    log.warning("%s: the store has been set back; comparing lane %d", self.name, lane)
+                    log.warning("%s: the store has gone back in time; comparing lane %d", self.name, lane)
                     self._gaps.suspect(lane)
         self._confirmed_for = active
         self._confirmed_as_of = {lane: time for lane, time in as_of.items() if time is not None}
@@ -245,7 +245,7 @@ class Projector:
         if len(wanted) < len(found):  # held by an earlier version, which read these kinds of stream
             await self._generations.run_step(hosted, partial(hosted.store.release_others, hosted.kinds))
         if wanted:
-            log.info("%s asks again for %d streams", self.name, len(wanted))
+            log.info("%s requests a resend of %d streams again", self.name, len(wanted))
             await self._publisher.publish_all(list(resend_requests(self.name, wanted)), sleep=self._outages.pause)
 
 

@@ -121,4 +121,4 @@ def _events_in(inquiry: Delivery) -> Sequence[StreamFrom]:
 
 
 def _log_unreadable(error: ValidationError) -> None:
-    log.error("an unreadable order was dropped: %s", error)
+    log.error("an unreadable control request was dropped: %s", error)
