@@ -60,7 +60,8 @@ DELETE_GENERATION: Final = "DELETE FROM generations WHERE number = $1 AND NOT ac
 
 
 class PostgresRegistry(epoch_notes.EpochNotes):
-    """``projectors.generations.registry.GenerationRegistry`` for one projection. ``first``: another schema than usual of the first one."""
+    """``projectors.generations.registry.GenerationRegistry`` for one projection. ``first``: the first generation's schema, by default the
+    projection's name."""
 
     def __init__(self, projection: str, url: str, *, first: str | None = None) -> None:
         self._projection = projection
@@ -88,7 +89,7 @@ class PostgresRegistry(epoch_notes.EpochNotes):
         async with self._connection() as connection:
             if await connection.fetchval(EXISTS, number):
                 return
-            await _drop_schema(connection, schema)  # what an order that was called off has left
+            await _drop_schema(connection, schema)  # left behind by an interrupted request
         with raising_unavailable():
             await migrate(self._projection, self._url, schema=schema)
         async with self._connection() as connection, connection.transaction():

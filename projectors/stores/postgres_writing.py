@@ -1,6 +1,6 @@
-"""Rows into tables: few by a statement, whose plan is there already, many by COPY, which costs more round trips and less for each row.
+"""Writes rows into tables: few by a prepared statement, many by COPY, which costs more round trips but less for each row.
 
-Rows come as tuples, in the order of the columns and of the statement's parameters, of which each is an array.
+Rows are tuples in the order of the columns and of the statement's parameters, each of which is an array.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +12,7 @@ import asyncpg
 from shared.runtime.postgres import Connection
 
 COPY_THRESHOLD: Final = 20
-"""Rows. A COPY, and what guards it, is more round trips than a statement."""
+"""Rows. Below it a statement is cheaper: a COPY and its savepoint take more round trips."""
 
 Row = tuple[Any, ...]
 
@@ -22,7 +22,7 @@ def columns_of(rows: Sequence[Row]) -> list[Row]:
 
 
 async def append(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row], insert: str) -> None:
-    """Write rows of which none is there. Raises asyncpg.UniqueViolationError."""
+    """Write rows of which none exists. Raises asyncpg.UniqueViolationError."""
     if len(rows) < COPY_THRESHOLD:
         await connection.execute(insert, *columns_of(rows))
     else:
@@ -30,14 +30,14 @@ async def append(connection: Connection, table: str, columns: Sequence[str], row
 
 
 async def create(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row], upsert: str) -> None:
-    """Write rows, over those that are there."""
+    """Write rows, replacing those that exist."""
     insert = partial(connection.copy_records_to_table, table, records=rows, columns=columns)
     if len(rows) < COPY_THRESHOLD or not await try_insert(connection, insert):
         await connection.execute(upsert, *columns_of(rows))
 
 
 async def try_insert(connection: Connection, insert: Callable[[], Awaitable[object]]) -> bool:
-    """Whether rows could be written as if none were there yet, which is nearly always so: to look for them costs as much again."""
+    """Insert rows that probably do not exist; False, and nothing is written, if one does. An upsert costs twice as much."""
     try:
         async with connection.transaction():
             await insert()
