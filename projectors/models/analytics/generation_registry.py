@@ -1,7 +1,7 @@
 """The registry of generations of the analytics store: the hash ``analytics-registry``.
 
-Whoever changes it watches it: of two who change it at once one reads again. Nothing relies on clocks agreeing: times are only shown, or
-compared for being the same.
+Every change WATCHes it: of two concurrent writers one reads again. Clocks need not agree: times are only displayed, or compared for
+equality.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from shared.views.generations import ACTIVE_FIELD, Generation, GenerationState, 
 SCAN_COUNT: Final = 500
 _FIELDS: Final = TypeAdapter(dict[str, Any])
 Change = Callable[[dict[int, Generation], Pipeline], bool]
-"""Queues what is to be done, given the generations there are; False: nothing is."""
+"""Given the generations by number, queues the commands that change them; False: nothing is to be changed."""
 
 
 class AnalyticsRegistry(epoch_notes.EpochNotes):
@@ -50,7 +50,7 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
     async def begin(self, number: int, *, kinds: Sequence[str], rate: float | None, by: str) -> None:
         if any(generation.number == number for generation in await self.generations()):
             return
-        await self._clear(number)  # what an order that was called off has left
+        await self._clear(number)  # left behind by an interrupted request
 
         def change(known: dict[int, Generation], pipeline: Pipeline) -> bool:
             if number in known:
@@ -157,7 +157,8 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
             await self._clear(number)
 
     async def _clear(self, number: int) -> None:
-        """In portions: Redis serves others in between. Keys of a generation that the registry has not are written by nobody."""
+        """Delete the generation's keys, in pages: Redis serves other clients in between. No process writes keys of a generation that the
+        registry does not contain."""
         with raising_unavailable():
             cursor = None
             pattern = f"{generation_name(self._prefix, number)}:*"

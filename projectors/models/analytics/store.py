@@ -1,7 +1,7 @@
-"""The analytics figures in Redis: one script a commit checks every position and then changes everything, or nothing.
+"""The analytics figures in Redis: each commit is one script that checks every position and then changes everything, or nothing.
 
-Redis must persist (``appendonly yes``) and must not evict (``maxmemory-policy noeviction``): the positions live there
-as well, so whatever is lost is lost together and comes again.
+Redis must persist (``appendonly yes``) and must not evict (``maxmemory-policy noeviction``). The positions are stored in it
+too, so data and positions are lost together, and the lost events are applied again.
 """
 
 import asyncio
@@ -42,16 +42,17 @@ _GAP: Final = f'"status":"{HoldStatus.GAP}"'
 
 
 class AnalyticsStore:
-    """``projectors.stores.port.Store`` on Redis 7 or Valkey. ``prefix`` tells generations apart.
+    """``projectors.stores.port.Store`` on Redis 7 or Valkey. ``prefix`` is the generation's.
 
-    ``entry``: the registry's key, and the field that it must have, or nothing is written: a prefix that was dropped stays empty.
+    ``entry``: the registry's key, and the field without which nothing is written: the prefix of a dropped generation stays empty.
     """
 
     def __init__(self, url: str, prefix: str = PREFIX, *, entry: tuple[str, str] | None = None) -> None:
         self._keys = Keys(prefix)
         self._entry = entry
         self._days_only = False
-        """Whether no total was kept up when positions were last read: then none is sent, unless the script finds that one is by now."""
+        """Whether no total was maintained when positions were last read. Then commits omit totals, and the script rejects a commit if
+        one is maintained by now."""
         self._redis = client(url)
         self._commit = self._redis.register_script(script("exact", "commit"))
         self._total = self._redis.register_script(script("exact", "total"))
@@ -75,7 +76,7 @@ class AnalyticsStore:
                 pipeline.scard(layout.totalled)
                 applied, others, totalled = await pipeline.execute()
             self._days_only = totalled == 1
-            if not others:  # as while history goes in: a quarter of the work
+            if not others:  # as while history is applied: a quarter of the work
                 return {stream: Position(int(version or 0)) for stream, version in zip(wanted, applied, strict=True)}
             async with self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.hmget(layout.positions, wanted)
@@ -117,7 +118,7 @@ class AnalyticsStore:
 
     def _check(self, result: int) -> None:
         if result == _DROPPED:
-            raise StoreUnavailableError(f"the generation {self._keys.prefix} is no more")
+            raise StoreUnavailableError(f"the generation {self._keys.prefix} has been dropped")
 
     async def _due(self, since: str, until: datetime, limit: int, now: datetime) -> Sequence[tuple[str, int]]:
         later = (now + RESEND_INTERVAL).timestamp()
@@ -139,7 +140,7 @@ class AnalyticsStore:
             await self.commit(Commit(released=others[start : start + PAGE]))
 
     async def complete(self, turn: Turn) -> None:
-        """Make the totals that were left for later, one at a time: Redis serves others in between."""
+        """Compute the deferred totals, one at a time: Redis serves other clients in between."""
         layout = self._keys
         registry, entry = self._entry or ("", "")
         with raising_unavailable():
@@ -149,9 +150,9 @@ class AnalyticsStore:
                 for total in [*totals(layout, days, currencies), []]:
                     keys = [layout.totalled, layout.days, layout.currencies, registry, layout.exact, *total]
                     await turn()
-                    made = await self._total(keys=keys, args=[len(days), len(currencies), entry, layout.prefix])
-                    self._check(made)
-                    if not made:
+                    done = await self._total(keys=keys, args=[len(days), len(currencies), entry, layout.prefix])
+                    self._check(done)
+                    if not done:
                         break
                     reached(Failpoint.BETWEEN_TOTALS)
 
@@ -193,6 +194,6 @@ PROJECTION: Final = Projection(
     lambda settings: AnalyticsRegistry(settings.store_url("analytics")),
     # Redis executes one command at a time: more batches at once gain nothing, and a batch's positions wait behind other commits.
     history_batches=8,
-    # Live events wait for all batches that are under way, so each is kept short.
+    # Live events wait for all running batches, so each is kept short.
     batch_target_s=0.15,
 )

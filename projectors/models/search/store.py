@@ -1,4 +1,4 @@
-"""The search tables, written set-based. The projection says which words a text has; PostgreSQL only indexes them."""
+"""Writes the search tables set-based. The projection determines a text's words; PostgreSQL only indexes them."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -70,7 +70,7 @@ ON CONFLICT (product_id) DO UPDATE SET
     terms = excluded.terms
 """
 
-# The row keeps every field that the event does not speak of; a null it does speak of is written.
+# The row keeps every field that the event does not contain; a null that it contains is written.
 CHANGE_PRODUCTS: Final = """
 UPDATE products SET
     (name, description, category, brand, price, currency, version, terms) = (
@@ -93,7 +93,7 @@ UPSERT_CUSTOMERS: Final = f"""
 ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, version = excluded.version, terms = excluded.terms
 """
 
-# A null name is one that has not changed.
+# A null name or terms means unchanged.
 CHANGE_CUSTOMERS: Final = """
 UPDATE customers SET
     name = coalesce(changed.name, customers.name),
@@ -104,7 +104,8 @@ WHERE customers.customer_id = changed.customer_id
 RETURNING customers.customer_id
 """
 
-# Where many come, the index takes in a long pending list at a time, which is half the work. Searches read that list: short otherwise.
+# For many rows a long pending list makes the index merge more at a time, which halves the work. Searches read that list, so it is short
+# otherwise.
 BULK_ROWS: Final = 200
 LONG_LISTS: Final = "SET LOCAL gin_pending_list_limit = '4MB'"
 SHORT_LISTS: Final = {"gin_pending_list_limit": "512kB"}
@@ -142,14 +143,14 @@ class SearchStore(PostgresStore[Changes]):
 
 
 async def _create(connection: Connection, columns: Sequence[Row], insert: str, upsert: str) -> None:
-    """Write rows, over those that are there. By statement and not by COPY, which has no way to write a tsvector."""
+    """Write rows, replacing those that exist. By statement, since COPY cannot convert text to a tsvector."""
     insert_rows = partial(connection.execute, insert, *columns)
     if len(columns[0]) < BULK_ROWS or not await try_insert(connection, insert_rows):
         await connection.execute(upsert, *columns)
 
 
 def _rows(rows: dict[str, Fields], columns: Sequence[str]) -> list[Row]:
-    """The rows' ids, and the fields of these names; the first is the id's."""
+    """Each row's id, for the first column, then its fields of the other columns."""
     return [(key, *map(row.get, columns[1:])) for key, row in rows.items()]
 
 
