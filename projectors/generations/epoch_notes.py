@@ -16,13 +16,14 @@ class EpochNotes(ABC):
         """Change the generation's row, if it exists: read and written in one transaction."""
 
     async def record_epoch(self, number: int, epoch: str) -> None:
-        await self.note_epochs(number, lambda at: epochs.changes_on_new_epoch(at, epoch))
+        await self.note_epochs(number, lambda generation: epochs.changes_on_new_epoch(generation, epoch))
 
     async def compared(
         self, number: int, epoch: str, cursor: str, following: str, last: bool, ahead: Sequence[str]
     ) -> None:
         await self.note_epochs(
-            number, lambda at: epochs.changes_on_comparing(at, epoch, cursor, following, last, list(ahead))
+            number,
+            lambda generation: epochs.changes_on_comparing(generation, epoch, cursor, following, last, list(ahead)),
         )
 
     async def adopt(self, number: int) -> None:

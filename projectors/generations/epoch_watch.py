@@ -52,13 +52,15 @@ class EpochWatch:
         last call."""
         adopted = False
         for hosted in list(self._generations):
-            at = hosted.generation
-            before = self._last_epochs.get(at.number)
-            if before is not None and before != at.epoch:
-                log.warning("%s: generation %d goes on in epoch %s", self._projector, at.number, at.epoch)
+            generation = hosted.generation
+            before = self._last_epochs.get(generation.number)
+            if before is not None and before != generation.epoch:
+                log.warning(
+                    "%s: generation %d goes on in epoch %s", self._projector, generation.number, generation.epoch
+                )
                 adopted = True
-            self._last_epochs[at.number] = at.epoch
-            if at.moving_to is not None and not at.compared and self._may_request(hosted):
+            self._last_epochs[generation.number] = generation.epoch
+            if generation.moving_to is not None and not generation.compared and self._may_request(hosted):
                 await self._publisher.publish_all(await self._request_comparison(hosted), sleep=self._outages.pause)
         return adopted
 
@@ -75,19 +77,22 @@ class EpochWatch:
         return await self._request_comparison(hosted)
 
     def _may_request(self, hosted: HostedGeneration) -> bool:
-        at = hosted.generation
-        epoch, cursor, when = self._requested.get(at.number, (None, "", 0.0))
-        return (epoch, cursor) != (at.moving_to, at.compare_cursor) or _now() - when >= REQUEST_INTERVAL_S
+        generation = hosted.generation
+        epoch, cursor, when = self._requested.get(generation.number, (None, "", 0.0))
+        return (epoch, cursor) != (
+            generation.moving_to,
+            generation.compare_cursor,
+        ) or _now() - when >= REQUEST_INTERVAL_S
 
     async def _request_comparison(self, hosted: HostedGeneration) -> list[Outgoing]:
-        at = hosted.generation
-        self._requested[at.number] = (at.moving_to, at.compare_cursor, _now())
-        step = partial(hosted.store.positions_page, at.compare_cursor, PAGE)
+        generation = hosted.generation
+        self._requested[generation.number] = (generation.moving_to, generation.compare_cursor, _now())
+        step = partial(hosted.store.positions_page, generation.compare_cursor, PAGE)
         found = await self._generations.run_step(hosted, step)
-        if found is None or at.moving_to is None:
+        if found is None or generation.moving_to is None:
             return []
         following, positions = found[0], [each for each in found[1] if hosted.applies(each[0])]
-        return list(compare_request(self._projector, at, epochs.known_epochs(at), following, positions))
+        return list(compare_request(self._projector, generation, epochs.known_epochs(generation), following, positions))
 
 
 def _now() -> float:

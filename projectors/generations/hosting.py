@@ -19,8 +19,8 @@ from typing import Final, TypeVar
 from projectors.generations.epochs import EpochDecision, decide, newest_unknown
 from projectors.generations.registry import GenerationRegistry
 from projectors.generations.roles import Role
-from projectors.runtime.applying import Applied, Applier
-from projectors.runtime.decoding import Arrived
+from projectors.runtime.applying import Applier, ApplyResult
+from projectors.runtime.decoding import ArrivedEvent
 from projectors.stores.port import Store, StoreUnavailableError
 from shared.read_models import is_of
 from shared.runtime.outage import OutageRetry
@@ -144,8 +144,8 @@ class Generations:
         return generation.model_copy(update={"kinds": kinds}) if recorded else generation
 
     async def apply(
-        self, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool
-    ) -> list[tuple[HostedGeneration, Applied]]:
+        self, arrived: Sequence[ArrivedEvent], *, limit: int, one_by_one: bool
+    ) -> list[tuple[HostedGeneration, ApplyResult]]:
         """Apply these events to every generation, in batches of ``limit`` events; returns each one's result. Raises Stopped.
 
         ``one_by_one``: for events that may kill the process.
@@ -157,8 +157,8 @@ class Generations:
         ]
 
     async def apply_to(
-        self, hosted: HostedGeneration, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool
-    ) -> Applied:
+        self, hosted: HostedGeneration, arrived: Sequence[ArrivedEvent], *, limit: int, one_by_one: bool
+    ) -> ApplyResult:
         await self.record_epochs(hosted, [item.epoch for item in arrived])
         arrived = [
             item
@@ -167,12 +167,12 @@ class Generations:
         ]
         if one_by_one:
             return await self._one_by_one(hosted, arrived)
-        whole = Applied()
+        whole = ApplyResult()
         for start in range(0, len(arrived), limit):
             batch = arrived[start : start + limit]
             applied = await self.run_step(hosted, partial(hosted.applier.apply, batch, letters=whole.letters))
             if applied is None:
-                return Applied()
+                return ApplyResult()
             whole.add(applied)
             whole.add(await self._one_by_one(hosted, applied.suspects))
         return whole
@@ -213,10 +213,10 @@ class Generations:
 
         return await self._outages.until_up(attempt, takes_long=takes_long)
 
-    async def _one_by_one(self, hosted: HostedGeneration, arrived: Sequence[Arrived]) -> Applied:
+    async def _one_by_one(self, hosted: HostedGeneration, arrived: Sequence[ArrivedEvent]) -> ApplyResult:
         """Apply events that may kill the process: each is recorded before, so that only the deadly one is held, after a limited number of
         attempts."""
-        whole = Applied()
+        whole = ApplyResult()
         for item in sorted(arrived, key=lambda item: (item.event.stream, item.event.version)):
             applied = await self.run_step(hosted, partial(hosted.applier.record_attempt, item))
             if applied is None:

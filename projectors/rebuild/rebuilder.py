@@ -27,7 +27,7 @@ from projectors.rebuild.history_pages import Cursor
 from projectors.rebuild.live_priority import LivePriority
 from projectors.rebuild.rebuild_progress import RebuildProgress, page_size
 from projectors.runtime.consumer import ISOLATE_MESSAGE_AFTER
-from projectors.runtime.decoding import Arrived, decode
+from projectors.runtime.decoding import ArrivedEvent, decode
 from projectors.runtime.failure_messages import heads_request, history_request
 from projectors.runtime.lag import LagMeter
 from projectors.runtime.options import Options
@@ -121,7 +121,7 @@ class Rebuilder:
             if progress is not None and (with_events := [message for message in messages if message[1]]):
                 await progress.batches.add(with_events)
 
-    async def _events_of(self, delivery: Delivery) -> Sequence[Arrived]:
+    async def _events_of(self, delivery: Delivery) -> Sequence[ArrivedEvent]:
         """Decode one message, after yielding to other tasks and to live events."""
         await asyncio.sleep(0)
         await self._live_priority.wait_for_turn()
@@ -131,7 +131,13 @@ class Rebuilder:
         return decoded.arrived
 
     async def _apply(
-        self, hosted: HostedGeneration, progress: RebuildProgress, batch: Sequence[Arrived], *, size: int, deadly: bool
+        self,
+        hosted: HostedGeneration,
+        progress: RebuildProgress,
+        batch: Sequence[ArrivedEvent],
+        *,
+        size: int,
+        deadly: bool,
     ) -> None:
         """Apply one batch, after live events and no faster than the requested rate."""
         await self._live_priority.wait_for_turn()
@@ -263,7 +269,7 @@ class Rebuilder:
         progress = self._progress.get(_key(hosted))
         if progress is None:
 
-            async def apply(batch: Sequence[Arrived], *, size: int, deadly: bool) -> None:
+            async def apply(batch: Sequence[ArrivedEvent], *, size: int, deadly: bool) -> None:
                 await self._apply(hosted, self._progress_of(hosted), batch, size=size, deadly=deadly)
 
             progress = self._progress[_key(hosted)] = RebuildProgress(

@@ -21,10 +21,10 @@ from functools import partial
 from typing import Final
 
 from projectors.generations.roles import Role
-from projectors.runtime.decoding import Arrived
+from projectors.runtime.decoding import ArrivedEvent
 from projectors.runtime.failure_messages import dead_letter, resend_requests
 from projectors.runtime.gating import StreamPlan, gate, is_settled
-from projectors.runtime.retry import Failure, RetryLater, describe, gap, held_after, next_attempt
+from projectors.runtime.retry import Failure, RetryLater, failure_hold, failure_of, gap_hold, next_attempt
 from projectors.runtime.stepping import FAILED, Policy, Stop, step, stop_at
 from projectors.stores.port import (
     Advance,
@@ -52,16 +52,16 @@ OPERATOR_RETRY: Final = RetryLater("", timedelta(seconds=1))
 
 
 @dataclass(slots=True)
-class Applied:
+class ApplyResult:
     """The result of applying some events, besides the store's changes: messages to publish, and events that were not tried."""
 
     outgoing: list[Outgoing] = field(default_factory=list)
     letters: dict[str, Hold] = field(default_factory=dict)
     """The dead holds whose letters are among ``outgoing``, by stream: pass them to ``confirmed`` once the broker has confirmed those."""
-    suspects: list[Arrived] = field(default_factory=list)
+    suspects: list[ArrivedEvent] = field(default_factory=list)
     """Not tried: their streams wait for an event that has killed the process before. Try each alone, after ``record_attempt``."""
 
-    def add(self, other: "Applied") -> None:
+    def add(self, other: "ApplyResult") -> None:
         """Add another result, except its suspects."""
         self.outgoing += other.outgoing
         self.letters |= other.letters
@@ -96,14 +96,14 @@ class Applier:
         self._policy = replace(self._policy, role=role)
 
     async def apply(
-        self, arrived: Sequence[Arrived], *, recorded: bool = False, letters: Mapping[str, Hold] | None = None
-    ) -> Applied:
+        self, arrived: Sequence[ArrivedEvent], *, recorded: bool = False, letters: Mapping[str, Hold] | None = None
+    ) -> ApplyResult:
         """Apply these events. Raises StoreUnavailableError, with some streams perhaps applied already; it is safe to call again.
 
         ``recorded``: these were passed to ``record_attempt`` before, so none is a suspect. ``letters``: dead holds of earlier calls whose
         letters are not published yet.
         """
-        applied = Applied()
+        applied = ApplyResult()
         if arrived:
             await self._apply(arrived, applied, recorded=recorded, letters=letters or {})
         return applied
@@ -112,7 +112,7 @@ class Applier:
         """Advance the lanes' ``as_of``. Lane → time; call it only when every event committed before that time is applied or held."""
         await self._store.commit(Commit(progress={lane: LaneProgress(time, 0) for lane, time in as_of.items()}))
 
-    async def compare(self, heads: Mapping[str, int], *, insist: bool = False) -> Applied:
+    async def compare(self, heads: Mapping[str, int], *, insist: bool = False) -> ApplyResult:
         """Hold every stream that is behind its head, and request a resend of what it lacks. ``heads``: stream → version.
 
         ``insist``: also request what existing gaps wait for, although that may have been requested before.
@@ -124,7 +124,7 @@ class Applier:
         for stream, position in positions.items():
             version, applied, hold = heads[stream], position.applied, position.hold
             if hold is None or (insist and hold.status is HoldStatus.GAP):
-                holds[stream] = gap(applied, max(version, hold.seen if hold is not None else 0), now)
+                holds[stream] = gap_hold(applied, max(version, hold.seen if hold is not None else 0), now)
                 wanted.append((stream, applied + 1))
             elif version > hold.seen:
                 holds[stream] = replace(hold, seen=version)
@@ -135,9 +135,9 @@ class Applier:
                 return await self.compare(heads, insist=insist)
             reached(Failpoint.AFTER_HOLD)
             self._publish_changes({}, {stream: hold.version for stream, hold in holds.items()})
-        return Applied(outgoing=list(resend_requests(self._policy.projector, wanted)))
+        return ApplyResult(outgoing=list(resend_requests(self._policy.projector, wanted)))
 
-    async def step_over(self, stream: str, version: int, *, ahead: bool = False) -> Applied | None:
+    async def step_over(self, stream: str, version: int, *, ahead: bool = False) -> ApplyResult | None:
         """Advance the stream past an event that holds it. None, and nothing changes, if the stream does not wait for that event.
 
         ``ahead``: if the event has not arrived yet, record that it is discarded; it is stepped over when it is next.
@@ -150,7 +150,7 @@ class Applier:
                 await self._store.commit(Commit(discarded=[(stream, version)]))
             return None
         now = self._clock()
-        behind = gap(version, hold.seen, now) if hold.seen > version else None
+        behind = gap_hold(version, hold.seen, now) if hold.seen > version else None
         commit = Commit(
             advances=[Advance(stream, position.applied, (), skipped=1)],
             holds={stream: behind} if behind is not None else {},
@@ -163,7 +163,7 @@ class Applier:
             return await self.step_over(stream, version, ahead=ahead)
         self._publish_changes({stream: version}, {stream: behind.version} if behind is not None else {})
         wanted = [(stream, version + 1)] if behind is not None else []
-        return Applied(outgoing=list(resend_requests(self._policy.projector, wanted)))
+        return ApplyResult(outgoing=list(resend_requests(self._policy.projector, wanted)))
 
     async def confirmed(self, letters: Mapping[str, Hold]) -> None:
         """Record that the letters of these holds are confirmed, so that no resend of their events is requested.
@@ -174,7 +174,7 @@ class Applier:
             with suppress(StoreUnavailableError):
                 await self._store.commit(Commit(confirmed=letters))
 
-    async def record_attempt(self, item: Arrived) -> Applied | None:
+    async def record_attempt(self, item: ArrivedEvent) -> ApplyResult | None:
         """Record, before the event is tried, that it may kill the process. None: try it.
 
         Success deletes the record; a crash leaves it, and counts as a failed attempt. After too many the event is dead and must not be
@@ -187,22 +187,22 @@ class Applier:
         now = self._clock()
         before = position.hold
         if is_settled(item, before):
-            return Applied()
+            return ApplyResult()
         known = before is not None and before.version == event.version
         decision = next_attempt(before.attempts + 1 if before is not None and known else 1, self._policy.tiers)
         if before is not None and known and before.status is HoldStatus.DEAD:
             decision = OPERATOR_RETRY  # an operator has requested it
-        hold = held_after(position, event.version, event.version, KILLED, decision, now, role=self.role)
+        hold = failure_hold(position, event.version, event.version, KILLED, decision, now, role=self.role)
         with suppress(StalePositionError):
             await self._store.commit(Commit(holds={event.stream: hold}))
         if isinstance(decision, RetryLater):
             return None
         if not self.role.is_read:
-            return Applied()
-        return Applied([dead_letter(self._policy.projector, item, hold, KILLED)], {event.stream: hold})
+            return ApplyResult()
+        return ApplyResult([dead_letter(self._policy.projector, item, hold, KILLED)], {event.stream: hold})
 
     async def _apply(
-        self, arrived: Sequence[Arrived], applied: Applied, *, recorded: bool, letters: Mapping[str, Hold]
+        self, arrived: Sequence[ArrivedEvent], applied: ApplyResult, *, recorded: bool, letters: Mapping[str, Hold]
     ) -> None:
         stops: dict[str, Stop] = {}
         plans: list[StreamPlan] | None = None
@@ -230,9 +230,9 @@ class Applier:
     async def _split(
         self,
         plans: Sequence[StreamPlan],
-        arrived: Sequence[Arrived],
+        arrived: Sequence[ArrivedEvent],
         error: Exception,
-        applied: Applied,
+        applied: ApplyResult,
         *,
         recorded: bool,
         letters: Mapping[str, Hold],
@@ -256,10 +256,10 @@ class Applier:
             if beyond:
                 await again(beyond)
             return
-        stop = Stop(plan.run[0], describe(error, FAILED))
+        stop = Stop(plan.run[0], failure_of(error, FAILED))
         applied.add(await self._step([plan], {plan.stream: stop}))
 
-    async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, Stop]) -> Applied:
+    async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, Stop]) -> ApplyResult:
         """Make one commit. Returns the messages that must be published because of it."""
         taken = step(plans, stops, self._clock(), self._policy)
         if not taken.is_empty:
@@ -271,12 +271,12 @@ class Applier:
                     {advance.stream: advance.version for advance in commit.advances},
                     {stream: hold.version for stream, hold in commit.holds.items()},
                 )
-        return Applied(taken.outgoing, taken.letters)
+        return ApplyResult(taken.outgoing, taken.letters)
 
 
 def _without_suspects(
-    plans: list[StreamPlan], arrived: Sequence[Arrived], applied: Applied
-) -> tuple[list[StreamPlan], Sequence[Arrived]]:
+    plans: list[StreamPlan], arrived: Sequence[ArrivedEvent], applied: ApplyResult
+) -> tuple[list[StreamPlan], Sequence[ArrivedEvent]]:
     """Remove from the batch the streams whose next event has killed the process before."""
     suspicious = {
         plan.stream

@@ -87,8 +87,8 @@ class ControlHandler:
                 outgoing += stepped.outgoing if stepped is not None else []
         return outgoing
 
-    async def _inquire(self, asked: Sequence[StreamFrom]) -> list[Outgoing]:
-        events = [event for event in asked if is_of(self._generations.kinds, event.stream)]
+    async def _inquire(self, inquired: Sequence[StreamFrom]) -> list[Outgoing]:
+        events = [event for event in inquired if is_of(self._generations.kinds, event.stream)]
         streams = sorted({event.stream for event in events})
         positions = await self._generations.active.store.positions(streams)
         passed = [
@@ -96,7 +96,7 @@ class ControlHandler:
             for event in events
             if positions[event.stream].applied >= event.version
         ]
-        others = [event for event in asked if not is_of(self._generations.kinds, event.stream)]
+        others = [event for event in inquired if not is_of(self._generations.kinds, event.stream)]
         return [*self._passed(passed), *self._not_read(others)]
 
     def _not_read(self, events: Sequence[StreamFrom]) -> list[Outgoing]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
 from projectors.runtime.fast_decoding import EVERY_KIND, element_of, events_in
-from projectors.runtime.retry import Failure, describe
+from projectors.runtime.retry import Failure, failure_of
 from projectors.stores.port import Event
 from shared.contracts.registry import UnknownEventError, event_data
 from shared.contracts.values import EventData, SafeText
@@ -45,7 +45,7 @@ class Place(BaseModel):
     streamversion: Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
 
 
-class Arrived(msgspec.Struct, frozen=True, gc=False):
+class ArrivedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with a place in a stream. ``failure``: its envelope or its data cannot be decoded, so its stream stops here."""
 
     event: Event
@@ -76,7 +76,7 @@ class Undecodable:
 class Decoded:
     """The decoded content of some deliveries of one projector."""
 
-    arrived: list[Arrived] = field(default_factory=list)
+    arrived: list[ArrivedEvent] = field(default_factory=list)
     undecodable: list[Undecodable] = field(default_factory=list)
     as_of: dict[int, datetime] = field(default_factory=dict)
     """Lane → the latest heartbeat's ``asof``."""
@@ -98,12 +98,12 @@ def decode(
         automatic = delivery.headers.get(AUTOMATIC_HEADER) is True
         events = events_in(delivery.body, partial(_lane, queue_lane, lanes=lanes), kinds)
         if events is not None:
-            decoded.arrived += [Arrived(event, delivery.body, None, epoch, at, automatic) for at, event in events]
+            decoded.arrived += [ArrivedEvent(event, delivery.body, None, epoch, at, automatic) for at, event in events]
             continue
         try:
             elements = split(delivery.body)
         except EnvelopeError as error:
-            decoded.undecodable.append(Undecodable(delivery.body, describe(error, UNDECODABLE)))
+            decoded.undecodable.append(Undecodable(delivery.body, failure_of(error, UNDECODABLE)))
             continue
         for element in elements:
             if _is_of_another_kind(element, kinds):
@@ -137,21 +137,23 @@ def _decode(
     except ValidationError as error:
         event = _event_in_place(element, queue_lane, lanes)
         if event is not None:
-            decoded.arrived.append(Arrived(event, element, describe(error, UNDECODABLE), epoch, automatic=automatic))
+            decoded.arrived.append(
+                ArrivedEvent(event, element, failure_of(error, UNDECODABLE), epoch, automatic=automatic)
+            )
         else:
-            decoded.undecodable.append(Undecodable(to_json(element), describe(error, UNDECODABLE)))
+            decoded.undecodable.append(Undecodable(to_json(element), failure_of(error, UNDECODABLE)))
         return
     failure: Failure | None = None
     data: EventData
     try:
         data = event_data(envelope.type, envelope.schemaversion, envelope.data)
     except UnknownEventError as error:
-        data, failure = Unreadable(), describe(error, UNKNOWN)
+        data, failure = Unreadable(), failure_of(error, UNKNOWN)
     except (ValidationError, LookupError, TypeError, ValueError) as error:
-        data, failure = Unreadable(), describe(error, UNDECODABLE)
+        data, failure = Unreadable(), failure_of(error, UNDECODABLE)
     lane = _lane(queue_lane, envelope.subject, lanes)
     event = Event(envelope.id, envelope.type, envelope.subject, envelope.streamversion, envelope.time, data, lane)
-    decoded.arrived.append(Arrived(event, element, failure, epoch, automatic=automatic))
+    decoded.arrived.append(ArrivedEvent(event, element, failure, epoch, automatic=automatic))
 
 
 def _lane(queue_lane: int | None, stream: str, lanes: int) -> int:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
-from projectors.runtime.decoding import Arrived, Undecodable
+from projectors.runtime.decoding import ArrivedEvent, Undecodable
 from projectors.runtime.retry import Failure
 from projectors.stores.port import Hold
 from shared.contracts.registry import KINDS
@@ -40,7 +40,7 @@ TRACE_LIMIT: Final = 16 * 1024
 """Bytes of a text in a header, and of the stack trace: all headers together must stay under 32 KiB."""
 
 
-def retry_copy(projector: str, item: Arrived, tier: str) -> Outgoing:
+def retry_copy(projector: str, item: ArrivedEvent, tier: str) -> Outgoing:
     """A copy that returns to the event's own lane when the tier's delay has passed."""
     key = topology.private_lane_key(projector, item.event.lane)
     headers: dict[str, Any] = {topology.AUTOMATIC_HEADER: True}
@@ -51,7 +51,7 @@ def retry_copy(projector: str, item: Arrived, tier: str) -> Outgoing:
     )
 
 
-def dead_letter(projector: str, item: Arrived, hold: Hold, failure: Failure) -> Outgoing:
+def dead_letter(projector: str, item: ArrivedEvent, hold: Hold, failure: Failure) -> Outgoing:
     headers = _headers(projector, failure) | {
         "tidemark-stream": item.event.stream,
         "tidemark-version": item.event.version,
@@ -101,23 +101,23 @@ def heads_request(
 
 
 def compare_request(
-    projector: str, at: Generation, known: Sequence[str], following: str, positions: Sequence[tuple[str, int]]
+    projector: str, generation: Generation, known: Sequence[str], following: str, positions: Sequence[tuple[str, int]]
 ) -> Iterator[Outgoing]:
     """Asks which of these streams, a page of the generation's, are ahead of the write database. ``following``: the next page's cursor,
     "" after the last."""
-    if at.moving_to is None or len(positions) > MAX_COMPARED:
+    if generation.moving_to is None or len(positions) > MAX_COMPARED:
         return
     request = Request[CompareVersions](
-        id=f"compare/{at.number}/{uuid4()}",
+        id=f"compare/{generation.number}/{uuid4()}",
         source=_source(projector),
         type=COMPARE,
         time=datetime.now(UTC),
         data=CompareVersions(
             projection=projector,
-            generation=at.number,
-            epoch=at.moving_to,
+            generation=generation.number,
+            epoch=generation.moving_to,
             known=tuple(known),
-            cursor=at.compare_cursor,
+            cursor=generation.compare_cursor,
             following=following,
             last=not following,
             streams=tuple(positions),

@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Final
 
 from projectors.generations.roles import Role
-from projectors.runtime.decoding import Arrived
-from projectors.runtime.retry import HISTORY_AFTER, RESEND_AFTER, gap
+from projectors.runtime.decoding import ArrivedEvent
+from projectors.runtime.retry import HISTORY_AFTER, RESEND_AFTER, gap_hold
 from projectors.stores.port import Hold, HoldStatus, Position
 
 _NO_LETTERS: Final[Mapping[str, Hold]] = {}
@@ -27,8 +27,8 @@ class StreamPlan:
 
     stream: str
     position: Position
-    run: list[Arrived]
-    unreadable: Arrived | None
+    run: list[ArrivedEvent]
+    unreadable: ArrivedEvent | None
     """The event right after the run, if it cannot be decoded."""
     seen: int
     """The highest version known to exist."""
@@ -41,13 +41,13 @@ class StreamPlan:
 
 
 def gate(
-    arrived: Sequence[Arrived], positions: Mapping[str, Position], letters: Mapping[str, Hold] = _NO_LETTERS
+    arrived: Sequence[ArrivedEvent], positions: Mapping[str, Position], letters: Mapping[str, Hold] = _NO_LETTERS
 ) -> list[StreamPlan]:
     """A plan for each stream that needs a write; a stream with nothing but duplicates has none.
 
     ``letters``: dead holds, by stream, whose letters the caller publishes before it acknowledges these events.
     """
-    by_stream: dict[str, dict[int, Arrived]] = defaultdict(dict)
+    by_stream: dict[str, dict[int, ArrivedEvent]] = defaultdict(dict)
     for item in arrived:
         versions = by_stream[item.event.stream]
         if not item.automatic or item.event.version not in versions:
@@ -59,7 +59,7 @@ def gate(
     return [plan for plan in plans if plan is not None]
 
 
-def is_settled(item: Arrived, hold: Hold | None, letter: Hold | None = None) -> bool:
+def is_settled(item: ArrivedEvent, hold: Hold | None, letter: Hold | None = None) -> bool:
     """Whether the event is dead, its letter confirmed, and this copy automatic: a late retry copy, or a resend that crossed one.
 
     ``letter``: the hold whose letter is about to be published, if there is one.
@@ -80,7 +80,7 @@ def behind(heads: Mapping[str, int], positions: Mapping[str, Position]) -> dict[
     }
 
 
-def hold_after(plan: StreamPlan, now: datetime, role: Role = Role.ACTIVE) -> Hold | None:
+def hold_after_run(plan: StreamPlan, now: datetime, role: Role = Role.ACTIVE) -> Hold | None:
     """The hold of a stream whose whole run was applied without a failure: a gap, or none."""
     before = plan.position.hold
     if not plan.moves and before is not None:
@@ -88,7 +88,7 @@ def hold_after(plan: StreamPlan, now: datetime, role: Role = Role.ACTIVE) -> Hol
         return replace(before, seen=max(before.seen, plan.seen))
     if plan.seen > plan.reached:
         after = HISTORY_AFTER if role.awaits_history and not plan.moves else RESEND_AFTER
-        return gap(plan.reached, plan.seen, now, after=after)
+        return gap_hold(plan.reached, plan.seen, now, after=after)
     return None
 
 
@@ -103,9 +103,11 @@ def _is_known(hold: Hold | None, version: int) -> bool:
     return hold is not None and hold.status is not HoldStatus.GAP and hold.seen >= version
 
 
-def _plan(stream: str, versions: Mapping[int, Arrived], position: Position, letter: Hold | None) -> StreamPlan | None:
-    run: list[Arrived] = []
-    unreadable: Arrived | None = None
+def _plan(
+    stream: str, versions: Mapping[int, ArrivedEvent], position: Position, letter: Hold | None
+) -> StreamPlan | None:
+    run: list[ArrivedEvent] = []
+    unreadable: ArrivedEvent | None = None
     reached = position.applied
     while True:
         item = versions.get(reached + 1)

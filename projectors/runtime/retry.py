@@ -86,7 +86,7 @@ def next_attempt(attempts: int, tiers: Sequence[tuple[str, int]], remedy: Remedy
             return GiveUp()
 
 
-def describe(error: BaseException, reason: str) -> Failure:
+def failure_of(error: BaseException, reason: str) -> Failure:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own_code(frame.filename)]
     place = f"{PurePath(frames[-1].filename).name}:{frames[-1].name}" if frames else "-"
     message = str(error)
@@ -96,7 +96,7 @@ def describe(error: BaseException, reason: str) -> Failure:
     return Failure(reason, f"{name}: {message}"[:2000] if message else name, f"{name}|{place}|{normal}", trace)
 
 
-def held_after(
+def failure_hold(
     position: Position,
     version: int,
     seen: int,
@@ -125,7 +125,7 @@ def held_after(
     )
 
 
-def gap(applied: int, seen: int, now: datetime, *, after: timedelta = RESEND_AFTER) -> Hold:
+def gap_hold(applied: int, seen: int, now: datetime, *, after: timedelta = RESEND_AFTER) -> Hold:
     """The hold of a stream of which ``seen`` has arrived and ``applied + 1`` has not: a resend is requested (again) ``after`` this time."""
     return Hold(
         status=HoldStatus.GAP,

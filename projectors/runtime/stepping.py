@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Final
 
 from projectors.generations.roles import Role
-from projectors.runtime.decoding import UNKNOWN, Arrived
+from projectors.runtime.decoding import UNKNOWN, ArrivedEvent
 from projectors.runtime.failure_messages import dead_letter, passed_message, resend_requests, retry_copy
-from projectors.runtime.gating import StreamPlan, hold_after, wants_resend
-from projectors.runtime.retry import LETTER_EVERY, Failure, Remedy, RetryLater, describe, held_after, next_attempt
+from projectors.runtime.gating import StreamPlan, hold_after_run, wants_resend
+from projectors.runtime.retry import LETTER_EVERY, Failure, Remedy, RetryLater, failure_hold, failure_of, next_attempt
 from projectors.stores.port import Advance, Commit, Event, Hold, HoldStatus, LaneProgress
 from shared.messages.control import PassedEvent
 from shared.messaging.broker import Outgoing
@@ -36,7 +36,7 @@ class Policy:
 class Stop:
     """The event at which a stream's step ends, and why."""
 
-    item: Arrived
+    item: ArrivedEvent
     failure: Failure
     remedy: Remedy = Remedy.TIME
 
@@ -81,7 +81,7 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
             outgoing += copies
             if hold.status is HoldStatus.DEAD and copies:
                 letters[plan.stream] = hold
-        elif (after := hold_after(plan, now, policy.role)) is not None:
+        elif (after := hold_after_run(plan, now, policy.role)) is not None:
             holds[plan.stream] = after
             if wants_resend(plan, after, policy.role):
                 resends.append((plan.stream, after.version))
@@ -100,7 +100,7 @@ def hold_failed(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> 
     before = plan.position.hold
     attempts = before.attempts + 1 if before is not None and before.version == version else 1
     decision = next_attempt(attempts, policy.tiers, stop.remedy)
-    hold = held_after(plan.position, version, plan.seen, stop.failure, decision, now, role=policy.role)
+    hold = failure_hold(plan.position, version, plan.seen, stop.failure, decision, now, role=policy.role)
     if not policy.role.is_read:
         return hold, []
     if isinstance(decision, RetryLater) and decision.tier is not None:
@@ -110,9 +110,9 @@ def hold_failed(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> 
     return hold, [dead_letter(policy.projector, stop.item, hold, stop.failure)]
 
 
-def stop_at(arrived: Sequence[Arrived], event: Event, error: BaseException) -> Stop:
+def stop_at(arrived: Sequence[ArrivedEvent], event: Event, error: BaseException) -> Stop:
     item = next(i for i in arrived if i.event.stream == event.stream and i.event.version == event.version)
-    return Stop(item, describe(error, FAILED))
+    return Stop(item, failure_of(error, FAILED))
 
 
 def _advance(plan: StreamPlan, stop: Stop | None) -> Advance | None:
@@ -133,6 +133,6 @@ def _stop_at_unreadable(plan: StreamPlan) -> Stop | None:
     return Stop(plan.unreadable, failure, Remedy.DEPLOYMENT if failure.reason == UNKNOWN else Remedy.NOTHING)
 
 
-def _is_overdue(hold: Hold, item: Arrived) -> bool:
+def _is_overdue(hold: Hold, item: ArrivedEvent) -> bool:
     """Whether an event that waits for newer code gets a letter now: after LETTER_EVERY attempts, or after an operator's retry."""
     return hold.attempts % LETTER_EVERY == 0 or (hold.attempts > 1 and not item.automatic)

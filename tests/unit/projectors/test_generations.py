@@ -6,7 +6,7 @@ from typing import Any
 from projectors.generations.hosting import Generations, HostedGeneration, role_of
 from projectors.generations.registry import AppliedPage
 from projectors.runtime.applying import Applier
-from projectors.runtime.decoding import Arrived, Unreadable
+from projectors.runtime.decoding import ArrivedEvent, Unreadable
 from projectors.stores.port import Event, StoreUnavailableError
 from shared.contracts.registry import KINDS
 from shared.messaging import topology
@@ -52,9 +52,9 @@ class House:
         return HostedGeneration(generation, store, applier)
 
 
-def _arrived(stream: str, version: int, *, automatic: bool = False) -> Arrived:
+def _arrived(stream: str, version: int, *, automatic: bool = False) -> ArrivedEvent:
     event = Event(f"{stream}@{version}", "test.happened", stream, version, NOON, Unreadable(), lane=0)
-    return Arrived(event, {"subject": stream, "streamversion": version}, epoch=EPOCH, automatic=automatic)
+    return ArrivedEvent(event, {"subject": stream, "streamversion": version}, epoch=EPOCH, automatic=automatic)
 
 
 async def test_every_generation_applies_what_comes() -> None:

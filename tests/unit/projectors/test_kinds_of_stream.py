@@ -17,7 +17,7 @@ from projectors.rebuild.live_priority import LivePriority
 from projectors.runtime.applying import Applier
 from projectors.runtime.consumer import Projector
 from projectors.runtime.control_handler import ControlHandler
-from projectors.runtime.decoding import UNKNOWN, Arrived, Unreadable, decode
+from projectors.runtime.decoding import UNKNOWN, ArrivedEvent, Unreadable, decode
 from projectors.runtime.failure_messages import history_request
 from projectors.runtime.lag import LagMeter
 from projectors.runtime.options import Options
@@ -143,9 +143,9 @@ class House:
         return HostedGeneration(generation, store, applier)
 
 
-def arrived(stream: str, version: int) -> Arrived:
+def arrived(stream: str, version: int) -> ArrivedEvent:
     event = Event(f"{stream}@{version}", "test.happened", stream, version, NOON, Unreadable(), lane=0)
-    return Arrived(event, {"subject": stream, "streamversion": version})
+    return ArrivedEvent(event, {"subject": stream, "streamversion": version})
 
 
 def store_in_use(*streams: str) -> MemoryStore:

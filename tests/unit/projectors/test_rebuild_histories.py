@@ -22,7 +22,7 @@ from projectors.generations.registry import AppliedPage
 from projectors.generations.roles import Role
 from projectors.rebuild.history_pages import Cursor, HistoryPages
 from projectors.runtime.applying import Applier
-from projectors.runtime.decoding import Arrived, Unreadable
+from projectors.runtime.decoding import ArrivedEvent, Unreadable
 from projectors.runtime.retry import LETTER_AFTER
 from projectors.stores.port import UNREPORTED, Event, HoldStatus
 from shared.contracts.registry import KINDS
@@ -283,9 +283,9 @@ class RebuildHistories(RuleBasedStateMachine):
             self.live += [(stream, version) for version in range(applied + 1, self.events[stream] + 1)]
 
 
-def arrived(stream: str, version: int) -> Arrived:
+def arrived(stream: str, version: int) -> ArrivedEvent:
     event = Event(f"{stream}@{version}", "test.happened", stream, version, NOON, Unreadable(), lane=0)
-    return Arrived(event, {"subject": stream, "streamversion": version})
+    return ArrivedEvent(event, {"subject": stream, "streamversion": version})
 
 
 def test_a_stream_that_dies_where_nobody_reads_is_owed_a_letter() -> None:

@@ -14,9 +14,9 @@ from projectors.runtime.retry import (
     GiveUp,
     Remedy,
     RetryLater,
-    describe,
-    gap,
-    held_after,
+    failure_hold,
+    failure_of,
+    gap_hold,
     next_attempt,
 )
 from projectors.stores.port import HoldStatus, Position
@@ -58,7 +58,7 @@ def test_failing_again_and_again_ends_as_a_dead_letter_that_remembers_its_first_
     for attempt in range(1, len(RETRY_TIERS) + 1 + extra):
         at = NOW + timedelta(minutes=attempt)
         decided = next_attempt(attempt, RETRY_TIERS)
-        hold = held_after(position, applied + 1, applied + 1, FAILURE, decided, at)
+        hold = failure_hold(position, applied + 1, applied + 1, FAILURE, decided, at)
         assert hold.attempts == attempt
         assert hold.first_failed_at == NOW + timedelta(minutes=1)
         assert hold.last_failed_at == at
@@ -69,8 +69,8 @@ def test_failing_again_and_again_ends_as_a_dead_letter_that_remembers_its_first_
 
 
 def test_a_gap_that_turns_out_to_be_poison_counts_from_one() -> None:
-    position = Position(4, gap(4, 9, NOW))
-    hold = held_after(position, 5, 5, FAILURE, next_attempt(1, RETRY_TIERS), NOW)
+    position = Position(4, gap_hold(4, 9, NOW))
+    hold = failure_hold(position, 5, 5, FAILURE, next_attempt(1, RETRY_TIERS), NOW)
     assert (hold.attempts, hold.seen) == (1, 9)
 
 
@@ -81,7 +81,7 @@ def test_a_fingerprint_is_the_same_for_the_same_cause_and_not_for_another() -> N
     def failing(text: str) -> Failure:
         with pytest.raises(ValueError, match=text) as raised:
             fail(text)
-        return describe(raised.value, "projection-failed")
+        return failure_of(raised.value, "projection-failed")
 
     assert failing("order 17 of 'c-1'").fingerprint == failing("order 99 of 'c-2'").fingerprint
     assert failing("order 17").fingerprint != failing("no such row").fingerprint
