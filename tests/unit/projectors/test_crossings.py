@@ -1,6 +1,6 @@
-"""A retry copy that comes late, and the resend that was asked for meanwhile: an event that dies of one has one letter, whatever follows.
+"""A late retry copy, and a resend that was requested before it arrived: an event that dies from one gets one letter only.
 
-Nobody has asked for another try. Whoever does, by a replay or by moving a letter back, gets it.
+Only an operator's request, a replay or a letter moved back, causes another attempt.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ STREAM = STREAMS[0]
 EVENT = (STREAM, 1)
 QUEUE = lane_queue(lane_of(STREAM))
 LATE_S = 40.0
-"""Longer than the last tier, and than a resend is given."""
+"""Longer than the last tier and the time after which a resend is requested."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def handled(simulation: Simulation, messages: list[Message]) -> None:
 
 
 def answered(simulation: Simulation) -> list[Message]:
-    """What the requests for resends bring."""
+    """The messages that the requested resends bring."""
     before = waiting(simulation)
     requests, simulation.requests = simulation.requests, []
     for request in requests:
@@ -47,7 +47,7 @@ def answered(simulation: Simulation) -> list[Message]:
 
 
 def about_to_die(simulation: Simulation) -> Message:
-    """The copy from the last tier, which the broker has not brought yet."""
+    """The copy from the last tier, which the broker has not delivered yet."""
     simulation.publish(STREAM, 1)
     handled(simulation, waiting(simulation))
     for _, delay_ms in topology.RETRY_TIERS[:-1]:
@@ -61,7 +61,7 @@ def about_to_die(simulation: Simulation) -> Message:
 
 
 def late(simulation: Simulation, times: int) -> list[Message]:
-    """So many resends, asked for one after the other while the copy did not come, and all here now."""
+    """So many resends, requested one after the other while the copy was late, all of which have arrived."""
     for _ in range(times):
         simulation.pass_time(LATE_S)
         handled(simulation, [])

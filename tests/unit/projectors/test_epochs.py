@@ -33,7 +33,9 @@ def after(at: Generation, changes: dict[str, object]) -> Generation:
         (generation(epoch="a", moving_to="b"), "c", EpochDecision.RECORD),
     ],
 )
-def test_a_message_is_applied_left_or_news(at: Generation, epoch: str | None, expected: EpochDecision) -> None:
+def test_a_message_is_applied_skipped_or_has_a_new_epoch(
+    at: Generation, epoch: str | None, expected: EpochDecision
+) -> None:
     assert epochs.decide(at, epoch) is expected
     assert (epochs.newest_unknown(at, [None, epoch]) is not None) == (expected is EpochDecision.RECORD)
 

@@ -1,4 +1,4 @@
-"""Noticing loss: a lane is trusted only while its messages come numbered without a hole, and its heads have been compared."""
+"""Detecting loss: a lane is trusted only while its messages' numbers have no gap, and its heads have been compared."""
 
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ def numbered(number: int, epoch: str = "e1") -> dict[str, object]:
     return {topology.EPOCH_HEADER: epoch, topology.SEQUENCE_HEADER: number}
 
 
-def settled() -> GapDetector:
+def trusted_lane() -> GapDetector:
     detector = GapDetector()
     detector.note(0, numbered(7))
     detector.lanes[0].request_id = "q1"
@@ -35,7 +35,7 @@ def test_a_lane_just_taken_over_is_suspect_until_its_heads_are_compared() -> Non
 
 
 def test_numbers_that_follow_and_old_ones_that_come_again_are_fine() -> None:
-    detector = settled()
+    detector = trusted_lane()
     for number in (8, 9, 8, 7, 10):
         detector.note(0, numbered(number))
     detector.note(0, {})
@@ -45,14 +45,14 @@ def test_numbers_that_follow_and_old_ones_that_come_again_are_fine() -> None:
 
 def test_a_number_that_jumps_or_a_new_epoch_makes_the_lane_suspect() -> None:
     for headers in (numbered(9), numbered(1, "e2")):
-        detector = settled()
+        detector = trusted_lane()
         detector.note(0, headers)
         assert detector.trusted(BEAT) == {}
         assert list(detector.due_requests(1000.0)) == [0]
 
 
 def test_a_loss_while_an_answer_is_under_way_needs_a_new_answer() -> None:
-    detector = settled()
+    detector = trusted_lane()
     detector.note(0, numbered(9))
     detector.lanes[0].request_id, detector.lanes[0].requested_at = "q2", 50.0
     detector.note(0, numbered(20))
@@ -62,7 +62,7 @@ def test_a_loss_while_an_answer_is_under_way_needs_a_new_answer() -> None:
 
 
 def test_one_lane_s_loss_is_not_another_s() -> None:
-    detector = settled()
+    detector = trusted_lane()
     detector.note(1, numbered(3))
     detector.lanes[1].request_id = "q"
     detector.clear(1, "q")
