@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from projectors.generations.hosting import Generations, HostedGeneration, role_of
-from projectors.rebuild.batch_sizer import BatchSizer
-from projectors.rebuild.live_priority import LivePriority
+from projectors.rebuild.pacing import BatchSizer, LivePriority
 from projectors.rebuild.rebuilder import Rebuilder
 from projectors.runtime.applying import Applier
 from projectors.runtime.change_publisher import ChangePublisher

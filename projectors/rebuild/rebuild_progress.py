@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from projectors.rebuild.history_batches import HistoryBatches
-from projectors.rebuild.history_pages import HistoryPages
+from projectors.rebuild.history import HistoryBatches, HistoryPages
 
 PAGE: Final = 20_000
 MIN_PAGE: Final = 100

@@ -21,10 +21,8 @@ from pydantic import ValidationError
 
 from projectors.generations.hosting import Generations, HostedGeneration
 from projectors.generations.registry import AppliedPage
-from projectors.rebuild.batch_sizer import MAX_MESSAGES, BatchSizer
-from projectors.rebuild.history_batches import MAX_BESIDE_LIVE, HistoryBatches
-from projectors.rebuild.history_pages import Cursor
-from projectors.rebuild.live_priority import LivePriority
+from projectors.rebuild.history import MAX_BESIDE_LIVE, Cursor, HistoryBatches
+from projectors.rebuild.pacing import MAX_MESSAGES, BatchSizer, LivePriority
 from projectors.rebuild.rebuild_progress import RebuildProgress, page_size
 from projectors.runtime.consumer import ISOLATE_MESSAGE_AFTER
 from projectors.runtime.decoding import ArrivedEvent, decode

@@ -18,7 +18,7 @@ from projectors.generations.epoch_watch import EpochWatch
 from projectors.generations.epochs import EpochDecision, decide
 from projectors.generations.hosting import Generations, HostedGeneration
 from projectors.generations.registry import UNIX_EPOCH
-from projectors.rebuild.live_priority import LivePriority
+from projectors.rebuild.pacing import LivePriority
 from projectors.runtime.control_handler import ControlHandler
 from projectors.runtime.decoding import decode
 from projectors.runtime.failure_messages import heads_request, rebuilt_generation, resend_requests, undecodable_letter

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import Any
 
 from projectors.generations.registry import GenerationRegistry
-from projectors.rebuild.batch_sizer import BATCH_TARGET_S
-from projectors.rebuild.history_batches import MAX_RUNNING
+from projectors.rebuild.history import MAX_RUNNING
+from projectors.rebuild.pacing import BATCH_TARGET_S
 from projectors.stores.port import Store
 from projectors.stores.postgres_registry import PostgresRegistry
 from projectors.stores.postgres_store import PostgresStore

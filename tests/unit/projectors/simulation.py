@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from command_service.publishing.resend import COMMIT_MARGIN
 from projectors.generations.hosting import Generations, HostedGeneration
-from projectors.rebuild.live_priority import LivePriority
+from projectors.rebuild.pacing import LivePriority
 from projectors.runtime.applying import Applier
 from projectors.runtime.change_publisher import ChangePublisher
 from projectors.runtime.consumer import Projector

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from projectors.rebuild.batch_sizer import BATCH_TARGET_S, INITIAL_BYTES, BatchSizer
+from projectors.rebuild.pacing import BATCH_TARGET_S, INITIAL_BYTES, BatchSizer
 
 
 def after(sizer: BatchSizer, batches: int, seconds_per_byte: float) -> BatchSizer:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from projectors.rebuild.history_batches import MAX_RUNNING, HistoryBatches
+from projectors.rebuild.history import MAX_RUNNING, HistoryBatches
 from projectors.runtime.decoding import ArrivedEvent, Unreadable
 from projectors.stores.port import Event
 from shared.messaging.consuming import Delivery

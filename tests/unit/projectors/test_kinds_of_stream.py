@@ -13,7 +13,7 @@ from projectors.generations.hosting import Generations, HostedGeneration, role_o
 from projectors.generations.registry import AppliedPage
 from projectors.generations.requests import MODELS, GenerationRequests
 from projectors.models.analytics.projection import Effects, effects
-from projectors.rebuild.live_priority import LivePriority
+from projectors.rebuild.pacing import LivePriority
 from projectors.runtime.applying import Applier
 from projectors.runtime.consumer import Projector
 from projectors.runtime.control_handler import ControlHandler

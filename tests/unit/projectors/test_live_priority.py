@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from projectors.rebuild import live_priority
-from projectors.rebuild.live_priority import LivePriority
+from projectors.rebuild import pacing
+from projectors.rebuild.pacing import LivePriority
 
 SOON_S = 5.0
 
@@ -28,7 +28,7 @@ async def test_an_error_among_live_events_leaves_the_way_free() -> None:
 
 
 async def test_history_is_not_kept_waiting_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_priority, "MAX_WAIT_S", 0.01)
+    monkeypatch.setattr(pacing, "MAX_WAIT_S", 0.01)
     gate = LivePriority()
     async with asyncio.timeout(SOON_S):
         with gate.applying_live():

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from projectors.generations.registry import AppliedPage
 from projectors.generations.roles import Role
-from projectors.rebuild.history_pages import Cursor, HistoryPages
+from projectors.rebuild.history import Cursor, HistoryPages
 from projectors.runtime.applying import Applier
 from projectors.runtime.decoding import ArrivedEvent, Unreadable
 from projectors.runtime.retry import LETTER_AFTER

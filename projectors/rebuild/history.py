@@ -1,20 +1,91 @@
-"""Applies history in concurrent batches: while the store writes one, the next is decoded and folded.
+"""History as it arrives: pages, which are tracked until they are complete, and batches, which are applied concurrently.
+
+    begin(after, last) ──▶ its events … ──▶ end(events)      all three carry the id of the request that they answer
+
+``HistoryPages`` is pure. The current page starts at the registry's cursor, or at the end of the previous page, to which the cursor will
+move. A page that starts elsewhere was requested twice and is ignored. A page is complete only if as many events have arrived as its end
+message states, so lost events are never skipped. The cursor does not move before, and an incomplete page is requested again.
 
     messages ──decode──▶ items ──cut at the start of the last stream──▶ a batch ──commit──▶ acknowledge
                                           └──▶ the remainder starts the next batch
 
-Invariants: batches that run at the same time have no stream in common, so that no batch sees a gap that another is about to fill; and a
-message is acknowledged only after all its events are committed. Events arrive ordered by stream, so only the last stream of a batch
-can continue in the next one.
+``HistoryBatches``: while the store writes one batch, the next is decoded and folded. Batches that run at the same time have no stream in
+common, so that no batch sees a gap that another is about to fill; and a message is acknowledged only after all its events are committed.
+Events arrive ordered by stream, so only the last stream of a batch can continue in the next one.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
+from projectors.generations.registry import AppliedPage
 from projectors.runtime.consumer import ISOLATE_EVENTS_AFTER
 from projectors.runtime.decoding import ArrivedEvent
+from shared.messages.lanes import HistoryPage
 from shared.messaging.consuming import Delivery
+
+Cursor = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Page:
+    begin: HistoryPage
+    received: int = 0
+
+    @property
+    def after(self) -> Cursor:
+        return self.begin.after_stream, self.begin.after_version
+
+    @property
+    def last(self) -> Cursor:
+        return self.begin.last_stream, self.begin.last_version
+
+
+@dataclass(slots=True)
+class HistoryPages:
+    """The pages of one generation, as received by this process."""
+
+    current: Page | None = None
+    requested_after: Cursor | None = None
+    """The start of the page after the current one, once it has been requested."""
+    completed_to: Cursor | None = None
+    """The end of the last complete page, to which the cursor moves once all of it is applied. None: the cursor itself."""
+
+    def begin(self, page: HistoryPage, cursor: Cursor) -> Cursor | None:
+        """Start this page. Returns the start of the next page to request now, so that it is read meanwhile; None: request nothing."""
+        started = Page(page)
+        if started.after != (self.completed_to or cursor):
+            return None
+        self.current = started
+        if page.done or self.requested_after == started.last:
+            return None
+        self.requested_after = started.last
+        return started.last
+
+    def accepts(self, asked: str, events: int) -> bool:
+        """Whether these events, which answer the request ``asked``, belong to the current page; if so, they are counted."""
+        if self.current is None or self.current.begin.asked != asked:
+            return False
+        self.current.received += events
+        return True
+
+    def end(self, page: HistoryPage) -> AppliedPage | None:
+        """End this page. Returns what is applied with it; None if it is not the current page, or incomplete."""
+        ended = self.current
+        if ended is None or ended.begin.asked != page.asked:
+            return None
+        self.current = None
+        if ended.received != page.events:
+            self.requested_after = None
+            return None
+        self.completed_to = ended.last
+        return AppliedPage(ended.after, ended.last, page.events, page.total, ended.begin.time, page.done)
+
+    def reset(self) -> None:
+        """History is requested again from the cursor. Answers to older requests may arrive twice, which is harmless."""
+        self.requested_after = self.completed_to = None
+
 
 MAX_RUNNING: Final = 3
 MAX_BESIDE_LIVE: Final = 2
