@@ -1,10 +1,10 @@
-"""A projector as a process: its connections, its generations, and the two tasks that feed them, with live events and with history."""
+"""Runs a projector as a process: its connections, its generations, and the two tasks that apply live events and history."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from projectors.generations.hosting import Generations, Hosted, role_of
+from projectors.generations.hosting import Generations, HostedGeneration, role_of
 from projectors.rebuild.pacing import BatchSizer, LivePriority
 from projectors.rebuild.rebuilder import Rebuilder
 from projectors.runtime.applying import Applier
@@ -12,7 +12,7 @@ from projectors.runtime.change_publisher import ChangePublisher
 from projectors.runtime.consumer import Projector
 from projectors.runtime.lag import LagMeter
 from projectors.runtime.options import Options
-from projectors.runtime.poison import drilled
+from projectors.runtime.poison import with_poison
 from projectors.stores.port import StoreUnavailableError
 from projectors.stores.projection import projection_of
 from shared.messaging import topology
@@ -27,12 +27,12 @@ from shared.runtime.settings import Settings
 from shared.views.generations import Generation
 
 PREFETCH: Final = 25
-"""Messages of up to 100 events, for each lane: what bounds a projector's memory."""
+"""Messages of up to 100 events, for each lane: bounds a projector's memory."""
 HISTORY_PREFETCH: Final = 150
 
 
 async def run(name: str, settings: Settings) -> int:
-    """One projector, as a deployable."""
+    """Run one projector until it is stopped; returns the exit code."""
     model = projection_of(name)
     rabbitmq_url = settings.require("rabbitmq_url")
     options = Options.of(name, settings)
@@ -41,32 +41,34 @@ async def run(name: str, settings: Settings) -> int:
     consumer = Consumer(rabbitmq_url, [*lanes, topology.control_queue(name)], prefetch=PREFETCH, name=name)
     history = Consumer(rabbitmq_url, [topology.history_queue(name)], prefetch=HISTORY_PREFETCH, name=f"{name} history")
     publisher = Publisher(rabbitmq_url, name)
-    queues = QueueWatch(publisher.connected, _written_to(name))
+    queues = QueueWatch(publisher.connected, _publish_queues(name))
     outages = OutageRetry(
         f"the {name} store",
         lambda error: isinstance(error, StoreUnavailableError),
         stopping=process.stopping,
         longest_pause_s=options.longest_pause_s,
     )
-    heralds: list[ChangePublisher] = []
+    change_publishers: list[ChangePublisher] = []
 
-    def hosted(generation: Generation) -> Hosted:
-        store = drilled(name, model.store(settings, generation.number), settings)
-        herald = ChangePublisher(name, publisher, generation=generation.number)
-        heralds.append(herald)
+    def hosted(generation: Generation) -> HostedGeneration:
+        store = with_poison(name, model.store(settings, generation.number), settings)
+        change_publisher = ChangePublisher(name, publisher, generation=generation.number)
+        change_publishers.append(change_publisher)
         applier = Applier(
             name,
             store,
             tiers=topology.RETRY_TIERS[: options.retries],
             clock=lambda: datetime.now(UTC),
-            tell=herald.tell,
+            publish_changes=change_publisher.publish,
             role=role_of(generation),
         )
-        return Hosted(generation, store, applier)
+        return HostedGeneration(generation, store, applier)
 
     generations = Generations(model.registry(settings), hosted, outages, named(name).kinds)
     lag, live_priority = LagMeter(), LivePriority()
-    projector = Projector(name, generations, consumer, publisher, outages, options, lag=lag, precedence=live_priority)
+    projector = Projector(
+        name, generations, consumer, publisher, outages, options, lag=lag, live_priority=live_priority
+    )
     rebuilder = Rebuilder(
         name,
         generations,
@@ -76,7 +78,7 @@ async def run(name: str, settings: Settings) -> int:
         options,
         lag=lag,
         live_priority=live_priority,
-        batch_sizer=BatchSizer(model.moment_s),
+        batch_sizer=BatchSizer(model.batch_target_s),
         max_batches=model.history_batches,
     )
     try:
@@ -91,7 +93,7 @@ async def run(name: str, settings: Settings) -> int:
                 "history": lambda: history.trouble,
                 "store": lambda: outages.trouble,
                 "epoch": lambda: projector.trouble,
-                "lanes": lambda: projector.silence,
+                "lanes": lambda: projector.silent_lanes,
                 "publisher": lambda: publisher.trouble,
                 "queues": lambda: queues.trouble or consumer.queues_trouble or history.queues_trouble,
                 INCOMPLETE: lambda: projector.incomplete,
@@ -99,8 +101,8 @@ async def run(name: str, settings: Settings) -> int:
             starts_without={INCOMPLETE},
             announcer=Announcer(name, publisher),
         )
-        for herald in heralds:
-            await herald.close()
+        for change_publisher in change_publishers:
+            await change_publisher.close()
         return code
     finally:
         await publisher.close()
@@ -108,7 +110,7 @@ async def run(name: str, settings: Settings) -> int:
             await generations.close()
 
 
-def _written_to(projector: str) -> list[str]:
-    """The queues that a projector's failed events, and what it asks of others, go to."""
+def _publish_queues(projector: str) -> list[str]:
+    """The queues to which a projector publishes failed events and control requests."""
     tiers = [topology.retry_queue(projector, tier) for tier, _ in topology.RETRY_TIERS]
     return [*tiers, topology.dead_queue(projector), topology.RESEND_QUEUE, topology.HISTORY_QUEUE]

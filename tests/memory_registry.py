@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from projectors.generations import epoch_notes, epochs
-from projectors.generations.registry import ALONE, Scanned
+from projectors.generations.registry import DEFAULT_GENERATION, AppliedPage
 from shared.views.generations import Generation, GenerationState
 
 
@@ -21,14 +21,14 @@ class MemoryRegistry(epoch_notes.EpochNotes):
         dropped: Callable[[int], None] = lambda *_: None,
     ) -> None:
         """``begun``: the new one, and the active one."""
-        self._known = {ALONE.number: ALONE}
+        self._known = {DEFAULT_GENERATION.number: DEFAULT_GENERATION}
         self._clock = clock
         self._begun = begun
         self._dropped = dropped
 
     def forget_everything(self) -> None:
         """As when the store is emptied."""
-        self._known = {ALONE.number: ALONE}
+        self._known = {DEFAULT_GENERATION.number: DEFAULT_GENERATION}
 
     async def open(self) -> None:
         pass
@@ -53,7 +53,9 @@ class MemoryRegistry(epoch_notes.EpochNotes):
             kinds=tuple(kinds),
             rate=rate,
             begun_by=by,
-        ).model_copy(update=epochs.of_a_new_one(next(each for each in self._known.values() if each.active)))
+        ).model_copy(
+            update=epochs.epochs_for_new_generation(next(each for each in self._known.values() if each.active))
+        )
 
     async def claim(self, seen: Generation) -> bool:
         at = self._known.get(seen.number)
@@ -62,7 +64,7 @@ class MemoryRegistry(epoch_notes.EpochNotes):
     async def touch(self, number: int) -> None:
         self._update(number)
 
-    async def scanned(self, number: int, page: Scanned) -> bool:
+    async def scanned(self, number: int, page: AppliedPage) -> bool:
         at = self._known.get(number)
         if at is None or at.done or (at.cursor_stream, at.cursor_version) != page.after:
             return False

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 from projectors.runtime.gating import behind
 from projectors.stores.port import (
-    BEYOND_REASON,
-    LATEST,
-    OWED,
+    IMPLAUSIBLE_DELAY,
+    LATEST_DUE,
+    UNREPORTED,
     Advance,
     Commit,
     Event,
@@ -100,10 +100,10 @@ class MemoryStore:
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         found = self._due(EVER, now, limit, now)
-        return [*found, *self._due(now + BEYOND_REASON, LATEST, limit - len(found), now)]
+        return [*found, *self._due(now + IMPLAUSIBLE_DELAY, LATEST_DUE, limit - len(found), now)]
 
     async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
-        return self._due(OWED, OWED, limit, now)
+        return self._due(UNREPORTED, UNREPORTED, limit, now)
 
     async def gaps(self) -> int:
         self._reach()
@@ -116,7 +116,7 @@ class MemoryStore:
     async def complete(self, turn: Turn) -> None:
         self._reach()
 
-    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+    async def positions_page(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
         self._reach()
         found = sorted(pair for pair in self.applied.items() if pair[0] > cursor)[:limit]
         return (found[-1][0] if len(found) == limit else "", found)

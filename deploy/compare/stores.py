@@ -21,7 +21,7 @@ from deploy.compare.comparison import Findings
 from deploy.compare.postgres_comparison import PostgresComparison
 from deploy.compare.redis_comparison import RedisComparison
 from deploy.errors import ServerUnavailableError
-from projectors.generations.registry import ALONE
+from projectors.generations.registry import DEFAULT_GENERATION
 from projectors.stores.tables import Table, tables_of
 from query_service.stores.redis_store import oldest
 from shared.contracts.registry import KINDS
@@ -87,7 +87,7 @@ class PostgresReadStore:
 
     async def generations(self) -> list[Generation]:
         rows = await self._fetch(registry_schema(self._projection), GENERATIONS)
-        return [Generation(**row) for row in rows or ()] or [ALONE]
+        return [Generation(**row) for row in rows or ()] or [DEFAULT_GENERATION]
 
     async def progress(self, number: int) -> GenerationProgress | None:
         rows = await self._fetch(generation_name(self._projection, number), PROGRESS)
@@ -119,7 +119,7 @@ class RedisReadStore:
         found: dict[str, str] = await self._redis.hgetall(registry_key(self._projection))  # type: ignore[assignment]
         active = int(found.pop(ACTIVE_FIELD, FIRST))
         read = [_generation(document, active) for number, document in found.items() if number.isdecimal()]
-        return sorted(read, key=lambda one: one.number) or [ALONE]
+        return sorted(read, key=lambda one: one.number) or [DEFAULT_GENERATION]
 
     async def progress(self, number: int) -> GenerationProgress | None:
         keys = Keys(generation_name(self._projection, number))

@@ -1,4 +1,4 @@
-"""What a generation hears of epochs, has compared and adopts, as its registry notes it: the same in every store."""
+"""The registry operations that record epochs, comparisons and adoptions of a generation: the same in every store."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -7,22 +7,23 @@ from projectors.generations import epochs
 from shared.views.generations import Generation
 
 Change = Callable[[Generation], dict[str, object]]
-"""Given a generation, what of its row is to be another; nothing where it is empty."""
+"""Generation → the fields of its row to change; an empty result changes nothing."""
 
 
 class EpochNotes(ABC):
     @abstractmethod
     async def note_epochs(self, number: int, change: Change) -> None:
-        """Change the generation's row, where there is one: read and written in one transaction."""
+        """Change the generation's row, if it exists: read and written in one transaction."""
 
-    async def hear(self, number: int, epoch: str) -> None:
-        await self.note_epochs(number, lambda at: epochs.changes_on_hearing(at, epoch))
+    async def record_epoch(self, number: int, epoch: str) -> None:
+        await self.note_epochs(number, lambda generation: epochs.changes_on_new_epoch(generation, epoch))
 
     async def compared(
         self, number: int, epoch: str, cursor: str, following: str, last: bool, ahead: Sequence[str]
     ) -> None:
         await self.note_epochs(
-            number, lambda at: epochs.changes_on_comparing(at, epoch, cursor, following, last, list(ahead))
+            number,
+            lambda generation: epochs.changes_on_comparing(generation, epoch, cursor, following, last, list(ahead)),
         )
 
     async def adopt(self, number: int) -> None:

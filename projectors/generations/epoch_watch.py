@@ -1,9 +1,9 @@
-"""Hearing of epochs, and having what a generation has compared with what the write database knew when its epoch began.
+"""Detects new epochs, and has a generation's positions compared with the versions that the write database had when the epoch began.
 
-    a message of an unknown epoch ──▶ registry: moving_to ──▶ portions of positions ──[control] compare-versions──▶ command service
+    a message of an unknown epoch ──▶ registry: moving_to ──▶ pages of positions ──[control] compare-versions──▶ command service
                                                           ◀──[control] <projector>.compared── those that are ahead ◀──┘
 
-The registry's cursor says how far the comparison is; whatever else is lost is asked again. See ``epochs`` for what follows from it.
+The registry's cursor is the progress of the comparison; a lost request or reply is requested again. ``epochs`` decides what follows.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from projectors.generations import epochs
-from projectors.generations.hosting import Generations, Hosted
+from projectors.generations.hosting import Generations, HostedGeneration
 from projectors.runtime.failure_messages import compare_request
 from shared.messages.control import VersionsCompared
 from shared.messaging.broker import Outgoing, Publisher
@@ -21,8 +21,8 @@ from shared.runtime.outage import OutageRetry
 
 log: Final = logging.getLogger(__name__)
 
-PORTION: Final = 1000
-ASK_AGAIN_S: Final = 5.0
+PAGE: Final = 1000
+REQUEST_INTERVAL_S: Final = 5.0
 
 
 class EpochWatch:
@@ -31,9 +31,9 @@ class EpochWatch:
         self._generations = generations
         self._publisher = publisher
         self._outages = outages
-        self._asked: dict[int, tuple[str | None, str, float]] = {}
-        """Generation → the epoch and cursor that were asked about, and when."""
-        self._known: dict[int, str | None] = {}
+        self._requested: dict[int, tuple[str | None, str, float]] = {}
+        """Generation → the epoch and cursor of the last request, and when it was sent."""
+        self._last_epochs: dict[int, str | None] = {}
 
     @property
     def trouble(self) -> str | None:
@@ -41,52 +41,58 @@ class EpochWatch:
             return epochs.trouble(self._projector, hosted.generation)
         return None
 
-    async def hear(self, said: Iterable[str | None]) -> None:
-        """Before anything is applied: whoever has not heard of one of these has it on record. Raises Stopped."""
-        names = list(said)
+    async def record_epochs(self, seen: Iterable[str | None]) -> None:
+        """Record unknown epochs among these in every generation; call it before events are applied. Raises Stopped."""
+        names = list(seen)
         for hosted in self._generations.each():
-            await self._generations.hear(hosted, names)
+            await self._generations.record_epochs(hosted, names)
 
-    async def look_after(self) -> bool:
-        """Ask where nobody has answered for a while; whether some generation has gone on in another epoch since the last time."""
-        gone_on = False
+    async def maintain(self) -> bool:
+        """Request comparisons that have no reply for REQUEST_INTERVAL_S. Returns whether a generation has adopted another epoch since the
+        last call."""
+        adopted = False
         for hosted in list(self._generations):
-            at = hosted.generation
-            before = self._known.get(at.number)
-            if before is not None and before != at.epoch:
-                log.warning("%s: generation %d goes on in epoch %s", self._projector, at.number, at.epoch)
-                gone_on = True
-            self._known[at.number] = at.epoch
-            if at.moving_to is not None and not at.compared and self._may_ask(hosted):
-                await self._publisher.publish_all(await self._ask(hosted), sleep=self._outages.pause)
-        return gone_on
+            generation = hosted.generation
+            before = self._last_epochs.get(generation.number)
+            if before is not None and before != generation.epoch:
+                log.warning(
+                    "%s: generation %d goes on in epoch %s", self._projector, generation.number, generation.epoch
+                )
+                adopted = True
+            self._last_epochs[generation.number] = generation.epoch
+            if generation.moving_to is not None and not generation.compared and self._may_request(hosted):
+                await self._publisher.publish_all(await self._request_comparison(hosted), sleep=self._outages.pause)
+        return adopted
 
-    async def compared(self, answer: VersionsCompared) -> list[Outgoing]:
-        """Note it, and ask about the next portion. Raises StoreUnavailableError."""
-        said = [f"{stream} at {applied}, not {version}" for stream, applied, version in answer.ahead]
+    async def compared(self, reply: VersionsCompared) -> list[Outgoing]:
+        """Record a reply; returns the request for the next page. Raises StoreUnavailableError."""
+        ahead = [f"{stream} at {applied}, not {version}" for stream, applied, version in reply.ahead]
         await self._generations.registry.compared(
-            answer.generation, answer.epoch, answer.cursor, answer.following, answer.last, said
+            reply.generation, reply.epoch, reply.cursor, reply.following, reply.last, ahead
         )
         await self._generations.refresh()
-        hosted = self._generations.get(answer.generation)
+        hosted = self._generations.get(reply.generation)
         if hosted is None or hosted.generation.moving_to is None or hosted.generation.compared:
             return []
-        return await self._ask(hosted)
+        return await self._request_comparison(hosted)
 
-    def _may_ask(self, hosted: Hosted) -> bool:
-        at = hosted.generation
-        epoch, cursor, when = self._asked.get(at.number, (None, "", 0.0))
-        return (epoch, cursor) != (at.moving_to, at.compare_cursor) or _now() - when >= ASK_AGAIN_S
+    def _may_request(self, hosted: HostedGeneration) -> bool:
+        generation = hosted.generation
+        epoch, cursor, when = self._requested.get(generation.number, (None, "", 0.0))
+        return (epoch, cursor) != (
+            generation.moving_to,
+            generation.compare_cursor,
+        ) or _now() - when >= REQUEST_INTERVAL_S
 
-    async def _ask(self, hosted: Hosted) -> list[Outgoing]:
-        at = hosted.generation
-        self._asked[at.number] = (at.moving_to, at.compare_cursor, _now())
-        step = partial(hosted.store.portion, at.compare_cursor, PORTION)
-        found = await self._generations.on(hosted, step)
-        if found is None or at.moving_to is None:
+    async def _request_comparison(self, hosted: HostedGeneration) -> list[Outgoing]:
+        generation = hosted.generation
+        self._requested[generation.number] = (generation.moving_to, generation.compare_cursor, _now())
+        step = partial(hosted.store.positions_page, generation.compare_cursor, PAGE)
+        found = await self._generations.run_step(hosted, step)
+        if found is None or generation.moving_to is None:
             return []
         following, positions = found[0], [each for each in found[1] if hosted.applies(each[0])]
-        return list(compare_request(self._projector, at, epochs.known_epochs(at), following, positions))
+        return list(compare_request(self._projector, generation, epochs.known_epochs(generation), following, positions))
 
 
 def _now() -> float:

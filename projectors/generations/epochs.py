@@ -1,11 +1,11 @@
-"""The epochs of the write database, and what a generation does about them: pure.
+"""The epochs of the write database, and how a generation moves between them: pure.
 
-                       ┌── nothing it has is ahead ──▶ it goes on in the new epoch; what it left out meanwhile is asked for
-    hears of another ──┤
-    (applies nothing)  └── something is ahead ──▶ it applies nothing any more, and says so, until an operator decides
+                           ┌── no stream is ahead ──▶ it adopts the new epoch, and requests the events that it skipped meanwhile
+    receives a new epoch ──┤
+    (applies nothing)      └── a stream is ahead ──▶ it applies nothing, and reports that, until an operator decides
 
-Whatever comes from the write database says of which epoch it is. Messages of an epoch that the generation has left behind are dropped:
-what they tell either is in the new epoch as well, and comes again, or was lost with the old one.
+Every message of the write database names its epoch. Messages of a former epoch are dropped: their events either exist in the new epoch
+too, and arrive again, or were lost with the old one.
 """
 
 from collections.abc import Iterable
@@ -19,29 +19,29 @@ EXAMPLES: Final = 5
 
 class EpochDecision(StrEnum):
     APPLY = "apply"
-    LEAVE = "leave"
-    """For now, or for good: nothing is lost by it."""
-    HEAR = "hear"
-    """It tells of an epoch that has not been heard of before."""
+    SKIP = "skip"
+    """Apply nothing of it, now or ever: nothing is lost by that."""
+    RECORD = "record"
+    """Its epoch is new, and is to be recorded before anything else."""
 
 
 def decide(generation: Generation, epoch: str | None) -> EpochDecision:
-    """What a generation does with a message of this epoch; None: the message does not say."""
+    """What a generation does with a message of this epoch; None: the message names none."""
     if epoch is not None and epoch not in (generation.epoch, generation.moving_to, *generation.former):
-        return EpochDecision.HEAR
+        return EpochDecision.RECORD
     if generation.moving_to is not None or epoch in generation.former:
-        return EpochDecision.LEAVE
+        return EpochDecision.SKIP
     return EpochDecision.APPLY
 
 
-def heard(generation: Generation, epochs: Iterable[str | None]) -> str | None:
-    """The last of these that the generation has not heard of."""
-    new = [epoch for epoch in epochs if decide(generation, epoch) is EpochDecision.HEAR]
+def newest_unknown(generation: Generation, epochs: Iterable[str | None]) -> str | None:
+    """The last of these epochs that the generation has not recorded."""
+    new = [epoch for epoch in epochs if decide(generation, epoch) is EpochDecision.RECORD]
     return new[-1] if new else None
 
 
-def changes_on_hearing(generation: Generation, epoch: str) -> dict[str, object]:
-    """What is to be written about it: the first epoch ever heard of is its own; any other one has to be compared with."""
+def changes_on_new_epoch(generation: Generation, epoch: str) -> dict[str, object]:
+    """The changes that record an epoch: the generation's first epoch becomes its own; any other one has to be compared first."""
     if generation.epoch is None:
         return {"epoch": epoch}
     if epoch in (generation.epoch, generation.moving_to):
@@ -52,7 +52,7 @@ def changes_on_hearing(generation: Generation, epoch: str) -> dict[str, object]:
 def changes_on_comparing(
     generation: Generation, epoch: str, cursor: str, following: str, last: bool, ahead: list[str]
 ) -> dict[str, object]:
-    """The portion that begins at ``cursor`` has been compared; ``ahead`` says which streams of it are ahead."""
+    """The changes after the page from ``cursor`` on has been compared; ``ahead``: the streams of it that are ahead."""
     if generation.moving_to != epoch or generation.compare_cursor != cursor or generation.compared:
         return {}
     count = generation.ahead + len(ahead)
@@ -67,7 +67,7 @@ def changes_on_comparing(
 
 
 def changes_on_adopting(generation: Generation) -> dict[str, object]:
-    """It goes on in the epoch that it has heard of."""
+    """The changes that make ``moving_to`` the generation's epoch."""
     if generation.moving_to is None:
         return {}
     return {
@@ -81,19 +81,19 @@ def changes_on_adopting(generation: Generation) -> dict[str, object]:
     }
 
 
-def of_a_new_one(active: Generation) -> dict[str, object]:
-    """The epoch of a generation that is begun now: the newest that the active one has heard of."""
+def epochs_for_new_generation(active: Generation) -> dict[str, object]:
+    """The epochs of a generation that begins now: its own is the newest that the active generation has recorded."""
     if active.moving_to is None:
         return {"epoch": active.epoch, "former": active.former}
     return {"epoch": active.moving_to, "former": known_epochs(active)}
 
 
 def known_epochs(generation: Generation) -> tuple[str, ...]:
-    """Its own and those it has left behind, the latest first."""
+    """Its own epoch and the former ones, the latest first."""
     return ((generation.epoch,) if generation.epoch is not None else ()) + tuple(generation.former)
 
 
 def trouble(projection: str, generation: Generation) -> str | None:
-    """What the active generation's process says about it; None: nothing is wrong."""
+    """Why the active generation applies nothing, for the process's health; None: nothing is wrong."""
     found = stopped(projection, generation.moving_to, generation.ahead, generation.examples)
     return None if found is None else found.detail

@@ -1,9 +1,9 @@
-"""The generations that this process serves: what the store's registry says, looked at again once a second.
+"""Hosts the generations that the store's registry contains; the registry is read again once a second.
 
     a batch of live events ──▶ the active generation ──▶ each other one ──▶ acknowledged
 
-So any of them can become the active one, or become so again, at any time. A generation that was dropped meanwhile is let go: that its
-data are gone is no outage then.
+So any of them can be activated, or activated again, at any time. A generation that was dropped is closed: that its data are missing is
+then not an outage.
 
 Each applies the kinds of stream that the projection reads and that the generation was begun with. The registry records them before the
 first event of another kind is skipped: so a kind that is read again later is known to be missing.
@@ -16,11 +16,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
-from projectors.generations.epochs import EpochDecision, decide, heard
+from projectors.generations.epochs import EpochDecision, decide, newest_unknown
 from projectors.generations.registry import GenerationRegistry
 from projectors.generations.roles import Role
-from projectors.runtime.applying import Applied, Applier
-from projectors.runtime.decoding import Arrived
+from projectors.runtime.applying import Applier, ApplyResult
+from projectors.runtime.decoding import ArrivedEvent
 from projectors.stores.port import Store, StoreUnavailableError
 from shared.read_models import is_of
 from shared.runtime.outage import OutageRetry
@@ -37,7 +37,7 @@ def role_of(generation: Generation) -> Role:
     return Role.FOLLOWING if generation.state is GenerationState.READY or generation.done else Role.BUILDING
 
 
-class Hosted:
+class HostedGeneration:
     """One generation, with its own store and applier."""
 
     def __init__(self, generation: Generation, store: Store, applier: Applier) -> None:
@@ -66,12 +66,13 @@ class Hosted:
 
 
 class Generations:
-    """``make``: a generation → one to be hosted; its store is not open yet. ``kinds``: the kinds of stream that the projection reads."""
+    """``make``: creates the store and applier of a generation, the store not open yet. ``kinds``: the kinds of stream that the
+    projection reads."""
 
     def __init__(
         self,
         registry: GenerationRegistry,
-        make: Callable[[Generation], Hosted],
+        make: Callable[[Generation], HostedGeneration],
         outages: OutageRetry,
         kinds: Sequence[str],
     ) -> None:
@@ -79,18 +80,18 @@ class Generations:
         self.kinds = kinds
         self._make = make
         self._outages = outages
-        self._hosted: dict[int, Hosted] = {}
+        self._hosted: dict[int, HostedGeneration] = {}
         self._refreshing = asyncio.Lock()
 
-    def __iter__(self) -> Iterator[Hosted]:
+    def __iter__(self) -> Iterator[HostedGeneration]:
         """The active one first."""
         return iter(sorted(self._hosted.values(), key=lambda hosted: (not hosted.generation.active, hosted.number)))
 
     @property
-    def active(self) -> Hosted:
+    def active(self) -> HostedGeneration:
         return next(iter(self))
 
-    def get(self, number: int) -> Hosted | None:
+    def get(self, number: int) -> HostedGeneration | None:
         return self._hosted.get(number)
 
     async def open(self) -> None:
@@ -105,26 +106,26 @@ class Generations:
             await self.registry.close()
 
     async def refresh(self) -> None:
-        """Serve what the registry says. Raises StoreUnavailableError."""
+        """Open and close generations so that they match the registry. Raises StoreUnavailableError."""
         async with self._refreshing:
             found = {generation.number: generation for generation in await self.registry.generations()}
             for number, hosted in list(self._hosted.items()):
                 if number not in found or not _is_same(hosted.generation, found[number]):
                     del self._hosted[number]
-                    log.info("generation %d is let go", number)
+                    log.info("generation %d is closed", number)
                     await hosted.store.close()
             for number, generation in found.items():
                 known = self._hosted.get(number)
                 if known is None:
-                    self._hosted[number] = await self._served(generation)
+                    self._hosted[number] = await self._open(generation)
                 else:
-                    known.update(await self._recorded(known, generation), self.kinds)
+                    known.update(await self._with_recorded_kinds(known, generation), self.kinds)
 
-    async def _served(self, generation: Generation) -> Hosted:
+    async def _open(self, generation: Generation) -> HostedGeneration:
         hosted = self._make(generation)
         try:
             await hosted.store.open()
-            hosted.update(await self._recorded(hosted, generation), self.kinds)
+            hosted.update(await self._with_recorded_kinds(hosted, generation), self.kinds)
             await hosted.store.release_others(self.kinds)
         except BaseException:
             with suppress(StoreUnavailableError, TimeoutError):
@@ -132,7 +133,7 @@ class Generations:
             raise
         return hosted
 
-    async def _recorded(self, hosted: Hosted, generation: Generation) -> Generation:
+    async def _with_recorded_kinds(self, hosted: HostedGeneration, generation: Generation) -> Generation:
         """The generation, after the registry has recorded which of its kinds are still read. A new store has all kinds that are read."""
         kinds = kinds_from_now_on(generation.kinds, self.kinds)
         if generation.kinds is None and generation.number == FIRST and not await hosted.store.as_of():
@@ -142,10 +143,12 @@ class Generations:
         recorded = await self.registry.note_kinds(generation.number, generation.kinds, kinds)
         return generation.model_copy(update={"kinds": kinds}) if recorded else generation
 
-    async def apply(self, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool) -> list[tuple[Hosted, Applied]]:
-        """Have every generation apply these, in parts of ``limit`` events; what has come of it in each. Raises Stopped.
+    async def apply(
+        self, arrived: Sequence[ArrivedEvent], *, limit: int, one_by_one: bool
+    ) -> list[tuple[HostedGeneration, ApplyResult]]:
+        """Apply these events to every generation, in batches of ``limit`` events; returns each one's result. Raises Stopped.
 
-        ``one_by_one``: for what may be killing the process.
+        ``one_by_one``: for events that may kill the process.
         """
         if not arrived:
             return []
@@ -153,8 +156,10 @@ class Generations:
             (hosted, await self.apply_to(hosted, arrived, limit=limit, one_by_one=one_by_one)) for hosted in self.each()
         ]
 
-    async def apply_to(self, hosted: Hosted, arrived: Sequence[Arrived], *, limit: int, one_by_one: bool) -> Applied:
-        await self.hear(hosted, [item.epoch for item in arrived])
+    async def apply_to(
+        self, hosted: HostedGeneration, arrived: Sequence[ArrivedEvent], *, limit: int, one_by_one: bool
+    ) -> ApplyResult:
+        await self.record_epochs(hosted, [item.epoch for item in arrived])
         arrived = [
             item
             for item in arrived
@@ -162,38 +167,40 @@ class Generations:
         ]
         if one_by_one:
             return await self._one_by_one(hosted, arrived)
-        whole = Applied()
+        whole = ApplyResult()
         for start in range(0, len(arrived), limit):
-            unit = arrived[start : start + limit]
-            applied = await self.on(hosted, partial(hosted.applier.apply, unit, letters=whole.letters))
+            batch = arrived[start : start + limit]
+            applied = await self.run_step(hosted, partial(hosted.applier.apply, batch, letters=whole.letters))
             if applied is None:
-                return Applied()
+                return ApplyResult()
             whole.add(applied)
             whole.add(await self._one_by_one(hosted, applied.suspects))
         return whole
 
-    async def hear(self, hosted: Hosted, said: Iterable[str | None]) -> None:
-        """What has not heard of one of these epochs has it on record. Raises Stopped.
+    async def record_epochs(self, hosted: HostedGeneration, seen: Iterable[str | None]) -> None:
+        """Record the latest unknown epoch among these, if there is one. Raises Stopped.
 
-        Again right before events are applied: the registry may have been emptied since the message came.
+        Called again right before events are applied: the registry may have been emptied since the message arrived.
         """
-        epoch = heard(hosted.generation, dict.fromkeys(said))
+        epoch = newest_unknown(hosted.generation, dict.fromkeys(seen))
         if epoch is not None:
-            await self._outages.until_up(partial(self.registry.hear, hosted.number, epoch))
+            await self._outages.until_up(partial(self.registry.record_epoch, hosted.number, epoch))
             await self._outages.until_up(self.refresh)
             now = hosted.generation
             if now.moving_to is not None:
-                log.warning("generation %d hears of epoch %s; its own is %s", now.number, epoch, now.epoch)
+                log.warning("generation %d has received epoch %s; its own is %s", now.number, epoch, now.epoch)
 
-    def each(self) -> Iterator[Hosted]:
-        """Every one, the active one first; one that comes to be hosted meanwhile as well."""
-        served: list[Hosted] = []
+    def each(self) -> Iterator[HostedGeneration]:
+        """Every generation, the active one first, including those that are opened during the iteration."""
+        served: list[HostedGeneration] = []
         while (following := next((hosted for hosted in self if hosted not in served), None)) is not None:
             served.append(following)
             yield following
 
-    async def on(self, hosted: Hosted, step: Callable[[], Awaitable[T]], *, takes_long: bool = False) -> T | None:
-        """What the step comes to, however long its store is away; None: the generation has been dropped. Raises Stopped."""
+    async def run_step(
+        self, hosted: HostedGeneration, step: Callable[[], Awaitable[T]], *, takes_long: bool = False
+    ) -> T | None:
+        """The step's result, retried while the store is unavailable; None: the generation has been dropped. Raises Stopped."""
 
         async def attempt() -> T | None:
             try:
@@ -206,18 +213,19 @@ class Generations:
 
         return await self._outages.until_up(attempt, takes_long=takes_long)
 
-    async def _one_by_one(self, hosted: Hosted, arrived: Sequence[Arrived]) -> Applied:
-        """For what may be killing the process: so that only the guilty event is held, and not for ever tried."""
-        whole = Applied()
+    async def _one_by_one(self, hosted: HostedGeneration, arrived: Sequence[ArrivedEvent]) -> ApplyResult:
+        """Apply events that may kill the process: each is recorded before, so that only the deadly one is held, after a limited number of
+        attempts."""
+        whole = ApplyResult()
         for item in sorted(arrived, key=lambda item: (item.event.stream, item.event.version)):
-            applied = await self.on(hosted, partial(hosted.applier.mark, item))
+            applied = await self.run_step(hosted, partial(hosted.applier.record_attempt, item))
             if applied is None:
-                applied = await self.on(hosted, partial(hosted.applier.apply, [item], marked=True))
+                applied = await self.run_step(hosted, partial(hosted.applier.apply, [item], recorded=True))
             if applied is not None:
                 whole.add(applied)
         return whole
 
 
 def _is_same(known: Generation, found: Generation) -> bool:
-    """Not another one of the same number, made after a drop. The first is always itself, also before anybody wrote it down."""
+    """False: another one of that number was begun after a drop. The first is always the same, also before the registry contains it."""
     return known.number == FIRST or known.begun_at == found.begun_at

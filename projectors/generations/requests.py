@@ -1,11 +1,11 @@
-"""What operators order about the generations of a projection: rebuild, activate, rollback, drop. Each is answered, and may come twice.
-What is done is told for the audit: nobody waits for that to be kept.
+"""Handles operators' requests about the generations of a projection. Each gets a reply, and is idempotent. What was done is published for
+the audit log, without waiting for it to be stored.
 
-rebuild   a new generation, building from history beside the others; one at a time
-activate  a ready one is the one that is read, from one moment to the next; the news of it goes out on ``changes``
-rollback  the same, for the one that was read before
-adopt-epoch  what a restore has lost stays in the generation, which goes on in the new epoch
-drop      a generation that is not read is forgotten, with its data
+rebuild      begins a generation and builds it from history beside the others; one at a time
+activate     makes a ready generation the one that is read, atomically; announced on the exchange ``changes``
+rollback     the same, for the generation that was active before
+adopt-epoch  makes the generation go on in the new epoch; events that a restore has lost stay in it
+drop         deletes a generation that is not active, with its data
 """
 
 import logging
@@ -37,8 +37,8 @@ from shared.views.generations import (
 
 log: Final = logging.getLogger(__name__)
 
-Order = Rebuild | Activate | Rollback | AdoptEpoch | Drop
-SHAPES: Final[dict[str, type[Request[Any]]]] = {
+GenerationRequest = Rebuild | Activate | Rollback | AdoptEpoch | Drop
+MODELS: Final[dict[str, type[Request[Any]]]] = {
     "rebuild": Request[Rebuild],
     "activate": Request[Activate],
     "rollback": Request[Rollback],
@@ -48,7 +48,7 @@ SHAPES: Final[dict[str, type[Request[Any]]]] = {
 
 
 class RefusedError(Exception):
-    """An order that cannot be done; nothing has changed."""
+    """A request that cannot be fulfilled; nothing has changed."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -60,85 +60,86 @@ class GenerationRequests:
         self._projector = projector
         self._generations = generations
 
-    def shape_of(self, routing_key: str) -> type[Request[Any]] | None:
-        """None: it is another order that travels by this key."""
+    def model_of(self, routing_key: str) -> type[Request[Any]] | None:
+        """None: the routing key is that of another request."""
         projector, _, verb = routing_key.rpartition(".")
-        return SHAPES.get(verb) if projector == self._projector else None
+        return MODELS.get(verb) if projector == self._projector else None
 
-    async def handle(self, delivery: Delivery, shape: type[Request[Any]]) -> list[Outgoing]:
-        """The answer, where there is a place for it, and news. Raises StoreUnavailableError."""
+    async def handle(self, delivery: Delivery, model: type[Request[Any]]) -> list[Outgoing]:
+        """Handle a request; returns the announcements, and the reply if it names a reply queue. Raises StoreUnavailableError."""
         try:
-            request = shape.model_validate_json(delivery.body)
+            request = model.model_validate_json(delivery.body)
         except ValidationError as error:
-            log.error("an unreadable order was refused: %s", error)  # noqa: TRY400 - the message is the whole story
+            log.error("an unreadable control request was refused: %s", error)  # noqa: TRY400 - the message is the whole story
             problems = "; ".join(f"{item['field']}: {item['message']}" for item in describe(error))
             refused = GenerationRefused(request_id="", code="validation-failed", message=problems)
-            return _answer(self._projector, delivery, refused)
-        order: Order = request.data
+            return _reply(self._projector, delivery, refused)
+        data: GenerationRequest = request.data
         try:
-            news = await self._do(order, request.id, again=delivery.redelivered)
+            messages = await self._execute(data, request.id, again=delivery.redelivered)
         except RefusedError as error:
-            log.info("%s for %s: refused, %s", request.type, order.actor, error)
+            log.info("%s for %s: refused, %s", request.type, data.actor, error)
             refused = GenerationRefused(request_id=request.id, code=error.code, message=str(error))
-            return _answer(self._projector, delivery, refused)
+            return _reply(self._projector, delivery, refused)
         await self._generations.refresh()
-        log.info("%s by %s: done (%s)", request.type, order.actor, order.reason)
+        log.info("%s by %s: done (%s)", request.type, data.actor, data.reason)
         changed = GenerationsChanged(
             request_id=request.id,
             projection=self._projector,
             generations=[hosted.generation for hosted in sorted(self._generations, key=lambda each: each.number)],
         )
-        return [*news, self._told(request, changed), *_answer(self._projector, delivery, changed)]
+        return [*messages, self._acted(request, changed), *_reply(self._projector, delivery, changed)]
 
-    def _told(self, request: Request[Any], changed: GenerationsChanged) -> Outgoing:
-        order: Order = request.data
+    def _acted(self, request: Request[Any], changed: GenerationsChanged) -> Outgoing:
+        data: GenerationRequest = request.data
         active = next(generation.number for generation in changed.generations if generation.active)
         return acted_message(
             Acted(
                 projection=self._projector,
                 act=request.type.removeprefix("control."),
-                generation=active if isinstance(order, Rollback) else order.generation,
-                actor=order.actor,
-                reason=order.reason,
+                generation=active if isinstance(data, Rollback) else data.generation,
+                actor=data.actor,
+                reason=data.reason,
                 request_id=request.id,
                 asked_at=request.time,
             )
         )
 
-    async def _do(self, order: Order, request_id: str, *, again: bool) -> list[Outgoing]:
+    async def _execute(self, data: GenerationRequest, request_id: str, *, again: bool) -> list[Outgoing]:
         registry = self._generations.registry
         known = await registry.generations()
-        match order:
+        match data:
             case Rebuild():
-                _may_begin(order, known, request_id)
-                await registry.begin(order.generation, kinds=self._generations.kinds, rate=order.rate, by=request_id)
+                _require_startable(data, known, request_id)
+                await registry.begin(data.generation, kinds=self._generations.kinds, rate=data.rate, by=request_id)
             case Activate():
-                chosen = _existing(order.generation, known)
+                chosen = _require_generation(data.generation, known)
                 if chosen.state is not GenerationState.READY:
                     raise RefusedError("generation-not-ready", f"generation {chosen.number} is still being built")
                 return await self._activate(chosen, request_id)
             case Rollback():
                 done = next((each for each in known if each.active and each.activated_by == request_id), None)
-                return await self._activate(done or _before(known), request_id)
+                return await self._activate(done or _previously_active(known), request_id)
             case AdoptEpoch():
-                if _existing(order.generation, known).moving_to is not None:
-                    await registry.adopt(order.generation)
+                if _require_generation(data.generation, known).moving_to is not None:
+                    await registry.adopt(data.generation)
                 elif not again:
-                    raise RefusedError("nothing-to-adopt", f"generation {order.generation} has heard of no other epoch")
+                    raise RefusedError("nothing-to-adopt", f"generation {data.generation} has recorded no other epoch")
             case Drop():
-                if not again or order.generation in [generation.number for generation in known]:
-                    chosen = _existing(order.generation, known)
+                if not again or data.generation in [generation.number for generation in known]:
+                    chosen = _require_generation(data.generation, known)
                     if chosen.active:
                         raise RefusedError(
                             "generation-is-active", f"generation {chosen.number} is the one that is read"
                         )
-                await registry.drop(order.generation)
+                await registry.drop(data.generation)
         return []
 
     async def _activate(self, chosen: Generation, request_id: str) -> list[Outgoing]:
         if chosen.moving_to is not None:
             raise RefusedError(
-                "generation-not-ready", f"generation {chosen.number} applies nothing: it is of another epoch"
+                "generation-not-ready",
+                f"generation {chosen.number} applies nothing: its epoch is not the write database's",
             )
         if not chosen.active:
             reached(Failpoint.BEFORE_SWITCH)
@@ -147,29 +148,29 @@ class GenerationRequests:
         return [activated_message(self._projector, chosen.number)]
 
 
-def _may_begin(order: Rebuild, known: Sequence[Generation], request_id: str) -> None:
+def _require_startable(data: Rebuild, known: Sequence[Generation], request_id: str) -> None:
     for generation in known:
-        if generation.number == order.generation and generation.begun_by != request_id:
+        if generation.number == data.generation and generation.begun_by != request_id:
             raise RefusedError("generation-exists", f"there is a generation {generation.number} already")
-        if generation.number != order.generation and generation.state is GenerationState.BUILDING:
+        if generation.number != data.generation and generation.state is GenerationState.BUILDING:
             raise RefusedError("rebuild-under-way", f"generation {generation.number} is being built")
 
 
-def _existing(number: int, known: Sequence[Generation]) -> Generation:
+def _require_generation(number: int, known: Sequence[Generation]) -> Generation:
     for generation in known:
         if generation.number == number:
             return generation
     raise RefusedError("generation-not-found", f"there is no generation {number}")
 
 
-def _before(known: Sequence[Generation]) -> Generation:
+def _previously_active(known: Sequence[Generation]) -> Generation:
     found = [each for each in known if not each.active and each.activated_at is not None]
     if not found:
         raise RefusedError("no-generation-before", "no other generation has been active")
     return max(found, key=lambda each: each.activated_at or each.begun_at)
 
 
-def _answer(projector: str, delivery: Delivery, data: GenerationsChanged | GenerationRefused) -> list[Outgoing]:
+def _reply(projector: str, delivery: Delivery, data: GenerationsChanged | GenerationRefused) -> list[Outgoing]:
     queue = reply_queue(delivery.reply_to)
     if queue is None:
         return []

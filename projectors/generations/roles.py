@@ -1,4 +1,4 @@
-"""What a generation of a projection is to this process: which decides who hears of its failures, and how soon it asks for what it misses.
+"""The role of a generation in this process: decides whether its failures are published, and when missing events are requested.
 
 BUILDING ──history applied──▶ FOLLOWING ──activate──▶ ACTIVE ──another is activated──▶ FOLLOWING
 """
@@ -8,11 +8,11 @@ from enum import StrEnum
 
 class Role(StrEnum):
     ACTIVE = "active"
-    """It is read: what fails there goes through the delay tiers and becomes a dead letter, for operators."""
+    """It is read: a failing event goes through the delay tiers and becomes a dead letter, for operators."""
     FOLLOWING = "following"
-    """It has everything, and nobody reads it: what fails there is tried again by resends alone, and no letter is written of it."""
+    """It is complete but not read: a failing event is retried by resends alone, without a dead letter."""
     BUILDING = "building"
-    """The same, and history is still being applied: what a live event misses is not asked for, because history brings it."""
+    """The same, and history is still being applied: events missing before a live one are not requested, because history brings them."""
 
     @property
     def is_read(self) -> bool:

@@ -19,9 +19,9 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from projectors.generations.registry import Scanned
-from projectors.runtime.consumer import DEADLY_AFTER
-from projectors.runtime.decoding import Arrived
+from projectors.generations.registry import AppliedPage
+from projectors.runtime.consumer import ISOLATE_EVENTS_AFTER
+from projectors.runtime.decoding import ArrivedEvent
 from shared.messages.lanes import HistoryPage
 from shared.messaging.consuming import Delivery
 
@@ -70,7 +70,7 @@ class HistoryPages:
         self.current.received += events
         return True
 
-    def end(self, page: HistoryPage) -> Scanned | None:
+    def end(self, page: HistoryPage) -> AppliedPage | None:
         """End this page. Returns what is applied with it; None if it is not the current page, or incomplete."""
         ended = self.current
         if ended is None or ended.begin.asked != page.asked:
@@ -80,7 +80,7 @@ class HistoryPages:
             self.requested_after = None
             return None
         self.completed_to = ended.last
-        return Scanned(ended.after, ended.last, page.events, page.total, ended.begin.time, page.done)
+        return AppliedPage(ended.after, ended.last, page.events, page.total, ended.begin.time, page.done)
 
     def reset(self) -> None:
         """History is requested again from the cursor. Answers to older requests may arrive twice, which is harmless."""
@@ -95,7 +95,7 @@ MAX_STREAM_EVENTS: Final = 2000
 
 
 class Apply(Protocol):
-    async def __call__(self, batch: Sequence[Arrived], *, size: int, deadly: bool) -> None:
+    async def __call__(self, batch: Sequence[ArrivedEvent], *, size: int, deadly: bool) -> None:
         """Commit the batch. ``size``: bytes of its messages. ``deadly``: one of them may have killed the process before."""
 
 
@@ -112,7 +112,7 @@ class HistoryBatches:
         self._limit = limit
         self._apply = apply
         self._acknowledge = acknowledge
-        self._remainder: list[Arrived] = []
+        self._remainder: list[ArrivedEvent] = []
         self._remainder_deliveries: list[Delivery] = []
         """The messages that contain the remainder."""
         self._running: set[asyncio.Task[None]] = set()
@@ -120,7 +120,7 @@ class HistoryBatches:
         """The last stream of the batch that was started last."""
         self._page_end: asyncio.Task[None] | None = None
 
-    async def add(self, messages: Sequence[tuple[Delivery, Sequence[Arrived]]]) -> None:
+    async def add(self, messages: Sequence[tuple[Delivery, Sequence[ArrivedEvent]]]) -> None:
         """Add messages. Returns when there is room for more."""
         items = [*self._remainder, *(item for _, arrived in messages for item in arrived)]
         deliveries = [*self._remainder_deliveries, *(delivery for delivery, _ in messages)]
@@ -167,7 +167,7 @@ class HistoryBatches:
         if deliveries:
             await self._start(items, deliveries)
 
-    async def _start(self, items: Sequence[Arrived], deliveries: Sequence[Delivery]) -> None:
+    async def _start(self, items: Sequence[ArrivedEvent], deliveries: Sequence[Delivery]) -> None:
         continues = bool(items) and items[0].event.stream == self._last_stream
         while len(self._running) >= (1 if continues else self._limit()):
             await self._wait_for_one()
@@ -175,8 +175,8 @@ class HistoryBatches:
         self._running.add(asyncio.create_task(self._run(items, deliveries)))
         await asyncio.sleep(0)
 
-    async def _run(self, items: Sequence[Arrived], deliveries: Sequence[Delivery]) -> None:
-        deadly = any(delivery.deliveries >= DEADLY_AFTER for delivery in deliveries)
+    async def _run(self, items: Sequence[ArrivedEvent], deliveries: Sequence[Delivery]) -> None:
+        deadly = any(delivery.deliveries >= ISOLATE_EVENTS_AFTER for delivery in deliveries)
         await self._apply(items, size=sum(len(delivery.body) for delivery in deliveries), deadly=deadly)
         await self._acknowledge(deliveries)
 
@@ -193,14 +193,14 @@ async def _call_after(batches: Collection[asyncio.Task[None]], callback: Callabl
         await callback()
 
 
-def _start_of_last_stream(items: Sequence[Arrived]) -> int:
+def _start_of_last_stream(items: Sequence[ArrivedEvent]) -> int:
     start = len(items)
     while start > 0 and items[start - 1].event.stream == items[-1].event.stream:
         start -= 1
     return start
 
 
-def _messages_of(count: int, messages: Sequence[tuple[Delivery, Sequence[Arrived]]]) -> int:
+def _messages_of(count: int, messages: Sequence[tuple[Delivery, Sequence[ArrivedEvent]]]) -> int:
     """The number of last messages that contain the last ``count`` items."""
     remaining = 0
     for _, arrived in reversed(messages):

@@ -19,13 +19,13 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from projectors.generations.hosting import Generations, Hosted
-from projectors.generations.registry import Scanned
+from projectors.generations.hosting import Generations, HostedGeneration
+from projectors.generations.registry import AppliedPage
 from projectors.rebuild.history import MAX_BESIDE_LIVE, Cursor, HistoryBatches
 from projectors.rebuild.pacing import MAX_MESSAGES, BatchSizer, LivePriority
 from projectors.rebuild.rebuild_progress import RebuildProgress, page_size
-from projectors.runtime.consumer import SUSPICIOUS_AFTER
-from projectors.runtime.decoding import Arrived, decode
+from projectors.runtime.consumer import ISOLATE_MESSAGE_AFTER
+from projectors.runtime.decoding import ArrivedEvent, decode
 from projectors.runtime.failure_messages import heads_request, history_request
 from projectors.runtime.lag import LagMeter
 from projectors.runtime.options import Options
@@ -91,7 +91,7 @@ class Rebuilder:
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         regular: list[Delivery] = []
         for delivery in deliveries:
-            if topology.EVENTS_HEADER in delivery.headers and delivery.deliveries < SUSPICIOUS_AFTER:
+            if topology.EVENTS_HEADER in delivery.headers and delivery.deliveries < ISOLATE_MESSAGE_AFTER:
                 regular.append(delivery)
                 continue
             await self._add(regular)
@@ -119,7 +119,7 @@ class Rebuilder:
             if progress is not None and (with_events := [message for message in messages if message[1]]):
                 await progress.batches.add(with_events)
 
-    async def _events_of(self, delivery: Delivery) -> Sequence[Arrived]:
+    async def _events_of(self, delivery: Delivery) -> Sequence[ArrivedEvent]:
         """Decode one message, after yielding to other tasks and to live events."""
         await asyncio.sleep(0)
         await self._live_priority.wait_for_turn()
@@ -129,7 +129,13 @@ class Rebuilder:
         return decoded.arrived
 
     async def _apply(
-        self, hosted: Hosted, progress: RebuildProgress, batch: Sequence[Arrived], *, size: int, deadly: bool
+        self,
+        hosted: HostedGeneration,
+        progress: RebuildProgress,
+        batch: Sequence[ArrivedEvent],
+        *,
+        size: int,
+        deadly: bool,
     ) -> None:
         """Apply one batch, after live events and no faster than the requested rate."""
         await self._live_priority.wait_for_turn()
@@ -145,7 +151,7 @@ class Rebuilder:
         reached(Failpoint.AFTER_PORTION)
         await self._touch(hosted, progress)
 
-    async def _touch(self, hosted: Hosted, progress: RebuildProgress) -> None:
+    async def _touch(self, hosted: HostedGeneration, progress: RebuildProgress) -> None:
         """Update the registry, so that no other process requests history again."""
         if progress.touch_is_due(_now()):
             await self._outages.until_up(partial(self._generations.registry.touch, hosted.number))
@@ -167,19 +173,19 @@ class Rebuilder:
                 await (self._begin_page if page.place == "begin" else self._end_page)(hosted, page)
         await self._consumer.acknowledge([delivery])
 
-    async def _begin_page(self, hosted: Hosted, page: HistoryPage) -> None:
+    async def _begin_page(self, hosted: HostedGeneration, page: HistoryPage) -> None:
         generation = hosted.generation
         next_cursor = self._progress_of(hosted).pages.begin(page, (generation.cursor_stream, generation.cursor_version))
         if next_cursor is not None:
             await self._request_page(hosted, next_cursor)
 
-    async def _end_page(self, hosted: Hosted, page: HistoryPage) -> None:
+    async def _end_page(self, hosted: HostedGeneration, page: HistoryPage) -> None:
         progress = self._progress_of(hosted)
         scanned = progress.pages.end(page)
         if scanned is not None:
             await progress.batches.end_page(partial(self._record_page, hosted, progress, scanned))
 
-    async def _record_page(self, hosted: Hosted, progress: RebuildProgress, scanned: Scanned) -> None:
+    async def _record_page(self, hosted: HostedGeneration, progress: RebuildProgress, scanned: AppliedPage) -> None:
         """Move the registry's cursor: all of the page is applied."""
         reached(Failpoint.BEFORE_SCANNED)
         if not await self._outages.until_up(partial(self._generations.registry.scanned, hosted.number, scanned)):
@@ -211,7 +217,7 @@ class Rebuilder:
                 progress.unchanged_since = now
                 await self._resume(hosted, progress)
 
-    async def _resume(self, hosted: Hosted, progress: RebuildProgress) -> None:
+    async def _resume(self, hosted: HostedGeneration, progress: RebuildProgress) -> None:
         generation = hosted.generation
         if not await self._outages.until_up(partial(self._generations.registry.claim, generation)):
             return
@@ -225,22 +231,22 @@ class Rebuilder:
                 hosted, (generation.cursor_stream, generation.cursor_version), count=generation.total is None
             )
 
-    async def _finish(self, hosted: Hosted) -> None:
-        if await self._generations.on(hosted, hosted.store.gaps) == 0:
+    async def _finish(self, hosted: HostedGeneration) -> None:
+        if await self._generations.run_step(hosted, hosted.store.gaps) == 0:
             complete = partial(hosted.store.complete, self._live_priority.wait_for_turn)
-            await self._generations.on(hosted, complete, takes_long=True)
+            await self._generations.run_step(hosted, complete, takes_long=True)
             await self._outages.until_up(partial(self._generations.registry.ready, hosted.number))
             await self._outages.until_up(self._generations.refresh)
             log.info("%s: generation %d is ready", self.name, hosted.number)
 
-    async def _request_page(self, hosted: Hosted, after: Cursor, *, count: bool = False) -> None:
+    async def _request_page(self, hosted: HostedGeneration, after: Cursor, *, count: bool = False) -> None:
         """Request the next page. ``count``: also the number of events, for which the command service reads every stream."""
         generation = hosted.generation
         limit = page_size(generation.rate)
         request = history_request(self.name, generation.number, after, limit, count=count, kinds=hosted.kinds)
         await self._publisher.publish_all([request], sleep=self._outages.pause)
 
-    async def _request_heads(self, hosted: Hosted) -> None:
+    async def _request_heads(self, hosted: HostedGeneration) -> None:
         generation = hosted.generation
         lanes = [lane for lane in range(self._options.lanes) if lane not in generation.settled]
         requests = [
@@ -251,17 +257,17 @@ class Rebuilder:
     def _max_running(self) -> int:
         return MAX_BESIDE_LIVE if self._live_priority.is_live_recent(_now()) else self._max_batches
 
-    def _building(self, number: int) -> Hosted | None:
+    def _building(self, number: int) -> HostedGeneration | None:
         hosted = self._generations.get(number)
         if hosted is None or hosted.is_ready or hosted.generation.done or hosted.generation.moving_to is not None:
             return None
         return hosted
 
-    def _progress_of(self, hosted: Hosted) -> RebuildProgress:
+    def _progress_of(self, hosted: HostedGeneration) -> RebuildProgress:
         progress = self._progress.get(_key(hosted))
         if progress is None:
 
-            async def apply(batch: Sequence[Arrived], *, size: int, deadly: bool) -> None:
+            async def apply(batch: Sequence[ArrivedEvent], *, size: int, deadly: bool) -> None:
                 await self._apply(hosted, self._progress_of(hosted), batch, size=size, deadly=deadly)
 
             progress = self._progress[_key(hosted)] = RebuildProgress(
@@ -270,7 +276,7 @@ class Rebuilder:
         return progress
 
 
-def _key(hosted: Hosted) -> tuple[int, datetime]:
+def _key(hosted: HostedGeneration) -> tuple[int, datetime]:
     return hosted.number, hosted.generation.begun_at
 
 

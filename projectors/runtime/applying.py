@@ -1,14 +1,14 @@
-"""Applying events to a store: gate, commit, and where a commit fails find out whose fault it was.
+"""Applies events to a store: gate, commit, and if a commit fails find the event that caused it.
 
     positions ──gate──▶ plans ──step, commit──▶ done
-                          ▲        ├── StalePositionError: somebody else was faster ──▶ read positions again
+                          ▲        ├── StalePositionError: another writer was faster ──▶ read positions again
                           │        ├── ProjectionError(event): cut that stream's run before it, hold the stream ──┐
                           └────────┼──────────────────────────────────────────────────────────────────────────────┘
-                                   ├── StoreUnavailableError: nobody's fault; to the caller, nothing is counted
-                                   └── anything else: halve the streams until one is alone, then its run
+                                   ├── StoreUnavailableError: raised to the caller; not counted as an attempt
+                                   └── any other error: halve the streams until one is left, then its run
 
-What the streams' steps come to is published by the caller, after the commit and before the acknowledgement. A dead hold is written as due
-until the caller says that its letter is confirmed (``confirmed``): after a crash in between the event is asked for again.
+The caller publishes the resulting messages after the commit and before the acknowledgement. A dead hold is written as due until the caller
+reports that its dead letter is confirmed (``confirmed``): after a crash in between a resend of the event is requested.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from functools import partial
 from typing import Final
 
 from projectors.generations.roles import Role
-from projectors.runtime.decoding import Arrived
+from projectors.runtime.decoding import ArrivedEvent
 from projectors.runtime.failure_messages import dead_letter, resend_requests
 from projectors.runtime.gating import StreamPlan, gate, is_settled
-from projectors.runtime.retry import Failure, RetryLater, describe, gap, held_after, next_attempt
+from projectors.runtime.retry import Failure, RetryLater, failure_hold, failure_of, gap_hold, next_attempt
 from projectors.runtime.stepping import FAILED, Policy, Stop, step, stop_at
 from projectors.stores.port import (
     Advance,
@@ -48,27 +48,27 @@ KILLED: Final = Failure(
 )
 
 
-ONCE_MORE: Final = RetryLater("", timedelta(seconds=1))
+OPERATOR_RETRY: Final = RetryLater("", timedelta(seconds=1))
 
 
 @dataclass(slots=True)
-class Applied:
-    """What came of some events, besides what the store now shows: what is to be published, and what was left for later."""
+class ApplyResult:
+    """The result of applying some events, besides the store's changes: messages to publish, and events that were not tried."""
 
     outgoing: list[Outgoing] = field(default_factory=list)
     letters: dict[str, Hold] = field(default_factory=dict)
-    """The dead holds whose letters are among ``outgoing``, by stream: to be ``confirmed`` of once those are confirmed."""
-    suspects: list[Arrived] = field(default_factory=list)
-    """Left untouched: their streams wait for an event that has killed the process before; try each alone, marked."""
+    """The dead holds whose letters are among ``outgoing``, by stream: pass them to ``confirmed`` once the broker has confirmed those."""
+    suspects: list[ArrivedEvent] = field(default_factory=list)
+    """Not tried: their streams wait for an event that has killed the process before. Try each alone, after ``record_attempt``."""
 
-    def add(self, other: "Applied") -> None:
-        """What has come of some more, but for their suspects."""
+    def add(self, other: "ApplyResult") -> None:
+        """Add another result, except its suspects."""
         self.outgoing += other.outgoing
         self.letters |= other.letters
 
 
 class Applier:
-    """Applies events to one generation of a projection, all streams of a call in as few commits as their failures allow."""
+    """Applies events to one generation of a projection, all streams of a call in as few commits as failures allow."""
 
     def __init__(
         self,
@@ -77,12 +77,13 @@ class Applier:
         *,
         tiers: Sequence[tuple[str, int]],
         clock: Callable[[], datetime],
-        tell: Callable[[Mapping[str, int], Mapping[str, int]], None] = lambda *_: None,
+        publish_changes: Callable[[Mapping[str, int], Mapping[str, int]], None] = lambda *_: None,
         role: Role = Role.ACTIVE,
     ) -> None:
-        """``tell`` hears, after each commit, which streams have advanced, and which are held, to and at which version."""
+        """``publish_changes`` is called after each commit with the advanced streams (stream → version applied) and the held ones
+        (stream → version they wait for)."""
         self._store = store
-        self._tell = tell
+        self._publish_changes = publish_changes
         self._clock = clock
         self._policy = Policy(projector, tiers, role)
 
@@ -95,26 +96,26 @@ class Applier:
         self._policy = replace(self._policy, role=role)
 
     async def apply(
-        self, arrived: Sequence[Arrived], *, marked: bool = False, letters: Mapping[str, Hold] | None = None
-    ) -> Applied:
-        """Raises StoreUnavailableError, with some streams perhaps applied already: calling again with the same is right.
+        self, arrived: Sequence[ArrivedEvent], *, recorded: bool = False, letters: Mapping[str, Hold] | None = None
+    ) -> ApplyResult:
+        """Apply these events. Raises StoreUnavailableError, with some streams perhaps applied already; it is safe to call again.
 
-        ``marked``: these were given to ``mark`` before, so nothing is left for suspicion. ``letters``: of what was applied before, not
-        published yet.
+        ``recorded``: these were passed to ``record_attempt`` before, so none is a suspect. ``letters``: dead holds of earlier calls whose
+        letters are not published yet.
         """
-        applied = Applied()
+        applied = ApplyResult()
         if arrived:
-            await self._apply(arrived, applied, marked=marked, letters=letters or {})
+            await self._apply(arrived, applied, recorded=recorded, letters=letters or {})
         return applied
 
     async def progress(self, as_of: Mapping[int, datetime]) -> None:
-        """Lane → time: everything before it is in, or held. To be said only when that is so."""
+        """Advance the lanes' ``as_of``. Lane → time; call it only when every event committed before that time is applied or held."""
         await self._store.commit(Commit(progress={lane: LaneProgress(time, 0) for lane, time in as_of.items()}))
 
-    async def compare(self, heads: Mapping[str, int], *, insist: bool = False) -> Applied:
-        """Hold every stream that is behind its head, and ask for what it misses. ``heads``: stream → version.
+    async def compare(self, heads: Mapping[str, int], *, insist: bool = False) -> ApplyResult:
+        """Hold every stream that is behind its head, and request a resend of what it lacks. ``heads``: stream → version.
 
-        ``insist``: ask for what gaps wait for too, although that may have been asked for before.
+        ``insist``: also request what existing gaps wait for, although that may have been requested before.
         """
         positions = await self._store.behind(heads)
         now = self._clock()
@@ -123,7 +124,7 @@ class Applier:
         for stream, position in positions.items():
             version, applied, hold = heads[stream], position.applied, position.hold
             if hold is None or (insist and hold.status is HoldStatus.GAP):
-                holds[stream] = gap(applied, max(version, hold.seen if hold is not None else 0), now)
+                holds[stream] = gap_hold(applied, max(version, hold.seen if hold is not None else 0), now)
                 wanted.append((stream, applied + 1))
             elif version > hold.seen:
                 holds[stream] = replace(hold, seen=version)
@@ -133,13 +134,13 @@ class Applier:
             except StalePositionError:
                 return await self.compare(heads, insist=insist)
             reached(Failpoint.AFTER_HOLD)
-            self._tell({}, {stream: hold.version for stream, hold in holds.items()})
-        return Applied(outgoing=list(resend_requests(self._policy.projector, wanted)))
+            self._publish_changes({}, {stream: hold.version for stream, hold in holds.items()})
+        return ApplyResult(outgoing=list(resend_requests(self._policy.projector, wanted)))
 
-    async def step_over(self, stream: str, version: int, *, ahead: bool = False) -> Applied | None:
-        """Advance the stream past an event that holds it; None, and nothing happens, where it does not wait for that event.
+    async def step_over(self, stream: str, version: int, *, ahead: bool = False) -> ApplyResult | None:
+        """Advance the stream past an event that holds it. None, and nothing changes, if the stream does not wait for that event.
 
-        ``ahead``: where the event is still to come, it is noted, and stepped over when it is its turn.
+        ``ahead``: if the event has not arrived yet, record that it is discarded; it is stepped over when it is next.
         """
         position = (await self._store.positions([stream]))[stream]
         hold = position.hold
@@ -149,7 +150,7 @@ class Applier:
                 await self._store.commit(Commit(discarded=[(stream, version)]))
             return None
         now = self._clock()
-        behind = gap(version, hold.seen, now) if hold.seen > version else None
+        behind = gap_hold(version, hold.seen, now) if hold.seen > version else None
         commit = Commit(
             advances=[Advance(stream, position.applied, (), skipped=1)],
             holds={stream: behind} if behind is not None else {},
@@ -160,24 +161,24 @@ class Applier:
             await self._store.commit(commit)
         except StalePositionError:
             return await self.step_over(stream, version, ahead=ahead)
-        self._tell({stream: version}, {stream: behind.version} if behind is not None else {})
+        self._publish_changes({stream: version}, {stream: behind.version} if behind is not None else {})
         wanted = [(stream, version + 1)] if behind is not None else []
-        return Applied(outgoing=list(resend_requests(self._policy.projector, wanted)))
+        return ApplyResult(outgoing=list(resend_requests(self._policy.projector, wanted)))
 
     async def confirmed(self, letters: Mapping[str, Hold]) -> None:
-        """The letters of these holds are confirmed, so their events are not asked for again.
+        """Record that the letters of these holds are confirmed, so that no resend of their events is requested.
 
-        Nothing waits for it: where the store is away they are, and the letter is written once more.
+        Best effort: if the store is unavailable, a resend is requested and the letter is written once more.
         """
         if letters:
             with suppress(StoreUnavailableError):
                 await self._store.commit(Commit(confirmed=letters))
 
-    async def mark(self, item: Arrived) -> Applied | None:
-        """Write down, before it is tried, that this event may kill the process. None: try it.
+    async def record_attempt(self, item: ArrivedEvent) -> ApplyResult | None:
+        """Record, before the event is tried, that it may kill the process. None: try it.
 
-        Once it has done so too often it is dead, and not to be tried: the letter of it. Succeeding takes the note away; dying leaves it,
-        and counts.
+        Success deletes the record; a crash leaves it, and counts as a failed attempt. After too many the event is dead and must not be
+        tried: returns its letter.
         """
         event = item.event
         position = (await self._store.positions([event.stream]))[event.stream]
@@ -186,22 +187,22 @@ class Applier:
         now = self._clock()
         before = position.hold
         if is_settled(item, before):
-            return Applied()
+            return ApplyResult()
         known = before is not None and before.version == event.version
-        decided = next_attempt(before.attempts + 1 if before is not None and known else 1, self._policy.tiers)
+        decision = next_attempt(before.attempts + 1 if before is not None and known else 1, self._policy.tiers)
         if before is not None and known and before.status is HoldStatus.DEAD:
-            decided = ONCE_MORE  # an operator has asked for it
-        hold = held_after(position, event.version, event.version, KILLED, decided, now, role=self.role)
+            decision = OPERATOR_RETRY  # an operator has requested it
+        hold = failure_hold(position, event.version, event.version, KILLED, decision, now, role=self.role)
         with suppress(StalePositionError):
             await self._store.commit(Commit(holds={event.stream: hold}))
-        if isinstance(decided, RetryLater):
+        if isinstance(decision, RetryLater):
             return None
         if not self.role.is_read:
-            return Applied()
-        return Applied([dead_letter(self._policy.projector, item, hold, KILLED)], {event.stream: hold})
+            return ApplyResult()
+        return ApplyResult([dead_letter(self._policy.projector, item, hold, KILLED)], {event.stream: hold})
 
     async def _apply(
-        self, arrived: Sequence[Arrived], applied: Applied, *, marked: bool, letters: Mapping[str, Hold]
+        self, arrived: Sequence[ArrivedEvent], applied: ApplyResult, *, recorded: bool, letters: Mapping[str, Hold]
     ) -> None:
         stops: dict[str, Stop] = {}
         plans: list[StreamPlan] | None = None
@@ -209,7 +210,7 @@ class Applier:
             if plans is None:
                 positions = await self._store.positions(sorted({item.event.stream for item in arrived}))
                 plans = gate(arrived, positions, letters)
-                if not marked:
+                if not recorded:
                     plans, arrived = _without_suspects(plans, arrived, applied)
             try:
                 applied.add(await self._step(plans, stops))
@@ -220,8 +221,8 @@ class Applier:
                 stops |= {event.stream: stop_at(arrived, event, cause) for event, cause in error.failures}
             except StoreUnavailableError:
                 raise
-            except Exception as error:  # whatever it is, one of these events is at fault
-                await self._split(plans, arrived, error, applied, marked=marked, letters=letters)
+            except Exception as error:  # any other error is caused by one of these events
+                await self._split(plans, arrived, error, applied, recorded=recorded, letters=letters)
                 return
             else:
                 return
@@ -229,15 +230,15 @@ class Applier:
     async def _split(
         self,
         plans: Sequence[StreamPlan],
-        arrived: Sequence[Arrived],
+        arrived: Sequence[ArrivedEvent],
         error: Exception,
-        applied: Applied,
+        applied: ApplyResult,
         *,
-        marked: bool,
+        recorded: bool,
         letters: Mapping[str, Hold],
     ) -> None:
-        """The database refused the whole: find the event it refused."""
-        again = partial(self._apply, applied=applied, marked=marked, letters=letters)
+        """The database rejected the whole commit: find the event that it rejects."""
+        again = partial(self._apply, applied=applied, recorded=recorded, letters=letters)
         streams = sorted(plan.stream for plan in plans)
         if len(streams) > 1:
             first = set(streams[: len(streams) // 2])
@@ -255,28 +256,28 @@ class Applier:
             if beyond:
                 await again(beyond)
             return
-        stop = Stop(plan.run[0], describe(error, FAILED))
+        stop = Stop(plan.run[0], failure_of(error, FAILED))
         applied.add(await self._step([plan], {plan.stream: stop}))
 
-    async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, Stop]) -> Applied:
-        """One commit. Returns what must be published because of it."""
+    async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, Stop]) -> ApplyResult:
+        """Make one commit. Returns the messages that must be published because of it."""
         taken = step(plans, stops, self._clock(), self._policy)
         if not taken.is_empty:
             commit = taken.commit
             await self._store.commit(commit)
             reached(Failpoint.AFTER_HOLD if commit.holds else Failpoint.AFTER_COMMIT)
-            if not self.role.awaits_history:  # nobody reads it, so nobody waits for it
-                self._tell(
+            if not self.role.awaits_history:  # a generation that is being built serves no queries, so none waits for it
+                self._publish_changes(
                     {advance.stream: advance.version for advance in commit.advances},
                     {stream: hold.version for stream, hold in commit.holds.items()},
                 )
-        return Applied(taken.outgoing, taken.letters)
+        return ApplyResult(taken.outgoing, taken.letters)
 
 
 def _without_suspects(
-    plans: list[StreamPlan], arrived: Sequence[Arrived], applied: Applied
-) -> tuple[list[StreamPlan], Sequence[Arrived]]:
-    """Take out of the batch what belongs to streams whose next event has killed the process before."""
+    plans: list[StreamPlan], arrived: Sequence[ArrivedEvent], applied: ApplyResult
+) -> tuple[list[StreamPlan], Sequence[ArrivedEvent]]:
+    """Remove from the batch the streams whose next event has killed the process before."""
     suspicious = {
         plan.stream
         for plan in plans

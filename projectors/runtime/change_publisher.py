@@ -1,6 +1,6 @@
-"""News of what a projection has just advanced, for those who wait to read it: told after the commit, and nothing waits for the telling.
+"""Publishes change messages about the streams that a projection has just advanced, for queries that wait: after the commit, best effort.
 
-News that cannot be published soon are dropped: whoever missed them looks into the store for himself.
+Messages that cannot be published soon are dropped: a waiting query then finds the change by reading the store.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from shared.messaging.broker import BrokerError, Outgoing, Publisher
 
 log: Final = logging.getLogger(__name__)
 
-MOST_UNDER_WAY: Final = 50
-"""Beyond that the broker is slower than we are, and news are dropped."""
-CLOSING_S: Final = 1.0
+MAX_PENDING: Final = 50
+"""Publishes that have not finished. Beyond that the broker is slower than the projector, and messages are dropped."""
+CLOSE_TIMEOUT_S: Final = 1.0
 
 
 class ChangePublisher:
@@ -28,9 +28,9 @@ class ChangePublisher:
         self._projection = projection
         self._generation = generation
         self._publisher = publisher
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._pending: set[asyncio.Task[None]] = set()
 
-    def tell(self, advanced: Mapping[str, int], held: Mapping[str, int]) -> None:
+    def publish(self, advanced: Mapping[str, int], held: Mapping[str, int]) -> None:
         """``advanced``: stream → version applied; ``held``: stream → version it waits for. Returns at once."""
         streams, waiting = iter(advanced.items()), iter(held.items())
         while True:
@@ -40,24 +40,24 @@ class ChangePublisher:
                 streams=tuple(islice(streams, MAX_STREAMS)),
                 held=tuple(islice(waiting, MAX_STREAMS)),
             )
-            if not (part.streams or part.held) or len(self._under_way) >= MOST_UNDER_WAY:
+            if not (part.streams or part.held) or len(self._pending) >= MAX_PENDING:
                 return
             task = asyncio.create_task(self._publish(part))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._pending.add(task)
+            task.add_done_callback(self._pending.discard)
 
     async def close(self) -> None:
-        """Wait a moment for what is under way."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=CLOSING_S)
+        """Wait for pending publishes, at most CLOSE_TIMEOUT_S."""
+        if self._pending:
+            await asyncio.wait(self._pending, timeout=CLOSE_TIMEOUT_S)
 
-    async def _publish(self, news: Advanced) -> None:
+    async def _publish(self, advanced: Advanced) -> None:
         envelope = AdvancedMessage(
             id=f"news/{uuid4()}",
             source=f"tidemark/projectors/{self._projection}",
             type=ADVANCED,
             time=datetime.now(UTC),
-            data=news,
+            data=advanced,
         )
         message = Outgoing(
             topology.CHANGES,
@@ -71,4 +71,4 @@ class ChangePublisher:
         try:
             await self._publisher.publish(message)
         except BrokerError as error:
-            log.debug("news of %s were dropped: %s", self._projection, error)
+            log.debug("change messages of %s were dropped: %s", self._projection, error)

@@ -1,9 +1,9 @@
-"""The projector runtime, the same for every read model: take what waits, apply it, publish what failed, acknowledge.
+"""The projector runtime, the same for every read model: take deliveries, apply them, publish the failures, acknowledge.
 
-    lanes ──▶ inbox ──▶ decode ──▶ every generation's Applier (store transactions) ──▶ notices, confirmed ──▶ acknowledge
-                                     └── store away: pause with jittered back-off; nothing acknowledged, nothing counted
+    lanes ──▶ decode ──▶ every generation's Applier (store transactions) ──▶ failure messages, confirmed ──▶ acknowledge
+                           └── store unavailable: pause with jittered back-off; nothing acknowledged, no attempt counted
 
-A crash at any point before the acknowledgement makes the broker deliver again; the versions in the store say what was applied.
+After a crash at any point before the acknowledgement the broker delivers again; the versions in the store show what was applied.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from typing import Final
 
 from projectors.generations.epoch_watch import EpochWatch
 from projectors.generations.epochs import EpochDecision, decide
-from projectors.generations.hosting import Generations, Hosted
-from projectors.generations.registry import LONG_AGO
+from projectors.generations.hosting import Generations, HostedGeneration
+from projectors.generations.registry import UNIX_EPOCH
 from projectors.rebuild.pacing import LivePriority
 from projectors.runtime.control_handler import ControlHandler
 from projectors.runtime.decoding import decode
@@ -36,14 +36,14 @@ from shared.views.generations import incomplete
 
 log: Final = logging.getLogger(__name__)
 
-TAKE: Final = 50
+TAKE_LIMIT: Final = 50
 SWEEP_EVERY_S: Final = 1.0
 SILENT_AFTER_S: Final = 6.0
-OVERDUE_AT_ONCE: Final = 1000
-SUSPICIOUS_AFTER: Final = 2
-"""A message delivered this often before may be killing us: it is tried alone."""
-DEADLY_AFTER: Final = 3
-"""And after one more time its events are tried one by one, each written down before."""
+OVERDUE_LIMIT: Final = 1000
+ISOLATE_MESSAGE_AFTER: Final = 2
+"""A message that was delivered this often before may kill the process: it is handled alone."""
+ISOLATE_EVENTS_AFTER: Final = 3
+"""After one more delivery its events are tried one by one, each recorded before."""
 
 
 class Projector:
@@ -57,10 +57,10 @@ class Projector:
         options: Options,
         *,
         lag: LagMeter,
-        precedence: LivePriority,
+        live_priority: LivePriority,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``lag`` is told of every heartbeat. ``clock``: for what is written down; waiting goes by the event loop's own."""
+        """``lag`` receives every heartbeat. ``clock``: for stored times; waits use the event loop's clock."""
         self.name = name
         self._clock = clock
         self._generations = generations
@@ -69,27 +69,27 @@ class Projector:
         self._outages = outages
         self._options = options
         self._lag = lag
-        self._precedence = precedence
+        self._live_priority = live_priority
         self._kinds = frozenset(generations.kinds)
         self._lane_of_queue = {topology.lane_queue(name, lane): lane for lane in range(options.lanes)}
         self._epochs = EpochWatch(name, generations, publisher, outages)
-        self._orders = ControlHandler(name, generations, self._epochs)
-        self._watch = GapDetector()
-        self._certain: dict[int, datetime] = {}
-        """The ``as_of`` of each lane that the active generation's store has confirmed to us."""
-        self._certain_of: Hosted | None = None
-        self._swept = float("-inf")
-        self.silence: str | None = None
-        """Lanes that have fallen silent: no event, and not the relay's heartbeats either, which come once a second."""
+        self._control = ControlHandler(name, generations, self._epochs)
+        self._gaps = GapDetector()
+        self._confirmed_as_of: dict[int, datetime] = {}
+        """Lane → the ``as_of`` last read from, or written to, the active generation's store."""
+        self._confirmed_for: HostedGeneration | None = None
+        self._swept_at = float("-inf")
+        self.silent_lanes: str | None = None
+        """Reports lanes without any message: neither events nor the relay's heartbeats, which are sent once a second."""
 
     @property
     def trouble(self) -> str | None:
-        """What keeps it from applying anything, where that is not the store."""
+        """Why it applies nothing, if the cause is not the store."""
         return self._epochs.trouble
 
     @property
     def incomplete(self) -> str | None:
-        """Which kinds of stream the projection reads and its active generation does not have yet; None: it has all."""
+        """The kinds of stream that the projection reads and its active generation lacks; None: it lacks none."""
         for hosted in self._generations:
             found = incomplete(self.name, self._generations.kinds, hosted.generation.kinds)
             return None if found is None else found.detail
@@ -99,33 +99,35 @@ class Projector:
         with suppress(Stopped):
             await self._outages.until_up(self._generations.open)
             while not stopping.is_set():
-                deliveries = await self._consumer.take(TAKE, timeout=0.5)
+                deliveries = await self._consumer.take(TAKE_LIMIT, timeout=0.5)
                 events = [delivery for delivery in deliveries if delivery.queue in self._lane_of_queue]
                 for group in _groups(events):
-                    with self._precedence.applying_live():
+                    with self._live_priority.applying_live():
                         await self._handle(group)
-                orders = [delivery for delivery in deliveries if delivery.queue not in self._lane_of_queue]
-                for orders_at_once in self._orders.grouped(orders):
-                    await self._obey(orders_at_once)
+                requests = [delivery for delivery in deliveries if delivery.queue not in self._lane_of_queue]
+                for requests_at_once in self._control.grouped(requests):
+                    await self._handle_control(requests_at_once)
                 await self._sweep()
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         decoded = decode(deliveries, self._lane_of_queue, kinds=self._kinds)
         if decoded.arrived:
-            self._precedence.live_arrived(_now())
-        await self._epochs.hear(topology.epoch_of(each.headers.get(topology.EPOCH_HEADER)) for each in deliveries)
+            self._live_priority.live_arrived(_now())
+        await self._epochs.record_epochs(
+            topology.epoch_of(each.headers.get(topology.EPOCH_HEADER)) for each in deliveries
+        )
         outgoing = [undecodable_letter(self.name, item) for item in decoded.undecodable]
-        deadly = deliveries[0].deliveries >= DEADLY_AFTER
+        deadly = deliveries[0].deliveries >= ISOLATE_EVENTS_AFTER
         done = await self._generations.apply(decoded.arrived, limit=self._options.batch, one_by_one=deadly)
         outgoing += [message for _, applied in done for message in applied.outgoing]
         for delivery in deliveries:
-            self._watch.note(self._lane_of_queue[delivery.queue], dict(delivery.headers))
+            self._gaps.note(self._lane_of_queue[delivery.queue], dict(delivery.headers))
         for heads in decoded.heads:
             outgoing += await self._compare(heads)
         for as_of in decoded.as_of.values():
             self._lag.note(as_of, self._clock(), _now())
         if decoded.beats:
-            await self._look_back()
+            await self._check_as_of()
             await self._progress(decoded.beats)
         await self._publisher.publish_all(outgoing, sleep=self._outages.pause)
         if decoded.arrived:
@@ -138,34 +140,36 @@ class Projector:
         if not beats:
             return
         for hosted in self._generations.each():
-            ours = [beat for beat in beats if _applies(hosted, beat.epoch)]
-            as_of = self._watch.trusted({beat.lane: beat.asof for beat in sorted(ours, key=lambda beat: beat.asof)})
+            current = [beat for beat in beats if _applies(hosted, beat.epoch)]
+            as_of = self._gaps.trusted({beat.lane: beat.asof for beat in sorted(current, key=lambda beat: beat.asof)})
             if as_of and hosted.is_ready:
-                await self._generations.on(hosted, partial(hosted.applier.progress, as_of))
-            if self._certain_of is hosted:
-                self._certain |= as_of
+                await self._generations.run_step(hosted, partial(hosted.applier.progress, as_of))
+            if self._confirmed_for is hosted:
+                self._confirmed_as_of |= as_of
 
     async def _compare(self, heads: Heads) -> list[Outgoing]:
-        """Nothing is trusted before all that is missing has been noted, and asked for."""
+        """Compare the generations with these heads. The lane is trusted only after every missing event is held as a gap and requested."""
         rebuilt = rebuilt_generation(heads.asked)
         if rebuilt is not None:
-            return await self._settle(rebuilt, heads)
+            return await self._compare_rebuilt(rebuilt, heads)
         outgoing: list[Outgoing] = []
         for hosted in self._generations.each():
             if not hosted.applier.role.awaits_history and _applies(hosted, heads.epoch):
-                result = await self._generations.on(hosted, partial(hosted.applier.compare, _heads_of(hosted, heads)))
+                result = await self._generations.run_step(
+                    hosted, partial(hosted.applier.compare, _heads_of(hosted, heads))
+                )
                 outgoing += result.outgoing if result is not None else []
         if heads.last and _applies(self._generations.active, heads.epoch):
-            self._watch.settle(heads.lane, heads.asked)
+            self._gaps.clear(heads.lane, heads.asked)
         return outgoing
 
-    async def _settle(self, number: int, heads: Heads) -> list[Outgoing]:
-        """All of history is in that generation: what came live meanwhile, and what came before this process served it, is compared."""
+    async def _compare_rebuilt(self, number: int, heads: Heads) -> list[Outgoing]:
+        """Compare a generation that has applied all of history: finds live events it missed, also from before this process served it."""
         await self._outages.until_up(self._generations.refresh)
         hosted = self._generations.get(number)
         if hosted is None or hosted.is_ready or not _applies(hosted, heads.epoch):
             return []
-        result = await self._generations.on(
+        result = await self._generations.run_step(
             hosted, partial(hosted.applier.compare, _heads_of(hosted, heads), insist=True)
         )
         if result is None:
@@ -175,80 +179,82 @@ class Projector:
             await self._outages.until_up(self._generations.refresh)
         return result.outgoing
 
-    async def _obey(self, group: Sequence[Delivery]) -> None:
-        outgoing = await self._outages.until_up(lambda: self._orders.handle(group))
+    async def _handle_control(self, group: Sequence[Delivery]) -> None:
+        outgoing = await self._outages.until_up(lambda: self._control.handle(group))
         await self._publisher.publish_all(outgoing, sleep=self._outages.pause)
         await self._consumer.acknowledge(group)
 
     async def _sweep(self) -> None:
-        """Ask again for what was asked for and has not come, and for the heads of lanes that may have lost something."""
+        """Once a SWEEP_EVERY_S: request overdue events again, and the heads of lanes that are suspect."""
         now = _now()
-        if now - self._swept < SWEEP_EVERY_S:
+        if now - self._swept_at < SWEEP_EVERY_S:
             return
-        self._swept = now
-        self.silence = self._silence()
+        self._swept_at = now
+        self.silent_lanes = self._find_silent_lanes()
         await self._outages.until_up(self._generations.refresh)
-        if await self._epochs.look_after():
-            for lane in self._watch.lanes:
-                self._watch.doubt(lane, whole=True)
+        if await self._epochs.maintain():
+            for lane in self._gaps.lanes:
+                self._gaps.suspect(lane, all_streams=True)
         for hosted in self._generations.each():
             if hosted.generation.moving_to is None:
-                await self._ask_again(hosted)
-        as_of = await self._look_back()
-        for lane in self._watch.to_ask(now):
-            state = self._watch.lanes[lane]
-            # as_of stands still while a lane is suspect, so what the store says now was certain before.
-            state.asked, request = heads_request(self.name, lane, None if state.whole else as_of.get(lane))
-            state.asked_at = now
+                await self._request_overdue(hosted)
+        as_of = await self._check_as_of()
+        for lane in self._gaps.due_requests(now):
+            state = self._gaps.lanes[lane]
+            # as_of does not advance while a lane is suspect, so the store's value is from before the suspicion.
+            state.request_id, request = heads_request(self.name, lane, None if state.all_streams else as_of.get(lane))
+            state.requested_at = now
             await self._publisher.publish_all([request], sleep=self._outages.pause)
 
-    def _silence(self) -> str | None:
-        """Nobody else may have taken a lane over: what was heard here is heard here for as long as the queue is consumed from."""
+    def _find_silent_lanes(self) -> str | None:
+        """What ``silent_lanes`` reports. A lane counts only while this process consumes its queue: no other process can have taken it."""
         silent = {queue: self._consumer.silent_s(queue) for queue in self._lane_of_queue}
         names = [queue for queue, seconds in silent.items() if seconds > SILENT_AFTER_S]
         if not names:
             return None
         return (
-            f"nothing has come from {', '.join(names)} for {max(silent.values()):.0f} s, not even a heartbeat: "
+            f"no message has arrived from {', '.join(names)} for {max(silent.values()):.0f} s, not even a heartbeat: "
             "is the relay running, and RabbitMQ, and is the queue bound? `tidemark migrate` binds it"
         )
 
-    async def _look_back(self) -> Mapping[int, datetime | None]:
-        """The store's ``as_of``. A store that knows less than it did (emptied, or restored from a backup) puts its lanes under suspicion.
+    async def _check_as_of(self) -> Mapping[int, datetime | None]:
+        """The store's ``as_of``. If it has gone back (the store was emptied, or restored from a backup), the lane becomes suspect.
 
-        Looked at before each ``as_of`` is written: the new one would hide that the old one has gone.
+        Called before each write of ``as_of``, which would hide that the old value is lost.
         """
         active = self._generations.active
-        as_of = await self._generations.on(active, active.store.as_of) or {}
-        if self._certain_of is active:
-            for lane, certain in self._certain.items():
-                if (as_of.get(lane) or LONG_AGO) < certain:
-                    log.warning("%s: the store has been set back; comparing lane %d", self.name, lane)
-                    self._watch.doubt(lane)
-        self._certain_of = active
-        self._certain = {lane: time for lane, time in as_of.items() if time is not None}
+        as_of = await self._generations.run_step(active, active.store.as_of) or {}
+        if self._confirmed_for is active:
+            for lane, confirmed in self._confirmed_as_of.items():
+                if (as_of.get(lane) or UNIX_EPOCH) < confirmed:
+                    log.warning("%s: the store has gone back in time; comparing lane %d", self.name, lane)
+                    self._gaps.suspect(lane)
+        self._confirmed_for = active
+        self._confirmed_as_of = {lane: time for lane, time in as_of.items() if time is not None}
         return as_of
 
-    async def _ask_again(self, hosted: Hosted) -> None:
-        """``unreported``: what died while nobody read the generation goes through the normal path now, letters and all."""
+    async def _request_overdue(self, hosted: HostedGeneration) -> None:
+        """Request a resend of overdue events, and of those that died while the generation was not active: they need letters now."""
         now = self._clock()
-        found = list(await self._generations.on(hosted, partial(hosted.store.overdue, now, OVERDUE_AT_ONCE)) or ())
+        found = list(await self._generations.run_step(hosted, partial(hosted.store.overdue, now, OVERDUE_LIMIT)) or ())
         if hosted.generation.active:
-            found += await self._generations.on(hosted, partial(hosted.store.unreported, now, OVERDUE_AT_ONCE)) or ()
+            found += (
+                await self._generations.run_step(hosted, partial(hosted.store.unreported, now, OVERDUE_LIMIT)) or ()
+            )
         wanted = [(stream, applied + 1) for stream, applied in found if hosted.applies(stream)]
-        if len(wanted) < len(found):  # held by code that read them
-            await self._generations.on(hosted, partial(hosted.store.release_others, hosted.kinds))
+        if len(wanted) < len(found):  # held by an earlier version, which read these kinds of stream
+            await self._generations.run_step(hosted, partial(hosted.store.release_others, hosted.kinds))
         if wanted:
-            log.info("%s asks again for %d streams", self.name, len(wanted))
+            log.info("%s requests a resend of %d streams again", self.name, len(wanted))
             await self._publisher.publish_all(list(resend_requests(self.name, wanted)), sleep=self._outages.pause)
 
 
-def _heads_of(hosted: Hosted, heads: Heads) -> dict[str, int]:
+def _heads_of(hosted: HostedGeneration, heads: Heads) -> dict[str, int]:
     """The heads of the streams that the generation applies."""
     return {stream: version for stream, version in heads.streams if hosted.applies(stream)}
 
 
-def _applies(hosted: Hosted, epoch: str | None) -> bool:
+def _applies(hosted: HostedGeneration, epoch: str | None) -> bool:
     return decide(hosted.generation, epoch) is EpochDecision.APPLY
 
 
@@ -257,7 +263,7 @@ def _now() -> float:
 
 
 def _groups(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
-    """Together, but for those that were delivered before so often that one of them may be killing the process."""
-    usual = [delivery for delivery in deliveries if delivery.deliveries < SUSPICIOUS_AFTER]
-    alone = [[delivery] for delivery in deliveries if delivery.deliveries >= SUSPICIOUS_AFTER]
+    """All together, except messages that were delivered before so often that they may kill the process: each of those alone."""
+    usual = [delivery for delivery in deliveries if delivery.deliveries < ISOLATE_MESSAGE_AFTER]
+    alone = [[delivery] for delivery in deliveries if delivery.deliveries >= ISOLATE_MESSAGE_AFTER]
     return [usual, *alone] if usual else alone

@@ -1,4 +1,4 @@
-"""What a projector is told, or asked, over ``control.<projector>``: to step over an event, how far it has come, to rebuild itself."""
+"""Handles the control requests of a projector's queue ``control.<projector>``: step over an event, report positions, rebuild."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -25,10 +25,10 @@ class ControlHandler:
         self._epochs = epochs
         self._projector = projector
         self._generations = generations
-        self._about_generations = GenerationRequests(projector, generations)
+        self._generation_requests = GenerationRequests(projector, generations)
 
     def grouped(self, deliveries: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
-        """What is to be obeyed at once: each order by itself, then all inquiries together, as they may be hundreds."""
+        """Groups to handle together: each other request alone, then all inquiries at once, as there may be hundreds."""
         inquiries = []
         for delivery in deliveries:
             if delivery.routing_key == topology.inquire_key(self._projector):
@@ -39,25 +39,25 @@ class ControlHandler:
             yield inquiries
 
     async def handle(self, group: Sequence[Delivery]) -> list[Outgoing]:
-        """What is to be published in answer. Doing the same again is harmless. Raises StoreUnavailableError."""
+        """Handle one group; returns the messages to publish in reply. Idempotent. Raises StoreUnavailableError."""
         await self._generations.refresh()
         delivery = group[0]
-        if (shape := self._about_generations.shape_of(delivery.routing_key)) is not None:
-            return await self._about_generations.handle(delivery, shape)
+        if (model := self._generation_requests.model_of(delivery.routing_key)) is not None:
+            return await self._generation_requests.handle(delivery, model)
         try:
             if delivery.routing_key == topology.discard_key(self._projector):
-                order = Request[StepOver].model_validate_json(delivery.body).data
-                return await self._step_over(order, again=delivery.redelivered)
+                request = Request[StepOver].model_validate_json(delivery.body).data
+                return await self._step_over(request, again=delivery.redelivered)
             if delivery.routing_key == topology.compared_key(self._projector):
-                answer = Request[VersionsCompared].model_validate_json(delivery.body).data
-                return await self._epochs.compared(answer)
+                reply = Request[VersionsCompared].model_validate_json(delivery.body).data
+                return await self._epochs.compared(reply)
         except ValidationError as error:
-            _drop(error)
+            _log_unreadable(error)
             return []
         return await self._inquire([event for inquiry in group for event in _events_in(inquiry)])
 
     async def _step_over(self, order: StepOver, *, again: bool) -> list[Outgoing]:
-        """``again``: the order has been delivered before; then it may have been we who got the stream past the event."""
+        """``again``: the request has been delivered before, so that delivery may have advanced the stream past the event."""
         if not is_of(self._generations.kinds, order.stream):
             return self._not_read([StreamFrom(stream=order.stream, version=order.version)])
         active = self._generations.active
@@ -75,7 +75,7 @@ class ControlHandler:
         return [*outgoing, passed_message(self._projector, [event])]
 
     async def _step_over_elsewhere(self, order: StepOver) -> list[Outgoing]:
-        """Where the other generations wait for the event, or when it is going to be their turn."""
+        """Step over the event in the other generations: at once if they wait for it, else when it is next."""
         active, outgoing = self._generations.active, []
         stream, before = order.stream, (order.stream, order.version - 1)
         if (stream, order.version) not in await active.store.discards(before, 1):
@@ -83,12 +83,12 @@ class ControlHandler:
         for hosted in self._generations.each():
             if hosted is not active:
                 step = partial(hosted.applier.step_over, stream, order.version, ahead=True)
-                stepped = await self._generations.on(hosted, step)
+                stepped = await self._generations.run_step(hosted, step)
                 outgoing += stepped.outgoing if stepped is not None else []
         return outgoing
 
-    async def _inquire(self, asked: Sequence[StreamFrom]) -> list[Outgoing]:
-        events = [event for event in asked if is_of(self._generations.kinds, event.stream)]
+    async def _inquire(self, inquired: Sequence[StreamFrom]) -> list[Outgoing]:
+        events = [event for event in inquired if is_of(self._generations.kinds, event.stream)]
         streams = sorted({event.stream for event in events})
         positions = await self._generations.active.store.positions(streams)
         passed = [
@@ -96,11 +96,11 @@ class ControlHandler:
             for event in events
             if positions[event.stream].applied >= event.version
         ]
-        others = [event for event in asked if not is_of(self._generations.kinds, event.stream)]
+        others = [event for event in inquired if not is_of(self._generations.kinds, event.stream)]
         return [*self._passed(passed), *self._not_read(others)]
 
     def _not_read(self, events: Sequence[StreamFrom]) -> list[Outgoing]:
-        """Report them as passed, in separate notices: a dead-letter worker that does not know ``not-read`` drops no other notice."""
+        """Report them as passed, in separate messages: a dead-letter worker that does not know ``not-read`` then drops no other event."""
         for event in events:
             log.info("%s@%d: %s reads no streams of this kind", event.stream, event.version, self._projector)
         return self._passed(
@@ -116,9 +116,9 @@ def _events_in(inquiry: Delivery) -> Sequence[StreamFrom]:
     try:
         return Request[Inquire].model_validate_json(inquiry.body).data.events
     except ValidationError as error:
-        _drop(error)
+        _log_unreadable(error)
         return ()
 
 
-def _drop(error: ValidationError) -> None:
-    log.error("an unreadable order was dropped: %s", error)
+def _log_unreadable(error: ValidationError) -> None:
+    log.error("an unreadable control request was dropped: %s", error)

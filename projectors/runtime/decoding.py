@@ -1,4 +1,4 @@
-"""From deliveries to events: what cannot be understood becomes a failure of its own, beside the events that can.
+"""Decodes deliveries into events. What cannot be decoded becomes a separate failure and does not affect the other events.
 
 Events of kinds of stream that the projection does not read are skipped, whether they can be decoded or not.
 """
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
 from projectors.runtime.fast_decoding import EVERY_KIND, element_of, events_in
-from projectors.runtime.retry import Failure, describe
+from projectors.runtime.retry import Failure, failure_of
 from projectors.stores.port import Event
 from shared.contracts.registry import UnknownEventError, event_data
 from shared.contracts.values import EventData, SafeText
@@ -26,17 +26,17 @@ from shared.read_models import is_of
 
 UNDECODABLE: Final = "undecodable-event"
 UNKNOWN: Final = "unknown-type"
-"""Of an event whose type, or schema version, newer code will know."""
+"""The reason of an event whose type or schema version only newer code knows."""
 UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands in for the time of an event whose envelope cannot be read."""
 
 
 class Unreadable(EventData, frozen=True):
-    """Stands in for the data of an event whose type, schema version or data we do not understand."""
+    """Stands in for the data of an event whose type, schema version or data cannot be decoded."""
 
 
 class Place(BaseModel):
-    """The least that an event must say to have a place in a stream."""
+    """The fields that an event needs at least to have a place in a stream."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -45,28 +45,28 @@ class Place(BaseModel):
     streamversion: Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
 
 
-class Arrived(msgspec.Struct, frozen=True, gc=False):
-    """An event with a place in a stream. ``failure``: its envelope or its data is beyond us, so its stream stops here."""
+class ArrivedEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event with a place in a stream. ``failure``: its envelope or its data cannot be decoded, so its stream stops here."""
 
     event: Event
     element: Any
     """The envelope as plain JSON; with ``at``: the message it came in."""
     failure: Failure | None = None
     epoch: str | None = None
-    """Of the write database that it came from, where it is said."""
+    """The epoch of the write database that it came from, if the message has one."""
     at: int | None = None
-    """Its place in the message, whose bytes are cut only if somebody asks for them."""
+    """Its index in the message; its bytes are extracted only by ``body``."""
     automatic: bool = False
-    """No operator has asked for it: AUTOMATIC_HEADER."""
+    """Whether it was sent without an operator's request: AUTOMATIC_HEADER."""
 
     def body(self) -> bytes:
-        """The envelope, for sending on: its bytes as they came, where it was understood at once."""
+        """The envelope, to send on: the received bytes if the fast decoder decoded it, else encoded again."""
         return to_json(self.element) if self.at is None else element_of(self.element, self.at)
 
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A message, or an element of one, that names no stream: it can hold nothing, and is a dead letter by itself."""
+    """A message, or an element of one, that names no stream: it holds no stream and becomes a dead letter by itself."""
 
     body: bytes
     failure: Failure
@@ -74,9 +74,9 @@ class Undecodable:
 
 @dataclass(slots=True)
 class Decoded:
-    """What some deliveries of one projector held."""
+    """The decoded content of some deliveries of one projector."""
 
-    arrived: list[Arrived] = field(default_factory=list)
+    arrived: list[ArrivedEvent] = field(default_factory=list)
     undecodable: list[Undecodable] = field(default_factory=list)
     as_of: dict[int, datetime] = field(default_factory=dict)
     """Lane → the latest heartbeat's ``asof``."""
@@ -91,19 +91,19 @@ def decode(
     lanes: int = 1,
     kinds: frozenset[str] = EVERY_KIND,
 ) -> Decoded:
-    """``lanes``: how many there are, for events from a queue that is no lane's. ``kinds``: the kinds of stream that are read."""
+    """``lanes``: the number of lanes, for events from a queue that is not a lane's. ``kinds``: the kinds of stream that are read."""
     decoded = Decoded()
     for delivery in deliveries:
         queue_lane, epoch = lane_of_queue.get(delivery.queue), epoch_of(delivery.headers.get(EPOCH_HEADER))
         automatic = delivery.headers.get(AUTOMATIC_HEADER) is True
         events = events_in(delivery.body, partial(_lane, queue_lane, lanes=lanes), kinds)
         if events is not None:
-            decoded.arrived += [Arrived(event, delivery.body, None, epoch, at, automatic) for at, event in events]
+            decoded.arrived += [ArrivedEvent(event, delivery.body, None, epoch, at, automatic) for at, event in events]
             continue
         try:
             elements = split(delivery.body)
         except EnvelopeError as error:
-            decoded.undecodable.append(Undecodable(delivery.body, describe(error, UNDECODABLE)))
+            decoded.undecodable.append(Undecodable(delivery.body, failure_of(error, UNDECODABLE)))
             continue
         for element in elements:
             if _is_of_another_kind(element, kinds):
@@ -113,7 +113,7 @@ def decode(
 
 
 def _is_of_another_kind(element: Any, kinds: frozenset[str]) -> bool:
-    """Whether it is an event of a stream that is not read. False for what names no stream or is no event."""
+    """Whether it is an event of a stream that is not read. False if it names no stream or is not an event."""
     if not isinstance(element, dict) or element.get("type") in (HEARTBEAT, HEADS):
         return False
     stream = element.get("subject")
@@ -135,31 +135,33 @@ def _decode(
             return
         envelope = ReceivedEvent.model_validate(element)
     except ValidationError as error:
-        event = _placed(element, queue_lane, lanes)
+        event = _event_in_place(element, queue_lane, lanes)
         if event is not None:
-            decoded.arrived.append(Arrived(event, element, describe(error, UNDECODABLE), epoch, automatic=automatic))
+            decoded.arrived.append(
+                ArrivedEvent(event, element, failure_of(error, UNDECODABLE), epoch, automatic=automatic)
+            )
         else:
-            decoded.undecodable.append(Undecodable(to_json(element), describe(error, UNDECODABLE)))
+            decoded.undecodable.append(Undecodable(to_json(element), failure_of(error, UNDECODABLE)))
         return
     failure: Failure | None = None
     data: EventData
     try:
         data = event_data(envelope.type, envelope.schemaversion, envelope.data)
     except UnknownEventError as error:
-        data, failure = Unreadable(), describe(error, UNKNOWN)
+        data, failure = Unreadable(), failure_of(error, UNKNOWN)
     except (ValidationError, LookupError, TypeError, ValueError) as error:
-        data, failure = Unreadable(), describe(error, UNDECODABLE)
+        data, failure = Unreadable(), failure_of(error, UNDECODABLE)
     lane = _lane(queue_lane, envelope.subject, lanes)
     event = Event(envelope.id, envelope.type, envelope.subject, envelope.streamversion, envelope.time, data, lane)
-    decoded.arrived.append(Arrived(event, element, failure, epoch, automatic=automatic))
+    decoded.arrived.append(ArrivedEvent(event, element, failure, epoch, automatic=automatic))
 
 
 def _lane(queue_lane: int | None, stream: str, lanes: int) -> int:
     return queue_lane if queue_lane is not None else lane_of(stream, lanes)
 
 
-def _placed(element: Any, queue_lane: int | None, lanes: int) -> Event | None:
-    """An envelope that lacks something, or has something wrong, and still says whose next event it is: it has to hold that stream."""
+def _event_in_place(element: Any, queue_lane: int | None, lanes: int) -> Event | None:
+    """The event of an invalid envelope that still has a stream and a version, and so has to hold that stream; None: it has not."""
     try:
         place = Place.model_validate(element)
     except ValidationError:

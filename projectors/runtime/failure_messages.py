@@ -1,11 +1,11 @@
-"""What a projector publishes about events it could not apply: copies for the delay tiers, dead letters, requests for a resend."""
+"""The messages that a projector publishes: retry copies and dead letters of failed events, control requests and announcements."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
-from projectors.runtime.decoding import Arrived, Undecodable
+from projectors.runtime.decoding import ArrivedEvent, Undecodable
 from projectors.runtime.retry import Failure
 from projectors.stores.port import Hold
 from shared.contracts.registry import KINDS
@@ -34,14 +34,14 @@ from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.views.generations import Generation
 
-_FOR_REBUILD: Final = "heads/rebuild/"
+_REBUILD_PREFIX: Final = "heads/rebuild/"
 TEXT_LIMIT: Final = 2048
 TRACE_LIMIT: Final = 16 * 1024
 """Bytes of a text in a header, and of the stack trace: all headers together must stay under 32 KiB."""
 
 
-def retry_copy(projector: str, item: Arrived, tier: str) -> Outgoing:
-    """Comes back to the event's own lane when the tier's time is up."""
+def retry_copy(projector: str, item: ArrivedEvent, tier: str) -> Outgoing:
+    """A copy that returns to the event's own lane when the tier's delay has passed."""
     key = topology.private_lane_key(projector, item.event.lane)
     headers: dict[str, Any] = {topology.AUTOMATIC_HEADER: True}
     if item.epoch is not None:
@@ -51,7 +51,7 @@ def retry_copy(projector: str, item: Arrived, tier: str) -> Outgoing:
     )
 
 
-def dead_letter(projector: str, item: Arrived, hold: Hold, failure: Failure) -> Outgoing:
+def dead_letter(projector: str, item: ArrivedEvent, hold: Hold, failure: Failure) -> Outgoing:
     headers = _headers(projector, failure) | {
         "tidemark-stream": item.event.stream,
         "tidemark-version": item.event.version,
@@ -69,7 +69,7 @@ def undecodable_letter(projector: str, item: Undecodable) -> Outgoing:
 
 
 def resend_requests(projector: str, wanted: Sequence[tuple[str, int]], *, automatic: bool = True) -> Iterator[Outgoing]:
-    """``wanted``: (stream, first version) each. ``automatic``: the projection asks by itself, not an operator."""
+    """``wanted``: (stream, first version) each. ``automatic``: sent by the projection itself, without an operator's request."""
     headers = {topology.AUTOMATIC_HEADER: True} if automatic else {}
     for start in range(0, len(wanted), MAX_STREAMS):
         streams = tuple(StreamFrom(stream=s, version=v) for s, v in wanted[start : start + MAX_STREAMS])
@@ -87,36 +87,37 @@ def resend_requests(projector: str, wanted: Sequence[tuple[str, int]], *, automa
 def heads_request(
     projector: str, lane: int, since: datetime | None, *, generation: int | None = None
 ) -> tuple[str, Outgoing]:
-    """The request's id, and the request. ``generation``: the one that alone is to be compared, as the id says."""
-    asked = f"heads/{uuid4()}" if generation is None else f"{_FOR_REBUILD}{generation}/{uuid4()}"
+    """The request's id, and the request. ``generation``: the only one to compare, which the id then contains."""
+    request_id = f"heads/{uuid4()}" if generation is None else f"{_REBUILD_PREFIX}{generation}/{uuid4()}"
     request = Request[AskHeads](
-        id=asked,
+        id=request_id,
         source=_source(projector),
         type=HEADS,
         time=datetime.now(UTC),
         data=AskHeads(projection=projector, lane=lane, since=since),
     )
     body = request.model_dump_json().encode()
-    return asked, Outgoing(topology.CONTROL, topology.HEADS_KEY, body, CONTENT_TYPE, type=HEADS)
+    return request_id, Outgoing(topology.CONTROL, topology.HEADS_KEY, body, CONTENT_TYPE, type=HEADS)
 
 
 def compare_request(
-    projector: str, at: Generation, known: Sequence[str], following: str, positions: Sequence[tuple[str, int]]
+    projector: str, generation: Generation, known: Sequence[str], following: str, positions: Sequence[tuple[str, int]]
 ) -> Iterator[Outgoing]:
-    """Whether these, a portion of the generation's streams, are ahead of the write database. ``following``: "" is the end."""
-    if at.moving_to is None or len(positions) > MAX_COMPARED:
+    """Asks which of these streams, a page of the generation's, are ahead of the write database. ``following``: the next page's cursor,
+    "" after the last."""
+    if generation.moving_to is None or len(positions) > MAX_COMPARED:
         return
     request = Request[CompareVersions](
-        id=f"compare/{at.number}/{uuid4()}",
+        id=f"compare/{generation.number}/{uuid4()}",
         source=_source(projector),
         type=COMPARE,
         time=datetime.now(UTC),
         data=CompareVersions(
             projection=projector,
-            generation=at.number,
-            epoch=at.moving_to,
+            generation=generation.number,
+            epoch=generation.moving_to,
             known=tuple(known),
-            cursor=at.compare_cursor,
+            cursor=generation.compare_cursor,
             following=following,
             last=not following,
             streams=tuple(positions),
@@ -126,10 +127,10 @@ def compare_request(
     yield Outgoing(topology.CONTROL, topology.COMPARE_KEY, body, CONTENT_TYPE, type=COMPARE)
 
 
-def rebuilt_generation(asked: str) -> int | None:
-    """The generation that heads were asked for alone, by the id of the request."""
-    number, slash, _ = asked.removeprefix(_FOR_REBUILD).partition("/")
-    return int(number) if asked.startswith(_FOR_REBUILD) and slash and number.isdecimal() else None
+def rebuilt_generation(request_id: str) -> int | None:
+    """The only generation that a request for heads is for, by the request's id; None: it is for all."""
+    number, slash, _ = request_id.removeprefix(_REBUILD_PREFIX).partition("/")
+    return int(number) if request_id.startswith(_REBUILD_PREFIX) and slash and number.isdecimal() else None
 
 
 def history_request(
@@ -141,8 +142,8 @@ def history_request(
     count: bool,
     kinds: Collection[str] = KINDS,
 ) -> Outgoing:
-    """``kinds``: the kinds of stream that are wanted. The request names them only if they are not all kinds: an older command service
-    rejects the field."""
+    """``kinds``: the kinds of stream to read. The request names them only if they are not all kinds: an older command service rejects
+    the field."""
     stream, version = after
     request = Request[ReadHistory](
         id=f"history/{generation}/{uuid4()}",
@@ -164,37 +165,37 @@ def history_request(
 
 
 def activated_message(projector: str, generation: int) -> Outgoing:
-    """For those who serve queries: from now on this generation is read."""
-    news = ActivatedMessage(
+    """For query services: from now on this generation is read."""
+    activated = ActivatedMessage(
         id=f"switched/{uuid4()}",
         source=_source(projector),
         type=ACTIVATED,
         time=datetime.now(UTC),
         data=Activated(projection=projector, generation=generation),
     )
-    key, body = topology.advanced_key(projector), news.model_dump_json().encode()
+    key, body = topology.advanced_key(projector), activated.model_dump_json().encode()
     return Outgoing(topology.CHANGES, key, body, CONTENT_TYPE, type=ACTIVATED, mandatory=False, durable=False)
 
 
 def passed_message(projector: str, events: Sequence[PassedEvent]) -> Outgoing:
-    """For the dead-letter worker: these held their streams and do so no longer."""
-    notice = Request[Passed](
+    """For the dead-letter worker: these events no longer hold their streams."""
+    message = Request[Passed](
         id=f"passed/{uuid4()}",
         source=_source(projector),
         type=PASSED,
         time=datetime.now(UTC),
         data=Passed(projection=projector, events=tuple(events)),
     )
-    body = notice.model_dump_json().encode()
+    body = message.model_dump_json().encode()
     return Outgoing(topology.CHANGES, topology.passed_key(projector), body, CONTENT_TYPE, type=PASSED)
 
 
 def acted_message(act: Acted) -> Outgoing:
-    """For the audit, which the dead-letter worker keeps."""
-    notice = Request[Acted](
+    """For the audit log, which the dead-letter worker writes."""
+    message = Request[Acted](
         id=f"acted/{uuid4()}", source=_source(act.projection), type=ACTED, time=datetime.now(UTC), data=act
     )
-    body = notice.model_dump_json().encode()
+    body = message.model_dump_json().encode()
     return Outgoing(topology.CHANGES, topology.acted_key(act.projection), body, CONTENT_TYPE, type=ACTED)
 
 
@@ -206,13 +207,13 @@ def _headers(projector: str, failure: Failure) -> dict[str, Any]:
     return {
         "tidemark-origin": projector,
         "tidemark-reason": failure.reason,
-        "tidemark-exception": _short(failure.exception),
-        "tidemark-fingerprint": _short(failure.fingerprint),
-        "tidemark-trace": _short(failure.trace, TRACE_LIMIT),
+        "tidemark-exception": _truncated(failure.exception),
+        "tidemark-fingerprint": _truncated(failure.fingerprint),
+        "tidemark-trace": _truncated(failure.trace, TRACE_LIMIT),
         "tidemark-failed-at": datetime.now(UTC).isoformat(),
     }
 
 
-def _short(text: str, limit: int = TEXT_LIMIT) -> str:
-    """The end of it: that is where a trace says what went wrong."""
+def _truncated(text: str, limit: int = TEXT_LIMIT) -> str:
+    """The last ``limit`` bytes: a stack trace ends with the error."""
     return text.encode()[-limit:].decode(errors="ignore")

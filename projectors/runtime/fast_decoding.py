@@ -1,10 +1,10 @@
-"""Events decoded in one pass over a message's bytes, where nothing is odd about them: what nearly every message is.
+"""Decodes events in one pass over a message's bytes if all are valid, as in nearly every message.
 
-The result is what ``projectors.runtime.decoding`` would make of the same bytes. If any part is not a valid event in its current shape,
-nothing is returned and the caller uses ``decoding``. An event's ``type`` selects the class of its envelope, and that knows the class of
-the data, so a batch becomes structs in one pass: a third cheaper than element by element.
+The result equals that of ``projectors.runtime.decoding``. If any part is not a valid event in its current schema version, nothing is
+returned and the caller uses ``decoding``. An event's ``type`` selects the class of its envelope, which determines the class of the data,
+so a batch is decoded into structs in one pass: a third cheaper than element by element.
 
-Of an event of a kind that is not read only the stream name is decoded; its data are skipped, valid or not.
+Only the stream name of an event of a kind that is not read is decoded; its data are skipped, valid or not.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ EVERY_KIND: Final = frozenset(KINDS)
 
 
 class _Envelope(msgspec.Struct, kw_only=True, gc=False):
-    """As ``shared.messages.envelope.ReceivedEvent``, in the order in which it is written."""
+    """As ``shared.messages.envelope.ReceivedEvent``, with the fields in the order in which they are written."""
 
     type: ClassVar[str]
     specversion: Literal["1.0"] = "1.0"
@@ -50,7 +50,7 @@ class _Stream(msgspec.Struct, gc=False):
 
 
 def _envelope_of(cls: type[EventData], name: str, version: int) -> type[msgspec.Struct]:
-    """The envelope of one type of event, in the schema version that is current."""
+    """The envelope of one type of event in its current schema version."""
     return msgspec.defstruct(
         cls.__name__,
         [("data", cls), ("schemaversion", Annotated[int, Meta(ge=version, le=version)])],
@@ -63,8 +63,8 @@ def _envelope_of(cls: type[EventData], name: str, version: int) -> type[msgspec.
     )
 
 
-def _passed_over(cls: type[EventData], name: str) -> type[msgspec.Struct]:
-    """The envelope of one type of event, where no kind of stream that has such events is read."""
+def _skipped_envelope_of(cls: type[EventData], name: str) -> type[msgspec.Struct]:
+    """The envelope of one type of event that occurs only in kinds of stream that are not read."""
     return msgspec.defstruct(cls.__name__, [], bases=(_Stream,), tag_field="type", tag=name, gc=False)
 
 
@@ -73,7 +73,7 @@ class _Decoder:
 
     def __init__(self, kinds: frozenset[str]) -> None:
         envelopes = (
-            _passed_over(cls, place[0]) if kinds.isdisjoint(KINDS_OF[cls]) else _envelope_of(cls, *place)
+            _skipped_envelope_of(cls, place[0]) if kinds.isdisjoint(KINDS_OF[cls]) else _envelope_of(cls, *place)
             for cls, place in EVENTS.items()
         )
         union: Any = reduce(or_, envelopes)
@@ -81,7 +81,7 @@ class _Decoder:
         self._batch: msgspec.json.Decoder[list[_Envelope | _Stream]] = msgspec.json.Decoder(GenericAlias(list, union))
 
     def envelopes(self, body: bytes) -> list[_Envelope | _Stream] | None:
-        """In the order of the message; None if one of them is not a valid event in its current shape."""
+        """In the order of the message; None if one of them is not a valid event in its current schema version."""
         try:
             return self._batch.decode(body) if _is_batch(body) else [self._one.decode(body)]
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
@@ -96,7 +96,7 @@ _STREAMS: Final = msgspec.json.Decoder(list[_Stream])
 def events_in(
     body: bytes, lane_of: Callable[[str], int], kinds: frozenset[str] = EVERY_KIND
 ) -> Sequence[tuple[int, Event]] | None:
-    """The events of a message that are of streams of these kinds, in its order, each with its place in it; None: decode it the slow way.
+    """The message's events of streams of these kinds, in its order, each with its index; None: use ``projectors.runtime.decoding``.
 
     ``lane_of``: stream → lane.
     """
@@ -104,7 +104,7 @@ def events_in(
     if envelopes == []:
         return None
     if envelopes is None:
-        return _without_others(body, lane_of, kinds)
+        return _events_of_kinds(body, lane_of, kinds)
     places: Sequence[int] = range(len(envelopes))
     if not kinds >= EVERY_KIND:
         places = [at for at, each in enumerate(envelopes) if is_of(kinds, each.subject)]
@@ -118,10 +118,10 @@ def events_in(
     ]
 
 
-def _without_others(
+def _events_of_kinds(
     body: bytes, lane_of: Callable[[str], int], kinds: frozenset[str]
 ) -> Sequence[tuple[int, Event]] | None:
-    """The same for a batch with an invalid event: it may be of another kind, of a type that only newer code knows."""
+    """The same for a batch with an invalid event, which may belong to a kind that is not read: then the others are decoded."""
     if not _is_batch(body):
         return None
     try:
@@ -138,7 +138,7 @@ def _without_others(
 
 
 def element_of(body: bytes, at: int) -> bytes:
-    """The bytes of the envelope that event ``at`` of a message came in."""
+    """The bytes of the envelope of event ``at`` of a message."""
     return bytes(_ELEMENTS.decode(body)[at]) if _is_batch(body) else body
 
 

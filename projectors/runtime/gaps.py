@@ -1,9 +1,9 @@
-"""Noticing what the broker has lost: pure.
+"""Detects messages that the broker has lost: pure.
 
-The relay numbers the messages of each lane, within its epoch. A number that jumps, a new epoch, or a lane that has just become
-ours puts the lane under suspicion: something may be missing, perhaps at the end of a stream, where no later event would show it.
-While a lane is suspect its ``as_of`` stands still, so that the store never claims to be fresher than it is known to be; the suspicion
-ends when the heads of the lane's streams have been compared.
+The relay numbers the messages of each lane, within its epoch. A gap in the numbers, a new epoch, or a lane that this process has just
+taken over makes the lane suspect: an event may be missing, perhaps the last of a stream, which no later event would reveal.
+While a lane is suspect its ``as_of`` does not advance, so that the store never claims to be fresher than it is known to be. The lane is
+trusted again when the heads of its streams have been compared.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from shared.messaging import topology
 
-ASK_AGAIN_S: Final = 5.0
+REQUEST_INTERVAL_S: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -21,11 +21,11 @@ class Lane:
     epoch: str | None = None
     number: int = 0
     suspect: bool = True
-    asked: str = ""
-    """The id of the request for heads that is under way."""
-    asked_at: float = float("-inf")
-    whole: bool = False
-    """Whether the heads of all streams are to be compared, however old."""
+    request_id: str = ""
+    """The id of the pending request for heads."""
+    requested_at: float = float("-inf")
+    all_streams: bool = False
+    """Whether to compare the heads of all streams, not only of recently changed ones."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class GapDetector:
     lanes: dict[int, Lane] = field(default_factory=dict)
 
     def note(self, lane: int, headers: dict[str, Any]) -> None:
-        """A message of the lane has come. One sent to this projection alone bears no number, and says nothing."""
+        """Record a message of the lane. A message sent to this projection alone has no number and changes nothing."""
         state = self.lanes.setdefault(lane, Lane())
         epoch, number = headers.get(topology.EPOCH_HEADER), headers.get(topology.SEQUENCE_HEADER)
         if not isinstance(epoch, str) or not isinstance(number, int):
@@ -42,29 +42,31 @@ class GapDetector:
             state.number = max(state.number, number)
             return
         state.epoch, state.number = epoch, number
-        self._suspect(state)
+        self._mark_suspect(state)
 
-    def doubt(self, lane: int, *, whole: bool = False) -> None:
-        """The store knows less of the lane than it did: it was emptied, or set back. ``whole``: or it left out some of it, whenever."""
+    def suspect(self, lane: int, *, all_streams: bool = False) -> None:
+        """Suspect the lane, because the store has lost some of it (was emptied or restored). ``all_streams``: compare all its streams."""
         state = self.lanes.setdefault(lane, Lane())
-        state.whole = state.whole or whole
-        self._suspect(state)
+        state.all_streams = state.all_streams or all_streams
+        self._mark_suspect(state)
 
-    def settle(self, lane: int, asked: str) -> None:
-        """The last page of the answer has been compared."""
+    def clear(self, lane: int, request_id: str) -> None:
+        """Trust the lane again: the last page of the reply to this request has been compared."""
         state = self.lanes.setdefault(lane, Lane())
-        if state.suspect and state.asked == asked:
-            state.suspect, state.asked, state.whole = False, "", False
+        if state.suspect and state.request_id == request_id:
+            state.suspect, state.request_id, state.all_streams = False, "", False
 
     def trusted(self, as_of: dict[int, datetime]) -> dict[int, datetime]:
-        """Those heartbeats that may be believed."""
+        """The entries of lanes that are not suspect. ``as_of``: lane → a heartbeat's ``asof``."""
         return {lane: time for lane, time in as_of.items() if not self.lanes.setdefault(lane, Lane()).suspect}
 
-    def to_ask(self, now: float) -> Sequence[int]:
-        """Suspect lanes whose heads are to be asked for now; ``now`` is a monotonic clock's."""
-        return [n for n, state in self.lanes.items() if state.suspect and now - state.asked_at >= ASK_AGAIN_S]
+    def due_requests(self, now: float) -> Sequence[int]:
+        """Suspect lanes whose heads are to be requested now; ``now`` is a monotonic clock's."""
+        return [
+            n for n, state in self.lanes.items() if state.suspect and now - state.requested_at >= REQUEST_INTERVAL_S
+        ]
 
-    def _suspect(self, state: Lane) -> None:
+    def _mark_suspect(self, state: Lane) -> None:
         state.suspect = True
-        # An answer under way may not know of this loss yet: it has to be asked for again.
-        state.asked, state.asked_at = "", float("-inf")
+        # A pending reply may predate this loss: the heads have to be requested again.
+        state.request_id, state.requested_at = "", float("-inf")

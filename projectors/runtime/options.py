@@ -1,4 +1,4 @@
-"""What can be set for each projector: ``TIDEMARK_SUMMARY_BATCH``, ``TIDEMARK_SEARCH_RETRIES``, ``TIDEMARK_ANALYTICS_LONGEST_PAUSE_S`` …"""
+"""The settings of each projector: ``TIDEMARK_SUMMARY_BATCH``, ``TIDEMARK_SEARCH_RETRIES``, ``TIDEMARK_ANALYTICS_LONGEST_PAUSE_S`` …"""
 
 from typing import Annotated, Self
 
@@ -13,11 +13,11 @@ class Options(BaseSettings):
     model_config = SettingsConfigDict(frozen=True)
 
     batch: Annotated[int, Field(ge=1, le=5000)] = 500
-    """Most events applied in one transaction."""
+    """The most events applied in one transaction."""
     retries: Annotated[int, Field(ge=0, le=len(topology.RETRY_TIERS))] = len(topology.RETRY_TIERS)
-    """How many of the delay tiers a failing event goes through before it is a dead letter."""
+    """How many delay tiers a failing event passes before it is a dead letter."""
     longest_pause_s: Annotated[float, Field(gt=0, le=300)] = 5.0
-    """The longest pause between two tries while the store is away."""
+    """The longest pause between two attempts while the store is unavailable."""
     lanes: int = 4
 
     @classmethod

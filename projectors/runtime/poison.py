@@ -1,10 +1,10 @@
-"""Failing on purpose, for tests and drills only: ``TIDEMARK_POISON`` names what a projection shall not be able to apply.
+"""Makes a projection fail, for tests and drills only: ``TIDEMARK_POISON`` names the streams whose events it cannot apply.
 
     TIDEMARK_POISON=summary:1/100            one stream in a hundred (by CRC-32 of its name), in the summary
     TIDEMARK_POISON=search:orders/o-17       this stream; several, separated by spaces
     TIDEMARK_POISON=search:kill:orders/o-17  the same, but the event kills the process
 
-Nothing else changes: the failure goes the way of every failure. Without the setting the store is used as it is.
+The failure is handled as any other. Without the setting the store is unchanged.
 """
 
 import os
@@ -16,29 +16,29 @@ from zlib import crc32
 from projectors.stores.port import Commit, Event, Position, ProjectionError, Store, Turn
 from shared.runtime.settings import Settings
 
-DEADLY: Final = "kill:"
+KILL_PREFIX: Final = "kill:"
 EXIT_CODE: Final = 70
 
 
 class DrillError(RuntimeError):
-    """Raised for a poisoned stream; it is what the drill's dead letters show."""
+    """Raised for a poisoned stream; the drill's dead letters show it."""
 
 
-def drilled(projector: str, store: Store, settings: Settings) -> Store:
+def with_poison(projector: str, store: Store, settings: Settings) -> Store:
     name, _, rule = settings.poison.partition(":")
     if name != projector or not rule:
         return store
-    deadly = rule.startswith(DEADLY)
-    return Poisoned(store, _chooser(rule.removeprefix(DEADLY)), deadly=deadly)
+    deadly = rule.startswith(KILL_PREFIX)
+    return PoisonedStore(store, _stream_filter(rule.removeprefix(KILL_PREFIX)), deadly=deadly)
 
 
-class Poisoned:
+class PoisonedStore:
     """A store that cannot apply the chosen streams' events."""
 
     def __init__(self, store: Store, chosen: Callable[[str], bool], *, deadly: bool = False) -> None:
         self._store = store
         self._chosen = chosen
-        self._deadly = deadly
+        self._kills = deadly
 
     async def commit(self, commit: Commit) -> None:
         failures: list[tuple[Event, BaseException]] = [
@@ -46,7 +46,7 @@ class Poisoned:
             for advance in commit.advances
             if advance.events and self._chosen(advance.stream)
         ]
-        if failures and self._deadly:
+        if failures and self._kills:
             os._exit(EXIT_CODE)
         if failures:
             (event, cause), *others = failures
@@ -83,14 +83,14 @@ class Poisoned:
     async def complete(self, turn: Turn) -> None:
         await self._store.complete(turn)
 
-    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
-        return await self._store.portion(cursor, limit)
+    async def positions_page(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+        return await self._store.positions_page(cursor, limit)
 
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
         return await self._store.discards(after, limit)
 
 
-def _chooser(rule: str) -> Callable[[str], bool]:
+def _stream_filter(rule: str) -> Callable[[str], bool]:
     part, slash, whole = rule.partition("/")
     if slash and part.isdigit() and whole.isdigit() and int(whole) > 0:
         return lambda stream: crc32(stream.encode()) % int(whole) < int(part)

@@ -1,10 +1,10 @@
-"""The failure policy: pure. What becomes of a stream whose next event failed, and what is to be published about it.
+"""The retry policy: pure. Decides, after each failed attempt at an event, whether and when it is tried again.
 
 attempt 1, 2, … of an event ──▶ RetryLater(tier, delay)        while there are tiers left
-                           ├──▶ RetryLater(None, delay)        without end: of a type that newer code will know; nothing waits in a queue
-                           └──▶ GiveUp                         then the stream is dead until an operator acts
+                           ├──▶ RetryLater(None, delay)        without limit: a type that only newer code knows; no copy waits in a queue
+                           └──▶ GiveUp                         the stream is dead until an operator acts
 
-The delay of attempt n without end is min(UNKNOWN_FIRST · 2ⁿ⁻¹, UNKNOWN_LONGEST).
+The delay after attempt n at an event of an unknown type is min(UNKNOWN_FIRST · 2ⁿ⁻¹, UNKNOWN_MAX).
 """
 
 import re
@@ -17,38 +17,38 @@ from pathlib import PurePath
 from typing import Final
 
 from projectors.generations.roles import Role
-from projectors.stores.port import OWED, Hold, HoldStatus, Position
+from projectors.stores.port import UNREPORTED, Hold, HoldStatus, Position
 
 OWN_PACKAGES: Final = frozenset({"projectors", "shared", "command_service", "query_service"})
 RESEND_AFTER: Final = timedelta(seconds=2)
-"""How long a gap may stay before the events are asked for again; a retry's copy is given its delay plus this."""
+"""How long a gap may stay before a resend is requested again; a retry copy has its delay plus this."""
 HISTORY_AFTER: Final = timedelta(minutes=2)
-"""And how long where history is going to fill it."""
+"""The same for a gap that history will fill."""
 
 LETTER_AFTER: Final = timedelta(seconds=30)
-"""How long the letter of a dead event may take to be confirmed before the event is asked for again, which makes another."""
+"""How long the letter of a dead event may remain unconfirmed before a resend of the event is requested, which makes another letter."""
 
 _VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
 
 
 UNKNOWN_FIRST: Final = timedelta(seconds=10)
-UNKNOWN_LONGEST: Final = timedelta(seconds=60)
+UNKNOWN_MAX: Final = timedelta(seconds=60)
 LETTER_EVERY: Final = 12
-"""An event of an unknown type gets a dead letter with every so many attempts, some ten minutes apart, so that an operator sees it."""
+"""An event of an unknown type gets a dead letter after every LETTER_EVERY attempts, some ten minutes apart, so that an operator sees it."""
 
 
-class Cure(Enum):
-    """What may make an event apply that has failed."""
+class Remedy(Enum):
+    """What may make a failed event succeed."""
 
     TIME = auto()
     DEPLOYMENT = auto()
-    """Of newer code, which knows its type."""
+    """The deployment of newer code, which knows its type."""
     NOTHING = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """``tier``: where a copy of the event waits; None: it waits in the event store, and is asked for when the time is up."""
+    """``tier``: where a copy of the event waits; None: no copy waits, and a resend is requested when the delay has passed."""
 
     tier: str | None
     delay: timedelta
@@ -59,7 +59,7 @@ class GiveUp:
     pass
 
 
-Verdict = RetryLater | GiveUp
+RetryDecision = RetryLater | GiveUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +70,24 @@ class Failure:
     """Stable, kebab-case: projection-failed, unknown-type, undecodable-event."""
     exception: str
     fingerprint: str
-    """The same for failures with the same cause: exception type, innermost frame of our own code, message without its values."""
+    """Equal for failures with the same cause: exception type, innermost frame of Tidemark's own code, message without its values."""
     trace: str
 
 
-def next_attempt(attempts: int, tiers: Sequence[tuple[str, int]], cure: Cure = Cure.TIME) -> Verdict:
-    """``attempts``: how many times the event has failed by now."""
-    match cure:
-        case Cure.DEPLOYMENT:
-            return RetryLater(None, min(UNKNOWN_FIRST * 2 ** min(attempts - 1, 10), UNKNOWN_LONGEST))
-        case Cure.TIME if attempts <= len(tiers):
+def next_attempt(attempts: int, tiers: Sequence[tuple[str, int]], remedy: Remedy = Remedy.TIME) -> RetryDecision:
+    """``attempts``: how many times the event has failed so far."""
+    match remedy:
+        case Remedy.DEPLOYMENT:
+            return RetryLater(None, min(UNKNOWN_FIRST * 2 ** min(attempts - 1, 10), UNKNOWN_MAX))
+        case Remedy.TIME if attempts <= len(tiers):
             tier, delay_ms = tiers[attempts - 1]
             return RetryLater(tier, timedelta(milliseconds=delay_ms))
         case _:
             return GiveUp()
 
 
-def describe(error: BaseException, reason: str) -> Failure:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
+def failure_of(error: BaseException, reason: str) -> Failure:
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own_code(frame.filename)]
     place = f"{PurePath(frames[-1].filename).name}:{frames[-1].name}" if frames else "-"
     message = str(error)
     normal = _VARYING.sub("?", message)[:200]
@@ -96,21 +96,21 @@ def describe(error: BaseException, reason: str) -> Failure:
     return Failure(reason, f"{name}: {message}"[:2000] if message else name, f"{name}|{place}|{normal}", trace)
 
 
-def held_after(
+def failure_hold(
     position: Position,
     version: int,
     seen: int,
     failure: Failure,
-    decided: Verdict,
+    decision: RetryDecision,
     now: datetime,
     *,
     role: Role = Role.ACTIVE,
 ) -> Hold:
-    """The hold of a stream whose event ``version`` has failed now."""
+    """The hold of a stream whose event ``version`` has just failed."""
     before = position.hold
     again = before is not None and before.version == version and before.status is not HoldStatus.GAP
     attempts = before.attempts + 1 if again and before is not None else 1
-    retry = isinstance(decided, RetryLater)
+    retry = isinstance(decision, RetryLater)
     return Hold(
         status=HoldStatus.RETRYING if retry else HoldStatus.DEAD,
         version=version,
@@ -121,12 +121,12 @@ def held_after(
         fingerprint=failure.fingerprint,
         first_failed_at=before.first_failed_at if again and before is not None else now,
         last_failed_at=now,
-        due_at=_due_at(decided, now, role),
+        due_at=_due_at(decision, now, role),
     )
 
 
-def gap(applied: int, seen: int, now: datetime, *, after: timedelta = RESEND_AFTER) -> Hold:
-    """The hold of a stream of which ``seen`` came, though ``applied + 1`` has not: asked for (again) ``after`` this time."""
+def gap_hold(applied: int, seen: int, now: datetime, *, after: timedelta = RESEND_AFTER) -> Hold:
+    """The hold of a stream of which ``seen`` has arrived and ``applied + 1`` has not: a resend is requested (again) ``after`` this time."""
     return Hold(
         status=HoldStatus.GAP,
         version=applied + 1,
@@ -141,11 +141,11 @@ def gap(applied: int, seen: int, now: datetime, *, after: timedelta = RESEND_AFT
     )
 
 
-def _due_at(decided: Verdict, now: datetime, role: Role) -> datetime | None:
-    if isinstance(decided, RetryLater):
-        return now + decided.delay + RESEND_AFTER
-    return now + LETTER_AFTER if role.is_read else OWED
+def _due_at(decision: RetryDecision, now: datetime, role: Role) -> datetime | None:
+    if isinstance(decision, RetryLater):
+        return now + decision.delay + RESEND_AFTER
+    return now + LETTER_AFTER if role.is_read else UNREPORTED
 
 
-def _is_ours(filename: str) -> bool:
+def _is_own_code(filename: str) -> bool:
     return bool(OWN_PACKAGES & set(PurePath(filename).parts)) and "site-packages" not in filename

@@ -1,9 +1,9 @@
-"""One step of some streams: pure. From their plans, and from where they must stop, to a commit and what is to be published about it.
+"""One step of some streams: pure. Given their plans and where they must stop, makes a commit and the messages to publish after it.
 
     plans, stops ──step──▶ Commit: advances, holds, released
-                      └──▶ outgoing: retry copies and dead letters, requests for what is missing, news of what has been got past
+                      └──▶ outgoing: retry copies and dead letters, resend requests, passed events
 
-What a generation that nobody reads fails on is not published: its holds become due, and resends bring it again.
+The failures of a generation that is not read are not published: its holds become due, and resends bring the events again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Final
 
 from projectors.generations.roles import Role
-from projectors.runtime.decoding import UNKNOWN, Arrived
+from projectors.runtime.decoding import UNKNOWN, ArrivedEvent
 from projectors.runtime.failure_messages import dead_letter, passed_message, resend_requests, retry_copy
-from projectors.runtime.gating import StreamPlan, hold_after, wants_resend
-from projectors.runtime.retry import LETTER_EVERY, Cure, Failure, RetryLater, describe, held_after, next_attempt
+from projectors.runtime.gating import StreamPlan, hold_after_run, wants_resend
+from projectors.runtime.retry import LETTER_EVERY, Failure, Remedy, RetryLater, failure_hold, failure_of, next_attempt
 from projectors.stores.port import Advance, Commit, Event, Hold, HoldStatus, LaneProgress
 from shared.messages.control import PassedEvent
 from shared.messaging.broker import Outgoing
@@ -25,7 +25,7 @@ FAILED: Final = "projection-failed"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Whose steps these are, and how its failures are dealt with."""
+    """The projector, and how its failures are handled."""
 
     projector: str
     tiers: Sequence[tuple[str, int]]
@@ -34,20 +34,20 @@ class Policy:
 
 @dataclass(slots=True)
 class Stop:
-    """Where a stream's step ends, and why."""
+    """The event at which a stream's step ends, and why."""
 
-    item: Arrived
+    item: ArrivedEvent
     failure: Failure
-    cure: Cure = Cure.TIME
+    remedy: Remedy = Remedy.TIME
 
 
 @dataclass(slots=True)
 class Step:
     commit: Commit
     outgoing: list[Outgoing] = field(default_factory=list)
-    """To be published once the commit is made."""
+    """To be published after the commit."""
     letters: dict[str, Hold] = field(default_factory=dict)
-    """Those of the holds whose dead letters are among ``outgoing``."""
+    """The holds whose dead letters are among ``outgoing``, by stream."""
 
     @property
     def is_empty(self) -> bool:
@@ -64,7 +64,7 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
     passed: list[PassedEvent] = []
     per_lane: dict[int, int] = {}
     for plan in plans:
-        stop = stops.get(plan.stream) or _unreadable(plan)
+        stop = stops.get(plan.stream) or _stop_at_unreadable(plan)
         advance = _advance(plan, stop)
         if advance is not None:
             advances.append(advance)
@@ -76,12 +76,12 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
                 how = "discarded" if held.version in plan.position.discarded else "applied"
                 passed.append(PassedEvent(stream=plan.stream, version=held.version, how=how))
         if stop is not None:
-            hold, copies = stopped(plan, stop, now, policy)
+            hold, copies = hold_failed(plan, stop, now, policy)
             holds[plan.stream] = hold
             outgoing += copies
             if hold.status is HoldStatus.DEAD and copies:
                 letters[plan.stream] = hold
-        elif (after := hold_after(plan, now, policy.role)) is not None:
+        elif (after := hold_after_run(plan, now, policy.role)) is not None:
             holds[plan.stream] = after
             if wants_resend(plan, after, policy.role):
                 resends.append((plan.stream, after.version))
@@ -94,25 +94,25 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
     return Step(Commit(advances, holds, released, progress), outgoing, letters)
 
 
-def stopped(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> tuple[Hold, list[Outgoing]]:
-    """The hold of a stream that stops here, and the copy that comes back or lies with the dead letters."""
+def hold_failed(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> tuple[Hold, list[Outgoing]]:
+    """The hold of a stream that stops here, with its retry copy or dead letter if it has one."""
     version = stop.item.event.version
     before = plan.position.hold
     attempts = before.attempts + 1 if before is not None and before.version == version else 1
-    decided = next_attempt(attempts, policy.tiers, stop.cure)
-    hold = held_after(plan.position, version, plan.seen, stop.failure, decided, now, role=policy.role)
+    decision = next_attempt(attempts, policy.tiers, stop.remedy)
+    hold = failure_hold(plan.position, version, plan.seen, stop.failure, decision, now, role=policy.role)
     if not policy.role.is_read:
         return hold, []
-    if isinstance(decided, RetryLater) and decided.tier is not None:
-        return hold, [retry_copy(policy.projector, stop.item, decided.tier)]
-    if isinstance(decided, RetryLater) and not _is_overdue(hold, stop.item):
+    if isinstance(decision, RetryLater) and decision.tier is not None:
+        return hold, [retry_copy(policy.projector, stop.item, decision.tier)]
+    if isinstance(decision, RetryLater) and not _is_overdue(hold, stop.item):
         return hold, []
     return hold, [dead_letter(policy.projector, stop.item, hold, stop.failure)]
 
 
-def stop_at(arrived: Sequence[Arrived], event: Event, error: BaseException) -> Stop:
+def stop_at(arrived: Sequence[ArrivedEvent], event: Event, error: BaseException) -> Stop:
     item = next(i for i in arrived if i.event.stream == event.stream and i.event.version == event.version)
-    return Stop(item, describe(error, FAILED))
+    return Stop(item, failure_of(error, FAILED))
 
 
 def _advance(plan: StreamPlan, stop: Stop | None) -> Advance | None:
@@ -126,13 +126,13 @@ def _advance(plan: StreamPlan, stop: Stop | None) -> Advance | None:
     return Advance(plan.stream, applied, run, skipped=reached - applied - len(run))
 
 
-def _unreadable(plan: StreamPlan) -> Stop | None:
-    if plan.stopper is None or plan.stopper.failure is None:
+def _stop_at_unreadable(plan: StreamPlan) -> Stop | None:
+    if plan.unreadable is None or plan.unreadable.failure is None:
         return None
-    failure = plan.stopper.failure
-    return Stop(plan.stopper, failure, Cure.DEPLOYMENT if failure.reason == UNKNOWN else Cure.NOTHING)
+    failure = plan.unreadable.failure
+    return Stop(plan.unreadable, failure, Remedy.DEPLOYMENT if failure.reason == UNKNOWN else Remedy.NOTHING)
 
 
-def _is_overdue(hold: Hold, item: Arrived) -> bool:
-    """Whether an event that waits for newer code gets a letter now: it has waited for long, or an operator has just had it tried."""
+def _is_overdue(hold: Hold, item: ArrivedEvent) -> bool:
+    """Whether an event that waits for newer code gets a letter now: after LETTER_EVERY attempts, or after an operator's retry."""
     return hold.attempts % LETTER_EVERY == 0 or (hold.attempts > 1 and not item.automatic)

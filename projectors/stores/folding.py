@@ -1,4 +1,4 @@
-"""What the pure projections have in common: a batch is folded into rows, and whatever raises is pinned on its event."""
+"""The shared part of the pure projections: folds a batch into rows, and attributes every error to its event."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ Fields = dict[str, Any]
 
 
 class MissingRowError(LookupError):
-    """An event changes a row that is not there: the event that creates it was discarded, or never applied."""
+    """An event changes a row that does not exist: the event that creates it was discarded, or never applied."""
 
 
 def each_event(advances: Sequence[Advance], apply: Callable[[Event], None]) -> None:
-    """Give every event to ``apply``, each stream's in order, a stream no further than its first failure.
+    """Call ``apply`` with every event, each stream's in order and up to its first failure.
 
-    Raises one ProjectionError for all that failed, the causes with it.
+    Raises one ProjectionError with all failures and their causes.
     """
     failures: list[tuple[Event, Exception]] = []
     for advance in advances:
@@ -34,15 +34,15 @@ def each_event(advances: Sequence[Advance], apply: Callable[[Event], None]) -> N
 
 @dataclass(slots=True)
 class Rows:
-    """What a batch makes of one table: rows that are new, whole; and of older rows the fields that change.
+    """A batch's changes to one table: new rows, with all fields; and the changed fields of existing rows.
 
-    No row has to be read for it, because every event carries what its readers need.
+    No row has to be read, because every event contains what its readers need.
     """
 
     created: dict[str, Fields] = field(default_factory=dict)
     changed: dict[str, Fields] = field(default_factory=dict)
     changed_by: dict[str, Event] = field(default_factory=dict)
-    """The first event that asks for a change of a row that is not new in this batch."""
+    """For each row that is not new in this batch, the first event that changes it."""
 
     def create(self, key: str, fields: Fields) -> None:
         self.created[key] = fields

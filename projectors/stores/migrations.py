@@ -30,10 +30,9 @@ def registry_files() -> list[Path]:
 
 
 async def migrate(projector: str, url: str, *, schema: str | None = None) -> list[str]:
-    """Bring a projector's store up to date, with all its generations and their registry; returns the names of what was applied.
+    """Migrate a projector's store, with all its generations and their registry; returns the names of the applied migrations.
 
-    ``schema`` names one generation that alone is to be migrated. Safe to run at any time and by several at once.
-    Raises UnknownReadModelError.
+    ``schema``: migrate this one generation only. Safe to run at any time, also concurrently. Raises UnknownReadModelError.
     """
     if named(projector).store is not StoreKind.POSTGRES:
         return []

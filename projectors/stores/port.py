@@ -1,14 +1,14 @@
 """The port between the consumer runtime and a read store.
 
-The runtime decides *what* may be applied (version gating, holds, splitting); a store makes it so, whole or not at all:
+The runtime decides *what* is applied (version gating, holds, splitting); a store applies it atomically:
 
     Commit ──store.commit──▶ data + positions + holds + progress change in one transaction (or one script)
                         ├──▶ StalePositionError   a position moved since it was read: nothing changed; read again
                         ├──▶ ProjectionError      the pure projection raised on one event: nothing changed
-                        ├──▶ StoreUnavailableError   not the events' fault: nothing changed, or unknown; pause and try again
-                        └──▶ anything else        some event of the commit is at fault; split to find which
+                        ├──▶ StoreUnavailableError   not caused by the events: nothing changed, or unknown; pause and try again
+                        └──▶ any other error      caused by an event of the commit; split to find which
 
-A commit whose outcome is unknown (the connection went away) is safe to repeat: the versions tell what has been applied.
+A commit whose outcome is unknown (the connection was lost) is safe to repeat: the versions show what has been applied.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -35,18 +35,18 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     lane: int
 
 
-OWED: Final = datetime(9999, 1, 1, tzinfo=UTC)
-"""A time that never comes: ``due_at`` of a stream that died in a generation nobody reads, so that no letter was written."""
-BEYOND_REASON: Final = timedelta(minutes=10)
-"""Nothing is put off for so long: a hold that is due later, and not OWED, was written by a clock that was ahead."""
-LATEST: Final = OWED - timedelta(days=1)
+UNREPORTED: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""A time that never comes: ``due_at`` of a stream that died in a generation that is not active, so that no letter was written."""
+IMPLAUSIBLE_DELAY: Final = timedelta(minutes=10)
+"""No delay is this long: a hold that is due later, and not UNREPORTED, was written by a clock that was ahead."""
+LATEST_DUE: Final = UNREPORTED - timedelta(days=1)
 
 
 class HoldStatus(StrEnum):
     """Why a stream does not advance in this projection."""
 
     GAP = "gap"
-    """An earlier event has not come; it has been asked for."""
+    """An earlier event has not arrived; a resend has been requested."""
     RETRYING = "retrying"
     """``version`` failed and waits in a delay tier."""
     DEAD = "dead"
@@ -59,7 +59,7 @@ class Hold:
     version: int
     """The version the stream waits for: always applied + 1."""
     seen: int
-    """The highest version that has come by so far; those between wait in the event store."""
+    """The highest version that has arrived so far; the events in between are read from the event store again."""
     attempts: int
     reason: str
     exception: str
@@ -67,7 +67,8 @@ class Hold:
     first_failed_at: datetime
     last_failed_at: datetime
     due_at: datetime | None
-    """When to ask for a resend, unless something comes first. None: never; dead, its letter confirmed. OWED: dead where nobody reads."""
+    """When to request a resend, unless the hold changes before. None: never, it is dead and its letter is confirmed. UNREPORTED: it is dead
+    in a generation that is not active."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,13 @@ class Position:
 
 
 class Advance(msgspec.Struct, frozen=True, gc=False):
-    """The events of one stream that are next, without holes but for what is stepped over: ``expected + 1`` first."""
+    """The next events of one stream, from ``expected + 1`` on, without gaps except for versions that are stepped over."""
 
     stream: str
     expected: int
     events: Sequence[Event]
     skipped: int = 0
-    """How many events between or after those are stepped over: an operator has discarded them."""
+    """How many versions between or after those are stepped over: an operator has discarded them."""
 
     @property
     def version(self) -> int:
@@ -94,7 +95,7 @@ class Advance(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class LaneProgress:
-    """``as_of``: everything committed in the lane before this time has been seen; None: says nothing new."""
+    """``as_of``: every event committed in the lane before this time has been seen; None: unchanged. ``events``: how many were applied."""
 
     as_of: datetime | None
     events: int
@@ -102,33 +103,33 @@ class LaneProgress:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One atomic step. A stream in ``advances`` loses its hold unless ``holds`` gives it one."""
+    """One atomic step. A stream in ``advances`` loses its hold unless it is in ``holds``."""
 
     advances: Sequence[Advance] = ()
     holds: Mapping[str, Hold] = field(default_factory=dict)
     released: Sequence[str] = ()
-    """Held streams that are held no longer (all in ``advances``)."""
+    """Streams whose holds are deleted, as those of all streams in ``advances`` are."""
     progress: Mapping[int, LaneProgress] = field(default_factory=dict)
     discarded: Sequence[tuple[str, int]] = ()
-    """(stream, version) that operators have discarded, stepped over now or to be stepped over when it is their turn."""
+    """(stream, version) that operators have discarded, stepped over now or when it is next."""
     confirmed: Mapping[str, Hold] = field(default_factory=dict)
-    """Dead holds whose letters are with the broker: they lose their ``due_at``, where the stream is still dead of that very attempt."""
+    """Dead holds whose letters the broker has confirmed: each loses its ``due_at`` if the stream is still dead since the same attempt."""
 
 
 Turn = Callable[[], Awaitable[None]]
-"""Returns when it is the caller's turn: others go first."""
+"""Returns when the caller may continue: work with a higher priority goes first."""
 
 
 class StalePositionError(Exception):
-    """Somebody else advanced one of the commit's streams; nothing was written."""
+    """Another writer advanced one of the commit's streams; nothing was written."""
 
 
 class StoreUnavailableError(Exception):
-    """The store cannot be reached or refuses everyone: an outage, never an event's fault. Or this generation is no more."""
+    """The store cannot be reached or refuses all writes: an outage, never caused by an event. Or this generation has been dropped."""
 
 
 class ProjectionError(Exception):
-    """The projection raised on these events: the first of each stream it could not apply, with what it raised."""
+    """The projection raised on these events: the first failed event of each stream, each with its cause."""
 
     def __init__(self, event: Event, *others: tuple[Event, BaseException]) -> None:
         super().__init__(f"{event.stream}@{event.version} ({event.type})")
@@ -152,23 +153,23 @@ class Store(Protocol):
         """The position of each stream; a stream never seen is at Position()."""
 
     async def behind(self, heads: Mapping[str, int]) -> dict[str, Position]:
-        """The positions of those streams that are behind these heads (stream → version), but for what a failed event holds that
-        has seen them: about such a stream there is nothing new."""
+        """The positions of the streams that are behind these heads (stream → version), except those held by a failed event whose ``seen``
+        includes the head: such a hold is up to date."""
 
     async def commit(self, commit: Commit) -> None:
         """All of it or nothing; see the module's docstring for what it raises."""
 
     async def as_of(self) -> dict[int, datetime | None]:
-        """Lane → everything committed in it before this time has been seen; a lane never heard of is left out."""
+        """Lane → every event committed in it before this time has been seen; None: unknown. A lane without progress is left out."""
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         """(stream, applied) of holds whose ``due_at`` has passed, oldest first; each gets a later ``due_at`` (30 s on).
 
-        Those whose ``due_at`` is BEYOND_REASON, at most LATEST, come after them.
+        Those whose ``due_at`` is IMPLAUSIBLE_DELAY or more ahead, at most LATEST_DUE, come after them.
         """
 
     async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
-        """The same for holds whose ``due_at`` is OWED: dead letters that nobody has been told of."""
+        """The same for holds whose ``due_at`` is UNREPORTED: dead events without a letter."""
 
     async def gaps(self) -> int:
         """How many streams are held as a gap."""
@@ -177,15 +178,16 @@ class Store(Protocol):
         """Release the holds of all streams of other kinds."""
 
     async def complete(self, turn: Turn) -> None:
-        """Do what has been put off in a generation that is being built; to be called when all of history is in, before it is ready.
+        """Do the work that is deferred while a generation is built: after all of history is applied, before it is ready.
 
-        In most stores that is nothing. ``turn`` is waited for before each part. Called off in the middle, it is to be called again.
+        Most stores defer nothing. Awaits ``turn`` before each part. If interrupted, it has to be called again.
         """
 
-    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
-        """About ``limit`` streams with what is applied of them, in an order of the store's own, some perhaps twice; and where the
-        next portion begins. "" is the beginning, and, as what follows, the end.
+    async def positions_page(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+        """The next page's cursor, and about ``limit`` streams with their applied versions, in the store's own order, some perhaps twice.
+
+        The cursor "" begins; returned, it means that this page is the last.
         """
 
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
-        """(stream, version) of what has been discarded, past or future, in an order of the store's own from ``after`` on (("", 0): all)."""
+        """(stream, version) of discarded events, past or future, in the store's own order, from ``after`` on (("", 0): all)."""

@@ -1,9 +1,9 @@
 """The tables ``positions``, ``held``, ``discarded`` and ``progress`` that every PostgreSQL read store has beside its data.
 
-- Positions move by compare-and-set, rows in the order of their names: of two writers who read the same position exactly
-  one goes on, and they never deadlock over it. The other gets StalePositionError.
-- A hold is written only where it waits for the event after the position, so a writer that was paused for long and wakes
-  up cannot hold a stream that has gone on without it.
+- Positions move by compare-and-set, and rows are locked in the order of their names: of two writers that read the same position
+  exactly one succeeds, without a deadlock. The other gets StalePositionError.
+- A hold is written only if it is for the event right after the position, so a writer that was paused for long cannot hold a
+  stream that has advanced meanwhile.
 
 Functions here run within the caller's transaction.
 """
@@ -15,9 +15,9 @@ from typing import Any, Final
 import asyncpg
 
 from projectors.stores.port import (
-    BEYOND_REASON,
-    LATEST,
-    OWED,
+    IMPLAUSIBLE_DELAY,
+    LATEST_DUE,
+    UNREPORTED,
     Commit,
     Hold,
     HoldStatus,
@@ -31,7 +31,7 @@ from shared.runtime.postgres import Connection
 
 OPEN_STREAMS: Final = "INSERT INTO positions (stream, applied) SELECT * FROM unnest($1::text[], $2::bigint[])"
 
-# A version that equals the expected one only checks, and locks, the position.
+# If the version equals the expected one, the position is only checked and locked.
 ADVANCE_STREAMS: Final = """
 WITH locked AS MATERIALIZED (
     SELECT positions.stream, wanted.version
@@ -73,7 +73,7 @@ ON CONFLICT (stream) DO UPDATE SET
     due_at = excluded.due_at
 """
 
-TOLD: Final = """
+CONFIRM_LETTERS: Final = """
 WITH told AS MATERIALIZED (
     SELECT held.stream
     FROM unnest($1::text[], $2::bigint[], $3::integer[]) AS letter (stream, version, attempts)
@@ -87,7 +87,7 @@ UPDATE held SET due_at = NULL FROM told WHERE held.stream = told.stream
 
 AS_OF: Final = "SELECT lane, as_of FROM progress"
 
-# GREATEST ignores nulls: a lane that says nothing new keeps its time.
+# GREATEST ignores nulls: a lane without a new time keeps its own.
 PROGRESS: Final = """
 INSERT INTO progress (lane, as_of, events_applied, updated_at)
 SELECT lane, as_of, events, now()
@@ -99,7 +99,7 @@ ON CONFLICT (lane) DO UPDATE SET
     updated_at = excluded.updated_at
 """
 
-# LIMIT makes each of them a look into the index, whatever the statistics say. Where nothing is discarded nothing is looked for.
+# LIMIT makes each lateral join an index lookup, whatever the statistics are. An empty table ``discarded`` is not searched.
 POSITIONS: Final = """
 SELECT wanted.stream, coalesce(position.applied, 0) AS applied, hold.*,
     CASE WHEN EXISTS (SELECT FROM discarded) THEN ARRAY(
@@ -117,7 +117,7 @@ LEFT JOIN LATERAL (
 WHERE num_nonnulls(position.applied, hold.version) > 0 OR EXISTS (SELECT FROM discarded)
 """
 
-# The same looks, and little to bring home: of a lane's many streams few are behind, and of those most are held, and known to be.
+# The same lookups with a small result: of a lane's many streams few are behind, and most of those have a hold that is up to date.
 BEHIND: Final = """
 SELECT head.stream, coalesce(position.applied, 0) AS applied, hold.*, NULL::bigint[] AS discarded
 FROM unnest($1::text[], $2::bigint[]) AS head (stream, version)
@@ -140,7 +140,7 @@ SELECT * FROM unnest($1::text[], $2::bigint[]) AS given (stream, version) ORDER 
 ON CONFLICT DO NOTHING
 """
 
-PORTION: Final = "SELECT stream, applied FROM positions WHERE stream > $1 ORDER BY stream LIMIT $2"
+POSITIONS_PAGE: Final = "SELECT stream, applied FROM positions WHERE stream > $1 ORDER BY stream LIMIT $2"
 
 DISCARDS: Final = """
 SELECT stream, version FROM discarded WHERE (stream, version) > ($1, $2) ORDER BY stream, version LIMIT $3
@@ -148,7 +148,7 @@ SELECT stream, version FROM discarded WHERE (stream, version) > ($1, $2) ORDER B
 
 GAPS: Final = "SELECT count(*) FROM held WHERE status = 'gap'"
 
-# SKIP LOCKED: a stream that is being written at this moment needs no resend, and nobody waits for it here.
+# SKIP LOCKED: a stream that is being written at this moment needs no resend, so there is no wait for its lock.
 OVERDUE: Final = """
 WITH overdue AS MATERIALIZED (
     SELECT stream, due_at FROM held
@@ -167,12 +167,12 @@ LEFT JOIN positions ON positions.stream = overdue.stream
 ORDER BY overdue.due_at, overdue.stream
 """
 
-_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UNIX_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_SEEN: Final = Position()
 
 
 async def advance(connection: Connection, commit: Commit) -> None:
-    """Move the positions of ``advances``, check those of mere holds. Raises StalePositionError."""
+    """Move the positions of ``advances``, and check those of streams that are only held. Raises StalePositionError."""
     advancing = {advance.stream for advance in commit.advances}
     wanted = [(advance.stream, advance.expected, advance.version) for advance in commit.advances]
     wanted += [
@@ -190,7 +190,7 @@ async def advance(connection: Connection, commit: Commit) -> None:
 
 
 async def _open(connection: Connection, new: Sequence[tuple[str, int]]) -> None:
-    """In the order of their names, as everybody does it. Of two writers the later finds a row there, and may not go on."""
+    """Insert the positions of new streams, in the order of their names, as every writer does. Raises StalePositionError if one exists."""
     try:
         await append(connection, "positions", ("stream", "applied"), sorted(new), OPEN_STREAMS)
     except asyncpg.UniqueViolationError as error:
@@ -198,10 +198,10 @@ async def _open(connection: Connection, new: Sequence[tuple[str, int]]) -> None:
 
 
 async def hold(connection: Connection, commit: Commit) -> None:
-    """Free what has advanced, unless it is held again, hold what ``holds`` says, note what is discarded, and who has been told."""
-    free = {advance.stream for advance in commit.advances}.union(commit.released).difference(commit.holds)
-    if free:
-        await connection.execute(RELEASE, sorted(free))
+    """Release the streams that have advanced and are not held again; write ``holds``, ``discarded`` and ``confirmed``."""
+    released = {advance.stream for advance in commit.advances}.union(commit.released).difference(commit.holds)
+    if released:
+        await connection.execute(RELEASE, sorted(released))
     if commit.holds:
         await connection.execute(
             HOLD, *columns_of([_hold_row(stream, storable(hold)) for stream, hold in commit.holds.items()])
@@ -210,7 +210,7 @@ async def hold(connection: Connection, commit: Commit) -> None:
         await connection.execute(DISCARD, *columns_of(commit.discarded))
     if commit.confirmed:
         rows = [(stream, hold.version, hold.attempts) for stream, hold in commit.confirmed.items()]
-        await connection.execute(TOLD, *columns_of(rows))
+        await connection.execute(CONFIRM_LETTERS, *columns_of(rows))
 
 
 async def progress(connection: Connection, steps: Mapping[int, LaneProgress]) -> None:
@@ -231,13 +231,13 @@ async def behind(connection: Connection, heads: Mapping[str, int]) -> dict[str, 
 
 
 async def overdue(connection: Connection, now: datetime, limit: int) -> list[tuple[str, int]]:
-    rows = await connection.fetch(OVERDUE, now, limit, _EVER, now)
-    rows += await connection.fetch(OVERDUE, now, limit - len(rows), now + BEYOND_REASON, LATEST)
+    rows = await connection.fetch(OVERDUE, now, limit, _UNIX_EPOCH, now)
+    rows += await connection.fetch(OVERDUE, now, limit - len(rows), now + IMPLAUSIBLE_DELAY, LATEST_DUE)
     return [(row["stream"], row["applied"]) for row in rows]
 
 
 async def unreported(connection: Connection, now: datetime, limit: int) -> list[tuple[str, int]]:
-    rows = await connection.fetch(OVERDUE, now, limit, OWED, OWED)
+    rows = await connection.fetch(OVERDUE, now, limit, UNREPORTED, UNREPORTED)
     return [(row["stream"], row["applied"]) for row in rows]
 
 
@@ -249,8 +249,8 @@ async def release_others(connection: Connection, kinds: Collection[str]) -> None
     await connection.execute(RELEASE_OTHERS, list(kinds))
 
 
-async def portion(connection: Connection, cursor: str, limit: int) -> tuple[str, list[tuple[str, int]]]:
-    rows = [(row["stream"], row["applied"]) for row in await connection.fetch(PORTION, cursor, limit)]
+async def positions_page(connection: Connection, cursor: str, limit: int) -> tuple[str, list[tuple[str, int]]]:
+    rows = [(row["stream"], row["applied"]) for row in await connection.fetch(POSITIONS_PAGE, cursor, limit)]
     return (rows[-1][0] if len(rows) == limit else "", rows)
 
 

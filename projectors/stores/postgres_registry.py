@@ -7,14 +7,14 @@ from typing import Final
 import asyncpg
 
 from projectors.generations import epoch_notes, epochs
-from projectors.generations.registry import ALONE, Scanned
+from projectors.generations.registry import DEFAULT_GENERATION, AppliedPage
 from projectors.stores.migrations import migrate
-from projectors.stores.postgres_store import outages_named
+from projectors.stores.postgres_store import raising_unavailable
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, Connection, Database
 from shared.views.generations import GENERATIONS, Generation, generation_name, registry_schema
 
-ONE_AT_A_TIME: Final = "LOCK TABLE generations IN SHARE ROW EXCLUSIVE MODE"
-FIRST_ROW: Final = """
+LOCK_GENERATIONS: Final = "LOCK TABLE generations IN SHARE ROW EXCLUSIVE MODE"
+ENSURE_FIRST: Final = """
 INSERT INTO generations (number, state, active, ready_at, activated_at)
 SELECT 1, 'ready', true, now(), now() WHERE NOT EXISTS (SELECT FROM generations)
 """
@@ -56,11 +56,12 @@ WHERE number = $1
 NOTE_KINDS: Final = """
 UPDATE generations SET kinds = $3::text[] WHERE number = $1 AND kinds IS NOT DISTINCT FROM $2::text[] RETURNING number
 """
-FORGET: Final = "DELETE FROM generations WHERE number = $1 AND NOT active RETURNING number"
+DELETE_GENERATION: Final = "DELETE FROM generations WHERE number = $1 AND NOT active RETURNING number"
 
 
 class PostgresRegistry(epoch_notes.EpochNotes):
-    """``projectors.generations.registry.GenerationRegistry`` for one projection. ``first``: another schema than usual of the first one."""
+    """``projectors.generations.registry.GenerationRegistry`` for one projection. ``first``: the first generation's schema, by default the
+    projection's name."""
 
     def __init__(self, projection: str, url: str, *, first: str | None = None) -> None:
         self._projection = projection
@@ -69,7 +70,7 @@ class PostgresRegistry(epoch_notes.EpochNotes):
         self._database = Database(url, schema=registry_schema(self._first), max_size=2)
 
     async def open(self) -> None:
-        with outages_named():
+        with raising_unavailable():
             await self._database.pool()
 
     async def close(self) -> None:
@@ -80,20 +81,20 @@ class PostgresRegistry(epoch_notes.EpochNotes):
             try:
                 rows = await connection.fetch(GENERATIONS)
             except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-                return [ALONE]
-        return [Generation.model_validate(dict(row)) for row in rows] or [ALONE]
+                return [DEFAULT_GENERATION]
+        return [Generation.model_validate(dict(row)) for row in rows] or [DEFAULT_GENERATION]
 
     async def begin(self, number: int, *, kinds: Sequence[str], rate: float | None, by: str) -> None:
         schema = generation_name(self._first, number)
         async with self._connection() as connection:
             if await connection.fetchval(EXISTS, number):
                 return
-            await _drop_schema(connection, schema)  # what an order that was called off has left
-        with outages_named():
+            await _drop_schema(connection, schema)  # left behind by an interrupted request
+        with raising_unavailable():
             await migrate(self._projection, self._url, schema=schema)
         async with self._connection() as connection, connection.transaction():
-            await connection.execute(ONE_AT_A_TIME)
-            await connection.execute(FIRST_ROW)
+            await connection.execute(LOCK_GENERATIONS)
+            await connection.execute(ENSURE_FIRST)
             if await connection.fetchval(EXISTS, number):
                 return
             active = generation_name(self._first, await connection.fetchval(ACTIVE_NUMBER))
@@ -104,7 +105,7 @@ class PostgresRegistry(epoch_notes.EpochNotes):
             await connection.execute(BEGIN, number, list(kinds), rate, by)
             before = await _locked(connection, await connection.fetchval(ACTIVE_NUMBER))
             if before is not None:
-                await _note_epochs(connection, number, lambda _: epochs.of_a_new_one(before))
+                await _note_epochs(connection, number, lambda _: epochs.epochs_for_new_generation(before))
 
     async def claim(self, seen: Generation) -> bool:
         async with self._connection() as connection:
@@ -114,7 +115,7 @@ class PostgresRegistry(epoch_notes.EpochNotes):
         async with self._connection() as connection:
             await connection.execute(TOUCH, number)
 
-    async def scanned(self, number: int, page: Scanned) -> bool:
+    async def scanned(self, number: int, page: AppliedPage) -> bool:
         values = (*page.after, *page.last, page.events, page.total, page.done, page.read_at)
         async with self._connection() as connection:
             return await connection.fetchval(SCANNED, number, *values) is not None
@@ -129,8 +130,8 @@ class PostgresRegistry(epoch_notes.EpochNotes):
 
     async def activate(self, number: int, *, by: str) -> bool:
         async with self._connection() as connection, connection.transaction():
-            await connection.execute(ONE_AT_A_TIME)
-            await connection.execute(FIRST_ROW)
+            await connection.execute(LOCK_GENERATIONS)
+            await connection.execute(ENSURE_FIRST)
             if not await connection.fetchval(IS_READY, number):
                 return False
             await connection.execute(DEACTIVATE)
@@ -139,24 +140,26 @@ class PostgresRegistry(epoch_notes.EpochNotes):
 
     async def note_epochs(self, number: int, change: epoch_notes.Change) -> None:
         async with self._connection() as connection, connection.transaction():
-            await connection.execute(FIRST_ROW)
+            await connection.execute(ENSURE_FIRST)
             await _note_epochs(connection, number, change)
 
     async def note_kinds(self, number: int, before: Sequence[str] | None, kinds: Sequence[str]) -> bool:
         values = (None if before is None else list(before), list(kinds))
         async with self._connection() as connection, connection.transaction():
-            await connection.execute(FIRST_ROW)
+            await connection.execute(ENSURE_FIRST)
             return await connection.fetchval(NOTE_KINDS, number, *values) is not None
 
     async def drop(self, number: int) -> None:
         async with self._connection() as connection:
-            if await connection.fetchval(FORGET, number) is None and await connection.fetchval(EXISTS, number):
+            if await connection.fetchval(DELETE_GENERATION, number) is None and await connection.fetchval(
+                EXISTS, number
+            ):
                 return
             await _drop_schema(connection, generation_name(self._first, number))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        with outages_named():
+        with raising_unavailable():
             pool = await self._database.pool()
             async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
                 yield connection

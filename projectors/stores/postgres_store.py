@@ -1,7 +1,7 @@
-"""A read store in PostgreSQL: data, positions, holds and progress change in one transaction, or nothing does.
+"""A read store in PostgreSQL: data, positions, holds and progress change in one transaction.
 
-A subclass says what its data is: ``fold`` (pure, before the transaction) and ``write`` (inside it). Positions move
-first; every data row belongs to one stream, so the position that has just been moved guards the row as well.
+A subclass defines its data: ``fold`` (pure, before the transaction) and ``write`` (inside it). Positions move
+first; every data row belongs to one stream, so the lock on the stream's position guards the row as well.
 """
 
 import asyncio
@@ -27,19 +27,19 @@ class PostgresStore(ABC, Generic[Changes]):
     """``projectors.stores.port.Store`` on one PostgreSQL schema."""
 
     def __init__(self, url: str, schema: str, *, session: Mapping[str, str] | None = None) -> None:
-        """``session``: settings of the server for this store's connections."""
+        """``session``: server settings for this store's connections."""
         self._database = Database(url, schema=schema, max_size=POOL_SIZE, session=KEY_LOOKUPS | dict(session or {}))
 
     @abstractmethod
     def fold(self, advances: Sequence[Advance]) -> Changes:
-        """What the events make of the data. Pure. Raises ProjectionError."""
+        """The changes of the data that follow from the events. Pure. Raises ProjectionError."""
 
     @abstractmethod
     async def write(self, connection: Connection, changes: Changes) -> None:
         """Write what ``fold`` returned, in the commit's transaction. May raise ProjectionError."""
 
     async def open(self) -> None:
-        with outages_named():
+        with raising_unavailable():
             await self._database.pool()
 
     async def close(self) -> None:
@@ -85,11 +85,11 @@ class PostgresStore(ABC, Generic[Changes]):
             await postgres_positions.release_others(connection, kinds)
 
     async def complete(self, turn: Turn) -> None:
-        """Nothing is put off here."""
+        """No work is deferred here."""
 
-    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+    async def positions_page(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
         async with self._connection() as connection:
-            return await postgres_positions.portion(connection, cursor, limit)
+            return await postgres_positions.positions_page(connection, cursor, limit)
 
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
         async with self._connection() as connection:
@@ -97,8 +97,8 @@ class PostgresStore(ABC, Generic[Changes]):
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        """A connection for at most COMMIT_TIMEOUT_S; outages leave the block as StoreUnavailableError."""
-        with outages_named():
+        """A connection for at most COMMIT_TIMEOUT_S. Raises StoreUnavailableError for outages."""
+        with raising_unavailable():
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 pool = await self._database.pool()
                 async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
@@ -106,7 +106,7 @@ class PostgresStore(ABC, Generic[Changes]):
 
 
 @contextmanager
-def outages_named() -> Iterator[None]:
+def raising_unavailable() -> Iterator[None]:
     try:
         yield
     except Exception as error:

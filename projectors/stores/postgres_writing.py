@@ -1,6 +1,6 @@
-"""Rows into tables: few by a statement, whose plan is there already, many by COPY, which costs more round trips and less for each row.
+"""Writes rows into tables: few by a prepared statement, many by COPY, which costs more round trips but less for each row.
 
-Rows come as tuples, in the order of the columns and of the statement's parameters, of which each is an array.
+Rows are tuples in the order of the columns and of the statement's parameters, each of which is an array.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,8 +11,8 @@ import asyncpg
 
 from shared.runtime.postgres import Connection
 
-WORTH_A_COPY: Final = 20
-"""Rows. A COPY, and what guards it, is more round trips than a statement."""
+COPY_THRESHOLD: Final = 20
+"""Rows. Below it a statement is cheaper: a COPY and its savepoint take more round trips."""
 
 Row = tuple[Any, ...]
 
@@ -22,25 +22,25 @@ def columns_of(rows: Sequence[Row]) -> list[Row]:
 
 
 async def append(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row], insert: str) -> None:
-    """Write rows of which none is there. Raises asyncpg.UniqueViolationError."""
-    if len(rows) < WORTH_A_COPY:
+    """Write rows of which none exists. Raises asyncpg.UniqueViolationError."""
+    if len(rows) < COPY_THRESHOLD:
         await connection.execute(insert, *columns_of(rows))
     else:
         await connection.copy_records_to_table(table, records=rows, columns=columns)
 
 
 async def create(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row], upsert: str) -> None:
-    """Write rows, over those that are there."""
-    plainly = partial(connection.copy_records_to_table, table, records=rows, columns=columns)
-    if len(rows) < WORTH_A_COPY or not await none_was_there(connection, plainly):
+    """Write rows, replacing those that exist."""
+    insert = partial(connection.copy_records_to_table, table, records=rows, columns=columns)
+    if len(rows) < COPY_THRESHOLD or not await try_insert(connection, insert):
         await connection.execute(upsert, *columns_of(rows))
 
 
-async def none_was_there(connection: Connection, plainly: Callable[[], Awaitable[object]]) -> bool:
-    """Whether rows could be written as if none were there yet, which is nearly always so: to look for them costs as much again."""
+async def try_insert(connection: Connection, insert: Callable[[], Awaitable[object]]) -> bool:
+    """Insert rows that probably do not exist; False, and nothing is written, if one does. An upsert costs twice as much."""
     try:
         async with connection.transaction():
-            await plainly()
+            await insert()
     except asyncpg.UniqueViolationError:
         return False
     return True

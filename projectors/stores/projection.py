@@ -1,6 +1,6 @@
-"""What the runtime has to know of a read model: how a store for one of its generations is made, and its registry.
+"""The runtime's description of a read model: how to make a store for one of its generations, and its registry.
 
-Each read model has it as ``PROJECTION`` in its ``store`` module.
+Each read model defines it as ``PROJECTION`` in its ``store`` module.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ from shared.views.generations import generation_name
 @dataclass(frozen=True)
 class Projection:
     store: Callable[[Settings, int], Store]
-    """For the generation of that number."""
+    """Makes the store of the generation with that number."""
     registry: Callable[[Settings], GenerationRegistry]
     history_batches: int = MAX_RUNNING
-    """Most batches of history under way at once, while no live events arrive."""
-    moment_s: float = BATCH_TARGET_S
+    """The most concurrent batches of history while no live events arrive."""
+    batch_target_s: float = BATCH_TARGET_S
     """How long a batch of history may take beside live events."""
 
 

@@ -1,4 +1,4 @@
-"""A hold must always be storable: it tells of text that was at fault, and may carry that text in its messages."""
+"""Makes every hold storable: its error messages may contain the very text that the store rejected."""
 
 from dataclasses import replace
 

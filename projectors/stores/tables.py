@@ -1,8 +1,8 @@
-"""A descriptor for each table of a PostgreSQL read model: its columns, the stream that a row belongs to, the rows that events lead to.
+"""Describes each table of a PostgreSQL read model: its columns, the stream that a row belongs to, the rows that follow from events.
 
-A read model has them in ``TABLES`` of ``projectors/models/<name>/tables.py``. Its store writes by them, ``deploy/verify`` holds the rows
-against the events, ``deploy/compare`` one generation against another. The DDL is in the read model's migrations: a test
-holds the descriptors against the migrated schema.
+A read model defines them in ``TABLES`` of ``projectors/models/<name>/tables.py``. Its store writes by them, ``deploy/verify`` compares the
+rows with the events, ``deploy/compare`` compares generations. The DDL is in the read model's migrations: a test compares the descriptors
+with the migrated schema.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +14,10 @@ from projectors.stores.port import Advance
 from shared import read_models
 
 Changes = TypeVar("Changes")
-"""What the projection's ``fold`` returns."""
+"""The type that the projection's ``fold`` returns."""
 
 BOOKKEEPING: Final = frozenset({"positions", "held", "progress", "discarded", "migrations"})
-"""Tables that every generation has beside its data: they say how far it has come, and need no descriptor."""
+"""Tables that every generation has beside its data: they contain its progress, and need no descriptor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,24 +28,24 @@ class Table(Generic[Changes]):
     key: Sequence[str]
     """The columns of the primary key, in its order."""
     stream: str
-    """The column of type text that says which stream a row belongs to."""
+    """The column of type text that identifies the stream that a row belongs to."""
     kind: str | None
-    """The stream is ``<kind>/<value of the column>``; None: the column has the stream itself."""
+    """The stream is ``<kind>/<value of the column>``; None: the column contains the stream itself."""
     rows: Callable[[Changes], Sequence[Mapping[str, Any]]]
     """Given what ``fold`` returns for all events of some streams: all rows that belong to them, by column, every verified column named."""
     json: Sequence[str] = ()
-    """Columns whose type is json, in some generation at least: equal ones need not look alike, so they are compared as jsonb."""
+    """Columns whose type is json, in some generation at least: equal values may differ as text, so they are compared as jsonb."""
     unverified: Mapping[str, str] = field(default_factory=dict)
-    """Column → why it is left out of verification. Generations are compared by all columns."""
+    """Column → why it is not verified. Generations are compared by all columns."""
     replaces: Mapping[str, str] = field(default_factory=dict)
-    """Column → the older column that it replaces. In a row that has only the older one, it is not verified: nothing has filled it yet."""
+    """Column → the older column that it replaces. It is not verified in a row that has only the older one."""
 
     @property
     def verified(self) -> list[str]:
         return [column for column in self.columns if column not in self.unverified]
 
     def ids(self, streams: Sequence[str]) -> list[str]:
-        """The values of the column ``stream`` in the rows of these streams; streams of other kinds have none."""
+        """The values of the column ``stream`` in the rows of these streams; streams of other kinds are ignored."""
         if self.kind is None:
             return list(streams)
         prefix = f"{self.kind}/"

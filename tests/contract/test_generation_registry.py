@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deploy.servers.provide import Servers
-from projectors.generations.registry import GenerationRegistry, Scanned
+from projectors.generations.registry import AppliedPage, GenerationRegistry
 from projectors.stores.port import Commit, StoreUnavailableError
 from shared.contracts.registry import KINDS
 from shared.views.generations import Generation, GenerationState
 from tests import shop
 from tests.contract.registries import PostgresUnderTest, RedisUnderTest, RegistryUnderTest
 
-PAGE = Scanned(("", 0), ("orders/o-7", 2), 100, 250, shop.NOON, done=False)
-LAST = Scanned(("orders/o-7", 2), ("orders/o-9", 1), 50, 999, shop.NOON, done=True)
+PAGE = AppliedPage(("", 0), ("orders/o-7", 2), 100, 250, shop.NOON, done=False)
+LAST = AppliedPage(("orders/o-7", 2), ("orders/o-9", 1), 50, 999, shop.NOON, done=True)
 
 
 @pytest.fixture(params=["postgres", "redis"])
@@ -36,7 +36,7 @@ async def registry(place: RegistryUnderTest) -> AsyncIterator[GenerationRegistry
 
 async def built(registry: GenerationRegistry, number: int) -> None:
     await registry.begin(number, kinds=KINDS, rate=None, by=f"order-{number}")
-    await registry.scanned(number, Scanned(("", 0), ("z", 1), 1, 1, shop.NOON, done=True))
+    await registry.scanned(number, AppliedPage(("", 0), ("z", 1), 1, 1, shop.NOON, done=True))
     await registry.ready(number)
 
 
@@ -159,7 +159,7 @@ async def test_only_a_ready_generation_becomes_active_and_who_did_it_is_kept(reg
     assert not await registry.activate(2, by="order-2")
     assert not await registry.activate(3, by="order-2")
     assert await active(registry) == [1]
-    await registry.scanned(2, Scanned(("", 0), ("z", 1), 1, 1, shop.NOON, done=True))
+    await registry.scanned(2, AppliedPage(("", 0), ("z", 1), 1, 1, shop.NOON, done=True))
     await registry.ready(2)
     assert await registry.activate(2, by="order-3")
     assert await active(registry) == [2]
@@ -223,9 +223,9 @@ async def test_what_a_drop_that_was_called_off_has_left_is_not_in_a_new_generati
 
 
 async def test_it_hears_of_epochs_compares_and_goes_on(registry: GenerationRegistry) -> None:
-    await registry.hear(1, "a")
+    await registry.record_epoch(1, "a")
     assert (await get(registry, 1)).epoch == "a"
-    await registry.hear(1, "b")
+    await registry.record_epoch(1, "b")
     await registry.compared(1, "b", "", "orders/o-1", False, ["orders/o-0 at 2, not 1"])
     await registry.compared(1, "b", "", "orders/o-1", False, ["orders/o-0 at 2, not 1"])
     await registry.begin(2, kinds=KINDS, rate=None, by="order-1")
@@ -236,7 +236,7 @@ async def test_it_hears_of_epochs_compares_and_goes_on(registry: GenerationRegis
     await registry.adopt(1)
     first = await get(registry, 1)
     assert (first.epoch, first.former, first.moving_to, first.ahead) == ("b", ("a",), None, 0)
-    await registry.hear(1, "c")
+    await registry.record_epoch(1, "c")
     await registry.compared(1, "c", "", "", True, [])
     assert (await get(registry, 1)).former == ("b", "a")
 
@@ -249,11 +249,11 @@ async def test_it_records_the_kinds_of_stream_that_a_generation_has(registry: Ge
     assert not await registry.note_kinds(3, None, ("orders",))
     assert await registry.note_kinds(2, ("orders", "products"), ("products",))
     assert (await get(registry, 2)).kinds == ("products",)
-    await registry.hear(1, "a")
+    await registry.record_epoch(1, "a")
     assert await registry.note_kinds(1, None, ("orders", "customers"))
     assert not await registry.note_kinds(1, None, ())
     assert [each.kinds for each in await registry.generations()] == [("orders", "customers"), ("products",)]
-    await registry.hear(2, "a")
+    await registry.record_epoch(2, "a")
     await registry.touch(2)
     assert await registry.note_kinds(2, ("products",), ())
     assert (await get(registry, 2)).kinds == ()

@@ -366,7 +366,7 @@ async def test_all_positions_can_be_read_portion_by_portion(store: Store) -> Non
     found: dict[str, int] = {}
     cursor, first = "", True
     while cursor or first:
-        cursor, portion = await store.portion(cursor, 10)
+        cursor, portion = await store.positions_page(cursor, 10)
         found |= dict(portion)
         first = False
     assert found == {f"orders/o-{n}": 1 for n in range(25)}

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from projectors.models.analytics import store
 from projectors.models.analytics.projection import fold
-from projectors.models.analytics.script import Call
+from projectors.models.analytics.script import CommitCall
 from projectors.stores.port import Commit
 from shared.views.analytics import Keys
 from tests.faults.audit import caught_up, differences, figures
@@ -64,7 +64,7 @@ async def test_a_kill_inside_a_script_leaves_nothing_of_it(cluster: Cluster) -> 
     assert SCRIPT.endswith(LAST_LINE)
     spinning = SCRIPT.removesuffix(LAST_LINE) + AND_SPINS
     ghost = run(GHOST, placed("ghost", at=datetime(2026, 1, 1, tzinfo=UTC)))
-    call = Call(Keys(), Commit(advances=[ghost]), fold([ghost]))
+    call = CommitCall(Keys(), Commit(advances=[ghost]), fold([ghost]))
     async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load:
         await load.reaches(0.3)
         running = asyncio.create_task(_run(cluster, spinning, call))
@@ -81,7 +81,7 @@ async def test_a_kill_inside_a_script_leaves_nothing_of_it(cluster: Cluster) -> 
         assert await figures(cluster, load, ORDERS) == []
 
 
-async def _run(cluster: Cluster, script: str, call: Call) -> None:
+async def _run(cluster: Cluster, script: str, call: CommitCall) -> None:
     async with Redis.from_url(cluster.servers.stores["analytics"]) as redis:
         await redis.config_set("busy-reply-threshold", "50")
         with suppress(RedisError, OSError):

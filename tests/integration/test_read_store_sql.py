@@ -92,7 +92,7 @@ async def test_a_store_waits_for_tables_and_columns_that_are_still_to_be_migrate
         await store.close()
 
 
-@pytest.mark.parametrize("statement", ["ADVANCE_STREAMS", "POSITIONS", "TOLD", "CHANGE_ORDERS"])
+@pytest.mark.parametrize("statement", ["ADVANCE_STREAMS", "POSITIONS", "CONFIRM_LETTERS", "CHANGE_ORDERS"])
 async def test_a_batch_is_found_by_its_keys_in_a_large_table(
     database: tuple[str, asyncpg.Connection], statement: str
 ) -> None:
@@ -112,7 +112,7 @@ async def test_a_batch_is_found_by_its_keys_in_a_large_table(
     arguments: dict[str, list[list[Any]]] = {
         "ADVANCE_STREAMS": [keys, ones, ones],
         "POSITIONS": [keys],
-        "TOLD": [keys, ones, ones],
+        "CONFIRM_LETTERS": [keys, ones, ones],
         "CHANGE_ORDERS": [keys, ["{}"] * 100] if projector == "summary" else [keys, ["paid"] * 100, ones],
     }
     async with connection.transaction():

@@ -13,7 +13,7 @@ from deploy.cli.projections.following import format_events
 from deploy.cli.screen import cells, format_time
 from deploy.compare.comparison import Comparison, Part, Sample
 from deploy.compare.stores import GenerationProgress
-from projectors.generations.registry import LONG_AGO
+from projectors.generations.registry import UNIX_EPOCH
 from shared.read_models import named
 from shared.views.generations import Generation, GenerationState, incomplete, stopped
 
@@ -179,7 +179,7 @@ def _equality(equal: bool) -> Text:
 
 
 def _when(time: datetime | None) -> str:
-    return "" if time is None or time == LONG_AGO else format_time(time)
+    return "" if time is None or time == UNIX_EPOCH else format_time(time)
 
 
 def _number(value: float | None) -> str:

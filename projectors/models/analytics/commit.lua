@@ -1,10 +1,10 @@
--- One commit, whole or not at all: Redis runs nothing else meanwhile, and every check stands before the first write.
+-- One commit, atomically: Redis runs no other command meanwhile, and every check precedes the first write.
 --
 -- KEYS: positions, held, due, progress, currencies, days, names, line-names, discarded, totalled, the registry of generations, exact, first,
--- then those that the sums point to.
--- ARGV[1]: the commit as MessagePack; projectors/models/analytics/script.py makes it and says what is in it.
--- Returns 1: applied; 0: a position is not where it was expected, or a total that was left out is kept up by now;
--- -2: this generation is no more.
+-- then those that the sums refer to.
+-- ARGV[1]: the commit as MessagePack; projectors/models/analytics/script.py encodes it and defines its format.
+-- Returns 1: applied; 0: a position is not the expected one, or a total that was left out is maintained by now;
+-- -2: this generation has been dropped.
 
 local CHUNK = 1000 -- unpack() may put some 8,000 values on Lua's stack
 
@@ -34,8 +34,8 @@ for from, to in chunks(commit.streams, CHUNK) do
   end
 end
 
--- What sums come to is worked out before anything is written: read, add and write in a few calls of many members each is half the time,
--- and half the append-only file, of an increment for each. A member that comes to zero is taken out, a bucket's counter is not.
+-- The results of sums are computed before anything is written: to read, add and write many members per call takes half the time, and half
+-- the append-only file, of one increment per member. A member that becomes zero is deleted, a bucket's counter is not.
 local changes = {}
 local function change(command, key, arguments) changes[#changes + 1] = { command, key, arguments } end
 
@@ -80,7 +80,7 @@ local function add(sum, key)
   change(scored and 'ZREM' or 'HDEL', key, gone)
 end
 
--- Totals of products by month and for all time are left for later while history goes into a generation: see total.lua.
+-- Totals of products by month and for all time are deferred while a generation applies history: see total.lua.
 local all_kept_up = redis.call('EXISTS', totalled) == 0
 for _, sum in ipairs(commit.sums) do
   for _, key in ipairs(sum.keys) do add(sum, KEYS[key]) end
@@ -91,7 +91,7 @@ end
 change('HSET', exact, corrected)
 change('HDEL', exact, dropped)
 
--- From here on everything is written. Who advances is free, unless it is held again below.
+-- From here on everything is written. A stream that advances is released, unless it is held again below.
 
 local moved, somebody_is_held = {}, redis.call('EXISTS', held) == 1
 local function free(stream)
@@ -132,7 +132,7 @@ end
 for _, each in ipairs(changes) do call(unpack(each)) end
 
 if #commit.currencies > 0 and redis.call('EXISTS', first) == 0 then
-  local known = redis.call('SMEMBERS', currencies) -- of code that kept no first one
+  local known = redis.call('SMEMBERS', currencies) -- written by older code, which recorded no first currency
   table.sort(known)
   redis.call('HSET', first, 'currency', known[1] or commit.currencies[1])
 end
@@ -140,8 +140,8 @@ call('SADD', currencies, commit.currencies)
 call('ZADD', days, commit.days)
 call('HSET', names, commit.names)
 
--- Of the names that lines had, the greatest, byte by byte: so it is the same in whatever order they came. (Lua's own < would ask the
--- locale.) Mostly a product has one name, and nothing is written.
+-- Of a product's names in order lines the greatest, byte by byte, is kept: so the result does not depend on the order of events. (Lua's own
+-- < depends on the locale.) Mostly a product has one name, and nothing is written.
 local function greater(a, b)
   for i = 1, math.min(#a, #b) do
     local x, y = string.byte(a, i), string.byte(b, i)

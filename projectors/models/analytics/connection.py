@@ -17,7 +17,7 @@ COMMAND_TIMEOUT_S: Final = 30.0
 
 
 def client(url: str) -> Redis:
-    """No retries below us: what became of a write whose answer is lost, the caller finds out."""
+    """A client without retries: if the reply to a write is lost, the caller determines whether it was made."""
     return Redis.from_url(
         url,
         decode_responses=True,
@@ -28,8 +28,9 @@ def client(url: str) -> Redis:
 
 
 @contextmanager
-def outages_named() -> Iterator[None]:
-    """Whatever Redis refuses, it would refuse for any event: out of memory, read-only, loading, no rights, away."""
+def raising_unavailable() -> Iterator[None]:
+    """Raises StoreUnavailableError for every error of Redis except DataError: in such a state (out of memory, read-only, loading, no
+    permission, unreachable) it would refuse any event."""
     try:
         yield
     except DataError:

@@ -1,7 +1,7 @@
--- Whole numbers of any size. It stands before commit.lua and total.lua.
+-- Integers of any size. Prepended to commit.lua and total.lua.
 --
--- A Lua number and a score are doubles, and a double is exact below 2^53 alone. A figure that is not below it is decimal text: as it is in
--- a hash; of a sorted set, in the hash `exact`, beside a score that is the double nearest to it.
+-- A Lua number and a score are doubles, which are exact only below 2^53. A larger figure is stored as decimal text: in a hash as the value;
+-- for a sorted set in the hash `exact`, beside a score that is the nearest double.
 
 local EXACT = 2 ^ 53
 local LIMB = 1e15 -- 15 digits: limbs, and the sum of two, are exact
@@ -26,7 +26,7 @@ end
 
 local function is_exact(number) return number < EXACT and number > -EXACT end
 
--- A member's figure as text, given its score. The text is passed over where it is not the score's: then code that knows scores alone has
+-- A member's figure as text, given its score. A text that does not match the score is ignored: older code, which writes only scores, has
 -- written since.
 local function of_score(exact, field, score)
   local text = not is_exact(score) and redis.call('HGET', exact, field)

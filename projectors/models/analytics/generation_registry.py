@@ -1,7 +1,7 @@
 """The registry of generations of the analytics store: the hash ``analytics-registry``.
 
-Whoever changes it watches it: of two who change it at once one reads again. Nothing relies on clocks agreeing: times are only shown, or
-compared for being the same.
+Every change WATCHes it: of two concurrent writers one reads again. Clocks need not agree: times are only displayed, or compared for
+equality.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,15 +13,15 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
 from projectors.generations import epoch_notes, epochs
-from projectors.generations.registry import ALONE, Scanned
-from projectors.models.analytics.connection import client, outages_named
+from projectors.generations.registry import DEFAULT_GENERATION, AppliedPage
+from projectors.models.analytics.connection import client, raising_unavailable
 from shared.views.analytics import DAYS_ONLY, PREFIX, Keys
 from shared.views.generations import ACTIVE_FIELD, Generation, GenerationState, generation_name, registry_key
 
-PORTION: Final = 500
+SCAN_COUNT: Final = 500
 _FIELDS: Final = TypeAdapter(dict[str, Any])
 Change = Callable[[dict[int, Generation], Pipeline], bool]
-"""Queues what is to be done, given the generations there are; False: nothing is."""
+"""Given the generations by number, queues the commands that change them; False: nothing is to be changed."""
 
 
 class AnalyticsRegistry(epoch_notes.EpochNotes):
@@ -36,21 +36,21 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
         self._clock = clock
 
     async def open(self) -> None:
-        with outages_named():
+        with raising_unavailable():
             await self._redis.ping()
 
     async def close(self) -> None:
         await self._redis.aclose()
 
     async def generations(self) -> Sequence[Generation]:
-        with outages_named():
+        with raising_unavailable():
             fields: dict[str, str] = await self._redis.hgetall(self._key)  # type: ignore[assignment]
         return _read(fields)
 
     async def begin(self, number: int, *, kinds: Sequence[str], rate: float | None, by: str) -> None:
         if any(generation.number == number for generation in await self.generations()):
             return
-        await self._clear(number)  # what an order that was called off has left
+        await self._clear(number)  # left behind by an interrupted request
 
         def change(known: dict[int, Generation], pipeline: Pipeline) -> bool:
             if number in known:
@@ -63,7 +63,7 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
                     pipeline.copy(source.first, target.first, replace=True)
             pipeline.sadd(Keys(generation_name(self._prefix, number)).totalled, DAYS_ONLY)
             now = self._clock()
-            active = next((each for each in known.values() if each.active), ALONE)
+            active = next((each for each in known.values() if each.active), DEFAULT_GENERATION)
             self._put(
                 pipeline,
                 Generation(
@@ -75,7 +75,7 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
                     kinds=tuple(kinds),
                     rate=rate,
                     begun_by=by,
-                ).model_copy(update=epochs.of_a_new_one(active)),
+                ).model_copy(update=epochs.epochs_for_new_generation(active)),
             )
             return True
 
@@ -87,7 +87,7 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
     async def touch(self, number: int) -> None:
         await self._update(number, lambda _: True)
 
-    async def scanned(self, number: int, page: Scanned) -> bool:
+    async def scanned(self, number: int, page: AppliedPage) -> bool:
         return await self._update(
             number,
             lambda at: (at.cursor_stream, at.cursor_version) == page.after and not at.done,
@@ -157,12 +157,13 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
             await self._clear(number)
 
     async def _clear(self, number: int) -> None:
-        """In portions: Redis serves others in between. Keys of a generation that the registry has not are written by nobody."""
-        with outages_named():
+        """Delete the generation's keys, in pages: Redis serves other clients in between. No process writes keys of a generation that the
+        registry does not contain."""
+        with raising_unavailable():
             cursor = None
             pattern = f"{generation_name(self._prefix, number)}:*"
             while cursor != 0:
-                cursor, keys = await self._redis.scan(cursor or 0, match=pattern, count=PORTION)
+                cursor, keys = await self._redis.scan(cursor or 0, match=pattern, count=SCAN_COUNT)
                 if keys:
                     await self._redis.unlink(*keys)
 
@@ -182,7 +183,7 @@ class AnalyticsRegistry(epoch_notes.EpochNotes):
         return await self._change(change)
 
     async def _change(self, change: Change) -> bool:
-        with outages_named():
+        with raising_unavailable():
             while True:
                 try:
                     async with self._redis.pipeline(transaction=True) as pipeline:
@@ -210,4 +211,4 @@ def _read(fields: dict[str, str]) -> list[Generation]:
         for name, text in fields.items()
         if name != ACTIVE_FIELD
     ]
-    return sorted(found, key=lambda generation: generation.number) or [ALONE]
+    return sorted(found, key=lambda generation: generation.number) or [DEFAULT_GENERATION]

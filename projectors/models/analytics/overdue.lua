@@ -1,5 +1,5 @@
--- Holds that are due between two times, oldest first, each given a later one.
--- KEYS: due, positions. ARGV: from, to, how many, the later time. Returns stream, applied, stream, applied …
+-- Reads holds that are due between two times, oldest first, and makes each due later.
+-- KEYS: due, positions. ARGV: from, to, limit, the later time. Returns stream, applied, stream, applied …
 
 local streams = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])
 local found = {}

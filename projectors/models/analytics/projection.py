@@ -1,8 +1,8 @@
-"""What events do to the figures: increments, which add up in any grouping, and the names of products. Pure.
+"""The pure projection of the figures: increments, which can be added in any grouping, and the names of products.
 
-Placing an order adds it to its buckets; cancelling takes it out of the same buckets again (by ``placed_at``, which the
-cancellation carries) and counts it as cancelled there. Effects form a commutative group, names aside (of the catalogue's the last
-wins, which is one stream's matter; of the lines' the greatest, since any order may bring one):
+Placing an order adds it to its buckets; cancelling subtracts it from the same buckets (by ``placed_at``, which the cancellation
+contains) and counts it as cancelled there. Effects form a commutative group, except names (of the catalogue's names the last wins, as
+they come from one stream; of the order lines' the greatest, as they come from many streams):
 
     effects(a + b) == effects(a) + effects(b)        effects([placed, cancelled]) is one ``cancelled`` and nothing else
 """
@@ -36,7 +36,7 @@ def _metrics() -> list[int]:
 
 @dataclass(slots=True)
 class Effects:
-    """What is to be added where, at the finest grain: what months and days get follows from it."""
+    """The increments at the finest grain; those of days and months follow from them."""
 
     buckets: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(_metrics))
     """(currency, hour) → an increment for each of METRICS."""
@@ -48,7 +48,7 @@ class Effects:
     """day → customer → orders."""
     names: dict[str, str] = field(default_factory=dict)
     line_names: dict[str, str] = field(default_factory=dict)
-    """product → the greatest, by code points, of the names its order lines had."""
+    """product → the greatest, by code points, of the names in its order lines."""
 
     def __add__(self, other: "Effects") -> "Effects":
         total = Effects(names=self.names | other.names, line_names=dict(self.line_names))
@@ -65,8 +65,8 @@ class Effects:
                 _add(total.buyers[day], counts)
         return total
 
-    def settled(self) -> "Effects":
-        """The same without the counts that came to nothing. Buckets stay: their day has had an order."""
+    def without_zeros(self) -> "Effects":
+        """The same without counts that are zero. Buckets stay: their day has had an order."""
         return Effects(
             self.buckets,
             {day: _not_zero(counts) for day, counts in self.units.items()},
@@ -108,7 +108,7 @@ def _apply(found: Effects, event: Event) -> None:
         case ProductCreated() | ProductUpdated() as data:
             found.names[data.product_id] = data.name
         case _:
-            pass  # nothing that is counted
+            pass  # not counted
 
 
 def _count(found: Effects, order: OrderPlaced | OrderCancelled, sign: Literal[1, -1]) -> None:
@@ -140,9 +140,9 @@ def by_day(effects: Effects) -> dict[str, Counts]:
 
 
 def by_span(days: Mapping[str, Counts]) -> list[tuple[list[str], Counts]]:
-    """Counts by day as ([span, …], counts) for days, months and ALL: spans that get the same stand together.
+    """Counts by day as ([span, …], counts) for days, months and ALL, with spans that have equal counts grouped.
 
-    The orders of a batch are mostly of one day, and then its month and ALL get what it gets.
+    The orders of a batch are mostly of one day, and then its month and ALL have the same counts.
     """
     months: dict[str, list[str]] = defaultdict(list)
     for day in days:
@@ -160,12 +160,12 @@ def by_span(days: Mapping[str, Counts]) -> list[tuple[list[str], Counts]]:
 
 
 def is_day(span: str) -> bool:
-    """And not a month or ALL."""
+    """Whether it is a day, not a month or ALL."""
     return len(span) == _DAY
 
 
 def parts_of_totals(days: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """Each month with its days, then ALL with the months: what a span's sum is made of, in the order to make them."""
+    """Each month with its days, then ALL with the months: each total with its parts, in the order in which to compute them."""
     months: dict[str, list[str]] = defaultdict(list)
     for day in sorted(days):
         months[day[:_MONTH]].append(day)

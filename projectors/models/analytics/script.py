@@ -1,7 +1,7 @@
-"""A commit as the keys and the argument of ``commit.lua``: the other half of that script.
+"""Encodes a commit as the keys and the argument of ``commit.lua``: both have to agree on the format.
 
-What several keys get alike (a day, its month, all time) is said once, as a *sum* that points to its keys by their place in KEYS.
-MessagePack, because Redis takes it apart in C.
+Equal increments of several keys (a day, its month, all time) are sent once, as a *sum* that refers to its keys by their index in KEYS.
+MessagePack, because Redis decodes it in C.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,13 +21,13 @@ _HOLD: Final = TypeAdapter(Hold)
 _HOLD_FIELDS: Final = TypeAdapter(dict[str, Any])
 _ENCODER: Final = msgspec.msgpack.Encoder()
 KeyOf = Callable[[str], str]
-"""Span → the key for it."""
+"""Span → its key."""
 
 
-class Call:
+class CommitCall:
     """``keys`` and ``argument`` of one run of ``commit.lua``. ``entry``: a hash and its field without which nothing is written.
 
-    ``days_only``: totals of products are left out; where any is kept up by then, nothing is written.
+    ``days_only``: totals of products are left out; if any total is maintained when the script runs, nothing is written.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Call:
             layout.exact,
             layout.first,
         ]
-        settled = effects.settled()
+        settled = effects.without_zeros()
         self.argument: Final[bytes] = _ENCODER.encode(
             _moves(commit)
             | {
@@ -92,7 +92,7 @@ class Call:
             yield _sum(self._places(layout.buyers, spans), counts)
 
     def _products(self, layout: Keys, effects: Effects, *, days_only: bool) -> Iterator[dict[str, Any]]:
-        """The days' keys, and those of totals: a generation that is being built does not keep them all up."""
+        """The keys of the days, and those of totals: a generation that is being built does not maintain all of them."""
         tallies: list[tuple[KeyOf, Mapping[str, Counts]]] = [(layout.units, effects.units)]
         for currency in {currency for currency, _ in effects.sales}:
             days = {day: counts for (other, day), counts in effects.sales.items() if other == currency}
@@ -112,7 +112,7 @@ class Call:
 
 
 def _moves(commit: Commit) -> dict[str, Any]:
-    """Where the streams are expected and where they go; one that is merely held stays, and is only checked."""
+    """The expected and the new version of each stream; they are equal for a stream that is only held, whose position is checked."""
     moves = {advance.stream: (advance.expected, advance.version) for advance in commit.advances}
     for stream, hold in commit.holds.items():
         moves.setdefault(stream, (hold.version - 1, hold.version - 1))
@@ -126,7 +126,8 @@ def _moves(commit: Commit) -> dict[str, Any]:
 def _sum(
     keys: list[int], counts: Counts, totals: Sequence[int] = (), *, scored: bool = False, counter: bool = False
 ) -> dict[str, Any]:
-    """``scored``: in sorted sets, else in hashes. ``counter``: stays at zero. ``texts``: increments are text, one is beyond a double."""
+    """``scored``: in sorted sets, else in hashes. ``counter``: a member at zero is kept. ``texts``: the increments are decimal text, as
+    one is not exact as a double."""
     increments = list(counts.values())
     texts = bool(counts) and not (max(increments) < EXACT and min(increments) > -EXACT)
     return {
@@ -141,7 +142,7 @@ def _sum(
 
 
 def totals(layout: Keys, days: Iterable[str], currencies: Iterable[str]) -> list[list[str]]:
-    """The keys of ``total.lua`` for each total of these days and currencies: itself, then its parts; those that are parts first."""
+    """The keys of ``total.lua`` for each total of these days and currencies: the total, then its parts. A total comes after its parts."""
     kinds: list[KeyOf] = [layout.units, *(partial(layout.sales, currency) for currency in currencies)]
     return [[key_of(span), *map(key_of, parts)] for key_of in kinds for span, parts in parts_of_totals(days)]
 
@@ -151,13 +152,13 @@ def _flat(pairs: Mapping[str, str]) -> list[str]:
 
 
 def _held(stream: str, hold: Hold) -> dict[str, Any]:
-    """The hold as JSON without ``due_at``, which has a key of its own and moves on by itself."""
+    """The hold as JSON without ``due_at``, which is in a separate key and changes separately."""
     text = _HOLD.dump_json(hold, exclude={"due_at"}).decode()
     return {"stream": stream, "hold": text, "due_at": repr(hold.due_at.timestamp()) if hold.due_at else False}
 
 
 def hold_from_json(text: str, due_at: float | None) -> Hold:
-    """A hold as the store keeps it: its JSON, and its time from the other key."""
+    """Decodes a hold from its JSON, and its ``due_at`` from the other key."""
     due = None if due_at is None else datetime.fromtimestamp(due_at, UTC)
     return _HOLD.validate_python({**_HOLD_FIELDS.validate_json(text), "due_at": due})
 

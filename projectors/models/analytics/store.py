@@ -1,7 +1,7 @@
-"""The analytics figures in Redis: one script a commit checks every position and then changes everything, or nothing.
+"""The analytics figures in Redis: each commit is one script that checks every position and then changes everything, or nothing.
 
-Redis must persist (``appendonly yes``) and must not evict (``maxmemory-policy noeviction``): the positions live there
-as well, so whatever is lost is lost together and comes again.
+Redis must persist (``appendonly yes``) and must not evict (``maxmemory-policy noeviction``). The positions are stored in it
+too, so data and positions are lost together, and the lost events are applied again.
 """
 
 import asyncio
@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from projectors.models.analytics.connection import CONNECT_TIMEOUT_S, client, outages_named
+from projectors.models.analytics.connection import CONNECT_TIMEOUT_S, client, raising_unavailable
 from projectors.models.analytics.generation_registry import AnalyticsRegistry
 from projectors.models.analytics.projection import fold
-from projectors.models.analytics.script import Call, hold_from_json, totals
+from projectors.models.analytics.script import CommitCall, hold_from_json, totals
 from projectors.runtime.gating import behind
 from projectors.stores.port import (
-    BEYOND_REASON,
-    LATEST,
-    OWED,
+    IMPLAUSIBLE_DELAY,
+    LATEST_DUE,
+    UNREPORTED,
     Commit,
     HoldStatus,
     Position,
@@ -33,32 +33,33 @@ from shared.runtime.settings import Settings
 from shared.views.analytics import PREFIX, Keys
 from shared.views.generations import FIRST, generation_name, registry_key
 
-ASK_AGAIN: Final = timedelta(seconds=30)
-PORTION: Final = 1000
+RESEND_INTERVAL: Final = timedelta(seconds=30)
+PAGE: Final = 1000
 
 _HERE: Final = Path(__file__).parent
-_STALE, _NO_MORE = 0, -2
+_STALE, _DROPPED = 0, -2
 _GAP: Final = f'"status":"{HoldStatus.GAP}"'
 
 
 class AnalyticsStore:
-    """``projectors.stores.port.Store`` on Redis 7 or Valkey. ``prefix`` tells generations apart.
+    """``projectors.stores.port.Store`` on Redis 7 or Valkey. ``prefix`` is the generation's.
 
-    ``entry``: the registry's key, and the field that it must have, or nothing is written: a prefix that was dropped stays empty.
+    ``entry``: the registry's key, and the field without which nothing is written: the prefix of a dropped generation stays empty.
     """
 
     def __init__(self, url: str, prefix: str = PREFIX, *, entry: tuple[str, str] | None = None) -> None:
         self._keys = Keys(prefix)
         self._entry = entry
         self._days_only = False
-        """Whether no total was kept up when positions were last read: then none is sent, unless the script finds that one is by now."""
+        """Whether no total was maintained when positions were last read. Then commits omit totals, and the script rejects a commit if
+        one is maintained by now."""
         self._redis = client(url)
         self._commit = self._redis.register_script(script("exact", "commit"))
         self._total = self._redis.register_script(script("exact", "total"))
         self._overdue = self._redis.register_script(script("overdue"))
 
     async def open(self) -> None:
-        with outages_named():
+        with raising_unavailable():
             await self._redis.ping()
 
     async def close(self) -> None:
@@ -68,14 +69,14 @@ class AnalyticsStore:
         if not streams:
             return {}
         layout, wanted = self._keys, list(streams)
-        with outages_named():
+        with raising_unavailable():
             async with self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.hmget(layout.positions, wanted)
                 pipeline.exists(layout.held, layout.discarded)
                 pipeline.scard(layout.totalled)
                 applied, others, totalled = await pipeline.execute()
             self._days_only = totalled == 1
-            if not others:  # as while history goes in: a quarter of the work
+            if not others:  # as while history is applied: a quarter of the work
                 return {stream: Position(int(version or 0)) for stream, version in zip(wanted, applied, strict=True)}
             async with self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.hmget(layout.positions, wanted)
@@ -89,17 +90,17 @@ class AnalyticsStore:
         return behind(heads, await self.positions(list(heads)))
 
     async def commit(self, commit: Commit) -> None:
-        call = Call(self._keys, commit, fold(commit.advances), self._entry, days_only=self._days_only)
+        call = CommitCall(self._keys, commit, fold(commit.advances), self._entry, days_only=self._days_only)
         if commit.advances:
             reached(Failpoint.BEFORE_COMMIT)
-        with outages_named():
+        with raising_unavailable():
             result = await self._commit(keys=call.keys, args=[call.argument])
         if result == _STALE:
             raise StalePositionError
         self._check(result)
 
     async def as_of(self) -> dict[int, datetime | None]:
-        with outages_named():
+        with raising_unavailable():
             progress: dict[str, str] = await self._redis.hgetall(self._keys.progress)  # type: ignore[assignment]
         lanes = {int(name.partition(":")[0]) for name in progress}
         found = {lane: progress.get(f"{lane}:as_of") for lane in lanes}
@@ -107,59 +108,62 @@ class AnalyticsStore:
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         found = await self._due("-inf", now, limit, now)
-        return [*found, *await self._due(repr((now + BEYOND_REASON).timestamp()), LATEST, limit - len(found), now)]
+        return [
+            *found,
+            *await self._due(repr((now + IMPLAUSIBLE_DELAY).timestamp()), LATEST_DUE, limit - len(found), now),
+        ]
 
     async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
-        return await self._due(repr(OWED.timestamp()), OWED, limit, now)
+        return await self._due(repr(UNREPORTED.timestamp()), UNREPORTED, limit, now)
 
     def _check(self, result: int) -> None:
-        if result == _NO_MORE:
-            raise StoreUnavailableError(f"the generation {self._keys.prefix} is no more")
+        if result == _DROPPED:
+            raise StoreUnavailableError(f"the generation {self._keys.prefix} has been dropped")
 
     async def _due(self, since: str, until: datetime, limit: int, now: datetime) -> Sequence[tuple[str, int]]:
-        later = (now + ASK_AGAIN).timestamp()
-        with outages_named():
+        later = (now + RESEND_INTERVAL).timestamp()
+        with raising_unavailable():
             found = await self._overdue(
                 keys=[self._keys.due, self._keys.positions], args=[since, repr(until.timestamp()), limit, repr(later)]
             )
         return [(stream, int(applied)) for stream, applied in zip(found[::2], found[1::2], strict=True)]
 
     async def gaps(self) -> int:
-        with outages_named():
+        with raising_unavailable():
             return sum([1 async for _, hold in self._redis.hscan_iter(self._keys.held, count=1000) if _GAP in hold])
 
     async def release_others(self, kinds: Collection[str]) -> None:
-        with outages_named():
-            held = [stream async for stream, _ in self._redis.hscan_iter(self._keys.held, count=PORTION)]
+        with raising_unavailable():
+            held = [stream async for stream, _ in self._redis.hscan_iter(self._keys.held, count=PAGE)]
         others = [stream for stream in held if not is_of(kinds, stream)]
-        for start in range(0, len(others), PORTION):
-            await self.commit(Commit(released=others[start : start + PORTION]))
+        for start in range(0, len(others), PAGE):
+            await self.commit(Commit(released=others[start : start + PAGE]))
 
     async def complete(self, turn: Turn) -> None:
-        """Make the totals that were left for later, one at a time: Redis serves others in between."""
+        """Compute the deferred totals, one at a time: Redis serves other clients in between."""
         layout = self._keys
         registry, entry = self._entry or ("", "")
-        with outages_named():
+        with raising_unavailable():
             while await self._redis.exists(layout.totalled):
                 days: Any = await self._redis.zrange(layout.days, 0, -1)
                 currencies: Any = await self._redis.smembers(layout.currencies)
                 for total in [*totals(layout, days, currencies), []]:
                     keys = [layout.totalled, layout.days, layout.currencies, registry, layout.exact, *total]
                     await turn()
-                    made = await self._total(keys=keys, args=[len(days), len(currencies), entry, layout.prefix])
-                    self._check(made)
-                    if not made:
+                    done = await self._total(keys=keys, args=[len(days), len(currencies), entry, layout.prefix])
+                    self._check(done)
+                    if not done:
                         break
                     reached(Failpoint.BETWEEN_TOTALS)
 
-    async def portion(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
-        with outages_named():
+    async def positions_page(self, cursor: str, limit: int) -> tuple[str, Sequence[tuple[str, int]]]:
+        with raising_unavailable():
             found: dict[str, str]
             following, found = await self._redis.hscan(self._keys.positions, int(cursor or 0), count=limit)  # type: ignore[assignment]
         return (str(following) if following else "", [(stream, int(applied)) for stream, applied in found.items()])
 
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
-        with outages_named():
+        with raising_unavailable():
             found: dict[str, str] = await self._redis.hgetall(self._keys.discarded)  # type: ignore[assignment]
         pairs = sorted((stream, int(version)) for stream, versions in found.items() for version in versions.split())
         return [pair for pair in pairs if pair > after][:limit]
@@ -190,6 +194,6 @@ PROJECTION: Final = Projection(
     lambda settings: AnalyticsRegistry(settings.store_url("analytics")),
     # Redis executes one command at a time: more batches at once gain nothing, and a batch's positions wait behind other commits.
     history_batches=8,
-    # Live events wait for all batches that are under way, so each is kept short.
-    moment_s=0.15,
+    # Live events wait for all running batches, so each is kept short.
+    batch_target_s=0.15,
 )

@@ -1,19 +1,20 @@
--- One total of products, a month's or that of all time, made of its parts and kept up from then on; or, without a total: all are.
+-- Computes one total of products, a month's or that of all time, from its parts, and has it maintained from then on; without a total:
+-- records that all totals are maintained.
 --
--- While history goes into a generation, commit.lua writes days alone: months and all time would cost it more than twice as much again.
--- Each total is made in one moment, here, of parts that are kept up themselves, and from that moment commit.lua adds to it as well. So
--- every increment comes to it once, by way of its parts or by itself.
+-- While a generation applies history, commit.lua writes only days: months and all time would more than double its cost.
+-- Each total is computed here atomically, from parts that are maintained themselves, and from then on commit.lua adds to it as well. So
+-- every increment is counted once, in its parts or directly.
 --
 -- KEYS: totalled, days, currencies, the registry of generations, exact, then the total and its parts.
--- ARGV: how many days and currencies there were when the parts were chosen; the registry's field of this generation, or ''; its prefix.
--- Returns 1: done; 0: there are more days or currencies now, choose again; -2: this generation is no more.
+-- ARGV: the number of days and currencies when the parts were chosen; the registry's field of this generation, or ''; its prefix.
+-- Returns 1: done; 0: there are more days or currencies now, choose again; -2: this generation has been dropped.
 
 local totalled, days, currencies, registry, exact, total = unpack(KEYS, 1, 6)
 local days_seen, currencies_seen, entry, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
 local function field(key, member) return string.sub(key, #prefix + 2) .. ' ' .. member end
 
--- Redis adds doubles up. That is exact where no part is negative and the sum is below 2^53; all others are added up here, digit by digit.
+-- Redis adds doubles. That is exact if no part is negative and the sum is below 2^53; all other sums are computed here, digit by digit.
 local function correct()
   local members = {}
   local function suspect(key, least, most)

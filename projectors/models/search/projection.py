@@ -1,8 +1,8 @@
-"""What an event does to what can be found: products, customers' names, and orders by their lines. Pure.
+"""The search index's pure projection: products, customers' names, and orders by their lines.
 
-A row's ``terms`` are its words as a ``tsvector``: what a word is, ``shared.views.search_text`` says.
+A row's ``terms`` are its words as a ``tsvector``; ``shared.views.search_text`` splits text into words.
 
-An order is indexed once, when it is placed; what happens to it later changes its status and never its words.
+An order is indexed once, when it is placed; later events change its status and never its words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from shared.views.search_text import Weight, vector
 
 @dataclass(slots=True)
 class Changes:
-    """All that a batch changes: rows by table, fields by column."""
+    """All changes of a batch: rows by table, fields by column."""
 
     products: Rows = field(default_factory=Rows)
     customers: Rows = field(default_factory=Rows)
@@ -65,7 +65,7 @@ def _apply(changes: Changes, event: Event) -> None:
         case customers.EmailChanged():
             changes.customers.change(data.customer_id, version, event)
         case _:
-            pass  # nothing that anybody searches for
+            pass  # contains nothing that can be searched
 
 
 def _order(data: orders.OrderPlaced) -> Fields:
@@ -88,7 +88,7 @@ def _product(data: catalog.ProductCreated) -> Fields:
 
 
 def _text(data: catalog.ProductCreated | catalog.ProductUpdated) -> Fields:
-    """The product's text, all of which makes its terms: name above brand and category above description."""
+    """The product's text fields and the terms made of them: name weighs more than brand and category, those more than description."""
     return {
         "name": data.name,
         "description": data.description,

@@ -1,4 +1,4 @@
-"""The search tables, written set-based. The projection says which words a text has; PostgreSQL only indexes them."""
+"""Writes the search tables set-based. The projection determines a text's words; PostgreSQL only indexes them."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from projectors.models.search.tables import CUSTOMER_COLUMNS, ORDER_COLUMNS, PRO
 from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
-from projectors.stores.postgres_writing import Row, columns_of, none_was_there
+from projectors.stores.postgres_writing import Row, columns_of, try_insert
 from projectors.stores.projection import in_postgres
 from shared.runtime.postgres import Connection
 
@@ -70,7 +70,7 @@ ON CONFLICT (product_id) DO UPDATE SET
     terms = excluded.terms
 """
 
-# The row keeps every field that the event does not speak of; a null it does speak of is written.
+# The row keeps every field that the event does not contain; a null that it contains is written.
 CHANGE_PRODUCTS: Final = """
 UPDATE products SET
     (name, description, category, brand, price, currency, version, terms) = (
@@ -93,7 +93,7 @@ UPSERT_CUSTOMERS: Final = f"""
 ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, version = excluded.version, terms = excluded.terms
 """
 
-# A null name is one that has not changed.
+# A null name or terms means unchanged.
 CHANGE_CUSTOMERS: Final = """
 UPDATE customers SET
     name = coalesce(changed.name, customers.name),
@@ -104,8 +104,9 @@ WHERE customers.customer_id = changed.customer_id
 RETURNING customers.customer_id
 """
 
-# Where many come, the index takes in a long pending list at a time, which is half the work. Searches read that list: short otherwise.
-MANY: Final = 200
+# For many rows a long pending list makes the index merge more at a time, which halves the work. Searches read that list, so it is short
+# otherwise.
+BULK_ROWS: Final = 200
 LONG_LISTS: Final = "SET LOCAL gin_pending_list_limit = '4MB'"
 SHORT_LISTS: Final = {"gin_pending_list_limit": "512kB"}
 
@@ -120,7 +121,7 @@ class SearchStore(PostgresStore[Changes]):
         return fold(advances)
 
     async def write(self, connection: Connection, changes: Changes) -> None:
-        if len(changes.orders.created) + len(changes.products.created) >= MANY:
+        if len(changes.orders.created) + len(changes.products.created) >= BULK_ROWS:
             await connection.execute(LONG_LISTS)
         if rows := changes.orders.created:
             placed = columns_of(_rows(rows, ORDER_COLUMNS))
@@ -142,14 +143,14 @@ class SearchStore(PostgresStore[Changes]):
 
 
 async def _create(connection: Connection, columns: Sequence[Row], insert: str, upsert: str) -> None:
-    """Write rows, over those that are there. By statement and not by COPY, which has no way to write a tsvector."""
-    plainly = partial(connection.execute, insert, *columns)
-    if len(columns[0]) < MANY or not await none_was_there(connection, plainly):
+    """Write rows, replacing those that exist. By statement, since COPY cannot convert text to a tsvector."""
+    insert_rows = partial(connection.execute, insert, *columns)
+    if len(columns[0]) < BULK_ROWS or not await try_insert(connection, insert_rows):
         await connection.execute(upsert, *columns)
 
 
 def _rows(rows: dict[str, Fields], columns: Sequence[str]) -> list[Row]:
-    """The rows' ids, and the fields of these names; the first is the id's."""
+    """Each row's id, for the first column, then its fields of the other columns."""
     return [(key, *map(row.get, columns[1:])) for key, row in rows.items()]
 
 

@@ -1,4 +1,4 @@
-"""The search tables. ``words`` is what rows were found by before there were ``terms``; rows that older code has written still are."""
+"""The search tables. ``words`` was searched before ``terms`` existed, and still is for rows that older code has written."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,7 +19,7 @@ CUSTOMER_COLUMNS: Final = ("customer_id", "name", "version", "terms")
 
 
 def _table(name: str, columns: tuple[str, ...]) -> Table[Changes]:
-    """Named as the kind of its rows' streams."""
+    """A table named like the kind of its rows' streams."""
     key = columns[0]
 
     def rows(changes: Changes) -> list[Mapping[str, Any]]:

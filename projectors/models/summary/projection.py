@@ -1,8 +1,8 @@
-"""What an event does to the summary: every event is history, and most change one document.
+"""The summary's pure projection: every event becomes a history row, and most change one document.
 
     event ──▶ history row, and by RULES ──▶ a new document | fields of a document that change | a price
 
-A document is the JSON of its view in ``shared.views.summary``. Pure: all that is said here follows from the event.
+A document is the JSON of its view in ``shared.views.summary``. Every change follows from its event alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from shared.contracts.orders import OrderStatus
 from shared.contracts.values import EventData
 
 
-class Moment(NamedTuple):
+class HistoryRow(NamedTuple):
     """A row of ``history``."""
 
     stream: str
@@ -27,7 +27,7 @@ class Moment(NamedTuple):
     data: EventData
 
 
-class Price(NamedTuple):
+class PriceRow(NamedTuple):
     """A row of ``price_history``."""
 
     product_id: str
@@ -39,18 +39,18 @@ class Price(NamedTuple):
 
 @dataclass(slots=True)
 class Changes:
-    """All that a batch changes."""
+    """All changes of a batch."""
 
     orders: Rows = field(default_factory=Rows)
     customers: Rows = field(default_factory=Rows)
     products: Rows = field(default_factory=Rows)
-    history: list[Moment] = field(default_factory=list)
-    prices: list[Price] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
+    prices: list[PriceRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one type of event does: to which table's document, found by which id, when in the business's own time."""
+    """The effect of one type of event: the table of its document, the fields with the document's id and the business time, the changes."""
 
     table: str
     key: str
@@ -67,17 +67,17 @@ def fold(advances: Sequence[Advance]) -> Changes:
 
 
 def evolve(document: Fields, event: Event) -> Fields:
-    """The document after the event; given no fields, those that the event says."""
+    """The document after the event; given an empty document, the fields that the event sets."""
     rule = RULES[type(event.data)]
-    said = rule.fields(event.data)
-    return {**document, **said, "updated_at": getattr(event.data, rule.at), "version": event.version}
+    changed = rule.fields(event.data)
+    return {**document, **changed, "updated_at": getattr(event.data, rule.at), "version": event.version}
 
 
 def _apply(changes: Changes, event: Event) -> None:
     data = event.data
     rule = RULES.get(type(data))
     at = event.time if rule is None else getattr(data, rule.at)
-    changes.history.append(Moment(event.stream, event.version, event.type, at, data))
+    changes.history.append(HistoryRow(event.stream, event.version, event.type, at, data))
     if rule is None:
         return
     rows: Rows = getattr(changes, rule.table)
@@ -86,7 +86,7 @@ def _apply(changes: Changes, event: Event) -> None:
     else:
         rows.change(getattr(data, rule.key), evolve({}, event), event)
     if isinstance(data, catalog.ProductCreated | catalog.PriceChanged):
-        changes.prices.append(Price(data.product_id, event.version, data.price, data.currency, at))
+        changes.prices.append(PriceRow(data.product_id, event.version, data.price, data.currency, at))
 
 
 def _order_placed(data: orders.OrderPlaced) -> Fields:
@@ -199,4 +199,4 @@ RULES: Final[Mapping[type[EventData], Rule]] = {
     customers.CustomerRenamed: Rule("customers", "customer_id", "renamed_at", _customer_renamed),
     customers.EmailChanged: Rule("customers", "customer_id", "changed_at", _email_changed),
 }
-"""Everything that changes a document. An event that is not here is history and nothing more."""
+"""Every type of event that changes a document. Any other event becomes a history row only."""

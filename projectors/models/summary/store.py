@@ -36,7 +36,7 @@ ON CONFLICT (order_id) DO UPDATE SET
     doc = excluded.doc
 """
 
-# What no event changes after an order is placed (customer, currency, items, total, placed_at) is not looked for.
+# Columns that no event changes after an order is placed (customer, currency, items, total, placed_at) are left out.
 CHANGE_ORDERS: Final = """
 UPDATE orders SET
     status = coalesce(fields ->> 'status', orders.status),
@@ -106,8 +106,8 @@ class SummaryStore(PostgresStore[Changes]):
 
     async def write(self, connection: Connection, changes: Changes) -> None:
         if changes.history:
-            moments = [(*moment[:-1], _ENCODER.encode(moment.data).decode()) for moment in changes.history]
-            await append(connection, HISTORY.name, HISTORY.columns, moments, APPEND_HISTORY)
+            history = [(*row[:-1], _ENCODER.encode(row.data).decode()) for row in changes.history]
+            await append(connection, HISTORY.name, HISTORY.columns, history, APPEND_HISTORY)
         if rows := changes.orders.created:
             await _create(connection, ORDERS, rows, CREATE_ORDERS)
         if rows := changes.orders.changed:
@@ -125,7 +125,7 @@ class SummaryStore(PostgresStore[Changes]):
 
 
 async def _create(connection: Connection, table: Table[Changes], documents: dict[str, Fields], upsert: str) -> None:
-    """Write the columns that are fields of the document, and last the document itself."""
+    """Write the columns that are fields of the document, then the document itself."""
     fields = itemgetter(*table.columns[:-1])
     rows = [(*fields(document), text) for document, text in zip(documents.values(), _json(documents), strict=True)]
     await create(connection, table.name, table.columns, rows, upsert)

@@ -1,9 +1,9 @@
-"""The summary's tables: documents with the columns that they are found by, and everything that happened, one row for each event."""
+"""The summary's tables: documents with the columns that queries search by, and the history, one row for each event."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from projectors.models.summary.projection import Changes, Moment, Price
+from projectors.models.summary.projection import Changes, HistoryRow, PriceRow
 from projectors.stores.folding import Rows
 from projectors.stores.tables import Table
 
@@ -12,11 +12,11 @@ ORDER_COLUMNS: Final = (
 )
 PRODUCT_COLUMNS: Final = ("product_id", "name", "category", "version")
 CUSTOMER_COLUMNS: Final = ("customer_id", "name", "version")
-"""Fields of the document, the key first, that are columns beside it."""
+"""The fields of the document that are columns too, the key first."""
 
 
 def _documents(name: str, fields: tuple[str, ...]) -> Table[Changes]:
-    """A table of documents, named as the kind of their streams."""
+    """A table of documents, named like the kind of their streams."""
     key = fields[0]
 
     def rows(changes: Changes) -> list[Mapping[str, Any]]:
@@ -31,16 +31,16 @@ PRODUCTS: Final = _documents("products", PRODUCT_COLUMNS)
 CUSTOMERS: Final = _documents("customers", CUSTOMER_COLUMNS)
 HISTORY: Final = Table[Changes](
     name="history",
-    columns=Moment._fields,
+    columns=HistoryRow._fields,
     key=("stream", "version"),
     stream="stream",
     kind=None,
-    rows=lambda changes: [moment._asdict() for moment in changes.history],
+    rows=lambda changes: [row._asdict() for row in changes.history],
     json=("data",),
 )
 PRICE_HISTORY: Final = Table[Changes](
     name="price_history",
-    columns=Price._fields,
+    columns=PriceRow._fields,
     key=("product_id", "version"),
     stream="product_id",
     kind="products",

@@ -102,7 +102,7 @@ async def test_adopting_wants_to_be_meant_and_says_of_how_many_streams(
 
 async def test_what_the_projector_refuses_to_adopt_is_one_line(registry: Registry, migrated: Settings) -> None:
     await registry.says(generation(1, active=True, epoch="e-1"))
-    async with playing(migrated, lambda *_: refusal("nothing-to-adopt", "generation 1 has heard of no other epoch")):
-        await refused("adopt-epoch", "summary", "--yes", code=1, says="nothing-to-adopt: generation 1 has heard of no")
+    async with playing(migrated, lambda *_: refusal("nothing-to-adopt", "generation 1 has recorded no other epoch")):
+        await refused("adopt-epoch", "summary", "--yes", code=1, says="nothing-to-adopt: generation 1 has recorded no")
     away = {"TIDEMARK_SUMMARY_DB_URL": "postgresql://127.0.0.1:1/x"}
     await refused("adopt-epoch", "summary", "--yes", code=3, says="PostgreSQL", environ=away)

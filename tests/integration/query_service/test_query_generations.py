@@ -211,9 +211,9 @@ async def test_freshness_says_that_a_projection_is_stopped_and_what_it_waits_for
         return one["epoch"], one["stopped"]
 
     async with generations.registry(projection) as registry:
-        await registry.hear(1, "e-1")
+        await registry.record_epoch(1, "e-1")
         assert await found() == ("e-1", None)
-        await registry.hear(1, "e-2")
+        await registry.record_epoch(1, "e-2")
         epoch, stopped = await found()
         assert stopped is not None
         assert (epoch, stopped["waits_for"], stopped["epoch"], stopped["ahead"]) == ("e-1", "comparison", "e-2", 0)

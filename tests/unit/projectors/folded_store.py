@@ -16,8 +16,8 @@ class FoldedStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.documents: dict[str, dict[str, Fields]] = {table: {} for table in TABLES}
-        self.history: list[summary.Moment] = []
-        self.prices: list[summary.Price] = []
+        self.history: list[summary.HistoryRow] = []
+        self.prices: list[summary.PriceRow] = []
         self.figures = analytics.Effects()
         self.skipped: set[tuple[str, int]] = set()
         """(stream, version) of events that were stepped over."""
@@ -47,9 +47,9 @@ class FoldedStore(MemoryStore):
         }
         pairs["history"] = (_sorted(self.history), _sorted(fold.history))
         pairs["prices"] = (sorted(self.prices), sorted(fold.prices))
-        pairs["figures"] = (self.figures.settled(), figures.settled())
+        pairs["figures"] = (self.figures.without_zeros(), figures.without_zeros())
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _sorted(history: Sequence[summary.Moment]) -> list[summary.Moment]:
+def _sorted(history: Sequence[summary.HistoryRow]) -> list[summary.HistoryRow]:
     return sorted(history, key=lambda moment: (moment.stream, moment.version))

@@ -34,7 +34,7 @@ def events(*placed: OrderPlaced) -> list[Event]:
 
 
 def figures(found: Effects) -> tuple[object, ...]:
-    settled = found.settled()
+    settled = found.without_zeros()
     return (
         {bucket: metrics for bucket, metrics in settled.buckets.items() if any(metrics)},
         {day: counts for day, counts in settled.units.items() if counts},

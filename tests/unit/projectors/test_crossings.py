@@ -1,6 +1,6 @@
-"""A retry copy that comes late, and the resend that was asked for meanwhile: an event that dies of one has one letter, whatever follows.
+"""A late retry copy, and a resend that was requested before it arrived: an event that dies from one gets one letter only.
 
-Nobody has asked for another try. Whoever does, by a replay or by moving a letter back, gets it.
+Only an operator's request, a replay or a letter moved back, causes another attempt.
 """
 
 from collections.abc import Iterator
@@ -11,91 +11,91 @@ import pytest
 from projectors.stores.port import HoldStatus
 from shared.messaging import topology
 from tests.unit.projectors.event_store import STREAMS
-from tests.unit.projectors.world import Message, World, lane_of, lane_queue
+from tests.unit.projectors.simulation import Message, Simulation, lane_of, lane_queue
 
 STREAM = STREAMS[0]
 EVENT = (STREAM, 1)
 QUEUE = lane_queue(lane_of(STREAM))
 LATE_S = 40.0
-"""Longer than the last tier, and than a resend is given."""
+"""Longer than the last tier and the time after which a resend is requested."""
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    world = World(Random(1))
-    world.store.failing = {STREAM}
-    yield world
-    world.close()
+def simulation() -> Iterator[Simulation]:
+    simulation = Simulation(Random(1))
+    simulation.store.failing = {STREAM}
+    yield simulation
+    simulation.close()
 
 
-def waiting(world: World) -> list[Message]:
-    return [*world.queues[QUEUE]]
+def waiting(simulation: Simulation) -> list[Message]:
+    return [*simulation.queues[QUEUE]]
 
 
-def handled(world: World, messages: list[Message]) -> None:
-    assert not world.deliver(0, messages)
+def handled(simulation: Simulation, messages: list[Message]) -> None:
+    assert not simulation.deliver(0, messages)
 
 
-def answered(world: World) -> list[Message]:
-    """What the requests for resends bring."""
-    before = waiting(world)
-    requests, world.requests = world.requests, []
+def answered(simulation: Simulation) -> list[Message]:
+    """The messages that the requested resends bring."""
+    before = waiting(simulation)
+    requests, simulation.requests = simulation.requests, []
     for request in requests:
         if request["type"] == "control.resend":
-            world.answer(request)
-    return [message for message in waiting(world) if message not in before]
+            simulation.answer(request)
+    return [message for message in waiting(simulation) if message not in before]
 
 
-def about_to_die(world: World) -> Message:
-    """The copy from the last tier, which the broker has not brought yet."""
-    world.publish(STREAM, 1)
-    handled(world, waiting(world))
+def about_to_die(simulation: Simulation) -> Message:
+    """The copy from the last tier, which the broker has not delivered yet."""
+    simulation.publish(STREAM, 1)
+    handled(simulation, waiting(simulation))
     for _, delay_ms in topology.RETRY_TIERS[:-1]:
-        world.pass_time(delay_ms / 1000)
-        handled(world, waiting(world))
-    [(_, copy)] = world.delayed
-    world.delayed.clear()
-    assert world.store.holds[STREAM].status is HoldStatus.RETRYING
-    assert not world.letters
+        simulation.pass_time(delay_ms / 1000)
+        handled(simulation, waiting(simulation))
+    [(_, copy)] = simulation.delayed
+    simulation.delayed.clear()
+    assert simulation.store.holds[STREAM].status is HoldStatus.RETRYING
+    assert not simulation.letters
     return copy
 
 
-def late(world: World, times: int) -> list[Message]:
-    """So many resends, asked for one after the other while the copy did not come, and all here now."""
+def late(simulation: Simulation, times: int) -> list[Message]:
+    """So many resends, requested one after the other while the copy was late, all of which have arrived."""
     for _ in range(times):
-        world.pass_time(LATE_S)
-        handled(world, [])
-    return answered(world)
+        simulation.pass_time(LATE_S)
+        handled(simulation, [])
+    return answered(simulation)
 
 
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("copy_first", [True, False])
 @pytest.mark.parametrize("times", [1, 4])
 def test_a_late_copy_and_the_resends_for_it_make_one_letter(
-    world: World, *, times: int, copy_first: bool, together: bool
+    simulation: Simulation, *, times: int, copy_first: bool, together: bool
 ) -> None:
-    copy = about_to_die(world)
-    resent = late(world, times)
+    copy = about_to_die(simulation)
+    resent = late(simulation, times)
     assert len(resent) == times
     messages = [copy, *resent] if copy_first else [*resent, copy]
     for part in [messages] if together else [[message] for message in messages]:
-        world.queues[QUEUE] += [message for message in part if message not in world.queues[QUEUE]]
-        handled(world, part)
-    assert world.store.holds[STREAM].status is HoldStatus.DEAD
-    assert world.failures == {EVENT: 1}
-    assert not waiting(world)
+        simulation.queues[QUEUE] += [message for message in part if message not in simulation.queues[QUEUE]]
+        handled(simulation, part)
+    assert simulation.store.holds[STREAM].status is HoldStatus.DEAD
+    assert simulation.failures == {EVENT: 1}
+    assert not waiting(simulation)
 
 
-def test_a_replay_is_tried_and_so_is_a_letter_that_is_moved_back_by_hand(world: World) -> None:
-    copy = about_to_die(world)
-    handled(world, [copy])
-    assert world.failures == {EVENT: 1}
-    world.replay(STREAM)
-    handled(world, answered(world))
-    assert world.failures == {EVENT: 2}
-    handled(world, [Message(QUEUE, copy.body)])
-    assert world.failures == {EVENT: 3}
-    world.store.failing = set()
-    world.replay(STREAM)
-    handled(world, answered(world))
-    assert (world.store.holds, world.passed) == ({}, {EVENT})
+def test_a_replay_is_tried_and_so_is_a_letter_that_is_moved_back_by_hand(simulation: Simulation) -> None:
+    copy = about_to_die(simulation)
+    handled(simulation, [copy])
+    assert simulation.failures == {EVENT: 1}
+    simulation.replay(STREAM)
+    handled(simulation, answered(simulation))
+    assert simulation.failures == {EVENT: 2}
+    handled(simulation, [Message(QUEUE, copy.body)])
+    assert simulation.failures == {EVENT: 3}
+    simulation.store.failing = set()
+    simulation.replay(STREAM)
+    handled(simulation, answered(simulation))
+    assert (simulation.store.holds, simulation.passed) == ({}, {EVENT})

@@ -6,12 +6,12 @@ import pytest
 
 from projectors.generations import epochs
 from projectors.generations.epochs import EpochDecision
-from projectors.generations.registry import ALONE
+from projectors.generations.registry import DEFAULT_GENERATION
 from shared.views.generations import Generation
 
 
 def generation(**fields: Any) -> Generation:
-    return ALONE.model_copy(update=fields)
+    return DEFAULT_GENERATION.model_copy(update=fields)
 
 
 def after(at: Generation, changes: dict[str, object]) -> Generation:
@@ -22,29 +22,31 @@ def after(at: Generation, changes: dict[str, object]) -> Generation:
     ("at", "epoch", "expected"),
     [
         (generation(), None, EpochDecision.APPLY),
-        (generation(), "a", EpochDecision.HEAR),
+        (generation(), "a", EpochDecision.RECORD),
         (generation(epoch="a"), "a", EpochDecision.APPLY),
         (generation(epoch="a"), None, EpochDecision.APPLY),
-        (generation(epoch="a"), "b", EpochDecision.HEAR),
-        (generation(epoch="b", former=("a",)), "a", EpochDecision.LEAVE),
-        (generation(epoch="a", moving_to="b"), "a", EpochDecision.LEAVE),
-        (generation(epoch="a", moving_to="b"), "b", EpochDecision.LEAVE),
-        (generation(epoch="a", moving_to="b"), None, EpochDecision.LEAVE),
-        (generation(epoch="a", moving_to="b"), "c", EpochDecision.HEAR),
+        (generation(epoch="a"), "b", EpochDecision.RECORD),
+        (generation(epoch="b", former=("a",)), "a", EpochDecision.SKIP),
+        (generation(epoch="a", moving_to="b"), "a", EpochDecision.SKIP),
+        (generation(epoch="a", moving_to="b"), "b", EpochDecision.SKIP),
+        (generation(epoch="a", moving_to="b"), None, EpochDecision.SKIP),
+        (generation(epoch="a", moving_to="b"), "c", EpochDecision.RECORD),
     ],
 )
-def test_a_message_is_applied_left_or_news(at: Generation, epoch: str | None, expected: EpochDecision) -> None:
+def test_a_message_is_applied_skipped_or_has_a_new_epoch(
+    at: Generation, epoch: str | None, expected: EpochDecision
+) -> None:
     assert epochs.decide(at, epoch) is expected
-    assert (epochs.heard(at, [None, epoch]) is not None) == (expected is EpochDecision.HEAR)
+    assert (epochs.newest_unknown(at, [None, epoch]) is not None) == (expected is EpochDecision.RECORD)
 
 
 def test_the_first_epoch_heard_of_is_its_own_and_another_one_has_to_be_compared() -> None:
-    own = after(ALONE, epochs.changes_on_hearing(ALONE, "a"))
+    own = after(DEFAULT_GENERATION, epochs.changes_on_new_epoch(DEFAULT_GENERATION, "a"))
     assert (own.epoch, own.moving_to) == ("a", None)
-    assert epochs.changes_on_hearing(own, "a") == {}
-    moving = after(own, epochs.changes_on_hearing(own, "b"))
+    assert epochs.changes_on_new_epoch(own, "a") == {}
+    moving = after(own, epochs.changes_on_new_epoch(own, "b"))
     assert (moving.epoch, moving.moving_to) == ("a", "b")
-    assert epochs.changes_on_hearing(moving, "b") == {}
+    assert epochs.changes_on_new_epoch(moving, "b") == {}
     assert epochs.trouble("summary", moving) is not None
 
 
@@ -78,5 +80,5 @@ def test_an_answer_that_comes_twice_or_late_changes_nothing() -> None:
 
 
 def test_a_new_generation_begins_in_the_newest_epoch_that_was_heard_of() -> None:
-    assert epochs.of_a_new_one(generation(epoch="a", former=("z",))) == {"epoch": "a", "former": ("z",)}
-    assert epochs.of_a_new_one(generation(epoch="a", moving_to="b")) == {"epoch": "b", "former": ("a",)}
+    assert epochs.epochs_for_new_generation(generation(epoch="a", former=("z",))) == {"epoch": "a", "former": ("z",)}
+    assert epochs.epochs_for_new_generation(generation(epoch="a", moving_to="b")) == {"epoch": "b", "former": ("a",)}

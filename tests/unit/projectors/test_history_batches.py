@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from projectors.rebuild.history import MAX_RUNNING, HistoryBatches
-from projectors.runtime.decoding import Arrived, Unreadable
+from projectors.runtime.decoding import ArrivedEvent, Unreadable
 from projectors.stores.port import Event
 from shared.messaging.consuming import Delivery
 from tests.shop import NOON
@@ -26,7 +26,7 @@ class Store:
         self.limit = MAX_RUNNING
         self.batches = HistoryBatches(self.apply, self.acknowledge, limit=lambda: self.limit)
 
-    async def apply(self, batch: Sequence[Arrived], *, size: int, deadly: bool) -> None:
+    async def apply(self, batch: Sequence[ArrivedEvent], *, size: int, deadly: bool) -> None:
         assert not deadly
         self.sizes.append(size)
         self.begun.append([f"{item.event.stream}@{item.event.version}" for item in batch])
@@ -58,9 +58,9 @@ class _Message(str):
         return self.encode()
 
 
-def _arrived(place: str) -> Arrived:
+def _arrived(place: str) -> ArrivedEvent:
     stream, version = place.split("@")
-    return Arrived(Event(place, "test.happened", stream, int(version), NOON, Unreadable(), lane=0), {})
+    return ArrivedEvent(Event(place, "test.happened", stream, int(version), NOON, Unreadable(), lane=0), {})
 
 
 async def _soon(work: Awaitable[None]) -> None:

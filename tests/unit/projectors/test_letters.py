@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from projectors.generations.roles import Role
-from projectors.runtime.applying import KILLED, Applied, Applier
-from projectors.runtime.decoding import Arrived, Unreadable
+from projectors.runtime.applying import KILLED, Applier, ApplyResult
+from projectors.runtime.decoding import ArrivedEvent, Unreadable
 from projectors.runtime.retry import LETTER_AFTER
 from projectors.stores.port import Event, HoldStatus
 from shared.messaging import topology
@@ -32,9 +32,9 @@ def applier(store: MemoryStore, role: Role = Role.ACTIVE) -> Applier:
     return Applier("memory", store, tiers=(), clock=lambda: NOON, role=role)
 
 
-def arrived(*streams: str, version: int = 1, automatic: bool = False) -> list[Arrived]:
+def arrived(*streams: str, version: int = 1, automatic: bool = False) -> list[ArrivedEvent]:
     return [
-        Arrived(
+        ArrivedEvent(
             Event(f"{stream}@{version}", "test.happened", stream, version, NOON, Unreadable(), lane=0),
             {"subject": stream, "streamversion": version},
             automatic=automatic,
@@ -43,7 +43,7 @@ def arrived(*streams: str, version: int = 1, automatic: bool = False) -> list[Ar
     ]
 
 
-def letters_in(applied: Applied) -> list[tuple[object, object]]:
+def letters_in(applied: ApplyResult) -> list[tuple[object, object]]:
     """(stream, attempts) of each."""
     letters = [message for message in applied.outgoing if message.exchange == topology.DEAD]
     return [(letter.headers["tidemark-stream"], letter.headers["tidemark-attempts"]) for letter in letters]
@@ -97,7 +97,7 @@ async def test_a_letter_that_is_confirmed_after_a_replay_or_a_discard_changes_no
 
 async def test_an_event_that_was_given_up_for_killing_the_process_is_due_too(store: MemoryStore) -> None:
     [item] = arrived("orders/a")
-    given_up = await applier(store).mark(item)
+    given_up = await applier(store).record_attempt(item)
     assert given_up is not None
     assert (letters_in(given_up), store.holds["orders/a"].reason) == ([("orders/a", 1)], KILLED.reason)
     assert await due(store) == ["orders/a"]
@@ -107,8 +107,8 @@ async def test_an_event_that_was_given_up_for_killing_the_process_is_due_too(sto
 
 async def test_a_generation_that_nobody_reads_writes_no_letter_of_what_killed_the_process(store: MemoryStore) -> None:
     [item] = arrived("orders/a")
-    given_up = await applier(store, Role.FOLLOWING).mark(item)
-    assert given_up == Applied()
+    given_up = await applier(store, Role.FOLLOWING).record_attempt(item)
+    assert given_up == ApplyResult()
     assert await due(store) == []
     assert await store.unreported(LATER, 10) == [("orders/a", 0)]
 
@@ -118,7 +118,7 @@ async def test_what_comes_by_itself_once_the_letter_is_out_is_not_tried_again(st
     await applier(store).confirmed(dead.letters)
     before = store.holds["orders/a"]
     late = await applier(store).apply(arrived("orders/a", automatic=True))
-    assert (late, store.holds["orders/a"]) == (Applied(), before)
+    assert (late, store.holds["orders/a"]) == (ApplyResult(), before)
 
 
 async def test_nor_is_what_cannot_be_read(store: MemoryStore) -> None:
@@ -127,14 +127,14 @@ async def test_nor_is_what_cannot_be_read(store: MemoryStore) -> None:
     dead = await applier(store).apply([unreadable])
     assert letters_in(dead) == [("orders/a", 1)]
     await applier(store).confirmed(dead.letters)
-    assert await applier(store).apply([unreadable]) == Applied()
+    assert await applier(store).apply([unreadable]) == ApplyResult()
 
 
 async def test_what_comes_by_itself_behind_a_dead_event_is_still_noted(store: MemoryStore) -> None:
     dead = await applier(store).apply(arrived("orders/a"))
     await applier(store).confirmed(dead.letters)
     again = arrived("orders/a", automatic=True) + arrived("orders/a", version=2, automatic=True)
-    assert await applier(store).apply(again) == Applied()
+    assert await applier(store).apply(again) == ApplyResult()
     assert (store.holds["orders/a"].seen, store.holds["orders/a"].attempts) == (2, 1)
 
 
@@ -148,7 +148,7 @@ async def test_what_comes_by_itself_behind_a_dead_event_is_still_noted(store: Me
     ids=["alone", "first", "last"],
 )
 async def test_what_an_operator_sends_is_tried_again_whatever_comes_with_it(
-    store: MemoryStore, arrivals: Sequence[Arrived]
+    store: MemoryStore, arrivals: Sequence[ArrivedEvent]
 ) -> None:
     dead = await applier(store).apply(arrived("orders/a"))
     await applier(store).confirmed(dead.letters)
@@ -162,7 +162,7 @@ async def test_what_comes_by_itself_while_the_letter_is_in_hand_is_not_tried_aga
     """Several resends in one batch, which is applied in parts: the letter of the first is published after the last."""
     dead = await applier(store).apply(arrived("orders/a"))
     late = arrived("orders/a", automatic=True)
-    assert await applier(store).apply(late, letters=dead.letters) == Applied()
+    assert await applier(store).apply(late, letters=dead.letters) == ApplyResult()
     again = await applier(store).apply(late)
     assert letters_in(again) == [("orders/a", 2)]
     once_more = await applier(store).apply(late, letters=dead.letters)
@@ -171,11 +171,11 @@ async def test_what_comes_by_itself_while_the_letter_is_in_hand_is_not_tried_aga
 
 async def test_what_may_kill_the_process_is_not_tried_again_by_itself_either(store: MemoryStore) -> None:
     [item] = arrived("orders/a")
-    given_up = await applier(store).mark(item)
+    given_up = await applier(store).record_attempt(item)
     assert given_up is not None
     await applier(store).confirmed(given_up.letters)
     before = store.holds["orders/a"]
     [late] = arrived("orders/a", automatic=True)
-    assert await applier(store).mark(late) == Applied()
+    assert await applier(store).record_attempt(late) == ApplyResult()
     assert store.holds["orders/a"] == before
-    assert await applier(store).mark(item) is None
+    assert await applier(store).record_attempt(item) is None

@@ -18,13 +18,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from projectors.generations.registry import Scanned
+from projectors.generations.registry import AppliedPage
 from projectors.generations.roles import Role
 from projectors.rebuild.history import Cursor, HistoryPages
 from projectors.runtime.applying import Applier
-from projectors.runtime.decoding import Arrived, Unreadable
+from projectors.runtime.decoding import ArrivedEvent, Unreadable
 from projectors.runtime.retry import LETTER_AFTER
-from projectors.stores.port import OWED, Event, HoldStatus
+from projectors.stores.port import UNREPORTED, Event, HoldStatus
 from shared.contracts.registry import KINDS
 from shared.messages.lanes import HistoryPage
 from shared.messaging import topology
@@ -71,7 +71,7 @@ class RebuildHistories(RuleBasedStateMachine):
         run(self.registry.begin(NUMBER, kinds=KINDS, rate=None, by="a test"))
         self.live: list[Cursor] = []
         self.history: list[HistoryPage | Portion] = []
-        self.to_be_noted: list[Scanned] = []
+        self.to_be_noted: list[AppliedPage] = []
         self.requests: list[Cursor] = []
         self.asked = 0
         self.start_anew()
@@ -283,9 +283,9 @@ class RebuildHistories(RuleBasedStateMachine):
             self.live += [(stream, version) for version in range(applied + 1, self.events[stream] + 1)]
 
 
-def arrived(stream: str, version: int) -> Arrived:
+def arrived(stream: str, version: int) -> ArrivedEvent:
     event = Event(f"{stream}@{version}", "test.happened", stream, version, NOON, Unreadable(), lane=0)
-    return Arrived(event, {"subject": stream, "streamversion": version})
+    return ArrivedEvent(event, {"subject": stream, "streamversion": version})
 
 
 def test_a_stream_that_dies_where_nobody_reads_is_owed_a_letter() -> None:
@@ -294,7 +294,7 @@ def test_a_stream_that_dies_where_nobody_reads_is_owed_a_letter() -> None:
     applier = Applier("memory", store, tiers=(), clock=lambda: NOON, role=Role.FOLLOWING)
     assert run(applier.apply([arrived("orders/a", 1)])).outgoing == []
     hold = store.holds["orders/a"]
-    assert (hold.status, hold.due_at) == (HoldStatus.DEAD, OWED)
+    assert (hold.status, hold.due_at) == (HoldStatus.DEAD, UNREPORTED)
     assert run(store.unreported(NOON, 10)) == [("orders/a", 0)]
     applier.role = Role.ACTIVE
     [letter] = run(applier.apply([arrived("orders/a", 1)])).outgoing

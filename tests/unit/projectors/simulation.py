@@ -1,7 +1,7 @@
-"""A world in miniature around real projectors: their store, event store, relay, broker and clock, played in memory.
+"""An in-memory simulation around real projectors: their store, event store, relay, broker and clock.
 
-Whatever a projector does to the world is a step: a call of its store, a message published. Between any two steps its process may die, or
-another worker's steps may come. Time passes when everybody waits, and takes none of ours.
+Every call of the store and every published message is a step. Between any two steps the process may die, or another worker may take steps.
+Simulated time advances when all tasks wait, and costs no real time.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from command_service.publishing.resend import COMMIT_MARGIN
-from projectors.generations.hosting import Generations, Hosted
+from projectors.generations.hosting import Generations, HostedGeneration
 from projectors.rebuild.pacing import LivePriority
 from projectors.runtime.applying import Applier
 from projectors.runtime.change_publisher import ChangePublisher
@@ -45,11 +45,11 @@ NEVER: Final = 10**9
 
 
 class Crash(BaseException):
-    """A process has died: nothing of it may run on, or be caught."""
+    """The process has died: none of its code continues or catches this."""
 
 
 class _NoWaiting(selectors.DefaultSelector):
-    """Waiting is over at once; the time that it would have taken has passed."""
+    """Returns from a wait at once and advances the simulated time by the wait's length."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,13 +57,13 @@ class _NoWaiting(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> Any:
         if timeout is None:
-            raise AssertionError("everybody waits, and nothing will ever come")
+            raise AssertionError("all tasks wait, and no timer is set")
         self.passed += max(timeout, 0.0)
         return super().select(0)
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop with a time of its own."""
+    """An event loop with simulated time."""
 
     def __init__(self) -> None:
         self._no_waiting = _NoWaiting()
@@ -78,7 +78,7 @@ class Loop(asyncio.SelectorEventLoop):
 
 @dataclass(eq=False)
 class Message:
-    """In a queue of the projection: a lane's, or that of its orders."""
+    """A message in a queue of the projection: a lane's, or its control queue."""
 
     queue: str
     body: bytes
@@ -91,10 +91,10 @@ class Message:
 
 
 class Worker:
-    """One incarnation of the projector, and all that it reaches the world by. ``lives_for``: so many steps, then it dies."""
+    """One process of the projector: its consumer, publisher and store, which act on the simulation. It dies after ``lives_for`` steps."""
 
-    def __init__(self, world: "World") -> None:
-        self.world = world
+    def __init__(self, simulation: "Simulation") -> None:
+        self.simulation = simulation
         self.lives_for = NEVER
         self.acknowledged: set[int] = set()
         self._batch: list[Delivery] = []
@@ -107,7 +107,7 @@ class Worker:
             stopping=self._stopping,
             longest_pause_s=options.longest_pause_s,
         )
-        generations = Generations(world.registry, self._hosted, self._outages, world.kinds)
+        generations = Generations(simulation.registry, self._hosted, self._outages, simulation.kinds)
         self._projector = Projector(
             NAME,
             generations,
@@ -116,25 +116,31 @@ class Worker:
             self._outages,
             options,
             lag=LagMeter(),
-            precedence=LivePriority(),
-            clock=lambda: world.now,
+            live_priority=LivePriority(),
+            clock=lambda: simulation.now,
         )
 
-    def _hosted(self, generation: Generation) -> Hosted:
+    def _hosted(self, generation: Generation) -> HostedGeneration:
         store: Any = self
-        herald: Any = ChangePublisher(NAME, store)
-        applier = Applier(NAME, store, tiers=topology.RETRY_TIERS, clock=lambda: self.world.now, tell=herald.tell)
-        return Hosted(generation, store, applier)
+        change_publisher: Any = ChangePublisher(NAME, store)
+        applier = Applier(
+            NAME,
+            store,
+            tiers=topology.RETRY_TIERS,
+            clock=lambda: self.simulation.now,
+            publish_changes=change_publisher.publish,
+        )
+        return HostedGeneration(generation, store, applier)
 
     async def handle(self, messages: Sequence[Message]) -> None:
-        """Take these, do what is to be done, look after what is overdue, and wait for more. Raises Crash."""
+        """Handle these messages, sweep what is overdue, and wait for more. Raises Crash."""
         self._batch = [_delivery(message, tag) for tag, message in enumerate(messages)]
         self.acknowledged = set()
         self._stopping.clear()
         await self._projector.run(self._stopping)
 
     async def step(self) -> None:
-        for _ in range(self.world.random.choice((0, 0, 1, 2))):
+        for _ in range(self.simulation.random.choice((0, 0, 1, 2))):
             await asyncio.sleep(0)
         if self.lives_for <= 0:
             raise Crash
@@ -160,25 +166,25 @@ class Worker:
     async def publish_all(self, messages: Sequence[Outgoing], *, sleep: object) -> None:
         for message in messages:
             await self.step()
-            self.world.carry(message)
+            self.simulation.route(message)
         await self.step()
 
     async def publish(self, message: Outgoing) -> None:
-        """News for those who wait: nobody does, here."""
+        """Change messages: no query waits for them here."""
         assert not message.mandatory
 
     # The store.
 
     async def open(self) -> None:
-        self._reach()
+        self._fail_if_unavailable()
 
     async def close(self) -> None:
         pass
 
     async def positions(self, streams: Sequence[str]) -> dict[str, Position]:
         await self.step()
-        self._reach()
-        found = await self.world.store.positions(streams)
+        self._fail_if_unavailable()
+        found = await self.simulation.store.positions(streams)
         await self.step()
         return found
 
@@ -187,54 +193,54 @@ class Worker:
 
     async def commit(self, commit: Commit) -> None:
         await self.step()
-        self._reach()
-        if any(advance.events and advance.stream in self.world.deadly for advance in commit.advances):
+        self._fail_if_unavailable()
+        if any(advance.events and advance.stream in self.simulation.deadly for advance in commit.advances):
             raise Crash
-        await self.world.store.commit(commit)
+        await self.simulation.store.commit(commit)
         await self.step()
 
     async def as_of(self) -> dict[int, datetime | None]:
         await self.step()
-        self._reach()
-        return await self.world.store.as_of()
+        self._fail_if_unavailable()
+        return await self.simulation.store.as_of()
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         await self.step()
-        self._reach()
-        found = await self.world.store.overdue(now, limit)
+        self._fail_if_unavailable()
+        found = await self.simulation.store.overdue(now, limit)
         await self.step()
         return found
 
     async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         await self.step()
-        self._reach()
-        return await self.world.store.unreported(now, limit)
+        self._fail_if_unavailable()
+        return await self.simulation.store.unreported(now, limit)
 
     async def gaps(self) -> int:
-        return await self.world.store.gaps()
+        return await self.simulation.store.gaps()
 
     async def release_others(self, kinds: Collection[str]) -> None:
-        self._reach()
-        await self.world.store.release_others(kinds)
+        self._fail_if_unavailable()
+        await self.simulation.store.release_others(kinds)
 
     async def complete(self, turn: Turn) -> None:
         await self.step()
-        await self.world.store.complete(turn)
+        await self.simulation.store.complete(turn)
 
     async def discards(self, after: tuple[str, int], limit: int) -> Sequence[tuple[str, int]]:
         await self.step()
-        self._reach()
-        return await self.world.store.discards(after, limit)
+        self._fail_if_unavailable()
+        return await self.simulation.store.discards(after, limit)
 
-    def _reach(self) -> None:
-        if self.world.away > 0:
-            self.world.away -= 1
-            raise StoreUnavailableError("away")
+    def _fail_if_unavailable(self) -> None:
+        if self.simulation.unavailable_calls > 0:
+            self.simulation.unavailable_calls -= 1
+            raise StoreUnavailableError("unavailable")
 
 
-class World:
+class Simulation:
     def __init__(self, random: Random, kinds: Sequence[str] = KINDS) -> None:
-        """``kinds``: of the streams that the projection reads."""
+        """``kinds``: the kinds of stream that the projection reads."""
         self.random = random
         self.kinds = kinds
         self.loop = Loop()
@@ -244,21 +250,21 @@ class World:
         self.queues: dict[str, list[Message]] = {name: [] for name in QUEUES}
         self.delayed: list[tuple[datetime, Message]] = []
         self.requests: list[dict[str, Any]] = []
-        """To the command service, not yet answered."""
+        """Requests to the command service that are not yet answered."""
         self.letters: set[tuple[str, int]] = set()
         self.failures: Counter[tuple[str, int]] = Counter()
-        """How many letters were written of each."""
+        """(stream, version) → how many dead letters it has had."""
         self.resent: set[tuple[str, int]] = set()
-        """From which versions on the projection has asked for which streams."""
+        """(stream, first version) of each resend that the projection has requested."""
         self.passed: set[tuple[str, int]] = set()
         self.deadly: set[str] = set()
-        """Streams whose events kill whoever applies them."""
-        self.away = 0
-        """So many more calls find the store away."""
+        """Streams whose events kill the process that applies them."""
+        self.unavailable_calls = 0
+        """How many of the next store calls fail because the store is unavailable."""
         self.beats: dict[int, datetime] = {}
         self._epoch = 0
         self._numbers = dict.fromkeys(range(LANES), 0)
-        self.workers = [self.loop.run_until_complete(self._born()) for _ in range(2)]
+        self.workers = [self.loop.run_until_complete(self._new_worker()) for _ in range(2)]
 
     def close(self) -> None:
         self.loop.close()
@@ -270,17 +276,17 @@ class World:
     # The relay and the command service.
 
     def publish(self, stream: str, count: int, *, unknown: bool = False) -> None:
-        """So many new events, in one message."""
+        """Append ``count`` events and publish them in one message."""
         new = [stored for _ in range(count) if (stored := self._append(stream, unknown=unknown)) is not None]
         if new:
-            self._number(lane_of(stream), _packed(new))
+            self._publish_numbered(lane_of(stream), _packed(new))
 
     def beat(self) -> None:
         self.loop.pass_time(0.001)
         for lane in range(LANES):
             self.beats[lane] = self.now
             beat = Heartbeat(id=f"beat/{self.now}", source="tests", time=self.now, lane=lane, asof=self.now)
-            self._number(lane, beat.model_dump_json().encode())
+            self._publish_numbered(lane, beat.model_dump_json().encode())
 
     def change_relay(self) -> None:
         self._epoch += 1
@@ -324,18 +330,18 @@ class World:
         self.requests.append({"type": "control.resend", "data": {"streams": [{"stream": stream, "version": version}]}})
 
     def discard(self, stream: str, version: int) -> None:
-        order = StepOver(projection=NAME, stream=stream, version=version, actor="a test", reason="in the way")
-        self._order(topology.discard_key(NAME), Request[StepOver](**self._envelope(STEP_OVER), data=order))
+        step_over = StepOver(projection=NAME, stream=stream, version=version, actor="a test", reason="in the way")
+        self._send_request(topology.discard_key(NAME), Request[StepOver](**self._envelope(STEP_OVER), data=step_over))
 
     def inquire(self, places: set[tuple[str, int]]) -> None:
-        """Has the projection got past these?"""
+        """Ask whether the projection has advanced past these events."""
         events = tuple(StreamFrom(stream=stream, version=version) for stream, version in sorted(places))
         question = Inquire(projection=NAME, events=events)
-        self._order(topology.inquire_key(NAME), Request[Inquire](**self._envelope(INQUIRE), data=question))
+        self._send_request(topology.inquire_key(NAME), Request[Inquire](**self._envelope(INQUIRE), data=question))
 
     # The broker.
 
-    def carry(self, message: Outgoing) -> None:
+    def route(self, message: Outgoing) -> None:
         body = json.loads(message.body)
         if message.exchange == topology.CONTROL:
             self.resent |= {(item["stream"], item["version"]) for item in body["data"].get("streams", ())}
@@ -353,7 +359,7 @@ class World:
             self.delayed.append((due, Message(lane_queue(lane), message.body, message.headers)))
 
     def empty_the_store(self) -> None:
-        """Everything in it is gone, and it works."""
+        """Empty the store; it stays available."""
         failing = self.store.failing
         self.store = FoldedStore()
         self.store.failing = failing
@@ -372,7 +378,7 @@ class World:
     def deliver(
         self, number: int, messages: Sequence[Message], *, lives_for: int = NEVER, purged: bool = False
     ) -> bool:
-        """To one worker, while nobody else does anything; whether it has died."""
+        """Deliver to one worker while the other is idle. Returns whether the worker has died."""
         return bool(self.deliver_both({number: (messages, lives_for)}, purged=purged))
 
     def deliver_both(
@@ -382,9 +388,9 @@ class World:
         lost: int | None = None,
         purged: bool = False,
     ) -> list[int]:
-        """To workers that go about it at the same time. Returns who has died.
+        """Deliver to workers that run concurrently. Returns the numbers of those that died.
 
-        ``lost``: what this one acknowledges does not count. ``purged``: what the dead have not acknowledged does not come again.
+        ``lost``: the worker whose acknowledgements are lost. ``purged``: a dead worker's messages are not redelivered.
         """
         died = self.loop.run_until_complete(self._handle(batches))
         for number, (messages, _) in batches.items():
@@ -400,11 +406,11 @@ class World:
                     if purged or message.deliveries > topology.DELIVERY_LIMIT:
                         self.lose([message])
         for number in died:
-            self.workers[number] = self.loop.run_until_complete(self._born())
+            self.workers[number] = self.loop.run_until_complete(self._new_worker())
         return died
 
     async def _handle(self, batches: Mapping[int, tuple[Sequence[Message], int]]) -> list[int]:
-        """Who has died of it."""
+        """The numbers of the workers that died."""
         runs = []
         for number, (messages, lives_for) in batches.items():
             self.workers[number].lives_for = lives_for
@@ -417,14 +423,14 @@ class World:
                 raise result
         return [number for number, result in zip(batches, results, strict=True) if result is not None]
 
-    async def _born(self) -> Worker:
+    async def _new_worker(self) -> Worker:
         return Worker(self)
 
     def _append(self, stream: str, *, unknown: bool) -> Stored | None:
         self.loop.pass_time(0.001)
         return self.events.append(stream, self.now, unknown=unknown)
 
-    def _number(self, lane: int, body: bytes) -> None:
+    def _publish_numbered(self, lane: int, body: bytes) -> None:
         self._numbers[lane] += 1
         headers = {topology.EPOCH_HEADER: f"relay {self._epoch}", topology.SEQUENCE_HEADER: self._numbers[lane]}
         self._put(lane_queue(lane), body, headers)
@@ -432,7 +438,7 @@ class World:
     def _put(self, queue: str, body: bytes, headers: Mapping[str, Any] | None = None, key: str = "") -> None:
         self.queues[queue].append(Message(queue, body, headers or {}, key))
 
-    def _order(self, key: str, request: Request[Any]) -> None:
+    def _send_request(self, key: str, request: Request[Any]) -> None:
         self._put(topology.control_queue(NAME), request.model_dump_json().encode(), key=key)
 
     def _envelope(self, kind: str) -> dict[str, Any]:

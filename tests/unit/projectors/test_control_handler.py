@@ -1,4 +1,4 @@
-"""What a projector is asked: hundreds of inquiries are one question, and an unreadable one costs only itself."""
+"""Control requests: inquiries are handled together, and an unreadable one does not affect the others."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,8 +17,8 @@ from tests.memory_store import MemoryStore
 NAME = "summary"
 
 
-class Alone:
-    """One generation, served."""
+class OneGeneration:
+    """The hosted generations, of which there is one."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.active, self.store, self.refreshed = self, store, 0
@@ -41,30 +41,30 @@ def inquiry(*events: tuple[str, int]) -> Delivery:
     return delivery(topology.inquire_key(NAME), request.model_dump_json().encode())
 
 
-def test_each_order_goes_by_itself_and_inquiries_together() -> None:
+def test_inquiries_are_grouped_and_every_other_request_is_alone() -> None:
     unchecked: Any = None
-    orders = ControlHandler(NAME, unchecked, unchecked)
+    handler = ControlHandler(NAME, unchecked, unchecked)
     first, second = inquiry(("orders/o-1", 1)), inquiry(("orders/o-2", 1))
     discard, rebuild = delivery(topology.discard_key(NAME), b"1"), delivery("rebuild", b"2")
-    assert list(orders.grouped([first, discard, second, rebuild])) == [[discard], [rebuild], [first, second]]
-    assert list(orders.grouped([])) == []
+    assert list(handler.grouped([first, discard, second, rebuild])) == [[discard], [rebuild], [first, second]]
+    assert list(handler.grouped([])) == []
 
 
-async def test_inquiries_are_answered_with_one_look_and_an_unreadable_one_costs_only_itself(
+async def test_inquiries_are_answered_together_and_an_unreadable_one_does_not_affect_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = MemoryStore()
     await store.commit(Commit([shop.run(f"orders/o-{n}", shop.placed(f"o-{n}")) for n in range(5)]))
     monkeypatch.setattr("projectors.runtime.control_handler.MAX_STREAMS", 2)
-    generations: Any = Alone(store)
+    generations: Any = OneGeneration(store)
     unchecked: Any = None
-    orders = ControlHandler(NAME, generations, unchecked)
+    handler = ControlHandler(NAME, generations, unchecked)
     asked = [
         inquiry(("orders/o-0", 1), ("orders/o-1", 1)),
         delivery(topology.inquire_key(NAME), b"{"),
         inquiry(("orders/o-2", 1), ("orders/o-3", 2)),
     ]
-    answer = await orders.handle(asked)
+    answer = await handler.handle(asked)
     notices = [Request[Passed].model_validate_json(message.body).data for message in answer]
     assert [[(event.stream, event.version) for event in notice.events] for notice in notices] == [
         [("orders/o-0", 1), ("orders/o-1", 1)],
