@@ -247,7 +247,7 @@ def verify(
     """
     from deploy.cli.projections.generation_choice import projection as named_projection
     from deploy.verify.command import random_seed, run_verify
-    from deploy.verify.verifier import Options
+    from deploy.verify.options import Options
 
     if heal and (not content or sample is not None):
         raise fail("--heal requires comparing all content: it must not send events again that are present", WRONG_USE)

@@ -19,10 +19,11 @@ from deploy.verify.event_store import EventStore
 from deploy.verify.healing import Healer
 from deploy.verify.models import Model, NoFiguresError
 from deploy.verify.operations import open_operations
+from deploy.verify.options import Options
 from deploy.verify.postgres import open_postgres
 from deploy.verify.report import Report, show
 from deploy.verify.spill import open_spill
-from deploy.verify.verifier import WORKERS, Options, Verifier
+from deploy.verify.verifier import WORKERS, Verifier
 from shared.messaging.broker import Publisher
 from shared.read_models import NAMES, StoreKind, UnknownReadModelError, named
 from shared.runtime.postgres import connect_pool

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from deploy.cli.screen import printable
 from deploy.verify.findings import Finding, Kind
-from deploy.verify.verifier import Tally
+from deploy.verify.options import Tally
 
 NOT_WRONG: Final = frozenset({Kind.DISCARDED})
 """Kinds that are reported, but are not wrong."""

@@ -36,38 +36,13 @@ from deploy.verify.findings import (
 )
 from deploy.verify.models import Model, Snapshot
 from deploy.verify.operations import Operations
+from deploy.verify.options import Options, Tally
 from deploy.verify.spill import Spill
 from projectors.stores.port import Advance, Event
 from shared.read_models import is_of, named
 
 WORKERS: Final = 3
 SUSPECTS_AT_ONCE: Final = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    content: bool = True
-    sample: int | None = None
-    """The number of streams whose content is compared; None: all."""
-    seed: int = 0
-    recheck_interval_s: float = 1.0
-    """Wait between two checks of a suspect."""
-    stalled_s: float = 5.0
-    """A projection without progress for this long is stalled."""
-    max_wait_s: float = 30.0
-    """Maximum wait for events in transit."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """How much was verified."""
-
-    streams: int = 0
-    compared: int = 0
-    """Streams whose content was compared."""
-    unsettled: int = 0
-    """Figures that changed too fast, for too long, to be compared."""
-    seconds: float = 0.0
 
 
 @dataclass(slots=True)

@@ -24,7 +24,15 @@ from projectors.generations.roles import Role
 from projectors.runtime.decoding import ArrivedEvent
 from projectors.runtime.failure_messages import dead_letter, resend_requests
 from projectors.runtime.gating import StreamPlan, gate, is_settled
-from projectors.runtime.retry import Failure, RetryLater, failure_hold, failure_of, gap_hold, next_attempt
+from projectors.runtime.retry import (
+    Failure,
+    RetryLater,
+    count_attempts,
+    failure_hold,
+    failure_of,
+    gap_hold,
+    next_attempt,
+)
 from projectors.runtime.stepping import FAILED, Policy, Stop, step, stop_at
 from projectors.stores.port import (
     Advance,
@@ -189,7 +197,7 @@ class Applier:
         if is_settled(item, before):
             return ApplyResult()
         known = before is not None and before.version == event.version
-        decision = next_attempt(before.attempts + 1 if before is not None and known else 1, self._policy.tiers)
+        decision = next_attempt(count_attempts(before, event.version), self._policy.tiers)
         if before is not None and known and before.status is HoldStatus.DEAD:
             decision = OPERATOR_RETRY  # an operator has requested it
         hold = failure_hold(position, event.version, event.version, KILLED, decision, now, role=self.role)

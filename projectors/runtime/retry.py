@@ -96,6 +96,11 @@ def failure_of(error: BaseException, reason: str) -> Failure:
     return Failure(reason, f"{name}: {message}"[:2000] if message else name, f"{name}|{place}|{normal}", trace)
 
 
+def count_attempts(before: Hold | None, version: int) -> int:
+    """How many times event ``version`` has failed, this failure included; ``before``: the stream's hold until now. A gap has 0."""
+    return before.attempts + 1 if before is not None and before.version == version else 1
+
+
 def failure_hold(
     position: Position,
     version: int,
@@ -109,13 +114,12 @@ def failure_hold(
     """The hold of a stream whose event ``version`` has just failed."""
     before = position.hold
     again = before is not None and before.version == version and before.status is not HoldStatus.GAP
-    attempts = before.attempts + 1 if again and before is not None else 1
     retry = isinstance(decision, RetryLater)
     return Hold(
         status=HoldStatus.RETRYING if retry else HoldStatus.DEAD,
         version=version,
         seen=max(seen, before.seen if before is not None else 0, version),
-        attempts=attempts,
+        attempts=count_attempts(before, version),
         reason=failure.reason,
         exception=failure.exception,
         fingerprint=failure.fingerprint,

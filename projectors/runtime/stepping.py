@@ -15,7 +15,16 @@ from projectors.generations.roles import Role
 from projectors.runtime.decoding import UNKNOWN, ArrivedEvent
 from projectors.runtime.failure_messages import dead_letter, passed_message, resend_requests, retry_copy
 from projectors.runtime.gating import StreamPlan, hold_after_run, wants_resend
-from projectors.runtime.retry import LETTER_EVERY, Failure, Remedy, RetryLater, failure_hold, failure_of, next_attempt
+from projectors.runtime.retry import (
+    LETTER_EVERY,
+    Failure,
+    Remedy,
+    RetryLater,
+    count_attempts,
+    failure_hold,
+    failure_of,
+    next_attempt,
+)
 from projectors.stores.port import Advance, Commit, Event, Hold, HoldStatus, LaneProgress
 from shared.messages.control import PassedEvent
 from shared.messaging.broker import Outgoing
@@ -97,9 +106,7 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
 def hold_failed(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> tuple[Hold, list[Outgoing]]:
     """The hold of a stream that stops here, with its retry copy or dead letter if it has one."""
     version = stop.item.event.version
-    before = plan.position.hold
-    attempts = before.attempts + 1 if before is not None and before.version == version else 1
-    decision = next_attempt(attempts, policy.tiers, stop.remedy)
+    decision = next_attempt(count_attempts(plan.position.hold, version), policy.tiers, stop.remedy)
     hold = failure_hold(plan.position, version, plan.seen, stop.failure, decision, now, role=policy.role)
     if not policy.role.is_read:
         return hold, []

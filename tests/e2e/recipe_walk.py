@@ -17,7 +17,7 @@ from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
 from deploy.run.deployables import program
 from deploy.verify.command import verify
-from deploy.verify.verifier import Options
+from deploy.verify.options import Options
 from shared.messages.control import Activate, Rebuild, Replay, Selection
 from shared.messaging.operations_client import request, send_request
 from shared.views.operations import Done

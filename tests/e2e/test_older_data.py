@@ -20,7 +20,7 @@ from deploy.demo.display import Display
 from deploy.servers import programs
 from deploy.servers.provide import Servers
 from deploy.verify.command import verify
-from deploy.verify.verifier import Options
+from deploy.verify.options import Options
 from shared.messages.control import Activate, Replay, Rollback, Selection
 from shared.messaging.operations_client import request, send_request
 from shared.views.operations import Done

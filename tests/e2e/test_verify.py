@@ -13,7 +13,7 @@ from rich.console import Console
 from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
 from deploy.verify.command import verify as verify_all
-from deploy.verify.verifier import Options
+from deploy.verify.options import Options
 from tests.e2e.event_store import append_raw
 from tests.e2e.system import System
 

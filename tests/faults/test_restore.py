@@ -19,7 +19,7 @@ from deploy.servers import databases
 from deploy.servers.provide import CHOICE
 from deploy.verify.command import verify
 from deploy.verify.findings import Kind
-from deploy.verify.verifier import Options
+from deploy.verify.options import Options
 from shared.messages.control import Activate, Rebuild
 from shared.messaging.topology import PROJECTORS
 from shared.views.generations import Generation, GenerationsChanged

@@ -36,7 +36,7 @@ from deploy.sending.sender import CommandSender
 from deploy.servers import ports
 from deploy.servers.provide import Servers
 from deploy.verify.command import verify
-from deploy.verify.verifier import Options
+from deploy.verify.options import Options
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
 from shared.read_models import NAMES
 from shared.runtime.settings import Settings

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from deploy.demo.display import Display
 from deploy.verify.command import verify
+from deploy.verify.options import Options
 from deploy.verify.report import Report
-from deploy.verify.verifier import Options
 from projectors.models.analytics.store import AnalyticsStore
 from projectors.models.search.store import SearchStore
 from projectors.models.summary.store import SummaryStore
