@@ -58,7 +58,7 @@ _CURRENT: Final = {name: (version, cls) for cls, (name, version) in EVENTS.items
 def event_data(event_type: str, schema_version: int, data: Mapping[str, Any]) -> EventData:
     """The event's data in its current class, lifted over as many schema versions as it takes.
 
-    Raises UnknownEventError for a type or version nobody declared, msgspec.ValidationError for data that does not fit.
+    Raises UnknownEventError for a type or version that is not declared, msgspec.ValidationError for data that does not fit.
     """
     try:
         current, cls = _CURRENT[event_type]

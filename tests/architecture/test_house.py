@@ -1,8 +1,12 @@
 """The structure holds: the top level, the size of folders and modules, their names, and who imports whom."""
 
+import ast
+import io
 import re
 import subprocess
+import tokenize
 from collections import Counter
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -34,6 +38,7 @@ MAX_TEST_LINES = 500
 MAX_MODULES = 15
 MAX_CLONE_LINES = 12
 MAX_PATH = 30
+RIDDLES = ("whoever", "somebody", "owed", "told", "hears", "herald", "courier", "patience")
 EMPTY_WORDS = {"utils", "util", "common", "helpers", "helper", "manager", "base", "misc"}
 
 
@@ -110,6 +115,24 @@ def test_no_two_sub_packages_have_the_same_code() -> None:
 
 def test_no_module_has_an_empty_word_as_its_name() -> None:
     assert not [path for path in tracked() if path.stem in EMPTY_WORDS]
+
+
+def test_prose_uses_plain_words() -> None:
+    """A reader should not have to guess who is meant, or who was told."""
+    riddles = re.compile(rf"\b({'|'.join(RIDDLES)})\b", re.IGNORECASE)
+    found = [(str(path), text) for path in modules() for text in prose_of(path) if riddles.search(text)]
+    assert not found
+
+
+def prose_of(path: Path) -> Iterator[str]:
+    """Docstrings, of constants as well, and comments."""
+    text = path.read_text()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
 
 
 @pytest.mark.parametrize("package", ["command_service/domain", "shared/contracts", "shared/views"])
