@@ -80,48 +80,52 @@ def changed(tree: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+@dataclass(frozen=True)
+class Made:
+    tree: Path
+    by_context: dict[str, tuple[int, int]]
+    by_both: dict[str, tuple[int, int]]
+
+
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what is under version control."""
-    copy = tmp_path_factory.mktemp("copy")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "*.py", "*.sql", "*.lua", "*.css"], cwd=ROOT, capture_output=True, check=True
-    )
-    for name in listed.stdout.decode().split("\0"):
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A copy of what is under version control, with what the recipes change."""
+    tree = tmp_path_factory.mktemp("copy")
+    listing = ["git", "ls-files", "-z", "*.py", "*.sql", "*.lua", "*.css"]
+    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for name in listed.split("\0"):
         if name and (ROOT / name).exists():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, copy / name)
-    return copy
-
-
-def test_a_context_is_two_files_and_a_line_in_each_registry(tree: Path) -> None:
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, tree / name)
     follow(recipe("A new context"), tree)
-    found = changed(tree)
-    assert found.keys() == CONTEXT | REGISTRIES
-    assert {name: found[name] for name in REGISTRIES} == dict.fromkeys(REGISTRIES, (1, 0))
-
-
-def test_a_read_model_is_a_folder_a_view_a_module_of_routes_and_one_line(tree: Path) -> None:
-    before = changed(tree).keys()
+    by_context = changed(tree)
     follow(recipe("A new read model"), tree)
-    found = changed(tree)
-    assert found.keys() - before == READ_MODEL | LIST
-    assert found["shared/read_models.py"] == (1, 0)
+    return Made(tree, by_context, changed(tree))
 
 
-def test_what_the_recipes_make_is_as_the_rest_of_the_code(tree: Path) -> None:
+def test_a_context_is_two_files_and_a_line_in_each_registry(made: Made) -> None:
+    assert made.by_context.keys() == CONTEXT | REGISTRIES
+    assert {name: made.by_context[name] for name in REGISTRIES} == dict.fromkeys(REGISTRIES, (1, 0))
+
+
+def test_a_read_model_is_a_folder_a_view_a_module_of_routes_and_one_line(made: Made) -> None:
+    assert made.by_both.keys() - made.by_context.keys() == READ_MODEL | LIST
+    assert made.by_both["shared/read_models.py"] == (1, 0)
+
+
+def test_what_the_recipes_make_is_as_the_rest_of_the_code(made: Made) -> None:
     for arguments in (["check"], ["format", "--check"]):
         command = [sys.executable, "-m", "ruff", *arguments, "--config", str(ROOT / "pyproject.toml"), "."]
-        done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=made.tree, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
 
 
-def test_what_the_recipes_make_works_from_the_command_to_verification(tree: Path, tmp_path: Path) -> None:
+def test_what_the_recipes_make_works_from_the_command_to_verification(made: Made, tmp_path: Path) -> None:
     log = tmp_path / "output.log"
     done = subprocess.run(
         [sys.executable, "-m", "tests.e2e.recipe_walk", str(log)],
-        cwd=tree,
-        env=os.environ | {"PYTHONPATH": str(tree)},
+        cwd=made.tree,
+        env=os.environ | {"PYTHONPATH": str(made.tree)},
         capture_output=True,
         text=True,
         check=False,
