@@ -87,7 +87,7 @@ async def test_a_queue_that_somebody_declared_otherwise_is_named_by_migrate_and_
             await declare(cluster.servers.rabbitmq_url, LANES)
         await cluster.supervisor.kill("search")
         await load.reaches(0.6)
-        assert f"queue {name} made anew" in (await declare(cluster.servers.rabbitmq_url, LANES))[0]
+        assert f"queue {name} recreated" in (await declare(cluster.servers.rabbitmq_url, LANES))[0]
         await cluster.supervisor.restart("search")
         await equal_everywhere(cluster, load)
 
