@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from shared.contracts.registry import KINDS
+
 
 class StoreKind(StrEnum):
     POSTGRES = "postgres"
@@ -38,6 +40,21 @@ READ_MODELS: Final = (
 
 NAMES: Final = tuple(model.name for model in READ_MODELS)
 _BY_NAME: Final[Mapping[str, ReadModel]] = {model.name: model for model in READ_MODELS}
+
+
+def check(models: Sequence[ReadModel]) -> None:
+    """Raises TypeError for a name that is there twice, and for a kind of stream that no context has."""
+    for model in models:
+        if [each.name for each in models].count(model.name) > 1:
+            raise TypeError(f"there are two read models {model.name!r} in shared/read_models.py")
+        if unknown := [kind for kind in model.kinds if kind not in KINDS]:
+            raise TypeError(
+                f"the read model {model.name!r} reads {', '.join(unknown)}, a kind that no context has;"
+                f" there are {', '.join(KINDS)}"
+            )
+
+
+check(READ_MODELS)
 
 
 class UnknownReadModelError(LookupError):

@@ -53,9 +53,18 @@ def running(path: Path = FILE) -> dict[str, str]:
 
 
 def settings(path: Path = FILE) -> "Settings":
-    """Settings from the environment; those that are not set there, from a running ``tidemark up`` in this folder."""
+    """Settings from the environment; those that are not set there, from a running ``tidemark up`` in this folder.
+
+    ``TIDEMARK_READ_DB_URL`` in the environment stands for all read models in PostgreSQL, here too.
+    """
+    from shared.read_models import READ_MODELS, StoreKind
     from shared.runtime.settings import Settings
 
-    for name, value in running(path).items():
+    found = running(path)
+    if os.environ.get("TIDEMARK_READ_DB_URL"):
+        for model in READ_MODELS:
+            if model.store is StoreKind.POSTGRES:
+                found.pop(f"TIDEMARK_{model.setting.upper()}", None)
+    for name, value in found.items():
         os.environ.setdefault(name, value)
     return Settings()

@@ -56,8 +56,15 @@ class Table(Generic[Changes]):
 
 
 def tables_of(name: str) -> Sequence[Table[Any]]:
-    """The tables of a read model in PostgreSQL, without the bookkeeping. Raises UnknownReadModelError."""
-    found: Sequence[Table[Any]] = import_module(f"projectors.models.{read_models.named(name).name}.tables").TABLES
+    """The tables of a read model in PostgreSQL, without the bookkeeping.
+
+    Raises UnknownReadModelError, and TypeError for a table of a kind of stream that the read model does not read.
+    """
+    model = read_models.named(name)
+    found: Sequence[Table[Any]] = import_module(f"projectors.models.{model.name}.tables").TABLES
+    for table in found:
+        if table.kind is not None and table.kind not in model.kinds:
+            raise TypeError(f"the table {table.name!r} of {name} has rows of {table.kind}, which {name} does not read")
     return found
 
 

@@ -72,7 +72,8 @@ class Settings(_ReadModelUrls):
         model = read_models.named(name)
         if model.store is StoreKind.POSTGRES and not getattr(self, model.setting):
             if not self.read_db_url:
-                raise MissingSettingError(f"neither TIDEMARK_{model.setting.upper()} nor TIDEMARK_READ_DB_URL is set")
+                variable = f"TIDEMARK_{model.setting.upper()}"
+                raise MissingSettingError(f"{variable} is not set, and neither is TIDEMARK_READ_DB_URL")
             return self.read_db_url
         return self.require(model.setting)
 

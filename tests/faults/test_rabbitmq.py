@@ -70,6 +70,10 @@ async def test_queues_that_are_deleted_and_declared_again_lose_nothing_for_good(
         await equal_everywhere(cluster, load)
 
 
+async def _consumers(channel: AbstractChannel, name: str) -> int:
+    return (await channel.declare_queue(name, passive=True)).declaration_result.consumer_count or 0
+
+
 async def test_a_queue_that_somebody_declared_otherwise_is_named_by_migrate_and_made_anew_by_it(
     cluster: Cluster,
 ) -> None:
@@ -82,6 +86,7 @@ async def test_a_queue_that_somebody_declared_otherwise_is_named_by_migrate_and_
             otherwise = await channel.declare_queue(name, durable=True, arguments={"x-max-length": 100})
             lane = lanes_of("search").index(name)
             await otherwise.bind(topology.EVENTS, topology.lane_key(lane))
+            await until(lambda: _consumers(channel, name), lambda count: count > 0)
         await load.reaches(0.4)
         with pytest.raises(QueueInUseError, match=f"queue {name} has other arguments"):
             await declare(cluster.servers.rabbitmq_url, LANES)

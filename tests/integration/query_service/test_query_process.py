@@ -107,7 +107,7 @@ async def test_a_port_that_is_taken_is_one_clear_line(environ: dict[str, str]) -
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("TIDEMARK_SUMMARY_DB_URL", "", "neither TIDEMARK_SUMMARY_DB_URL nor TIDEMARK_READ_DB_URL is set"),
+        ("TIDEMARK_SUMMARY_DB_URL", "", "TIDEMARK_SUMMARY_DB_URL is not set"),
         ("TIDEMARK_QUERY_PORT", "many", "query_port"),
     ],
 )
