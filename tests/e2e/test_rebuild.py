@@ -201,10 +201,14 @@ async def test_a_kind_that_is_added_is_missing_until_a_rebuilt_generation_is_act
         processes = (await system.get("/freshness"))["processes"]
         return any(each["troubles"].get("kinds") for each in processes if each["process"] == "search")
 
+    async def freshness_says_so() -> bool:
+        return await incomplete() is not None
+
     async with registry_of(system.servers, "search") as registry:
         assert await registry.note_kinds(1, every, ("orders", "products"))
         try:
             await until(says_so)
+            await until(freshness_says_so)
             assert (await incomplete())["kinds"] == ["customers"]
             ready = await system.queries.get("/health/ready")
             assert ready.status_code == 503
@@ -231,7 +235,7 @@ async def test_a_kind_that_is_added_is_missing_until_a_rebuilt_generation_is_act
             assert await registry.note_kinds(1, ("orders", "products"), every)
 
     async def all_is_well() -> bool:
-        return not await says_so()
+        return not await says_so() and await incomplete() is None
 
     await until(all_is_well)
     await bus.accepted("customers.rename-customer", {"name": "Ada L."}, subject=stream.partition("/")[2])
