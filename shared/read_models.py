@@ -31,6 +31,11 @@ class ReadModel:
         """The setting that has its store's URL: ``<name>_db_url`` or ``<name>_redis_url``."""
         return f"{self.name}_{'db' if self.store is StoreKind.POSTGRES else 'redis'}_url"
 
+    @property
+    def variable(self) -> str:
+        """That setting's name in the environment."""
+        return f"TIDEMARK_{self.setting.upper()}"
+
 
 READ_MODELS: Final = (
     ReadModel("summary", StoreKind.POSTGRES, ("orders", "products", "customers")),
@@ -39,6 +44,7 @@ READ_MODELS: Final = (
 )
 
 NAMES: Final = tuple(model.name for model in READ_MODELS)
+IN_POSTGRES: Final = tuple(model for model in READ_MODELS if model.store is StoreKind.POSTGRES)
 _BY_NAME: Final[Mapping[str, ReadModel]] = {model.name: model for model in READ_MODELS}
 
 

@@ -165,7 +165,7 @@ async def _postgres(url: str, model: ReadModel) -> AsyncIterator[asyncpg.Connect
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=session)
     except ValueError as error:
-        raise StoreUnavailableError(f"TIDEMARK_{model.setting.upper()} is no address of a database: {error}") from error
+        raise StoreUnavailableError(f"{model.variable} is no address of a database: {error}") from error
     except Exception as error:
         raise _unavailable(error) from error
     try:
@@ -194,7 +194,7 @@ async def _redis(url: str, model: ReadModel) -> AsyncIterator[Redis]:
             retry=Retry(NoBackoff(), 1),
         )
     except ValueError as error:
-        raise StoreUnavailableError(f"TIDEMARK_{model.setting.upper()} is no address of a Redis: {error}") from error
+        raise StoreUnavailableError(f"{model.variable} is no address of a Redis: {error}") from error
     try:
         yield redis
     except RedisError as error:

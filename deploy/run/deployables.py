@@ -17,7 +17,7 @@ from shared.read_models import READ_MODELS
 RABBITMQ: Final = "TIDEMARK_RABBITMQ_URL"
 WRITE: Final = "TIDEMARK_WRITE_DB_URL"
 OPERATIONS: Final = "TIDEMARK_OPERATIONS_DB_URL"
-STORES: Final = {model.name: f"TIDEMARK_{model.setting.upper()}" for model in READ_MODELS}
+STORES: Final = {model.name: model.variable for model in READ_MODELS}
 OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
 
 

@@ -57,14 +57,13 @@ def settings(path: Path = FILE) -> "Settings":
 
     ``TIDEMARK_READ_DB_URL`` in the environment stands for all read models in PostgreSQL, here too.
     """
-    from shared.read_models import READ_MODELS, StoreKind
+    from shared.read_models import IN_POSTGRES
     from shared.runtime.settings import Settings
 
     found = running(path)
     if os.environ.get("TIDEMARK_READ_DB_URL"):
-        for model in READ_MODELS:
-            if model.store is StoreKind.POSTGRES:
-                found.pop(f"TIDEMARK_{model.setting.upper()}", None)
+        for model in IN_POSTGRES:
+            found.pop(model.variable, None)
     for name, value in found.items():
         os.environ.setdefault(name, value)
     return Settings()

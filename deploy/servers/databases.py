@@ -10,7 +10,7 @@ from typing import Final
 
 import asyncpg
 
-from shared.read_models import READ_MODELS, StoreKind
+from shared.read_models import IN_POSTGRES
 
 WRITE: Final = "tidemark_write"
 READ: Final = "tidemark_read"
@@ -54,11 +54,10 @@ async def create(host: str, port: int, admin: str, admin_password: str, password
                 await connection.execute(await connection.fetchval(CREATE_ROLE, role, passwords[role]))
         await connection.execute(ALLOW_CREATEDB)
         await connection.execute(MAKE_READER_READ_ONLY)
-        own = {
-            model.name: f"tidemark_{model.name}"
-            for model in READ_MODELS
-            if model.store is StoreKind.POSTGRES and await connection.fetchval(HAS_DATABASE, f"tidemark_{model.name}")
-        }
+        read_databases = {model.name: READ for model in IN_POSTGRES}
+        for name in read_databases:
+            if await connection.fetchval(HAS_DATABASE, f"tidemark_{name}"):
+                read_databases[name] = f"tidemark_{name}"
         for database in (WRITE, *readable):
             if not await connection.fetchval(HAS_DATABASE, database):
                 await connection.execute(await connection.fetchval(CREATE_DATABASE, database))
@@ -73,4 +72,4 @@ async def create(host: str, port: int, admin: str, admin_password: str, password
             await connection.execute(RESTRICT_PUBLIC_SCHEMA)
         finally:
             await connection.close()
-    return {model.name: own.get(model.name, READ) for model in READ_MODELS if model.store is StoreKind.POSTGRES}
+    return read_databases

@@ -19,7 +19,7 @@ from typing import Final
 from deploy.servers import containers, databases, packages, redis
 from deploy.servers.errors import ServersError
 from deploy.servers.private import PrivateServers, private_servers
-from shared.read_models import READ_MODELS, StoreKind
+from shared.read_models import IN_POSTGRES, READ_MODELS, StoreKind
 
 __all__ = ["Servers", "ServersError", "from_environment", "provide"]
 
@@ -99,8 +99,8 @@ def from_environment(environ: Mapping[str, str]) -> Servers | None:
     }
     if not given:
         return None
-    for model in READ_MODELS:
-        if model.store is StoreKind.POSTGRES and SHARED_READ_DB in given:
+    if SHARED_READ_DB in given:
+        for model in IN_POSTGRES:
             given.setdefault(model.setting, given[SHARED_READ_DB])
     if missing := [_variable(name) for name in (*REQUIRED, *STORE_SETTINGS) if name not in given]:
         raise ServersError(f"set all server URLs or none: {', '.join(missing)} missing from the environment")

@@ -5,16 +5,15 @@ Each read model defines it as ``PROJECTION`` in its ``store`` module.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from projectors.generations.registry import GenerationRegistry
 from projectors.rebuild.history import MAX_RUNNING
 from projectors.rebuild.pacing import BATCH_TARGET_S
+from projectors.stores.modules import module_of
 from projectors.stores.port import Store
 from projectors.stores.postgres_registry import PostgresRegistry
 from projectors.stores.postgres_store import PostgresStore
-from shared import read_models
 from shared.runtime.settings import Settings
 from shared.views.generations import generation_name
 
@@ -40,5 +39,5 @@ def in_postgres(name: str, store: Callable[[str, str], PostgresStore[Any]]) -> P
 
 def projection_of(name: str) -> Projection:
     """The projection of the read model of that name. Raises UnknownReadModelError."""
-    found: Projection = import_module(f"projectors.models.{read_models.named(name).name}.store").PROJECTION
+    found: Projection = module_of(name, "store").PROJECTION
     return found

@@ -7,9 +7,9 @@ with the migrated schema.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, Final, Generic, TypeVar
 
+from projectors.stores.modules import module_of
 from projectors.stores.port import Advance
 from shared import read_models
 
@@ -61,7 +61,7 @@ def tables_of(name: str) -> Sequence[Table[Any]]:
     Raises UnknownReadModelError, and TypeError for a table of a kind of stream that the read model does not read.
     """
     model = read_models.named(name)
-    found: Sequence[Table[Any]] = import_module(f"projectors.models.{model.name}.tables").TABLES
+    found: Sequence[Table[Any]] = module_of(name, "tables").TABLES
     for table in found:
         if table.kind is not None and table.kind not in model.kinds:
             raise TypeError(f"the table {table.name!r} of {name} has rows of {table.kind}, which {name} does not read")
@@ -70,6 +70,5 @@ def tables_of(name: str) -> Sequence[Table[Any]]:
 
 def fold_of(name: str) -> Callable[[Sequence[Advance]], Any]:
     """The pure function of the read model's ``projection`` module. Raises UnknownReadModelError."""
-    found: Callable[[Sequence[Advance]], Any]
-    found = import_module(f"projectors.models.{read_models.named(name).name}.projection").fold
+    found: Callable[[Sequence[Advance]], Any] = module_of(name, "projection").fold
     return found

@@ -72,8 +72,7 @@ class Settings(_ReadModelUrls):
         model = read_models.named(name)
         if model.store is StoreKind.POSTGRES and not getattr(self, model.setting):
             if not self.read_db_url:
-                variable = f"TIDEMARK_{model.setting.upper()}"
-                raise MissingSettingError(f"{variable} is not set, and neither is TIDEMARK_READ_DB_URL")
+                raise MissingSettingError(f"{model.variable} is not set, and neither is TIDEMARK_READ_DB_URL")
             return self.read_db_url
         return self.require(model.setting)
 
