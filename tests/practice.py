@@ -25,8 +25,10 @@ def doctor(
     return DoctorRegistered(doctor_id=doctor_id, name=name, speciality=speciality, time_zone=zone, registered_at=NOON)
 
 
-def doctor_renamed(doctor_id: str = "d-1", *, name: str = "Dr Bea") -> DoctorRenamed:
-    return DoctorRenamed(doctor_id=doctor_id, name=name, previous_name="Dr Ann", renamed_at=NOON)
+def doctor_renamed(
+    doctor_id: str = "d-1", *, name: str = "Dr Bea", speciality: str | None = "Dermatology"
+) -> DoctorRenamed:
+    return DoctorRenamed(doctor_id=doctor_id, name=name, previous_name="Dr Ann", speciality=speciality, renamed_at=NOON)
 
 
 def patient(patient_id: str = "p-1", *, name: str = "Paul") -> PatientRegistered:

@@ -16,6 +16,7 @@ Event = DoctorRegistered | DoctorRenamed
 class Doctor(State, frozen=True, kw_only=True):
     doctor_id: str
     name: str
+    speciality: str | None
 
 
 def decide(doctor: Doctor | None, command: Command, now: datetime) -> Sequence[Event]:
@@ -28,13 +29,19 @@ def decide(doctor: Doctor | None, command: Command, now: datetime) -> Sequence[E
     if command.name == doctor.name:
         return []
     return [
-        DoctorRenamed(doctor_id=doctor.doctor_id, name=command.name, previous_name=doctor.name, renamed_at=now),
+        DoctorRenamed(
+            doctor_id=doctor.doctor_id,
+            name=command.name,
+            previous_name=doctor.name,
+            speciality=doctor.speciality,
+            renamed_at=now,
+        )
     ]
 
 
 def evolve(doctor: Doctor | None, event: Event) -> Doctor:
     if isinstance(event, DoctorRegistered):
-        return Doctor(doctor_id=event.doctor_id, name=event.name)
+        return Doctor(doctor_id=event.doctor_id, name=event.name, speciality=event.speciality)
     if doctor is None:
         raise ValueError(f"{type(event).__name__} cannot begin a doctor")
     return replace(doctor, name=event.name)

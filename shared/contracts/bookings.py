@@ -127,9 +127,12 @@ class DoctorRegistered(EventData, frozen=True, kw_only=True):
 
 
 class DoctorRenamed(EventData, frozen=True, kw_only=True):
+    """With the speciality, which stays: searches find a doctor by both."""
+
     doctor_id: str
     name: str
     previous_name: str
+    speciality: str | None = None
     renamed_at: EventTime
 
 

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from projectors.models.summary import customers, orders, products
+from projectors.models.summary import bookings, customers, orders, products
 from projectors.models.summary.documents import Appended, Changes, Documents, Row, Rule
 from projectors.stores.folding import Fields, each_event
 from projectors.stores.port import Advance, Event
 from shared.contracts.values import EventData
 
-DOCUMENTS: Final = (orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS)
+DOCUMENTS: Final = (
+    *(orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS),
+    *(bookings.DOCTORS, bookings.PATIENTS, bookings.BOOKINGS),
+)
 APPENDED: Final = (products.PRICE_HISTORY,)
 """All tables beside the history."""
 

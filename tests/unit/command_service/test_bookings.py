@@ -202,5 +202,5 @@ def test_doctors_and_patients_are_registered_once_and_renamed() -> None:
         (patients, None, RenamePatient(name="x"), "patient-not-found"),
     ]:
         with pytest.raises(Refused) as refused:
-            module.decide(state, command, NOW)  # type: ignore[attr-defined]
+            module.decide(state, command, NOW)
         assert refused.value.code == code
