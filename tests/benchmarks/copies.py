@@ -16,8 +16,18 @@ from projectors.stores.migrations import migrate
 from shared.views.generations import generation_name
 
 TABLES: Final = {
-    "summary": ("positions", "orders", "history", "customers", "products", "price_history"),
-    "search": ("positions", "orders", "customers", "products"),
+    "summary": (
+        "positions",
+        "orders",
+        "history",
+        "customers",
+        "products",
+        "price_history",
+        "doctors",
+        "patients",
+        "bookings",
+    ),
+    "search": ("positions", "orders", "customers", "products", "doctors"),
 }
 COLUMNS: Final = """
 SELECT column_name FROM information_schema.columns
