@@ -22,3 +22,14 @@ def shop(
     from deploy.demo.shop.command import demo
 
     raise typer.Exit(demo(orders, all_orders, output.value))
+
+
+@app.command()
+def bookings(
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="How many rounds of about 350 commands.")] = 30,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """A doctor's practice on days of 23 and 25 hours, compared with a plain model of it: double bookings, moves, renames, free times."""
+    from deploy.demo.bookings.command import demo
+
+    raise typer.Exit(demo(rounds, output.value))
