@@ -78,6 +78,11 @@ class SendOperation(Operation):
             *(self.parameters or []),
             _header("Idempotency-Key", "The command's id; one is generated if it is missing.", COMMAND_ID),
             _header("Tidemark-Source", "The sending service; with the id it identifies the command.", "shop"),
+            _header(
+                "Tidemark-Actor",
+                "The person or system on whose behalf it is sent (UTF-8, 1 to 200 characters): the events' `actor`, and in audits.",
+                "ann@example.org",
+            ),
             _header("Prefer", "`wait=SECONDS`, at most 30: wait for the outcome.", "wait=5"),
             _header("traceparent", "W3C trace context, carried along with the command.", None),
         ]

@@ -160,6 +160,7 @@ def send(
     subject: Annotated[str | None, typer.Option(help="The CloudEvents subject: the id of the entity.")] = None,
     command_id: Annotated[str | None, typer.Option("--id", help="Idempotency key; generated if missing.")] = None,
     expected_version: Annotated[int | None, typer.Option(min=0, help="The version you last saw.")] = None,
+    actor: Annotated[str | None, typer.Option(help="The person or system that requests it, for audits.")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the outcome.")] = 30.0,
 ) -> None:
     """Send one command and print its outcome as JSON. Exit code 0: accepted, 1: rejected, 3: no outcome in time, or none yet.
@@ -176,7 +177,7 @@ def send(
         payload = from_json(sys.stdin.buffer.read() if data == "-" else data, allow_inf_nan=False)
     except ValueError as error:
         raise fail(f"the data is not JSON: {error}", WRONG_USE) from error
-    attributes = {"subject": subject, "id": command_id, "expectedversion": expected_version}
+    attributes = {"subject": subject, "id": command_id, "expectedversion": expected_version, "actor": actor}
     try:
         outcome = run(send_one(settings(), command_type, payload, attributes, timeout))
     except ValidationError as error:
