@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
-from litestar.openapi.spec import Example
+from litestar.openapi.spec import Components, Example
 from litestar.params import FromPath, PathParameter, QueryParameter
 
 from command_service.handling.parsing import CommandKey, digest_of
@@ -31,7 +31,9 @@ from command_service.http.openapi import (
 from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, StoredOutcome
 from command_service.http.request_reading import read_body, read_envelope, serialise
 from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
+from command_service.http.streams import Streams, get_stream
 from shared.http import prefer
+from shared.http.operator_key import KEY, key_scheme
 from shared.http.problems import EXCEPTION_HANDLERS, Problem
 from shared.http.service import Service, documentation
 from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope
@@ -208,10 +210,10 @@ class Ingress:
             raise Problem(detail, status=503, code="broker-unavailable", headers=headers) from error
 
 
-def create_app(ingress: Ingress) -> Litestar:
+def create_app(ingress: Ingress, streams: Streams) -> Litestar:
     return Service(
-        route_handlers=[post_command, get_outcome, get_contracts, live, ready, serving],
-        state=State({"ingress": ingress}),
+        route_handlers=[post_command, get_outcome, get_stream, get_contracts, live, ready, serving],
+        state=State({"ingress": ingress, "streams": streams}),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_MESSAGE_BYTES,
         openapi_config=documentation(
@@ -219,6 +221,7 @@ def create_app(ingress: Ingress) -> Litestar:
             version="1",
             description=DESCRIPTION,
             tags=TAGS,
+            components=Components(security_schemes={KEY: key_scheme("command service")}),
             operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         ),
         logging_config=None,
