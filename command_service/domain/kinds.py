@@ -3,3 +3,4 @@
 from command_service.domain import customers as customers
 from command_service.domain import orders as orders
 from command_service.domain import products as products
+from command_service.domain import users as users

@@ -13,10 +13,11 @@ from redis.asyncio import Redis
 
 from deploy.servers.provide import Servers
 from projectors.stores.migrations import migrate
+from projectors.stores.tables import tables_of
 from shared.views.generations import generation_name
 
 TABLES: Final = {
-    "summary": ("positions", "orders", "history", "customers", "products", "price_history"),
+    "summary": ("positions", *(table.name for table in tables_of("summary"))),
     "search": ("positions", "orders", "customers", "products"),
 }
 COLUMNS: Final = """
