@@ -72,9 +72,9 @@ OUTCOME_RESPONSES: Final = {
 
 SCHEDULED_RESPONSES: Final = {
     202: ResponseSpec(dict[str, str], description="The worker has not done it yet.", generate_examples=False),
-    400: _problem("The request is malformed."),
-    404: _problem("No scheduled command with this id waits for its time."),
-    409: _problem("It was decided before, or several services have sent a command with this id: name one in `source`."),
+    400: problem("The request is malformed."),
+    404: problem("No scheduled command with this id waits for its time."),
+    409: problem("It was decided before, or several services have sent a command with this id: name one in `source`."),
     503: _UNREADABLE,
 }
 

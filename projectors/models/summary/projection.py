@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from projectors.models.summary import customers, orders, products, users
+from projectors.models.summary import bookings, customers, orders, products, users
 from projectors.models.summary.documents import Appended, Changes, Documents, Row, Rule
 from projectors.stores.folding import Fields, each_event
 from projectors.stores.port import Advance, Event
 from shared.contracts.values import EventData
 
-DOCUMENTS: Final = (orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS, users.DOCUMENTS)
+DOCUMENTS: Final = (
+    *(orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS),
+    *(bookings.DOCTORS, bookings.PATIENTS, bookings.BOOKINGS),
+    users.DOCUMENTS,
+)
 APPENDED: Final = (products.PRICE_HISTORY, users.AUDIT)
 """All tables beside the history."""
 
