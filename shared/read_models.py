@@ -38,7 +38,11 @@ class ReadModel:
 
 
 READ_MODELS: Final = (
-    ReadModel("summary", StoreKind.POSTGRES, ("orders", "products", "customers", "doctors", "patients", "bookings")),
+    ReadModel(
+        "summary",
+        StoreKind.POSTGRES,
+        ("orders", "products", "customers", "doctors", "patients", "bookings", "users"),
+    ),
     ReadModel("analytics", StoreKind.REDIS, ("orders", "products")),
     ReadModel("search", StoreKind.POSTGRES, ("orders", "products", "customers", "doctors")),
 )

@@ -27,11 +27,16 @@ TIME_FORMAT: Final = "a date (2026-03-01, midnight UTC) or an RFC 3339 time (202
 TimeParameter = Annotated[
     str | None, QueryParameter(max_length=40, description=TIME_FORMAT, examples=[Example(value="2026-03-01")])
 ]
+RequiredTime = Annotated[
+    str,
+    QueryParameter(max_length=40, description=TIME_FORMAT, examples=[Example(value="2026-03-01T09:30:00Z")]),
+]
 _ID_FORMAT: Final = "An id, as chosen by the sender of the command: 1 to 128 letters, digits or . _ : ~ @ + = -"
 IdParameter = Annotated[str | None, QueryParameter(description=_ID_FORMAT, examples=[Example(value="household-7")])]
 OrderId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="basket-31198570044")])]
 CustomerId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="household-7")])]
 ProductId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="product-1082185")])]
+UserId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="user-17")])]
 BookingId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="booking-17")])]
 DoctorId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="doctor-3")])]
 PatientId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="patient-41")])]

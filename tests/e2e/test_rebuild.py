@@ -20,6 +20,7 @@ from deploy.verify.command import verify
 from deploy.verify.options import Options
 from deploy.verify.report import show
 from projectors.stores.projection import projection_of
+from projectors.stores.tables import tables_of
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
 from shared.read_models import named
 from shared.views.analytics import Keys
@@ -86,7 +87,7 @@ async def rows(system: System, generation: int) -> dict[str, list[Any]]:
     try:
         found = {
             table: await connection.fetch(f"SELECT to_jsonb(row) AS row FROM {table} AS row ORDER BY 1")  # noqa: S608
-            for table in ("orders", "customers", "products", "history", "price_history", "positions")
+            for table in (*(each.name for each in tables_of("summary")), "positions")
         }
         return found | {"held": await connection.fetch(HELD)}
     finally:

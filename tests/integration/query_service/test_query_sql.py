@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from query_service.routes.accounts import users
 from query_service.routes.bookings import bookings, doctors, search_doctors
 from query_service.routes.shop import customers, orders, products, search
 from query_service.stores import postgres_store
@@ -30,6 +31,14 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", orders.HISTORY, ("orders/o01", 0, 51)),
     ("summary", customers.CUSTOMER, ("c1",)),
     ("summary", products.PRODUCT, ("milk",)),
+    ("summary", users.USER, ("u01",)),
+    ("summary", users.LIST, (None, None, "", 51)),
+    ("summary", users.LIST, ("admin", None, "", 51)),
+    ("summary", users.LIST, (None, True, "", 51)),
+    ("summary", users.LIST, ("admin", False, "", 51)),
+    ("summary", users.AUDIT, ("u01", 0, 51)),
+    ("summary", users.CHANGES_UNTIL, ("u01", 0, NOW, 500)),
+    ("summary", users.CREATED_AT, ("u01",)),
     ("summary", products.LIST, ("DAIRY", "", 51)),
     ("summary", products.PRICES, ("milk", 0, 51)),
     ("summary", bookings.BOOKING, ("b",)),

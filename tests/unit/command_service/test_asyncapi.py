@@ -67,6 +67,14 @@ SOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("customers.rename-customer", {"name": "Anne"}),
         ("customers.change-email", {"email": "anne@example.org"}),
     ],
+    "u-1": [
+        ("accounts.create-user", {"user_id": "u-1", "name": "Ann", "email": "ann@example.org", "role": "clerk"}),
+        ("accounts.rename-user", {"name": "Anne"}),
+        ("accounts.change-email", {"email": "anne@example.org"}),
+        ("accounts.change-role", {"role": "admin"}),
+        ("accounts.deactivate-user", {"reason": "left"}),
+        ("accounts.reactivate-user", {}),
+    ],
     "d-1": [
         (
             "bookings.register-doctor",
@@ -97,6 +105,17 @@ SOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
 """The life of aggregates of each kind, by their ids: every command there is, and every event."""
 
 
+FREE: list[tuple[str, str]] = [
+    ("sku", "s"),
+    ("review:p-1", "r-1"),
+    ("customer-email", "ann@example.org"),
+    ("customer-email", "anne@example.org"),
+    ("user-email", "ann@example.org"),
+    ("user-email", "anne@example.org"),
+]
+"""Claims that nobody has."""
+
+
 def _matches(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[SchemaError]:
     """By the same expressions as the contracts."""
     if isinstance(instance, str):
@@ -124,6 +143,7 @@ def lives() -> Iterator[tuple[dict[str, Any], Outcome, list[dict[str, Any]]]]:
                 "source": "tests",
                 "type": command_type,
                 "subject": subject,
+                "actor": "chief@example.org",
                 "data": data,
             }
             [command] = read(json.dumps(envelope).encode()).parts
