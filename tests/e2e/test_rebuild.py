@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from deploy.demo.demo import settings_for
+from deploy.demo.system import settings_for
 from projectors.stores.projection import projection_of
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
 from shared.views.analytics import Keys
