@@ -4,12 +4,11 @@
     evolve(state, event)        → state
 
 Both are total over their argument types. A decision that borrows facts from other streams (``borrows``) gets them as a fourth argument:
-they are read when the command is decided and written down in its events, so that nobody has to look them up later.
+they are read when the command is decided, and its events record them, so that no reader has to look them up later.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -50,8 +49,8 @@ class Claims:
     """(scope, value)"""
 
 
-Facts = Mapping[str, str]
-"""Stream → the borrowed field of its state. A stream that does not exist, or whose field is empty, is left out."""
+Facts = Mapping[str, Mapping[str, str]]
+"""Borrowed field → stream → the field of its state. A stream that does not exist, or whose field is empty, is left out."""
 
 
 @dataclass(frozen=True, slots=True)

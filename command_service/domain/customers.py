@@ -82,9 +82,7 @@ def decide(customer: Customer | None, command: Command, now: datetime) -> Sequen
 
 def evolve(customer: Customer | None, event: Event) -> Customer:
     if isinstance(event, CustomerRegistered):
-        return Customer(
-            customer_id=event.customer_id, name=event.name, email=event.email, region=event.region or None
-        )
+        return Customer(customer_id=event.customer_id, name=event.name, email=event.email, region=event.region or None)
     if customer is None:
         raise ValueError(f"{type(event).__name__} cannot begin a customer")
     match event:

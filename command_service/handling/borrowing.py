@@ -1,66 +1,69 @@
-"""What decisions borrow from other streams: declared by aggregates (``Aggregate.borrows``), read once for a batch, current within it.
+"""What decisions borrow from other streams: declared by aggregates (``Aggregate.borrows``), read once for a batch, current within it. Pure.
 
 A decision sees what was committed before its batch was loaded, and what earlier commands of the batch have changed. The streams that facts
-are borrowed from are not locked: a change that commits a moment later comes later.
+are borrowed from are not locked: to a change that commits a moment later, the decision came first.
 
 A stream whose kept state is too old for the field is replayed, as if a command of its own had come. If that fails, its fact is unknown:
 no stream may keep the commands of others from being decided.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
-
-import msgspec
+from typing import Final, NamedTuple
 
 from command_service.domain.aggregate import Aggregate, Borrowed, State
 from command_service.domain.aggregates import AGGREGATES
 from command_service.handling.parsing import Command, Task
-from shared.runtime.postgres import Connection
 
-BY_KIND: Final[Mapping[str, Aggregate]] = {aggregate.kind: aggregate for aggregate in AGGREGATES}
-LENT: Final[Mapping[str, frozenset[str]]] = {
-    kind: frozenset(
-        each.field for one in AGGREGATES for every in one.borrows.values() for each in every if each.kind == kind
-    )
-    for kind in BY_KIND
+AGGREGATE_OF: Final[Mapping[str, Aggregate]] = {aggregate.kind: aggregate for aggregate in AGGREGATES}
+_DECLARED: Final = [each for one in AGGREGATES for several in one.borrows.values() for each in several]
+_LENT: Final[Mapping[str, frozenset[str]]] = {
+    kind: frozenset(each.field for each in _DECLARED if each.kind == kind) for kind in AGGREGATE_OF
 }
-"""Kind → the fields that other kinds borrow from its streams."""
+"""Kind → the fields that are borrowed from its streams."""
 
-FACTS: Final = """
-SELECT field,
-       coalesce(json_object_agg(stream, value) FILTER (WHERE fits AND value IS NOT NULL), '{}')::text AS facts,
-       coalesce(array_agg(stream) FILTER (WHERE NOT fits), '{}') AS outdated,
-       coalesce(array_agg(version) FILTER (WHERE NOT fits), '{}') AS versions
-FROM (
-    SELECT field, stream, version, state ->> field AS value, state_version BETWEEN since AND latest AS fits
-    FROM streams JOIN unnest($2::text[], $3::text[], $4::integer[], $5::integer[]) AS borrowed (kind, field, since, latest)
-        USING (kind)
-    WHERE stream = ANY ($1::text[])
-) found
-GROUP BY field
-"""
 
-_FACTS: Final = msgspec.json.Decoder(dict[str, str])
+class WantedField(NamedTuple):
+    """A field of one kind of stream, and the versions of its state in which it has today's meaning."""
+
+    kind: str
+    field: str
+    since: int
+    latest: int
 
 
 @dataclass(slots=True)
 class BorrowedFacts:
-    """Field → stream → its value; and the streams whose kept state does not fit, with their versions."""
+    """``by_field``: field → stream → its value. ``outdated``: streams whose kept state is too old to be read."""
 
-    known: dict[str, dict[str, str]] = field(default_factory=dict)
-    outdated: dict[str, int] = field(default_factory=dict)
+    by_field: dict[str, dict[str, str]] = field(default_factory=dict)
+    outdated: set[str] = field(default_factory=set)
 
-    def replayed(self, stream: str, state: State) -> None:
-        del self.outdated[stream]
-        self.update(stream, state)
+    def copy(self) -> "BorrowedFacts":
+        return BorrowedFacts({name: dict(values) for name, values in self.by_field.items()}, set(self.outdated))
 
-    def update(self, stream: str, state: State | None) -> None:
-        """Take the lent fields from the stream's new state."""
-        for name in LENT.get(stream.partition("/")[0], ()):
-            value = getattr(state, name, None)
-            values = self.known.setdefault(name, {})
-            if value:
+    def update(self, kind: str, stream: str, state: State | None) -> None:
+        """Take what is borrowed from this kind from the stream's current state."""
+        for name in _LENT.get(kind, ()):
+            values = self.by_field.setdefault(name, {})
+            if value := getattr(state, name, None):
                 values[stream] = value
             else:
                 values.pop(stream, None)
+
+
+def wanted(commands: Sequence[Command]) -> tuple[set[str], list[WantedField]]:
+    """The streams whose fields these commands borrow, and the fields; mostly none."""
+    streams: set[str] = set()
+    fields: dict[Borrowed, WantedField] = {}
+    for command in commands:
+        task = command.task
+        if not isinstance(task, Task):
+            continue
+        for each in task.aggregate.borrows.get(type(task.data), ()):
+            fields.setdefault(
+                each, WantedField(each.kind, each.field, each.since, AGGREGATE_OF[each.kind].state_version)
+            )
+            prefix = f"{each.kind}/"
+            streams.update([prefix + one for one in each.ids(task.data)])
+    return streams, list(fields.values())

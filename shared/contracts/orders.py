@@ -28,7 +28,6 @@ from shared.contracts.values import (
     Upcaster,
 )
 
-
 MAX_LINES: Final = 5000
 """Of one order. Its command has to fit into a message of MAX_MESSAGE_BYTES as well."""
 

@@ -70,7 +70,7 @@ async def test_every_kind_of_event_is_applied(store: Store) -> None:
         [
             shop.run(stream, shop.shipped(), shop.delivered(), expected=2),
             shop.run("products/p-1", *product[1:], expected=5),
-            shop.run("customers/c-1", shop.renamed(), shop.new_email(), expected=1),
+            shop.run("customers/c-1", shop.renamed(), shop.new_email(), shop.moved(), expected=1),
         ]
     )
     await store.commit(first)

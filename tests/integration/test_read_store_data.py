@@ -43,7 +43,7 @@ async def story(store: Store) -> None:
         [
             shop.run("orders/o-2", shop.cancelled(other), expected=1),
             shop.run("products/p-1", shop.updated(name="Red banana"), expected=4),
-            shop.run("customers/c-1", shop.renamed(name="Ada L."), shop.new_email(), expected=1),
+            shop.run("customers/c-1", shop.renamed(name="Ada L."), shop.new_email(), shop.moved(), expected=1),
         ],
     ]
     for advances in steps:

@@ -62,7 +62,7 @@ def _apply(changes: Changes, event: Event) -> None:
             changes.customers.create(data.customer_id, _named(data) | version)
         case customers.CustomerRenamed():
             changes.customers.change(data.customer_id, _named(data) | version, event)
-        case customers.EmailChanged():
+        case customers.EmailChanged() | customers.RegionChanged():
             changes.customers.change(data.customer_id, version, event)
         case _:
             pass  # contains nothing that can be searched

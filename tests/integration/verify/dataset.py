@@ -57,7 +57,7 @@ def example_events() -> Mapping[str, Sequence[EventData]]:
     found: dict[str, Sequence[EventData]] = {
         "products/p-1": [shop.created(), shop.repriced(), shop.received(), shop.reviewed(), shop.updated()],
         "products/p-2": [shop.created("p-2", name="Milk", price=250)],
-        "customers/c-1": [shop.registered(), shop.renamed(), shop.new_email()],
+        "customers/c-1": [shop.registered(), shop.renamed(), shop.new_email(), shop.moved()],
         "customers/c-2": [shop.registered("c-2", name="Bob")],
         "orders/o-1": [shop.placed(), shop.paid(), shop.shipped(), shop.delivered()],
         "orders/o-2": [dollars, shop.cancelled(dollars)],

@@ -59,6 +59,7 @@ SOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("customers.register-customer", {"customer_id": "c-1", "name": "Ann", "email": "ann@example.org"}),
         ("customers.rename-customer", {"name": "Anne"}),
         ("customers.change-email", {"email": "anne@example.org"}),
+        ("customers.change-region", {"region": "North"}),
     ],
 }
 """The life of one aggregate of each kind, by its id: every command there is, and every event."""
