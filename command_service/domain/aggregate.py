@@ -49,13 +49,13 @@ class Claims:
     """(scope, value)"""
 
 
-Facts = Mapping[str, Mapping[str, str]]
-"""Borrowed field → stream → the field of its state. A stream that does not exist, or whose field is empty, is left out."""
+Facts = Mapping[str, str]
+"""Stream → the borrowed field of its state. A stream that does not exist, or whose field is empty, is left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Borrowed:
-    """``field`` of the state of streams ``<kind>/<id>``, for each id that ``ids`` finds in the command."""
+    """``field``, a text, of the state of streams ``<kind>/<id>``, for each id that ``ids`` finds in the command. A kind lends one field."""
 
     kind: str
     field: str

@@ -60,9 +60,6 @@ class Order(State, frozen=True, kw_only=True):
 
 
 NO_FACTS: Final[Facts] = {}
-REGION: Final = "region"
-CATEGORY: Final = "category"
-"""Fields of the states of customers and products."""
 
 
 def decide(order: Order | None, command: Command, now: datetime, facts: Facts = NO_FACTS) -> Sequence[Event]:
@@ -120,19 +117,24 @@ def evolve(order: Order | None, event: Event) -> Order:
 
 
 def _placed(command: PlaceOrder, now: datetime, facts: Facts) -> OrderPlaced:
-    regions, categories = facts.get(REGION, {}), facts.get(CATEGORY, {})
     return OrderPlaced(
         order_id=command.order_id,
         customer_id=command.customer_id,
         currency=command.currency,
         lines=tuple(
-            Line(**dict(line), category=categories.get(f"{PRODUCTS.kind}/{line.product_id}", UNSET))
+            Line(
+                product_id=line.product_id,
+                name=line.name,
+                quantity=line.quantity,
+                amount=line.amount,
+                category=facts.get(f"{PRODUCTS.kind}/{line.product_id}", UNSET),
+            )
             for line in command.lines
         ),
         item_count=sum(line.quantity for line in command.lines),
         total=sum(line.amount for line in command.lines),
         placed_at=command.placed_at or now,
-        region=regions.get(f"{CUSTOMERS.kind}/{command.customer_id}", UNSET),
+        region=facts.get(f"{CUSTOMERS.kind}/{command.customer_id}", UNSET),
     )
 
 
@@ -165,8 +167,8 @@ AGGREGATE: Final = Aggregate(
     creates={PlaceOrder: "order_id"},
     borrows={
         PlaceOrder: (
-            Borrowed(CUSTOMERS.kind, REGION, lambda command: (command.customer_id,), since=REGION_SINCE),
-            Borrowed(PRODUCTS.kind, CATEGORY, lambda command: (line.product_id for line in command.lines)),
+            Borrowed(CUSTOMERS.kind, "region", lambda command: (command.customer_id,), since=REGION_SINCE),
+            Borrowed(PRODUCTS.kind, "category", lambda command: (line.product_id for line in command.lines)),
         )
     },
     state_version=3,

@@ -16,11 +16,19 @@ from command_service.domain.aggregates import AGGREGATES
 from command_service.handling.parsing import Command, Task
 
 AGGREGATE_OF: Final[Mapping[str, Aggregate]] = {aggregate.kind: aggregate for aggregate in AGGREGATES}
-_DECLARED: Final = [each for one in AGGREGATES for several in one.borrows.values() for each in several]
-_LENT: Final[Mapping[str, frozenset[str]]] = {
-    kind: frozenset(each.field for each in _DECLARED if each.kind == kind) for kind in AGGREGATE_OF
-}
-"""Kind → the fields that are borrowed from its streams."""
+
+
+def _lent(aggregates: Sequence[Aggregate]) -> dict[str, Borrowed]:
+    """By kind. Raises TypeError for a kind of which two fields are borrowed: facts are stored by stream."""
+    found: dict[str, Borrowed] = {}
+    for each in (one for aggregate in aggregates for several in aggregate.borrows.values() for one in several):
+        known = found.setdefault(each.kind, each)
+        if (known.field, known.since) != (each.field, each.since):
+            raise TypeError(f"{each.kind} lends {known.field} already, and cannot lend {each.field}")
+    return found
+
+
+LENT: Final[Mapping[str, Borrowed]] = _lent(AGGREGATES)
 
 
 class WantedField(NamedTuple):
@@ -32,38 +40,37 @@ class WantedField(NamedTuple):
     latest: int
 
 
+FIELDS: Final = [
+    WantedField(each.kind, each.field, each.since, AGGREGATE_OF[each.kind].state_version) for each in LENT.values()
+]
+
+
 @dataclass(slots=True)
 class BorrowedFacts:
-    """``by_field``: field → stream → its value. ``outdated``: streams whose kept state is too old to be read."""
+    """``known``: see ``Facts``. ``outdated``: streams whose kept state is too old to be read."""
 
-    by_field: dict[str, dict[str, str]] = field(default_factory=dict)
+    known: dict[str, str] = field(default_factory=dict)
     outdated: set[str] = field(default_factory=set)
 
     def copy(self) -> "BorrowedFacts":
-        return BorrowedFacts({name: dict(values) for name, values in self.by_field.items()}, set(self.outdated))
+        return BorrowedFacts(dict(self.known), set(self.outdated))
 
     def update(self, kind: str, stream: str, state: State | None) -> None:
         """Take what is borrowed from this kind from the stream's current state."""
-        for name in _LENT.get(kind, ()):
-            values = self.by_field.setdefault(name, {})
-            if value := getattr(state, name, None):
-                values[stream] = value
-            else:
-                values.pop(stream, None)
+        if (lent := LENT.get(kind)) is None:
+            return
+        if value := getattr(state, lent.field, None):
+            self.known[stream] = value
+        else:
+            self.known.pop(stream, None)
 
 
-def wanted(commands: Sequence[Command]) -> tuple[set[str], list[WantedField]]:
-    """The streams whose fields these commands borrow, and the fields; mostly none."""
+def borrowed_streams(commands: Sequence[Command]) -> set[str]:
+    """The streams that these commands borrow from; mostly none."""
     streams: set[str] = set()
-    fields: dict[Borrowed, WantedField] = {}
     for command in commands:
         task = command.task
-        if not isinstance(task, Task):
-            continue
-        for each in task.aggregate.borrows.get(type(task.data), ()):
-            fields.setdefault(
-                each, WantedField(each.kind, each.field, each.since, AGGREGATE_OF[each.kind].state_version)
-            )
-            prefix = f"{each.kind}/"
-            streams.update([prefix + one for one in each.ids(task.data)])
-    return streams, list(fields.values())
+        if isinstance(task, Task):
+            for each in task.aggregate.borrows.get(type(task.data), ()):
+                streams.update(map(f"{each.kind}/".__add__, each.ids(task.data)))
+    return streams

@@ -206,7 +206,7 @@ def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: Loa
         message = f"{task.stream} is at version {current.version}, not {expected}"
         raise Refused("version-conflict", message)
     aggregate = task.aggregate
-    borrowed = (batch.facts.by_field,) if type(task.data) in aggregate.borrows else ()
+    borrowed = (batch.facts.known,) if type(task.data) in aggregate.borrows else ()
     events = aggregate.decide(current.state, task.data, now, *borrowed)
     state = current.state
     for event in events:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from command_service.domain.aggregates import AGGREGATES, BY_COMMAND
 from command_service.domain.customers import AGGREGATE as CUSTOMERS
 from command_service.domain.customers import Customer
-from command_service.handling.borrowing import BorrowedFacts, WantedField, wanted
+from command_service.handling.borrowing import BorrowedFacts, borrowed_streams
 from command_service.handling.decision import Batch, LoadedStreams, StoredStream, decide
 from command_service.handling.parsing import Command, read
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEYS = count(1)
-FACTS = {"region": {"customers/c": "North"}, "category": {"products/p": "Tea", "products/q": "Cups"}}
+FACTS = {"customers/c": "North", "products/p": "Tea", "products/q": "Cups"}
 
 
 def command(type_: str, data: dict[str, Any], subject: str | None = None) -> Command:
@@ -57,19 +57,19 @@ def sales(batch: Batch) -> list[tuple[str | None, list[str | None]]]:
 
 
 def test_the_event_records_region_and_categories_and_the_cancellation_repeats_them() -> None:
-    batch = decide([place(), command("orders.cancel-order", {"reason": "no"}, "o")], loaded(by_field=FACTS), NOW)
+    batch = decide([place(), command("orders.cancel-order", {"reason": "no"}, "o")], loaded(known=FACTS), NOW)
     assert sales(batch) == [("North", ["Tea", "Cups", None])] * 2
 
 
 def test_a_fact_that_is_unknown_is_absent() -> None:
-    batch = decide([place(customer="d", products=("r",))], loaded(by_field=FACTS), NOW)
+    batch = decide([place(customer="d", products=("r",))], loaded(known=FACTS), NOW)
     assert sales(batch) == [(None, [None])]
     assert "region" not in batch.events[0].envelope
     assert "category" not in batch.events[0].envelope
 
 
 def test_an_order_sees_what_commands_before_it_in_its_batch_have_changed_and_nothing_later() -> None:
-    known = loaded(by_field={"category": {"products/p": "Tea"}})
+    known = loaded(known={"products/p": "Tea"})
     batch = decide(
         [
             place("o-1"),
@@ -88,16 +88,16 @@ def test_an_order_sees_what_commands_before_it_in_its_batch_have_changed_and_not
         ("South", ["Tea", None, "Spoons"]),
         ("West", ["Tea", None, "Cutlery"]),
     ]
-    assert known.facts.by_field == {"category": {"products/p": "Tea"}}, "deciding again starts from what was loaded"
+    assert known.facts.known == {"products/p": "Tea"}, "deciding again starts from what was loaded"
 
 
 def test_a_refused_change_changes_no_fact() -> None:
-    batch = decide([move("South"), place(products=("p",))], loaded(by_field=FACTS), NOW)
+    batch = decide([move("South"), place(products=("p",))], loaded(known=FACTS), NOW)
     assert sales(batch) == [("North", ["Tea"])]
 
 
 def test_the_state_keeps_the_facts_between_batches() -> None:
-    first = decide([place()], loaded(by_field=FACTS), NOW)
+    first = decide([place()], loaded(known=FACTS), NOW)
     order = BY_COMMAND[type(place().task.data)]  # type: ignore[union-attr]
     stored = StoredStream(1, first.streams["orders/o"].state_json(), order.state_version)
     cancel = command("orders.cancel-order", {"reason": "no"}, "o")
@@ -107,7 +107,7 @@ def test_the_state_keeps_the_facts_between_batches() -> None:
 
 
 def test_state_that_is_too_old_is_replayed_first_and_stored() -> None:
-    known = loaded(by_field={}, outdated={"customers/c"})
+    known = loaded(outdated={"customers/c"})
     known.streams = {"customers/c": StoredStream(1, '{"customer_id":"c","name":"Ann","email":null}', 1)}
     assert decide([place()], known, NOW).outdated == {"customers/c": CUSTOMERS}
     known.replayed["customers/c"] = Customer(customer_id="c", name="Ann", email=None, region="East")
@@ -118,7 +118,7 @@ def test_state_that_is_too_old_is_replayed_first_and_stored() -> None:
 
 
 def test_a_stream_that_cannot_be_replayed_leaves_its_fact_unknown() -> None:
-    known = loaded(by_field=FACTS, outdated={"customers/d"})
+    known = loaded(known=FACTS, outdated={"customers/d"})
     known.streams = {"customers/d": StoredStream(1, "{}", 1)}
     known.replayed["customers/d"] = LookupError("no events")
     batch = decide([place(customer="d"), place("o-2")], known, NOW)
@@ -127,10 +127,9 @@ def test_a_stream_that_cannot_be_replayed_leaves_its_fact_unknown() -> None:
 
 
 def test_only_commands_that_borrow_cause_a_read() -> None:
-    assert wanted([register(), move("West"), create("p", "Tea")]) == (set(), [])
-    streams, fields = wanted([place(), register(), place("o-2", products=("p",))])
-    assert streams == {"customers/c", "products/p", "products/q", "products/r"}
-    assert fields == [WantedField("customers", "region", 2, 2), WantedField("products", "category", 1, 1)]
+    assert borrowed_streams([register(), move("West"), create("p", "Tea")]) == set()
+    orders = [place(), register(), place("o-2", products=("p",))]
+    assert borrowed_streams(orders) == {"customers/c", "products/p", "products/q", "products/r"}
 
 
 def test_every_borrowed_field_is_one_of_the_lender_s_state() -> None:
