@@ -75,8 +75,4 @@ def _apply(changes: Changes, event: Event) -> None:
     for table, rows_of in _APPENDS.get(type(data), ()):
         changes.appended[table.name] += rows_of(event)
     for current in _CURRENT.get(type(data), ()):
-        changes.current[current.name][_id_of(event.stream)] = current.rows[type(data)](data)
-
-
-def _id_of(stream: str) -> str:
-    return stream.partition("/")[2]
+        changes.current[current.name][getattr(data, current.key)] = current.rows[type(data)](data)

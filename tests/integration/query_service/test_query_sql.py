@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from query_service.routes.shop import customers, orders, products, search
+from query_service.routes.shop import customers, orders, product_page, products, search
 from query_service.stores import postgres_store
 from shared.read_models import READ_MODELS, StoreKind
 from shared.views.generations import registry_schema
@@ -31,7 +31,10 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", products.PRODUCT, ("milk",)),
     ("summary", products.LIST, ("DAIRY", "", 51)),
     ("summary", products.PRICES, ("milk", 0, 51)),
+    ("summary", product_page.PAGE, ("milk", 2, 10, 50)),
+    ("summary", product_page.RELATED, ("milk", 2, 10)),
     ("summary", postgres_store._POSITIONS, (["orders/o01"],)),
+    ("search", search.WITHOUT_FACTS, ()),
     ("search", search.ANY_PRODUCT, ("'milk'", "", "milk", False)),
     ("search", search.SIMILAR_WORD, (["milk"],)),
     ("search", search.ORDERS, (["'milk'"], "'milk'", "milk", 1.0, NOW, "", 51, [""], ["milk"], [False])),
