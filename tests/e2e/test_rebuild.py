@@ -1,6 +1,7 @@
 """A projection is rebuilt beside the live one, with orders coming in, and switched over, back, and dropped."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,10 +12,17 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from redis.asyncio import Redis
+from rich.console import Console
 
+from deploy.demo.display import Display
 from deploy.demo.system import settings_for
+from deploy.verify.command import verify
+from deploy.verify.options import Options
+from deploy.verify.report import show
 from projectors.stores.projection import projection_of
+from projectors.stores.tables import tables_of
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
+from shared.read_models import named
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name
 from tests.e2e.generations import done, refused, registry_of, until_ready
@@ -22,6 +30,8 @@ from tests.e2e.system import System
 
 pytestmark = pytest.mark.timeout(120)
 
+QUICK = Options(recheck_interval_s=0.05, stalled_s=0.2, max_wait_s=5)
+QUIET = Display(Console(quiet=True), None)
 WHO = {"actor": "a test", "reason": "to see it"}
 
 HELD = "SELECT stream, version FROM held WHERE status <> 'gap' ORDER BY stream"
@@ -77,7 +87,7 @@ async def rows(system: System, generation: int) -> dict[str, list[Any]]:
     try:
         found = {
             table: await connection.fetch(f"SELECT to_jsonb(row) AS row FROM {table} AS row ORDER BY 1")  # noqa: S608
-            for table in ("orders", "customers", "products", "history", "price_history", "positions")
+            for table in (*(each.name for each in tables_of("summary")), "positions")
         }
         return found | {"held": await connection.fetch(HELD)}
     finally:
@@ -190,7 +200,8 @@ async def test_a_kind_that_is_added_is_missing_until_a_rebuilt_generation_is_act
     system: System,
 ) -> None:
     """The search has read customers all along; here it is told that it has not."""
-    bus, every = system.bus, ("orders", "products", "customers")
+    bus, every = system.bus, named("search").kinds
+    others = tuple(kind for kind in every if kind != "customers")
 
     async def incomplete() -> Any:
         found = (await system.get("/freshness"))["projections"]
@@ -205,7 +216,7 @@ async def test_a_kind_that_is_added_is_missing_until_a_rebuilt_generation_is_act
         return await incomplete() is not None
 
     async with registry_of(system.servers, "search") as registry:
-        assert await registry.note_kinds(1, every, ("orders", "products"))
+        assert await registry.note_kinds(1, every, others)
         try:
             await until(says_so)
             await until(freshness_says_so)
@@ -222,6 +233,12 @@ async def test_a_kind_that_is_added_is_missing_until_a_rebuilt_generation_is_act
             assert unmet.status_code == 412
             assert "does not have customers yet" in unmet.text
             assert await applied(system, "search", stream) == 0
+            report = await verify(settings_for(system.servers), QUICK, QUIET, projections=("search",))
+            shown = Console(record=True, file=io.StringIO(), width=300)
+            show(report, shown)
+            text = shown.export_text()
+            assert "search, missing: it does not have customers yet: run tidemark projections rebuild search" in text
+            assert "--heal" not in text
             await done(bus, Rebuild(projection="search", generation=2, **WHO))
             await until_ready(system.servers, "search", 2)
             assert await applied(system, "search", stream, generation=2) == 1
@@ -232,7 +249,7 @@ async def test_a_kind_that_is_added_is_missing_until_a_rebuilt_generation_is_act
             await done(bus, Rollback(projection="search", **WHO))
             await done(bus, Drop(projection="search", generation=2, **WHO))
         finally:
-            assert await registry.note_kinds(1, ("orders", "products"), every)
+            assert await registry.note_kinds(1, others, every)
 
     async def all_is_well() -> bool:
         return not await says_so() and await incomplete() is None
