@@ -42,7 +42,8 @@ ROUTES = {
     "/analytics/top-products": {"from", "to", "by", "limit", "currency"},
     "/analytics/customers": {"from", "to"},
     "/search/products": {
-        *("q", "category", "brand", "min_price", "max_price", "min_rating", "available", "sort", "limit", "cursor"),
+        *("q", "category", "brand", "min_price", "max_price", "min_rating", "available", "language", "sort"),
+        *("limit", "cursor"),
     },
     "/search/orders": {"q", "limit", "cursor"},
     "/dead-letters": {*FILTERS, "status", "limit", "cursor"},
