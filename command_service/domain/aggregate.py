@@ -49,6 +49,11 @@ class Claims:
     """(scope, value)"""
 
 
+def never_closed(_: Any) -> bool:
+    """Whether a stream of a kind that has no end is closed."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Aggregate:
     """One kind of stream: ``<kind>/<id>``. ``creates``: creating command → the field that holds the new id."""
@@ -62,6 +67,8 @@ class Aggregate:
     claims: Callable[[EventData], Claims] = lambda _: Claims()
     state_version: int = 1
     """The version of ``state``: increment it with every change of its shape or meaning. State of other versions is replayed from events."""
+    closed: Callable[[Any], bool] = never_closed
+    """Whether a stream in this state is finished: no further event is to be expected, so its events may be archived when they are old."""
 
     def restored(self, kept: str, version: int) -> State | None:
         """The state from its stored JSON; None: its version or shape differs, and the stream has to be replayed."""

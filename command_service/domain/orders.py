@@ -142,4 +142,5 @@ AGGREGATE: Final = Aggregate(
     commands=frozenset({PlaceOrder, PayOrder, ShipOrder, DeliverOrder, CancelOrder}),
     creates={PlaceOrder: "order_id"},
     state_version=2,
+    closed=lambda order: order.status in (OrderStatus.DELIVERED, OrderStatus.CANCELLED),
 )
