@@ -2,9 +2,9 @@
 
     streams, page by page ──chosen──▶ ranges (stream, versions) ──batch──▶ DELETE FROM events … INSERT INTO archived_events, one transaction
 
-Chosen are all events of streams that are closed (``Aggregate.closed``) and have not changed since a time; of kinds that are named also the
-events from before that time of streams that are open, as decisions need their state only, which is beside the stream. Of a stream it is always
-the oldest events, so a run that was killed continues where it was, and a run that follows finds nothing to do.
+Chosen are all events of streams that are closed (``Aggregate.closed``) and have not changed since a time; of kinds that are named also
+the events from before that time of streams that are open: decisions need their state only, which is beside the stream. Of a stream it is
+always the oldest events, so a run that was killed is continued by the next, and the one after that finds nothing to do.
 
 Live commands are not in its way, nor it in theirs: they never read events, and write only new versions.
 """

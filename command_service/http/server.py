@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from command_service.http import scheduled
 from command_service.http.ingress import Ingress, create_app
 from command_service.http.outcome_waiting import OutcomeReader
 from command_service.http.stream_reading import StreamReader
@@ -36,7 +37,8 @@ async def run(settings: Settings) -> int:
     key = OperatorKey(settings.operator_key, "command service", "reads of states")
     streams = Streams(StreamReader(write_db_url), key)
     ingress = Ingress(publisher, outcomes, probes, serves_without={WORKER})
-    server = HttpServer(create_app(ingress, streams), settings.host, settings.command_port)
+    app = create_app(ingress, scheduled.ROUTES, streams=streams)
+    server = HttpServer(app, settings.host, settings.command_port)
     probes["server"] = lambda: server.trouble
     process = Process("http", runtime_dir=settings.runtime_dir, address=server.address)
     try:

@@ -23,7 +23,7 @@ WITH_KEY = {"Authorization": f"Bearer {KEY}"}
 def client_of(url: str, key: str) -> tuple[httpx.AsyncClient, StreamReader]:
     reader = StreamReader(url)
     nowhere: Any = None
-    app: Any = create_app(nowhere, Streams(reader, OperatorKey(key, "command service", "reads of states")))
+    app: Any = create_app(nowhere, streams=Streams(reader, OperatorKey(key, "command service", "reads of states")))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://commands"), reader
 
 
