@@ -19,6 +19,6 @@ $$;
 
 -- Flattened by the planner: a range of versions, and pages in the order of (stream, version), are read by both primary keys.
 CREATE VIEW all_events AS
-SELECT stream, version, envelope, epoch FROM events
+SELECT stream, version, envelope, epoch, false AS archived FROM events
 UNION ALL
-SELECT stream, version, envelope, epoch FROM archived_events;
+SELECT stream, version, envelope, epoch, true AS archived FROM archived_events;

@@ -55,13 +55,14 @@ LIMIT $5
 PORTION_OF_KINDS: Final = """
 SELECT page.stream, page.version, events.envelope::text AS envelope
 FROM (
-    SELECT stream, version FROM all_events
+    SELECT stream, version, archived FROM all_events
     WHERE (stream, version) > ($1, $2) AND (stream, version) <= ($3, $4) AND split_part(stream, '/', 1) = ANY ($6::text[])
     ORDER BY stream, version
     LIMIT $5
 ) AS page
 CROSS JOIN LATERAL (
-    SELECT envelope FROM all_events WHERE stream = page.stream AND version = page.version OFFSET 0
+    SELECT envelope FROM all_events
+    WHERE stream = page.stream AND version = page.version AND archived = page.archived OFFSET 0
 ) AS events
 ORDER BY page.stream, page.version
 """
