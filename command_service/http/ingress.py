@@ -32,7 +32,7 @@ from command_service.http.openapi import (
 from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, StoredOutcome
 from command_service.http.request_reading import read_body, read_envelope, serialise
 from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
-from command_service.http.streams import NO_STREAMS, Streams, get_stream
+from command_service.http.streams import Streams, get_stream
 from shared.http import prefer
 from shared.http.operator_key import KEY, key_scheme
 from shared.http.problems import EXCEPTION_HANDLERS, Problem
@@ -218,13 +218,10 @@ def _message(envelope: CommandEnvelope, body: bytes, reply_to: str | None) -> Ou
     )
 
 
-def create_app(
-    ingress: Ingress, more_routes: Sequence[BaseRouteHandler] = (), *, streams: Streams | None = None
-) -> Litestar:
-    """Without ``streams`` no stream is shown."""
+def create_app(ingress: Ingress, streams: Streams, more_routes: Sequence[BaseRouteHandler] = ()) -> Litestar:
     return Service(
         route_handlers=[post_command, get_outcome, *more_routes, get_stream, get_contracts, live, ready, serving],
-        state=State({"ingress": ingress, "streams": streams or NO_STREAMS}),
+        state=State({"ingress": ingress, "streams": streams}),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_MESSAGE_BYTES,
         openapi_config=documentation(

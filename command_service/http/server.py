@@ -37,8 +37,7 @@ async def run(settings: Settings) -> int:
     key = OperatorKey(settings.operator_key, "command service", "reads of states")
     streams = Streams(StreamReader(write_db_url), key)
     ingress = Ingress(publisher, outcomes, probes, serves_without={WORKER})
-    app = create_app(ingress, scheduled.ROUTES, streams=streams)
-    server = HttpServer(app, settings.host, settings.command_port)
+    server = HttpServer(create_app(ingress, streams, scheduled.ROUTES), settings.host, settings.command_port)
     probes["server"] = lambda: server.trouble
     process = Process("http", runtime_dir=settings.runtime_dir, address=server.address)
     try:

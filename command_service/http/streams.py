@@ -56,10 +56,6 @@ class Streams:
     key: OperatorKey
 
 
-NO_STREAMS: Final = Streams(StreamReader(""), OperatorKey("", "command service", "reads of states"))
-"""Shows nothing, as it has no key."""
-
-
 @dataclass
 class StreamOperation(Operation):
     """Says that the key is needed."""

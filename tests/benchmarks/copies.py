@@ -18,7 +18,7 @@ from shared.views.generations import generation_name
 
 TABLES: Final = {
     "summary": ("positions", *(table.name for table in tables_of("summary"))),
-    "search": ("positions", "orders", "customers", "products"),
+    "search": ("positions", *(table.name for table in tables_of("search"))),
 }
 COLUMNS: Final = """
 SELECT column_name FROM information_schema.columns

@@ -61,7 +61,8 @@ async def test_figures_of_streams_that_one_has_not_reached_differ(analytics: Pai
     await analytics.rebuilt.commit(Commit([shop.run("orders/o-9", shop.placed("o-9"))]))
     found = await analytics.compare()
     assert (found.positions.behind, found.positions.ahead) == (0, 1)
-    assert {"hour", "day", "units", "sales", "buyers"} == set(unequal(found))
+    sales_by = {"by-region", "by-category", "region-buyers", "category-buyers"}
+    assert {"hour", "day", "units", "sales", "buyers"} | sales_by == set(unequal(found))
 
 
 @asynccontextmanager
@@ -146,6 +147,7 @@ async def test_a_sample_names_the_row_and_what_differs_in_it(summary: Pair) -> N
 
 async def test_a_generation_from_before_documents_were_kept_as_they_came_is_equal_and_goes_on(summary: Pair) -> None:
     await summary.hurt("ALTER TABLE orders ALTER doc TYPE jsonb; ALTER TABLE history ALTER data TYPE jsonb")
+    await summary.rebuilt.close()  # it connects anew, and learns the types that the columns have now
     assert unequal(await summary.compare()) == {}
     steps = [
         Commit([shop.run("orders/o-9", shop.placed("o-9"))]),
