@@ -191,6 +191,37 @@ def send(
 
 
 @app.command()
+def archive(
+    before: Annotated[
+        str, typer.Option(help="A date (2026-06-01), a time (2026-06-01T09:30:00Z), or so many days ago (90d).")
+    ],
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this kind of stream, and also the old events of streams that are open; may be repeated."
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Events moved in one transaction.")] = 1000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Move nothing, and say what would be moved.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Move events of streams that are closed, and unchanged since --before, from the hot table of the write database to its archive.
+
+    Closed: an order that is delivered or cancelled, a booking that is completed, cancelled or a no-show. Nothing is lost: rebuilds,
+    resends, replays of state and verify read both tables.
+    Safe beside live commands, and to interrupt and run again: it continues where it was.
+
+    \b
+    tidemark archive --before 90d --dry-run
+    tidemark archive --before 2026-06-01 --kind devices      # also of devices that are in use
+    """
+    from deploy.cli.archive import run_archive
+
+    found = run_archive(before, kind or [], batch, output, dry_run=dry_run)
+    raise typer.Exit(1 if found.unreadable else 0)
+
+
+@app.command()
 def codes(output: OutputOption = Output.TABLE) -> None:
     """Every code with which a command can be refused, what it means, and whether to retry.
 
