@@ -26,11 +26,15 @@ def matches(if_none_match: str | None, tag: str) -> bool:
 
 
 def conditional_response(
-    request: Request[Any, Any, Any], body: bytes, as_of: Mapping[str, str], *versions: int
+    request: Request[Any, Any, Any],
+    body: bytes,
+    as_of: Mapping[str, str],
+    *versions: int,
+    media_type: str = MediaType.JSON,
 ) -> Response[Any]:
-    """200 with ``body`` (JSON text, sent unchanged), or 304 without it; both with ``ETag`` and the headers ``as_of``."""
+    """200 with ``body`` (text, sent unchanged), or 304 without it; both with ``ETag`` and the headers ``as_of``."""
     tag = etag(body, *versions)
     headers = {"ETag": tag, "Cache-Control": "no-cache", **as_of}
     if matches(request.headers.get("if-none-match"), tag):
         return Response(None, status_code=304, headers=headers)
-    return Response(body, media_type=MediaType.JSON, headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
