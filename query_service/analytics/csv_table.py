@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 MEDIA_TYPE: Final = "text/csv"
-CONTENT_TYPE: Final = "text/csv; charset=utf-8"
 
 Cell = str | int | None
 _STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")

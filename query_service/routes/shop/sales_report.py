@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from litestar import Response
 from litestar.params import QueryParameter
 
-from query_service.analytics.csv_table import CONTENT_TYPE, MEDIA_TYPE
+from query_service.analytics.csv_table import MEDIA_TYPE
 from query_service.analytics.extent import default_currencies
 from query_service.analytics.parameters import Currency
 from query_service.analytics.ranges import Granularity
@@ -90,7 +90,7 @@ async def sales_report(
     found = report(month, by, currencies, rows, total)
     headers = {**as_of, **VARY}
     if media_type == MEDIA_TYPE:
-        return conditional_response(request, as_csv(found), headers, media_type=CONTENT_TYPE)
+        return conditional_response(request, as_csv(found), headers, media_type=MEDIA_TYPE)
     return conditional_response(request, as_json(found), headers)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Response
 
 from query_service.analytics.extent import default_currencies
-from query_service.analytics.parameters import Currency
+from query_service.analytics.parameters import Currency, FromTime
 from query_service.http.conditional import conditional_response
 from query_service.http.parameters import TimeParameter, parse_time
 from query_service.http.problems import InvalidParameterError
@@ -28,7 +28,7 @@ END: Final = datetime(2200, 1, 1, tzinfo=UTC)
 @read_route("/analytics/segments", tags=["analytics"], summary="Customer segments and RFM quintiles")
 async def segments(
     request: QueryRequest,
-    from_: TimeParameter = None,
+    from_: FromTime = None,
     to: TimeParameter = None,
     currency: Currency = None,
 ) -> Response[Segments]:
