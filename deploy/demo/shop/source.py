@@ -68,7 +68,7 @@ class RetailYear:
         return len(self._names)
 
     def commands(self) -> Iterator[CommandMessage]:
-        """Customers, then products, then baskets; the result does not depend on this order."""
+        """Customers, then products, then baskets, which record the regions and categories of those that are there before them."""
         yield from self.customers()
         yield from self.products()
         yield from self.baskets()
