@@ -41,6 +41,9 @@ ROUTES = {
     "/analytics/revenue": {"from", "to", "granularity", "currency"},
     "/analytics/top-products": {"from", "to", "by", "limit", "currency"},
     "/analytics/customers": {"from", "to"},
+    "/analytics/categories": {"from", "to", "by", "limit", "currency"},
+    "/analytics/segments": {"from", "to", "currency"},
+    "/analytics/report": {"month", "by", "currency"},
     "/search/products": {
         *("q", "category", "brand", "min_price", "max_price", "min_rating", "available", "language", "sort"),
         *("limit", "cursor"),
@@ -108,7 +111,7 @@ def test_every_route_is_there_with_its_parameters(document: dict[str, Any]) -> N
 
 
 def test_every_answer_from_a_projection_may_say_that_a_write_is_not_in_it(document: dict[str, Any]) -> None:
-    assert len(READ) == 28
+    assert len(READ) == 31
     assert {path for path, one in operations(document).items() if "412" in one["responses"]} == READ
 
 
