@@ -7,7 +7,7 @@ import functools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import Any, Final, assert_never
 
 from litestar import Litestar
@@ -36,9 +36,10 @@ from shared.runtime.settings import LONGEST_WAIT_S, Settings
 
 
 def _routes() -> Iterator[BaseRouteHandler]:
-    """``ROUTES`` of every module in ``query_service/routes``."""
-    for module in sorted(iter_modules(routes.__path__), key=lambda found: found.name):
-        yield from import_module(f"{routes.__name__}.{module.name}").ROUTES
+    """``ROUTES`` of every module in ``query_service/routes`` and its folders."""
+    for module in sorted(walk_packages(routes.__path__, f"{routes.__name__}."), key=lambda found: found.name):
+        if not module.ispkg:
+            yield from import_module(module.name).ROUTES
 
 
 _DESCRIPTION: Final = """\

@@ -84,17 +84,9 @@ def env(output: OutputOption = Output.TABLE) -> None:
     print(json.dumps(variables, indent=2) if output is Output.JSON else "\n".join(lines))
 
 
-@app.command()
-def demo(
-    orders: Annotated[int, typer.Option(min=1, help="How many baskets to load.")] = 5000,
-    all_orders: Annotated[bool, typer.Option("--all", help="All 155,848 baskets of the year.")] = False,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Run a year of a grocery chain through the whole system and compare every store with the source, to the cent."""
-    from deploy.demo.command import demo as run_demo
-
-    raise typer.Exit(run_demo(orders, all_orders, output.value))
-
+app.add_typer(
+    lazy_group("deploy.cli.demo", "Real data through the whole system, compared with its source."), name="demo"
+)
 
 drills = typer.Typer(help="Practise failure procedures on a separate system.", no_args_is_help=True)
 app.add_typer(drills, name="drill")
@@ -112,7 +104,7 @@ def poison(orders: Annotated[int, typer.Option(min=200, help="How many baskets t
 
     from deploy.demo.command import FAILURES
     from deploy.demo.display import open_display
-    from deploy.demo.report import show
+    from deploy.demo.shop.report import show
     from deploy.drills.poison import DrillFailedError
     from deploy.drills.poison import poison as run_drill
     from deploy.servers.provide import provide

@@ -17,6 +17,8 @@ from shared.read_models import is_of, named
 BATCH_SIZE: Final = 2000
 POLL_S: Final = 0.01
 DEAD_CHECK_INTERVAL_S: Final = 2.0
+CATCH_UP_TIMEOUT_S: Final = 120.0
+"""Without any progress."""
 
 AppliedCallback = Callable[[str, int], None]
 """Takes a store's name and the number of streams that it has applied since the last call."""

@@ -1,24 +1,22 @@
-"""The command ``tidemark demo``: exit code 0 when every line is equal, 1 when any differs or the run failed, 130 on
-Ctrl-C.
-"""
+"""Runs a demo as a command: exit code 0 when every line is equal, 1 when any differs or the run failed, 130 on Ctrl-C."""
 
 import asyncio
 import json
-from typing import Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 
+from deploy.demo import system
 from deploy.demo.catching_up import NotCaughtUpError
-from deploy.demo.demo import run
-from deploy.demo.display import open_display
-from deploy.demo.report import show
-from deploy.demo.source import SourceError, retail_folder
+from deploy.demo.display import Display, open_display
+from deploy.demo.system import Flow
+from deploy.errors import SourceError
 from deploy.run.supervisor import ChildExitedError
 from deploy.sending.sender import UnansweredCommandsError
-from deploy.servers.provide import ServersError, provide
+from deploy.servers.provide import Servers, ServersError, provide
 
-DEFAULT_ORDERS: Final = 5000
 FAILURES: Final = (
     ServersError,
     SourceError,
@@ -29,14 +27,33 @@ FAILURES: Final = (
 """The errors that end a run with a one-line message instead of a traceback."""
 
 
-def demo(orders: int | None = None, all_orders: bool = False, output: Literal["table", "json"] = "table") -> int:
-    """Run the demo with the first ``orders`` baskets of the year (5,000 by default), or with all; returns the exit code."""
+class DemoReport(Protocol):
+    @property
+    def equal(self) -> bool: ...
+
+    def as_json(self) -> Mapping[str, Any]: ...
+
+
+Report = TypeVar("Report", bound=DemoReport)
+
+
+def run_demo(
+    flow: Callable[[Servers, Display], Flow[Report]],
+    show: Callable[[Report, Console], None],
+    *,
+    check_source: Callable[[], object] = lambda: None,
+    output: Literal["table", "json"] = "table",
+) -> int:
+    """Start servers and the system, run the flow, show its report; returns the exit code.
+
+    ``check_source`` raises SourceError, before anything is started, if there is no data.
+    """
     try:
-        retail_folder()
+        check_source()
         with open_display() as display:
             display.print_line("starting PostgreSQL, Redis and RabbitMQ")
             with provide() as servers:
-                report = asyncio.run(run(servers, None if all_orders else orders or DEFAULT_ORDERS, display))
+                report = asyncio.run(system.run(servers, display, flow(servers, display)))
     except FAILURES as error:
         Console(stderr=True).print(f"[bold red]demo failed:[/] {escape(str(error))}", highlight=False)
         return 1

@@ -16,11 +16,12 @@ import asyncpg
 from rich.console import Console
 from rich.table import Table
 
-from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
-from deploy.demo.flow import OutcomeRecorder, flow
-from deploy.demo.report import Report
-from deploy.demo.source import RetailYear
+from deploy.demo.outcomes import OutcomeRecorder
+from deploy.demo.shop.flow import flow
+from deploy.demo.shop.report import Report
+from deploy.demo.shop.source import RetailYear
+from deploy.demo.system import settings_for
 from deploy.run.child import Program
 from deploy.run.deployables import program
 from deploy.run.migrate import migrate

@@ -11,6 +11,7 @@ from typing import Final
 from rich.console import Console
 
 from deploy.cli.terminal import UNAVAILABLE, WRONG_USE, Output, fail, run
+from deploy.compare.stores import open_store
 from deploy.demo.display import Display, open_display
 from deploy.errors import ServerUnavailableError
 from deploy.verify import analytics
@@ -28,6 +29,7 @@ from shared.messaging.broker import Publisher
 from shared.read_models import NAMES, StoreKind, UnknownReadModelError, named
 from shared.runtime.postgres import connect_pool
 from shared.runtime.settings import Settings
+from shared.views.generations import incomplete
 
 FIGURES: Final[Mapping[str, Callable[[str, int | None], Awaitable[Model]]]] = {analytics.NAME: analytics.open_analytics}
 """The read models in Redis that can be verified: each computes its expected figures in its own way."""
@@ -110,7 +112,21 @@ async def verify(
             counts=spill.counts(),
             findings=spill.first(limit),
             healed=healed,
+            incomplete=await _incomplete(settings, models),
         )
+
+
+async def _incomplete(settings: Settings, models: Sequence[Model]) -> dict[str, str]:
+    """What is missing because a generation was built before its read model read some kind of stream: by name, and what to do."""
+    found = {}
+    for model in models:
+        async with open_store(settings, model.name) as store:
+            recorded = [one for one in await store.generations() if one.number == model.generation]
+        for generation in recorded:
+            lacking = incomplete(model.name, named(model.name).kinds, generation.kinds)
+            if lacking is not None:
+                found[model.name] = lacking.detail
+    return found
 
 
 def _opener(name: str) -> Callable[[str, int | None], Awaitable[Model]]:

@@ -1,7 +1,7 @@
 """The report of verify, for people and for programs."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from rich.console import Console
@@ -36,6 +36,8 @@ class Report:
     """The first findings, up to the limit."""
     healed: int | None
     """Number of streams whose missing events were requested; None: without ``--heal``."""
+    incomplete: Mapping[str, str] = field(default_factory=dict)
+    """Read model → the kinds of stream that its generation lacks, and what to do: what of them is missing cannot be sent again."""
 
     @property
     def equal(self) -> bool:
@@ -52,6 +54,7 @@ class Report:
             **asdict(self.tally),
             "counts": counts,
             "asked_again": self.healed,
+            "incomplete": dict(self.incomplete),
             "findings": [asdict(one) for one in self.findings],
         }
 
@@ -89,6 +92,8 @@ def _advice(report: Report) -> list[str]:
     for (name, kind), count in report.counts.items():
         if count and kind in ADVICE:
             advice = ADVICE[kind].format(name=name) if name in report.generations else BROKEN_EVENT_STORE
+            if kind is Kind.MISSING and name in report.incomplete:
+                advice = f"it {report.incomplete[name]}"
             lines.append(f"{name}, {kind.value}: {advice}")
     return list(dict.fromkeys(lines))
 

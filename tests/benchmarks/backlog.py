@@ -19,7 +19,7 @@ import aio_pika
 import asyncpg
 from aio_pika.abc import AbstractChannel
 
-from deploy.demo.demo import settings_for
+from deploy.demo.system import settings_for
 from deploy.run import deployables
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor

@@ -25,7 +25,7 @@ from typing import Any, Final
 import psutil
 import uvloop
 
-from deploy.demo.source import RetailYear
+from deploy.demo.shop.source import RetailYear
 from deploy.run.supervisor import Supervisor
 from deploy.servers.provide import Servers, provide
 from shared.runtime.settings import Settings

@@ -13,7 +13,7 @@ import aio_pika
 import asyncpg
 from redis.asyncio import Redis
 
-from deploy.demo.demo import settings_for
+from deploy.demo.system import settings_for
 from deploy.run import deployables
 from deploy.run.child import Program
 from deploy.run.migrate import WRITE_MIGRATIONS, migrate

@@ -27,8 +27,8 @@ from redis.asyncio import Redis
 
 from command_service.handling.handler import Handler
 from command_service.handling.parsing import Command, read
-from deploy.demo.demo import settings_for
-from deploy.demo.source import RetailYear
+from deploy.demo.shop.source import RetailYear
+from deploy.demo.system import settings_for
 from deploy.drills.rebuild.dashboards import MAX_ORDERS, Dashboards
 from deploy.drills.rebuild.drill import DEPLOYABLES, SEARCH_WORDS, running_system
 from deploy.drills.rebuild.live_orders import LiveOrders

@@ -20,7 +20,7 @@ import httpx
 import psutil
 import uvloop
 
-from deploy.demo.demo import settings_for
+from deploy.demo.system import settings_for
 from deploy.run.deployables import program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor

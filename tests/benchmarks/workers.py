@@ -17,7 +17,7 @@ from typing import Any, Final
 import asyncpg
 import uvloop
 
-from deploy.demo.demo import settings_for
+from deploy.demo.system import settings_for
 from deploy.run.deployables import program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor

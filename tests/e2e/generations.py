@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
-from deploy.demo.demo import settings_for
+from deploy.demo.system import settings_for
 from deploy.servers.provide import Servers
 from projectors.generations.registry import GenerationRegistry
 from projectors.stores.projection import projection_of

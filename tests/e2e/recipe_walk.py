@@ -13,8 +13,8 @@ from typing import Final
 from rich.console import Console
 
 from deploy.cli.projections.commands import compare_generations
-from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
+from deploy.demo.system import settings_for
 from deploy.run.deployables import program
 from deploy.verify.command import verify
 from deploy.verify.options import Options

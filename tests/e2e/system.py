@@ -12,7 +12,7 @@ import asyncpg
 import httpx
 import pytest
 
-from deploy.demo.demo import settings_for
+from deploy.demo.system import settings_for
 from deploy.run.deployables import programs
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor

@@ -15,8 +15,8 @@ import pytest
 from redis.asyncio import Redis
 from rich.console import Console
 
-from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
+from deploy.demo.system import settings_for
 from deploy.servers import programs
 from deploy.servers.provide import Servers
 from deploy.verify.command import verify

@@ -1,6 +1,7 @@
 """A projection is rebuilt beside the live one, with orders coming in, and switched over, back, and dropped."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,8 +12,13 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from redis.asyncio import Redis
+from rich.console import Console
 
-from deploy.demo.demo import settings_for
+from deploy.demo.display import Display
+from deploy.demo.system import settings_for
+from deploy.verify.command import verify
+from deploy.verify.options import Options
+from deploy.verify.report import show
 from projectors.stores.projection import projection_of
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
 from shared.views.analytics import Keys
@@ -22,6 +28,8 @@ from tests.e2e.system import System
 
 pytestmark = pytest.mark.timeout(120)
 
+QUICK = Options(recheck_interval_s=0.05, stalled_s=0.2, max_wait_s=5)
+QUIET = Display(Console(quiet=True), None)
 WHO = {"actor": "a test", "reason": "to see it"}
 
 HELD = "SELECT stream, version FROM held WHERE status <> 'gap' ORDER BY stream"
@@ -222,6 +230,12 @@ async def test_a_kind_that_is_added_is_missing_until_a_rebuilt_generation_is_act
             assert unmet.status_code == 412
             assert "does not have customers yet" in unmet.text
             assert await applied(system, "search", stream) == 0
+            report = await verify(settings_for(system.servers), QUICK, QUIET, projections=("search",))
+            shown = Console(record=True, file=io.StringIO(), width=300)
+            show(report, shown)
+            text = shown.export_text()
+            assert "search, missing: it does not have customers yet: run tidemark projections rebuild search" in text
+            assert "--heal" not in text
             await done(bus, Rebuild(projection="search", generation=2, **WHO))
             await until_ready(system.servers, "search", 2)
             assert await applied(system, "search", stream, generation=2) == 1

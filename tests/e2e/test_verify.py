@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 from rich.console import Console
 
-from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
+from deploy.demo.system import settings_for
 from deploy.verify.command import verify as verify_all
 from deploy.verify.options import Options
 from tests.e2e.event_store import append_raw

@@ -10,9 +10,9 @@ import asyncpg
 from redis.asyncio import Redis
 
 from deploy.demo.catching_up import wait_until_applied
-from deploy.demo.comparison import compare
 from deploy.demo.read_stores import open_read_stores
-from deploy.demo.store_figures import store_figures
+from deploy.demo.shop.comparison import compare
+from deploy.demo.shop.store_figures import store_figures
 from shared.messages.outcomes import ACCEPTED
 from shared.messaging import topology
 from shared.read_models import is_of, named

@@ -16,7 +16,7 @@ import aio_pika
 import asyncpg
 from redis.asyncio import Redis
 
-from deploy.demo.demo import settings_for
+from deploy.demo.system import settings_for
 from deploy.run.child import Program
 from deploy.run.deployables import DEPLOYABLES, program
 from deploy.run.migrate import migrate

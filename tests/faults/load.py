@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from deploy.demo.expected_figures import ExpectedFigures, expected_figures
-from deploy.demo.source import RetailYear, retail_folder
+from deploy.demo.shop.expected_figures import ExpectedFigures, expected_figures
+from deploy.demo.shop.source import RetailYear, retail_folder
 from deploy.sending.batches import CommandMessage, command_message
 from deploy.sending.outcomes import Outcome, Tally
 from deploy.sending.sender import CommandSender

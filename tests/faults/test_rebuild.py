@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from deploy.cli.projections.commands import compare_generations
-from deploy.demo.demo import settings_for
+from deploy.demo.system import settings_for
 from shared.messages.control import Activate, Rebuild, Rollback
 from shared.runtime.failpoints import Failpoint
 from shared.views.generations import Generation

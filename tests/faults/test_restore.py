@@ -13,8 +13,8 @@ from rich.console import Console
 
 from deploy.cli.projections.control_requests import send_request
 from deploy.compare.stores import open_store
-from deploy.demo.demo import settings_for
 from deploy.demo.display import Display
+from deploy.demo.system import settings_for
 from deploy.servers import databases
 from deploy.servers.provide import CHOICE
 from deploy.verify.command import verify

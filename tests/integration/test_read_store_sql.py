@@ -10,7 +10,7 @@ from deploy.compare.postgres_comparison import STORED_TABLES
 from deploy.servers.provide import Servers
 from projectors.models.search import store as search_store
 from projectors.models.search.store import SearchStore
-from projectors.models.summary import store as summary_store
+from projectors.models.summary import orders as summary_orders
 from projectors.models.summary.store import SummaryStore
 from projectors.stores import postgres_positions
 from projectors.stores.migrations import files, migrate
@@ -97,7 +97,7 @@ async def test_a_batch_is_found_by_its_keys_in_a_large_table(
     database: tuple[str, asyncpg.Connection], statement: str
 ) -> None:
     projector, connection = database
-    module = summary_store if projector == "summary" else search_store
+    module = summary_orders if projector == "summary" else search_store
     await connection.execute("INSERT INTO positions SELECT 'orders/' || n, 1 FROM generate_series(1, 20000) n")
     columns = {"summary": "now(), now(), 1, '{}'", "search": "now(), 1, '{}', ''"}[projector]
     await connection.execute(

@@ -11,7 +11,7 @@ from deploy.cli.operator_options import EXIT_INTERRUPTED
 from deploy.cli.terminal import run
 from deploy.demo.command import FAILURES
 from deploy.demo.display import open_display
-from deploy.demo.source import retail_folder
+from deploy.demo.shop.source import retail_folder
 from deploy.drills.rebuild.client import ServiceError
 from deploy.drills.rebuild.drill import RebuildDrillError
 from deploy.drills.rebuild.drill import rebuild as run_drill

@@ -18,12 +18,12 @@ from deploy.cli.projections.actions import begin_rebuild
 from deploy.cli.projections.commands import compare_generations
 from deploy.cli.projections.control_requests import Act, send_request
 from deploy.cli.projections.following import follow
-from deploy.demo.catching_up import read_by, wait_until_applied
-from deploy.demo.demo import settings_for
+from deploy.demo.catching_up import CATCH_UP_TIMEOUT_S, read_by, wait_until_applied
 from deploy.demo.display import Display
-from deploy.demo.flow import CATCH_UP_TIMEOUT_S, OutcomeRecorder
+from deploy.demo.outcomes import OutcomeRecorder
 from deploy.demo.read_stores import open_read_stores
-from deploy.demo.source import RetailYear
+from deploy.demo.shop.source import RetailYear
+from deploy.demo.system import settings_for
 from deploy.drills.rebuild.client import Client
 from deploy.drills.rebuild.dashboards import Dashboards
 from deploy.drills.rebuild.live_orders import LiveOrders

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from query_service.consistency.as_of import HEADER
-from query_service.routes import analytics
+from query_service.routes.shop import analytics
 from shared.views.analytics import Keys, day_of, hour_of, month_of
 
 DAYS = 70

@@ -15,7 +15,7 @@ from projectors.models.analytics.store import AnalyticsStore
 from projectors.stores.port import Commit
 from query_service.app import create_app
 from query_service.http.requests import Stores
-from query_service.routes import analytics
+from query_service.routes.shop import analytics
 from query_service.stores import redis_store
 from query_service.stores.postgres_store import PostgresStore
 from shared.contracts.orders import Line

@@ -150,7 +150,7 @@ async def test_a_store_without_tables_is_a_store_that_is_down(servers: Servers, 
 async def test_an_error_of_ours_is_logged_and_not_told(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("query_service.routes.products.PRODUCT", "SELECT 1/0 AS secret, $1::text")
+    monkeypatch.setattr("query_service.routes.shop.products.PRODUCT", "SELECT 1/0 AS secret, $1::text")
     answer = await client.get("/products/milk")
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert "division" not in answer.text

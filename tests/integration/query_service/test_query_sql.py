@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from query_service.routes import customers, orders, products, search
+from query_service.routes.shop import customers, orders, products, search
 from query_service.stores import postgres_store
 from shared.read_models import READ_MODELS, StoreKind
 from shared.views.generations import registry_schema

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.demo.source import PRODUCT_COLUMNS, product_name, retail_folder
+from deploy.demo.shop.source import PRODUCT_COLUMNS, product_name, retail_folder
 from deploy.servers.provide import Servers
 from query_service.search.search_terms import tsqueries
 from shared.views.search_text import JOINERS, words

@@ -7,9 +7,10 @@ from datetime import date
 import pytest
 from rich.console import Console
 
-from deploy.demo.comparison import ComparedFigure, compare
-from deploy.demo.figures import FIGURE_NAMES, Figures
-from deploy.demo.report import Report, show
+from deploy.demo.comparison import ComparedFigure
+from deploy.demo.shop.comparison import compare
+from deploy.demo.shop.figures import FIGURE_NAMES, Figures
+from deploy.demo.shop.report import Report, show
 from deploy.run.resource_usage import ResourceUsage
 
 SOURCE = Figures(

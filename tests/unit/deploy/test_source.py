@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from deploy.demo.expected_figures import expected_figures
-from deploy.demo.source import RetailYear, SourceError, cents, product_name, readable, retail_folder
+from deploy.demo.shop.expected_figures import expected_figures
+from deploy.demo.shop.source import RetailYear, cents, product_name, readable, retail_folder
+from deploy.errors import SourceError
 from deploy.sending.batches import CommandMessage
 from shared.contracts.registry import COMMANDS
 from shared.messages.envelope import CommandEnvelope

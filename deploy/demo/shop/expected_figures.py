@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from deploy.demo.figures import BEST_DAYS, SEARCH_WORDS, TOP_PRODUCTS, Figures
+from deploy.demo.shop.figures import BEST_DAYS, SEARCH_WORDS, TOP_PRODUCTS, Figures
 
 SALES_COLUMNS: Final = ["transaction_timestamp", "basket_id", "household_id", "product_id", "quantity", "sales_value"]
 TEXT_COLUMNS: Final = ("product_type", "product_category", "department", "brand")

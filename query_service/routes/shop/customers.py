@@ -10,7 +10,7 @@ from query_service.http.parameters import CustomerId, TimeParameter
 from query_service.http.problems import NotFoundError
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
-from query_service.routes.orders import Status, list_orders
+from query_service.routes.shop.orders import Status, list_orders
 from shared.views.summary import CustomerView, OrderSummary
 
 CUSTOMER: Final = "SELECT version, doc::text AS body FROM customers WHERE customer_id = $1"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
 
-from deploy.demo.figures import BEST_DAYS, SEARCH_WORDS, TOP_PRODUCTS, Figures
 from deploy.demo.read_stores import PostgresReadStore, QueryService, ReadStores
+from deploy.demo.shop.figures import BEST_DAYS, SEARCH_WORDS, TOP_PRODUCTS, Figures
 
 TOTALS: Final = """
 SELECT count(*)::bigint AS orders, coalesce(sum(item_count), 0)::bigint AS items,

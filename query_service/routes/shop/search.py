@@ -18,7 +18,7 @@ from query_service.http.parameters import LATEST
 from query_service.http.problems import InvalidParameterError
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
-from query_service.routes.products import Category
+from query_service.routes.shop.products import Category
 from query_service.search import search_terms
 from query_service.search.unindexed_terms import FormerQuery, former_query
 from query_service.stores.postgres_store import PostgresStore

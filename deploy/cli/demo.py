@@ -1,0 +1,24 @@
+"""``tidemark demo``: real data through the whole system. Without a name, the shop's."""
+
+from typing import Annotated
+
+import typer
+
+from deploy.cli.terminal import Output, OutputOption
+
+app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
+
+
+@app.callback()
+def shop(
+    context: typer.Context,
+    orders: Annotated[int, typer.Option(min=1, help="How many baskets to load.")] = 5000,
+    all_orders: Annotated[bool, typer.Option("--all", help="All 155,848 baskets of the year.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Run a year of a grocery chain through the whole system and compare every store with the source, to the cent."""
+    if context.invoked_subcommand is not None:
+        return
+    from deploy.demo.shop.command import demo
+
+    raise typer.Exit(demo(orders, all_orders, output.value))
