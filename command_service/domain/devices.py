@@ -117,7 +117,9 @@ def _by_metric(device: Device, readings: Sequence[TelemetryReading]) -> tuple[Se
     for place, reading in enumerate(readings):
         if reading.metric not in known:
             names = ", ".join(known)
-            raise Refused("unknown-metric", f"readings[{place}].metric: there is no {reading.metric}; there are {names}")
+            raise Refused(
+                "unknown-metric", f"readings[{place}].metric: there is no {reading.metric}; there are {names}"
+            )
         times, values = found.setdefault(reading.metric, ([], []))
         times.append(reading.at)
         values.append(reading.value)
