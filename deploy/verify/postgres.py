@@ -19,7 +19,7 @@ from deploy.verify.findings import ModelProgress, differing
 from deploy.verify.models import Changes, Problems, Snapshot, fold_applicable, fold_problems
 from projectors.stores import postgres_positions
 from projectors.stores.port import Advance, Position
-from projectors.stores.tables import HORIZON, Retention, Table, fold_of, retention_of, tables_of
+from projectors.stores.tables import Retention, Table, fold_of, retention_of, tables_of
 from shared.runtime.postgres import connect_pool
 from shared.views.generations import ACTIVE, FIRST, generation_name, registry_schema
 
@@ -126,7 +126,7 @@ class _Snapshot(Generic[Changes]):
     ) -> Problems:
         changes, failed = fold_applicable(self._fold, advances)
         if self._retention is not None:
-            changes = self._retention.keep(changes, await self._connection.fetchval(HORIZON))
+            changes = self._retention.keep(changes, await self._connection.fetchval(self._retention.horizon))
         found = fold_problems({**unreadable, **failed})
         compared = [stream for stream in self._streams if stream not in found]
         for table in self._tables:

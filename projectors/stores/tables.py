@@ -20,9 +20,6 @@ Changes = TypeVar("Changes")
 BOOKKEEPING: Final = frozenset({"positions", "held", "progress", "discarded", "migrations", "retention"})
 """Tables that a generation has beside its data: they contain its progress and, where it forgets, its horizon; they need no descriptor."""
 
-HORIZON: Final = "SELECT horizon FROM retention"
-"""The horizon of a read model that forgets: a table ``retention`` with one row."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Generic[Changes]):
@@ -65,9 +62,11 @@ class Table(Generic[Changes]):
 class Retention(Generic[Changes]):
     """Of a read model that forgets what is older than a horizon, which its store keeps: the rows follow from the events and the horizon.
 
-    A read model defines it as ``RETENTION`` in its ``tables`` module, and has the table that HORIZON reads.
+    A read model defines it as ``RETENTION`` in its ``tables`` module.
     """
 
+    horizon: str
+    """The statement that reads it, from the table ``retention``."""
     keep: Callable[[Changes, datetime], Changes]
     """Given what ``fold`` returns: the same without what is older than the horizon."""
 

@@ -18,12 +18,11 @@ import msgspec
 from projectors.models.telemetry.options import TelemetryOptions
 from projectors.models.telemetry.projection import Changes, fold
 from projectors.models.telemetry.readings import Readings
-from projectors.models.telemetry.tables import DEVICE_COLUMNS
+from projectors.models.telemetry.tables import DEVICE_COLUMNS, HORIZON
 from projectors.stores.folding import Fields
 from projectors.stores.port import Advance, Commit
 from projectors.stores.postgres_store import PostgresStore
 from projectors.stores.projection import in_postgres
-from projectors.stores.tables import HORIZON
 from shared.runtime.postgres import Connection
 
 log: Final = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ FORGET_SERIES: Final = "DELETE FROM series WHERE last_at < $1"
 FORGET_INSIDE: Final = "UPDATE series SET inside_at = NULL WHERE inside_at < $1"
 FORGET_OUTSIDE: Final = "UPDATE series SET outside_at = NULL, outside = NULL, outside_side = NULL WHERE outside_at < $1"
 SHORT_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '500ms'"
-"""Whoever reads the tables waits behind the drop of a partition that waits for its lock."""
+"""All who read a table wait behind the drop of a partition that waits for its lock."""
 SCAN: Final = "SET LOCAL enable_seqscan = on"
 
 CHECK_EVERY_S: Final = 60.0

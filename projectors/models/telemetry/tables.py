@@ -17,6 +17,7 @@ DEVICE_COLUMNS: Final = (
     "version",
 )
 """The key first, in the order of the store's statement."""
+HORIZON: Final = "SELECT horizon FROM retention"
 BUCKET_COLUMNS: Final = ("count", "min", "max", "sum", "last_at", "last")
 DAY_COLUMNS: Final = (*BUCKET_COLUMNS, "duplicates", "conflicting")
 SUM_COLUMNS: Final = ("count", "sum", "moment", "side_sum", "outside", "version_sum")
@@ -96,4 +97,4 @@ SERIES: Final = Table(
 )
 
 TABLES: Final = (DEVICES, READINGS, HOURS, DAYS, SERIES)
-RETENTION: Final = Retention(_keep)
+RETENTION: Final = Retention(HORIZON, _keep)

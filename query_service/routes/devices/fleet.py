@@ -16,7 +16,7 @@ from query_service.http.requests import QueryRequest
 from query_service.routes.devices.devices import Model, Site
 from shared.views.telemetry import AlertState, AlertView, FleetGroup
 
-State = Annotated[AlertState | None, QueryParameter(description="Only alerts in this state.")]
+State = Annotated[AlertState | None, QueryParameter(name="state", description="Only alerts in this state.")]
 
 
 class GroupKey(SortKey, frozen=True):
@@ -95,16 +95,16 @@ async def fleet(
 
 @read_route("/alerts", tags=["devices"], summary="Alerts, by device and metric")
 async def alerts(
-    request: QueryRequest, state: State = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    request: QueryRequest, state_: State = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[AlertView]]:
     """The alert of each metric that has a reading outside its limits; `state` follows the latest reading, by its own time.
 
     A reading is judged by the limits that its metric had when it was recorded: other limits apply to later readings.
     """
-    query = ListQuery("alerts", state)
+    query = ListQuery("alerts", state_)
     after = query.key(cursor, AlertKey) if cursor else AlertKey("", "")
     store, as_of = await request.read(request.stores.postgres("telemetry"))
-    rows = await store.fetch(ALERTS, state, after.device_id, after.metric, limit + 1)
+    rows = await store.fetch(ALERTS, state_, after.device_id, after.metric, limit + 1)
     following = None
     if len(rows) > limit:
         following = query.cursor(AlertKey(rows[limit - 1]["device_id"], rows[limit - 1]["metric"]))

@@ -8,7 +8,7 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from query_service.http.conditional import conditional_response
-from query_service.http.parameters import EARLIEST, LATEST, TimeParameter, parse_id, parse_time
+from query_service.http.parameters import EARLIEST, LATEST, TIME_FORMAT, TimeParameter, parse_id, parse_time
 from query_service.http.problems import InvalidParameterError, NotFoundError
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
@@ -31,6 +31,7 @@ class Granularity(StrEnum):
         return {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}[self.value]
 
 
+From = Annotated[str | None, QueryParameter(name="from", max_length=40, description=f"{TIME_FORMAT}, inclusive.")]
 Metric = Annotated[str, QueryParameter(description="The metric's name.")]
 GranularityParameter = Annotated[Granularity, QueryParameter(description="The length of a bucket.")]
 
@@ -98,7 +99,7 @@ async def telemetry(
     request: QueryRequest,
     device_id: DeviceId,
     metric: Metric,
-    from_: TimeParameter = None,
+    from_: From = None,
     to: TimeParameter = None,
     granularity: GranularityParameter = Granularity.HOUR,
 ) -> Response[TelemetryView]:

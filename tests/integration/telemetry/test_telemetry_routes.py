@@ -26,17 +26,17 @@ class Client:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def get(self, path: str, status: int = 200, **parameters: Any) -> Any:
+    async def get(self, path: str, code: int = 200, **parameters: Any) -> Any:
         """The answer, its numbers as Decimals."""
         answer = await self._client.get(path, params={name.rstrip("_"): value for name, value in parameters.items()})
-        assert answer.status_code == status, answer.text
+        assert answer.status_code == code, answer.text
         return json.loads(answer.text, parse_float=Decimal)
 
 
 @pytest.fixture
 async def client(telemetry: Telemetry, servers: Servers) -> AsyncIterator[Client]:
     app = create_app(Stores(PostgresStore("telemetry", servers.stores["telemetry"], SCHEMA)))
-    transport = httpx.ASGITransport(app=app)
+    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://query") as http:
         yield Client(http)
     await app.state.stores.close()
@@ -53,7 +53,8 @@ async def test_buckets_have_exact_sums_by_minute_hour_and_day(telemetry: Telemet
     readings = [("wind", at, value) for at, value in zip(times, values, strict=True)]
     random.Random(1).shuffle(readings)
     await with_readings(telemetry, *readings)
-    path, span = "/devices/d-1/telemetry", {"from_": "2026-03-31", "to": "2026-04-02"}
+    path = "/devices/d-1/telemetry"
+    span: dict[str, Any] = {"from_": "2026-03-31", "to": "2026-04-02"}
     minutes = await client.get(path, metric="wind", granularity="minute", **span)
     assert (minutes["device_id"], minutes["metric"], minutes["unit"]) == ("d-1", "wind", "m/s")
     assert minutes["buckets"][0] == {

@@ -40,6 +40,15 @@ PRODUCT = {
     "currency": "EUR",
     "variants": [{"sku": "s"}],
 }
+DEVICE = {
+    "device_id": "d-1",
+    "model": "m",
+    "metrics": [{"name": "temp", "unit": "°C", "high": 30.5}, {"name": "wind", "unit": "m/s"}],
+}
+READINGS = [
+    {"metric": "temp", "at": "2026-03-02T09:30:00Z", "value": 21.5},
+    {"metric": "temp", "at": "2026-03-02T09:31:00Z", "value": "-2.15e1"},
+]
 SOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "o-1": [
         ("orders.place-order", ORDER),
@@ -59,6 +68,12 @@ SOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("customers.register-customer", {"customer_id": "c-1", "name": "Ann", "email": "ann@example.org"}),
         ("customers.rename-customer", {"name": "Anne"}),
         ("customers.change-email", {"email": "anne@example.org"}),
+    ],
+    "d-1": [
+        ("devices.register-device", DEVICE),
+        ("devices.configure-device", {"site": "roof", "metrics": [{"name": "temp", "unit": "°C", "low": "-1.50"}]}),
+        ("devices.record-telemetry", {"readings": READINGS}),
+        ("devices.retire-device", {"reason": "worn out"}),
     ],
 }
 """The life of one aggregate of each kind, by its id: every command there is, and every event."""
