@@ -26,7 +26,10 @@ from shared.contracts.registry import COMMANDS
 from shared.contracts.values import MAX_DECIMAL_DIGITS, MAX_DECIMAL_PLACES, EventData
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-METRICS = [{"name": "temp", "unit": "°C", "low": "-10", "high": 30}, {"name": "wind", "unit": "m/s"}]
+METRICS: list[dict[str, Any]] = [
+    {"name": "temp", "unit": "°C", "low": "-10", "high": 30},
+    {"name": "wind", "unit": "m/s"},
+]
 REGISTER = {"device_id": "d-1", "model": "m-1", "site": "north", "metrics": METRICS}
 
 
