@@ -28,6 +28,7 @@ from deploy.servers.postgres import Postgres
 from deploy.servers.private import PrivateServers, private_servers
 from deploy.servers.provide import Servers, from_environment, provide
 from deploy.servers.rabbitmq import RabbitMQ
+from shared.read_models import IN_POSTGRES
 from shared.runtime.settings import Settings
 
 pytestmark = [
@@ -39,7 +40,6 @@ OWNER_PROCESS = """
 import sys, time
 from deploy.servers.postgres import Postgres
 from deploy.servers.private import private_servers
-from shared.read_models import IN_POSTGRES
 with private_servers() as servers:
     print(servers.root, flush=True)
     time.sleep(120)
