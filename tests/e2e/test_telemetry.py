@@ -115,14 +115,14 @@ async def _applied(system: System) -> dict[str, int]:
 
 async def _positions_of_devices(system: System) -> int:
     """Streams of devices that the other read models know."""
-    count = 0
+    count: int = 0
     for name in ("summary", "search"):
         connection = await asyncpg.connect(system.servers.stores[name], server_settings={"search_path": name})
         count += await connection.fetchval("SELECT count(*) FROM positions WHERE stream LIKE 'devices/%'")
         await connection.close()
     async with Redis.from_url(system.servers.stores["analytics"], decode_responses=True) as redis:
         positions: Any = await redis.hkeys(Keys().positions)
-    return int(count) + sum(stream.startswith("devices/") for stream in positions)
+    return count + len([stream for stream in positions if stream.startswith("devices/")])
 
 
 async def test_telemetry_is_rebuilt_compared_and_activated_while_readings_come_in_and_others_do_nothing(
