@@ -10,7 +10,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from pydantic import ValidationError
 
 from command_service.handling.parsing import TOO_LARGE, Invalid, validate
-from command_service.http.command_names import given_id, given_source
+from command_service.http.command_names import given_actor, given_id, given_source
 from command_service.http.responses import STATUS_OF_CODE, refusal
 from shared.contracts.registry import EXACT_NUMBERS
 from shared.contracts.validation_errors import describe
@@ -62,7 +62,12 @@ async def _drain(request: Request[Any, Any, State]) -> None:
 
 
 def read_envelope(
-    request: Request[Any, Any, State], command_type: str, data: Any, subject: str | None, expected: int | None
+    request: Request[Any, Any, State],
+    command_type: str,
+    data: Any,
+    subject: str | None,
+    expected: int | None,
+    notbefore: str | None = None,
 ) -> CommandEnvelope:
     """Raises Problem for a command that its contract does not allow."""
     attributes = {
@@ -71,6 +76,8 @@ def read_envelope(
         "type": command_type,
         "subject": subject,
         "expectedversion": expected,
+        "notbefore": notbefore,
+        "actor": given_actor(request.headers),
         "traceparent": request.headers.get("traceparent"),
         "data": data,
     }

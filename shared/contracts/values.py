@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final, get_type_hints
+from zoneinfo import ZoneInfo
 
 import msgspec
 from pydantic import (
@@ -33,6 +34,8 @@ from pydantic_core.core_schema import no_info_before_validator_function
 
 MAX_AMOUNT: Final = 2**53 - 1
 MAX_QUANTITY: Final = 10**9
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""Of a message with commands, envelope included."""
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -94,17 +97,29 @@ def _decimal_text(value: Any) -> str:
     return "0" if text == "-0" else text
 
 
+def _known_time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError) as error:  # not there, not a zone, or a folder of zones
+        raise ValueError(A_TIME_ZONE) from error
+    return name
+
+
 _SAFE: Final = r"^[^\x00]*$"
 _ID: Final = r"^[\p{L}\p{N}._:~@+=-]{1,128}$"
 _CURRENCY: Final = r"^[A-Z]{3}$"
 _EMAIL: Final = r"^[^\s@\x00]+@[^\s@\x00]+\.[^\s@\x00]+$"
+_TIME_ZONE: Final = r"^(UTC|[A-Z][A-Za-z]{1,31}(/[A-Za-z0-9_+-]{1,32}){1,2})$"
 TYPE_NAME: Final = r"^[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64}){1,3}$"
+
+A_TIME_ZONE: Final = "a time zone is its IANA name, like Europe/Berlin, or UTC"
 
 PATTERNS: Final[Mapping[str, str]] = {
     _SAFE: "a text without NUL (U+0000) is needed",
     _ID: "an id has 1 to 128 letters, digits or . _ : ~ @ + = -",
     _CURRENCY: "a currency is its ISO 4217 code: three capital letters, like EUR",
     _EMAIL: "an e-mail address looks like name@example.org",
+    _TIME_ZONE: A_TIME_ZONE,
     TYPE_NAME: "a command's type looks like orders.place-order: lower-case letters, digits and -, in 2 to 4 parts",
 }
 """What each pattern of a contract allows, worded for the sender."""
@@ -125,6 +140,15 @@ Currency = Annotated[str, Strict(), StringConstraints(pattern=_CURRENCY), Field(
 """ISO 4217 alphabetic code."""
 
 Email = Annotated[str, Strict(), StringConstraints(pattern=_EMAIL, max_length=320)]
+TimeZone = Annotated[
+    str,
+    Strict(),
+    StringConstraints(pattern=_TIME_ZONE),
+    AfterValidator(_known_time_zone),
+    Field(examples=["Europe/Berlin"]),
+]
+"""The name of a zone in the IANA time zone database; names without an area, other than UTC, are older spellings and refused."""
+
 Amount = Annotated[int, Strict(), Field(ge=0, le=MAX_AMOUNT)]
 """Money in minor units (cents)."""
 
@@ -149,6 +173,8 @@ class Count:
 
     least: int
     most: int
+    within: int | None = None
+    """The bytes of the message that the items have to fit in, if that limit may be reached first: the error names both."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return no_info_before_validator_function(self._checked, handler(source))
@@ -161,6 +187,10 @@ class Count:
             limits = {"field_type": "List", "actual_length": len(items)}
             if len(items) < self.least:
                 raise PydanticKnownError("too_short", limits | {"min_length": self.least})
+            if self.within is not None:
+                raise ValueError(
+                    f"at most {self.most} entries are possible, in a message of at most {self.within} bytes; {len(items)} came"
+                )
             raise PydanticKnownError("too_long", limits | {"max_length": self.most})
         return items
 
@@ -179,6 +209,11 @@ Upcaster = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 EventTime = Annotated[datetime, msgspec.Meta(tz=True)]
 """A ``Timestamp`` in events."""
+
+
+Fact = str | msgspec.UnsetType
+"""A text in events that may be unknown. Unknown is UNSET: absent in JSON rather than null, so that what today's code makes of an event from
+before the field equals what was stored then."""
 
 
 class EventPart(msgspec.Struct, frozen=True, gc=False):

@@ -22,12 +22,12 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from shared.contracts.values import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
 from shared.contracts.values import TYPE_NAME, Actor, EventData, Id, SafeText, Timestamp
 from shared.messages.trace_context import trace_parent
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
-MAX_MESSAGE_BYTES: Final = 1024 * 1024
 MAX_BATCH: Final = 100
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -92,6 +92,8 @@ class EventEnvelope(msgspec.Struct, frozen=True, kw_only=True):
     correlationid: str
     traceparent: str | msgspec.UnsetType | None = msgspec.UNSET
     """Unset rather than None: usually absent, and then serialised without a second pass to remove nulls."""
+    actor: str | msgspec.UnsetType = msgspec.UNSET
+    """The command's: the person or system that requested the change. Unset if the command names none."""
 
     def to_json(self) -> bytes:
         """The JSON without nulls: absent values are omitted."""
@@ -117,6 +119,7 @@ class ReceivedEvent(BaseModel):
     causationid: str
     correlationid: str
     traceparent: str | None = None
+    actor: str | None = None
 
 
 def split(body: bytes, exact: Collection[str] = ()) -> Sequence[Any]:

@@ -73,7 +73,6 @@ UNSOUND = {
     "data that is a list": {"data": [1]},
     "another version of CloudEvents": {"specversion": "0.3"},
     "a negative expected version": {"expectedversion": -1},
-    "a time to come": {"notbefore": "2199-01-01T00:00:00Z"},
     "an actor that is a number": {"actor": 7},
 }
 HARMLESS = {
@@ -96,7 +95,7 @@ INVALID = {
     "a number for a text": order(order_id=7),
     "an object for a list": order(lines={"0": LINE}),
     "no lines": order(lines=[]),
-    "1,001 lines": order(lines=[LINE] * 1001),
+    "5,001 lines": order(lines=[LINE] * 5001),
     "a negative amount": line(amount=-1),
     "a quantity of 0": line(quantity=0),
     "an amount beyond 64 bits": line(amount=2**63),

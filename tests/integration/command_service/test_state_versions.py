@@ -12,7 +12,7 @@ from command_service.domain.aggregates import AGGREGATES, BY_COMMAND
 from command_service.domain.orders import AGGREGATE as ORDERS
 from command_service.domain.orders import Order
 from command_service.domain.orders import evolve as evolve_order
-from command_service.handling.decision import Failed, Outcome
+from command_service.handling.decision import Failed, Outcome, Result
 from command_service.handling.handler import Handler
 from command_service.handling.parsing import Command, read
 from shared.contracts import registry
@@ -42,7 +42,7 @@ class OrderWithChannel(Order, frozen=True, kw_only=True):
 def evolve_with_channel(order: OrderWithChannel | None, event: Any) -> OrderWithChannel:
     channel = event.channel if order is None else order.channel
     if order is None:
-        event = msgspec.convert({name: getattr(event, name) for name in OrderPlaced.__struct_fields__}, OrderPlaced)
+        event = OrderPlaced(**{name: getattr(event, name) for name in OrderPlaced.__struct_fields__})
     return OrderWithChannel(**msgspec.structs.asdict(evolve_order(order, event)) | {"channel": channel})
 
 
@@ -53,7 +53,7 @@ def command(name: str, data: dict[str, Any]) -> Command:
     return part
 
 
-def answer(results: list[Outcome | Failed]) -> dict[str, Any]:
+def answer(results: list[Result]) -> dict[str, Any]:
     [result] = results
     assert isinstance(result, Outcome), result
     found: dict[str, Any] = json.loads(result.body)["data"]
