@@ -22,3 +22,17 @@ def shop(
     from deploy.demo.shop.command import demo
 
     raise typer.Exit(demo(orders, all_orders, output.value))
+
+
+@app.command()
+def devices(
+    whole_year: Annotated[bool, typer.Option("--all", help="All 211,061 readings of the year.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Run hourly weather at three airports through the whole system, shuffled and in part twice, and compare to the last digit.
+
+    Without --all, the first quarter of the year.
+    """
+    from deploy.demo.devices.command import demo
+
+    raise typer.Exit(demo(whole_year, output.value))
