@@ -164,15 +164,16 @@ def send(
     Example: tidemark send customers.register-customer '{"customer_id": "c-1", "name": "Ann"}'
     """
     from pydantic import ValidationError
-    from pydantic_core import from_json
 
     from deploy.sending.send_one import send_one
+    from shared.contracts.registry import EXACT_NUMBERS
     from shared.contracts.validation_errors import describe, sentence
+    from shared.messages.envelope import EnvelopeError, parse
 
     try:
-        payload = from_json(sys.stdin.buffer.read() if data == "-" else data, allow_inf_nan=False)
-    except ValueError as error:
-        raise fail(f"the data is not JSON: {error}", WRONG_USE) from error
+        payload = parse(sys.stdin.buffer.read() if data == "-" else data, exact=command_type in EXACT_NUMBERS)
+    except EnvelopeError as error:
+        raise fail(f"the data is {error}", WRONG_USE) from error
     attributes = {
         "subject": subject,
         "id": command_id,
