@@ -65,7 +65,7 @@ def _apply(changes: Changes, event: Event) -> None:
             changes.customers.create(data.customer_id, _named(data) | version)
         case customers.CustomerRenamed():
             changes.customers.change(data.customer_id, _named(data) | version, event)
-        case customers.EmailChanged():
+        case customers.EmailChanged() | customers.RegionChanged():
             changes.customers.change(data.customer_id, version, event)
         case bookings.DoctorRegistered():
             changes.doctors.create(data.doctor_id, _doctor(data) | {"time_zone": data.time_zone} | version)

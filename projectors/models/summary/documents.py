@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import UNSET
+
 from projectors.stores.folding import Fields, Rows
 from projectors.stores.port import Event
 from projectors.stores.tables import Table
-from shared.contracts.values import EventData
+from shared.contracts.values import EventData, Fact
 
 Row = tuple[Any, ...]
 
@@ -29,6 +31,11 @@ class Changes:
     appended: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     current: dict[str, dict[str, Row | None]] = field(default_factory=lambda: defaultdict(dict))
     """By table and key; None: the row is removed."""
+
+
+def known(facts: Mapping[str, Fact]) -> Fields:
+    """Those that are known. The others are left out, as they are of documents from before the event had them."""
+    return {name: value for name, value in facts.items() if value is not UNSET}
 
 
 @dataclass(frozen=True, slots=True)
