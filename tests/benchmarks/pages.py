@@ -199,11 +199,11 @@ async def pages(servers: Servers, products: int, lines: int) -> dict[str, Any]:
     joins = Joins(shop.connection, stores(servers))
     async with query_services(servers) as (kept, unkept):
         found = {"product_page": await product_pages(joins, kept, unkept)}
-        say("product pages")
-        found |= {"search": await searches(joins, kept)}
-        say("search")
-        found |= {"dashboard": await dashboards(joins, kept)}
-        say("dashboards")
+        say(f"product pages: {json.dumps(found['product_page'])}")
+        found["search"] = await searches(joins, kept)
+        say(f"search: {json.dumps(found['search'])}")
+        found["dashboard"] = await dashboards(joins, kept)
+        say(f"dashboards: {json.dumps(found['dashboard'])}")
     sizes["normalised"] = await shop.value(normalised.SIZE) >> 20
     await shop.connection.close()
     counts = {"products": products, "orders": shop.orders, "lines": lines, "reviews": products * 3}
