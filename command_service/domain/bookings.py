@@ -210,4 +210,5 @@ AGGREGATE: Final = Aggregate(
     ),
     creates={RequestBooking: "booking_id"},
     claims=claims,
+    closed=lambda booking: booking.status in (BookingStatus.COMPLETED, BookingStatus.NO_SHOW, BookingStatus.CANCELLED),
 )

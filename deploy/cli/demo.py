@@ -33,3 +33,17 @@ def bookings(
     from deploy.demo.bookings.command import demo
 
     raise typer.Exit(demo(rounds, output.value))
+
+
+@app.command()
+def devices(
+    whole_year: Annotated[bool, typer.Option("--all", help="All 211,061 readings of the year.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Run hourly weather at three airports through the whole system, shuffled and in part twice, and compare to the last digit.
+
+    Without --all, the first quarter of the year.
+    """
+    from deploy.demo.devices.command import demo
+
+    raise typer.Exit(demo(whole_year, output.value))
