@@ -14,11 +14,14 @@ from redis.asyncio import Redis
 
 from deploy.servers.provide import Servers
 from projectors.stores.migrations import migrate
+from projectors.stores.postgres_registry import PostgresRegistry
 from query_service.app import create_app
 from query_service.http.requests import Stores
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
+from shared.read_models import named
 from shared.views.analytics import Keys
+from shared.views.generations import FIRST
 from shared.views.search_text import Weight, vector
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -117,6 +120,9 @@ async def query_urls(servers: Servers) -> AsyncIterator[tuple[str, str]]:
     here, reader = (urlsplit(url)._replace(path=f"/{name}").geturl() for url in _owner_and_reader(servers))
     for schema in ("summary", "search", "telemetry"):
         await migrate(schema, here)
+        registry = PostgresRegistry(schema, here)
+        await registry.note_kinds(FIRST, None, named(schema).kinds)  # as a projector does when it starts
+        await registry.close()
     yield here, reader
     await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await owner.close()
