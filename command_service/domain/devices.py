@@ -144,4 +144,5 @@ AGGREGATE: Final = Aggregate(
     evolve=evolve,
     commands=frozenset({RegisterDevice, ConfigureDevice, RetireDevice, RecordTelemetry}),
     creates={RegisterDevice: "device_id"},
+    closed=lambda device: device.is_retired,
 )
