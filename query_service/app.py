@@ -19,16 +19,17 @@ from litestar.types import Message, Send
 
 from query_service import routes
 from query_service.consistency.as_of import HEADER
-from query_service.http.operator_openapi import KEY, KEY_SCHEME
 from query_service.http.operators import Operators
 from query_service.http.parameters import validate_http_request
 from query_service.http.problems import on_wrong_method
 from query_service.http.requests import HEAD, QueryRequest, Stores
 from query_service.live.listener_limits import Listeners, TooManyListenersError
+from query_service.stores.answer_cache import CAPACITY, AnswerCache
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.http.admission import refuse
+from shared.http.operator_key import KEY, key_scheme
 from shared.http.problems import EXCEPTION_HANDLERS
 from shared.http.service import Service, documentation
 from shared.read_models import READ_MODELS, ReadModel, StoreKind
@@ -49,6 +50,8 @@ Every response read from a projection states in `Tidemark-As-Of` how current tha
 before that time is included. To read your own write, send `Tidemark-Consistency: orders/<id>@<version>`, taken from the
 command's outcome, and `Prefer: wait=SECONDS`: the response includes that write, or is a 412 that states why it does not. A write to
 a kind of stream that the projection does not read (analytics reads orders and products) is not waited for: it changes nothing there.
+Answers that are costly to read are kept for a short time, at most 10 s, with the `Tidemark-As-Of` of when they were read; a request with
+`Tidemark-Consistency` is always read afresh.
 
 Responses have an `ETag`; send `If-None-Match` to get 304 while nothing has changed. Lists are paged: to get the next page,
 send `next_cursor` as `cursor` with the same filters. Errors are problem+json (RFC 9457). Unknown parameters are refused,
@@ -103,7 +106,7 @@ def create_app(
             title="Tidemark query service",
             version="1",
             description=_DESCRIPTION,
-            components=Components(security_schemes={KEY: KEY_SCHEME}),
+            components=Components(security_schemes={KEY: key_scheme("query service")}),
             operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         ),
         logging_config=None,
@@ -116,6 +119,7 @@ def open_stores(settings: Settings) -> Stores:
     return Stores(
         *(_store(model, settings.store_url(model.name)) for model in READ_MODELS),
         operations=OperationsStore(settings.operations_db_url),
+        answers=AnswerCache(CAPACITY if settings.cache else 0),
     )
 
 

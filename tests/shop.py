@@ -7,13 +7,20 @@ from msgspec import UNSET
 from msgspec.structs import asdict, force_setattr
 
 from projectors.stores.port import Advance, Event
+from shared.contracts.accounts import UserRenamed
 from shared.contracts.catalog import PriceChanged, ProductCreated, ProductUpdated, ReviewAdded, StockReceived, Variant
 from shared.contracts.customers import CustomerRegistered, CustomerRenamed, EmailChanged, RegionChanged
 from shared.contracts.orders import Line, OrderCancelled, OrderDelivered, OrderPaid, OrderPlaced, OrderShipped
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData, Fact
+from shared.read_models import READ_MODELS
+
+WITH_ORDERS = tuple(model.name for model in READ_MODELS if "orders" in model.kinds)
+"""The read models that an order ends up in."""
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
+ACTOR = "chief@example.org"
+"""Who renames users; nothing else says who requested it."""
 LINES = (
     Line(product_id="p-1", name="Banana", quantity=3, amount=150),
     Line(product_id="p-2", quantity=1, amount=250),
@@ -26,7 +33,8 @@ async def at_once() -> None:
 
 def event(data: EventData, stream: str, version: int = 1, lane: int = 0) -> Event:
     kind = EVENTS.get(type(data), ("tests.something-new", 1))[0]
-    return Event(f"{stream}@{version}", kind, stream, version, NOON, data, lane)
+    actor = ACTOR if isinstance(data, UserRenamed) else None
+    return Event(f"{stream}@{version}", kind, stream, version, NOON, data, lane, actor)
 
 
 def run(stream: str, *facts: EventData, expected: int = 0) -> Advance:

@@ -10,11 +10,12 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from pydantic import ValidationError
 
 from command_service.handling.parsing import TOO_LARGE, Invalid, validate
-from command_service.http.command_names import given_id, given_source
+from command_service.http.command_names import given_actor, given_id, given_source
 from command_service.http.responses import STATUS_OF_CODE, refusal
+from shared.contracts.registry import EXACT_NUMBERS
 from shared.contracts.validation_errors import describe
 from shared.http.problems import Problem
-from shared.messages.envelope import MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, is_batch, split
+from shared.messages.envelope import MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, is_batch, parse, split
 
 DRAIN_BYTES: Final = 16 * 1024 * 1024
 DRAIN_S: Final = 5.0
@@ -24,7 +25,7 @@ NO_BINARY_MODE: Final = (
 )
 
 
-async def read_body(request: Request[Any, Any, State]) -> Any:
+async def read_body(request: Request[Any, Any, State], command_type: str) -> Any:
     """The command's data. Raises Problem."""
     if "ce-specversion" in request.headers:
         # Its ce-id is meant as the idempotency key: with the body alone it would be decided again each time.
@@ -45,7 +46,7 @@ async def read_body(request: Request[Any, Any, State]) -> Any:
         raise Problem(f"the body is {error}", status=400, code="malformed-message") from error
     if len(elements) != 1 or not isinstance(elements[0], dict) or is_batch(body):
         raise Problem("the body must be one JSON object: the command's data", status=400, code="malformed-message")
-    return elements[0]
+    return parse(body, exact=True) if command_type in EXACT_NUMBERS else elements[0]
 
 
 async def _drain(request: Request[Any, Any, State]) -> None:
@@ -61,7 +62,12 @@ async def _drain(request: Request[Any, Any, State]) -> None:
 
 
 def read_envelope(
-    request: Request[Any, Any, State], command_type: str, data: Any, subject: str | None, expected: int | None
+    request: Request[Any, Any, State],
+    command_type: str,
+    data: Any,
+    subject: str | None,
+    expected: int | None,
+    notbefore: str | None = None,
 ) -> CommandEnvelope:
     """Raises Problem for a command that its contract does not allow."""
     attributes = {
@@ -70,6 +76,8 @@ def read_envelope(
         "type": command_type,
         "subject": subject,
         "expectedversion": expected,
+        "notbefore": notbefore,
+        "actor": given_actor(request.headers),
         "traceparent": request.headers.get("traceparent"),
         "data": data,
     }

@@ -30,6 +30,7 @@ from command_service.publishing.history import PREFETCH as HISTORY_PREFETCH
 from command_service.publishing.history import HistoryPublisher
 from command_service.publishing.packing import Row, RowBatch, row_batches
 from command_service.publishing.resend import PREFETCH, Resender
+from command_service.scheduling.scheduler import Scheduler
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messages.lanes import HEARTBEAT, Heartbeat
 from shared.messaging import topology
@@ -235,24 +236,27 @@ class Relay:
 
 
 async def run(settings: Settings) -> int:
-    """The deployable ``relay``: publishes events, resends them at a projection's request, and sends history for rebuilds."""
+    """The deployable ``relay``: publishes events, resends them at a projection's request, and history, and commands that are due."""
     rabbitmq_url, write_db_url = settings.require("rabbitmq_url"), settings.require("write_db_url")
     process = Process("relay", runtime_dir=settings.runtime_dir)
     publisher = Publisher(rabbitmq_url, "relay")
     relay = Relay(write_db_url, publisher, lanes=settings.lanes)
-    queues = QueueWatch(publisher.connected, [topology.control_queue(name) for name in topology.PROJECTORS])
+    control = [topology.control_queue(name) for name in topology.PROJECTORS]
+    queues = QueueWatch(publisher.connected, [*control, topology.COMMAND_QUEUE])
     requests = Consumer(rabbitmq_url, [topology.RESEND_QUEUE], prefetch=PREFETCH, name="relay")
     resend_publisher = Publisher(rabbitmq_url, "resend")
     resender = Resender(write_db_url, requests, resend_publisher, lanes=settings.lanes)
     history_requests = Consumer(rabbitmq_url, [topology.HISTORY_QUEUE], prefetch=HISTORY_PREFETCH, name="history")
     history_publisher = Publisher(rabbitmq_url, "history")
     historian = HistoryPublisher(write_db_url, history_requests, history_publisher)
+    scheduler = Scheduler(write_db_url, resend_publisher)
     try:
         return await process.run(
             {
                 "relay": lambda: relay.run(process.stopping),
                 "resender": lambda: resender.run(process.stopping),
                 "historian": lambda: historian.run(process.stopping),
+                "scheduler": lambda: scheduler.run(process.stopping),
             },
             background={"requests": requests.run, "history requests": history_requests.run, "queues": queues.run},
             probes={
@@ -261,10 +265,11 @@ async def run(settings: Settings) -> int:
                 "resender": lambda: resender.trouble,
                 "history requests": lambda: history_requests.trouble,
                 "historian": lambda: historian.trouble,
+                "scheduler": lambda: scheduler.trouble,
                 "queues": lambda: queues.trouble or requests.queues_trouble or history_requests.queues_trouble,
             },
             announcer=Announcer("relay", publisher),
         )
     finally:
-        for each in (publisher, resend_publisher, history_publisher, resender, historian):
+        for each in (publisher, resend_publisher, history_publisher, resender, historian, scheduler):
             await each.close()

@@ -43,6 +43,7 @@ app.add_typer(
     name="projections",
 )
 
+app.add_typer(lazy_group("deploy.cli.scheduled", "Commands that wait for their time."), name="scheduled")
 app.add_typer(
     lazy_group("deploy.cli.contracts", "What other services may send and read, for every language."), name="contracts"
 )
@@ -152,29 +153,73 @@ def send(
     subject: Annotated[str | None, typer.Option(help="The CloudEvents subject: the id of the entity.")] = None,
     command_id: Annotated[str | None, typer.Option("--id", help="Idempotency key; generated if missing.")] = None,
     expected_version: Annotated[int | None, typer.Option(min=0, help="The version you last saw.")] = None,
+    not_before: Annotated[
+        str | None, typer.Option(help="RFC 3339: decide it then; `tidemark scheduled` lists and cancels such commands.")
+    ] = None,
+    actor: Annotated[str | None, typer.Option(help="The person or system that requests it, for audits.")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the outcome.")] = 30.0,
 ) -> None:
-    """Send one command and print its outcome as JSON. Exit code 0: accepted, 1: rejected, 3: no outcome in time, or none yet.
+    """Send one command and print its outcome as JSON. Exit code 0: accepted, or scheduled, 1: rejected, 3: no outcome in time, or none yet.
 
     Example: tidemark send customers.register-customer '{"customer_id": "c-1", "name": "Ann"}'
     """
     from pydantic import ValidationError
-    from pydantic_core import from_json
 
     from deploy.sending.send_one import send_one
+    from shared.contracts.registry import EXACT_NUMBERS
     from shared.contracts.validation_errors import describe, sentence
+    from shared.messages.envelope import EnvelopeError, parse
 
     try:
-        payload = from_json(sys.stdin.buffer.read() if data == "-" else data, allow_inf_nan=False)
-    except ValueError as error:
-        raise fail(f"the data is not JSON: {error}", WRONG_USE) from error
-    attributes = {"subject": subject, "id": command_id, "expectedversion": expected_version}
+        payload = parse(sys.stdin.buffer.read() if data == "-" else data, exact=command_type in EXACT_NUMBERS)
+    except EnvelopeError as error:
+        raise fail(f"the data is {error}", WRONG_USE) from error
+    attributes = {
+        "subject": subject,
+        "id": command_id,
+        "expectedversion": expected_version,
+        "notbefore": not_before,
+        "actor": actor,
+    }
     try:
         outcome = run(send_one(settings(), command_type, payload, attributes, timeout))
     except ValidationError as error:
         raise fail(sentence(describe(error)), WRONG_USE) from error
     print(json.dumps(outcome, indent=2, ensure_ascii=False))
+    if outcome["data"].get("reason") == "scheduled":
+        raise typer.Exit(0)
     raise typer.Exit({"command.accepted": 0, "command.pending": UNAVAILABLE}.get(outcome["type"], 1))
+
+
+@app.command()
+def archive(
+    before: Annotated[
+        str, typer.Option(help="A date (2026-06-01), a time (2026-06-01T09:30:00Z), or so many days ago (90d).")
+    ],
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this kind of stream, and also the old events of streams that are open; may be repeated."
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Events moved in one transaction.")] = 1000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Move nothing, and say what would be moved.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Move events of streams that are closed, and unchanged since --before, from the hot table of the write database to its archive.
+
+    Closed: an order that is delivered or cancelled, a booking that is completed, cancelled or a no-show. Nothing is lost: rebuilds,
+    resends, replays of state and verify read both tables.
+    Safe beside live commands, and to interrupt and run again: it continues where it was.
+
+    \b
+    tidemark archive --before 90d --dry-run
+    tidemark archive --before 2026-06-01 --kind devices      # also of devices that are in use
+    """
+    from deploy.cli.archive import run_archive
+
+    found = run_archive(before, kind or [], batch, output, dry_run=dry_run)
+    raise typer.Exit(1 if found.unreadable else 0)
 
 
 @app.command()
@@ -260,7 +305,8 @@ def health(name: Annotated[str, typer.Argument(help="A deployable: worker, relay
     try:
         document = json.loads((Path(folder) / f"{name}.json").read_text())
     except (OSError, ValueError) as error:
-        raise fail(f"{name} has written no health file: {error}", 1) from error
+        others = ", ".join(sorted(path.stem for path in Path(folder).glob("*.json"))) or "none has"
+        raise fail(f"{name} has written no health file ({error}); these have: {others}", 1) from error
     age = time.time() - document["at"]
     if age > HEALTH_IS_STALE_AFTER_S:
         raise fail(f"{name} has not updated its health file for {age:.0f} s", 1)

@@ -6,23 +6,14 @@ Lists have only the digest.
 """
 
 from collections.abc import Mapping
-from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from litestar import MediaType, Request, Response
 
+from shared.http.etags import etag, matches
 
-def etag(body: bytes, *versions: int) -> str:
-    digest = blake2b(body, digest_size=8).hexdigest()
-    return f'"{".".join(map(str, versions))}-{digest}"' if versions else f'"{digest}"'
-
-
-def matches(if_none_match: str | None, tag: str) -> bool:
-    """Whether the client already has this representation, by weak comparison; ``*`` matches any."""
-    if if_none_match is None:
-        return False
-    candidates = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
-    return tag in candidates or "*" in candidates
+WHOLE: Final = "tidemark.whole"
+"""Key in the scope of a request whose answer is shared with others: it is sent whole, and ``not_modified`` is asked for each client."""
 
 
 def conditional_response(
@@ -33,8 +24,14 @@ def conditional_response(
     media_type: str = MediaType.JSON,
 ) -> Response[Any]:
     """200 with ``body`` (text, sent unchanged), or 304 without it; both with ``ETag`` and the headers ``as_of``."""
-    tag = etag(body, *versions)
-    headers = {"ETag": tag, "Cache-Control": "no-cache", **as_of}
-    if matches(request.headers.get("if-none-match"), tag):
-        return Response(None, status_code=304, headers=headers)
+    headers = {"ETag": etag(body, *versions), "Cache-Control": "no-cache", **as_of}
+    if WHOLE not in request.scope and (unchanged := not_modified(request, headers)):
+        return unchanged
     return Response(body, media_type=media_type, headers=headers)
+
+
+def not_modified(request: Request[Any, Any, Any], headers: Mapping[str, str]) -> Response[Any] | None:
+    """304 with ``headers``, if the client already has the representation with their ``ETag``."""
+    if matches(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(None, status_code=304, headers=dict(headers))
+    return None

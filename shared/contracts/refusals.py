@@ -40,6 +40,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "message-too-large": Refusal(
         "The message has more than 1 MiB, or its batch more than 100 commands; none of them was taken.", Retry.SAME_ID
     ),
+    "cancelled": Refusal("The command was scheduled, and has been cancelled before its time.", Retry.NEW_ID),
     "discarded": Refusal("The service failed on the command, and an operator has given it up.", Retry.NEW_ID),
     "superseded": Refusal("The service failed on the command, and an operator has sent another one.", Retry.NEW_ID),
 }
@@ -47,11 +48,17 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
 
 HTTP_REFUSALS: Final[Mapping[str, Refusal]] = {
     "outcome-not-found": Refusal("No outcome is known for this id, or not yet.", Retry.LATER),
+    "not-scheduled": Refusal("No scheduled command with this id waits for its time.", Retry.NEW_ID),
     "source-needed": Refusal(
         "Several services have sent a command with this id; name one in `?source=`.", Retry.SAME_ID
     ),
     "broker-unavailable": Refusal("RabbitMQ did not confirm the command in time; it may be kept.", Retry.LATER),
-    "store-unavailable": Refusal("The database with the outcomes cannot be reached.", Retry.LATER),
+    "store-unavailable": Refusal("The database with outcomes and streams cannot be reached.", Retry.LATER),
+    "unknown-kind": Refusal("There is no such kind of stream.", Retry.SAME_ID),
+    "stream-not-found": Refusal("There is no stream of this name, or not yet.", Retry.LATER),
+    "state-unreadable": Refusal("The stream's state is of older code, and replaying its events failed.", Retry.LATER),
+    "operator-key-required": Refusal("The operator's key is missing or wrong.", Retry.SAME_ID),
+    "acts-are-off": Refusal("The service has no operator key, so it shows no states.", Retry.LATER),
     "not-ready": Refusal("Something that commands depend on makes no progress; the message says what.", Retry.LATER),
     "not-serving": Refusal("No command can be accepted at the moment; the message says why.", Retry.LATER),
     "internal-error": Refusal("An error inside the service; it has been logged.", Retry.LATER),

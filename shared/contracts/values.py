@@ -11,8 +11,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, ClassVar, Final, get_type_hints
+from zoneinfo import ZoneInfo
 
 import msgspec
 from pydantic import (
@@ -25,6 +27,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     Strict,
     StringConstraints,
+    WithJsonSchema,
 )
 from pydantic_core import CoreSchema, PydanticKnownError
 from pydantic_core.core_schema import no_info_before_validator_function
@@ -60,17 +63,63 @@ def _in_utc(value: datetime) -> datetime:
     return value
 
 
+MAX_DECIMAL_DIGITS: Final = 20
+"""The most digits of a decimal before its point."""
+MAX_DECIMAL_PLACES: Final = 18
+"""The most digits of a decimal after its point."""
+A_DECIMAL: Final = (
+    f"a decimal is a number or its text, like 21.5, with at most {MAX_DECIMAL_DIGITS} digits before"
+    f" and {MAX_DECIMAL_PLACES} after the point"
+)
+_DECIMAL: Final = r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?"
+_IS_DECIMAL: Final = re.compile(_DECIMAL)
+
+
+def _decimal_text(value: Any) -> str:
+    """The value as text without exponent, leading or trailing zeros: equal numbers have the same text.
+
+    A float is refused: its digits are no longer those that the sender wrote. Messages are parsed so that none arises (``exact_numbers``).
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError(A_DECIMAL)  # noqa: TRY004 - pydantic words a ValueError, and raises a TypeError
+    try:
+        text = str(value)
+    except ValueError as error:  # an integer of thousands of digits
+        raise ValueError(A_DECIMAL) from error
+    if not _IS_DECIMAL.fullmatch(text):
+        raise ValueError(A_DECIMAL)
+    text = format(Decimal(text), "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    whole, _, places = text.lstrip("-").partition(".")
+    if len(whole) > MAX_DECIMAL_DIGITS or len(places) > MAX_DECIMAL_PLACES:
+        raise ValueError(A_DECIMAL)
+    return "0" if text == "-0" else text
+
+
+def _known_time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError) as error:  # not there, not a zone, or a folder of zones
+        raise ValueError(A_TIME_ZONE) from error
+    return name
+
+
 _SAFE: Final = r"^[^\x00]*$"
 _ID: Final = r"^[\p{L}\p{N}._:~@+=-]{1,128}$"
 _CURRENCY: Final = r"^[A-Z]{3}$"
 _EMAIL: Final = r"^[^\s@\x00]+@[^\s@\x00]+\.[^\s@\x00]+$"
+_TIME_ZONE: Final = r"^(UTC|[A-Z][A-Za-z]{1,31}(/[A-Za-z0-9_+-]{1,32}){1,2})$"
 TYPE_NAME: Final = r"^[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64}){1,3}$"
+
+A_TIME_ZONE: Final = "a time zone is its IANA name, like Europe/Berlin, or UTC"
 
 PATTERNS: Final[Mapping[str, str]] = {
     _SAFE: "a text without NUL (U+0000) is needed",
     _ID: "an id has 1 to 128 letters, digits or . _ : ~ @ + = -",
     _CURRENCY: "a currency is its ISO 4217 code: three capital letters, like EUR",
     _EMAIL: "an e-mail address looks like name@example.org",
+    _TIME_ZONE: A_TIME_ZONE,
     TYPE_NAME: "a command's type looks like orders.place-order: lower-case letters, digits and -, in 2 to 4 parts",
 }
 """What each pattern of a contract allows, worded for the sender."""
@@ -91,12 +140,28 @@ Currency = Annotated[str, Strict(), StringConstraints(pattern=_CURRENCY), Field(
 """ISO 4217 alphabetic code."""
 
 Email = Annotated[str, Strict(), StringConstraints(pattern=_EMAIL, max_length=320)]
+TimeZone = Annotated[
+    str,
+    Strict(),
+    StringConstraints(pattern=_TIME_ZONE),
+    AfterValidator(_known_time_zone),
+    Field(examples=["Europe/Berlin"]),
+]
+"""The name of a zone in the IANA time zone database; names without an area, other than UTC, are older spellings and refused."""
+
 Amount = Annotated[int, Strict(), Field(ge=0, le=MAX_AMOUNT)]
 """Money in minor units (cents)."""
 
 Quantity = Annotated[int, Strict(), Field(gt=0, le=MAX_QUANTITY)]
 Timestamp = Annotated[datetime, BeforeValidator(_only_rfc3339), AfterValidator(_in_utc)]
 """A point in time: RFC 3339 on the wire, UTC in memory, between 1970 and 2199."""
+
+DecimalText = Annotated[
+    str,
+    BeforeValidator(_decimal_text),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{_DECIMAL}$"}], "examples": [21.5]}),
+]
+"""A decimal, kept exactly: a JSON number or its text, as text in its shortest form. Only in commands with ``exact_numbers``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +199,9 @@ class CommandData(BaseModel):
     """The data of a command. Unknown fields are refused, so that a misspelt option is never silently ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    exact_numbers: ClassVar[bool] = False
+    """Whether its message is parsed with every digit of its numbers. Numbers of other commands are integers or refused."""
 
 
 Upcaster = Callable[[Mapping[str, Any]], dict[str, Any]]

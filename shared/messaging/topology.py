@@ -50,6 +50,9 @@ SEQUENCE_HEADER: Final = "tidemark-sequence"
 """On every message of the relay: the run of the relay that numbered it, and its number in its lane, 1, 2, 3 … without gaps. A run begins
 with the epoch of the write database; on resent messages it is the epoch and a full stop alone."""
 
+KINDS_HEADER: Final = "tidemark-kinds"
+"""On messages with events: the kinds of stream in it, separated by commas. A projector that reads none of them does not parse the body."""
+
 AUTOMATIC_HEADER: Final = "tidemark-automatic"
 """True on copies from the retry tiers, on resends that a projection requested by itself, and on its requests for these: no operator was
 involved. A dead event that arrives so is not retried once its letter is published."""
@@ -59,6 +62,15 @@ DISCARDED: Final = "discarded"
 SUPERSEDED: Final = "superseded"
 DELIVERY_LIMITED: Final = "delivery-limit"
 """Values of DEAD_COMMAND_HEADER on a command that the dead-letter worker sends again: its status. It is not to be tried."""
+
+SCHEDULED_HEADER: Final = "tidemark-scheduled"
+DUE: Final = "due"
+CANCELLED: Final = "cancelled"
+"""Values of SCHEDULED_HEADER on a scheduled command that is put into the queue: its time has come, whatever its ``notbefore``; or it is
+to be refused."""
+ACTOR_HEADER: Final = "tidemark-actor"
+REASON_HEADER: Final = "tidemark-reason"
+"""Who has cancelled it, and why."""
 
 GENERATION_HEADER: Final = "tidemark-generation"
 PAGE_HEADER: Final = "tidemark-page"
@@ -134,6 +146,16 @@ def control_queue(projector: str) -> str:
 def compared_key(projector: str) -> str:
     """Routing key of the reply to a projection's request to compare its versions."""
     return f"{projector}.compared"
+
+
+def kinds_of(header: object) -> frozenset[str]:
+    """The kinds of stream in KINDS_HEADER; empty: the header is missing, so that they are not known."""
+    return _kinds_in(header) if isinstance(header, str) else frozenset()
+
+
+@lru_cache(maxsize=1024)
+def _kinds_in(header: str) -> frozenset[str]:
+    return frozenset(filter(None, header.split(",")))
 
 
 def run_of(epoch: str, leader: str = "") -> str:

@@ -1,7 +1,7 @@
 """The summary's documents, written by the projector and returned by the query service. Money in minor units.
 
-Tables: ``orders``, ``history``, ``customers``, ``products``, ``price_history`` (``projectors/models/summary/migrations``). ``doc`` holds
-the fields below, except those marked *borrowed*: they belong to other streams and are joined when read.
+Tables: ``orders``, ``history``, ``customers``, ``products``, ``price_history``, ``baskets`` (``projectors/models/summary/migrations``).
+``doc`` holds the fields below, except those marked *borrowed*: they belong to other streams and are joined when read.
 """
 
 from datetime import datetime
@@ -84,6 +84,8 @@ class HistoryEntry(BaseModel):
     version: int
     type: str
     at: datetime
+    actor: str | None = None
+    """Who requested it, as the sender of the command says; null: it named nobody."""
     data: dict[str, Any]
 
 

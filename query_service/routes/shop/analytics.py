@@ -25,6 +25,7 @@ from query_service.analytics.parameters import Currency, From, To
 from query_service.analytics.ranges import Granularity, bucket_starts, days_of, requested_range
 from query_service.analytics.ranking import top
 from query_service.analytics.sales import Sales
+from query_service.http.cached import Cached
 from query_service.http.conditional import conditional_response
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
@@ -51,7 +52,9 @@ class Measure(StrEnum):
     REVENUE = "revenue"
 
 
-@read_route("/analytics/revenue", tags=["analytics"], summary="Revenue by hour, day, week or month")
+@read_route(
+    "/analytics/revenue", tags=["analytics"], summary="Revenue by hour, day, week or month", cached=Cached("analytics")
+)
 async def revenue(
     request: QueryRequest,
     from_: From = None,
@@ -87,7 +90,7 @@ async def revenue(
     return conditional_response(request, msgspec.json.encode(body | by_currency(currencies, answers)), as_of)
 
 
-@read_route("/analytics/top-products", tags=["analytics"], summary="Best-selling products")
+@read_route("/analytics/top-products", tags=["analytics"], summary="Best-selling products", cached=Cached("analytics"))
 async def top_products(
     request: QueryRequest,
     from_: From = None,
@@ -124,7 +127,7 @@ async def top_products(
     return conditional_response(request, msgspec.json.encode(first | several), as_of)
 
 
-@read_route("/analytics/customers", tags=["analytics"], summary="Number of customers")
+@read_route("/analytics/customers", tags=["analytics"], summary="Number of customers", cached=Cached("analytics"))
 async def distinct_customers(request: QueryRequest, from_: From = None, to: To = None) -> Response[DistinctCustomers]:
     """The exact number of customers who placed an order that was not cancelled; whole days only."""
     query = requested_range(from_, to, Granularity.DAY)

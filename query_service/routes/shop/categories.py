@@ -11,6 +11,7 @@ from query_service.analytics.extent import MAX_CURRENCIES, by_currency, currenci
 from query_service.analytics.parameters import Currency, From, To
 from query_service.analytics.ranges import Granularity, Range, RequestedRange, months_and_days, requested_range
 from query_service.analytics.sales_by import sales_by
+from query_service.http.cached import Cached
 from query_service.http.conditional import conditional_response
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
@@ -29,7 +30,7 @@ class CategoryMeasure(StrEnum):
 _RANKED: Final = {CategoryMeasure.REVENUE: "revenue", CategoryMeasure.UNITS: "items", CategoryMeasure.ORDERS: "orders"}
 
 
-@read_route("/analytics/categories", tags=["analytics"], summary="Best-selling categories")
+@read_route("/analytics/categories", tags=["analytics"], summary="Best-selling categories", cached=Cached("analytics"))
 async def top_categories(
     request: QueryRequest,
     from_: From = None,

@@ -10,6 +10,7 @@ from litestar import Response
 
 from query_service.analytics.extent import default_currencies
 from query_service.analytics.parameters import Currency, FromTime
+from query_service.http.cached import Cached
 from query_service.http.conditional import conditional_response
 from query_service.http.parameters import TimeParameter, parse_time
 from query_service.http.problems import InvalidParameterError
@@ -25,7 +26,9 @@ BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 END: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
-@read_route("/analytics/segments", tags=["analytics"], summary="Customer segments and RFM quintiles")
+@read_route(
+    "/analytics/segments", tags=["analytics"], summary="Customer segments and RFM quintiles", cached=Cached("summary")
+)
 async def segments(
     request: QueryRequest,
     from_: FromTime = None,

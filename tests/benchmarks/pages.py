@@ -1,0 +1,235 @@
+"""``python -m tests.benchmarks.pages``: pages and dashboards beside the joins that they would be in a normalised schema, as JSON.
+
+    normalised.sql ──▶ the same shop in eleven tables ──joins──▶ the yardstick, by SQL over one connection
+          └─▶ events ──projectors' fold and write──▶ read stores ──query service──▶ ours, over HTTP
+
+Same data, server and run; on samples, both must give the same figures. A product's page is asked for as often as the product is
+bought: a few products have most of the views, and most of the cost. Smaller sizes (``--products``, ``--lines``) give smaller ratios, as
+joins grow with the data and pages do not.
+
+``order_latency``: orders at a fixed rate on a system of their own, idle and while ten dashboards are read as fast as they answer, in turns.
+The query service and those readers run at a lower priority, since they would run on machines of their own. Servers are its own.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+import psutil
+import uvloop
+
+from deploy.demo.system import settings_for
+from deploy.run.deployables import program
+from deploy.run.migrate import migrate
+from deploy.run.supervisor import Supervisor
+from deploy.servers.ports import free_port
+from deploy.servers.provide import Servers
+from tests.benchmarks import normalised
+from tests.benchmarks.measuring import server_pids
+from tests.benchmarks.normalised import Normalised
+from tests.benchmarks.order_latency import order_latency
+from tests.benchmarks.shop_events import fill
+from tests.benchmarks.side_by_side import Client, Joins, checked, compared, url
+from tests.e2e.system import own_servers
+
+VIEWS: Final = 200
+REPEATED: Final = 5
+QUESTIONS: Final = 30
+CLASSES: Final = (10, 1_000, 100_000)
+YARDSTICK_RUNS: Final = 3
+ASKED: Final = 200
+YEAR: Final = {"from": "2026-01-01", "to": "2027-01-01", "granularity": "day", "currency": "EUR"}
+RATED: Final = 4
+
+
+def page_of(product_id: int) -> str:
+    return f"/products/product-{product_id}/page"
+
+
+async def product_pages(joins: Joins, kept: Client, unkept: Client) -> dict[str, Any]:
+    views = [row[0] for row in await joins.connection.fetch(normalised.POPULAR, VIEWS)]
+    paths = list(map(page_of, views))
+    theirs, rows = await joins.ask(normalised.PRODUCT_PAGE, [(one,) for one in views])
+    without, bodies = unkept.ask(paths)
+    checked(check_page, rows, bodies)
+    checked(check_page, rows, kept.ask(paths)[1])
+    found: dict[str, Any] = {
+        "what": f"{VIEWS} views by popularity, {REPEATED} times each by us",
+        **compared(theirs, kept.ask(paths * REPEATED)[0]),
+        "ours_with_TIDEMARK_CACHE_off": without.report(),
+    }
+    for orders in CLASSES:
+        (row,) = await joins.connection.fetch(normalised.IN_ORDERS, orders)
+        id_ = row["product_id"]
+        theirs, rows = await joins.ask(normalised.PRODUCT_PAGE, [(id_,)] * YARDSTICK_RUNS)
+        without, bodies = unkept.ask([page_of(id_)] * YARDSTICK_RUNS)
+        checked(check_page, rows, bodies)
+        mine, _ = kept.ask([page_of(id_)] * ASKED)
+        name = f"of_a_product_in_{row['orders']}_orders"
+        found[name] = compared(theirs, mine) | {"ours_with_TIDEMARK_CACHE_off": without.report()}
+    return found
+
+
+def check_page(row: asyncpg.Record, body: bytes) -> None:
+    page = json.loads(body)
+    for name in ("name", "description", "category", "brand", "currency", "stock"):
+        assert page[name] == row[name], (name, page[name], row[name])
+    average = round(row["rated"] / row["number"], 2) if row["number"] else None
+    assert (page["review_count"], page["rating_average"]) == (row["number"], average), page["product_id"]
+    assert [one["sku"] for one in page["variants"]] == sorted(json.loads(row["variants"]), reverse=True)
+    assert [one["price"] for one in page["price_history"]] == json.loads(row["prices"])
+    related = [[int(one["product_id"].removeprefix("product-")), one["orders"], one["name"]] for one in page["related"]]
+    assert related == json.loads(row["related"] or "[]"), page["product_id"]
+
+
+async def searches(joins: Joins, client: Client) -> dict[str, Any]:
+    """By a rarer word (the noun of a name) and by a commoner one (the adjective), with all filters, the cheapest first."""
+    found: dict[str, Any] = {}
+    filters = {"min_price": 1000, "max_price": 8000, "min_rating": RATED, "available": "true", "sort": "price"}
+    for name, place in (("rare_word", 2), ("common_word", 1)):
+        words = [row[0] for row in await joins.connection.fetch(normalised.WORDS, QUESTIONS, place)]
+        categories = [f"Category {1 + number}" if number % 3 == 0 else None for number in range(len(words))]
+        asked = list(zip(words, categories, strict=True))
+        theirs, rows = await joins.ask(normalised.SEARCH, [(*one, 1000, 8000, RATED) for one in asked])
+        paths = [
+            url("/search/products", q=f"{word} ", **filters, **({"category": category} if category else {}))
+            for word, category in asked
+        ]
+        checked(check_hits, rows, client.ask(paths)[1])
+        totals = [row["total"] for (row,) in rows]
+        found[name] = compared(theirs, client.ask(paths * REPEATED)[0]) | {"matches": [min(totals), max(totals)]}
+    return found
+
+
+def check_hits(row: asyncpg.Record, body: bytes) -> None:
+    found = json.loads(body)
+    assert found["total"] == row["total"], (found["total"], row["total"])
+    assert [hit["product_id"] for hit in found["items"]] == [f"product-{one}" for one in row["ids"]]
+    for facet, column in (("category", "categories"), ("brand", "brands")):
+        counts = json.loads(row[column] or "{}")
+        assert len(counts) > 100 or {one["value"]: one["count"] for one in found["facets"][facet]} == counts
+
+
+async def dashboards(joins: Joins, client: Client) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, statement, path, check in (
+        ("revenue_by_day", normalised.REVENUE, url("/analytics/revenue", **YEAR), check_revenue),
+        ("top_products", normalised.TOP_PRODUCTS, url("/analytics/top-products", by="units", limit=10), check_top),
+    ):
+        theirs, rows = await joins.ask(statement, [()] * YARDSTICK_RUNS)
+        mine, bodies = client.ask([path] * ASKED)
+        check(rows[0], json.loads(bodies[0]))
+        found[name] = compared(theirs, mine)
+    return found
+
+
+def check_revenue(rows: Sequence[asyncpg.Record], body: dict[str, Any]) -> None:
+    ours = {one["start"]: (one["orders"], one["items"], one["revenue"]) for one in body["buckets"] if one["orders"]}
+    assert ours == {day(row["start"]): (row["orders"], row["items"], row["revenue"]) for row in rows}
+
+
+def check_top(rows: Sequence[asyncpg.Record], body: dict[str, Any]) -> None:
+    assert [(one["product_id"], one["name"], one["units"]) for one in body["items"]] == [
+        (f"product-{row['product_id']}", row["name"], row["units"]) for row in rows
+    ]
+
+
+def day(start: datetime) -> str:
+    return start.replace(tzinfo=UTC).isoformat().replace("+00:00", "Z")
+
+
+@asynccontextmanager
+async def query_services(servers: Servers) -> AsyncIterator[tuple[Client, Client]]:
+    """One that keeps answers, and one that does not."""
+    async with query_service(servers, "on") as kept, query_service(servers, "off") as unkept:
+        yield kept, unkept
+
+
+@asynccontextmanager
+async def query_service(servers: Servers, cache: str) -> AsyncIterator[Client]:
+    port = free_port()
+    environment = {"TIDEMARK_QUERY_PORT": str(port), "TIDEMARK_CACHE": cache, "TIDEMARK_LOG_LEVEL": "ERROR"}
+    async with Supervisor(output=None) as supervisor:
+        await supervisor.start([program("query", servers, os.environ | environment)])
+        yield Client(port, [supervisor.pid("query"), *stores(servers)])
+
+
+def stores(servers: Servers) -> list[int]:
+    """The processes of PostgreSQL and Redis."""
+    pids = server_pids(servers)
+    return [pids["postgres"], pids["redis"]]
+
+
+async def vacuum(servers: Servers) -> dict[str, int]:
+    """The sizes of the read stores in PostgreSQL, in MiB."""
+    sizes = {}
+    for name in ("summary", "search"):
+        connection = await asyncpg.connect(servers.stores[name], server_settings={"search_path": f"{name}, public"})
+        await connection.execute("VACUUM ANALYZE")
+        sizes[name] = await connection.fetchval(SCHEMA_SIZE, name) >> 20
+        await connection.close()
+    return sizes
+
+
+SCHEMA_SIZE: Final = """
+SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind = 'r'
+"""
+
+
+async def pages(servers: Servers, products: int, lines: int) -> dict[str, Any]:
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"{time.monotonic() - began:6.0f} s  {what}", file=sys.stderr, flush=True)
+
+    await migrate(settings_for(servers))
+    shop = await Normalised.filled(servers.stores["summary"], products, lines)
+    say("the normalised shop is there")
+    await fill(servers, shop)
+    sizes = await vacuum(servers)
+    say("the read stores are filled")
+    joins = Joins(shop.connection, stores(servers))
+    async with query_services(servers) as (kept, unkept):
+        found = {"product_page": await product_pages(joins, kept, unkept)}
+        say(f"product pages: {json.dumps(found['product_page'])}")
+        found["search"] = await searches(joins, kept)
+        say(f"search: {json.dumps(found['search'])}")
+        found["dashboard"] = await dashboards(joins, kept)
+        say(f"dashboards: {json.dumps(found['dashboard'])}")
+    sizes["normalised"] = await shop.value(normalised.SIZE) >> 20
+    await shop.connection.close()
+    counts = {"products": products, "orders": shop.orders, "lines": lines, "reviews": products * 3}
+    return {"data": counts, "mib": sizes, **found}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="pages", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--products", type=int, default=20_000, help="default 20,000; promised for 1,000,000")
+    parser.add_argument("--lines", type=int, default=200_000, help="default 200,000; promised for 10,000,000")
+    parser.add_argument("--only", choices=("pages", "latency"), help="only this part")
+    arguments = parser.parse_args()
+    os.environ["TIDEMARK_SERVERS"] = "private"
+    report: dict[str, Any] = {
+        "machine": {"cores": psutil.cpu_count(), "memory_gib": psutil.virtual_memory().total >> 30},
+        "load_average_before": [round(load, 2) for load in psutil.getloadavg()],
+    }
+    if arguments.only != "latency":
+        with own_servers() as servers:
+            report |= uvloop.run(pages(servers, arguments.products, arguments.lines))
+    if arguments.only != "pages":
+        with own_servers() as servers:
+            report["order_latency"] = uvloop.run(order_latency(servers))
+    print(json.dumps(report, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
