@@ -93,7 +93,12 @@ async def _is_answered_as_before(older: System) -> None:
     assert (await older.get("/analytics/revenue", **JANUARY))["total"] == SOLD
     assert (await older.get("/search/products", q="mug"))["total"] == 4
     freshness = {one["projection"]: one for one in (await older.get("/freshness"))["projections"]}
-    assert {name: one["generation"] for name, one in freshness.items()} == {"summary": 1, "analytics": 2, "search": 1}
+    assert {name: one["generation"] for name, one in freshness.items()} == {
+        "summary": 1,
+        "analytics": 2,
+        "search": 1,
+        "telemetry": 1,
+    }
     assert freshness["summary"]["held"] == len(POISONED)
 
 
