@@ -47,9 +47,9 @@ RETURNING attempts
 """
 # A scheduled command on which the service failed is no longer waiting for its time.
 UNDECIDED_COMMAND: Final = """
-SELECT command_type, reason, since, NULL::timestamptz FROM undecided_commands WHERE command_id = $1 AND source = $2
+SELECT command_type, reason, since, NULL::timestamptz, NULL::bytea FROM undecided_commands WHERE command_id = $1 AND source = $2
 UNION ALL
-SELECT command_type, 'scheduled', scheduled_at, due_at FROM scheduled_commands WHERE command_id = $1 AND source = $2
+SELECT command_type, 'scheduled', scheduled_at, due_at, body_hash FROM scheduled_commands WHERE command_id = $1 AND source = $2
 LIMIT 1
 """
 
@@ -60,6 +60,8 @@ class PendingCommand(NamedTuple):
     since: datetime
     notbefore: datetime | None = None
     """When a scheduled command is due."""
+    digest: bytes | None = None
+    """Of a scheduled command's content."""
 
     @property
     def message(self) -> str:

@@ -80,6 +80,11 @@ def terms(q: str) -> list[str]:
     return [piece for piece in dict.fromkeys(pieces) if compounds(piece)]
 
 
+def is_exact(q: str) -> bool:
+    """Whether the search text has quotes or excludes words: then only what it asks for is a match, and nothing that is spelt alike."""
+    return '"' in q or any(piece.is_excluded for piece in _pieces(q))
+
+
 def bare_words(q: str) -> list[str]:
     """The words of the search text without operators and excluded pieces; at most eight, the longest first."""
     kept = re.sub(r"(?:^|\s)-\S+", " ", unicodedata.normalize("NFC", q))

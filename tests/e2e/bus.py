@@ -11,6 +11,7 @@ import aio_pika
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
+from deploy.servers.rabbitmq import HEARTBEAT
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
 
@@ -115,7 +116,8 @@ def outcome(answer: dict[str, Any]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def bus_of(url: str) -> AsyncIterator[Bus]:
-    connection = await aio_pika.connect(url, timeout=10)
+    # Starting other systems blocks the event loop for longer than the services' heartbeat allows.
+    connection = await aio_pika.connect(url.replace(f"heartbeat={HEARTBEAT}", "heartbeat=600"), timeout=10)
     async with connection:
         channel = await connection.channel(on_return_raises=True)
         bus = Bus(channel, await channel.declare_queue(exclusive=True))

@@ -129,6 +129,8 @@ async def test_over_http_it_is_scheduled_looked_at_moved_and_cancelled(system: S
     assert (answer.status_code, answer.json()["reason"]) == (202, "scheduled")
     path, later = f"/scheduled-commands/{id_}", at(hours=3)
     assert (await system.commands.get(path)).json()["source"] == "tidemark/http"
+    other = await scheduled_over_http(system, customer + "x", id_, at(hours=1))
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
     moved = await system.commands.patch(path, json={"notbefore": later})
     assert moved.status_code == 200, moved.text
     assert datetime.fromisoformat(moved.json()["notbefore"]) == datetime.fromisoformat(later)

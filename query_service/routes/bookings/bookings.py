@@ -109,7 +109,7 @@ SELECT WHERE EXISTS (SELECT FROM patients WHERE patient_id = $1)
 """
 
 HISTORY: Final = """
-SELECT version, json_build_object('version', version, 'type', type, 'data', data,
+SELECT version, json_build_object('version', version, 'type', type, 'actor', actor, 'data', data,
     'at', replace(to_jsonb(at) #>> '{}', '+00:00', 'Z'))::text AS item
 FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
 """

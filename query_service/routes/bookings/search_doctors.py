@@ -86,7 +86,7 @@ async def _mode(store: PostgresStore, q: str | None) -> Mode:
     if q is None:
         return "filters"
     row = await store.fetchrow(ANY_DOCTOR, search_terms.tsqueries(q).query)
-    return "words" if '"' in q or (row is not None and row["found"]) else "similar"
+    return "words" if search_terms.is_exact(q) or (row is not None and row["found"]) else "similar"
 
 
 async def _terms_for(store: PostgresStore, mode: Mode, q: str | None) -> _Terms:

@@ -254,9 +254,9 @@ async def _misspelt(
     """Whether to search for similarly spelt words, after a search without result: only if no product has the words, even one that the
     filters exclude. So a filter never causes a similarity search.
 
-    A search with quotes is never extended.
+    A search with quotes, or that excludes words, is never extended.
     """
-    if q is None or '"' in q:
+    if q is None or search_terms.is_exact(q):
         return False
     if all(one is None for one in filters):
         return True
