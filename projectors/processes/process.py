@@ -6,9 +6,11 @@
 
 What the runtime guarantees to these functions, for each process:
 
-- An input is given to them once, however often its message is delivered, and inputs one after another, each with the state after the one before.
-- The first input is one of ``starts``. What arrives before it waits, and follows it in the order of arrival. Events of the kind ``kinds[0]``,
-  whose streams begin the processes, are the exception: order within a stream is guaranteed, so before a start they are of no process.
+- An input is given to them once, however often its message is delivered, and inputs one after another, each with the state after the
+  one before.
+- The first input is one of ``starts``. What arrives before it waits, and follows it in the order of arrival. Events of the kind
+  ``kinds[0]``, whose streams begin the processes, are the exception: order within a stream is guaranteed, so before a start they are
+  of no process.
 - State, timers and commands of an input are written in one transaction, or none of them. Each command has one outcome, which comes back as
   an input, once; a command is sent again until it has.
 - A timer fires at most once, never after it was cancelled or set again, and never after ``Done``.
@@ -102,7 +104,7 @@ class Send(msgspec.Struct, frozen=True, gc=False):
 
 
 class Timer(msgspec.Struct, frozen=True, gc=False):
-    """Set the timer of this name, in place of an earlier one of the same name: ``after`` from now, by the database's clock, or ``at`` a time."""
+    """Set the timer of this name, in place of an earlier one of that name: ``after`` from now by the database's clock, or ``at`` a time."""
 
     name: str
     after: timedelta | None = None
@@ -140,13 +142,13 @@ class Rules:
 
 @dataclass(frozen=True)
 class ProcessManager:
-    """One process manager, declared as ``PROCESS`` in ``projectors/processes/<name>/__init__.py``."""
+    """One process manager, declared as ``PROCESS`` in ``projectors/processes/<name>/process.py``."""
 
     name: str
     kinds: Sequence[str]
     """The kinds of stream that it reads, first that of the streams that begin processes."""
     starts: frozenset[type[EventData]]
-    """The events that begin a process, if ``correlate`` gives one an id. One that arrives again, or another of them, is an input like any other."""
+    """The events that begin a process, if ``correlate`` gives one an id. Another of them, later, is an input like any other."""
     correlate: Callable[[EventInput], str | None]
     """The id of the process that the event is for; None: it is for none. (Outcomes, timers and acts know their process.)"""
     state: type[ProcessState]
