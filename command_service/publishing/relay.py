@@ -240,7 +240,7 @@ async def run(settings: Settings) -> int:
     process = Process("relay", runtime_dir=settings.runtime_dir)
     publisher = Publisher(rabbitmq_url, "relay")
     relay = Relay(write_db_url, publisher, lanes=settings.lanes)
-    queues = QueueWatch(publisher.connected, [topology.control_queue(name) for name in topology.PROJECTORS])
+    queues = QueueWatch(publisher.connected, [topology.control_queue(name) for name in topology.SUBSCRIBERS])
     requests = Consumer(rabbitmq_url, [topology.RESEND_QUEUE], prefetch=PREFETCH, name="relay")
     resend_publisher = Publisher(rabbitmq_url, "resend")
     resender = Resender(write_db_url, requests, resend_publisher, lanes=settings.lanes)
