@@ -67,6 +67,15 @@ SUPERSEDED: Final = "superseded"
 DELIVERY_LIMITED: Final = "delivery-limit"
 """Values of DEAD_COMMAND_HEADER on a command that the dead-letter worker sends again: its status. It is not to be tried."""
 
+SCHEDULED_HEADER: Final = "tidemark-scheduled"
+DUE: Final = "due"
+CANCELLED: Final = "cancelled"
+"""Values of SCHEDULED_HEADER on a scheduled command that is put into the queue: its time has come, whatever its ``notbefore``; or it is
+to be refused."""
+ACTOR_HEADER: Final = "tidemark-actor"
+REASON_HEADER: Final = "tidemark-reason"
+"""Who has cancelled it, and why."""
+
 GENERATION_HEADER: Final = "tidemark-generation"
 PAGE_HEADER: Final = "tidemark-page"
 EVENTS_HEADER: Final = "tidemark-events"
