@@ -32,6 +32,7 @@ Correlated = Sequence[tuple[str, Input]]
 class ProcessStore(PostgresStore[Correlated]):
     def __init__(self, manager: ProcessManager, url: str, *, session: Mapping[str, str] | None = None) -> None:
         super().__init__(url, folder_of(manager.name), session=session)
+        self.url = url
         self.manager = manager
 
     def fold(self, advances: Sequence[Advance]) -> Correlated:
