@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from msgspec.structs import asdict, force_setattr
 
 from projectors.stores.port import Advance, Event
+from shared.contracts.accounts import UserRenamed
 from shared.contracts.catalog import PriceChanged, ProductCreated, ProductUpdated, ReviewAdded, StockReceived, Variant
 from shared.contracts.customers import CustomerRegistered, CustomerRenamed, EmailChanged
 from shared.contracts.orders import Line, OrderCancelled, OrderDelivered, OrderPaid, OrderPlaced, OrderShipped
@@ -13,6 +14,8 @@ from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
+ACTOR = "chief@example.org"
+"""Who renames users; nothing else says who requested it."""
 LINES = (
     Line(product_id="p-1", name="Banana", quantity=3, amount=150),
     Line(product_id="p-2", quantity=1, amount=250),
@@ -25,7 +28,8 @@ async def at_once() -> None:
 
 def event(data: EventData, stream: str, version: int = 1, lane: int = 0) -> Event:
     kind = EVENTS.get(type(data), ("tests.something-new", 1))[0]
-    return Event(f"{stream}@{version}", kind, stream, version, NOON, data, lane)
+    actor = ACTOR if isinstance(data, UserRenamed) else None
+    return Event(f"{stream}@{version}", kind, stream, version, NOON, data, lane, actor)
 
 
 def run(stream: str, *facts: EventData, expected: int = 0) -> Advance:

@@ -6,23 +6,11 @@ Lists have only the digest.
 """
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any
 
 from litestar import MediaType, Request, Response
 
-
-def etag(body: bytes, *versions: int) -> str:
-    digest = blake2b(body, digest_size=8).hexdigest()
-    return f'"{".".join(map(str, versions))}-{digest}"' if versions else f'"{digest}"'
-
-
-def matches(if_none_match: str | None, tag: str) -> bool:
-    """Whether the client already has this representation, by weak comparison; ``*`` matches any."""
-    if if_none_match is None:
-        return False
-    candidates = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
-    return tag in candidates or "*" in candidates
+from shared.http.etags import etag, matches
 
 
 def conditional_response(

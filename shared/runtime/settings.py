@@ -61,7 +61,7 @@ class Settings(_ReadModelUrls):
     listeners_per_client: Annotated[int, Field(ge=1)] = LISTENERS_PER_CLIENT
     """Maximum number of these per client address. Behind a proxy all clients share its address: set it to ``listeners`` there."""
     operator_key: str = ""
-    """The operators' key for the query service; empty: operator actions over HTTP are disabled."""
+    """The operators' key for both HTTP services; empty: operators' actions and reads of states over HTTP are disabled."""
     runtime_dir: str = ""
     """The directory of the health files; empty: none is written."""
 

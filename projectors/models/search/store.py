@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from projectors.models.search.projection import Changes, fold
-from projectors.models.search.tables import CUSTOMER_COLUMNS, ORDER_COLUMNS, PRODUCT_COLUMNS
+from projectors.models.search.tables import CUSTOMER_COLUMNS, DOCTOR_COLUMNS, ORDER_COLUMNS, PRODUCT_COLUMNS
 from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
@@ -104,6 +104,30 @@ WHERE customers.customer_id = changed.customer_id
 RETURNING customers.customer_id
 """
 
+INSERT_DOCTORS: Final = """
+INSERT INTO doctors (doctor_id, name, speciality, time_zone, version, terms)
+SELECT doctor_id, name, speciality, time_zone, version, terms::tsvector
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
+    AS registered (doctor_id, name, speciality, time_zone, version, terms)
+"""
+UPSERT_DOCTORS: Final = f"""
+{INSERT_DOCTORS}
+ON CONFLICT (doctor_id) DO UPDATE SET
+    name = excluded.name,
+    speciality = excluded.speciality,
+    time_zone = excluded.time_zone,
+    version = excluded.version,
+    terms = excluded.terms
+"""
+
+# No event changes a doctor's speciality or time zone.
+CHANGE_DOCTORS: Final = """
+UPDATE doctors SET name = changed.name, version = changed.version, terms = changed.terms::tsvector
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS changed (doctor_id, name, version, terms)
+WHERE doctors.doctor_id = changed.doctor_id
+RETURNING doctors.doctor_id
+"""
+
 # For many rows a long pending list makes the index merge more at a time, which halves the work. Searches read that list, so it is short
 # otherwise.
 BULK_ROWS: Final = 200
@@ -140,6 +164,11 @@ class SearchStore(PostgresStore[Changes]):
         if rows := changes.customers.changed:
             changed = columns_of(_rows(rows, CUSTOMER_COLUMNS))
             changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, *changed)))
+        if rows := changes.doctors.created:
+            await _create(connection, columns_of(_rows(rows, DOCTOR_COLUMNS)), INSERT_DOCTORS, UPSERT_DOCTORS)
+        if rows := changes.doctors.changed:
+            changed = columns_of(_rows(rows, ("doctor_id", "name", "version", "terms")))
+            changes.doctors.require(_keys(await connection.fetch(CHANGE_DOCTORS, *changed)))
 
 
 async def _create(connection: Connection, columns: Sequence[Row], insert: str, upsert: str) -> None:

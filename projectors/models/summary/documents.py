@@ -79,10 +79,20 @@ class Appended:
     """$1 and following: arrays of ``columns``."""
     rows: Mapping[type[EventData], Callable[[Event], Iterable[Row]]]
     """The rows that follow from an event of each type."""
+    json: Sequence[str] = ()
+    """Columns of type json or jsonb: their values in rows are encoded when they are written."""
 
     @property
     def table(self) -> Table[Changes]:
         def rows(changes: Changes) -> list[Mapping[str, Any]]:
             return [dict(zip(self.columns, row, strict=True)) for row in changes.appended[self.name]]
 
-        return Table(name=self.name, columns=self.columns, key=self.key, stream=self.stream, kind=self.kind, rows=rows)
+        return Table(
+            name=self.name,
+            columns=self.columns,
+            key=self.key,
+            stream=self.stream,
+            kind=self.kind,
+            rows=rows,
+            json=self.json,
+        )

@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from projectors.models.summary import customers, orders, products
+from projectors.models.summary import bookings, customers, orders, products, users
 from projectors.models.summary.documents import Appended, Changes, Documents, Row, Rule
 from projectors.stores.folding import Fields, each_event
 from projectors.stores.port import Advance, Event
 from shared.contracts.values import EventData
 
-DOCUMENTS: Final = (orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS)
-APPENDED: Final = (products.PRICE_HISTORY,)
+DOCUMENTS: Final = (
+    *(orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS),
+    *(bookings.DOCTORS, bookings.PATIENTS, bookings.BOOKINGS),
+    users.DOCUMENTS,
+)
+APPENDED: Final = (products.PRICE_HISTORY, users.AUDIT)
 """All tables beside the history."""
 
 HISTORY: Final = "history"
@@ -27,6 +31,7 @@ class HistoryRow(NamedTuple):
     version: int
     type: str
     at: datetime
+    actor: str | None
     data: EventData
 
 
@@ -59,7 +64,7 @@ def _apply(changes: Changes, event: Event) -> None:
     data = event.data
     found = RULES.get(type(data))
     at = event.time if found is None else getattr(data, found[1].at)
-    changes.appended[HISTORY].append(HistoryRow(event.stream, event.version, event.type, at, data))
+    changes.appended[HISTORY].append(HistoryRow(event.stream, event.version, event.type, at, event.actor, data))
     if found is not None:
         documents, rule = found
         rows = changes.documents[documents.name]
