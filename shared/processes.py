@@ -12,6 +12,10 @@ from shared import read_models
 from shared.contracts.registry import KINDS
 
 
+def folder_of(name: str) -> str:
+    return name.replace("-", "_")
+
+
 @dataclass(frozen=True)
 class DeclaredProcess:
     name: str
@@ -24,7 +28,7 @@ class DeclaredProcess:
         return folder_of(self.name)
 
 
-PROCESSES: Final[tuple[DeclaredProcess, ...]] = ()
+PROCESSES: Final[tuple[DeclaredProcess, ...]] = (DeclaredProcess("appointment-reminders", ("bookings",)),)
 
 NAMES: Final = tuple(process.name for process in PROCESSES)
 _BY_NAME: Final[Mapping[str, DeclaredProcess]] = {process.name: process for process in PROCESSES}
@@ -52,10 +56,6 @@ class UnknownProcessError(LookupError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no process manager {name!r}; there are {', '.join(NAMES) or 'none'}")
-
-
-def folder_of(name: str) -> str:
-    return name.replace("-", "_")
 
 
 def source_of(name: str) -> str:

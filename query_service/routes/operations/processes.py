@@ -7,7 +7,8 @@ import msgspec
 from asyncpg import Record
 from litestar import Response
 from litestar.params import PathParameter, QueryParameter
-from pydantic_core import from_json, to_json
+from pydantic import BaseModel, Field
+from pydantic_core import from_json
 
 from query_service.http.conditional import conditional_response
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
@@ -35,7 +36,7 @@ ProcessName = Annotated[
     str | None,
     QueryParameter(max_length=100, description=f"A process manager: {', '.join(NAMES) or 'there is none yet'}."),
 ]
-State = Annotated[ProcessStatus | None, QueryParameter(description="Only processes with this status.")]
+State = Annotated[ProcessStatus | None, QueryParameter(name="state", description="Only processes with this status.")]
 WaitingFor = Annotated[
     str | None,
     QueryParameter(max_length=300, description="Only processes that wait for this, as `waiting_for` has it."),
@@ -47,6 +48,10 @@ ProcessId = Annotated[
 JSON_COLUMNS: Final = ("waiting_for", "failure", "state", "data", "body", "outcome")
 
 
+class Figures(BaseModel):
+    items: list[ProcessFigures] = Field(description="One for each process manager.")
+
+
 class ProcessKey(SortKey, frozen=True):
     name: str
     number: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
@@ -56,13 +61,13 @@ class ProcessKey(SortKey, frozen=True):
 async def processes(
     request: QueryRequest,
     name: ProcessName = None,
-    state: State = None,
+    state_: State = None,
     waiting_for: WaitingFor = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[ProcessView]]:
     """Processes of one process manager, or of all, one process manager after another; the latest first."""
-    query = ListQuery("processes", name, state, waiting_for)
+    query = ListQuery("processes", name, state_, waiting_for)
     after = query.key(cursor, ProcessKey) if cursor else None
     names = [each for each in _chosen(name) if after is None or each >= after.name]
     found: list[tuple[str, Record]] = []
@@ -70,7 +75,7 @@ async def processes(
     for each in names:
         store, headers = await request.read(request.stores.process_manager(each))
         below = after.number if after is not None and after.name == each else MAX_NUMBER
-        rows = await store.fetch(PROCESSES_PAGE, state, waiting_for, below, limit + 1 - len(found))
+        rows = await store.fetch(PROCESSES_PAGE, state_, waiting_for, below, limit + 1 - len(found))
         found += [(each, row) for row in rows]
         if len(found) > limit:
             break
@@ -83,14 +88,14 @@ async def processes(
 
 
 @read_route("/processes/figures", tags=["operations"], summary="What waits in each process manager, and what is late")
-async def process_figures(request: QueryRequest) -> Response[list[ProcessFigures]]:
+async def process_figures(request: QueryRequest) -> Response[Figures]:
     """For dashboards and alerts: failed processes, overdue timers, commands without an outcome."""
     figures = []
     for name in NAMES:
         store, _ = await request.read(request.stores.process_manager(name))
         (row,) = await store.fetch(FIGURES)
-        figures.append(ProcessFigures(name=name, **row).model_dump())
-    return conditional_response(request, to_json(figures), {})
+        figures.append(ProcessFigures(name=name, **row))
+    return conditional_response(request, Figures(items=figures).model_dump_json().encode(), {})
 
 
 @read_route(
