@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from msgspec import UNSET
 from msgspec.structs import asdict, force_setattr
 
 from projectors.stores.port import Advance, Event
 from shared.contracts.accounts import UserRenamed
 from shared.contracts.catalog import PriceChanged, ProductCreated, ProductUpdated, ReviewAdded, StockReceived, Variant
-from shared.contracts.customers import CustomerRegistered, CustomerRenamed, EmailChanged
+from shared.contracts.customers import CustomerRegistered, CustomerRenamed, EmailChanged, RegionChanged
 from shared.contracts.orders import Line, OrderCancelled, OrderDelivered, OrderPaid, OrderPlaced, OrderShipped
 from shared.contracts.registry import EVENTS
-from shared.contracts.values import EventData
+from shared.contracts.values import EventData, Fact
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
 ACTOR = "chief@example.org"
@@ -37,6 +38,10 @@ def run(stream: str, *facts: EventData, expected: int = 0) -> Advance:
     return Advance(stream, expected, [event(data, stream, expected + 1 + i) for i, data in enumerate(facts)])
 
 
+def line(product_id: str = "p-1", *, quantity: int = 1, amount: int = 100, category: Fact = UNSET) -> Line:
+    return Line(product_id=product_id, name="Banana", quantity=quantity, amount=amount, category=category)
+
+
 def placed(
     order_id: str = "o-1",
     *,
@@ -45,6 +50,7 @@ def placed(
     lines: Sequence[Line] = LINES,
     total: int | None = None,
     at: datetime = NOON,
+    region: Fact = UNSET,
 ) -> OrderPlaced:
     return OrderPlaced(
         order_id=order_id,
@@ -54,6 +60,7 @@ def placed(
         item_count=sum(line.quantity for line in lines),
         total=sum(line.amount for line in lines) if total is None else total,
         placed_at=at,
+        region=region,
     )
 
 
@@ -110,8 +117,8 @@ def reviewed(product_id: str = "p-1", *, rating: int = 4, count: int = 1, total:
     )
 
 
-def registered(customer_id: str = "c-1", *, name: str = "Ada") -> CustomerRegistered:
-    return CustomerRegistered(customer_id=customer_id, name=name, registered_at=NOON)
+def registered(customer_id: str = "c-1", *, name: str = "Ada", region: Fact = UNSET) -> CustomerRegistered:
+    return CustomerRegistered(customer_id=customer_id, name=name, region=region, registered_at=NOON)
 
 
 def renamed(customer_id: str = "c-1", *, name: str = "Ada L.") -> CustomerRenamed:
@@ -120,6 +127,10 @@ def renamed(customer_id: str = "c-1", *, name: str = "Ada L.") -> CustomerRename
 
 def new_email(customer_id: str = "c-1", *, email: str = "ada@example.org") -> EmailChanged:
     return EmailChanged(customer_id=customer_id, email=email, changed_at=NOON)
+
+
+def moved(customer_id: str = "c-1", *, region: str = "North") -> RegionChanged:
+    return RegionChanged(customer_id=customer_id, region=region, changed_at=NOON)
 
 
 class SomethingNew(EventData, frozen=True):

@@ -3,12 +3,12 @@
     decide(state, command, now) → events, or Refused
     evolve(state, event)        → state
 
-Both are total over their argument types; handling a command needs nothing else.
+Both are total over their argument types. A decision that borrows facts from other streams (``borrows``) gets them as a fourth argument:
+they are read when the command is decided, and its events record them, so that no reader has to look them up later.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -49,17 +49,35 @@ class Claims:
     """(scope, value)"""
 
 
+Facts = Mapping[str, str]
+"""Stream → the borrowed field of its state. A stream that does not exist, or whose field is empty, is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """``field``, a text, of the state of streams ``<kind>/<id>``, for each id that ``ids`` finds in the command. A kind lends one field."""
+
+    kind: str
+    field: str
+    ids: Callable[[Any], Iterable[str]]
+    since: int = 1
+    """The first ``state_version`` of that kind in which the field has today's meaning. State of older versions is replayed first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Aggregate:
     """One kind of stream: ``<kind>/<id>``. ``creates``: creating command → the field that holds the new id."""
 
     kind: str
     state: type[State]
-    decide: Callable[[Any, Any, datetime], Sequence[EventData]]
+    decide: Callable[..., Sequence[EventData]]
+    """(state, command, now), and Facts for a command that ``borrows``."""
     evolve: Callable[[Any, Any], State]
     commands: frozenset[type[CommandData]]
     creates: Mapping[type[CommandData], str]
     claims: Callable[[EventData], Claims] = lambda _: Claims()
+    borrows: Mapping[type[CommandData], Sequence[Borrowed]] = field(default_factory=dict)
+    """Command → the facts of other streams that its decision needs."""
     state_version: int = 1
     """The version of ``state``: increment it with every change of its shape or meaning. State of other versions is replayed from events."""
 
@@ -74,5 +92,5 @@ class Aggregate:
 
     def id_in(self, command: CommandData) -> str | None:
         """The id of the subject in the command's own data, if it has one."""
-        field = self.creates.get(type(command))
-        return None if field is None else str(getattr(command, field))
+        name = self.creates.get(type(command))
+        return None if name is None else str(getattr(command, name))

@@ -1,4 +1,4 @@
-"""A customer. An e-mail address, compared case-insensitively, belongs to one customer at a time.
+"""A customer, with a region for sales. An e-mail address, compared case-insensitively, belongs to one customer at a time.
 
 Refusals: customer-already-registered, customer-not-found, email-already-taken.
 """
@@ -7,36 +7,42 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, assert_never
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from command_service.domain.aggregate import Aggregate, Claim, Claims, Refused, State
 from shared.contracts.customers import (
     ChangeEmail,
+    ChangeRegion,
     CustomerRegistered,
     CustomerRenamed,
     EmailChanged,
+    RegionChanged,
     RegisterCustomer,
     RenameCustomer,
 )
 from shared.contracts.values import EventData
 
-Command = RegisterCustomer | RenameCustomer | ChangeEmail
-Event = CustomerRegistered | CustomerRenamed | EmailChanged
+Command = RegisterCustomer | RenameCustomer | ChangeEmail | ChangeRegion
+Event = CustomerRegistered | CustomerRenamed | EmailChanged | RegionChanged
 
 EMAIL_SCOPE: Final = "customer-email"
+REGION_SINCE: Final = 2
+"""The first version of the state that has the region."""
 
 
 class Customer(State, frozen=True, kw_only=True):
     customer_id: str
     name: str
     email: str | None
+    region: str | None = None
 
 
 def decide(customer: Customer | None, command: Command, now: datetime) -> Sequence[Event]:
     if isinstance(command, RegisterCustomer):
         if customer is not None:
             raise Refused("customer-already-registered", f"customer {command.customer_id} is already registered")
-        return [CustomerRegistered(**dict(command), registered_at=now)]
+        return [CustomerRegistered(**dict(command) | {"region": command.region or UNSET}, registered_at=now)]
     if customer is None:
         raise Refused("customer-not-found", "there is no such customer")
     match command:
@@ -59,13 +65,24 @@ def decide(customer: Customer | None, command: Command, now: datetime) -> Sequen
                     changed_at=now,
                 )
             ]
+        case ChangeRegion():
+            if command.region == customer.region:
+                return []
+            return [
+                RegionChanged(
+                    customer_id=customer.customer_id,
+                    region=command.region,
+                    previous_region=customer.region,
+                    changed_at=now,
+                )
+            ]
         case _:
             assert_never(command)
 
 
 def evolve(customer: Customer | None, event: Event) -> Customer:
     if isinstance(event, CustomerRegistered):
-        return Customer(customer_id=event.customer_id, name=event.name, email=event.email)
+        return Customer(customer_id=event.customer_id, name=event.name, email=event.email, region=event.region or None)
     if customer is None:
         raise ValueError(f"{type(event).__name__} cannot begin a customer")
     match event:
@@ -73,6 +90,8 @@ def evolve(customer: Customer | None, event: Event) -> Customer:
             return replace(customer, name=event.name)
         case EmailChanged():
             return replace(customer, email=event.email)
+        case RegionChanged():
+            return replace(customer, region=event.region)
         case _:
             assert_never(event)
 
@@ -100,7 +119,8 @@ AGGREGATE: Final = Aggregate(
     state=Customer,
     decide=decide,
     evolve=evolve,
-    commands=frozenset({RegisterCustomer, RenameCustomer, ChangeEmail}),
+    commands=frozenset({RegisterCustomer, RenameCustomer, ChangeEmail, ChangeRegion}),
     creates={RegisterCustomer: "customer_id"},
     claims=claims,
+    state_version=REGION_SINCE,
 )

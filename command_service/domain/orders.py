@@ -1,5 +1,8 @@
 """An order: placed → paid → shipped → delivered; it can be cancelled until it is shipped.
 
+The event of its placing records the customer's region and each product's category at that moment: borrowed facts, unknown where there is
+no such customer or product. The order keeps them for the event of its cancellation.
+
 Refusals: order-already-placed, order-not-found, invalid-transition, payment-mismatch.
 """
 
@@ -7,9 +10,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NoReturn, assert_never
 
+from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
-from command_service.domain.aggregate import Aggregate, Refused, State
+from command_service.domain.aggregate import Aggregate, Borrowed, Facts, Refused, State
+from command_service.domain.customers import AGGREGATE as CUSTOMERS
+from command_service.domain.customers import REGION_SINCE
+from command_service.domain.products import AGGREGATE as PRODUCTS
 from shared.contracts.orders import (
     CancelOrder,
     DeliverOrder,
@@ -24,6 +31,7 @@ from shared.contracts.orders import (
     PlaceOrder,
     ShipOrder,
 )
+from shared.contracts.values import Fact
 
 Command = PlaceOrder | PayOrder | ShipOrder | DeliverOrder | CancelOrder
 Event = OrderPlaced | OrderPaid | OrderShipped | OrderDelivered | OrderCancelled
@@ -34,6 +42,7 @@ class OrderedLine(State, frozen=True, kw_only=True):
     name: str | None = None
     quantity: int
     amount: int
+    category: Fact = UNSET
 
 
 class Order(State, frozen=True, kw_only=True):
@@ -47,13 +56,17 @@ class Order(State, frozen=True, kw_only=True):
     item_count: int
     total: int
     placed_at: datetime
+    region: Fact = UNSET
 
 
-def decide(order: Order | None, command: Command, now: datetime) -> Sequence[Event]:
+NO_FACTS: Final[Facts] = {}
+
+
+def decide(order: Order | None, command: Command, now: datetime, facts: Facts = NO_FACTS) -> Sequence[Event]:
     if isinstance(command, PlaceOrder):
         if order is not None:
             raise Refused("order-already-placed", f"order {command.order_id} has already been placed")
-        return [_placed(command, now)]
+        return [_placed(command, now, facts)]
     if order is None:
         raise Refused("order-not-found", "there is no such order")
     at = command.at or now
@@ -103,15 +116,25 @@ def evolve(order: Order | None, event: Event) -> Order:
     return replace(order, status=status)
 
 
-def _placed(command: PlaceOrder, now: datetime) -> OrderPlaced:
+def _placed(command: PlaceOrder, now: datetime, facts: Facts) -> OrderPlaced:
     return OrderPlaced(
         order_id=command.order_id,
         customer_id=command.customer_id,
         currency=command.currency,
-        lines=tuple(Line(**dict(line)) for line in command.lines),
+        lines=tuple(
+            Line(
+                product_id=line.product_id,
+                name=line.name,
+                quantity=line.quantity,
+                amount=line.amount,
+                category=facts.get(f"{PRODUCTS.kind}/{line.product_id}", UNSET),
+            )
+            for line in command.lines
+        ),
         item_count=sum(line.quantity for line in command.lines),
         total=sum(line.amount for line in command.lines),
         placed_at=command.placed_at or now,
+        region=facts.get(f"{CUSTOMERS.kind}/{command.customer_id}", UNSET),
     )
 
 
@@ -124,6 +147,7 @@ def _cancelled(order: Order, command: CancelOrder, at: datetime) -> OrderCancell
         item_count=order.item_count,
         total=order.total,
         placed_at=order.placed_at,
+        region=order.region,
         reason=command.reason,
         cancelled_at=at,
     )
@@ -141,5 +165,11 @@ AGGREGATE: Final = Aggregate(
     evolve=evolve,
     commands=frozenset({PlaceOrder, PayOrder, ShipOrder, DeliverOrder, CancelOrder}),
     creates={PlaceOrder: "order_id"},
-    state_version=2,
+    borrows={
+        PlaceOrder: (
+            Borrowed(CUSTOMERS.kind, "region", lambda command: (command.customer_id,), since=REGION_SINCE),
+            Borrowed(PRODUCTS.kind, "category", lambda command: (line.product_id for line in command.lines)),
+        )
+    },
+    state_version=3,
 )

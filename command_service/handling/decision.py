@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from command_service.domain.aggregate import Aggregate, Refused, State
+from command_service.handling.borrowing import AGGREGATE_OF, BorrowedFacts
 from command_service.handling.parsing import Command, CommandKey, Held, Invalid, Task
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
@@ -115,6 +116,8 @@ class LoadedStreams:
     replayed: dict[str, State | Exception] = field(default_factory=dict)
     """The state of streams whose stored state is outdated, replayed from their events; or the error of the replay."""
     claims: dict[ClaimKey, str | None] = field(default_factory=dict)
+    facts: BorrowedFacts = field(default_factory=BorrowedFacts)
+    """What the commands borrow from other streams. Those whose state has to be replayed for it are in ``streams``."""
     epoch: str | None = None
     """The epoch of the database."""
 
@@ -135,6 +138,8 @@ class Batch:
     """Claims that must be queried before this can be decided."""
     outdated: dict[str, Aggregate] = field(default_factory=dict)
     """Streams that must be replayed before this can be decided."""
+    facts: BorrowedFacts = field(default_factory=BorrowedFacts)
+    """What later commands borrow: as loaded, with the changes of the commands before them."""
 
     @property
     def is_complete(self) -> bool:
@@ -156,10 +161,23 @@ Decide = Callable[[Sequence[Command], LoadedStreams, datetime], Batch]
 
 
 def decide(commands: Sequence[Command], known: LoadedStreams, now: datetime) -> Batch:
-    batch = Batch()
+    batch = Batch(facts=known.facts.copy())
+    _replay_lenders(batch, known)
     for command in commands:
         batch.results.append(_handle(batch, command, known, now))
     return batch
+
+
+def _replay_lenders(batch: Batch, known: LoadedStreams) -> None:
+    """Streams whose kept state is too old to borrow from: usually none."""
+    for stream in batch.facts.outdated:
+        aggregate, row = AGGREGATE_OF[stream.partition("/")[0]], known.streams[stream]
+        state = known.replayed.get(stream)
+        if state is None:
+            batch.outdated[stream] = aggregate
+        elif not isinstance(state, Exception):
+            batch.streams[stream] = StreamState(aggregate, row.version, row.version, state, replayed=True)
+            batch.facts.update(aggregate.kind, stream, state)
 
 
 def _handle(batch: Batch, command: Command, known: LoadedStreams, now: datetime) -> Result:
@@ -203,10 +221,12 @@ def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: Loa
     if expected is not None and expected != current.version:
         message = f"{task.stream} is at version {current.version}, not {expected}"
         raise Refused("version-conflict", message)
-    events = task.aggregate.decide(current.state, task.data, now)
+    aggregate = task.aggregate
+    borrowed = (batch.facts.known,) if type(task.data) in aggregate.borrows else ()
+    events = aggregate.decide(current.state, task.data, now, *borrowed)
     state = current.state
     for event in events:
-        state = task.aggregate.evolve(state, event)
+        state = aggregate.evolve(state, event)
     recorded = [
         _record(command, task.stream, current.version + number, event, now) for number, event in enumerate(events, 1)
     ]
@@ -214,6 +234,7 @@ def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: Loa
     # From here on nothing raises: the command is applied completely or not at all.
     current.state = state
     current.version += len(recorded)
+    batch.facts.update(aggregate.kind, task.stream, state)
     batch.events += recorded
     types = tuple(event.type for event in recorded)
     return _acceptance(command, task.stream, current.version, types, now, known.epoch)

@@ -278,7 +278,8 @@ def health(name: Annotated[str, typer.Argument(help="A deployable: worker, relay
     try:
         document = json.loads((Path(folder) / f"{name}.json").read_text())
     except (OSError, ValueError) as error:
-        raise fail(f"{name} has written no health file: {error}", 1) from error
+        others = ", ".join(sorted(path.stem for path in Path(folder).glob("*.json"))) or "none has"
+        raise fail(f"{name} has written no health file ({error}); these have: {others}", 1) from error
     age = time.time() - document["at"]
     if age > HEALTH_IS_STALE_AFTER_S:
         raise fail(f"{name} has not updated its health file for {age:.0f} s", 1)

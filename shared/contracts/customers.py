@@ -1,16 +1,20 @@
-"""Customers: name and e-mail address."""
+"""Customers: name, e-mail address and region."""
 
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec import UNSET
+
 from shared.contracts.refusals import Refusal, Retry
-from shared.contracts.values import CommandData, Email, EventData, EventTime, Id, Name, Upcaster
+from shared.contracts.values import CommandData, Email, EventData, EventTime, Fact, Id, Label, Name, Upcaster
 
 
 class RegisterCustomer(CommandData):
     customer_id: Id
     name: Name
     email: Email | None = None
+    region: Label | None = None
+    """Where sales to this customer are counted: any name that the sender chooses, compared exactly."""
 
 
 class RenameCustomer(CommandData):
@@ -21,10 +25,17 @@ class ChangeEmail(CommandData):
     email: Email
 
 
+class ChangeRegion(CommandData):
+    """Orders that are placed from now on are counted in the new region; those before stay in theirs."""
+
+    region: Label
+
+
 class CustomerRegistered(EventData, frozen=True, kw_only=True):
     customer_id: str
     name: str
     email: str | None = None
+    region: Fact = UNSET
     registered_at: EventTime
 
 
@@ -42,6 +53,13 @@ class EmailChanged(EventData, frozen=True, kw_only=True):
     changed_at: EventTime
 
 
+class RegionChanged(EventData, frozen=True, kw_only=True):
+    customer_id: str
+    region: str
+    previous_region: str | None = None
+    changed_at: EventTime
+
+
 KINDS: Final = ("customers",)
 """The stream kinds of these events; a stream is ``<kind>/<id>``."""
 
@@ -49,12 +67,14 @@ COMMANDS: Final[Mapping[str, type[CommandData]]] = {
     "customers.register-customer": RegisterCustomer,
     "customers.rename-customer": RenameCustomer,
     "customers.change-email": ChangeEmail,
+    "customers.change-region": ChangeRegion,
 }
 
 EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
     CustomerRegistered: ("customers.customer-registered", 1),
     CustomerRenamed: ("customers.customer-renamed", 1),
     EmailChanged: ("customers.email-changed", 1),
+    RegionChanged: ("customers.region-changed", 1),
 }
 """Event class → its type in messages, and the current schema version."""
 

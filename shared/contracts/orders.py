@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
+from msgspec import UNSET
 from pydantic import AfterValidator, Field
 
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import (
     MAX_AMOUNT,
+    MAX_MESSAGE_BYTES,
     Amount,
     CommandData,
     Count,
@@ -16,6 +18,7 @@ from shared.contracts.values import (
     EventData,
     EventPart,
     EventTime,
+    Fact,
     Id,
     Label,
     Name,
@@ -24,6 +27,9 @@ from shared.contracts.values import (
     Timestamp,
     Upcaster,
 )
+
+MAX_LINES: Final = 5000
+"""Of one order. Its command has to fit into a message of MAX_MESSAGE_BYTES as well."""
 
 
 class OrderStatus(StrEnum):
@@ -43,6 +49,8 @@ class Line(EventPart, frozen=True, kw_only=True):
     name: str | None = None
     quantity: int
     amount: int
+    category: Fact = UNSET
+    """The product's category when the order was placed."""
 
 
 class OrderLine(CommandData):
@@ -64,7 +72,12 @@ class PlaceOrder(CommandData):
     order_id: Id
     customer_id: Id
     currency: Currency
-    lines: Annotated[tuple[OrderLine, ...], Count(1, 1000), AfterValidator(_total_is_exact)]
+    lines: Annotated[
+        tuple[OrderLine, ...],
+        Count(1, MAX_LINES, MAX_MESSAGE_BYTES),
+        AfterValidator(_total_is_exact),
+        Field(description=f"At most {MAX_LINES}, in a message of at most {MAX_MESSAGE_BYTES} bytes."),
+    ]
     placed_at: Timestamp | None = None
 
 
@@ -98,6 +111,8 @@ class OrderPlaced(EventData, frozen=True, kw_only=True):
     """Units, summed over the lines."""
     total: int
     placed_at: EventTime
+    region: Fact = UNSET
+    """The customer's region when the order was placed."""
 
 
 class OrderPaid(EventData, frozen=True, kw_only=True):
@@ -122,7 +137,7 @@ class OrderDelivered(EventData, frozen=True, kw_only=True):
 
 
 class OrderCancelled(EventData, frozen=True, kw_only=True):
-    """Carries the whole order, so that a projection can subtract it from its figures without a lookup."""
+    """Carries the whole order, region and categories included, so that a projection can subtract it from its figures without a lookup."""
 
     order_id: str
     customer_id: str
@@ -131,6 +146,7 @@ class OrderCancelled(EventData, frozen=True, kw_only=True):
     item_count: int
     total: int
     placed_at: EventTime
+    region: Fact = UNSET
     reason: str
     cancelled_at: EventTime
 

@@ -32,6 +32,8 @@ from pydantic_core.core_schema import no_info_before_validator_function
 
 MAX_AMOUNT: Final = 2**53 - 1
 MAX_QUANTITY: Final = 10**9
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""Of a message with commands, envelope included."""
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -128,6 +130,8 @@ class Count:
 
     least: int
     most: int
+    within: int | None = None
+    """The bytes of the message that the items have to fit in, if that limit may be reached first: the error names both."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return no_info_before_validator_function(self._checked, handler(source))
@@ -140,6 +144,10 @@ class Count:
             limits = {"field_type": "List", "actual_length": len(items)}
             if len(items) < self.least:
                 raise PydanticKnownError("too_short", limits | {"min_length": self.least})
+            if self.within is not None:
+                raise ValueError(
+                    f"at most {self.most} entries are possible, in a message of at most {self.within} bytes; {len(items)} came"
+                )
             raise PydanticKnownError("too_long", limits | {"max_length": self.most})
         return items
 
@@ -155,6 +163,11 @@ Upcaster = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 EventTime = Annotated[datetime, msgspec.Meta(tz=True)]
 """A ``Timestamp`` in events."""
+
+
+Fact = str | msgspec.UnsetType
+"""A text in events that may be unknown. Unknown is UNSET: absent in JSON rather than null, so that what today's code makes of an event from
+before the field equals what was stored then."""
 
 
 class EventPart(msgspec.Struct, frozen=True, gc=False):

@@ -21,12 +21,12 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from shared.contracts.values import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
 from shared.contracts.values import TYPE_NAME, Actor, EventData, Id, SafeText, Timestamp
 from shared.messages.trace_context import trace_parent
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
-MAX_MESSAGE_BYTES: Final = 1024 * 1024
 MAX_BATCH: Final = 100
 
 _ENCODER: Final = msgspec.json.Encoder()

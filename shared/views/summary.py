@@ -18,6 +18,8 @@ class OrderLineView(BaseModel):
     """The line's own name, else *borrowed* from the product."""
     quantity: int
     amount: int
+    category: str | None = None
+    """The product's category when the order was placed; absent if it was unknown."""
 
 
 class OrderDocument(BaseModel):
@@ -31,6 +33,8 @@ class OrderDocument(BaseModel):
     total: int
     lines: list[OrderLineView]
     placed_at: datetime
+    region: str | None = None
+    """The customer's region when the order was placed; absent if it was unknown."""
     updated_at: datetime
     paid_at: datetime | None = None
     paid_amount: int | None = None
@@ -91,6 +95,7 @@ class CustomerView(BaseModel):
     customer_id: str
     name: str
     email: str | None = None
+    region: str | None = None
     registered_at: datetime
     updated_at: datetime
     version: int

@@ -1,6 +1,7 @@
 """Writes the search tables set-based. The projection determines a text's words; PostgreSQL only indexes them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -10,10 +11,13 @@ from projectors.models.search.projection import Changes, fold
 from projectors.models.search.tables import CUSTOMER_COLUMNS, DOCTOR_COLUMNS, ORDER_COLUMNS, PRODUCT_COLUMNS
 from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
-from projectors.stores.postgres_store import PostgresStore
+from projectors.stores.postgres_store import PostgresStore, raising_unavailable
 from projectors.stores.postgres_writing import Row, columns_of, try_insert
 from projectors.stores.projection import in_postgres
-from shared.runtime.postgres import Connection
+from shared.runtime.postgres import CONNECT_TIMEOUT_S, Connection
+from shared.runtime.settings import Settings
+from shared.views.generations import generation_name
+from shared.views.search import Language
 
 # unnamed comes as a JSON array, since unnest flattens arrays of arrays.
 INSERT_ORDERS: Final = """
@@ -51,11 +55,19 @@ RETURNING orders.order_id
 """
 
 INSERT_PRODUCTS: Final = """
-INSERT INTO products (product_id, name, description, category, brand, price, currency, version, terms)
-SELECT product_id, name, description, category, brand, price, currency, version, terms::tsvector
+INSERT INTO products (
+    product_id, name, description, category, brand, price, currency, version, terms,
+    created_at, available, review_count, rating_average
+)
+SELECT product_id, name, description, category, brand, price, currency, version, terms::tsvector,
+    created_at, available, review_count, rating_average
 FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::text[]
-) AS created (product_id, name, description, category, brand, price, currency, version, terms)
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::text[],
+    $10::timestamptz[], $11::bigint[], $12::bigint[], $13::float8[]
+) AS created (
+    product_id, name, description, category, brand, price, currency, version, terms,
+    created_at, available, review_count, rating_average
+)
 """
 UPSERT_PRODUCTS: Final = f"""
 {INSERT_PRODUCTS}
@@ -67,15 +79,19 @@ ON CONFLICT (product_id) DO UPDATE SET
     price = excluded.price,
     currency = excluded.currency,
     version = excluded.version,
-    terms = excluded.terms
+    terms = excluded.terms,
+    created_at = excluded.created_at,
+    available = excluded.available,
+    review_count = excluded.review_count,
+    rating_average = excluded.rating_average
 """
 
 # The row keeps every field that the event does not contain; a null that it contains is written.
 CHANGE_PRODUCTS: Final = """
 UPDATE products SET
-    (name, description, category, brand, price, currency, version, terms) = (
+    (name, description, category, brand, price, currency, version, terms, available, review_count, rating_average) = (
         SELECT changes.name, changes.description, changes.category, changes.brand, changes.price, changes.currency,
-            changes.version, changes.terms
+            changes.version, changes.terms, changes.available, changes.review_count, changes.rating_average
         FROM jsonb_populate_record(products, changed.fields) AS changes
     )
 FROM unnest($1::text[], $2::jsonb[]) AS changed (product_id, fields)
@@ -128,6 +144,10 @@ WHERE doctors.doctor_id = changed.doctor_id
 RETURNING doctors.doctor_id
 """
 
+# Once for each language: a generation that has the index keeps it.
+INDEX_STEMS: Final = "SELECT index_stems($1)"
+INDEX_WITHIN_S: Final = 3600.0
+
 # For many rows a long pending list makes the index merge more at a time, which halves the work. Searches read that list, so it is short
 # otherwise.
 BULK_ROWS: Final = 200
@@ -138,8 +158,18 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class SearchStore(PostgresStore[Changes]):
-    def __init__(self, url: str, schema: str = "search") -> None:
+    def __init__(self, url: str, schema: str = "search", *, languages: Sequence[Language] = ()) -> None:
+        """``languages``: those in which products are found by stems as well."""
         super().__init__(url, schema, session=SHORT_LISTS)
+        self._languages = languages
+
+    async def open(self) -> None:
+        await super().open()
+        with raising_unavailable():
+            pool = await self._database.pool()
+            for language in self._languages:
+                async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+                    await connection.execute(INDEX_STEMS, language, timeout=INDEX_WITHIN_S)
 
     def fold(self, advances: Sequence[Advance]) -> Changes:
         return fold(advances)
@@ -187,4 +217,9 @@ def _keys(rows: Sequence[Any]) -> list[str]:
     return [row[0] for row in rows]
 
 
-PROJECTION: Final = in_postgres("search", SearchStore)
+def _store(settings: Settings, number: int) -> SearchStore:
+    schema = generation_name("search", number)
+    return SearchStore(settings.store_url("search"), schema, languages=settings.stemmed_languages)
+
+
+PROJECTION: Final = replace(in_postgres("search", SearchStore), store=_store)

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from projectors.models.summary.documents import Documents, Rule
+from projectors.models.summary.documents import Documents, Rule, known
 from projectors.stores.folding import Fields
-from shared.contracts.customers import CustomerRegistered, CustomerRenamed, EmailChanged
+from shared.contracts.customers import CustomerRegistered, CustomerRenamed, EmailChanged, RegionChanged
 
 CREATE_CUSTOMERS: Final = """
 INSERT INTO customers (customer_id, name, version, doc)
@@ -29,7 +29,7 @@ def _customer_registered(data: CustomerRegistered) -> Fields:
         "name": data.name,
         "email": data.email,
         "registered_at": data.registered_at,
-    }
+    } | known({"region": data.region})
 
 
 def _customer_renamed(data: CustomerRenamed) -> Fields:
@@ -38,6 +38,10 @@ def _customer_renamed(data: CustomerRenamed) -> Fields:
 
 def _email_changed(data: EmailChanged) -> Fields:
     return {"email": data.email}
+
+
+def _region_changed(data: RegionChanged) -> Fields:
+    return {"region": data.region}
 
 
 DOCUMENTS: Final = Documents(
@@ -49,5 +53,6 @@ DOCUMENTS: Final = Documents(
         CustomerRegistered: Rule("registered_at", _customer_registered, creates=True),
         CustomerRenamed: Rule("renamed_at", _customer_renamed),
         EmailChanged: Rule("changed_at", _email_changed),
+        RegionChanged: Rule("changed_at", _region_changed),
     },
 )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from projectors.models.summary.documents import Documents, Rule
+from projectors.models.summary.documents import Documents, Rule, known
 from projectors.stores.folding import Fields
 from shared.contracts.orders import OrderCancelled, OrderDelivered, OrderPaid, OrderPlaced, OrderShipped, OrderStatus
 
@@ -57,7 +57,7 @@ def _order_placed(data: OrderPlaced) -> Fields:
         "delivered_at": None,
         "cancelled_at": None,
         "cancellation_reason": None,
-    }
+    } | known({"region": data.region})
 
 
 def _order_paid(data: OrderPaid) -> Fields:

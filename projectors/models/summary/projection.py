@@ -1,14 +1,14 @@
 """The summary's pure projection: every event becomes a history row, and most change one document.
 
-event ──▶ history row, and by the rules of its context ──▶ a new document | fields of a document that change | rows that are appended
+event ──▶ history row, and by the rules of its context ──▶ a new document | fields of a document that change | rows of other tables
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from projectors.models.summary import bookings, customers, orders, products, users
-from projectors.models.summary.documents import Appended, Changes, Documents, Row, Rule
+from projectors.models.summary import baskets, bookings, customers, orders, products, users
+from projectors.models.summary.documents import Appended, Changes, Current, Documents, Row, Rule
 from projectors.stores.folding import Fields, each_event
 from projectors.stores.port import Advance, Event
 from shared.contracts.values import EventData
@@ -19,6 +19,7 @@ DOCUMENTS: Final = (
     users.DOCUMENTS,
 )
 APPENDED: Final = (products.PRICE_HISTORY, users.AUDIT)
+CURRENT: Final = (baskets.BASKETS,)
 """All tables beside the history."""
 
 HISTORY: Final = "history"
@@ -43,6 +44,9 @@ RULES: Final[Mapping[type[EventData], tuple[Documents, Rule]]] = {
 _APPENDS: Final[Mapping[type[EventData], Sequence[tuple[Appended, Callable[[Event], Iterable[Row]]]]]] = {
     cls: [(table, table.rows[cls]) for table in APPENDED if cls in table.rows]
     for cls in {cls for table in APPENDED for cls in table.rows}
+}
+_CURRENT: Final[Mapping[type[EventData], Sequence[Current]]] = {
+    cls: [table for table in CURRENT if cls in table.rows] for cls in {cls for table in CURRENT for cls in table.rows}
 }
 
 
@@ -75,3 +79,5 @@ def _apply(changes: Changes, event: Event) -> None:
             rows.change(key, evolve({}, event), event)
     for table, rows_of in _APPENDS.get(type(data), ()):
         changes.appended[table.name] += rows_of(event)
+    for current in _CURRENT.get(type(data), ()):
+        changes.current[current.name][getattr(data, current.key)] = current.rows[type(data)](data)

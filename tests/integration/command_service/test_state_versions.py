@@ -42,7 +42,7 @@ class OrderWithChannel(Order, frozen=True, kw_only=True):
 def evolve_with_channel(order: OrderWithChannel | None, event: Any) -> OrderWithChannel:
     channel = event.channel if order is None else order.channel
     if order is None:
-        event = msgspec.convert({name: getattr(event, name) for name in OrderPlaced.__struct_fields__}, OrderPlaced)
+        event = OrderPlaced(**{name: getattr(event, name) for name in OrderPlaced.__struct_fields__})
     return OrderWithChannel(**msgspec.structs.asdict(evolve_order(order, event)) | {"channel": channel})
 
 

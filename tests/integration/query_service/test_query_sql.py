@@ -11,7 +11,7 @@ import pytest
 
 from query_service.routes.accounts import users
 from query_service.routes.bookings import bookings, doctors, search_doctors
-from query_service.routes.shop import customers, orders, products, search
+from query_service.routes.shop import customers, orders, product_page, products, search
 from query_service.stores import postgres_store
 from shared.read_models import READ_MODELS, StoreKind
 from shared.views.generations import registry_schema
@@ -41,6 +41,8 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", users.CREATED_AT, ("u01",)),
     ("summary", products.LIST, ("DAIRY", "", 51)),
     ("summary", products.PRICES, ("milk", 0, 51)),
+    ("summary", product_page.PAGE, ("milk", 2, 10, 50)),
+    ("summary", product_page.RELATED, ("milk", 2, 10)),
     ("summary", bookings.BOOKING, ("b",)),
     ("summary", bookings.LIST, (None, None, None, NOW, "", NOW, 51)),
     ("summary", bookings.LIST, (None, None, "pending", NOW, "", NOW, 51)),
@@ -48,6 +50,7 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", bookings.LIST, ("d", "p", "pending", NOW, "", NOW, 51)),
     ("summary", doctors.BUSY, ("d", NOW, NOW, ["pending"], timedelta(minutes=480))),
     ("summary", postgres_store._POSITIONS, (["orders/o01"],)),
+    ("search", search.WITHOUT_FACTS, ()),
     ("search", search.ANY_PRODUCT, ("'milk'", "", "milk", False)),
     ("search", search.SIMILAR_WORD, (["milk"],)),
     ("search", search_doctors.DOCTORS, ("'ann'", "'ann'", None, [], None, 9.0, "", 51)),

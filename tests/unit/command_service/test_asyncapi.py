@@ -66,6 +66,7 @@ SOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("customers.register-customer", {"customer_id": "c-1", "name": "Ann", "email": "ann@example.org"}),
         ("customers.rename-customer", {"name": "Anne"}),
         ("customers.change-email", {"email": "anne@example.org"}),
+        ("customers.change-region", {"region": "North"}),
     ],
     "u-1": [
         ("accounts.create-user", {"user_id": "u-1", "name": "Ann", "email": "ann@example.org", "role": "clerk"}),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from command_service.domain.customers import AGGREGATE as CUSTOMERS
 from command_service.domain.customers import Customer
 from command_service.handling.decision import Batch, Failed, LoadedStreams, Outcome, PriorOutcome, StoredStream, decide
 from command_service.handling.parsing import Command, read
@@ -51,7 +52,8 @@ def test_commands_of_one_batch_build_on_each_other() -> None:
 
 def test_the_state_in_the_store_is_what_later_batches_decide_on() -> None:
     first = decide([register("k1", "c")], LoadedStreams(), NOW)
-    known = LoadedStreams(streams={"customers/c": StoredStream(1, first.streams["customers/c"].state_json(), 1)})
+    state = first.streams["customers/c"].state_json()
+    known = LoadedStreams(streams={"customers/c": StoredStream(1, state, CUSTOMERS.state_version)})
     assert codes(decide([register("k2", "c"), rename("k3", "c", "Bea")], known, NOW)) == [
         "customer-already-registered",
         "v2",
@@ -133,7 +135,7 @@ def test_a_fault_in_one_decision_is_its_own_and_has_no_outcome() -> None:
 
 
 @pytest.mark.parametrize(
-    "kept", [StoredStream(3, '{"name":"Ann"}', 1), StoredStream(3, "{not json", 1), StoredStream(3, SOUND, 0)]
+    "kept", [StoredStream(3, '{"name":"Ann"}', 2), StoredStream(3, "{not json", 2), StoredStream(3, SOUND, 1)]
 )
 def test_state_that_does_not_fit_is_asked_for_and_then_decided_on(kept: StoredStream) -> None:
     known = LoadedStreams(streams={"customers/c": kept})

@@ -34,6 +34,7 @@ FACTS = (
     shop.registered(),
     shop.renamed(),
     shop.new_email(),
+    shop.moved(),
 )
 
 

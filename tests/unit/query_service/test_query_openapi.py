@@ -25,6 +25,8 @@ ROUTES = {
     "/customers/{customer_id}/orders": {"customer_id", "status", "placed_from", "placed_to", "limit", "cursor"},
     "/products": {"category", "limit", "cursor"},
     "/products/{product_id}": {"product_id"},
+    "/products/{product_id}/page": {"product_id"},
+    "/products/{product_id}/related": {"product_id", "limit", "min_orders"},
     "/products/{product_id}/price-history": {"product_id", "limit", "cursor"},
     "/users": {"role", "active", "limit", "cursor"},
     "/users/{user_id}": {"user_id"},
@@ -42,7 +44,10 @@ ROUTES = {
     "/analytics/revenue": {"from", "to", "granularity", "currency"},
     "/analytics/top-products": {"from", "to", "by", "limit", "currency"},
     "/analytics/customers": {"from", "to"},
-    "/search/products": {"q", "category", "brand", "min_price", "max_price", "limit", "cursor"},
+    "/search/products": {
+        *("q", "category", "brand", "min_price", "max_price", "min_rating", "available", "language", "sort"),
+        *("limit", "cursor"),
+    },
     "/search/orders": {"q", "limit", "cursor"},
     "/dead-letters": {*FILTERS, "status", "limit", "cursor"},
     "/dead-letters/groups": {*FILTERS, "limit"},
@@ -117,7 +122,7 @@ def test_every_route_is_there_with_its_parameters(document: dict[str, Any]) -> N
 
 
 def test_every_answer_from_a_projection_may_say_that_a_write_is_not_in_it(document: dict[str, Any]) -> None:
-    assert len(READ) == 29
+    assert len(READ) == 31
     assert {path for path, one in operations(document).items() if "412" in one["responses"]} == READ
 
 

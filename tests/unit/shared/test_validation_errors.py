@@ -185,7 +185,16 @@ def test_every_pattern_of_every_contract_has_words() -> None:
             'lines[3].quantity: a whole number is needed; the text "2" came',
         ),
         (PlaceOrder, ORDER | {"lines": []}, "lines: at least 1 entry is needed; none came"),
-        (PlaceOrder, ORDER | {"lines": [7] * 1001}, "lines: at most 1000 entries are possible; 1001 came"),
+        (
+            PlaceOrder,
+            ORDER | {"lines": [7] * 5001},
+            "lines: at most 5000 entries are possible, in a message of at most 1048576 bytes; 5001 came",
+        ),
+        (
+            CreateProduct,
+            {"product_id": "p", "name": "Tea", "category": "c", "price": 1, "currency": "EUR", "variants": [7] * 201},
+            "variants: at most 200 entries are possible; 201 came",
+        ),
         (PlaceOrder, ORDER | {"lines": {}}, "lines: a list is needed; an object came"),
         (PlaceOrder, ORDER | {"lines": [[1]]}, "lines[0]: an object is needed; a list of 1 came"),
         (
