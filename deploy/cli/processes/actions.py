@@ -11,10 +11,11 @@ from deploy.cli import operator_options, screen
 from deploy.cli.operator_options import ActorOption, Reason, RequestId
 from deploy.cli.processes.store import ProcessDatabase, chosen, open_process_database
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
-from shared.messages.control import Request
+from shared.messages.control import AdoptEpoch, Request
 from shared.messages.process_acts import PROCESS_ACT, ActName, ActOnProcess, ProcessActed, ProcessAnswer, ProcessRefused
 from shared.processes import NAMES, UnknownProcessError, named
 from shared.runtime.settings import Settings
+from shared.views.generations import FIRST
 from shared.views.processes import ProcessStatus
 
 MAX_AT_ONCE = 100_000
@@ -120,6 +121,36 @@ def migrate(
         raise typer.Exit(NEGATIVE if cannot else 0)
     ids = [one["process_id"] for one in found if not one["problem"]]
     _act_on(manager, ids, "migrate", reason, actor, None, timeout, output, failed=len(cannot))
+
+
+def adopt_epoch(
+    name: Manager,
+    reason: Reason,
+    yes: Annotated[bool, typer.Option("--yes", help="Required: it cannot be taken back.")] = False,
+    actor: ActorOption = None,
+    request_id: RequestId = None,
+    timeout: Timeout = 30.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Let a process manager go on although the write database was set back: what was lost there stays in its processes.
+
+    Its commands are sent again only where they have no outcome yet: look at those of the lost streams with `show`.
+
+    
+    tidemark processes adopt-epoch fulfilment --yes --reason "the lost orders were test data"
+    """
+    from deploy.cli.projections.control_requests import send_request_or_exit
+
+    if not yes:
+        raise fail("adopt-epoch requires --yes", WRONG_USE)
+    values = {"projection": manager_name(name), "generation": FIRST, "reason": reason}
+    values["actor"] = operator_options.actor_name(actor)
+    data = operator_options.validated(AdoptEpoch, values)
+    done = run(send_request_or_exit(settings(), data, request_id=request_id, seconds=timeout))
+    if output is Output.JSON:
+        screen.print_json(done)
+    else:
+        screen.console().print(screen.printable(f"{name} goes on in epoch {done.generations[0].epoch}"))
 
 
 def _act_on(

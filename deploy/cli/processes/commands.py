@@ -93,6 +93,7 @@ app.command()(actions.retry)
 app.command()(actions.cancel)
 app.command()(actions.compensate)
 app.command()(actions.migrate)
+app.command()(actions.adopt_epoch)
 
 
 def _table(found: Sequence[ProcessView]) -> Table:
