@@ -172,4 +172,5 @@ AGGREGATE: Final = Aggregate(
         )
     },
     state_version=3,
+    closed=lambda order: order.status in (OrderStatus.DELIVERED, OrderStatus.CANCELLED),
 )

@@ -40,13 +40,13 @@ PAGE_END: Final = """
 SELECT clock_timestamp() AS at, count(*) AS events, (array_agg(stream))[count(*)] AS stream,
     (array_agg(version))[count(*)] AS version
 FROM (
-    SELECT stream, version FROM events
+    SELECT stream, version FROM all_events
     WHERE (stream, version) > ($1, $2) AND ($4::text[] IS NULL OR split_part(stream, '/', 1) = ANY ($4))
     ORDER BY stream, version LIMIT $3
 ) AS page
 """
 PORTION_OF_PAGE: Final = """
-SELECT stream, version, envelope::text AS envelope FROM events
+SELECT stream, version, envelope::text AS envelope FROM all_events
 WHERE (stream, version) > ($1, $2) AND (stream, version) <= ($3, $4)
 ORDER BY stream, version
 LIMIT $5
@@ -55,13 +55,14 @@ LIMIT $5
 PORTION_OF_KINDS: Final = """
 SELECT page.stream, page.version, events.envelope::text AS envelope
 FROM (
-    SELECT stream, version FROM events
+    SELECT stream, version, archived FROM all_events
     WHERE (stream, version) > ($1, $2) AND (stream, version) <= ($3, $4) AND split_part(stream, '/', 1) = ANY ($6::text[])
     ORDER BY stream, version
     LIMIT $5
 ) AS page
 CROSS JOIN LATERAL (
-    SELECT envelope FROM events WHERE stream = page.stream AND version = page.version OFFSET 0
+    SELECT envelope FROM all_events
+    WHERE stream = page.stream AND version = page.version AND archived = page.archived OFFSET 0
 ) AS events
 ORDER BY page.stream, page.version
 """

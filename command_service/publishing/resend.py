@@ -54,7 +54,7 @@ EVENTS_FROM: Final = """
 SELECT e.version AS id, wanted.stream, NULL AS type, e.envelope::text AS envelope
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS wanted (stream, version, place)
 CROSS JOIN LATERAL (
-    SELECT version, envelope FROM events
+    SELECT version, envelope FROM all_events AS events
     WHERE events.stream = wanted.stream AND events.version >= wanted.version
     ORDER BY version LIMIT $3
 ) AS e

@@ -115,7 +115,7 @@ async def query_urls(servers: Servers) -> AsyncIterator[tuple[str, str]]:
     owner = await asyncpg.connect(servers.stores["summary"])
     await owner.execute(f"CREATE DATABASE {name}")
     here, reader = (urlsplit(url)._replace(path=f"/{name}").geturl() for url in _owner_and_reader(servers))
-    for schema in ("summary", "search"):
+    for schema in ("summary", "search", "telemetry"):
         await migrate(schema, here)
     yield here, reader
     await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -174,6 +174,7 @@ async def client(
     stores = Stores(
         PostgresStore("summary", reader, "summary"),
         PostgresStore("search", reader, "search"),
+        PostgresStore("telemetry", reader, "telemetry"),
         RedisStore("analytics", servers.reader_stores["analytics"], analytics_keys[1].prefix),
     )
     app = create_app(stores)
