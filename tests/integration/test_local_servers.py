@@ -308,8 +308,10 @@ def _started(server: Postgres) -> None:
 
 
 def test_the_environment_names_all_servers_or_none() -> None:
-    names = ("RABBITMQ_URL", "WRITE_DB_URL", "OPERATIONS_DB_URL", "PROCESSES_DB_URL")
-    names += ("SUMMARY_DB_URL", "SEARCH_DB_URL", "TELEMETRY_DB_URL")
+    names = (
+        *("RABBITMQ_URL", "WRITE_DB_URL", "OPERATIONS_DB_URL", "PROCESSES_DB_URL"),
+        *("SUMMARY_DB_URL", "SEARCH_DB_URL", "TELEMETRY_DB_URL"),
+    )
     given = {f"TIDEMARK_{name}": f"x://{name}" for name in names}
     assert from_environment({}) is None
     with pytest.raises(ServersError, match="TIDEMARK_ANALYTICS_REDIS_URL"):
