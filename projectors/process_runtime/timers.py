@@ -5,6 +5,7 @@ after it was found to be due, is counted and changes nothing: its token is no lo
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -15,7 +16,7 @@ from shared.runtime.outage import OutageRetry
 
 BATCH: Final = 500
 LONGEST_PAUSE_S: Final = 0.5
-"""The most by which a timer is late that is set less than this ahead."""
+"""The most by which a timer is late that another process has set, less than this ahead; and how soon a stop is noticed."""
 SHORTEST_PAUSE_S: Final = 0.01
 
 DUE: Final = """
@@ -37,7 +38,11 @@ class Timers:
     async def run(self, stopping: asyncio.Event) -> None:
         """Until stopped; raises Stopped."""
         while not stopping.is_set():
-            await self._outages.pause(await self._outages.until_up(self.fire, what="firing timers"))
+            self._store.timer_soon.clear()
+            seconds = await self._outages.until_up(self.fire, what="firing timers")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._store.timer_soon.wait()
 
     async def fire(self) -> float:
         """Fire what is due; returns for how long to pause, in seconds. Raises StoreUnavailableError."""
