@@ -35,6 +35,9 @@ PREFETCH: Final = 4
 PORTION: Final = 1000
 """Events read and published at once: bounds this task's memory."""
 
+IN_KEY_ORDER: Final = {"enable_sort": "off", "enable_seqscan": "off"}
+"""Session settings: with outdated statistics the planner would rather sort than merge the indexes of the hot table and of the archive."""
+
 # The size and end of a page, from an index-only scan. Its end is the last event that exists now, if the page is not full.
 PAGE_END: Final = """
 SELECT clock_timestamp() AS at, count(*) AS events, (array_agg(stream))[count(*)] AS stream,
@@ -74,7 +77,7 @@ SELECT coalesce(sum(version), 0)::bigint FROM streams WHERE $1::text[] IS NULL O
 
 class HistoryPublisher:
     def __init__(self, write_db_url: str, consumer: Consumer, publisher: Publisher) -> None:
-        self._database = Database(write_db_url, max_size=1)
+        self._database = Database(write_db_url, max_size=1, session=IN_KEY_ORDER)
         self._consumer = consumer
         self._publisher = publisher
         self._progress = StallDetector()

@@ -69,7 +69,7 @@ WHERE s.updated_at >= $1 AND NOT EXISTS (SELECT FROM outbox o WHERE o.stream = s
 
 class Resender:
     def __init__(self, write_db_url: str, consumer: Consumer, publisher: Publisher, *, lanes: int) -> None:
-        self._database = Database(write_db_url, max_size=CONNECTIONS)
+        self._database = Database(write_db_url, max_size=CONNECTIONS, session={"enable_sort": "off"})
         self._consumer = consumer
         self._publisher = publisher
         self._lanes = lanes

@@ -213,8 +213,8 @@ def archive(
 ) -> None:
     """Move events of streams that are closed, and unchanged since --before, from the hot table of the write database to its archive.
 
-    Closed: an order that is delivered or cancelled, a booking that is completed, cancelled or a no-show. Nothing is lost: rebuilds,
-    resends, replays of state and verify read both tables.
+    Closed: an order that is delivered or cancelled, a booking that is completed, cancelled or a no-show, a device that is retired.
+    Nothing is lost: rebuilds, resends, replays of state and verify read both tables.
     Safe beside live commands, and to interrupt and run again: it continues where it was.
 
     \b

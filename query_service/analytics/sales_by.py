@@ -3,11 +3,11 @@
 They are refused as long as they do not include every event: figures that lack some would look right.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from query_service.analytics.buyers import distinct
+from query_service.analytics.buyers import SCAN_COUNT
 from query_service.stores.redis_store import RedisStore
 from shared.http.problems import Problem
 from shared.views.analytics import METRICS, SALES, SALES_INCOMPLETE, Dimension, events_applied
@@ -41,19 +41,21 @@ async def sales_by(store: RedisStore, dimension: Dimension, currency: str, spans
     return sums
 
 
-async def buyers_by(
-    store: RedisStore, dimension: Dimension, currency: str, month: str, values: Sequence[str]
-) -> list[int]:
-    """The number of different customers in each region or category."""
-    keys = [store.keys.buyers_by(dimension, currency, month, value) for value in values]
-    return [int(count) for count in await store.ask(*(("HLEN", key) for key in keys))] if keys else []
+async def buyers_by(store: RedisStore, dimension: Dimension, currency: str, month: str) -> tuple[Counter[str], int]:
+    """The number of different customers in each region or category, and in all of them together.
 
-
-async def buyers_in(store: RedisStore, currency: str, month: str, regions: Sequence[str]) -> int:
-    """The number of different customers in these regions."""
-    return await distinct(
-        store, [store.keys.buyers_by(Dimension.REGION, currency, month, region) for region in regions]
-    )
+    Reads every pair of a customer and a region or category, in steps: a shop with many of them waits, and other clients of Redis do not.
+    """
+    key, cursor = store.keys.buyers_by(dimension, currency, month), 0
+    pairs: set[str] = set()  # a scan may return a member twice
+    while True:
+        ((following, found),) = await store.ask(("HSCAN", key, cursor, "COUNT", SCAN_COUNT))
+        pairs.update(found)
+        cursor = int(following)
+        if not cursor:
+            break
+    split = [pair.partition(" ") for pair in pairs]
+    return Counter(value for _, _, value in split), len({customer for customer, _, _ in split})
 
 
 async def require_complete(store: RedisStore) -> None:

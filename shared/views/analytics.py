@@ -18,7 +18,7 @@ With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``
     <p>:by-<d>:<c>:<span>    hash   "<metric>:<value>" → integer (absent at 0), for each region or category with sales; <d> is region or
                                     category, span a day or a month. An order counts once in each category of its lines, with their
                                     items and revenue. The value "" stands for sales whose region or category was unknown
-    <p>:<d>-buyers:<c>:<month>:<value>   hash   customer id → orders not cancelled (absent at 0)
+    <p>:<d>-buyers:<c>:<month>   hash   "<customer id> <value>" → orders not cancelled (absent at 0); an id has no space
     <p>:counted              hash   "sales" → events applied by code that keeps the two above: they are complete if these are all events
     <p>:days                 zset   "<day>" → the same as a number; one member for each day that has had an order
     <p>:names                hash   product id → name in the catalogue
@@ -114,8 +114,8 @@ class Keys:
     def sales_by(self, dimension: Dimension, currency: str, span: str) -> str:
         return f"{self.prefix}:by-{dimension}:{currency}:{span}"
 
-    def buyers_by(self, dimension: Dimension, currency: str, month: str, value: str) -> str:
-        return f"{self.prefix}:{dimension}-buyers:{currency}:{month}:{value}"
+    def buyers_by(self, dimension: Dimension, currency: str, month: str) -> str:
+        return f"{self.prefix}:{dimension}-buyers:{currency}:{month}"
 
     def is_sales_by(self, key: str) -> bool:
         """Whether it is a key of ``sales_by`` or ``buyers_by``."""

@@ -92,6 +92,22 @@ WHERE o.status <> 'cancelled'
 GROUP BY 1, 2 ORDER BY units DESC, ('product-' || l.product_id) COLLATE "C" LIMIT 10
 """
 
+# A month's report: $1 and $2 are its start and end, $3 is region or category.
+REPORT: Final = """
+SELECT CASE WHEN $3 = 'region' THEN g.name ELSE c.name END AS key, count(DISTINCT o.order_id) AS orders, sum(l.quantity) AS items,
+    sum(l.amount)::bigint AS revenue, count(DISTINCT o.customer_id) AS customers
+FROM orders o
+JOIN order_lines l USING (order_id)
+JOIN products p USING (product_id)
+JOIN categories c USING (category_id)
+JOIN departments d USING (department_id)
+JOIN customers u USING (customer_id)
+JOIN regions g USING (region_id)
+JOIN segments s USING (segment_id)
+WHERE o.status <> 'cancelled' AND o.placed_at >= $1 AND o.placed_at < $2
+GROUP BY 1 ORDER BY revenue DESC, key
+"""
+
 PRODUCTS: Final = """
 SELECT p.product_id, p.name, p.description, c.name AS category, b.name AS brand, p.currency, p.created_at, s.quantity AS stock,
     ARRAY(SELECT price FROM prices x WHERE x.product_id = p.product_id ORDER BY changed_at) AS prices,

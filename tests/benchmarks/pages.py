@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -119,11 +119,24 @@ def check_hits(row: asyncpg.Record, body: bytes) -> None:
 
 async def dashboards(joins: Joins, client: Client) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, statement, path, check in (
-        ("revenue_by_day", normalised.REVENUE, url("/analytics/revenue", **YEAR), check_revenue),
-        ("top_products", normalised.TOP_PRODUCTS, url("/analytics/top-products", by="units", limit=10), check_top),
-    ):
-        theirs, rows = await joins.ask(statement, [()] * YARDSTICK_RUNS)
+    month = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
+    asked: list[tuple[str, str, tuple[object, ...], str, Callable[[Sequence[asyncpg.Record], dict[str, Any]], None]]]
+    asked = [
+        ("revenue_by_day", normalised.REVENUE, (), url("/analytics/revenue", **YEAR), check_revenue),
+        ("top_products", normalised.TOP_PRODUCTS, (), url("/analytics/top-products", by="units", limit=10), check_top),
+        *(
+            (
+                f"report_by_{by}",
+                normalised.REPORT,
+                (*month, by),
+                url("/analytics/report", month="2026-03", by=by),
+                check_report,
+            )
+            for by in ("region", "category")
+        ),
+    ]
+    for name, statement, arguments, path, check in asked:
+        theirs, rows = await joins.ask(statement, [arguments] * YARDSTICK_RUNS)
         mine, bodies = client.ask([path] * ASKED)
         check(rows[0], json.loads(bodies[0]))
         found[name] = compared(theirs, mine)
@@ -139,6 +152,11 @@ def check_top(rows: Sequence[asyncpg.Record], body: dict[str, Any]) -> None:
     assert [(one["product_id"], one["name"], one["units"]) for one in body["items"]] == [
         (f"product-{row['product_id']}", row["name"], row["units"]) for row in rows
     ]
+
+
+def check_report(rows: Sequence[asyncpg.Record], body: dict[str, Any]) -> None:
+    names = ("key", "orders", "items", "revenue", "customers")
+    assert [[one[name] for name in names] for one in body["rows"]] == [[row[name] for name in names] for row in rows]
 
 
 def day(start: datetime) -> str:

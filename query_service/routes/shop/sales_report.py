@@ -11,7 +11,7 @@ from query_service.analytics.extent import default_currencies
 from query_service.analytics.parameters import Currency
 from query_service.analytics.ranges import Granularity
 from query_service.analytics.report import By, Figures, as_csv, as_json, figures, report
-from query_service.analytics.sales_by import buyers_by, buyers_in, sales_by
+from query_service.analytics.sales_by import buyers_by, sales_by
 from query_service.http.conditional import conditional_response
 from query_service.http.negotiation import ACCEPT, VARY, chosen
 from query_service.http.openapi import problem_response
@@ -113,16 +113,16 @@ async def _by_dimension(
         return [], _sum([])
     currency, month = currencies[0], month_of(start)
     sums = await sales_by(store, dimension, currency, [month])
-    customers = await buyers_by(store, dimension, currency, month, list(sums))
+    customers, all_customers = await buyers_by(store, dimension, currency, month)
     rows = [
-        (value or None, figures(metrics[0], metrics[1], metrics[2], count))
-        for (value, metrics), count in zip(sums.items(), customers, strict=True)
+        (value or None, figures(metrics[0], metrics[1], metrics[2], customers[value]))
+        for value, metrics in sums.items()
     ]
     # Every order has one region, if only an unknown one: all regions together are the whole.
     of_regions = dimension is Dimension.REGION
     regions = sums if of_regions else await sales_by(store, Dimension.REGION, currency, [month])
     orders, items, revenue = (sum(metrics[place] for metrics in regions.values()) for place in range(3))
-    return rows, figures(orders, items, revenue, await buyers_in(store, currency, month, list(regions)))
+    return rows, figures(orders, items, revenue, all_customers)
 
 
 def _sum(parts: list[Figures]) -> Figures:

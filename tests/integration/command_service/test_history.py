@@ -97,6 +97,8 @@ async def test_of_kinds_that_are_not_named_no_event_is_read(write_db: asyncpg.Co
     await write_db.execute(FILL, ["customers", "orders"], 2000, 1)
     await write_db.execute("VACUUM ANALYZE events")
     arguments = ("", 0, "orders/zzz", 9, 1000, ["orders"])
+    for setting, value in history.IN_KEY_ORDER.items():
+        await write_db.execute("SELECT set_config($1, $2, false)", setting, value)
     [[answer]] = await write_db.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {history.PORTION_OF_KINDS}", *arguments)
     scans = [*_scans(json.loads(answer)[0]["Plan"])]
     rows = [(scan["Relation Name"], scan["Node Type"], scan["Actual Rows"] * scan["Actual Loops"]) for scan in scans]

@@ -8,15 +8,13 @@ import asyncpg
 import httpx
 import pytest
 
-from projectors.stores.postgres_registry import PostgresRegistry
 from query_service.app import create_app
 from query_service.http import operators
 from query_service.http.operators import Operators
 from query_service.http.requests import Stores
 from query_service.stores.operations_store import OperationsStore
-from shared.read_models import named
 from shared.runtime.settings import Settings
-from shared.views.generations import FIRST
+from tests.integration.databases import note_kinds
 from tests.integration.dead_letters.harness import Harness
 
 GONE = "postgresql://nobody:x@127.0.0.1:1/none"
@@ -198,18 +196,11 @@ async def without_operations(stores: Stores) -> Stores:
     return Stores(summary, search, await stores.redis("analytics").store(), operations=OperationsStore(GONE))
 
 
-async def read_all_kinds(settings: Settings) -> None:
-    """Note what projectors note when they start: without any, summary and search would lack the kinds that they have come to read."""
-    for name in ("summary", "search"):
-        registry = PostgresRegistry(name, settings.store_url(name))
-        await registry.note_kinds(FIRST, None, named(name).kinds)
-        await registry.close()
-
-
 async def test_away_is_said_by_the_routes_concerned_alone(
     stores: Stores, ann: httpx.AsyncClient, migrated: Settings
 ) -> None:
-    await read_all_kinds(migrated)
+    for name in ("summary", "search"):
+        await note_kinds(name, migrated.store_url(name))
     away = await without_operations(stores)
     app = create_app(away, Operators("k", "amqp://nobody:x@127.0.0.1:1/"))
     headers = {"Authorization": "Bearer k", "Tidemark-Actor": "ann"}

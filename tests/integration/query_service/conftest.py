@@ -20,6 +20,7 @@ from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.views.analytics import Keys
 from shared.views.search_text import Weight, vector
+from tests.integration.databases import note_kinds
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HEARD = datetime(2026, 3, 9, 9, 30, 0, 250_000, tzinfo=UTC)
@@ -117,6 +118,7 @@ async def query_urls(servers: Servers) -> AsyncIterator[tuple[str, str]]:
     here, reader = (urlsplit(url)._replace(path=f"/{name}").geturl() for url in _owner_and_reader(servers))
     for schema in ("summary", "search", "telemetry"):
         await migrate(schema, here)
+        await note_kinds(schema, here)
     yield here, reader
     await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await owner.close()
