@@ -39,7 +39,7 @@ SELECT seq, process, command_id, type, subject, data::text, actor, decided_at FR
 """
 WITHOUT_OUTCOME: Final = """
 SELECT seq, process, command_id, type, subject, data::text, actor, decided_at FROM commands
-WHERE resend_at <= clock_timestamp() ORDER BY resend_at LIMIT $1
+WHERE resend_at <= (SELECT clock_timestamp()) ORDER BY resend_at LIMIT $1
 """
 # Locked in the order of seq, as the outcomes' transaction locks them. An outcome may have come before the confirm.
 SENT: Final = """

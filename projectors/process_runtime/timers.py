@@ -19,9 +19,10 @@ LONGEST_PAUSE_S: Final = 0.5
 """The most by which a timer is late that another process has set, less than this ahead; and how soon a stop is noticed."""
 SHORTEST_PAUSE_S: Final = 0.01
 
+# A volatile function is no index condition: as a sub-select it is one, and the scan ends at the first timer that is not due.
 DUE: Final = """
 SELECT process, name, token, clock_timestamp() AS now FROM timers
-WHERE NOT held AND due_at <= clock_timestamp() ORDER BY due_at LIMIT $1
+WHERE NOT held AND due_at <= (SELECT clock_timestamp()) ORDER BY due_at LIMIT $1
 """
 NEXT_IN_S: Final = """
 SELECT extract(epoch FROM due_at - clock_timestamp())::float8 FROM timers WHERE NOT held ORDER BY due_at LIMIT 1
