@@ -3,3 +3,4 @@
 from shared.contracts import catalog as catalog
 from shared.contracts import customers as customers
 from shared.contracts import orders as orders
+from shared.contracts import payments as payments
