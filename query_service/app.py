@@ -25,6 +25,7 @@ from query_service.http.parameters import validate_http_request
 from query_service.http.problems import on_wrong_method
 from query_service.http.requests import HEAD, QueryRequest, Stores
 from query_service.live.listener_limits import Listeners, TooManyListenersError
+from query_service.stores.answer_cache import CAPACITY, AnswerCache
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
@@ -116,6 +117,7 @@ def open_stores(settings: Settings) -> Stores:
     return Stores(
         *(_store(model, settings.store_url(model.name)) for model in READ_MODELS),
         operations=OperationsStore(settings.operations_db_url),
+        answers=AnswerCache(CAPACITY if settings.cache else 0),
     )
 
 

@@ -7,9 +7,12 @@ Lists have only the digest.
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from litestar import MediaType, Request, Response
+
+WHOLE: Final = "tidemark.whole"
+"""Key in the scope of a request whose answer is shared with others: it is sent whole, and ``not_modified`` is asked for each client."""
 
 
 def etag(body: bytes, *versions: int) -> str:
@@ -29,8 +32,14 @@ def conditional_response(
     request: Request[Any, Any, Any], body: bytes, as_of: Mapping[str, str], *versions: int
 ) -> Response[Any]:
     """200 with ``body`` (JSON text, sent unchanged), or 304 without it; both with ``ETag`` and the headers ``as_of``."""
-    tag = etag(body, *versions)
-    headers = {"ETag": tag, "Cache-Control": "no-cache", **as_of}
-    if matches(request.headers.get("if-none-match"), tag):
-        return Response(None, status_code=304, headers=headers)
+    headers = {"ETag": etag(body, *versions), "Cache-Control": "no-cache", **as_of}
+    if WHOLE not in request.scope and (unchanged := not_modified(request, headers)):
+        return unchanged
     return Response(body, media_type=MediaType.JSON, headers=headers)
+
+
+def not_modified(request: Request[Any, Any, Any], headers: Mapping[str, str]) -> Response[Any] | None:
+    """304 with ``headers``, if the client already has the representation with their ``ETag``."""
+    if matches(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(None, status_code=304, headers=dict(headers))
+    return None

@@ -59,7 +59,8 @@ INVALID: Final = problem_response(
 )
 _DOWN: Final = problem_response(
     503,
-    "The read store behind this route does not answer. Retry-After states when to retry.",
+    "The read store behind this route does not answer: Retry-After states when to retry. Or, after an update, the projection lacks what"
+    " is asked for until it is rebuilt (`rebuild-required`).",
     "store-unavailable",
     "the summary store is unavailable: it cannot be reached; try again",
     "/orders",

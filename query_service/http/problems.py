@@ -3,6 +3,7 @@
 Problem
 ├── InvalidParameterError   400: which parameter, and its required form
 ├── NotFoundError           404: the projection has no object with that id
+├── RebuildRequiredError    503: rows that older code has written lack what is asked for, until the projection is rebuilt
 └── StoreDownError          503: a read store does not answer; Retry-After states when to retry
     └── GenerationGoneError     the generation has been dropped or is no longer active: the request is retried on the active one
 """
@@ -38,6 +39,19 @@ class NotFoundError(Problem):
         if held is not None:
             detail += f"; its first event is held in this view: {held}"
         super().__init__(detail, status=404, code=f"{kind}-not-found", headers=headers)
+
+
+class RebuildRequiredError(Problem):
+    """After an update, rows of the active generation lack what the query needs; an answer would be wrong."""
+
+    status = 503
+    code = "rebuild-required"
+
+    def __init__(self, projection: str, lacking: str) -> None:
+        super().__init__(
+            f"the {projection} projection has {lacking}, written before the last update; an operator has to rebuild it:"
+            f" tidemark projections rebuild {projection}, then activate"
+        )
 
 
 class StoreDownError(Problem):

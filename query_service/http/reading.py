@@ -5,30 +5,39 @@ retried on the generation that is active then; the client does not notice.
 """
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from query_service.http.cached import Cached, Handler, answer_from_cache
 from query_service.http.openapi import READ, READ_ONE, ReadOperation
 from query_service.http.problems import GenerationGoneError
-
-Handler = Callable[..., Awaitable[Response[Any]]]
 
 MAX_ATTEMPTS: Final = 3
 """Operators switch generations; not more often than this within one request."""
 
 
-def read_route(path: str, *, one: bool = False, tags: list[str], summary: str) -> Callable[[Handler], HTTPRouteHandler]:
-    """``get``, with the documented responses of every read from a projection; ``one``: including 404."""
+def read_route(
+    path: str, *, one: bool = False, tags: list[str], summary: str, cached: Cached | None = None
+) -> Callable[[Handler], HTTPRouteHandler]:
+    """``get``, with the documented responses of every read from a projection; ``one``: including 404. ``cached``: see ``http.cached``."""
     responses = READ_ONE if one else READ
 
     def decorate(handler: Handler) -> HTTPRouteHandler:
         route = get(path, responses=responses, operation_class=ReadOperation, tags=tags, summary=summary)
-        return route(_retried_on_switch(handler))
+        return route(_retried_on_switch(handler if cached is None else _cached(handler, cached)))
 
     return decorate
+
+
+def _cached(handler: Handler, cached: Cached) -> Handler:
+    @functools.wraps(handler)
+    async def answered(**given: Any) -> Response[Any]:
+        return await answer_from_cache(cached, handler, given)
+
+    return answered
 
 
 def _retried_on_switch(handler: Handler) -> Handler:

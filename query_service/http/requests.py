@@ -16,6 +16,7 @@ from query_service.http.operators import Operators
 from query_service.http.problems import GenerationGoneError
 from query_service.live.broadcast import Broadcast
 from query_service.stores.active_generation import ActiveGeneration, Store
+from query_service.stores.answer_cache import AnswerCache
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
@@ -30,13 +31,21 @@ HEAD: Final = "tidemark.head"
 class Stores:
     """The read stores of one application, and the operations database."""
 
-    def __init__(self, *stores: PostgresStore | RedisStore, operations: OperationsStore | None = None) -> None:
-        """``stores``: the first generation of each projection, which serves as the template for the others."""
+    def __init__(
+        self,
+        *stores: PostgresStore | RedisStore,
+        operations: OperationsStore | None = None,
+        answers: AnswerCache | None = None,
+    ) -> None:
+        """``stores``: the first generation of each projection, which serves as the template for the others. ``answers``: default: none
+        are kept."""
         self._active: Mapping[str, ActiveGeneration[Any]] = {
             each.projection: ActiveGeneration(each, kinds=named(each.projection).kinds)
             for each in sorted(stores, key=lambda one: NAMES.index(one.projection))
         }
         self.operations = operations or OperationsStore("")
+        self.answers = answers or AnswerCache(0)
+        """Answers of some routes, kept for other requests."""
         self.waiting = {active.projection: PositionWaiters(active) for active in self.all}
         """Projection → the requests that wait for its streams."""
         self.broadcast = Broadcast()

@@ -88,6 +88,7 @@ class ChangeListener:
             return
         self._stores.waiting[message.projection].advanced(message.generation, message.streams, message.held)
         if message.generation == active.number:
+            self._stores.answers.changed(message.projection, [stream for stream, _ in message.streams])
             self._stores.broadcast.advanced(message.projection, message.generation, message.streams, message.held)
 
     def _activated(self, message: Activated) -> None:
@@ -99,6 +100,7 @@ class ChangeListener:
             refreshing.add_done_callback(self._refreshing.discard)
 
     def _switched(self, projection: str, generation: int) -> None:
+        self._stores.answers.clear(projection)
         self._stores.broadcast.activated(projection, generation)
         self._stores.waiting[projection].reload_positions()
 

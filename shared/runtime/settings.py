@@ -49,6 +49,8 @@ class Settings(_ReadModelUrls):
     """For tests and drills only: where a process is killed, see ``shared/runtime/failpoints.py``."""
     longest_wait_s: Annotated[int, Field(ge=0, le=3600)] = LONGEST_WAIT_S
     """The longest that a query waits for the writes it requires, whatever its ``Prefer: wait``."""
+    cache: bool = True
+    """Whether the query service keeps answers that were costly to read (``query_service/stores/answer_cache.py``)."""
     currency: Annotated[str, Field(pattern="^([A-Z]{3})?$")] = ""
     """The currency (ISO 4217) of analytics for queries that name none; empty: the currency of the first order seen."""
     listeners: Annotated[int, Field(ge=1)] = LISTENERS

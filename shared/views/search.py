@@ -13,8 +13,15 @@ class ProductHit(BaseModel):
     brand: str | None
     price: int
     currency: str
+    rating_average: float | None
+    """Rounded to two decimals; null without reviews."""
+    review_count: int | None
+    available: int | None
+    """Units that can be had. This, `review_count` and `created_at` are null only until search is rebuilt after an update."""
+    created_at: datetime | None
     version: int
     score: float
+    """How well it matches; 0 unless sorted by relevance."""
 
 
 class OrderHit(BaseModel):

@@ -56,8 +56,10 @@ def _apply(changes: Changes, event: Event) -> None:
         case catalog.PriceChanged():
             price = {"price": data.price, "currency": data.currency}
             changes.products.change(data.product_id, price | version, event)
-        case catalog.StockReceived() | catalog.ReviewAdded():
-            changes.products.change(data.product_id, version, event)
+        case catalog.StockReceived():
+            changes.products.change(data.product_id, {"available": data.stock} | version, event)
+        case catalog.ReviewAdded():
+            changes.products.change(data.product_id, _rating(data) | version, event)
         case customers.CustomerRegistered():
             changes.customers.create(data.customer_id, _named(data) | version)
         case customers.CustomerRenamed():
@@ -84,7 +86,12 @@ def _order(data: orders.OrderPlaced) -> Fields:
 
 
 def _product(data: catalog.ProductCreated) -> Fields:
-    return _text(data) | {"price": data.price, "currency": data.currency}
+    facts = {"created_at": data.created_at, "available": 0, "review_count": 0, "rating_average": None}
+    return _text(data) | {"price": data.price, "currency": data.currency} | facts
+
+
+def _rating(data: catalog.ReviewAdded) -> Fields:
+    return {"review_count": data.review_count, "rating_average": round(data.rating_sum / data.review_count, 2)}
 
 
 def _text(data: catalog.ProductCreated | catalog.ProductUpdated) -> Fields:

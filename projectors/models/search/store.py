@@ -51,11 +51,19 @@ RETURNING orders.order_id
 """
 
 INSERT_PRODUCTS: Final = """
-INSERT INTO products (product_id, name, description, category, brand, price, currency, version, terms)
-SELECT product_id, name, description, category, brand, price, currency, version, terms::tsvector
+INSERT INTO products (
+    product_id, name, description, category, brand, price, currency, version, terms,
+    created_at, available, review_count, rating_average
+)
+SELECT product_id, name, description, category, brand, price, currency, version, terms::tsvector,
+    created_at, available, review_count, rating_average
 FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::text[]
-) AS created (product_id, name, description, category, brand, price, currency, version, terms)
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::text[],
+    $10::timestamptz[], $11::bigint[], $12::bigint[], $13::float8[]
+) AS created (
+    product_id, name, description, category, brand, price, currency, version, terms,
+    created_at, available, review_count, rating_average
+)
 """
 UPSERT_PRODUCTS: Final = f"""
 {INSERT_PRODUCTS}
@@ -67,15 +75,19 @@ ON CONFLICT (product_id) DO UPDATE SET
     price = excluded.price,
     currency = excluded.currency,
     version = excluded.version,
-    terms = excluded.terms
+    terms = excluded.terms,
+    created_at = excluded.created_at,
+    available = excluded.available,
+    review_count = excluded.review_count,
+    rating_average = excluded.rating_average
 """
 
 # The row keeps every field that the event does not contain; a null that it contains is written.
 CHANGE_PRODUCTS: Final = """
 UPDATE products SET
-    (name, description, category, brand, price, currency, version, terms) = (
+    (name, description, category, brand, price, currency, version, terms, available, review_count, rating_average) = (
         SELECT changes.name, changes.description, changes.category, changes.brand, changes.price, changes.currency,
-            changes.version, changes.terms
+            changes.version, changes.terms, changes.available, changes.review_count, changes.rating_average
         FROM jsonb_populate_record(products, changed.fields) AS changes
     )
 FROM unnest($1::text[], $2::jsonb[]) AS changed (product_id, fields)

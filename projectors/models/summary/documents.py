@@ -1,6 +1,8 @@
-"""What each context's module says of its part of the summary: tables of documents, and tables that events only append to.
+"""What each context's module says of its part of the summary: tables of documents, tables that events only append to, and tables of what
+is current.
 
-    Documents: event ──RULES──▶ a new document | fields of a document that change          Appended: event ──▶ rows
+    Documents: event ──RULES──▶ a new document | fields of a document that change
+    Appended:  event ──▶ rows                               Current: event ──▶ a stream's only row | none any more
 
 A document is the JSON of its view in ``shared.views``; its table has some of its fields as columns too. Every change follows from its
 event alone.
@@ -27,6 +29,8 @@ class Changes:
 
     documents: dict[str, Rows] = field(default_factory=lambda: defaultdict(Rows))
     appended: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    current: dict[str, dict[str, Row | None]] = field(default_factory=lambda: defaultdict(dict))
+    """By table and key; None: the row is removed."""
 
 
 def known(facts: Mapping[str, Fact]) -> Fields:
@@ -93,3 +97,30 @@ class Appended:
             return [dict(zip(self.columns, row, strict=True)) for row in changes.appended[self.name]]
 
         return Table(name=self.name, columns=self.columns, key=self.key, stream=self.stream, kind=self.kind, rows=rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Current:
+    """A table with at most one row for a stream: an event writes it, or removes it."""
+
+    name: str
+    columns: Sequence[str]
+    """The key, which is the stream's id, first."""
+    kind: str
+    write: str
+    """An upsert. $1 and following: arrays of ``columns``, as ``values`` gives them."""
+    remove: str
+    """$1: keys."""
+    rows: Mapping[type[EventData], Callable[[Any], Row | None]]
+    """The row that follows from an event of each type; None: there is none from then on."""
+    values: Callable[[Row], Row]
+    """A row as the parameters of ``write``."""
+
+    @property
+    def table(self) -> Table[Changes]:
+        def rows(changes: Changes) -> list[Mapping[str, Any]]:
+            found = changes.current[self.name].values()
+            return [dict(zip(self.columns, row, strict=True)) for row in found if row is not None]
+
+        key = self.columns[0]
+        return Table(name=self.name, columns=self.columns, key=(key,), stream=key, kind=self.kind, rows=rows)

@@ -1,20 +1,21 @@
 """The summary's pure projection: every event becomes a history row, and most change one document.
 
-event ──▶ history row, and by the rules of its context ──▶ a new document | fields of a document that change | rows that are appended
+event ──▶ history row, and by the rules of its context ──▶ a new document | fields of a document that change | rows of other tables
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from projectors.models.summary import customers, orders, products
-from projectors.models.summary.documents import Appended, Changes, Documents, Row, Rule
+from projectors.models.summary import baskets, customers, orders, products
+from projectors.models.summary.documents import Appended, Changes, Current, Documents, Row, Rule
 from projectors.stores.folding import Fields, each_event
 from projectors.stores.port import Advance, Event
 from shared.contracts.values import EventData
 
 DOCUMENTS: Final = (orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS)
 APPENDED: Final = (products.PRICE_HISTORY,)
+CURRENT: Final = (baskets.BASKETS,)
 """All tables beside the history."""
 
 HISTORY: Final = "history"
@@ -38,6 +39,9 @@ RULES: Final[Mapping[type[EventData], tuple[Documents, Rule]]] = {
 _APPENDS: Final[Mapping[type[EventData], Sequence[tuple[Appended, Callable[[Event], Iterable[Row]]]]]] = {
     cls: [(table, table.rows[cls]) for table in APPENDED if cls in table.rows]
     for cls in {cls for table in APPENDED for cls in table.rows}
+}
+_CURRENT: Final[Mapping[type[EventData], Sequence[Current]]] = {
+    cls: [table for table in CURRENT if cls in table.rows] for cls in {cls for table in CURRENT for cls in table.rows}
 }
 
 
@@ -70,3 +74,9 @@ def _apply(changes: Changes, event: Event) -> None:
             rows.change(key, evolve({}, event), event)
     for table, rows_of in _APPENDS.get(type(data), ()):
         changes.appended[table.name] += rows_of(event)
+    for current in _CURRENT.get(type(data), ()):
+        changes.current[current.name][_id_of(event.stream)] = current.rows[type(data)](data)
+
+
+def _id_of(stream: str) -> str:
+    return stream.partition("/")[2]

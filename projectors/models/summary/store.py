@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from projectors.models.summary.documents import Changes, Documents
-from projectors.models.summary.projection import APPENDED, DOCUMENTS, fold
+from projectors.models.summary.documents import Changes, Current, Documents
+from projectors.models.summary.projection import APPENDED, CURRENT, DOCUMENTS, fold
 from projectors.models.summary.tables import HISTORY
 from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
-from projectors.stores.postgres_writing import append, create
+from projectors.stores.postgres_writing import append, columns_of, create
 from projectors.stores.projection import in_postgres
 from shared.runtime.postgres import Connection
 
@@ -41,6 +41,9 @@ class SummaryStore(PostgresStore[Changes]):
         for table in APPENDED:
             if rows := changes.appended.get(table.name):
                 await append(connection, table.name, table.columns, rows, table.insert)
+        for current in CURRENT:
+            if current.name in changes.current:
+                await _replace(connection, current, changes)
 
 
 async def _write(connection: Connection, documents: Documents, changes: Changes) -> None:
@@ -54,6 +57,14 @@ async def _write(connection: Connection, documents: Documents, changes: Changes)
     if rows.changed:
         found: Sequence[Any] = await connection.fetch(documents.change, list(rows.changed), _json(rows.changed))
         rows.require(row[0] for row in found)
+
+
+async def _replace(connection: Connection, table: Current, changes: Changes) -> None:
+    rows = changes.current[table.name]
+    if written := [table.values(row) for row in rows.values() if row is not None]:
+        await connection.execute(table.write, *columns_of(written))
+    if removed := [key for key, row in rows.items() if row is None]:
+        await connection.execute(table.remove, removed)
 
 
 def _json(documents: Mapping[str, Fields]) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from projectors.models.summary import projection
 from projectors.models.summary.documents import Changes
-from projectors.models.summary.projection import APPENDED, DOCUMENTS, HistoryRow
+from projectors.models.summary.projection import APPENDED, CURRENT, DOCUMENTS, HistoryRow
 from projectors.stores.tables import Table
 
 HISTORY: Final = Table[Changes](
@@ -24,4 +24,5 @@ TABLES: Final[Sequence[Table[Any]]] = (
     *(documents.table for documents in DOCUMENTS),
     HISTORY,
     *(appended.table for appended in APPENDED),
+    *(current.table for current in CURRENT),
 )
