@@ -38,7 +38,7 @@ class ReadModel:
 
 
 READ_MODELS: Final = (
-    ReadModel("summary", StoreKind.POSTGRES, ("orders", "products", "customers")),
+    ReadModel("summary", StoreKind.POSTGRES, ("orders", "products", "customers", "payments")),
     ReadModel("analytics", StoreKind.REDIS, ("orders", "products")),
     ReadModel("search", StoreKind.POSTGRES, ("orders", "products", "customers")),
 )

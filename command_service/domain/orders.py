@@ -2,7 +2,7 @@
 
 A managed order (``fulfilment``) is confirmed instead of paid: placed → confirmed → shipped → delivered. Its payment is a stream of its own
 (``payments``); that it is captured, and that the products are reserved, the process knows that confirms the order
-(``projectors/processes/fulfilment``). Whoever may cancel an order may cancel a managed one: the process then releases and refunds.
+(``projectors/processes/fulfilment``). A sender can cancel a managed order as any other: the process then releases and refunds.
 
 The event of its placing records the customer's region and each product's category at that moment: borrowed facts, unknown where there is
 no such customer or product. The order keeps them for the event of its cancellation.

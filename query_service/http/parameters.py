@@ -32,6 +32,7 @@ IdParameter = Annotated[str | None, QueryParameter(description=_ID_FORMAT, examp
 OrderId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="basket-31198570044")])]
 CustomerId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="household-7")])]
 ProductId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="product-1082185")])]
+PaymentId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="payment-31198570044")])]
 
 LetterId = Annotated[int, PathParameter(ge=1, le=2**63 - 1, description="A dead letter's number.")]
 JobId = Annotated[int, PathParameter(ge=1, le=2**63 - 1, description="A replay job's number.")]

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from projectors.models.summary import baskets, customers, orders, products
+from projectors.models.summary import baskets, customers, orders, payments, products
 from projectors.models.summary.documents import Appended, Changes, Current, Documents, Row, Rule
 from projectors.stores.folding import Fields, each_event
 from projectors.stores.port import Advance, Event
 from shared.contracts.values import EventData
 
-DOCUMENTS: Final = (orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS)
+DOCUMENTS: Final = (orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS, payments.DOCUMENTS)
 APPENDED: Final = (products.PRICE_HISTORY,)
 CURRENT: Final = (baskets.BASKETS,)
 """All tables beside the history."""
