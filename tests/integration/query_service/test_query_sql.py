@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from query_service.routes.payments import payments
 from query_service.routes.shop import customers, orders, products, search
 from query_service.stores import postgres_store
 from shared.read_models import READ_MODELS, StoreKind
@@ -30,6 +31,11 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", customers.CUSTOMER, ("c1",)),
     ("summary", products.PRODUCT, ("milk",)),
     ("summary", products.LIST, ("DAIRY", "", 51)),
+    ("summary", payments.PAYMENT, ("y01",)),
+    ("summary", payments.LIST, (None, None, "", 51)),
+    ("summary", payments.LIST, ("o01", None, "", 51)),
+    ("summary", payments.LIST, ("o01", "captured", "", 51)),
+    ("summary", payments.LIST, (None, "captured", "", 51)),
     ("summary", products.PRICES, ("milk", 0, 51)),
     ("summary", postgres_store._POSITIONS, (["orders/o01"],)),
     ("search", search.ANY_PRODUCT, ("'milk'", "", "milk", False)),

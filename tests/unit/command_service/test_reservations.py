@@ -133,7 +133,7 @@ def test_received_is_always_available_and_reserved_and_consumed(commands: list[A
         except Refused:
             continue
         for event in events:
-            product = evolve(product, event)  # type: ignore[arg-type]
+            product = evolve(product, event)
             received += event.quantity if isinstance(event, StockReceived) else 0
             consumed += event.quantity if isinstance(event, StockConsumed) else 0
         assert product.reserved == sum(product.reservations.values())
