@@ -25,7 +25,7 @@ MAX_SUSPECTS: Final = 10_000
 REQUIRED_MISMATCHES: Final = 3
 """A member is different if it differs at this many instants at which both have the same streams."""
 
-BOOKKEEPING: Final = frozenset({POSITIONS, HELD, "due", "progress", "discarded", "totalled", "first"})
+BOOKKEEPING: Final = frozenset({POSITIONS, HELD, "due", "progress", "discarded", "totalled", "first", "counted"})
 """Keys with the progress of a generation; they are not compared."""
 
 

@@ -20,7 +20,7 @@ from deploy.verify.models import Problems, Snapshot, fold_applicable, fold_probl
 from projectors.models.analytics.projection import fold
 from projectors.models.analytics.script import hold_from_json
 from projectors.stores.port import Advance, Position
-from shared.views.analytics import Keys, exact_figure, is_inexact
+from shared.views.analytics import SALES, Keys, exact_figure, is_inexact, sales_are_complete
 from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key
 
 NAME: Final = "analytics"
@@ -60,6 +60,14 @@ class AnalyticsModel:
             fields: dict[str, str] = await self._redis.hgetall(self.layout.progress)
         as_of = [datetime.fromisoformat(text) for name, text in fields.items() if name.endswith(":as_of")]
         return ModelProgress(min(as_of, default=None), _events(fields))
+
+    async def sales_complete(self) -> bool:
+        """Whether the figures by region and category include all events: see ``sales_are_complete``."""
+        with server_errors(self.name):
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.hget(self.layout.counted, SALES)
+                pipeline.hgetall(self.layout.progress)
+                return sales_are_complete(*await pipeline.execute())
 
     async def mentioned_streams(self) -> AsyncIterator[list[str]]:
         for key in (self.layout.positions, self.layout.held, self.layout.discarded):
@@ -183,6 +191,7 @@ class AnalyticsModel:
             layout.totalled,
             layout.exact,
             layout.first,
+            layout.counted,
         )
 
     def value(self, key: str, raw: Any) -> Value | None:

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, Final
 
 from deploy.verify.spill import Spill
-from projectors.models.analytics.projection import Effects, by_span
+from projectors.models.analytics.projection import Counts, Effects, by_span, sales_by_span
 from shared.views.analytics import ALL, METRICS, Keys
 
 Cell = tuple[str, str]
@@ -218,6 +218,9 @@ class Figures:
         for day, counts in effects.buyers.items():
             key = self._day_key(day, layout.buyers)
             yield from ((key, customer, orders) for customer, orders in counts.items())
+        for name, counts in self._sales_by(effects):
+            key = self._id(name, CellKind.TALLY)
+            yield from ((key, member, increment) for member, increment in counts.items())
         yield from ((self._id(key, CellKind.COUNTER), name, value) for key, name, value in self._buckets(effects))
 
     def _all_increments(self, effects: Effects) -> Iterator[tuple[str, str, int]]:
@@ -234,12 +237,18 @@ class Figures:
                 for span in spans
             ),
         )
-        for key, counts in groups:
+        for key, counts in chain(groups, self._sales_by(effects)):
             self._id(key, CellKind.TALLY)
             yield from ((key, member, increment) for member, increment in counts.items())
         for key, name, value in self._buckets(effects):
             self._id(key, CellKind.COUNTER)
             yield key, name, value
+
+    def _sales_by(self, effects: Effects) -> Iterator[tuple[str, Counts]]:
+        layout = self._layout
+        for dimension, currency, spans, counts in sales_by_span(effects):
+            yield from ((layout.sales_by(dimension, currency, span), counts) for span in spans)
+        yield from ((layout.buyers_by(*group), counts) for group, counts in effects.buyers_by.items())
 
     def _buckets(self, effects: Effects) -> Iterator[tuple[str, str, int]]:
         for (currency, hour), metrics in effects.buckets.items():

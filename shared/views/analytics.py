@@ -15,6 +15,11 @@ With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``
                                     or for "all") that are maintained already. The others are computed from the days before the
                                     generation is ready. Without this set all totals are maintained
     <p>:buyers:<span>        hash   customer id → orders not cancelled (absent at 0); the same spans
+    <p>:by-<d>:<c>:<span>    hash   "<metric>:<value>" → integer (absent at 0), for each region or category with sales; <d> is region or
+                                    category, span a day or a month. An order counts once in each category of its lines, with their
+                                    items and revenue. The value "" stands for sales whose region or category was unknown
+    <p>:<d>-buyers:<c>:<month>:<value>   hash   customer id → orders not cancelled (absent at 0)
+    <p>:counted              hash   "sales" → events applied by code that keeps the two above: they are complete if these are all events
     <p>:days                 zset   "<day>" → the same as a number; one member for each day that has had an order
     <p>:names                hash   product id → name in the catalogue
     <p>:line-names           hash   product id → the greatest name (by code points, so independent of arrival order) that order
@@ -26,7 +31,9 @@ With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``
     <p>:progress             hash   "<lane>:as_of" (RFC 3339), "<lane>:events_applied"
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
@@ -37,8 +44,17 @@ DAYS_ONLY: Final = "days"
 """The initial member of ``totalled``: Redis has no empty sets."""
 METRICS: Final = ("orders", "items", "revenue", "cancelled")
 FIRST_CURRENCY: Final = "currency"
+SALES: Final = "sales"
+"""The field of ``counted``."""
 EXACT: Final = 2**53
 """A score is a double: absolute values below this are exact."""
+
+
+class Dimension(StrEnum):
+    """What sales are counted by, beside time and product: facts that an order recorded when it was placed."""
+
+    REGION = "region"
+    CATEGORY = "category"
 
 
 def hour_of(time: datetime) -> str:
@@ -71,6 +87,7 @@ class Keys:
         self.currencies: Final = f"{prefix}:currencies"
         self.first: Final = f"{prefix}:first"
         self.days: Final = f"{prefix}:days"
+        self.counted: Final = f"{prefix}:counted"
         self.names: Final = f"{prefix}:names"
         self.line_names: Final = f"{prefix}:line-names"
         self.positions: Final = f"{prefix}:positions"
@@ -94,9 +111,34 @@ class Keys:
     def buyers(self, span: str) -> str:
         return f"{self.prefix}:buyers:{span}"
 
+    def sales_by(self, dimension: Dimension, currency: str, span: str) -> str:
+        return f"{self.prefix}:by-{dimension}:{currency}:{span}"
+
+    def buyers_by(self, dimension: Dimension, currency: str, month: str, value: str) -> str:
+        return f"{self.prefix}:{dimension}-buyers:{currency}:{month}:{value}"
+
+    def is_sales_by(self, key: str) -> bool:
+        """Whether it is a key of ``sales_by`` or ``buyers_by``."""
+        kinds = tuple(f"{self.prefix}:{kind}:" for each in Dimension for kind in (f"by-{each}", f"{each}-buyers"))
+        return key.startswith(kinds)
+
     def exact_field(self, key: str, member: str) -> str:
         """The field of ``exact`` that holds the figure of a member of ``units`` or ``sales``."""
         return f"{key[len(self.prefix) + 1 :]} {member}"
+
+
+def sales_are_complete(counted: str | None, progress: Mapping[str, str]) -> bool:
+    """Whether the figures by region and category include every event of the generation, given ``counted`` and ``progress``.
+
+    They do not if code that did not keep them has applied any: before, after, or beside code that does.
+    """
+    return int(counted or 0) == sum(int(count) for name, count in progress.items() if name.endswith(":events_applied"))
+
+
+SALES_INCOMPLETE: Final = (
+    "the active generation of analytics was begun by code that did not count sales by region and category: run"
+    " tidemark projections rebuild analytics, then tidemark projections activate analytics"
+)
 
 
 def is_inexact(score: float) -> bool:

@@ -1,7 +1,7 @@
 -- One commit, atomically: Redis runs no other command meanwhile, and every check precedes the first write.
 --
 -- KEYS: positions, held, due, progress, currencies, days, names, line-names, discarded, totalled, the registry of generations, exact, first,
--- then those that the sums refer to.
+-- counted, then those that the sums refer to.
 -- ARGV[1]: the commit as MessagePack; projectors/models/analytics/script.py encodes it and defines its format.
 -- Returns 1: applied; 0: a position is not the expected one, or a total that was left out is maintained by now;
 -- -2: this generation has been dropped.
@@ -10,7 +10,7 @@ local CHUNK = 1000 -- unpack() may put some 8,000 values on Lua's stack
 
 local positions, held, due, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local currencies, days, names, line_names = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local discarded, totalled, registry, exact, first = KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+local discarded, totalled, registry, exact, first, counted = KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]
 local commit = cmsgpack.unpack(ARGV[1])
 
 if commit.entry and redis.call('HEXISTS', registry, commit.entry) == 0 then return -2 end
@@ -168,6 +168,7 @@ for _, step in ipairs(commit.progress) do
     redis.call('HSET', progress, step.lane .. ':as_of', step.as_of)
   end
   redis.call('HINCRBY', progress, step.lane .. ':events_applied', step.events)
+  redis.call('HINCRBY', counted, 'sales', step.events)
 end
 
 return 1

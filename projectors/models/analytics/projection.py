@@ -5,10 +5,12 @@ contains) and counts it as cancelled there. Effects form a commutative group, ex
 they come from one stream; of the order lines' the greatest, as they come from many streams):
 
     effects(a + b) == effects(a) + effects(b)        effects([placed, cancelled]) is one ``cancelled`` and nothing else
+
+Region and categories are those that the order recorded when it was placed, which its cancellation repeats.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,10 +19,12 @@ from projectors.stores.port import Advance, Event
 from shared.contracts.catalog import ProductCreated, ProductUpdated
 from shared.contracts.orders import OrderCancelled, OrderPlaced
 from shared.contracts.values import MAX_AMOUNT
-from shared.views.analytics import ALL, METRICS, hour_of
+from shared.views.analytics import ALL, METRICS, Dimension, hour_of
 
 Counts = dict[str, int]
 """Increments by member."""
+Sales = dict[str, list[int]]
+"""Region or category → an increment for each of METRICS."""
 
 _ORDERS, _ITEMS, _REVENUE, _CANCELLED = range(len(METRICS))
 _DAY, _MONTH = len("YYYYMMDD"), len("YYYYMM")
@@ -32,6 +36,10 @@ def _counts() -> Counts:
 
 def _metrics() -> list[int]:
     return [0] * len(METRICS)
+
+
+def _sales() -> Sales:
+    return defaultdict(_metrics)
 
 
 @dataclass(slots=True)
@@ -46,6 +54,10 @@ class Effects:
     """(currency, day) → product → revenue."""
     buyers: dict[str, Counts] = field(default_factory=lambda: defaultdict(_counts))
     """day → customer → orders."""
+    sales_by: dict[tuple[Dimension, str, str], Sales] = field(default_factory=lambda: defaultdict(_sales))
+    """(dimension, currency, day) → sales."""
+    buyers_by: dict[tuple[Dimension, str, str, str], Counts] = field(default_factory=lambda: defaultdict(_counts))
+    """(dimension, currency, month, region or category) → customer → orders."""
     names: dict[str, str] = field(default_factory=dict)
     line_names: dict[str, str] = field(default_factory=dict)
     """product → the greatest, by code points, of the names in its order lines."""
@@ -63,6 +75,12 @@ class Effects:
                 _add(total.sales[currency_day], counts)
             for day, counts in part.buyers.items():
                 _add(total.buyers[day], counts)
+            for place, sales in part.sales_by.items():
+                for value, metrics in sales.items():
+                    known = total.sales_by[place]
+                    known[value] = [a + b for a, b in zip(known[value], metrics, strict=True)]
+            for group, counts in part.buyers_by.items():
+                _add(total.buyers_by[group], counts)
         return total
 
     def without_zeros(self) -> "Effects":
@@ -72,6 +90,11 @@ class Effects:
             {day: _not_zero(counts) for day, counts in self.units.items()},
             {key: _not_zero(counts) for key, counts in self.sales.items()},
             {day: _not_zero(counts) for day, counts in self.buyers.items()},
+            {
+                place: {value: sums for value, sums in sales.items() if any(sums)}
+                for place, sales in self.sales_by.items()
+            },
+            {group: _not_zero(counts) for group, counts in self.buyers_by.items()},
             self.names,
             self.line_names,
         )
@@ -124,9 +147,36 @@ def _count(found: Effects, order: OrderPlaced | OrderCancelled, sign: Literal[1,
         bucket[_CANCELLED] += 1
     found.buyers[day][order.customer_id] += sign
     units, sales = found.units[day], found.sales[order.currency, day]
+    categories: dict[str, list[int]] = {}
     for line in order.lines:
         units[line.product_id] += sign * line.quantity
         sales[line.product_id] += sign * line.amount
+        sums = categories.setdefault(line.category or "", [0, 0])
+        sums[0] += line.quantity
+        sums[1] += line.amount
+    _count_by(found, order, sign, day, Dimension.REGION, {order.region or "": [order.item_count, order.total]})
+    _count_by(found, order, sign, day, Dimension.CATEGORY, categories)
+
+
+def _count_by(
+    found: Effects,
+    order: OrderPlaced | OrderCancelled,
+    sign: Literal[1, -1],
+    day: str,
+    dimension: Dimension,
+    values: Mapping[str, Sequence[int]],
+) -> None:
+    """``values``: region or category → the order's items and revenue in it."""
+    currency, month = order.currency, day[:_MONTH]
+    sales = found.sales_by[dimension, currency, day]
+    for value, (items, revenue) in values.items():
+        metrics = sales[value]
+        metrics[_ORDERS] += sign
+        metrics[_ITEMS] += sign * items
+        metrics[_REVENUE] += sign * revenue
+        if sign < 0:
+            metrics[_CANCELLED] += 1
+        found.buyers_by[dimension, currency, month, value][order.customer_id] += sign
 
 
 def by_hour(effects: Effects) -> dict[str, Counts]:
@@ -157,6 +207,22 @@ def by_span(days: Mapping[str, Counts]) -> list[tuple[list[str], Counts]]:
         else:
             groups[span] = ([span], _sum(groups[part][1] for part in parts))
     return list({id(group): group for group in groups.values()}.values())
+
+
+def sales_by_span(effects: Effects) -> Iterator[tuple[Dimension, str, list[str], Counts]]:
+    """(dimension, currency, [day or month, …], "<metric>:<value>" → increment)."""
+    days: dict[tuple[Dimension, str], dict[str, Counts]] = defaultdict(dict)
+    for (dimension, currency, day), sales in effects.sales_by.items():
+        days[dimension, currency][day] = {
+            f"{metric}:{value}": increment
+            for value, metrics in sales.items()
+            for metric, increment in zip(METRICS, metrics, strict=True)
+            if increment
+        }
+    for (dimension, currency), counts_by_day in days.items():
+        for spans, counts in by_span(counts_by_day):
+            if kept := [span for span in spans if span != ALL]:
+                yield dimension, currency, kept, counts
 
 
 def is_day(span: str) -> bool:

@@ -12,7 +12,16 @@ from typing import Any, Final
 import msgspec
 from pydantic import TypeAdapter
 
-from projectors.models.analytics.projection import Counts, Effects, by_day, by_hour, by_span, is_day, parts_of_totals
+from projectors.models.analytics.projection import (
+    Counts,
+    Effects,
+    by_day,
+    by_hour,
+    by_span,
+    is_day,
+    parts_of_totals,
+    sales_by_span,
+)
 from projectors.stores.port import Commit, Hold
 from projectors.stores.storable import storable
 from shared.views.analytics import EXACT, Keys
@@ -53,6 +62,7 @@ class CommitCall:
             entry[0] if entry is not None else layout.positions,
             layout.exact,
             layout.first,
+            layout.counted,
         ]
         settled = effects.without_zeros()
         self.argument: Final[bytes] = _ENCODER.encode(
@@ -68,6 +78,7 @@ class CommitCall:
                 "sums": [
                     *self._buckets(layout, settled),
                     *self._buyers(layout, settled),
+                    *self._sales_by(layout, settled),
                     *self._products(layout, settled, days_only=days_only),
                 ],
                 "currencies": list(dict.fromkeys(currency for currency, _ in settled.sales)),
@@ -90,6 +101,12 @@ class CommitCall:
     def _buyers(self, layout: Keys, effects: Effects) -> Iterator[dict[str, Any]]:
         for spans, counts in by_span(effects.buyers):
             yield _sum(self._places(layout.buyers, spans), counts)
+
+    def _sales_by(self, layout: Keys, effects: Effects) -> Iterator[dict[str, Any]]:
+        for dimension, currency, spans, counts in sales_by_span(effects):
+            yield _sum(self._places(partial(layout.sales_by, dimension, currency), spans), counts)
+        for group, counts in effects.buyers_by.items():
+            yield _sum([self._place(layout.buyers_by(*group))], counts)
 
     def _products(self, layout: Keys, effects: Effects, *, days_only: bool) -> Iterator[dict[str, Any]]:
         """The keys of the days, and those of totals: a generation that is being built does not maintain all of them."""

@@ -61,7 +61,8 @@ async def test_figures_of_streams_that_one_has_not_reached_differ(analytics: Pai
     await analytics.rebuilt.commit(Commit([shop.run("orders/o-9", shop.placed("o-9"))]))
     found = await analytics.compare()
     assert (found.positions.behind, found.positions.ahead) == (0, 1)
-    assert {"hour", "day", "units", "sales", "buyers"} == set(unequal(found))
+    sales_by = {"by-region", "by-category", "region-buyers", "category-buyers"}
+    assert {"hour", "day", "units", "sales", "buyers"} | sales_by == set(unequal(found))
 
 
 @asynccontextmanager

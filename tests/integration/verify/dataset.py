@@ -52,7 +52,7 @@ ADD_EVENT = "INSERT INTO events (stream, version, envelope) VALUES ($1, $2, $3::
 def example_events() -> Mapping[str, Sequence[EventData]]:
     """Streams and their events: several days, months and currencies; names on lines and in the catalogue; every type of event."""
     yesterday, last_month = shop.NOON - timedelta(days=1), shop.NOON - timedelta(days=40)
-    dollars = shop.placed("o-2", customer_id="c-2", currency="USD", at=yesterday)
+    dollars = shop.placed("o-2", customer_id="c-2", currency="USD", at=yesterday, region="South")
     twice = [Line(product_id="p-1", name="Plantain", quantity=1, amount=80)]
     found: dict[str, Sequence[EventData]] = {
         "products/p-1": [shop.created(), shop.repriced(), shop.received(), shop.reviewed(), shop.updated()],
@@ -64,7 +64,8 @@ def example_events() -> Mapping[str, Sequence[EventData]]:
         "orders/o-3": [shop.placed("o-3", customer_id="c-2", lines=twice, at=last_month)],
     }
     for number in range(4, 30):
-        found[f"orders/o-{number}"] = [shop.placed(f"o-{number}", at=shop.NOON - timedelta(hours=number))]
+        at, lines = shop.NOON - timedelta(hours=number), [*shop.LINES, shop.line(category=f"Fruit {number % 3}")]
+        found[f"orders/o-{number}"] = [shop.placed(f"o-{number}", at=at, lines=lines, region=f"R{number % 2}")]
     return found
 
 

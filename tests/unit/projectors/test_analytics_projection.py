@@ -5,11 +5,22 @@ from itertools import permutations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
-from projectors.models.analytics.projection import Effects, by_day, by_hour, by_span, effects, fold, parts_of_totals
+from projectors.models.analytics.projection import (
+    Effects,
+    by_day,
+    by_hour,
+    by_span,
+    effects,
+    fold,
+    parts_of_totals,
+    sales_by_span,
+)
 from projectors.stores.port import Event, ProjectionError
 from shared.contracts.orders import Line, OrderPlaced
 from shared.contracts.values import MAX_AMOUNT, EventData
+from shared.views.analytics import Dimension
 from tests import shop
 
 lines = st.builds(
@@ -18,6 +29,7 @@ lines = st.builds(
     name=st.sampled_from([None, "Banana", "Milk"]),
     quantity=st.integers(1, 9),
     amount=st.integers(0, MAX_AMOUNT // 1000),
+    category=st.sampled_from([UNSET, "Fruit", "Dairy"]),
 )
 orders = st.builds(
     shop.placed,
@@ -26,6 +38,7 @@ orders = st.builds(
     currency=st.sampled_from(["EUR", "USD"]),
     lines=st.lists(lines, min_size=1, max_size=4),
     at=st.datetimes(datetime(2026, 1, 30), datetime(2026, 3, 2), timezones=st.just(UTC)),
+    region=st.sampled_from([UNSET, "North", "South"]),
 )
 
 
@@ -40,6 +53,8 @@ def figures(found: Effects) -> tuple[object, ...]:
         {day: counts for day, counts in settled.units.items() if counts},
         {key: counts for key, counts in settled.sales.items() if counts},
         {day: counts for day, counts in settled.buyers.items() if counts},
+        {group: counts for group, counts in settled.buyers_by.items() if counts},
+        {place: sales for place, sales in settled.sales_by.items() if sales},
     )
 
 
@@ -60,11 +75,47 @@ def test_a_cancelled_order_leaves_nothing_but_one_cancelled_in_the_bucket_it_was
     placed: Sequence[OrderPlaced],
 ) -> None:
     cancelled = [shop.event(shop.cancelled(order), f"orders/{order.order_id}", 2) for order in placed]
-    buckets, *products_and_buyers = figures(effects([*events(*placed), *cancelled]))
-    assert products_and_buyers == [{}, {}, {}]
+    buckets, *products_and_buyers, sales_by = figures(effects([*events(*placed), *cancelled]))
+    assert products_and_buyers == [{}, {}, {}, {}]
     assert isinstance(buckets, dict)
-    assert all(metrics[:3] == [0, 0, 0] for metrics in buckets.values())
+    assert isinstance(sales_by, dict)
+    groups = [sums for sales in sales_by.values() for sums in sales.values()]
+    assert all(metrics[:3] == [0, 0, 0] for metrics in (*buckets.values(), *groups))
     assert sum(metrics[3] for metrics in buckets.values()) == len(placed)
+    regions = [sums for place, sales in sales_by.items() if place[0] is Dimension.REGION for sums in sales.values()]
+    assert sum(metrics[3] for metrics in regions) == len(placed)
+
+
+@given(st.lists(orders))
+def test_regions_and_categories_come_to_all_items_and_all_revenue_of_their_day(placed: Sequence[OrderPlaced]) -> None:
+    found = effects(events(*placed))
+    whole = by_day(found)
+    for (_, currency, day), sales in found.sales_by.items():
+        sums = [sum(metrics) for metrics in zip(*sales.values(), strict=True)]
+        assert sums[1:3] == [whole[currency].get(f"{day}:{metric}", 0) for metric in ("items", "revenue")]
+    for dimension, currency, spans, counts in sales_by_span(found):
+        for span in spans:
+            revenue = sum(value for name, value in counts.items() if name.startswith("revenue:"))
+            days = [name for name in whole[currency] if name.startswith(span) and name.endswith(":revenue")]
+            assert revenue == sum(whole[currency][name] for name in days), (dimension, span)
+
+
+def test_an_order_counts_once_in_each_category_of_its_lines_and_in_one_region() -> None:
+    lines = [shop.line(amount=10, category="Fruit"), shop.line("p-2", amount=5, category="Fruit"), shop.line("p-3")]
+    found = effects(events(shop.placed(lines=lines, region="North")))
+    groups = {dimension: counts for dimension, _, _, counts in sales_by_span(found)}
+    assert groups == {
+        "region": {"orders:North": 1, "items:North": 3, "revenue:North": 115},
+        "category": {
+            **{"orders:Fruit": 1, "items:Fruit": 2, "revenue:Fruit": 15},
+            **{"orders:": 1, "items:": 1, "revenue:": 100},
+        },
+    }
+    assert set(found.buyers_by) == {
+        ("region", "EUR", "202603", "North"),
+        ("category", "EUR", "202603", "Fruit"),
+        ("category", "EUR", "202603", ""),
+    }
 
 
 @given(st.lists(orders))
