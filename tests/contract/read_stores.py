@@ -22,7 +22,7 @@ REFUSED_DATA = (asyncpg.DataError, OverflowError, ProjectionError)
 """How the stores refuse one event's data; to the runtime it is "anything else"."""
 
 TRUNCATE = {
-    "summary": "TRUNCATE positions, held, progress, orders, history, customers, products, price_history",
+    "summary": "TRUNCATE positions, held, progress, orders, history, customers, products, price_history, payments",
     "search": "TRUNCATE positions, held, progress, orders, customers, products",
 }
 ORDERS = (
