@@ -63,6 +63,16 @@ class Failed:
     reason: str = HANDLER_FAILED
 
 
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """There is no outcome yet: the command is to be decided at ``due_at``."""
+
+    due_at: datetime
+
+
+Result = Outcome | Failed | Scheduled
+
+
 class StoredStream(NamedTuple):
     """A stream as stored: its version, and its state as JSON with its ``state_version``."""
 
@@ -100,6 +110,8 @@ class LoadedStreams:
     """The database's content before the batch. ``claims`` has a key for each claim that was queried; None: it is free."""
 
     decided: Mapping[CommandKey, PriorOutcome] = field(default_factory=dict)
+    scheduled: Mapping[CommandKey, bytes] = field(default_factory=dict)
+    """The digests of commands that wait for their time."""
     streams: Mapping[str, StoredStream] = field(default_factory=dict)
     replayed: dict[str, State | Exception] = field(default_factory=dict)
     """The state of streams whose stored state is outdated, replayed from their events; or the error of the replay."""
@@ -114,7 +126,7 @@ class LoadedStreams:
 class Batch:
     """The result of deciding a batch. It may be written only when ``missing`` and ``outdated`` are empty."""
 
-    results: list[Outcome | Failed] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
     """One for each command, in order."""
     decided: dict[CommandKey, tuple[Command, Outcome]] = field(default_factory=dict)
     """New outcomes."""
@@ -168,7 +180,7 @@ def _replay_lenders(batch: Batch, known: LoadedStreams) -> None:
             batch.facts.update(aggregate.kind, stream, state)
 
 
-def _handle(batch: Batch, command: Command, known: LoadedStreams, now: datetime) -> Outcome | Failed:
+def _handle(batch: Batch, command: Command, known: LoadedStreams, now: datetime) -> Result:
     before = known.decided.get(command.key)
     if before is None and command.key in batch.decided:
         earlier, outcome = batch.decided[command.key]
@@ -176,10 +188,14 @@ def _handle(batch: Batch, command: Command, known: LoadedStreams, now: datetime)
     if before is not None:
         if before.digest == command.digest:
             return before.outcome
-        # Not stored: the outcome under this key remains that of the first body.
-        return rejection(command, REUSED, "this id was used before, for a command with another body", now)
+        return _reused(command, now)
+    if known.scheduled.get(command.key, command.digest) != command.digest:
+        return _reused(command, now)
     if isinstance(command.task, Held):
         return Failed(None, command.task.reason)
+    due_at = command.envelope.notbefore
+    if due_at is not None and due_at > now and isinstance(command.task, Task):
+        return Scheduled(due_at)
     try:
         outcome = _decide_one(batch, command, command.task, known, now)
     except Refused as refusal:
@@ -190,14 +206,14 @@ def _handle(batch: Batch, command: Command, known: LoadedStreams, now: datetime)
     return outcome
 
 
+def _reused(command: Command, now: datetime) -> Outcome:
+    """Not stored: what is under this key remains that of the first body."""
+    return rejection(command, REUSED, "this id was used before, for a command with another body", now)
+
+
 def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: LoadedStreams, now: datetime) -> Outcome:
     if isinstance(task, Invalid):
         return rejection(command, task.code, task.message, now, task.errors)
-    if command.envelope.notbefore is not None and command.envelope.notbefore > now:
-        # Deciding it now would contradict the sender's request.
-        message = "commands cannot be scheduled: leave notbefore out, or send the command when its time has come"
-        errors = ({"field": "notbefore", "message": message},)
-        return rejection(command, "validation-failed", f"notbefore: {message}", now, errors)
     current = batch.streams.get(task.stream)
     if current is None:
         current = batch.streams[task.stream] = _load(batch, task, known)

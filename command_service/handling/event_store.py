@@ -17,17 +17,22 @@ from command_service.handling.decision import Batch, ClaimKey, LoadedStreams, Ou
 from command_service.handling.epochs import Epoch
 from command_service.handling.outbox import CHANNEL
 from command_service.handling.parsing import Command, Task
+from command_service.scheduling import scheduled_commands
 from shared.messages.outcomes import ACCEPTED
 from shared.messaging.topology import hash_of
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.postgres import Connection
 
 # An outcome from before sources were stored ('') is that of its id, for any source. One with the source sorts later, and takes priority.
+# Without an outcome: a command that waits for its time.
 COMMANDS_BY_KEY: Final = """
-SELECT wanted.source, wanted.command_id, body_hash, outcome, outcome ->> 'type' AS type
-FROM unnest($1::text[], $2::text[]) AS wanted (source, command_id)
-JOIN commands ON commands.command_id = wanted.command_id AND commands.source IN (wanted.source, '')
-ORDER BY commands.source
+WITH wanted AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[]) AS wanted (source, command_id))
+SELECT wanted.source, wanted.command_id, body_hash, outcome, outcome ->> 'type' AS type, commands.source AS stored
+FROM wanted JOIN commands ON commands.command_id = wanted.command_id AND commands.source IN (wanted.source, '')
+UNION ALL
+SELECT wanted.source, wanted.command_id, body_hash, NULL, NULL, NULL
+FROM wanted JOIN scheduled_commands AS waiting USING (source, command_id)
+ORDER BY stored
 """
 STREAMS_BY_NAME: Final = "SELECT stream, version, state, state_version FROM streams WHERE stream = ANY ($1::text[])"
 # One JSON object, which costs the worker a fraction of a row for each stream. No join: $2 and following are two or three entries.
@@ -108,7 +113,8 @@ SELECT outcome, body_hash FROM commands WHERE command_id = $1 AND source IN ($2,
 """
 SOURCES: Final = """
 SELECT source FROM commands WHERE command_id = $1
-UNION SELECT source FROM undecided_commands WHERE command_id = $1 LIMIT 2
+UNION SELECT source FROM undecided_commands WHERE command_id = $1
+UNION SELECT source FROM scheduled_commands WHERE command_id = $1 LIMIT 2
 """
 
 
@@ -122,7 +128,7 @@ class ConflictError(Exception):
 async def load(connection: Connection, commands: Sequence[Command], epoch: Epoch) -> LoadedStreams:
     keys = {command.key for command in commands}
     streams = {command.task.stream for command in commands if isinstance(command.task, Task)}
-    decided = await connection.fetch(COMMANDS_BY_KEY, [key[0] for key in keys], [key[1] for key in keys])
+    found = await connection.fetch(COMMANDS_BY_KEY, [key[0] for key in keys], [key[1] for key in keys])
     facts = await _load_facts(connection, borrowed_streams(commands))
     streams |= facts.outdated
     rows = await connection.fetch(STREAMS_BY_NAME, list(streams)) if streams else []
@@ -131,8 +137,10 @@ async def load(connection: Connection, commands: Sequence[Command], epoch: Epoch
             (row["source"], row["command_id"]): PriorOutcome(
                 row["body_hash"], Outcome(row["outcome"].encode(), row["type"] == ACCEPTED)
             )
-            for row in decided
+            for row in found
+            if row["outcome"] is not None
         },
+        scheduled={(row["source"], row["command_id"]): row["body_hash"] for row in found if row["outcome"] is None},
         streams={row["stream"]: StoredStream(row["version"], row["state"], row["state_version"]) for row in rows},
         facts=facts,
         epoch=epoch.name,
@@ -161,6 +169,8 @@ async def append(connection: Connection, batch: Batch, known: LoadedStreams, now
         async with connection.transaction():
             await _write_streams(connection, batch)
             await _write_commands(connection, batch, now)
+            if known.scheduled:
+                await scheduled_commands.delete(connection, [key for key in known.scheduled if key in batch.decided])
             if batch.claims:
                 await _write_claims(connection, batch, known)
             if batch.events:

@@ -15,13 +15,14 @@ from typing import Final, TypeVar
 import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from command_service.handling.decision import Decide, Failed, LoadedStreams, Outcome, decide
+from command_service.handling.decision import Decide, Failed, LoadedStreams, Result, decide
 from command_service.handling.epochs import ensure_current
 from command_service.handling.event_store import ConflictError, append, load, load_claims
 from command_service.handling.isolation import MAX_DEATHS, ProcessKilledError
 from command_service.handling.parsing import Command
 from command_service.handling.pending import PROCESS_KILLED, record_attempt, record_undecided
 from command_service.handling.state_replay import replay
+from command_service.scheduling.scheduled_commands import schedule
 from shared.runtime.outage import OutageRetry
 from shared.runtime.postgres import KEY_LOOKUPS, Connection, Database, is_outage
 from shared.runtime.reasons import reason
@@ -52,7 +53,7 @@ class Handler:
         """The step that makes no progress, and why: the write database is unavailable, or a lock is held in it."""
         return self._outages.trouble
 
-    async def handle(self, commands: Sequence[Command]) -> list[Outcome | Failed]:
+    async def handle(self, commands: Sequence[Command]) -> list[Result]:
         """One result for each command, in order; outcomes, and reasons why there is none, are committed before it returns."""
         try:
             results = await self._outages.until_up(
@@ -63,7 +64,7 @@ class Handler:
             results = [await self._handle_alone(command) for command in commands]
         return await self._record_failures(commands, results)
 
-    async def handle_suspect(self, command: Command) -> Outcome | Failed:
+    async def handle_suspect(self, command: Command) -> Result:
         """Like ``handle``, for a command that may kill the worker: each attempt is recorded first, up to MAX_DEATHS."""
         attempts = await self._outages.until_up(
             lambda: self._with_connection(lambda connection: record_attempt(connection, command)),
@@ -76,6 +77,13 @@ class Handler:
         [result] = await self.handle([command])
         return result
 
+    async def schedule(self, commands: Sequence[tuple[Command, datetime, str | None]]) -> None:
+        """Keep these commands until they are due, committed before it returns: (command, when, ``reply_to``)."""
+        await self._outages.until_up(
+            lambda: self._with_connection(lambda connection: schedule(connection, commands)),
+            what="recording what is scheduled",
+        )
+
     async def open(self) -> None:
         """Wait until the write database responds."""
         await self._outages.until_up(lambda: self._unit_of_work([]), what="reaching it")
@@ -83,7 +91,7 @@ class Handler:
     async def close(self) -> None:
         await self._database.close()
 
-    async def _handle_alone(self, command: Command) -> Outcome | Failed:
+    async def _handle_alone(self, command: Command) -> Result:
         """Retry after conflicts: in every round one writer succeeds, so this ends."""
         try:
             async for attempt in AsyncRetrying(
@@ -97,9 +105,7 @@ class Handler:
             return Failed(error)
         return results[0]
 
-    async def _record_failures(
-        self, commands: Sequence[Command], results: list[Outcome | Failed]
-    ) -> list[Outcome | Failed]:
+    async def _record_failures(self, commands: Sequence[Command], results: list[Result]) -> list[Result]:
         """Record the commands without an outcome; return the results."""
         held = [
             (each, result.reason) for each, result in zip(commands, results, strict=True) if isinstance(result, Failed)
@@ -116,7 +122,7 @@ class Handler:
         async with pool.acquire(timeout=10) as connection:
             return await step(connection)
 
-    async def _unit_of_work(self, commands: Sequence[Command]) -> list[Outcome | Failed]:
+    async def _unit_of_work(self, commands: Sequence[Command]) -> list[Result]:
         pool = await self._database.pool()
         async with pool.acquire(timeout=10) as connection:
             now = self._clock()

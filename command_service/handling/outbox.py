@@ -15,4 +15,3 @@ SELECT id, stream, type, envelope FROM outbox WHERE hash % $2::bigint <> ALL ($3
 
 DELETE: Final = "DELETE FROM outbox WHERE id = ANY ($1::bigint[])"
 NOW: Final = "SELECT clock_timestamp()"
-LEAD: Final = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"

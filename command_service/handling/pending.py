@@ -1,9 +1,10 @@
-"""Commands without an outcome because of an error inside the service: the reason is reported to clients, and attempts are limited.
+"""Commands without an outcome, and why: the reason is reported to clients. After an error inside the service attempts are limited.
 
     handler-failed    deciding it raised an error other than a refusal            it is in ``commands.dead``
     process-killed    workers died at every attempt                               it is in ``commands.dead``
     delivery-limit    the broker dead-lettered it, after workers had died with it it is in ``commands.dead``
     retrying          a worker died while it held this among other commands       it is retried alone
+    scheduled         it is to be decided later (``command_service.scheduling``)
 
 The transaction that writes the command's outcome deletes its row (``event_store``); where both exist, the outcome counts.
 """
@@ -19,11 +20,13 @@ from shared.runtime.postgres import Connection
 
 PROCESS_KILLED: Final = "process-killed"
 RETRYING: Final = "retrying"
+SCHEDULED: Final = "scheduled"
 
 MESSAGES: Final = {
     HANDLER_FAILED: "an error inside the service; the command waits for an operator, and has its outcome once it is replayed",
     PROCESS_KILLED: "the service stopped whenever it tried this command, which waits for an operator to replay it",
     topology.DELIVERY_LIMITED: "the service stopped too often while it held this command, which waits for an operator to replay it",
+    SCHEDULED: "the command waits for the time in notbefore, and has its outcome then",
     RETRYING: "the service stopped while it held this command, and tries it again",
 }
 """Reason → message for people, without internal details."""
@@ -42,15 +45,21 @@ ON CONFLICT (command_id, source) DO UPDATE SET
     reason = 'retrying', attempts = CASE known.reason WHEN 'retrying' THEN known.attempts + 1 ELSE 1 END
 RETURNING attempts
 """
-UNDECIDED_COMMAND: Final = (
-    "SELECT command_type, reason, since FROM undecided_commands WHERE command_id = $1 AND source = $2"
-)
+# A scheduled command on which the service failed is no longer waiting for its time.
+UNDECIDED_COMMAND: Final = """
+SELECT command_type, reason, since, NULL::timestamptz FROM undecided_commands WHERE command_id = $1 AND source = $2
+UNION ALL
+SELECT command_type, 'scheduled', scheduled_at, due_at FROM scheduled_commands WHERE command_id = $1 AND source = $2
+LIMIT 1
+"""
 
 
 class PendingCommand(NamedTuple):
     command_type: str
     reason: str
     since: datetime
+    notbefore: datetime | None = None
+    """When a scheduled command is due."""
 
     @property
     def message(self) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from command_service.handling.decision import SOURCE, Failed, Outcome
+from command_service.handling.decision import SOURCE, Failed, Outcome, Scheduled
 from command_service.handling.parsing import Command, Message, Undecodable
-from command_service.handling.pending import MESSAGES
+from command_service.handling.pending import MESSAGES, SCHEDULED
 from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, pack
 from shared.messages.outcomes import (
     PENDING,
@@ -33,7 +33,7 @@ from shared.messaging.reply_to import reply_queue
 
 TRACE_BYTES: Final = 2048
 
-Result = Outcome | Failed | Undecodable
+Result = Outcome | Failed | Scheduled | Undecodable
 
 
 def replies_to(delivery: Delivery, message: Message, results: Sequence[Result]) -> Iterator[Outgoing]:
@@ -49,9 +49,12 @@ def replies_to(delivery: Delivery, message: Message, results: Sequence[Result]) 
                 replies.append(_refusal(result, index))
                 if result.is_dead_letter:
                     yield _dead_letter(result.body, result.code, result.message, delivery)
+            case Scheduled():
+                if isinstance(part, Command):
+                    replies.append(_pending(part, SCHEDULED, result.due_at))
             case Failed():
                 if isinstance(part, Command):
-                    replies.append(_pending(part, result))
+                    replies.append(_pending(part, result.reason))
                 if result.error is not None:
                     yield _dead_letter(_body_of(part), result.reason, str(result.error), delivery, result.error)
     queue = reply_queue(delivery.reply_to)
@@ -93,7 +96,7 @@ def _refusal(part: Undecodable, index: int) -> bytes:
     return envelope.model_dump_json(exclude_none=True).encode()
 
 
-def _pending(command: Command, result: Failed) -> bytes:
+def _pending(command: Command, reason: str, notbefore: datetime | None = None) -> bytes:
     """Not an outcome: the notice that there is none yet, and why."""
     envelope = OutcomeEnvelope(
         id=pending_id(*command.key),
@@ -105,8 +108,9 @@ def _pending(command: Command, result: Failed) -> bytes:
         data=Pending(
             command_id=command.envelope.id,
             command_type=command.envelope.type,
-            reason=result.reason,
-            message=MESSAGES[result.reason],
+            reason=reason,
+            message=MESSAGES[reason],
+            notbefore=notbefore,
         ),
     )
     return envelope.model_dump_json(exclude_none=True).encode()

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final
 
 from command_service.handling.dead_commands import apply_mark
+from command_service.handling.decision import Scheduled
 from command_service.handling.handler import Handler
 from command_service.handling.isolation import is_deadly, units_of_work
 from command_service.handling.parsing import Command, Message, read
@@ -26,6 +27,7 @@ from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Outgoing, Publisher
 from shared.messaging.consuming import Consumer, Delivery
 from shared.messaging.queue_watch import QueueWatch
+from shared.messaging.reply_to import reply_queue
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.process import Process, Stopped, pause
 from shared.runtime.settings import Settings
@@ -58,15 +60,29 @@ class Worker:
             for each in deliveries
         ]
         commands = [part for message in messages for part in message.parts if isinstance(part, Command)]
-        results = iter(await self._decide(commands, one_by_one=is_deadly(deliveries[0])))
+        decided = iter(await self._decide(commands, one_by_one=is_deadly(deliveries[0])))
+        results = [_in_order(message, decided) for message in messages]
+        await self._schedule(deliveries, messages, results)
         reached(Failpoint.AFTER_COMMIT)
         outgoing: list[Outgoing] = []
-        for delivery, message in zip(deliveries, messages, strict=True):
-            outgoing += replies_to(delivery, message, _in_order(message, results))
+        for delivery, message, of_message in zip(deliveries, messages, results, strict=True):
+            outgoing += replies_to(delivery, message, of_message)
         if outgoing:
             await self._publisher.publish_all(outgoing, sleep=partial(pause, self._stopping))
         reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
+
+    async def _schedule(
+        self, deliveries: Sequence[Delivery], messages: Sequence[Message], results: Sequence[Sequence[Result]]
+    ) -> None:
+        waiting = [
+            (part, result.due_at, reply_queue(delivery.reply_to) or None)
+            for delivery, message, of_message in zip(deliveries, messages, results, strict=True)
+            for part, result in zip(message.parts, of_message, strict=True)
+            if isinstance(result, Scheduled) and isinstance(part, Command)
+        ]
+        if waiting:
+            await self._handler.schedule(waiting)
 
     async def _decide(self, commands: Sequence[Command], *, one_by_one: bool) -> list[Result]:
         """Messages may be batches: the unit of work stays bounded. ``one_by_one``: for commands that may kill the worker."""

@@ -5,13 +5,14 @@
 202 is sent only after the broker has confirmed that it stored the command.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import FromPath, PathParameter, QueryParameter
 
@@ -61,6 +62,10 @@ async def post_command(
         int | None,
         QueryParameter(name="expectedversion", ge=0, description="The version you last saw; 0: it must not exist yet."),
     ] = None,
+    notbefore: Annotated[
+        str | None,
+        QueryParameter(max_length=40, description="RFC 3339: decide it then, not before. Send again to change it."),
+    ] = None,
 ) -> Response[bytes]:
     """Send a command: its data as JSON in the body.
 
@@ -72,7 +77,7 @@ async def post_command(
     its envelope on the bus would have more than 1,048,576 bytes.
     """
     ingress: Ingress = state.ingress
-    envelope = read_envelope(request, command_type, await read_body(request), subject, expected_version)
+    envelope = read_envelope(request, command_type, await read_body(request), subject, expected_version, notbefore)
     wait = prefer.wait(request.headers.getall(prefer.HEADER, []), LONGEST_WAIT_S)
     return await ingress.send(envelope, wait)
 
@@ -162,7 +167,7 @@ class Ingress:
         known = await self.outcomes.read(key)
         require_same_command(known, digest)
         with self.outcomes.awaiting(envelope.id) as answered:
-            await self._publish(envelope, body, self.outcomes.reply_to if wait else None)
+            await self.publish(_message(envelope, body, self.outcomes.reply_to if wait else None), key)
             if wait:
                 known = await self.outcomes.wait(key, answered, wait)
                 require_same_command(known, digest)
@@ -186,31 +191,34 @@ class Ingress:
             known = await self.outcomes.read(key)
         return key, known
 
-    async def _publish(self, envelope: CommandEnvelope, body: bytes, reply_to: str | None) -> None:
+    async def publish(self, message: Outgoing, key: CommandKey) -> None:
+        """Raises Problem where RabbitMQ has not confirmed it."""
         try:
-            await self._publisher.publish(
-                Outgoing(
-                    topology.COMMANDS,
-                    envelope.type,
-                    body,
-                    CONTENT_TYPE,
-                    type=envelope.type,
-                    correlation_id=envelope.id,
-                    reply_to=reply_to,
-                )
-            )
+            await self._publisher.publish(message)
         except BrokerError as error:
             detail = (
                 "RabbitMQ has not confirmed that it keeps the command; it may have been kept all the same: "
                 f"send it again with the same Idempotency-Key ({reason(error)})"
             )
-            headers = {"Retry-After": "2", "Location": location((envelope.source, envelope.id))}
+            headers = {"Retry-After": "2", "Location": location(key)}
             raise Problem(detail, status=503, code="broker-unavailable", headers=headers) from error
 
 
-def create_app(ingress: Ingress) -> Litestar:
+def _message(envelope: CommandEnvelope, body: bytes, reply_to: str | None) -> Outgoing:
+    return Outgoing(
+        topology.COMMANDS,
+        envelope.type,
+        body,
+        CONTENT_TYPE,
+        type=envelope.type,
+        correlation_id=envelope.id,
+        reply_to=reply_to,
+    )
+
+
+def create_app(ingress: Ingress, more_routes: Sequence[BaseRouteHandler] = ()) -> Litestar:
     return Service(
-        route_handlers=[post_command, get_outcome, get_contracts, live, ready, serving],
+        route_handlers=[post_command, get_outcome, *more_routes, get_contracts, live, ready, serving],
         state=State({"ingress": ingress}),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_MESSAGE_BYTES,

@@ -59,12 +59,21 @@ OUTCOME_RESPONSES: Final = {
     200: _outcome("The outcome: accepted or rejected."),
     202: ResponseSpec(
         dict[str, str],
-        description="There is none yet, because of an error inside the service; `reason` says which." + _RETRY_AFTER,
+        description="There is none yet; `reason` says why: it is `scheduled`, or there was an error inside the service."
+        + _RETRY_AFTER,
         generate_examples=False,
     ),
     400: _problem("The request is malformed."),
     409: _problem("Several services have sent a command with this id: name one in `source`."),
     404: _problem("None is known: it is not decided yet, or was never received." + _RETRY_AFTER),
+    503: _UNREADABLE,
+}
+
+SCHEDULED_RESPONSES: Final = {
+    202: ResponseSpec(dict[str, str], description="The worker has not done it yet.", generate_examples=False),
+    400: _problem("The request is malformed."),
+    404: _problem("No scheduled command with this id waits for its time."),
+    409: _problem("It was decided before, or several services have sent a command with this id: name one in `source`."),
     503: _UNREADABLE,
 }
 

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, TypeVar
 
 from command_service.handling.event_store import OUTCOME, SOURCES
 from command_service.handling.parsing import CommandKey
 from command_service.handling.pending import PendingCommand, pending_of
+from command_service.scheduling import scheduled_commands
+from command_service.scheduling.scheduled_commands import ScheduledCommand
 from shared.http.problems import Problem
 from shared.messages.changes import PROCESS_STATE
 from shared.messages.envelope import EnvelopeError, split
@@ -92,6 +95,22 @@ class OutcomeReader:
             return await pending_of(connection, key)
 
         return await self._query(step) if "\x00" not in "".join(key) else None
+
+    async def scheduled(self, key: CommandKey) -> ScheduledCommand | None:
+        """The command, if it waits for its time. Raises Problem while the database is unavailable."""
+        if "\x00" in "".join(key):
+            return None
+        return await self._query(lambda connection: scheduled_commands.scheduled(connection, key))
+
+    async def scheduled_page(
+        self, after: tuple[datetime, int], limit: int, *, source: str | None, command_type: str | None
+    ) -> list[ScheduledCommand]:
+        """Those after this one, by due time and id. Raises Problem while the database is unavailable."""
+        return await self._query(
+            lambda connection: scheduled_commands.page(
+                connection, after, limit, source=source, command_type=command_type
+            )
+        )
 
     async def sources(self, command_id: str) -> list[str]:
         """Up to two sources of known commands with this id. Raises Problem while the database is unavailable."""

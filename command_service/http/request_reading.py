@@ -61,7 +61,12 @@ async def _drain(request: Request[Any, Any, State]) -> None:
 
 
 def read_envelope(
-    request: Request[Any, Any, State], command_type: str, data: Any, subject: str | None, expected: int | None
+    request: Request[Any, Any, State],
+    command_type: str,
+    data: Any,
+    subject: str | None,
+    expected: int | None,
+    notbefore: str | None = None,
 ) -> CommandEnvelope:
     """Raises Problem for a command that its contract does not allow."""
     attributes = {
@@ -70,6 +75,7 @@ def read_envelope(
         "type": command_type,
         "subject": subject,
         "expectedversion": expected,
+        "notbefore": notbefore,
         "traceparent": request.headers.get("traceparent"),
         "data": data,
     }

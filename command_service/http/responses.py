@@ -31,6 +31,8 @@ def pending_response(key: CommandKey, undecided: PendingCommand | None) -> Respo
     headers = {"Location": location(key)}
     if undecided is not None:
         content |= {"reason": undecided.reason, "message": undecided.message, "since": undecided.since}
+        if undecided.notbefore is not None:
+            content["notbefore"] = undecided.notbefore
         headers["Retry-After"] = "10"
     return Response(msgspec.json.encode(content), status_code=202, media_type="application/json", headers=headers)
 

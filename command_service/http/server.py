@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from command_service.http import scheduled
 from command_service.http.ingress import Ingress, create_app
 from command_service.http.outcome_waiting import OutcomeReader
 from shared.http.server import HttpServer
@@ -31,7 +32,7 @@ async def run(settings: Settings) -> int:
         WORKER: lambda: outcomes.processes.trouble(WORKER),
     }
     ingress = Ingress(publisher, outcomes, probes, serves_without={WORKER})
-    server = HttpServer(create_app(ingress), settings.host, settings.command_port)
+    server = HttpServer(create_app(ingress, scheduled.ROUTES), settings.host, settings.command_port)
     probes["server"] = lambda: server.trouble
     process = Process("http", runtime_dir=settings.runtime_dir, address=server.address)
     try:

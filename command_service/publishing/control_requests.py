@@ -28,7 +28,7 @@ def read(delivery: Delivery, shape: type[ControlRequest]) -> ControlRequest | No
         log.error("an unreadable request on control was dropped: %s", error)  # noqa: TRY400 - the message is the whole story
         return None
     data: _Projections = request.data
-    if data.projection not in topology.PROJECTORS:
+    if data.projection not in topology.SUBSCRIBERS:
         log.error("a request for the unknown projection %r was dropped", data.projection)
         return None
     return request

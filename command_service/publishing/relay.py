@@ -15,21 +15,20 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
 import asyncpg
-from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from command_service.handling import epochs
 from command_service.handling.decision import SOURCE
-from command_service.handling.outbox import CHANNEL, DELETE, HEAD, LEAD, NOW
+from command_service.handling.outbox import CHANNEL, DELETE, HEAD, NOW
 from command_service.publishing.history import PREFETCH as HISTORY_PREFETCH
 from command_service.publishing.history import HistoryPublisher
 from command_service.publishing.packing import Row, RowBatch, row_batches
 from command_service.publishing.resend import PREFETCH, Resender
+from command_service.scheduling.scheduler import Scheduler
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messages.lanes import HEARTBEAT, Heartbeat
 from shared.messaging import topology
@@ -38,21 +37,16 @@ from shared.messaging.broker import BrokerError, BrokerUnavailableError, Outgoin
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
 from shared.runtime.failpoints import Failpoint, reached
-from shared.runtime.postgres import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, LOCK_TIMEOUT, is_outage
+from shared.runtime.leading import Leader
 from shared.runtime.process import Process
 from shared.runtime.reasons import reason
 from shared.runtime.settings import Settings
-from shared.runtime.stalls import StallDetector
 
 log: Final = logging.getLogger(__name__)
 
 READ_BATCH: Final = 2000
-POLL_EVERY_S: Final = 1.0
 HEARTBEAT_EVERY_S: Final = 1.0
 PROBE_EVERY_S: Final = 1.0
-STAND_BY_S: Final = 0.5
-IDLE_SESSION_TIMEOUT: Final = "20s"
-"""The session of a leader that sends no statement for this long is closed: it is frozen, and another relay may lead."""
 SHORTEST_LINGER_S: Final = 0.004
 LINGER_PER_ROW_S: Final = 0.0008
 LONGEST_LINGER_S: Final = 0.03
@@ -61,10 +55,15 @@ LONGEST_LINGER_S: Final = 0.03
 
 class Relay:
     def __init__(self, write_db_url: str, publisher: Publisher, *, lanes: int) -> None:
-        self._url = write_db_url
+        self._leader = Leader(
+            write_db_url,
+            lock="tidemark relay, all lanes",
+            channel=CHANNEL,
+            what="tidemark relay",
+            store="the write database",
+        )
         self._publisher = publisher
         self._lanes = lanes
-        self._woken = asyncio.Event()
         self._last_heartbeat = 0.0
         self._stuck: set[int] = set()
         """Lanes with events that the broker cannot route or refuses: skipped, and retried once a second."""
@@ -74,84 +73,36 @@ class Relay:
         self._run = ""
         """The run of the current sequence numbers: the epoch, and a unique id of this leadership."""
         self._numbers: Counter[int] = Counter()
-        self._progress = StallDetector()
-        self._trouble: str | None = "not started"
 
     @property
     def trouble(self) -> str | None:
         """What keeps events from being published; None while there is no problem, and while standing by."""
-        return self._trouble or self._progress.trouble
+        return self._leader.trouble
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Lead, or stand by to lead, until stopped; retries during an outage of the database."""
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(self._is_outage), wait=wait_random_exponential(multiplier=0.1, max=3)
-        ):
-            with attempt:
-                await self._session(stopping)
+        await self._leader.run(stopping, begin=self._begin, work=self._round)
 
-    def _is_outage(self, error: BaseException) -> bool:
-        if not is_outage(error):
-            return False
-        self._trouble = f"the write database is unavailable: {reason(error)}"
-        return True
-
-    async def _session(self, stopping: asyncio.Event) -> None:
-        """One database connection holds the lock, listens, reads and deletes, so that losing it ends all four."""
-        connection = await asyncpg.connect(
-            self._url,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
-            server_settings={
-                "application_name": "tidemark relay",
-                "idle_session_timeout": IDLE_SESSION_TIMEOUT,
-                "lock_timeout": LOCK_TIMEOUT,
-            },
-        )
-        try:
-            if not await self._lead(connection, stopping):
-                return
-            with self._progress.step("reading the epoch of the write database"):
-                self._begin_run(await epochs.ensure_current(connection))
-            log.info("the relay leads lanes 0 to %d", self._lanes - 1)
-            await connection.add_listener(CHANNEL, self._on_notify)
-            while not stopping.is_set():
-                await self._round(connection)
-        finally:
-            connection.terminate()
+    async def _begin(self, connection: asyncpg.Connection) -> None:
+        with self._leader.progress.step("reading the epoch of the write database"):
+            self._begin_run(await epochs.ensure_current(connection))
+        log.info("the relay leads lanes 0 to %d", self._lanes - 1)
 
     def _begin_run(self, epoch: epochs.Epoch) -> None:
         """Restart the sequence numbers, under a new run."""
         self._epoch, self._run, self._numbers = epoch.name, topology.run_of(epoch.name, uuid4().hex), Counter()
 
-    async def _lead(self, connection: asyncpg.Connection, stopping: asyncio.Event) -> bool:
-        while not stopping.is_set():
-            with self._progress.step("acquiring the relay's lock in the write database"):
-                leads = await connection.fetchval(LEAD, "tidemark relay, all lanes")
-            if leads:
-                return True
-            self._trouble = None
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STAND_BY_S):
-                    await stopping.wait()
-        return False
-
-    def _on_notify(self, *_: Any) -> None:
-        self._woken.set()
-
     async def _round(self, connection: asyncpg.Connection) -> None:
-        with self._progress.step("publishing the outbox"):
+        with self._leader.progress.step("publishing the outbox"):
             found = await self._publish_outbox(connection)
         if 0 < found < READ_BATCH:
             await asyncio.sleep(min(SHORTEST_LINGER_S + LINGER_PER_ROW_S * found, LONGEST_LINGER_S))
         elif not found:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_EVERY_S):
-                    await self._woken.wait()
+            await self._leader.notified()
 
     async def _publish_outbox(self, connection: asyncpg.Connection) -> int:
         """Publish the outbox's first rows, and heartbeats when due; return the number of rows."""
-        self._woken.clear()
+        self._leader.about_to_read()
         if time.monotonic() - self._retried_at >= PROBE_EVERY_S:
             self._retried_at, self._stuck = time.monotonic(), set()
         beating = time.monotonic() - self._last_heartbeat >= HEARTBEAT_EVERY_S
@@ -162,10 +113,10 @@ class Relay:
         if trouble is None and as_of is not None and len(rows) < READ_BATCH:
             trouble = await self._heartbeat(connection, as_of)
         if trouble is not None:
-            self._trouble = f"events cannot be published: {reason(trouble)}"
+            self._leader.problem = f"events cannot be published: {reason(trouble)}"
             await asyncio.sleep(0.1 if self._stuck else 0.5)
         elif not self._stuck:
-            self._trouble = None
+            self._leader.problem = None
         return len(rows)
 
     async def _publish(self, connection: asyncpg.Connection, packed: Sequence[RowBatch]) -> BrokerError | None:
@@ -235,24 +186,27 @@ class Relay:
 
 
 async def run(settings: Settings) -> int:
-    """The deployable ``relay``: publishes events, resends them at a projection's request, and sends history for rebuilds."""
+    """The deployable ``relay``: publishes events, resends them at a projection's request, and history, and commands that are due."""
     rabbitmq_url, write_db_url = settings.require("rabbitmq_url"), settings.require("write_db_url")
     process = Process("relay", runtime_dir=settings.runtime_dir)
     publisher = Publisher(rabbitmq_url, "relay")
     relay = Relay(write_db_url, publisher, lanes=settings.lanes)
-    queues = QueueWatch(publisher.connected, [topology.control_queue(name) for name in topology.PROJECTORS])
+    control = [topology.control_queue(name) for name in topology.SUBSCRIBERS]
+    queues = QueueWatch(publisher.connected, [*control, topology.COMMAND_QUEUE])
     requests = Consumer(rabbitmq_url, [topology.RESEND_QUEUE], prefetch=PREFETCH, name="relay")
     resend_publisher = Publisher(rabbitmq_url, "resend")
     resender = Resender(write_db_url, requests, resend_publisher, lanes=settings.lanes)
     history_requests = Consumer(rabbitmq_url, [topology.HISTORY_QUEUE], prefetch=HISTORY_PREFETCH, name="history")
     history_publisher = Publisher(rabbitmq_url, "history")
     historian = HistoryPublisher(write_db_url, history_requests, history_publisher)
+    scheduler = Scheduler(write_db_url, resend_publisher)
     try:
         return await process.run(
             {
                 "relay": lambda: relay.run(process.stopping),
                 "resender": lambda: resender.run(process.stopping),
                 "historian": lambda: historian.run(process.stopping),
+                "scheduler": lambda: scheduler.run(process.stopping),
             },
             background={"requests": requests.run, "history requests": history_requests.run, "queues": queues.run},
             probes={
@@ -261,10 +215,11 @@ async def run(settings: Settings) -> int:
                 "resender": lambda: resender.trouble,
                 "history requests": lambda: history_requests.trouble,
                 "historian": lambda: historian.trouble,
+                "scheduler": lambda: scheduler.trouble,
                 "queues": lambda: queues.trouble or requests.queues_trouble or history_requests.queues_trouble,
             },
             announcer=Announcer("relay", publisher),
         )
     finally:
-        for each in (publisher, resend_publisher, history_publisher, resender, historian):
+        for each in (publisher, resend_publisher, history_publisher, resender, historian, scheduler):
             await each.close()

@@ -43,6 +43,7 @@ app.add_typer(
     name="projections",
 )
 
+app.add_typer(lazy_group("deploy.cli.scheduled", "Commands that wait for their time."), name="scheduled")
 app.add_typer(
     lazy_group("deploy.cli.contracts", "What other services may send and read, for every language."), name="contracts"
 )
@@ -152,9 +153,12 @@ def send(
     subject: Annotated[str | None, typer.Option(help="The CloudEvents subject: the id of the entity.")] = None,
     command_id: Annotated[str | None, typer.Option("--id", help="Idempotency key; generated if missing.")] = None,
     expected_version: Annotated[int | None, typer.Option(min=0, help="The version you last saw.")] = None,
+    not_before: Annotated[
+        str | None, typer.Option(help="RFC 3339: decide it then; `tidemark scheduled` lists and cancels such commands.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the outcome.")] = 30.0,
 ) -> None:
-    """Send one command and print its outcome as JSON. Exit code 0: accepted, 1: rejected, 3: no outcome in time, or none yet.
+    """Send one command and print its outcome as JSON. Exit code 0: accepted, or scheduled, 1: rejected, 3: no outcome in time, or none yet.
 
     Example: tidemark send customers.register-customer '{"customer_id": "c-1", "name": "Ann"}'
     """
@@ -168,12 +172,14 @@ def send(
         payload = from_json(sys.stdin.buffer.read() if data == "-" else data, allow_inf_nan=False)
     except ValueError as error:
         raise fail(f"the data is not JSON: {error}", WRONG_USE) from error
-    attributes = {"subject": subject, "id": command_id, "expectedversion": expected_version}
+    attributes = {"subject": subject, "id": command_id, "expectedversion": expected_version, "notbefore": not_before}
     try:
         outcome = run(send_one(settings(), command_type, payload, attributes, timeout))
     except ValidationError as error:
         raise fail(sentence(describe(error)), WRONG_USE) from error
     print(json.dumps(outcome, indent=2, ensure_ascii=False))
+    if outcome["data"].get("reason") == "scheduled":
+        raise typer.Exit(0)
     raise typer.Exit({"command.accepted": 0, "command.pending": UNAVAILABLE}.get(outcome["type"], 1))
 
 

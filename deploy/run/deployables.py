@@ -17,6 +17,7 @@ from shared.read_models import READ_MODELS
 RABBITMQ: Final = "TIDEMARK_RABBITMQ_URL"
 WRITE: Final = "TIDEMARK_WRITE_DB_URL"
 OPERATIONS: Final = "TIDEMARK_OPERATIONS_DB_URL"
+PROCESSES: Final = "TIDEMARK_PROCESSES_DB_URL"
 STORES: Final = {model.name: model.variable for model in READ_MODELS}
 OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
 
@@ -37,10 +38,11 @@ DEPLOYABLES: Final[Mapping[str, Deployable]] = {
     "relay": Deployable(("command_service", "relay"), frozenset({RABBITMQ, WRITE})),
     "http": Deployable(("command_service", "http"), frozenset({RABBITMQ, WRITE})),
     **{name: Deployable(("projectors", name), frozenset({RABBITMQ, url})) for name, url in STORES.items()},
+    "processes": Deployable(("projectors", "processes"), frozenset({RABBITMQ, PROCESSES})),
     "dead_letters": Deployable(("projectors", "dead_letters"), frozenset({RABBITMQ, OPERATIONS})),
     "query": Deployable(
         ("query_service",),
-        frozenset({RABBITMQ, OPERATIONS, *STORES.values()}),
+        frozenset({RABBITMQ, OPERATIONS, PROCESSES, *STORES.values()}),
         read_only=True,
         needs_operator_key=True,
     ),

@@ -64,6 +64,7 @@ def settings(path: Path = FILE) -> "Settings":
     if os.environ.get("TIDEMARK_READ_DB_URL"):
         for model in IN_POSTGRES:
             found.pop(model.variable, None)
+        found.pop("TIDEMARK_PROCESSES_DB_URL", None)
     for name, value in found.items():
         os.environ.setdefault(name, value)
     return Settings()

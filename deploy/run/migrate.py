@@ -6,7 +6,9 @@ from typing import Final
 import command_service
 from deploy.run.topology import declare
 from projectors.dead_letters.migrations import migrate as migrate_operations
+from projectors.process_runtime.migrations import migrate as migrate_process
 from projectors.stores.migrations import migrate as migrate_projection
+from shared import processes
 from shared.read_models import READ_MODELS
 from shared.runtime.postgres import migrate as migrate_database
 from shared.runtime.settings import Settings
@@ -26,6 +28,8 @@ async def migrate(settings: Settings) -> list[str]:
     for model in READ_MODELS:
         names = await migrate_projection(model.name, settings.store_url(model.name))
         done += [f"{model.name}: {name}" for name in names]
+    for process in processes.NAMES:
+        done += [f"{process}: {name}" for name in await migrate_process(process, settings.processes_url())]
     names = await migrate_operations(settings.require("operations_db_url"))
     done += [f"operations: {name}" for name in names]
     done += [f"rabbitmq: {line}" for line in await declare(settings.require("rabbitmq_url"), settings.lanes)]

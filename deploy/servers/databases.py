@@ -16,6 +16,8 @@ WRITE: Final = "tidemark_write"
 READ: Final = "tidemark_read"
 """The database of all read models in PostgreSQL, each in its own schema."""
 OPERATIONS: Final = "tidemark_operations"
+PROCESSES: Final = "tidemark_processes"
+"""The database of the process managers, each in its own schema."""
 OWNER: Final = "tidemark"
 READER: Final = "tidemark_reader"
 
@@ -46,7 +48,7 @@ async def create(host: str, port: int, admin: str, admin_password: str, password
             host=host, port=port, user=admin, password=admin_password, database=database, timeout=20
         )
 
-    readable = (READ, OPERATIONS)
+    readable = (READ, OPERATIONS, PROCESSES)
     connection = await connect("postgres")
     try:
         for role in (OWNER, READER):

@@ -25,8 +25,9 @@ __all__ = ["Servers", "ServersError", "from_environment", "provide"]
 
 CHOICE: Final = "TIDEMARK_SERVERS"
 REQUIRED: Final = ("rabbitmq_url", "write_db_url", "operations_db_url")
+PROCESSES: Final = "processes_db_url"
 SHARED_READ_DB: Final = "read_db_url"
-"""The default for every read model in PostgreSQL that has no URL of its own."""
+"""The default for every read model in PostgreSQL that has no URL of its own, and for the process managers."""
 STORE_SETTINGS: Final = tuple(model.setting for model in READ_MODELS)
 
 
@@ -38,6 +39,8 @@ class Servers:
     write_db_url: str = field(repr=False)
     operations_db_url: str = field(repr=False)
     operations_reader_url: str = field(repr=False)
+    processes_db_url: str = field(repr=False)
+    processes_reader_url: str = field(repr=False)
     stores: Mapping[str, str] = field(repr=False)
     """The URL of each read model's store."""
     reader_stores: Mapping[str, str] = field(repr=False)
@@ -48,7 +51,10 @@ class Servers:
 
     def environ(self) -> dict[str, str]:
         """The settings with write access, and the reader URLs."""
-        urls = {name: getattr(self, name) for name in (*REQUIRED, "operations_reader_url")}
+        urls = {
+            name: getattr(self, name)
+            for name in (*REQUIRED, "operations_reader_url", PROCESSES, "processes_reader_url")
+        }
         for model in READ_MODELS:
             urls |= {model.setting: self.stores[model.name], f"{model.name}_reader_url": self.reader_stores[model.name]}
         return {_variable(name): url for name, url in urls.items()}
@@ -56,6 +62,7 @@ class Servers:
     def reader_environ(self) -> dict[str, str]:
         """The settings of the query service: RabbitMQ, and the read stores with reader URLs under their usual names."""
         urls = {"rabbitmq_url": self.rabbitmq_url, "operations_db_url": self.operations_reader_url}
+        urls[PROCESSES] = self.processes_reader_url
         urls |= {model.setting: self.reader_stores[model.name] for model in READ_MODELS}
         return {_variable(name): url for name, url in urls.items()}
 
@@ -77,7 +84,9 @@ def provide(root: Path | None = None, *, keep: bool = False) -> Iterator[Servers
             yield found
             return
         if choice == "environment":
-            raise ServersError(f"{CHOICE}=environment needs {', '.join(map(_variable, (*REQUIRED, *STORE_SETTINGS)))}")
+            raise ServersError(
+                f"{CHOICE}=environment needs {', '.join(map(_variable, (*REQUIRED, PROCESSES, *STORE_SETTINGS)))}"
+            )
     if choice == "docker" or (choice is None and containers.available()):
         with containers.running(root) as started:
             yield _servers(
@@ -95,14 +104,17 @@ def provide(root: Path | None = None, *, keep: bool = False) -> Iterator[Servers
 def from_environment(environ: Mapping[str, str]) -> Servers | None:
     """The servers whose URLs the environment contains, ``None`` if it contains none. Raises ``ServersError`` if it contains only some."""
     given = {
-        name: url for name in (*REQUIRED, SHARED_READ_DB, *STORE_SETTINGS) if (url := environ.get(_variable(name)))
+        name: url
+        for name in (*REQUIRED, PROCESSES, SHARED_READ_DB, *STORE_SETTINGS)
+        if (url := environ.get(_variable(name)))
     }
     if not given:
         return None
     if SHARED_READ_DB in given:
         for model in IN_POSTGRES:
             given.setdefault(model.setting, given[SHARED_READ_DB])
-    if missing := [_variable(name) for name in (*REQUIRED, *STORE_SETTINGS) if name not in given]:
+        given.setdefault(PROCESSES, given[SHARED_READ_DB])
+    if missing := [_variable(name) for name in (*REQUIRED, PROCESSES, *STORE_SETTINGS) if name not in given]:
         raise ServersError(f"set all server URLs or none: {', '.join(missing)} missing from the environment")
     stores = {model.name: given[model.setting] for model in READ_MODELS}
     return Servers(
@@ -110,6 +122,8 @@ def from_environment(environ: Mapping[str, str]) -> Servers | None:
         write_db_url=given["write_db_url"],
         operations_db_url=given["operations_db_url"],
         operations_reader_url=environ.get("TIDEMARK_OPERATIONS_READER_URL") or given["operations_db_url"],
+        processes_db_url=given[PROCESSES],
+        processes_reader_url=environ.get("TIDEMARK_PROCESSES_READER_URL") or given[PROCESSES],
         stores=stores,
         reader_stores={name: environ.get(_variable(f"{name}_reader_url")) or url for name, url in stores.items()},
         origin="environment",
@@ -153,6 +167,8 @@ def _servers(
         write_db_url=database_url(databases.WRITE, databases.OWNER),
         operations_db_url=database_url(databases.OPERATIONS, databases.OWNER),
         operations_reader_url=database_url(databases.OPERATIONS, databases.READER),
+        processes_db_url=database_url(databases.PROCESSES, databases.OWNER),
+        processes_reader_url=database_url(databases.PROCESSES, databases.READER),
         stores=stores(databases.OWNER, redis.OWNER),
         reader_stores=stores(databases.READER, redis.READER),
         origin=origin,

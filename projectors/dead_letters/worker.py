@@ -23,7 +23,7 @@ from shared.views.operations import SCHEMA
 
 NAME: Final = "dead_letters"
 WRITTEN_TO: Final = (
-    *map(topology.control_queue, topology.PROJECTORS),
+    *map(topology.control_queue, topology.SUBSCRIBERS),
     topology.RESEND_QUEUE,
     topology.COMMAND_QUEUE,
 )

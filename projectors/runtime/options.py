@@ -24,6 +24,6 @@ class Options(BaseSettings):
     def of(cls, projector: str, settings: Settings) -> Self:
         """Raises pydantic.ValidationError, naming the setting, for one that is out of range."""
         return cls(
-            _env_prefix=f"TIDEMARK_{projector.upper()}_",
+            _env_prefix=f"TIDEMARK_{projector.upper().replace('-', '_')}_",
             lanes=settings.lanes,
         )

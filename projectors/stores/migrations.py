@@ -17,11 +17,12 @@ _HERE: Final = Path(__file__).parent
 
 def files(projector: str) -> list[Path]:
     """The projector's ``.sql`` files in the order in which they are applied."""
-    return [
-        _HERE / "positions.sql",
-        _HERE / "discarded.sql",
-        *sorted((_HERE.parent / "models" / projector / "migrations").glob("*.sql")),
-    ]
+    return [*position_files(), *sorted((_HERE.parent / "models" / projector / "migrations").glob("*.sql"))]
+
+
+def position_files() -> list[Path]:
+    """The ``.sql`` files of the tables that every store in PostgreSQL has beside its data."""
+    return [_HERE / "positions.sql", _HERE / "discarded.sql"]
 
 
 def registry_files() -> list[Path]:

@@ -40,6 +40,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "message-too-large": Refusal(
         "The message has more than 1 MiB, or its batch more than 100 commands; none of them was taken.", Retry.SAME_ID
     ),
+    "cancelled": Refusal("The command was scheduled, and has been cancelled before its time.", Retry.NEW_ID),
     "discarded": Refusal("The service failed on the command, and an operator has given it up.", Retry.NEW_ID),
     "superseded": Refusal("The service failed on the command, and an operator has sent another one.", Retry.NEW_ID),
 }
@@ -47,6 +48,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
 
 HTTP_REFUSALS: Final[Mapping[str, Refusal]] = {
     "outcome-not-found": Refusal("No outcome is known for this id, or not yet.", Retry.LATER),
+    "not-scheduled": Refusal("No scheduled command with this id waits for its time.", Retry.NEW_ID),
     "source-needed": Refusal(
         "Several services have sent a command with this id; name one in `?source=`.", Retry.SAME_ID
     ),

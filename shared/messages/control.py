@@ -300,12 +300,17 @@ ACTED: Final = "projection.acted"
 
 
 class Acted(ControlData):
-    """From a projector: an operator's request about its generations is done. Recorded in the audit, once for each ``asked_at``."""
+    """From a projector: an operator's request about its generations, or about a process, is done.
+
+    Recorded in the audit, once for each ``asked_at``.
+    """
 
     projection: str
     act: str
     generation: int
     """For a rollback, the one that is active again."""
+    subject: str = ""
+    """The process that an act was about; of a projection: empty."""
     actor: Actor
     reason: Reason
     request_id: str

@@ -50,7 +50,10 @@ class Rejected(BaseModel):
 
 
 class Pending(BaseModel):
-    """There is no outcome yet, because of an error inside the service; it will follow. ``reason``: stable, kebab-case."""
+    """There is no outcome yet, because of an error inside the service, or because the command is scheduled; it will follow.
+
+    ``reason``: stable, kebab-case. ``notbefore``: when a scheduled command is due.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,6 +61,7 @@ class Pending(BaseModel):
     command_type: str
     reason: str
     message: str
+    notbefore: datetime | None = None
 
 
 class OutcomeEnvelope(BaseModel):

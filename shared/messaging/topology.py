@@ -7,6 +7,8 @@
     control ──compare-versions──▶ control.resend                or those at the start of its epoch
     control ──replay, discard, edit, steer──▶ control.operations   the dead-letter worker executes operators' requests
     control ──history──▶ control.history                       the command service sends a page of history to one projection
+    control ──process-act──▶ control.processes                  the process managers execute an operator's request
+    (reply_to) ──▶ replies.processes                            outcomes of the commands of process managers
     control ──<projector>.#──▶ control.<projector>              a projector skips an event, reports its progress, rebuilds itself
     events ──<projector>.history──▶ <projector>.history        history, for a generation that is being built
     changes ──*.passed──▶ dead_letters.passed                   a projection has advanced past an event that held its stream,
@@ -22,7 +24,7 @@ from functools import cache, lru_cache
 from typing import Any, Final
 from zlib import crc32
 
-from shared import read_models
+from shared import processes, read_models
 
 COMMANDS: Final = "commands"
 OUTCOMES: Final = "outcomes"
@@ -33,6 +35,8 @@ DEAD: Final = "dead"
 EXCHANGES: Final = (COMMANDS, OUTCOMES, EVENTS, CHANGES, CONTROL, DEAD)
 
 PROJECTORS: Final = read_models.NAMES
+SUBSCRIBERS: Final = (*PROJECTORS, *processes.NAMES)
+"""Whoever reads events, each with queues of its own: the read models and the process managers."""
 
 COMMAND_QUEUE: Final = "commands"
 RESEND_QUEUE: Final = "control.resend"
@@ -44,6 +48,9 @@ HISTORY_KEY: Final = "history"
 OPERATIONS_QUEUE: Final = "control.operations"
 OPERATIONS_KEYS: Final = ("replay", "discard", "edit", "steer")
 PASSED_QUEUE: Final = "dead_letters.passed"
+PROCESS_REPLIES_QUEUE: Final = "replies.processes"
+PROCESS_REQUESTS_QUEUE: Final = "control.processes"
+PROCESS_ACT_KEY: Final = "process-act"
 
 EPOCH_HEADER: Final = "tidemark-epoch"
 SEQUENCE_HEADER: Final = "tidemark-sequence"
@@ -59,6 +66,15 @@ DISCARDED: Final = "discarded"
 SUPERSEDED: Final = "superseded"
 DELIVERY_LIMITED: Final = "delivery-limit"
 """Values of DEAD_COMMAND_HEADER on a command that the dead-letter worker sends again: its status. It is not to be tried."""
+
+SCHEDULED_HEADER: Final = "tidemark-scheduled"
+DUE: Final = "due"
+CANCELLED: Final = "cancelled"
+"""Values of SCHEDULED_HEADER on a scheduled command that is put into the queue: its time has come, whatever its ``notbefore``; or it is
+to be refused."""
+ACTOR_HEADER: Final = "tidemark-actor"
+REASON_HEADER: Final = "tidemark-reason"
+"""Who has cancelled it, and why."""
 
 GENERATION_HEADER: Final = "tidemark-generation"
 PAGE_HEADER: Final = "tidemark-page"
@@ -248,26 +264,34 @@ def _queues(lanes: int) -> Iterator[Queue]:
     yield Queue(HISTORY_QUEUE, _quorum() | _single_active(), ((CONTROL, HISTORY_KEY),))
     yield Queue(OPERATIONS_QUEUE, _quorum() | _single_active(), tuple((CONTROL, key) for key in OPERATIONS_KEYS))
     yield Queue(PASSED_QUEUE, _quorum() | _single_active(), ((CHANGES, "*.passed"), (CHANGES, "*.acted")))
-    for projector in PROJECTORS:
-        yield Queue(control_queue(projector), _quorum() | _single_active(), ((CONTROL, f"{projector}.#"),))
-        for lane in range(lanes):
-            yield Queue(
-                lane_queue(projector, lane),
-                _dead_lettering(DEAD, projector) | _delivery_limit() | _single_active(),
-                ((EVENTS, lane_key(lane)), (EVENTS, private_lane_key(projector, lane))),
-            )
+    yield Queue(PROCESS_REPLIES_QUEUE, _quorum() | _single_active(), ())
+    yield Queue(PROCESS_REQUESTS_QUEUE, _quorum() | _single_active(), ((CONTROL, PROCESS_ACT_KEY),))
+    for projector in SUBSCRIBERS:
+        yield from subscriber_queues(projector, lanes)
+
+
+def subscriber_queues(projector: str, lanes: int) -> Iterator[Queue]:
+    """The queues of one read model or process manager. No history is sent to a process manager, which has one generation."""
+    yield Queue(control_queue(projector), _quorum() | _single_active(), ((CONTROL, f"{projector}.#"),))
+    for lane in range(lanes):
+        yield Queue(
+            lane_queue(projector, lane),
+            _dead_lettering(DEAD, projector) | _delivery_limit() | _single_active(),
+            ((EVENTS, lane_key(lane)), (EVENTS, private_lane_key(projector, lane))),
+        )
+    if projector in PROJECTORS:
         yield Queue(
             history_queue(projector),
             _dead_lettering(DEAD, projector) | _delivery_limit() | _single_active(),
             ((EVENTS, history_queue(projector)),),
         )
-        for tier, delay in RETRY_TIERS:
-            yield Queue(
-                retry_queue(projector, tier),
-                _dead_lettering(EVENTS, None) | {"x-message-ttl": delay},
-                ((retry_exchange(tier), f"{projector}.#"),),
-            )
-        yield Queue(dead_queue(projector), _quorum() | _single_active(), ((DEAD, projector),))
+    for tier, delay in RETRY_TIERS:
+        yield Queue(
+            retry_queue(projector, tier),
+            _dead_lettering(EVENTS, None) | {"x-message-ttl": delay},
+            ((retry_exchange(tier), f"{projector}.#"),),
+        )
+    yield Queue(dead_queue(projector), _quorum() | _single_active(), ((DEAD, projector),))
 
 
 def _quorum() -> dict[str, Any]:

@@ -33,6 +33,11 @@ class Settings(_ReadModelUrls):
     read_db_url: str = ""
     """The database of all PostgreSQL read models that have no URL of their own: each has a schema there."""
 
+    processes_db_url: str = ""
+    """The database of the process managers, each with a schema there; empty: that of ``read_db_url``."""
+    command_resend_after_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """After how many seconds without an outcome a process's command is sent again, under the same id; then at doubling intervals."""
+
     lanes: Annotated[int, Field(ge=1, le=256)] = 4
     query_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     command_port: Annotated[int, Field(ge=0, le=65535)] = 8081
@@ -77,6 +82,12 @@ class Settings(_ReadModelUrls):
                 raise MissingSettingError(f"{model.variable} is not set, and neither is TIDEMARK_READ_DB_URL")
             return self.read_db_url
         return self.require(model.setting)
+
+    def processes_url(self) -> str:
+        """The URL of the process managers' database. Raises MissingSettingError with the variable's name."""
+        if not (self.processes_db_url or self.read_db_url):
+            raise MissingSettingError("TIDEMARK_PROCESSES_DB_URL is not set, and neither is TIDEMARK_READ_DB_URL")
+        return self.processes_db_url or self.read_db_url
 
 
 class MissingSettingError(RuntimeError):

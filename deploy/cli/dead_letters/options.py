@@ -12,10 +12,10 @@ from deploy.cli import operator_options
 from deploy.cli.terminal import WRONG_USE, fail
 from shared.contracts.values import EARLIEST
 from shared.messages.control import Selection
-from shared.messaging.topology import PROJECTORS
+from shared.messaging.topology import SUBSCRIBERS
 from shared.views.operations_queries import MAX_ID
 
-ORIGINS: Final = (*PROJECTORS, "commands")
+ORIGINS: Final = (*SUBSCRIBERS, "commands")
 SELECTION_PANEL: Final = "Which letters"
 
 Origin = Annotated[

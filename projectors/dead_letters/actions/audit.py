@@ -50,9 +50,9 @@ async def record_letters(
 
 
 async def record_acted(connection: Connection, messages: Sequence[Request[Acted]]) -> None:
-    """Record actions on generations, as reported by their projectors; a repeated report is ignored."""
+    """Record actions on generations and processes, as reported by their projectors; a repeated report is ignored."""
     for message in messages:
         act = message.data
-        details = act.model_dump_json(include={"generation", "asked_at"})
+        details = act.model_dump_json(include={"subject" if act.subject else "generation", "asked_at"})
         values = (act.actor, act.act, act.reason, act.projection, act.request_id, details)
         await connection.execute(RECORD_ACTED, message.time, *values)

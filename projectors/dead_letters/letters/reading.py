@@ -40,7 +40,7 @@ FOREIGN: Final = "not-from-tidemark"
 UNREADABLE: Final = "unreadable-letter"
 MAX_STREAM: Final = 300
 
-ORIGIN_OF: Final = {topology.dead_queue(origin): origin for origin in (*topology.PROJECTORS, COMMANDS)}
+ORIGIN_OF: Final = {topology.dead_queue(origin): origin for origin in (*topology.SUBSCRIBERS, COMMANDS)}
 """Queue → the origin of its letters."""
 
 

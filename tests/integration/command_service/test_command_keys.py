@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from command_service.handling import event_store
-from command_service.handling.decision import Failed, Outcome
+from command_service.handling.decision import Outcome, Result
 from command_service.handling.handler import Handler
 from command_service.handling.parsing import Command, read
 from command_service.http.outcome_waiting import OutcomeReader, StoredOutcome
@@ -38,7 +38,7 @@ def register(key: str, customer: str, source: str = "shop") -> Command:
     return part
 
 
-def body(result: Outcome | Failed) -> dict[str, Any]:
+def body(result: Result) -> dict[str, Any]:
     assert isinstance(result, Outcome), result
     found: dict[str, Any] = json.loads(result.body)
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from command_service.handling.decision import Failed, Outcome
+from command_service.handling.decision import Failed, Outcome, Result
 from command_service.handling.handler import Handler
 from command_service.handling.parsing import Command, read
 from deploy.run.migrate import WRITE_MIGRATIONS
@@ -33,7 +33,7 @@ def rename(key: str, customer: str, name: str, **attributes: Any) -> Command:
     return command("customers.rename-customer", key, {"name": name}, subject=customer, **attributes)
 
 
-def verdicts(results: list[Outcome | Failed]) -> list[str]:
+def verdicts(results: list[Result]) -> list[str]:
     found = []
     for result in results:
         assert isinstance(result, Outcome), result
@@ -179,7 +179,7 @@ class Trying(Handler):
 
     failures = 0
 
-    async def _unit_of_work(self, commands: Sequence[Command]) -> list[Outcome | Failed]:
+    async def _unit_of_work(self, commands: Sequence[Command]) -> list[Result]:
         try:
             return await super()._unit_of_work(commands)
         except Exception:
@@ -200,6 +200,7 @@ async def test_commands_wait_for_migrations_that_have_not_run_yet(settings: Sett
                 "0005_pre_commands_by_source.sql",
                 "0006_pre_undecided_commands.sql",
                 "0007_pre_state_versions.sql",
+                "0009_pre_scheduled_commands.sql",
             ):
                 before = handler.failures
                 async with asyncio.timeout(20):

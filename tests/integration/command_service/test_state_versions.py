@@ -12,7 +12,7 @@ from command_service.domain.aggregates import AGGREGATES, BY_COMMAND
 from command_service.domain.orders import AGGREGATE as ORDERS
 from command_service.domain.orders import Order
 from command_service.domain.orders import evolve as evolve_order
-from command_service.handling.decision import Failed, Outcome
+from command_service.handling.decision import Failed, Outcome, Result
 from command_service.handling.handler import Handler
 from command_service.handling.parsing import Command, read
 from shared.contracts import registry
@@ -53,7 +53,7 @@ def command(name: str, data: dict[str, Any]) -> Command:
     return part
 
 
-def answer(results: list[Outcome | Failed]) -> dict[str, Any]:
+def answer(results: list[Result]) -> dict[str, Any]:
     [result] = results
     assert isinstance(result, Outcome), result
     found: dict[str, Any] = json.loads(result.body)["data"]

@@ -1,0 +1,136 @@
+"""Commands with a ``notbefore`` in the future: kept in the write database, and put into the queue when they are due.
+
+    worker ──notbefore in the future──▶ scheduled_commands ──due, by the database's clock──▶ [commands], marked as due ──▶ worker: outcome
+                                              ▲ ──cancelled──▶ [commands], marked as cancelled ──▶ worker: the outcome ``cancelled``
+                                              └─ the same command with another notbefore: rescheduled
+
+A scheduled command has no outcome yet. Its key belongs to its body: another body under the same key is refused. The transaction that
+writes the outcome deletes the row; a command that is put into the queue twice has one outcome all the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic_core import from_json, to_json
+
+from command_service.handling.parsing import Command, CommandKey
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import Outgoing
+from shared.runtime.postgres import Connection
+
+# The reply queue and the correlation id of whom the outcome is for stay those of the first message that had them.
+SCHEDULE: Final = """
+INSERT INTO scheduled_commands AS known (command_id, source, command_type, body_hash, envelope, due_at, reply_to, correlation_id)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[], $7::text[], $8::text[])
+ON CONFLICT (command_id, source) DO UPDATE SET
+    envelope = excluded.envelope,
+    due_at = excluded.due_at,
+    reply_to = coalesce(excluded.reply_to, known.reply_to),
+    correlation_id = coalesce(excluded.correlation_id, known.correlation_id),
+    sent_at = NULL
+WHERE known.body_hash = excluded.body_hash
+"""
+DELETE_SCHEDULED: Final = """
+DELETE FROM scheduled_commands USING unnest($1::text[], $2::text[]) AS decided (command_id, source)
+WHERE scheduled_commands.command_id = decided.command_id AND scheduled_commands.source = decided.source
+"""
+SCHEDULED_COMMANDS: Final = """
+SELECT id, command_id, source, command_type, envelope, due_at, reply_to, correlation_id, scheduled_at
+FROM scheduled_commands
+WHERE (due_at, id) > ($1, $2) AND ($3::text IS NULL OR source = $3) AND ($4::text IS NULL OR command_type = $4)
+ORDER BY due_at, id LIMIT $5
+"""
+SCHEDULED_COMMAND: Final = """
+SELECT id, command_id, source, command_type, envelope, due_at, reply_to, correlation_id, scheduled_at
+FROM scheduled_commands WHERE command_id = $1 AND source = $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledCommand:
+    """A command that waits for its time."""
+
+    id: int
+    """In the order in which they were scheduled."""
+    command_id: str
+    source: str
+    command_type: str
+    envelope: str
+    due_at: datetime
+    reply_to: str | None
+    correlation_id: str | None
+    scheduled_at: datetime
+
+    @property
+    def subject(self) -> str | None:
+        subject: str | None = from_json(self.envelope).get("subject")
+        return subject
+
+    def due(self) -> Outgoing:
+        """The message that has it decided now."""
+        return self._message(self.envelope, {topology.SCHEDULED_HEADER: topology.DUE})
+
+    def cancelled(self, actor: str, reason: str) -> Outgoing:
+        """The message that has it refused as ``cancelled``, unless it has been decided."""
+        headers = {
+            topology.SCHEDULED_HEADER: topology.CANCELLED,
+            topology.ACTOR_HEADER: actor,
+            topology.REASON_HEADER: reason,
+        }
+        return self._message(self.envelope, headers)
+
+    def rescheduled(self, notbefore: datetime) -> Outgoing:
+        """The message that has it decided at another time, unless it has been decided."""
+        envelope = from_json(self.envelope) | {"notbefore": notbefore}
+        return self._message(to_json(envelope).decode(), {})
+
+    def _message(self, envelope: str, headers: dict[str, Any]) -> Outgoing:
+        return Outgoing(
+            topology.COMMANDS,
+            self.command_type,
+            envelope.encode(),
+            CONTENT_TYPE,
+            type=self.command_type,
+            correlation_id=self.correlation_id,
+            reply_to=self.reply_to,
+            headers=headers,
+        )
+
+
+async def schedule(connection: Connection, commands: Sequence[tuple[Command, datetime, str | None]]) -> None:
+    """Keep these commands until they are due: (command, when, ``reply_to``)."""
+    last = {command.key: (command, due_at, reply_to) for command, due_at, reply_to in commands}
+    rows = [last[key] for key in sorted(last)]
+    await connection.execute(
+        SCHEDULE,
+        [command.envelope.id for command, _, _ in rows],
+        [command.envelope.source for command, _, _ in rows],
+        [command.envelope.type for command, _, _ in rows],
+        [command.digest for command, _, _ in rows],
+        [command.envelope.model_dump_json(exclude_none=True) for command, _, _ in rows],
+        [due_at for _, due_at, _ in rows],
+        [reply_to for _, _, reply_to in rows],
+        [command.correlation_id for command, _, _ in rows],
+    )
+
+
+async def delete(connection: Connection, keys: Sequence[CommandKey]) -> None:
+    """In the transaction that writes their outcomes."""
+    await connection.execute(DELETE_SCHEDULED, [command_id for _, command_id in keys], [source for source, _ in keys])
+
+
+async def scheduled(connection: Connection, key: CommandKey) -> ScheduledCommand | None:
+    source, command_id = key
+    row = await connection.fetchrow(SCHEDULED_COMMAND, command_id, source)
+    return None if row is None else ScheduledCommand(*row)
+
+
+async def page(
+    connection: Connection, after: tuple[datetime, int], limit: int, *, source: str | None, command_type: str | None
+) -> list[ScheduledCommand]:
+    """Up to ``limit`` of them, by the time at which they are due, then in the order in which they were scheduled."""
+    rows = await connection.fetch(SCHEDULED_COMMANDS, *after, source, command_type, limit)
+    return [ScheduledCommand(*row) for row in rows]
