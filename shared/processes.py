@@ -24,7 +24,7 @@ class DeclaredProcess:
         return folder_of(self.name)
 
 
-PROCESSES: Final[tuple[DeclaredProcess, ...]] = ()
+PROCESSES: Final[tuple[DeclaredProcess, ...]] = (DeclaredProcess("fulfilment", ("orders", "payments")),)
 
 NAMES: Final = tuple(process.name for process in PROCESSES)
 _BY_NAME: Final[Mapping[str, DeclaredProcess]] = {process.name: process for process in PROCESSES}
