@@ -12,6 +12,10 @@ from shared import read_models
 from shared.contracts.registry import KINDS
 
 
+def folder_of(name: str) -> str:
+    return name.replace("-", "_")
+
+
 @dataclass(frozen=True)
 class DeclaredProcess:
     name: str
@@ -52,10 +56,6 @@ class UnknownProcessError(LookupError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no process manager {name!r}; there are {', '.join(NAMES) or 'none'}")
-
-
-def folder_of(name: str) -> str:
-    return name.replace("-", "_")
 
 
 def source_of(name: str) -> str:

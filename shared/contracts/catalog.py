@@ -6,6 +6,7 @@ from typing import Annotated, Final, Self
 from msgspec import UNSET, UnsetType
 from pydantic import AfterValidator, Field, Strict, model_validator
 
+from shared.contracts.laws import Law, Totals
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import (
     Amount,
@@ -231,3 +232,47 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "reservation-not-open": Refusal("The product has no open reservation with this id.", Retry.NEW_ID),
     "reservation-exceeded": Refusal("The reservation has fewer units left.", Retry.NEW_ID),
 }
+
+
+def _stock_amounts(event: EventData) -> tuple[str, Totals]:
+    match event:
+        case StockReceived():
+            return event.product_id, {"received": event.quantity}
+        case StockReserved():
+            return event.product_id, {"reserved": event.quantity}
+        case StockReleased():
+            return event.product_id, {"reserved": -event.quantity}
+        case StockConsumed():
+            return event.product_id, {"reserved": -event.quantity, "consumed": event.quantity}
+        case _:
+            raise TypeError(f"{type(event).__name__} says nothing of stock")
+
+
+def _stock(totals: Totals) -> int:
+    return totals.get("received", 0) - totals.get("consumed", 0)
+
+
+def _reserved(totals: Totals) -> int:
+    return totals.get("reserved", 0)
+
+
+def _overdrawn(totals: Totals) -> str | None:
+    stock, reserved = _stock(totals), _reserved(totals)
+    return None if 0 <= reserved <= stock else f"{reserved} units are reserved of {stock} in stock"
+
+
+LAWS: Final = (
+    Law(
+        name="stock-is-conserved",
+        statement="What was received of a product is available, reserved or consumed.",
+        kind="products",
+        events=frozenset({StockReceived, StockReserved, StockReleased, StockConsumed}),
+        amounts=_stock_amounts,
+        broken=_overdrawn,
+        stated={
+            "stock": _stock,
+            "reserved": _reserved,
+            "available": lambda totals: _stock(totals) - _reserved(totals),
+        },
+    ),
+)

@@ -1,4 +1,4 @@
-"""The bounded contexts, one line each. A context's module declares KINDS, COMMANDS, EVENTS, UPCASTERS, REFUSALS."""
+"""The bounded contexts, one line each. A context's module declares KINDS, COMMANDS, EVENTS, UPCASTERS, REFUSALS, and LAWS if it has any."""
 
 from shared.contracts import catalog as catalog
 from shared.contracts import customers as customers

@@ -9,6 +9,8 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from shared.contracts.laws import Law, Totals
+from shared.contracts.orders import OrderCancelled
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import Amount, CommandData, Currency, EventData, EventTime, Id, Text, Upcaster
 
@@ -100,3 +102,38 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "payment-not-captured": Refusal("Only a captured payment can be refunded.", Retry.NEW_ID),
     "refund-exceeded": Refusal("The refunds would come to more than was captured.", Retry.NEW_ID),
 }
+
+
+def _money_amounts(event: EventData) -> tuple[str, Totals]:
+    match event:
+        case PaymentCaptured():
+            return event.order_id, {"captured": event.amount}
+        case PaymentRefunded():
+            return event.order_id, {"refunded": event.amount}
+        case OrderCancelled():
+            return event.order_id, {"cancelled": 1}
+        case _:
+            raise TypeError(f"{type(event).__name__} says nothing of money")
+
+
+def _kept(totals: Totals) -> str | None:
+    captured, refunded = totals.get("captured", 0), totals.get("refunded", 0)
+    if refunded > captured:
+        return f"{refunded} is refunded of {captured} that was captured"
+    if totals.get("cancelled") and captured > refunded:
+        return (
+            f"the order is cancelled, and of {captured} that was captured for it {captured - refunded} is not refunded"
+        )
+    return None
+
+
+LAWS: Final = (
+    Law(
+        name="cancelled-orders-are-refunded",
+        statement="What was captured for an order that is cancelled is refunded, and no more than that.",
+        kind="orders",
+        events=frozenset({PaymentCaptured, PaymentRefunded, OrderCancelled}),
+        amounts=_money_amounts,
+        broken=_kept,
+    ),
+)
