@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .tidemark/setup
 PROCESSES ?= 2
 
-.PHONY: help setup test demo drill drill-rebuild up bench bench-letters test-faults lint format compose-env clean
+.PHONY: help setup test demo drill drill-rebuild up bench bench-letters bench-pages test-faults lint format compose-env clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: $(STAMP) ## orders a second and lag, beside a bare yardstick, as JSON
 
 bench-letters: $(STAMP) ## a day with 100,000 dead letters: answers, and replay beside the normal rate, as JSON
 	@$(BIN)/python -m tests.benchmarks.dead_letters $(ARGS)
+
+bench-pages: $(STAMP) ## product pages, search and dashboards beside the joins they stand for, as JSON (ARGS="--products 1000000 --lines 10000000")
+	@$(BIN)/python -m tests.benchmarks.pages $(ARGS)
 
 test-faults: $(STAMP) ## kill each process and server in the middle of a run
 	timeout --kill-after=60 1800 $(BIN)/pytest tests/faults tests/e2e/test_deadly_event.py tests/e2e/test_rebuild_drill.py -m "" -n $(PROCESSES) --dist loadfile $(ARGS)

@@ -19,7 +19,6 @@ from litestar.types import Message, Send
 
 from query_service import routes
 from query_service.consistency.as_of import HEADER
-from query_service.http.operator_openapi import KEY, KEY_SCHEME
 from query_service.http.operators import Operators
 from query_service.http.parameters import validate_http_request
 from query_service.http.problems import on_wrong_method
@@ -30,6 +29,7 @@ from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.http.admission import refuse
+from shared.http.operator_key import KEY, key_scheme
 from shared.http.problems import EXCEPTION_HANDLERS
 from shared.http.service import Service, documentation
 from shared.read_models import READ_MODELS, ReadModel, StoreKind
@@ -104,7 +104,7 @@ def create_app(
             title="Tidemark query service",
             version="1",
             description=_DESCRIPTION,
-            components=Components(security_schemes={KEY: KEY_SCHEME}),
+            components=Components(security_schemes={KEY: key_scheme("query service")}),
             operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         ),
         logging_config=None,

@@ -38,9 +38,13 @@ class ReadModel:
 
 
 READ_MODELS: Final = (
-    ReadModel("summary", StoreKind.POSTGRES, ("orders", "products", "customers", "payments")),
+    ReadModel(
+        "summary",
+        StoreKind.POSTGRES,
+        ("orders", "products", "customers", "doctors", "patients", "bookings", "users", "payments"),
+    ),
     ReadModel("analytics", StoreKind.REDIS, ("orders", "products")),
-    ReadModel("search", StoreKind.POSTGRES, ("orders", "products", "customers")),
+    ReadModel("search", StoreKind.POSTGRES, ("orders", "products", "customers", "doctors")),
 )
 
 NAMES: Final = tuple(model.name for model in READ_MODELS)

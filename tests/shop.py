@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, force_setattr
 
 from projectors.stores.port import Advance, Event
+from shared.contracts.accounts import UserRenamed
 from shared.contracts.catalog import (
     PriceChanged,
     ProductCreated,
@@ -32,6 +33,8 @@ from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData, Fact
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
+ACTOR = "chief@example.org"
+"""Who renames users; nothing else says who requested it."""
 LINES = (
     Line(product_id="p-1", name="Banana", quantity=3, amount=150),
     Line(product_id="p-2", quantity=1, amount=250),
@@ -44,7 +47,8 @@ async def at_once() -> None:
 
 def event(data: EventData, stream: str, version: int = 1, lane: int = 0) -> Event:
     kind = EVENTS.get(type(data), ("tests.something-new", 1))[0]
-    return Event(f"{stream}@{version}", kind, stream, version, NOON, data, lane)
+    actor = ACTOR if isinstance(data, UserRenamed) else None
+    return Event(f"{stream}@{version}", kind, stream, version, NOON, data, lane, actor)
 
 
 def run(stream: str, *facts: EventData, expected: int = 0) -> Advance:

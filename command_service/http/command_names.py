@@ -1,4 +1,4 @@
-"""Command keys in HTTP: the id in ``Idempotency-Key``, the sending service in ``Tidemark-Source``, both in ``Location``.
+"""Command keys in HTTP: the id in ``Idempotency-Key``, the sending service in ``Tidemark-Source``, both in ``Location``; and the actor.
 
 Non-ASCII ids are received as UTF-8 or percent-encoded (no id contains ``%`` itself), and sent percent-encoded in all headers.
 ``.`` and ``..`` are valid ids on the bus; in a URL they are path steps, however encoded, so their outcome could not be requested.
@@ -18,6 +18,7 @@ SOURCE: Final = "tidemark/http"
 """The source of commands whose sender names none."""
 SOURCE_HEADER: Final = "Tidemark-Source"
 ID_HEADER: Final = "Idempotency-Key"
+ACTOR_HEADER: Final = "Tidemark-Actor"
 
 _SAFE: Final = ":@+=~._-"
 """What ids may contain besides letters and digits: all of it is allowed unencoded in a path (RFC 3986 §3.3)."""
@@ -41,8 +42,18 @@ def given_id(headers: Mapping[str, str]) -> str:
 
 def given_source(headers: Mapping[str, str]) -> str:
     """The source that the sender names; SOURCE by default."""
-    given = headers.get(SOURCE_HEADER.lower())
-    return SOURCE if given is None else given.encode("latin-1").decode(errors="replace")
+    given = _text(headers, SOURCE_HEADER)
+    return SOURCE if given is None else given
+
+
+def given_actor(headers: Mapping[str, str]) -> str | None:
+    """The person or system on whose behalf the command is sent; None: the sender names none."""
+    return _text(headers, ACTOR_HEADER)
+
+
+def _text(headers: Mapping[str, str], name: str) -> str | None:
+    given = headers.get(name.lower())
+    return None if given is None else given.encode("latin-1").decode(errors="replace")
 
 
 def location(key: CommandKey) -> str:

@@ -67,6 +67,10 @@ EVENT_ENVELOPE: Final[Schema] = {
         "causationid": {"type": "string", "description": "The id of the command that caused it."},
         "correlationid": {"type": "string"},
         "traceparent": {"type": "string"},
+        "actor": {
+            "type": "string",
+            "description": "The `actor` of the command that caused it; absent if it names none.",
+        },
     },
     "required": [
         *("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"),

@@ -13,7 +13,7 @@ import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
-from litestar.openapi.spec import Example
+from litestar.openapi.spec import Components, Example
 from litestar.params import FromPath, PathParameter, QueryParameter
 
 from command_service.handling.parsing import CommandKey, digest_of
@@ -32,7 +32,9 @@ from command_service.http.openapi import (
 from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, StoredOutcome
 from command_service.http.request_reading import read_body, read_envelope, serialise
 from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
+from command_service.http.streams import Streams, get_stream
 from shared.http import prefer
+from shared.http.operator_key import KEY, key_scheme
 from shared.http.problems import EXCEPTION_HANDLERS, Problem
 from shared.http.service import Service, documentation
 from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope
@@ -216,10 +218,10 @@ def _message(envelope: CommandEnvelope, body: bytes, reply_to: str | None) -> Ou
     )
 
 
-def create_app(ingress: Ingress, more_routes: Sequence[BaseRouteHandler] = ()) -> Litestar:
+def create_app(ingress: Ingress, streams: Streams, more_routes: Sequence[BaseRouteHandler] = ()) -> Litestar:
     return Service(
-        route_handlers=[post_command, get_outcome, *more_routes, get_contracts, live, ready, serving],
-        state=State({"ingress": ingress}),
+        route_handlers=[post_command, get_outcome, *more_routes, get_stream, get_contracts, live, ready, serving],
+        state=State({"ingress": ingress, "streams": streams}),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_MESSAGE_BYTES,
         openapi_config=documentation(
@@ -227,6 +229,7 @@ def create_app(ingress: Ingress, more_routes: Sequence[BaseRouteHandler] = ()) -
             version="1",
             description=DESCRIPTION,
             tags=TAGS,
+            components=Components(security_schemes={KEY: key_scheme("command service")}),
             operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         ),
         logging_config=None,

@@ -23,7 +23,8 @@ from shared.messages.envelope import CONTENT_TYPE
 from shared.messages.outcomes import OutcomeEnvelope
 
 TAG: Final = "commands"
-TAGS: Final = [Tag(name=TAG)]
+STREAMS_TAG: Final = "streams"
+TAGS: Final = [Tag(name=TAG), Tag(name=STREAMS_TAG)]
 DESCRIPTION: Final = """\
 Commands over HTTP, for senders that do not speak AMQP. A command is decided once, however often and over whatever protocol it is sent: its
 key is `Tidemark-Source` and `Idempotency-Key`, and its outcome stays at the `Location` of the response.
@@ -35,7 +36,7 @@ COMMAND_ID: Final = "pay-o-1"
 _RETRY_AFTER: Final = " Retry-After says when to try again."
 
 
-def _problem(description: str) -> ResponseSpec:
+def problem(description: str) -> ResponseSpec:
     return ResponseSpec(ProblemDocument, description=description, media_type=MEDIA_TYPE, generate_examples=False)
 
 
@@ -43,16 +44,16 @@ def _outcome(description: str) -> ResponseSpec:
     return ResponseSpec(OutcomeEnvelope, description=description, media_type=CONTENT_TYPE, generate_examples=False)
 
 
-_UNREADABLE: Final = _problem("Outcomes cannot be read, or the broker is unavailable." + _RETRY_AFTER)
+_UNREADABLE: Final = problem("Outcomes cannot be read, or the broker is unavailable." + _RETRY_AFTER)
 SEND_RESPONSES: Final = {
     200: _outcome("The outcome, if requested with `Prefer: wait`: the command was accepted."),
-    400: _problem("The body is not one JSON object, or a parameter is malformed."),
-    404: _problem("There is no such command, or nothing with the id that it refers to."),
-    408: _problem("The body did not arrive in time."),
-    409: _problem("The command was refused; `code` says why."),
-    413: _problem("The body is larger than a message may be."),
-    415: _problem("The body is not application/json."),
-    422: _problem("The command is not valid, or its id was used for another one."),
+    400: problem("The body is not one JSON object, or a parameter is malformed."),
+    404: problem("There is no such command, or nothing with the id that it refers to."),
+    408: problem("The body did not arrive in time."),
+    409: problem("The command was refused; `code` says why."),
+    413: problem("The body is larger than a message may be."),
+    415: problem("The body is not application/json."),
+    422: problem("The command is not valid, or its id was used for another one."),
     503: _UNREADABLE,
 }
 OUTCOME_RESPONSES: Final = {
@@ -63,17 +64,17 @@ OUTCOME_RESPONSES: Final = {
         + _RETRY_AFTER,
         generate_examples=False,
     ),
-    400: _problem("The request is malformed."),
-    409: _problem("Several services have sent a command with this id: name one in `source`."),
-    404: _problem("None is known: it is not decided yet, or was never received." + _RETRY_AFTER),
+    400: problem("The request is malformed."),
+    409: problem("Several services have sent a command with this id: name one in `source`."),
+    404: problem("None is known: it is not decided yet, or was never received." + _RETRY_AFTER),
     503: _UNREADABLE,
 }
 
 SCHEDULED_RESPONSES: Final = {
     202: ResponseSpec(dict[str, str], description="The worker has not done it yet.", generate_examples=False),
-    400: _problem("The request is malformed."),
-    404: _problem("No scheduled command with this id waits for its time."),
-    409: _problem("It was decided before, or several services have sent a command with this id: name one in `source`."),
+    400: problem("The request is malformed."),
+    404: problem("No scheduled command with this id waits for its time."),
+    409: problem("It was decided before, or several services have sent a command with this id: name one in `source`."),
     503: _UNREADABLE,
 }
 
@@ -87,6 +88,11 @@ class SendOperation(Operation):
             *(self.parameters or []),
             _header("Idempotency-Key", "The command's id; one is generated if it is missing.", COMMAND_ID),
             _header("Tidemark-Source", "The sending service; with the id it identifies the command.", "shop"),
+            _header(
+                "Tidemark-Actor",
+                "The person or system on whose behalf it is sent (UTF-8, 1 to 200 characters): the events' `actor`, and in audits.",
+                "ann@example.org",
+            ),
             _header("Prefer", "`wait=SECONDS`, at most 30: wait for the outcome.", "wait=5"),
             _header("traceparent", "W3C trace context, carried along with the command.", None),
         ]

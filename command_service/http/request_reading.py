@@ -10,7 +10,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from pydantic import ValidationError
 
 from command_service.handling.parsing import TOO_LARGE, Invalid, validate
-from command_service.http.command_names import given_id, given_source
+from command_service.http.command_names import given_actor, given_id, given_source
 from command_service.http.responses import STATUS_OF_CODE, refusal
 from shared.contracts.validation_errors import describe
 from shared.http.problems import Problem
@@ -76,6 +76,7 @@ def read_envelope(
         "subject": subject,
         "expectedversion": expected,
         "notbefore": notbefore,
+        "actor": given_actor(request.headers),
         "traceparent": request.headers.get("traceparent"),
         "data": data,
     }

@@ -59,9 +59,14 @@ def outcome_response(outcome: bytes, headers: dict[str, str]) -> Response[bytes]
 
 
 def consistency_token(outcome: Mapping[str, Any]) -> dict[str, str]:
-    """The header of an accepted outcome with the token to read this write in the query service. Percent-encoded beyond ASCII."""
+    """The header of an accepted outcome with the token to read this write in the query service."""
     if outcome["type"] != ACCEPTED:
         return {}
     data = outcome["data"]
-    epoch = f";epoch={data['epoch']}" if data.get("epoch") else ""
-    return {CONSISTENCY: f"{quote(data['stream'], safe='/._:~@+=-')}@{data['version']}{epoch}"}
+    return consistency_header(data["stream"], data["version"], data.get("epoch"))
+
+
+def consistency_header(stream: str, version: int, epoch: str | None = None) -> dict[str, str]:
+    """The header with the token to read this version of a stream in the query service. Percent-encoded beyond ASCII."""
+    suffix = f";epoch={epoch}" if epoch else ""
+    return {CONSISTENCY: f"{quote(stream, safe='/._:~@+=-')}@{version}{suffix}"}

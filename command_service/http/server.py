@@ -5,6 +5,9 @@ from typing import Final
 from command_service.http import scheduled
 from command_service.http.ingress import Ingress, create_app
 from command_service.http.outcome_waiting import OutcomeReader
+from command_service.http.stream_reading import StreamReader
+from command_service.http.streams import Streams
+from shared.http.operator_key import OperatorKey
 from shared.http.server import HttpServer
 from shared.messaging import topology
 from shared.messaging.broker import Publisher
@@ -31,8 +34,10 @@ async def run(settings: Settings) -> int:
         "replies": lambda: outcomes.replies.trouble,
         WORKER: lambda: outcomes.processes.trouble(WORKER),
     }
+    key = OperatorKey(settings.operator_key, "command service", "reads of states")
+    streams = Streams(StreamReader(write_db_url), key)
     ingress = Ingress(publisher, outcomes, probes, serves_without={WORKER})
-    server = HttpServer(create_app(ingress, scheduled.ROUTES), settings.host, settings.command_port)
+    server = HttpServer(create_app(ingress, streams, scheduled.ROUTES), settings.host, settings.command_port)
     probes["server"] = lambda: server.trouble
     process = Process("http", runtime_dir=settings.runtime_dir, address=server.address)
     try:
@@ -45,3 +50,4 @@ async def run(settings: Settings) -> int:
     finally:
         await publisher.close()
         await outcomes.close()
+        await streams.reader.close()

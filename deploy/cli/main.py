@@ -156,6 +156,7 @@ def send(
     not_before: Annotated[
         str | None, typer.Option(help="RFC 3339: decide it then; `tidemark scheduled` lists and cancels such commands.")
     ] = None,
+    actor: Annotated[str | None, typer.Option(help="The person or system that requests it, for audits.")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the outcome.")] = 30.0,
 ) -> None:
     """Send one command and print its outcome as JSON. Exit code 0: accepted, or scheduled, 1: rejected, 3: no outcome in time, or none yet.
@@ -172,7 +173,13 @@ def send(
         payload = from_json(sys.stdin.buffer.read() if data == "-" else data, allow_inf_nan=False)
     except ValueError as error:
         raise fail(f"the data is not JSON: {error}", WRONG_USE) from error
-    attributes = {"subject": subject, "id": command_id, "expectedversion": expected_version, "notbefore": not_before}
+    attributes = {
+        "subject": subject,
+        "id": command_id,
+        "expectedversion": expected_version,
+        "notbefore": not_before,
+        "actor": actor,
+    }
     try:
         outcome = run(send_one(settings(), command_type, payload, attributes, timeout))
     except ValidationError as error:
@@ -266,7 +273,8 @@ def health(name: Annotated[str, typer.Argument(help="A deployable: worker, relay
     try:
         document = json.loads((Path(folder) / f"{name}.json").read_text())
     except (OSError, ValueError) as error:
-        raise fail(f"{name} has written no health file: {error}", 1) from error
+        others = ", ".join(sorted(path.stem for path in Path(folder).glob("*.json"))) or "none has"
+        raise fail(f"{name} has written no health file ({error}); these have: {others}", 1) from error
     age = time.time() - document["at"]
     if age > HEALTH_IS_STALE_AFTER_S:
         raise fail(f"{name} has not updated its health file for {age:.0f} s", 1)

@@ -109,6 +109,9 @@ def _bounds(given: Schema, expected: Schema, path: str) -> Iterator[tuple[str, s
     for name in _UPPER_BOUNDS:
         if name in expected and given.get(name, math.inf) > expected[name]:
             yield path, f"{name} is {expected[name]}, not {given.get(name, 'unbounded')}"
+    step, of = given.get("multipleOf", 0), expected.get("multipleOf")
+    if of is not None and (not step or step % of):
+        yield path, f"multipleOf is {of}, not {step or 'unbounded'}"
     for name in _SAME:
         if name in expected and given.get(name) != expected[name]:
             yield path, f"{name} is {expected[name]!r}, not {given.get(name)!r}"

@@ -36,7 +36,7 @@ class Deployable:
 DEPLOYABLES: Final[Mapping[str, Deployable]] = {
     "worker": Deployable(("command_service", "worker"), frozenset({RABBITMQ, WRITE})),
     "relay": Deployable(("command_service", "relay"), frozenset({RABBITMQ, WRITE})),
-    "http": Deployable(("command_service", "http"), frozenset({RABBITMQ, WRITE})),
+    "http": Deployable(("command_service", "http"), frozenset({RABBITMQ, WRITE}), needs_operator_key=True),
     **{name: Deployable(("projectors", name), frozenset({RABBITMQ, url})) for name, url in STORES.items()},
     "processes": Deployable(("projectors", "processes"), frozenset({RABBITMQ, PROCESSES})),
     "dead_letters": Deployable(("projectors", "dead_letters"), frozenset({RABBITMQ, OPERATIONS})),

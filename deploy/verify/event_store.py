@@ -167,7 +167,7 @@ def decode(stream: str, version: int, envelope: str) -> Event | UnreadableEvent:
         data = event_data(read.type, read.schemaversion, read.data)
     except (UnknownEventError, ValidationError, LookupError, TypeError, ValueError) as error:
         return UnreadableEvent(stream, version, reason(error))
-    return Event(read.id, read.type, stream, version, read.time, data, lane=0)
+    return Event(read.id, read.type, stream, version, read.time, data, lane=0, actor=read.actor)
 
 
 def _chunks(page: Sequence[asyncpg.Record]) -> list[list[str]]:

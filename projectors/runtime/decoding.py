@@ -152,7 +152,16 @@ def _decode(
     except (ValidationError, LookupError, TypeError, ValueError) as error:
         data, failure = Unreadable(), failure_of(error, UNDECODABLE)
     lane = _lane(queue_lane, envelope.subject, lanes)
-    event = Event(envelope.id, envelope.type, envelope.subject, envelope.streamversion, envelope.time, data, lane)
+    event = Event(
+        envelope.id,
+        envelope.type,
+        envelope.subject,
+        envelope.streamversion,
+        envelope.time,
+        data,
+        lane,
+        envelope.actor,
+    )
     decoded.arrived.append(ArrivedEvent(event, element, failure, epoch, automatic=automatic))
 
 

@@ -41,6 +41,7 @@ class _Envelope(msgspec.Struct, kw_only=True, gc=False):
     causationid: str
     correlationid: str
     traceparent: str | None = None
+    actor: str | None = None
 
 
 class _Stream(msgspec.Struct, gc=False):
@@ -112,10 +113,11 @@ def events_in(
     if any(isinstance(each, _Stream) or "\x00" in each.subject for each in read):
         return None
     whole = cast("list[_Envelope]", read)
-    return [
-        (at, Event(each.id, each.type, each.subject, each.streamversion, each.time, each.data, lane_of(each.subject)))
-        for at, each in zip(places, whole, strict=True)
-    ]
+    return [(at, _event(each, lane_of(each.subject))) for at, each in zip(places, whole, strict=True)]
+
+
+def _event(read: _Envelope, lane: int) -> Event:
+    return Event(read.id, read.type, read.subject, read.streamversion, read.time, read.data, lane, read.actor)
 
 
 def _events_of_kinds(

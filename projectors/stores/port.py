@@ -33,6 +33,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     time: datetime
     data: EventData
     lane: int
+    actor: str | None = None
+    """The person or system that requested the change; None: the command named none."""
 
 
 UNREPORTED: Final = datetime(9999, 1, 1, tzinfo=UTC)

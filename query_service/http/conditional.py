@@ -6,26 +6,14 @@ Lists have only the digest.
 """
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any, Final
 
 from litestar import MediaType, Request, Response
 
+from shared.http.etags import etag, matches
+
 WHOLE: Final = "tidemark.whole"
 """Key in the scope of a request whose answer is shared with others: it is sent whole, and ``not_modified`` is asked for each client."""
-
-
-def etag(body: bytes, *versions: int) -> str:
-    digest = blake2b(body, digest_size=8).hexdigest()
-    return f'"{".".join(map(str, versions))}-{digest}"' if versions else f'"{digest}"'
-
-
-def matches(if_none_match: str | None, tag: str) -> bool:
-    """Whether the client already has this representation, by weak comparison; ``*`` matches any."""
-    if if_none_match is None:
-        return False
-    candidates = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
-    return tag in candidates or "*" in candidates
 
 
 def conditional_response(

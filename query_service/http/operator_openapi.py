@@ -12,19 +12,14 @@ from litestar.openapi.spec import (
     Parameter,
     RequestBody,
     Schema,
-    SecurityScheme,
 )
 from pydantic import BaseModel
 
 from query_service.http.openapi import INVALID, problem_response
 from query_service.http.operators import ACTOR, REQUEST_ID
+from shared.http.operator_key import KEY
 from shared.messages.control import Discard, Edit, Replay, Steer
 from shared.views.operations import Done
-
-KEY: Final = "operatorKey"
-KEY_SCHEME: Final = SecurityScheme(
-    type="http", scheme="bearer", description="The operator's key: TIDEMARK_OPERATOR_KEY of the query service."
-)
 
 _PATH: Final = "/dead-letters/replay"
 ACTION_RESPONSES: Final = {

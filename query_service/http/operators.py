@@ -1,6 +1,6 @@
 """Authenticates operators over HTTP and sends their requests to the dead-letter worker.
 
-Every action requires the key in ``TIDEMARK_OPERATOR_KEY``, compared in constant time. The key proves that the sender is an operator;
+Every action requires the operator key (``shared.http.operator_key``). The key proves that the sender is an operator;
 ``Tidemark-Actor`` states which one, and is recorded in the audit.
 
     Problem
@@ -12,16 +12,15 @@ Every action requires the key in ``TIDEMARK_OPERATOR_KEY``, compared in constant
 """
 
 import asyncio
-import hmac
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
-from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from pydantic import TypeAdapter, ValidationError
 
 from query_service.http.problems import InvalidParameterError
 from shared.contracts.values import Actor
+from shared.http.operator_key import AnyConnection, OperatorKey
 from shared.http.problems import FieldError, Problem
 from shared.messaging.broker import BrokerError, UnroutableError
 from shared.messaging.control_client import NoReplyError
@@ -47,34 +46,22 @@ _STATUS_OF_CODE: Final = {
 
 _LABEL: Final[TypeAdapter[str]] = TypeAdapter(Actor)
 
-AnyConnection = ASGIConnection[Any, Any, Any, Any]
-
 
 class Operators:
     """The operator key of one application, and a client of the broker that takes operators' requests."""
 
     def __init__(self, key: str = "", rabbitmq_url: str = "") -> None:
-        self._key = key.encode()
+        self._key = OperatorKey(key, "query service", "operator actions")
         self._url = rabbitmq_url
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
     def is_authenticated(self, connection: AnyConnection) -> bool:
         """Whether the request has the operator key. Raises Problem for a wrong key, which must not be treated like none."""
-        scheme, _, given = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            return False
-        if not self._key:
-            raise _actions_disabled()
-        if not hmac.compare_digest(given.strip().encode("latin-1"), self._key):
-            raise _unauthorized("this is not the operator's key")
-        return True
+        return self._key.is_given(connection)
 
     def require_key(self, connection: AnyConnection) -> None:
         """Raises Problem unless the request has the operator key."""
-        if not self._key:
-            raise _actions_disabled()
-        if not self.is_authenticated(connection):
-            raise _unauthorized("this is for operators: Authorization: Bearer <the key in TIDEMARK_OPERATOR_KEY>")
+        self._key.require(connection)
 
     async def ask(self, act: Act, request_id: str) -> Done:
         """The result of the action. Raises Problem, with the worker's own code if it refuses."""
@@ -139,18 +126,6 @@ def _header(connection: AnyConnection, name: str) -> str | None:
 def _header_text(text: str) -> str:
     """A header's value as it is sent: UTF-8, as received."""
     return text.encode().decode("latin-1")
-
-
-def _actions_disabled() -> Problem:
-    detail = (
-        "operator actions are disabled: the query service has no TIDEMARK_OPERATOR_KEY; set it and restart the service"
-    )
-    return Problem(detail, status=403, code="acts-are-off")
-
-
-def _unauthorized(detail: str) -> Problem:
-    headers = {"WWW-Authenticate": 'Bearer realm="tidemark operators"'}
-    return Problem(detail, status=401, code="operator-key-required", headers=headers)
 
 
 def _no_broker(why: str, request_id: str) -> Problem:

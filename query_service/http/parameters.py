@@ -5,7 +5,7 @@ Ignoring a misspelt filter would give a wrong result that looks right. So unknow
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
@@ -27,12 +27,20 @@ TIME_FORMAT: Final = "a date (2026-03-01, midnight UTC) or an RFC 3339 time (202
 TimeParameter = Annotated[
     str | None, QueryParameter(max_length=40, description=TIME_FORMAT, examples=[Example(value="2026-03-01")])
 ]
+RequiredTime = Annotated[
+    str,
+    QueryParameter(max_length=40, description=TIME_FORMAT, examples=[Example(value="2026-03-01T09:30:00Z")]),
+]
 _ID_FORMAT: Final = "An id, as chosen by the sender of the command: 1 to 128 letters, digits or . _ : ~ @ + = -"
 IdParameter = Annotated[str | None, QueryParameter(description=_ID_FORMAT, examples=[Example(value="household-7")])]
 OrderId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="basket-31198570044")])]
 CustomerId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="household-7")])]
 ProductId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="product-1082185")])]
 PaymentId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="payment-31198570044")])]
+UserId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="user-17")])]
+BookingId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="booking-17")])]
+DoctorId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="doctor-3")])]
+PatientId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="patient-41")])]
 
 LetterId = Annotated[int, PathParameter(ge=1, le=2**63 - 1, description="A dead letter's number.")]
 JobId = Annotated[int, PathParameter(ge=1, le=2**63 - 1, description="A replay job's number.")]
@@ -71,6 +79,16 @@ def parse_id(name: str, value: str) -> str:
         return _ID.validate_python(value)
     except ValidationError as error:
         raise InvalidParameterError(name, "an id has 1 to 128 letters, digits or . _ : ~ @ + = -") from error
+
+
+def parse_date(name: str, value: str) -> date | None:
+    """The date, if the value is one and no time. Raises InvalidParameterError if it is not in the calendar."""
+    if not _DATE.fullmatch(value):
+        return None
+    try:
+        return date.fromisoformat(value)
+    except ValueError as error:
+        raise InvalidParameterError(name, f"{value} is not in the calendar") from error
 
 
 def parse_time(name: str, value: str) -> datetime:

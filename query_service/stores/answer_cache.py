@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 WORTH_S: Final = 0.010
-KEPT_PER_COST: Final = 20
+KEPT_PER_COST: Final = 10
 LONGEST_S: Final = 10.0
 CAPACITY: Final = 64 * 1024 * 1024
 OVERHEAD: Final = 1024

@@ -53,7 +53,12 @@ HTTP_REFUSALS: Final[Mapping[str, Refusal]] = {
         "Several services have sent a command with this id; name one in `?source=`.", Retry.SAME_ID
     ),
     "broker-unavailable": Refusal("RabbitMQ did not confirm the command in time; it may be kept.", Retry.LATER),
-    "store-unavailable": Refusal("The database with the outcomes cannot be reached.", Retry.LATER),
+    "store-unavailable": Refusal("The database with outcomes and streams cannot be reached.", Retry.LATER),
+    "unknown-kind": Refusal("There is no such kind of stream.", Retry.SAME_ID),
+    "stream-not-found": Refusal("There is no stream of this name, or not yet.", Retry.LATER),
+    "state-unreadable": Refusal("The stream's state is of older code, and replaying its events failed.", Retry.LATER),
+    "operator-key-required": Refusal("The operator's key is missing or wrong.", Retry.SAME_ID),
+    "acts-are-off": Refusal("The service has no operator key, so it shows no states.", Retry.LATER),
     "not-ready": Refusal("Something that commands depend on makes no progress; the message says what.", Retry.LATER),
     "not-serving": Refusal("No command can be accepted at the moment; the message says why.", Retry.LATER),
     "internal-error": Refusal("An error inside the service; it has been logged.", Retry.LATER),

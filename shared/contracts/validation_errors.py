@@ -34,6 +34,7 @@ _ALLOWED: Final[Mapping[str, str]] = {
     "greater_than_equal": "at least {ge} is needed",
     "less_than": "less than {lt} is needed",
     "less_than_equal": "at most {le} is possible",
+    "multiple_of": "a multiple of {multiple_of} is needed",
     "literal_error": "{expected} is needed",
     "enum": "{expected} is needed",
     "datetime_type": A_TIME,

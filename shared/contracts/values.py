@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Final, get_type_hints
+from zoneinfo import ZoneInfo
 
 import msgspec
 from pydantic import (
@@ -60,17 +61,29 @@ def _in_utc(value: datetime) -> datetime:
     return value
 
 
+def _known_time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError) as error:  # not there, not a zone, or a folder of zones
+        raise ValueError(A_TIME_ZONE) from error
+    return name
+
+
 _SAFE: Final = r"^[^\x00]*$"
 _ID: Final = r"^[\p{L}\p{N}._:~@+=-]{1,128}$"
 _CURRENCY: Final = r"^[A-Z]{3}$"
 _EMAIL: Final = r"^[^\s@\x00]+@[^\s@\x00]+\.[^\s@\x00]+$"
+_TIME_ZONE: Final = r"^(UTC|[A-Z][A-Za-z]{1,31}(/[A-Za-z0-9_+-]{1,32}){1,2})$"
 TYPE_NAME: Final = r"^[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64}){1,3}$"
+
+A_TIME_ZONE: Final = "a time zone is its IANA name, like Europe/Berlin, or UTC"
 
 PATTERNS: Final[Mapping[str, str]] = {
     _SAFE: "a text without NUL (U+0000) is needed",
     _ID: "an id has 1 to 128 letters, digits or . _ : ~ @ + = -",
     _CURRENCY: "a currency is its ISO 4217 code: three capital letters, like EUR",
     _EMAIL: "an e-mail address looks like name@example.org",
+    _TIME_ZONE: A_TIME_ZONE,
     TYPE_NAME: "a command's type looks like orders.place-order: lower-case letters, digits and -, in 2 to 4 parts",
 }
 """What each pattern of a contract allows, worded for the sender."""
@@ -91,6 +104,15 @@ Currency = Annotated[str, Strict(), StringConstraints(pattern=_CURRENCY), Field(
 """ISO 4217 alphabetic code."""
 
 Email = Annotated[str, Strict(), StringConstraints(pattern=_EMAIL, max_length=320)]
+TimeZone = Annotated[
+    str,
+    Strict(),
+    StringConstraints(pattern=_TIME_ZONE),
+    AfterValidator(_known_time_zone),
+    Field(examples=["Europe/Berlin"]),
+]
+"""The name of a zone in the IANA time zone database; names without an area, other than UTC, are older spellings and refused."""
+
 Amount = Annotated[int, Strict(), Field(ge=0, le=MAX_AMOUNT)]
 """Money in minor units (cents)."""
 

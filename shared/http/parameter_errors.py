@@ -21,6 +21,7 @@ _MESSAGES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], .
     (re.compile(r"Expected `(?:int|float)` > (.+)"), lambda found: f"more than {found[1]} is needed"),
     (re.compile(r"Expected `(?:int|float)` <= (.+)"), lambda found: f"at most {found[1]} is possible"),
     (re.compile(r"Expected `(?:int|float)` < (.+)"), lambda found: f"less than {found[1]} is needed"),
+    (re.compile(r"Expected `int` that's a multiple of (.+)"), lambda found: f"a multiple of {found[1]} is needed"),
     (re.compile(r"Expected `str` of length >= (\d+)"), lambda found: f"at least {found[1]} characters are needed"),
     (re.compile(r"Expected `str` of length <= (\d+)"), lambda found: f"at most {found[1]} characters are possible"),
     (

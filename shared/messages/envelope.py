@@ -91,6 +91,8 @@ class EventEnvelope(msgspec.Struct, frozen=True, kw_only=True):
     correlationid: str
     traceparent: str | msgspec.UnsetType | None = msgspec.UNSET
     """Unset rather than None: usually absent, and then serialised without a second pass to remove nulls."""
+    actor: str | msgspec.UnsetType = msgspec.UNSET
+    """The command's: the person or system that requested the change. Unset if the command names none."""
 
     def to_json(self) -> bytes:
         """The JSON without nulls: absent values are omitted."""
@@ -116,6 +118,7 @@ class ReceivedEvent(BaseModel):
     causationid: str
     correlationid: str
     traceparent: str | None = None
+    actor: str | None = None
 
 
 def split(body: bytes) -> Sequence[Any]:

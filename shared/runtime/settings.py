@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import Field, create_model
+from pydantic import AfterValidator, Field, create_model
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared import read_models
 from shared.read_models import READ_MODELS, StoreKind
+from shared.views.search import Language
 
 LONGEST_WAIT_S: Final = 30
 LISTENERS: Final = 5_000
@@ -20,6 +21,12 @@ else:
         "_ReadModelUrls", __base__=BaseSettings, **{model.setting: (str, "") for model in READ_MODELS}
     )
     """The URL of each read model's own store: ``TIDEMARK_SUMMARY_DB_URL``, ``TIDEMARK_ANALYTICS_REDIS_URL`` …"""
+
+
+def _languages(text: str) -> str:
+    for name in filter(None, text.split(",")):
+        Language(name)  # its ValueError says which value is none
+    return text
 
 
 class Settings(_ReadModelUrls):
@@ -58,14 +65,20 @@ class Settings(_ReadModelUrls):
     """Whether the query service keeps answers that were costly to read (``query_service/stores/answer_cache.py``)."""
     currency: Annotated[str, Field(pattern="^([A-Z]{3})?$")] = ""
     """The currency (ISO 4217) of analytics for queries that name none; empty: the currency of the first order seen."""
+    search_languages: Annotated[str, AfterValidator(_languages)] = ""
+    """The languages in which the search projector indexes products by stems, separated by commas (``shared.views.search.Language``)."""
     listeners: Annotated[int, Field(ge=1)] = LISTENERS
     """Maximum number of event streams (SSE and WebSocket) of a query service; fewer where file descriptors allow fewer connections."""
     listeners_per_client: Annotated[int, Field(ge=1)] = LISTENERS_PER_CLIENT
     """Maximum number of these per client address. Behind a proxy all clients share its address: set it to ``listeners`` there."""
     operator_key: str = ""
-    """The operators' key for the query service; empty: operator actions over HTTP are disabled."""
+    """The operators' key for both HTTP services; empty: operators' actions and reads of states over HTTP are disabled."""
     runtime_dir: str = ""
     """The directory of the health files; empty: none is written."""
+
+    @property
+    def stemmed_languages(self) -> list[Language]:
+        return [Language(name) for name in self.search_languages.split(",") if name]
 
     def require(self, name: str) -> str:
         """The URL with that name. Raises MissingSettingError, with the variable's name, when it is not set."""

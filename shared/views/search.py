@@ -1,8 +1,42 @@
 """Search results. Tables ``products``, ``customers``, ``orders`` (``projectors/models/search/migrations``)."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from pydantic import BaseModel
+
+
+class Language(StrEnum):
+    """The languages that PostgreSQL has a stemming dictionary for."""
+
+    ARABIC = "arabic"
+    ARMENIAN = "armenian"
+    BASQUE = "basque"
+    CATALAN = "catalan"
+    DANISH = "danish"
+    DUTCH = "dutch"
+    ENGLISH = "english"
+    FINNISH = "finnish"
+    FRENCH = "french"
+    GERMAN = "german"
+    GREEK = "greek"
+    HINDI = "hindi"
+    HUNGARIAN = "hungarian"
+    INDONESIAN = "indonesian"
+    IRISH = "irish"
+    ITALIAN = "italian"
+    LITHUANIAN = "lithuanian"
+    NEPALI = "nepali"
+    NORWEGIAN = "norwegian"
+    PORTUGUESE = "portuguese"
+    ROMANIAN = "romanian"
+    RUSSIAN = "russian"
+    SERBIAN = "serbian"
+    SPANISH = "spanish"
+    SWEDISH = "swedish"
+    TAMIL = "tamil"
+    TURKISH = "turkish"
+    YIDDISH = "yiddish"
 
 
 class ProductHit(BaseModel):
@@ -21,7 +55,7 @@ class ProductHit(BaseModel):
     created_at: datetime | None
     version: int
     score: float
-    """How well it matches; 0 unless sorted by relevance."""
+    """How well it matches; 0 unless sorted by relevance, below 0 if only by stems."""
 
 
 class OrderHit(BaseModel):

@@ -89,6 +89,8 @@ class HistoryEntry(BaseModel):
     version: int
     type: str
     at: datetime
+    actor: str | None = None
+    """Who requested it, as the sender of the command says; null: it named nobody."""
     data: dict[str, Any]
 
 

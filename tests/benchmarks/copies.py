@@ -13,11 +13,12 @@ from redis.asyncio import Redis
 
 from deploy.servers.provide import Servers
 from projectors.stores.migrations import migrate
+from projectors.stores.tables import tables_of
 from shared.views.generations import generation_name
 
 TABLES: Final = {
-    "summary": ("positions", "orders", "history", "customers", "products", "price_history"),
-    "search": ("positions", "orders", "customers", "products"),
+    "summary": ("positions", *(table.name for table in tables_of("summary"))),
+    "search": ("positions", *(table.name for table in tables_of("search"))),
 }
 COLUMNS: Final = """
 SELECT column_name FROM information_schema.columns

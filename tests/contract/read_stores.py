@@ -13,6 +13,7 @@ from projectors.models.search.store import SearchStore
 from projectors.models.summary.store import SummaryStore
 from projectors.stores.migrations import migrate
 from projectors.stores.port import ProjectionError, Store
+from projectors.stores.tables import tables_of
 from shared.views.analytics import Keys
 
 GENERATION = "contract"
@@ -22,8 +23,8 @@ REFUSED_DATA = (asyncpg.DataError, OverflowError, ProjectionError)
 """How the stores refuse one event's data; to the runtime it is "anything else"."""
 
 TRUNCATE = {
-    "summary": "TRUNCATE positions, held, progress, orders, history, customers, products, price_history, payments",
-    "search": "TRUNCATE positions, held, progress, orders, customers, products",
+    name: f"TRUNCATE positions, held, progress, {', '.join(table.name for table in tables_of(name))}"
+    for name in ("summary", "search")
 }
 ORDERS = (
     "SELECT count(*) FILTER (WHERE status <> 'cancelled'), count(*) FILTER (WHERE status = 'cancelled') FROM orders"

@@ -20,7 +20,9 @@ from deploy.verify.command import verify
 from deploy.verify.options import Options
 from deploy.verify.report import show
 from projectors.stores.projection import projection_of
+from projectors.stores.tables import tables_of
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
+from shared.read_models import named
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name
 from tests.e2e.generations import done, refused, registry_of, until_ready
@@ -85,7 +87,7 @@ async def rows(system: System, generation: int) -> dict[str, list[Any]]:
     try:
         found = {
             table: await connection.fetch(f"SELECT to_jsonb(row) AS row FROM {table} AS row ORDER BY 1")  # noqa: S608
-            for table in ("orders", "customers", "products", "history", "price_history", "positions")
+            for table in (*(each.name for each in tables_of("summary")), "positions")
         }
         return found | {"held": await connection.fetch(HELD)}
     finally:
@@ -198,7 +200,8 @@ async def test_a_kind_that_is_added_is_missing_until_a_rebuilt_generation_is_act
     system: System,
 ) -> None:
     """The search has read customers all along; here it is told that it has not."""
-    bus, every = system.bus, ("orders", "products", "customers")
+    bus, every = system.bus, named("search").kinds
+    others = tuple(kind for kind in every if kind != "customers")
 
     async def incomplete() -> Any:
         found = (await system.get("/freshness"))["projections"]
@@ -213,7 +216,7 @@ async def test_a_kind_that_is_added_is_missing_until_a_rebuilt_generation_is_act
         return await incomplete() is not None
 
     async with registry_of(system.servers, "search") as registry:
-        assert await registry.note_kinds(1, every, ("orders", "products"))
+        assert await registry.note_kinds(1, every, others)
         try:
             await until(says_so)
             await until(freshness_says_so)
@@ -246,7 +249,7 @@ async def test_a_kind_that_is_added_is_missing_until_a_rebuilt_generation_is_act
             await done(bus, Rollback(projection="search", **WHO))
             await done(bus, Drop(projection="search", generation=2, **WHO))
         finally:
-            assert await registry.note_kinds(1, ("orders", "products"), every)
+            assert await registry.note_kinds(1, others, every)
 
     async def all_is_well() -> bool:
         return not await says_so() and await incomplete() is None

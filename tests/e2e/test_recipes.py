@@ -58,11 +58,12 @@ def follow(steps: Iterator[Step], tree: Path) -> None:
 
 
 def _with(text: str, line: str) -> str:
-    """The line after the last one that begins as it does."""
+    """The line after the last one that begins as it does; an import where it is sorted."""
     beginning = re.match(r"\s*\S+?\b", line)
     assert beginning is not None
     lines = text.splitlines(keepends=True)
-    last = max(index for index, each in enumerate(lines) if each.startswith(beginning[0]))
+    alike = [(index, each) for index, each in enumerate(lines) if each.startswith(beginning[0])]
+    last = max(index for index, each in alike if each < line or not line.startswith("from "))
     return "".join([*lines[: last + 1], line, *lines[last + 1 :]])
 
 

@@ -1,4 +1,4 @@
-"""The search index's pure projection: products, customers' names, and orders by their lines.
+"""The search index's pure projection: products, customers' names, orders by their lines, and doctors.
 
 A row's ``terms`` are its words as a ``tsvector``; ``shared.views.search_text`` splits text into words.
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from projectors.stores.folding import Fields, Rows, each_event
 from projectors.stores.port import Advance, Event
-from shared.contracts import catalog, customers, orders
+from shared.contracts import bookings, catalog, customers, orders
 from shared.contracts.orders import OrderStatus
 from shared.contracts.values import EventData
 from shared.views.search_text import Weight, vector
@@ -24,6 +24,7 @@ class Changes:
     products: Rows = field(default_factory=Rows)
     customers: Rows = field(default_factory=Rows)
     orders: Rows = field(default_factory=Rows)
+    doctors: Rows = field(default_factory=Rows)
 
 
 STATUS_AFTER: Final[Mapping[type[EventData], OrderStatus]] = {
@@ -77,6 +78,10 @@ def _apply(changes: Changes, event: Event) -> None:
             changes.customers.change(data.customer_id, _named(data) | version, event)
         case customers.EmailChanged() | customers.RegionChanged():
             changes.customers.change(data.customer_id, version, event)
+        case bookings.DoctorRegistered():
+            changes.doctors.create(data.doctor_id, _doctor(data) | {"time_zone": data.time_zone} | version)
+        case bookings.DoctorRenamed():
+            changes.doctors.change(data.doctor_id, _doctor(data) | version, event)
         case _:
             pass  # contains nothing that can be searched
 
@@ -114,6 +119,11 @@ def _text(data: catalog.ProductCreated | catalog.ProductUpdated) -> Fields:
         "brand": data.brand,
         "terms": vector((data.name, "A"), (data.brand, "B"), (data.category, "B"), (data.description, "C")),
     }
+
+
+def _doctor(data: bookings.DoctorRegistered | bookings.DoctorRenamed) -> Fields:
+    terms = vector((data.name, "A"), (data.speciality, "B"))
+    return {"name": data.name, "speciality": data.speciality, "terms": terms}
 
 
 def _named(data: customers.CustomerRegistered | customers.CustomerRenamed) -> Fields:

@@ -1,19 +1,23 @@
 """Writes the search tables set-based. The projection determines a text's words; PostgreSQL only indexes them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from projectors.models.search.projection import Changes, fold
-from projectors.models.search.tables import CUSTOMER_COLUMNS, ORDER_COLUMNS, PRODUCT_COLUMNS
+from projectors.models.search.tables import CUSTOMER_COLUMNS, DOCTOR_COLUMNS, ORDER_COLUMNS, PRODUCT_COLUMNS
 from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
-from projectors.stores.postgres_store import PostgresStore
+from projectors.stores.postgres_store import PostgresStore, raising_unavailable
 from projectors.stores.postgres_writing import Row, columns_of, try_insert
 from projectors.stores.projection import in_postgres
-from shared.runtime.postgres import Connection
+from shared.runtime.postgres import CONNECT_TIMEOUT_S, Connection
+from shared.runtime.settings import Settings
+from shared.views.generations import generation_name
+from shared.views.search import Language
 
 # unnamed comes as a JSON array, since unnest flattens arrays of arrays.
 INSERT_ORDERS: Final = """
@@ -116,6 +120,34 @@ WHERE customers.customer_id = changed.customer_id
 RETURNING customers.customer_id
 """
 
+INSERT_DOCTORS: Final = """
+INSERT INTO doctors (doctor_id, name, speciality, time_zone, version, terms)
+SELECT doctor_id, name, speciality, time_zone, version, terms::tsvector
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
+    AS registered (doctor_id, name, speciality, time_zone, version, terms)
+"""
+UPSERT_DOCTORS: Final = f"""
+{INSERT_DOCTORS}
+ON CONFLICT (doctor_id) DO UPDATE SET
+    name = excluded.name,
+    speciality = excluded.speciality,
+    time_zone = excluded.time_zone,
+    version = excluded.version,
+    terms = excluded.terms
+"""
+
+# No event changes a doctor's speciality or time zone.
+CHANGE_DOCTORS: Final = """
+UPDATE doctors SET name = changed.name, version = changed.version, terms = changed.terms::tsvector
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS changed (doctor_id, name, version, terms)
+WHERE doctors.doctor_id = changed.doctor_id
+RETURNING doctors.doctor_id
+"""
+
+# Once for each language: a generation that has the index keeps it.
+INDEX_STEMS: Final = "SELECT index_stems($1)"
+INDEX_WITHIN_S: Final = 3600.0
+
 # For many rows a long pending list makes the index merge more at a time, which halves the work. Searches read that list, so it is short
 # otherwise.
 BULK_ROWS: Final = 200
@@ -126,8 +158,18 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class SearchStore(PostgresStore[Changes]):
-    def __init__(self, url: str, schema: str = "search") -> None:
+    def __init__(self, url: str, schema: str = "search", *, languages: Sequence[Language] = ()) -> None:
+        """``languages``: those in which products are found by stems as well."""
         super().__init__(url, schema, session=SHORT_LISTS)
+        self._languages = languages
+
+    async def open(self) -> None:
+        await super().open()
+        with raising_unavailable():
+            pool = await self._database.pool()
+            for language in self._languages:
+                async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+                    await connection.execute(INDEX_STEMS, language, timeout=INDEX_WITHIN_S)
 
     def fold(self, advances: Sequence[Advance]) -> Changes:
         return fold(advances)
@@ -152,6 +194,11 @@ class SearchStore(PostgresStore[Changes]):
         if rows := changes.customers.changed:
             changed = columns_of(_rows(rows, CUSTOMER_COLUMNS))
             changes.customers.require(_keys(await connection.fetch(CHANGE_CUSTOMERS, *changed)))
+        if rows := changes.doctors.created:
+            await _create(connection, columns_of(_rows(rows, DOCTOR_COLUMNS)), INSERT_DOCTORS, UPSERT_DOCTORS)
+        if rows := changes.doctors.changed:
+            changed = columns_of(_rows(rows, ("doctor_id", "name", "version", "terms")))
+            changes.doctors.require(_keys(await connection.fetch(CHANGE_DOCTORS, *changed)))
 
 
 async def _create(connection: Connection, columns: Sequence[Row], insert: str, upsert: str) -> None:
@@ -170,4 +217,9 @@ def _keys(rows: Sequence[Any]) -> list[str]:
     return [row[0] for row in rows]
 
 
-PROJECTION: Final = in_postgres("search", SearchStore)
+def _store(settings: Settings, number: int) -> SearchStore:
+    schema = generation_name("search", number)
+    return SearchStore(settings.store_url("search"), schema, languages=settings.stemmed_languages)
+
+
+PROJECTION: Final = replace(in_postgres("search", SearchStore), store=_store)

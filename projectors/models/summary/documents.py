@@ -90,13 +90,23 @@ class Appended:
     """$1 and following: arrays of ``columns``."""
     rows: Mapping[type[EventData], Callable[[Event], Iterable[Row]]]
     """The rows that follow from an event of each type."""
+    json: Sequence[str] = ()
+    """Columns of type json or jsonb: their values in rows are encoded when they are written."""
 
     @property
     def table(self) -> Table[Changes]:
         def rows(changes: Changes) -> list[Mapping[str, Any]]:
             return [dict(zip(self.columns, row, strict=True)) for row in changes.appended[self.name]]
 
-        return Table(name=self.name, columns=self.columns, key=self.key, stream=self.stream, kind=self.kind, rows=rows)
+        return Table(
+            name=self.name,
+            columns=self.columns,
+            key=self.key,
+            stream=self.stream,
+            kind=self.kind,
+            rows=rows,
+            json=self.json,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +115,7 @@ class Current:
 
     name: str
     columns: Sequence[str]
-    """The key, which is the stream's id, first."""
+    """The key first: it is the stream's id, and a field of its events."""
     kind: str
     write: str
     """An upsert. $1 and following: arrays of ``columns``, as ``values`` gives them."""
@@ -117,10 +127,13 @@ class Current:
     """A row as the parameters of ``write``."""
 
     @property
+    def key(self) -> str:
+        return self.columns[0]
+
+    @property
     def table(self) -> Table[Changes]:
         def rows(changes: Changes) -> list[Mapping[str, Any]]:
             found = changes.current[self.name].values()
             return [dict(zip(self.columns, row, strict=True)) for row in found if row is not None]
 
-        key = self.columns[0]
-        return Table(name=self.name, columns=self.columns, key=(key,), stream=key, kind=self.kind, rows=rows)
+        return Table(name=self.name, columns=self.columns, key=(self.key,), stream=self.key, kind=self.kind, rows=rows)

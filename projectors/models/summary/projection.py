@@ -7,14 +7,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from projectors.models.summary import baskets, customers, orders, payments, products
+from projectors.models.summary import baskets, bookings, customers, orders, payments, products, users
 from projectors.models.summary.documents import Appended, Changes, Current, Documents, Row, Rule
 from projectors.stores.folding import Fields, each_event
 from projectors.stores.port import Advance, Event
 from shared.contracts.values import EventData
 
-DOCUMENTS: Final = (orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS, payments.DOCUMENTS)
-APPENDED: Final = (products.PRICE_HISTORY,)
+DOCUMENTS: Final = (
+    *(orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS),
+    *(bookings.DOCTORS, bookings.PATIENTS, bookings.BOOKINGS),
+    users.DOCUMENTS,
+    payments.DOCUMENTS,
+)
+APPENDED: Final = (products.PRICE_HISTORY, users.AUDIT)
 CURRENT: Final = (baskets.BASKETS,)
 """All tables beside the history."""
 
@@ -28,6 +33,7 @@ class HistoryRow(NamedTuple):
     version: int
     type: str
     at: datetime
+    actor: str | None
     data: EventData
 
 
@@ -63,7 +69,7 @@ def _apply(changes: Changes, event: Event) -> None:
     data = event.data
     found = RULES.get(type(data))
     at = event.time if found is None else getattr(data, found[1].at)
-    changes.appended[HISTORY].append(HistoryRow(event.stream, event.version, event.type, at, data))
+    changes.appended[HISTORY].append(HistoryRow(event.stream, event.version, event.type, at, event.actor, data))
     if found is not None:
         documents, rule = found
         rows = changes.documents[documents.name]
@@ -75,8 +81,4 @@ def _apply(changes: Changes, event: Event) -> None:
     for table, rows_of in _APPENDS.get(type(data), ()):
         changes.appended[table.name] += rows_of(event)
     for current in _CURRENT.get(type(data), ()):
-        changes.current[current.name][_id_of(event.stream)] = current.rows[type(data)](data)
-
-
-def _id_of(stream: str) -> str:
-    return stream.partition("/")[2]
+        changes.current[current.name][getattr(data, current.key)] = current.rows[type(data)](data)

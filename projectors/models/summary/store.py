@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from projectors.models.summary.documents import Changes, Current, Documents
+from projectors.models.summary.documents import Appended, Changes, Current, Documents, Row
 from projectors.models.summary.projection import APPENDED, CURRENT, DOCUMENTS, fold
 from projectors.models.summary.tables import HISTORY
 from projectors.stores.folding import Fields
@@ -17,8 +17,8 @@ from projectors.stores.projection import in_postgres
 from shared.runtime.postgres import Connection
 
 APPEND_HISTORY: Final = """
-INSERT INTO history (stream, version, type, at, data)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::timestamptz[], $5::json[])
+INSERT INTO history (stream, version, type, at, actor, data)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::json[])
 """
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -40,7 +40,7 @@ class SummaryStore(PostgresStore[Changes]):
                 await _write(connection, documents, changes)
         for table in APPENDED:
             if rows := changes.appended.get(table.name):
-                await append(connection, table.name, table.columns, rows, table.insert)
+                await append(connection, table.name, table.columns, _encoded(table, rows), table.insert)
         for current in CURRENT:
             if current.name in changes.current:
                 await _replace(connection, current, changes)
@@ -57,6 +57,17 @@ async def _write(connection: Connection, documents: Documents, changes: Changes)
     if rows.changed:
         found: Sequence[Any] = await connection.fetch(documents.change, list(rows.changed), _json(rows.changed))
         rows.require(row[0] for row in found)
+
+
+def _encoded(table: Appended, rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows with the values of json columns as text."""
+    if not table.json:
+        return rows
+    is_json = [name in table.json for name in table.columns]
+    return [
+        tuple(_ENCODER.encode(value).decode() if encode else value for value, encode in zip(row, is_json, strict=True))
+        for row in rows
+    ]
 
 
 async def _replace(connection: Connection, table: Current, changes: Changes) -> None:

@@ -8,22 +8,14 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from query_service.http.conditional import conditional_response
+from query_service.http.held import HeldBy, why_held, with_letter
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, VersionKey, page
 from query_service.http.parameters import EARLIEST, LATEST, IdParameter, OrderId, TimeParameter, parse_id, parse_time
 from query_service.http.problems import NotFoundError
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from shared.contracts.orders import OrderStatus
-from shared.views.summary import HeldView, HistoryEntry, OrderSummary, OrderView
-
-
-class HeldBy(HeldView):
-    """Why a later event of the order has not been applied yet, and its dead letter, if there is one."""
-
-    letter_id: int | None = None
-    """Only if ``dead``; absent also while the operations database does not have the letter yet or is unavailable."""
-    letter: str | None = None
-    """The letter's path: ``/dead-letters/<id>``."""
+from shared.views.summary import HistoryEntry, OrderSummary, OrderView
 
 
 class OrderAnswer(OrderView):
@@ -94,10 +86,8 @@ SELECT WHERE EXISTS (SELECT FROM customers WHERE customer_id = $1)
           OR EXISTS (SELECT FROM orders WHERE customer_id = $1)
 """
 
-HELD: Final = "SELECT reason, CASE WHEN status = 'dead' THEN version END AS dead_version FROM held WHERE stream = $1"
-
 HISTORY: Final = """
-SELECT version, json_build_object('version', version, 'type', type, 'data', data,
+SELECT version, json_build_object('version', version, 'type', type, 'actor', actor, 'data', data,
     'at', replace(to_jsonb(at) #>> '{}', '+00:00', 'Z'))::text AS item
 FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
 """
@@ -113,13 +103,9 @@ async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswe
     summary, as_of = await request.read(request.stores.postgres("summary"))
     row = await summary.fetchrow(ORDER, order_id)
     if row is None:
-        held = await summary.fetchrow(HELD, f"orders/{order_id}")
-        letter_id = await _letter(request, order_id, held["dead_version"]) if held else None
-        where = f"; see /dead-letters/{letter_id}" if letter_id else ""
-        raise NotFoundError("order", order_id, as_of, f"{held['reason']}{where}" if held else None)
+        raise NotFoundError("order", order_id, as_of, await why_held(request, summary, f"orders/{order_id}"))
     versions = (row["version"], row["customer_version"], row["product_versions"])
-    letter_id = await _letter(request, order_id, row["dead_version"])
-    body = row["body"].encode() if letter_id is None else _with_letter(row["body"], letter_id)
+    body = await with_letter(request, summary, f"orders/{order_id}", row["body"], row["dead_version"])
     return conditional_response(request, body, as_of, *versions)
 
 
@@ -152,18 +138,6 @@ async def history(
         raise NotFoundError("order", order_id, as_of)
     following = query.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
     return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
-
-
-async def _letter(request: QueryRequest, order_id: str, dead_version: int | None) -> int | None:
-    if dead_version is None:
-        return None
-    return await request.stores.operations.holding("summary", f"orders/{order_id}", dead_version)
-
-
-def _with_letter(body: str, letter_id: int) -> bytes:
-    document = msgspec.json.decode(body)
-    document["held"] |= {"letter_id": letter_id, "letter": f"/dead-letters/{letter_id}"}
-    return msgspec.json.encode(document)
 
 
 async def list_orders(

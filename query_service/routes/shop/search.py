@@ -21,6 +21,7 @@ from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from query_service.routes.shop.products import Category
 from query_service.search import search_terms
+from query_service.search.stemming import InLanguage, StemQuery, stem_query
 from query_service.search.unindexed_terms import FormerQuery, former_query
 from query_service.stores.postgres_store import PostgresStore
 from shared.contracts.values import MAX_AMOUNT
@@ -38,6 +39,8 @@ ANY_PRODUCT: Final = """
 SELECT EXISTS (SELECT FROM products WHERE terms @@ $1::text::tsquery)
     OR EXISTS (SELECT FROM products WHERE terms IS NULL AND words @@ former_query($2, $3, $4))
 """
+ANY_BY_STEM: Final = "SELECT EXISTS (SELECT FROM products WHERE stems(terms, $1::regdictionary) @@ $2::text::tsquery)"
+
 # Products that older code has written: it is not known whether they match a filter by the facts of migration 0006, or where they belong.
 WITHOUT_FACTS: Final = "SELECT EXISTS (SELECT FROM products WHERE created_at IS NULL)"
 
@@ -150,6 +153,7 @@ async def search_products(
     max_price: MaxPrice = None,
     min_rating: MinRating = None,
     available: Available = None,
+    language: InLanguage = None,
     sort: SortBy = Sort.RELEVANCE,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
@@ -163,22 +167,24 @@ async def search_products(
         raise InvalidParameterError("q", "is empty")
     if q is None and all(one is None for one in filters):
         raise InvalidParameterError("q", "is required unless there is a filter")
-    query = ListQuery("search-products", q, *filters, sort)
+    query = ListQuery("search-products", q, *filters, language, sort)
     after = query.key(cursor, ProductKey) if cursor else None
     store, as_of = await request.read(request.stores.postgres("search"))
     if min_rating is not None or available is not None or sort in (Sort.RATING, Sort.NEWEST):
         await _require_facts(store)
+    by_stem = await stem_query(store, q, language)
     mode: Mode = "filters" if q is None else after.mode if after else "words"
 
-    async def run_query(terms: _Terms) -> asyncpg.Record:
+    async def run_query(terms: _Terms, stems: StemQuery | None = None) -> asyncpg.Record:
         rank, product_id = (after.rank, after.product_id) if after else (math.inf, "")
-        row = await store.fetchrow(PRODUCTS, *terms, *filters, sort, rank, product_id, limit + 1)
+        stem_arguments = (stems.dictionary, stems.query) if stems else (None, None)
+        row = await store.fetchrow(PRODUCTS, *terms, *filters, sort, rank, product_id, limit + 1, *stem_arguments)
         assert row is not None  # noqa: S101 (the statement always gives one row)
         return row
 
     terms = await _terms_for(store, mode, q)
-    row = await run_query(terms)
-    if mode == "words" and after is None and not row["total"] and await _misspelt(store, q, terms, filters):
+    row = await run_query(terms, by_stem if mode == "words" else None)
+    if mode == "words" and after is None and not row["total"] and await _misspelt(store, q, terms, by_stem, filters):
         mode = "similar"
         row = await run_query(await _terms_for(store, mode, q))
     following = None
@@ -242,7 +248,9 @@ async def _terms_for(store: PostgresStore, mode: Mode, q: str | None) -> _Terms:
     return None, None, None, None, False, similar["word"] if similar else "", plain
 
 
-async def _misspelt(store: PostgresStore, q: str | None, terms: _Terms, filters: Sequence[object]) -> bool:
+async def _misspelt(
+    store: PostgresStore, q: str | None, terms: _Terms, by_stem: StemQuery | None, filters: Sequence[object]
+) -> bool:
     """Whether to search for similarly spelt words, after a search without result: only if no product has the words, even one that the
     filters exclude. So a filter never causes a similarity search.
 
@@ -254,6 +262,8 @@ async def _misspelt(store: PostgresStore, q: str | None, terms: _Terms, filters:
         return True
     query, _, *former = terms[:5]
     (row,) = await store.fetch(ANY_PRODUCT, query, *former)
+    if not row[0] and by_stem is not None:
+        (row,) = await store.fetch(ANY_BY_STEM, by_stem.dictionary, by_stem.query)
     return not row[0]
 
 

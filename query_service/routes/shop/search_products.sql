@@ -7,6 +7,7 @@
 --   $8 category, $9 brand, $10 and $11 price from and to, both inclusive, $12 least rating, $13 whether available; null: any
 --   $14 the order: relevance, price, -price, rating or newest
 --   $15, $16 rank and id of the last product of the previous page; $17 page size
+--   $18, $19 a stemming dictionary, and the tsquery of stems, or null: what matches only by stems comes last, with a score below 0
 -- The first three CTEs have no more of a product than is filtered, counted and ordered by: a search may match every product.
 WITH former AS (
     SELECT former_query($3, $4, $5) AS query, websearch_to_tsquery('simple', concat_ws(' ', $3, $4)) AS exactly
@@ -18,6 +19,10 @@ WITH former AS (
     SELECT p.*, CASE WHEN $14 = 'relevance' THEN
         (ts_filter(words, '{a}') @@ exactly)::integer + ts_rank_cd(words, query, 32)::float8 END AS score
     FROM former JOIN products p ON p.terms IS NULL AND p.words @@ query
+    UNION ALL
+    SELECT p.*, CASE WHEN $14 = 'relevance' THEN ts_rank_cd(stems(terms, $18::regdictionary), $19::text::tsquery, 32)::float8 - 1 END AS score
+    FROM products p
+    WHERE $19::text IS NOT NULL AND stems(terms, $18) @@ $19::tsquery AND NOT terms @@ $1::text::tsquery
     UNION ALL
     SELECT p.*, CASE WHEN $14 = 'relevance' THEN
         (SELECT avg(word_similarity(word, name)) FROM unnest($7::text[]) AS word)::float8 END AS score

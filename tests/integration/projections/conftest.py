@@ -21,12 +21,12 @@ from projectors.stores.port import Advance, Commit, Store
 from projectors.stores.tables import tables_of
 from shared.runtime.settings import Settings
 from shared.views.generations import generation_name
-from tests import shop
+from tests import practice, shop, users
 from tests.integration.projections.playing import Registry, generation
 
 
 def story() -> list[Advance]:
-    """Each stream's whole history: four orders, one of them cancelled, two products, two customers."""
+    """Each stream's whole history: four orders, one of them cancelled, two products, two customers, a practice's, a user."""
     lost = shop.placed("o-2", customer_id="c-2", currency="USD", at=shop.NOON - timedelta(days=1))
     return [
         shop.run("customers/c-1", shop.registered(), shop.renamed()),
@@ -37,6 +37,11 @@ def story() -> list[Advance]:
         shop.run("orders/o-2", lost, shop.cancelled(lost)),
         shop.run("orders/o-3", shop.placed("o-3", customer_id="c-2")),
         shop.run("orders/o-4", shop.placed("o-4", at=shop.NOON + timedelta(hours=1))),
+        shop.run("users/u-1", users.created(), users.deactivated()),
+        shop.run("bookings/b-1", practice.requested(), practice.confirmed(), practice.completed()),
+        shop.run("bookings/b-2", practice.requested("b-2"), practice.cancelled(practice.requested("b-2"))),
+        shop.run("doctors/d-1", practice.doctor(), practice.doctor_renamed()),
+        shop.run("patients/p-1", practice.patient(), practice.patient_renamed()),
     ]
 
 

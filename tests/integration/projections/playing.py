@@ -11,6 +11,7 @@ import aio_pika
 import asyncpg
 
 from shared.messaging import topology
+from shared.read_models import named
 from shared.runtime.settings import Settings
 from shared.views.generations import (
     ACCEPTED,
@@ -37,7 +38,7 @@ def generation(number: int, *, active: bool = False, ready: bool = True, **more:
         active=active,
         begun_at=BEGUN,
         updated_at=BEGUN,
-        **more,
+        **{"kinds": tuple(named("summary").kinds)} | more,
     )
 
 

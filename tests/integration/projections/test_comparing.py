@@ -116,12 +116,12 @@ async def test_damage_is_found_while_orders_arrive(summary: Pair, analytics: Pai
     ("damage", "part", "counts"),
     [
         ("DELETE FROM orders WHERE order_id = 'o-3'", "orders", (1, 0, 0)),
-        ("DELETE FROM history WHERE version = 2", "history", (4, 0, 0)),
+        ("DELETE FROM history WHERE version = 2", "history", (sum(len(one.events) > 1 for one in story()), 0, 0)),
         ("INSERT INTO customers SELECT 'c-9', name, version, doc FROM customers LIMIT 1", "customers", (0, 1, 0)),
         ("UPDATE orders SET total = total + 1 WHERE order_id = 'o-1'", "orders", (0, 0, 1)),
         ("UPDATE orders SET doc = doc::jsonb || '{\"carrier\": null}' WHERE order_id = 'o-1'", "orders", (0, 0, 1)),
         ("UPDATE price_history SET at = at + interval '1 microsecond'", "price_history", (0, 0, 3)),
-        ("TRUNCATE history", "history", (14, 0, 0)),
+        ("TRUNCATE history", "history", (sum(len(one.events) for one in story()), 0, 0)),
     ],
 )
 async def test_a_damaged_table_is_found(summary: Pair, damage: str, part: str, counts: tuple[int, int, int]) -> None:
@@ -147,6 +147,7 @@ async def test_a_sample_names_the_row_and_what_differs_in_it(summary: Pair) -> N
 
 async def test_a_generation_from_before_documents_were_kept_as_they_came_is_equal_and_goes_on(summary: Pair) -> None:
     await summary.hurt("ALTER TABLE orders ALTER doc TYPE jsonb; ALTER TABLE history ALTER data TYPE jsonb")
+    await summary.rebuilt.close()  # it connects anew, and learns the types that the columns have now
     assert unequal(await summary.compare()) == {}
     steps = [
         Commit([shop.run("orders/o-9", shop.placed("o-9"))]),

@@ -36,6 +36,12 @@ PARAMETERS = [
     ("/analytics/customers", ("from", "to")),
     ("/search/products", ("limit", "cursor", "min_price", "max_price")),
     ("/search/orders", ("limit", "cursor")),
+    ("/bookings", ("status", "from", "to", "limit", "cursor")),
+    ("/doctors/d/bookings", ("status", "from", "to", "limit", "cursor")),
+    ("/patients/p/bookings", ("status", "from", "to", "limit", "cursor")),
+    ("/bookings/b/history", ("limit", "cursor")),
+    ("/doctors/d/free-times", ("from", "to", "minutes")),
+    ("/search/doctors", ("limit", "cursor")),
 ]
 WITH_IDS = [
     "/orders/{}",
@@ -44,6 +50,13 @@ WITH_IDS = [
     "/customers/{}/orders",
     "/products/{}",
     "/products/{}/price-history",
+    "/bookings/{}",
+    "/bookings/{}/history",
+    "/doctors/{}",
+    "/doctors/{}/bookings",
+    "/doctors/{}/free-times?from=2026-01-01&to=2026-01-02",
+    "/patients/{}",
+    "/patients/{}/bookings",
     "/dead-letters/{}",
     "/dead-letters/jobs/{}",
 ]
@@ -75,7 +88,7 @@ async def test_every_parameter_refuses_garbage(client: httpx.AsyncClient, path: 
 
 @pytest.mark.parametrize("value", ["%00", "%ED%A0%80", "%FF", "", "%20", "x" * 501])
 async def test_words_refuse_what_no_text_holds(client: httpx.AsyncClient, value: str) -> None:
-    for path in ("/search/products", "/search/orders"):
+    for path in ("/search/products", "/search/orders", "/search/doctors"):
         assert is_problem(await client.get(f"{path}?q={value}"), 400)
 
 
@@ -156,4 +169,4 @@ async def test_no_query_string_is_an_error_of_ours(
 ) -> None:
     query = "&".join(f"{name}={value}" for name, value in zip(names, values, strict=False))
     answer = await client.get(f"{path}?{query}")
-    assert answer.status_code == 200 or is_problem(answer, 400), answer.text
+    assert answer.status_code == 200 or is_problem(answer, 400, 404), answer.text

@@ -1,7 +1,7 @@
 """Every statement fits the migrated schema, and the hot ones find what they need by index, however much there is."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from query_service.routes.accounts import users
+from query_service.routes.bookings import bookings, doctors, search_doctors
 from query_service.routes.payments import payments
-from query_service.routes.shop import customers, orders, products, search
+from query_service.routes.shop import customers, orders, product_page, products, search
 from query_service.stores import postgres_store
 from shared.read_models import READ_MODELS, StoreKind
 from shared.views.generations import registry_schema
@@ -30,6 +32,14 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", orders.HISTORY, ("orders/o01", 0, 51)),
     ("summary", customers.CUSTOMER, ("c1",)),
     ("summary", products.PRODUCT, ("milk",)),
+    ("summary", users.USER, ("u01",)),
+    ("summary", users.LIST, (None, None, "", 51)),
+    ("summary", users.LIST, ("admin", None, "", 51)),
+    ("summary", users.LIST, (None, True, "", 51)),
+    ("summary", users.LIST, ("admin", False, "", 51)),
+    ("summary", users.AUDIT, ("u01", 0, 51)),
+    ("summary", users.CHANGES_UNTIL, ("u01", 0, NOW, 500)),
+    ("summary", users.CREATED_AT, ("u01",)),
     ("summary", products.LIST, ("DAIRY", "", 51)),
     ("summary", payments.PAYMENT, ("y01",)),
     ("summary", payments.LIST, (None, None, "", 51)),
@@ -37,9 +47,20 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", payments.LIST, ("o01", "captured", "", 51)),
     ("summary", payments.LIST, (None, "captured", "", 51)),
     ("summary", products.PRICES, ("milk", 0, 51)),
+    ("summary", product_page.PAGE, ("milk", 2, 10, 50)),
+    ("summary", product_page.RELATED, ("milk", 2, 10)),
+    ("summary", bookings.BOOKING, ("b",)),
+    ("summary", bookings.LIST, (None, None, None, NOW, "", NOW, 51)),
+    ("summary", bookings.LIST, (None, None, "pending", NOW, "", NOW, 51)),
+    ("summary", bookings.LIST, (None, "p", None, NOW, "", NOW, 51)),
+    ("summary", bookings.LIST, ("d", "p", "pending", NOW, "", NOW, 51)),
+    ("summary", doctors.BUSY, ("d", NOW, NOW, ["pending"], timedelta(minutes=480))),
     ("summary", postgres_store._POSITIONS, (["orders/o01"],)),
+    ("search", search.WITHOUT_FACTS, ()),
     ("search", search.ANY_PRODUCT, ("'milk'", "", "milk", False)),
     ("search", search.SIMILAR_WORD, (["milk"],)),
+    ("search", search_doctors.DOCTORS, ("'ann'", "'ann'", None, [], None, 9.0, "", 51)),
+    ("search", search_doctors.SIMILAR_NAME, (["ann"],)),
     ("search", search.ORDERS, (["'milk'"], "'milk'", "milk", 1.0, NOW, "", 51, [""], ["milk"], [False])),
 ]
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
+import msgspec
 from redis.asyncio import Redis
 from rich.console import Console
 
@@ -18,6 +19,7 @@ from projectors.models.search.store import SearchStore
 from projectors.models.summary.store import SummaryStore
 from projectors.stores.migrations import migrate
 from projectors.stores.port import Advance, Commit, Store
+from shared.contracts.accounts import UserRenamed
 from shared.contracts.orders import Line
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
@@ -26,7 +28,7 @@ from shared.runtime.settings import Settings
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name
 from shared.views.operations import SCHEMA
-from tests import shop
+from tests import shop, users
 from tests.contract.read_stores import TRUNCATE
 
 GENERATION = 77
@@ -59,6 +61,8 @@ def example_events() -> Mapping[str, Sequence[EventData]]:
         "products/p-2": [shop.created("p-2", name="Milk", price=250)],
         "customers/c-1": [shop.registered(), shop.renamed(), shop.new_email(), shop.moved()],
         "customers/c-2": [shop.registered("c-2", name="Bob")],
+        "users/u-1": [users.created(), users.renamed(), users.new_email(), users.new_role(), users.deactivated()],
+        "users/u-2": [users.created("u-2"), users.deactivated("u-2"), users.reactivated("u-2")],
         "orders/o-1": [shop.placed(), shop.paid(), shop.shipped(), shop.delivered()],
         "orders/o-2": [dollars, shop.cancelled(dollars)],
         "orders/o-3": [shop.placed("o-3", customer_id="c-2", lines=twice, at=last_month)],
@@ -67,6 +71,9 @@ def example_events() -> Mapping[str, Sequence[EventData]]:
         at, lines = shop.NOON - timedelta(hours=number), [*shop.LINES, shop.line(category=f"Fruit {number % 3}")]
         found[f"orders/o-{number}"] = [shop.placed(f"o-{number}", at=at, lines=lines, region=f"R{number % 2}")]
     return found
+
+
+STREAMS: Final = len(example_events())
 
 
 @dataclass
@@ -121,6 +128,7 @@ def envelope(stream: str, version: int, data: EventData) -> str:
             schemaversion=schema,
             causationid="tests",
             correlationid="tests",
+            actor=shop.ACTOR if isinstance(data, UserRenamed) else msgspec.UNSET,
         )
         .to_json()
         .decode()

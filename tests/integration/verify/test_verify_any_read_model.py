@@ -19,7 +19,7 @@ from shared import read_models
 from shared.read_models import ReadModel, StoreKind, UnknownReadModelError
 from shared.runtime.postgres import migrate
 from tests import shop
-from tests.integration.verify.dataset import GENERATION, Dataset
+from tests.integration.verify.dataset import GENERATION, STREAMS, Dataset
 
 NAME = "notes"
 SCHEMAS = (f"{NAME}_{GENERATION}", f"{NAME}_78")
@@ -117,7 +117,7 @@ async def notes_connection(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) ->
 async def test_it_is_verified_by_its_descriptors(dataset: Dataset, notes_connection: asyncpg.Connection) -> None:
     report = await dataset.verify(NAME)
     assert report.equal, report.findings
-    assert report.tally.compared == 33
+    assert report.tally.compared == STREAMS
     for damage in (
         """UPDATE "Every ""note" SET "The Text" = '{"type": 1}' WHERE "Whose" = 'o-1' AND number = 3""",
         """UPDATE "Every ""note" SET length = NULL, characters = 7 WHERE "Whose" = 'o-2'""",

@@ -10,7 +10,7 @@ from deploy.cli.main import app
 from deploy.servers.ports import free_port
 from deploy.verify import command
 from shared.runtime.settings import Settings
-from tests.integration.verify.dataset import GENERATION, Dataset
+from tests.integration.verify.dataset import GENERATION, STREAMS, Dataset
 
 
 async def verify(*arguments: str) -> Result:
@@ -47,7 +47,7 @@ def test_a_read_model_in_redis_without_figures_is_one_line_and_exit_code_2(
 async def test_all_equal_is_exit_code_0_and_anything_wrong_1(dataset: Dataset) -> None:
     result = await verify()
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "all equal"), result.output
-    assert "33 streams" in result.stdout
+    assert f"{STREAMS} streams" in result.stdout
     await dataset.summary.execute("UPDATE orders SET total = 1 WHERE order_id = 'o-4'")
     result = await verify("--projection", "summary")
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "not equal"), result.output

@@ -13,7 +13,10 @@ from shared.contracts.registry import REFUSALS
 from shared.http import problems
 
 ROOT = Path(__file__).parents[3]
-SOURCES = [*sorted((ROOT / "command_service").rglob("*.py")), ROOT / "shared" / "http" / "problems.py"]
+SOURCES = [
+    *sorted((ROOT / "command_service").rglob("*.py")),
+    *(ROOT / "shared" / "http" / name for name in ("problems.py", "operator_key.py")),
+]
 POSITION = {
     "Refused": 0,
     "Invalid": 0,

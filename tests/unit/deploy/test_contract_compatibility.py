@@ -49,6 +49,11 @@ BREAKING: list[tuple[str, Change, str]] = [
         "breaks senders: orders.place-order.data.lines[].quantity: maximum is 100, not 1000000000",
     ),
     (
+        "a bound that was not there",
+        lambda new: field(new, "OrderLine", "quantity").update(multipleOf=5),
+        "breaks senders: orders.place-order.data.lines[].quantity: multipleOf is 5, not unbounded",
+    ),
+    (
         "a field may not be null any more",
         lambda new: (
             field(new, "ShipOrder", "carrier").pop("anyOf") and field(new, "ShipOrder", "carrier").update(type="string")

@@ -54,6 +54,7 @@ def envelope(data: EventData | Mapping[str, Any], **changes: Any) -> dict[str, A
         "causationid": "c",
         "correlationid": "c",
         "traceparent": None,
+        "actor": "chief@example.org",
     } | changes
     return {name: value for name, value in found.items() if value is not ...}
 
@@ -76,6 +77,15 @@ def test_both_ways_make_the_same_event(fact: EventData) -> None:
     [(_, event)] = events_in(body, lambda _: 1) or []
     assert [event] == slowly(body)
     assert event.data == fact
+    assert event.actor == "chief@example.org"
+
+
+@pytest.mark.parametrize("changes", [{"actor": None}, {"actor": ...}], ids=["null", "absent"])
+def test_an_event_without_an_actor_is_the_same_either_way(changes: dict[str, Any]) -> None:
+    body = json.dumps(envelope(ORDER, **changes)).encode()
+    [(_, event)] = events_in(body, lambda _: 1) or []
+    assert [event] == slowly(body)
+    assert event.actor is None
 
 
 @given(st.data())

@@ -57,6 +57,10 @@ def test_a_product_follows_its_text_and_price_and_counts_every_event() -> None:
         "currency": "EUR",
         "version": 5,
         "terms": "'red':1A 'banana':2A 'fruit':4B",
+        "created_at": shop.NOON,
+        "available": 5,
+        "review_count": 1,
+        "rating_average": 4.0,
     }
 
 

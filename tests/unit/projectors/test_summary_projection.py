@@ -13,8 +13,9 @@ from projectors.stores.port import ProjectionError
 from shared.contracts.registry import EVENTS, KINDS_OF
 from shared.contracts.values import EventData
 from shared.read_models import named
+from shared.views.accounts import UserView
 from shared.views.summary import CustomerView, OrderDocument, PaymentView, ProductDocument
-from tests import payments, shop
+from tests import payments, shop, users
 
 View = TypeVar("View", bound=BaseModel)
 
@@ -42,6 +43,7 @@ def test_every_event_that_is_written_today_has_a_rule() -> None:
         (ProductDocument, shop.created()),
         (PaymentView, payments.requested()),
         (CustomerView, shop.registered(region="North")),
+        (UserView, users.created()),
     ],
 )
 def test_a_new_document_has_every_field_of_its_view(view: type[BaseModel], first: EventData) -> None:
@@ -143,14 +145,14 @@ def test_every_event_is_history_at_the_business_time_even_one_that_nobody_knows(
             shop.run("clinics/k-1", shop.SomethingNew()),
         ]
     )
-    assert [(stream, version, at) for stream, version, _, at, _ in changes.appended["history"]] == [
+    assert [(stream, version, at) for stream, version, _, at, _, _ in changes.appended["history"]] == [
         ("orders/o-1", 1, early),
         ("orders/o-1", 2, early),
         ("products/p-1", 1, shop.NOON),
         ("clinics/k-1", 1, shop.NOON),
     ]
     assert changes.appended["history"][1][2] == "orders.order-paid"
-    assert from_json(msgspec.json.encode(changes.appended["history"][3][4])) == {"note": "new"}
+    assert from_json(msgspec.json.encode(changes.appended["history"][3][5])) == {"note": "new"}
 
 
 def test_price_history_begins_with_the_creation_and_has_every_change() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from projectors.stores.tables import Table, fold_of, tables_of
 from shared.read_models import READ_MODELS, StoreKind
-from tests import payments, shop
+from tests import payments, practice, shop, users
 from tests.statements import statements
 
 BY_ID = Table[None](name="t", columns=("id",), key=("id",), stream="id", kind="orders", rows=lambda _: [])
@@ -26,6 +26,10 @@ def test_the_rows_of_a_fold_name_every_verified_column_and_no_other(name: str) -
             shop.run("products/p-1", shop.created(), shop.repriced()),
             shop.run("customers/c-1", shop.registered()),
             shop.run("payments/y-1", payments.requested()),
+            shop.run("users/u-1", users.created()),
+            shop.run("doctors/d-1", practice.doctor(), practice.doctor_renamed()),
+            shop.run("patients/p-1", practice.patient()),
+            shop.run("bookings/b-1", practice.requested(), practice.confirmed()),
         ]
     )
     for table in tables_of(name):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from query_service.consistency.as_of import HEADER, AsOf, rfc3339
-from query_service.http.conditional import etag, matches
+from shared.http.etags import etag, matches
 
 T0 = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 

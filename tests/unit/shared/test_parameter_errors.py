@@ -26,6 +26,7 @@ async def things(
     name: Annotated[str | None, QueryParameter(min_length=2, max_length=3)] = None,
     currency: Annotated[str | None, QueryParameter(pattern="^[A-Z]{3}$")] = None,
     from_: Annotated[Shade | None, QueryParameter(name="from")] = None,
+    step: Annotated[int, QueryParameter(multiple_of=5)] = 5,
     late: Annotated[bool, QueryParameter()] = False,
 ) -> str:
     return ""
@@ -38,6 +39,7 @@ async def things(
         ("/things/1?limit=0", "limit", 'at least 1 is needed; "0" came'),
         ("/things/1?limit=101", "limit", 'at most 100 is possible; "101" came'),
         ("/things/1?limit=many", "limit", 'a whole number is needed; "many" came'),
+        ("/things/1?step=7", "step", 'a multiple of 5 is needed; "7" came'),
         ("/things/1?share=0", "share", 'more than 0.0 is needed; "0" came'),
         ("/things/1?share=1", "share", 'less than 1.0 is needed; "1" came'),
         ("/things/1?share=half", "share", 'a number is needed; "half" came'),

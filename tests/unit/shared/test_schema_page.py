@@ -18,7 +18,7 @@ OPENAPI = "application/vnd.oai.openapi+json"
 
 
 async def get(path: str, **headers: str) -> httpx.Response:
-    app: Any = create_app(None)  # type: ignore[arg-type]
+    app: Any = create_app(None, None)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://here:8081") as client:
         return await client.get(path, headers=headers)
 

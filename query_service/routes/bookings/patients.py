@@ -1,0 +1,48 @@
+"""Patients: one patient, and a patient's bookings."""
+
+from typing import Final
+
+from litestar import Response
+
+from query_service.http.conditional import conditional_response
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page
+from query_service.http.parameters import PatientId
+from query_service.http.problems import NotFoundError
+from query_service.http.reading import read_route
+from query_service.http.requests import QueryRequest
+from query_service.routes.bookings.bookings import PATIENT_IS_KNOWN, From, Status, To, list_bookings
+from shared.views.bookings import BookingView, PatientView
+
+PATIENT: Final = "SELECT version, doc::text AS body FROM patients WHERE patient_id = $1"
+
+
+@read_route("/patients/{patient_id:str}", one=True, tags=["bookings"], summary="One patient")
+async def patient(request: QueryRequest, patient_id: PatientId) -> Response[PatientView]:
+    """One patient."""
+    summary, as_of = await request.read(request.stores.postgres("summary"))
+    row = await summary.fetchrow(PATIENT, patient_id)
+    if row is None:
+        raise NotFoundError("patient", patient_id, as_of)
+    return conditional_response(request, row["body"].encode(), as_of, row["version"])
+
+
+@read_route("/patients/{patient_id:str}/bookings", one=True, tags=["bookings"], summary="A patient's bookings")
+async def patient_bookings(
+    request: QueryRequest,
+    patient_id: PatientId,
+    status: Status = None,
+    from_: From = None,
+    to: To = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response[Page[BookingView]]:
+    """A patient's bookings by their start; 404 only if neither the patient nor a booking of theirs exists. Dates are days in UTC."""
+    return await list_bookings(
+        request, None, patient_id, status, from_, to, limit, cursor, known=PATIENT_IS_KNOWN, kind="patient"
+    )
+
+
+ROUTES: Final = (
+    patient,
+    patient_bookings,
+)

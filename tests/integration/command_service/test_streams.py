@@ -1,0 +1,123 @@
+"""A stream's state and version exactly now, over HTTP: for those with the key, never outdated, and with a reason where there is none."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from command_service.handling.handler import Handler
+from command_service.http.ingress import create_app
+from command_service.http.stream_reading import StreamReader
+from command_service.http.streams import Streams
+from shared.http.operator_key import OperatorKey
+from shared.runtime.settings import Settings
+from tests.integration.command_service.test_handling import register, rename
+from tests.integration.command_service.test_state_versions import OLD_STATE, PLACE, command
+
+KEY = "open sesame"
+WITH_KEY = {"Authorization": f"Bearer {KEY}"}
+
+
+def client_of(url: str, key: str) -> tuple[httpx.AsyncClient, StreamReader]:
+    reader = StreamReader(url)
+    nowhere: Any = None
+    app: Any = create_app(nowhere, Streams(reader, OperatorKey(key, "command service", "reads of states")))
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://commands"), reader
+
+
+@pytest.fixture
+async def client(write_db: asyncpg.Connection, migrated: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    client, reader = client_of(migrated.write_db_url, KEY)
+    async with client:
+        yield client
+    await reader.close()
+
+
+async def test_the_state_and_its_version_are_those_of_the_last_command(
+    handler: Handler, client: httpx.AsyncClient
+) -> None:
+    await handler.handle([register("k1", "c", "ann@example.org"), rename("k2", "c", "Bea")])
+    answer = await client.get("/streams/customers/c", headers=WITH_KEY)
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {
+        "stream": "customers/c",
+        "version": 2,
+        "state": {"customer_id": "c", "name": "Bea", "email": "ann@example.org"},
+    }
+    assert answer.headers["etag"].startswith('"2-')
+    assert answer.headers["tidemark-consistency"] == "customers/c@2"
+    again = await client.get("/streams/customers/c", headers=WITH_KEY | {"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    await handler.handle([rename("k3", "c", "Cleo")])
+    changed = await client.get("/streams/customers/c", headers=WITH_KEY | {"If-None-Match": answer.headers["etag"]})
+    assert (changed.status_code, changed.json()["version"], changed.json()["state"]["name"]) == (200, 3, "Cleo")
+
+
+async def test_outdated_state_is_replayed_and_left_as_it_is(
+    handler: Handler, client: httpx.AsyncClient, write_db: asyncpg.Connection
+) -> None:
+    await handler.handle([command("place", PLACE)])
+    before = (await client.get("/streams/orders/o", headers=WITH_KEY)).json()
+    await write_db.execute(OLD_STATE, "orders/o")
+    assert (await client.get("/streams/orders/o", headers=WITH_KEY)).json() == before
+    assert await write_db.fetchval("SELECT state_version FROM streams") == 1
+
+
+async def test_outdated_state_that_cannot_be_replayed_is_not_shown(
+    handler: Handler, client: httpx.AsyncClient, write_db: asyncpg.Connection
+) -> None:
+    await handler.handle([command("place", PLACE)])
+    await write_db.execute("UPDATE streams SET state_version = 0, version = 2")
+    answer = await client.get("/streams/orders/o", headers=WITH_KEY)
+    assert (answer.status_code, answer.json()["code"]) == (500, "state-unreadable")
+    assert "has no event 2" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "code", "says"),
+    [
+        ("/streams/invoices/i", WITH_KEY, 404, "unknown-kind", "customers, orders, products"),
+        ("/streams/orders/a%2Fb", WITH_KEY, 400, "invalid-parameter", "128 letters"),
+        ("/streams/orders/none", WITH_KEY, 404, "stream-not-found", "orders/none"),
+        ("/streams/orders/none", {}, 401, "operator-key-required", "Bearer"),
+        ("/streams/orders/none", {"Authorization": "Bearer x"}, 401, "operator-key-required", "not the operator's key"),
+        ("/streams/orders", WITH_KEY, 404, "no-such-route", ""),
+    ],
+)
+async def test_what_cannot_be_shown_is_a_problem_that_says_why(
+    client: httpx.AsyncClient, path: str, headers: dict[str, str], status: int, code: str, says: str
+) -> None:
+    answer = await client.get(path, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert says in answer.json()["detail"]
+
+
+async def test_without_a_key_no_state_is_shown(migrated: Settings) -> None:
+    client, reader = client_of(migrated.write_db_url, "")
+    async with client:
+        answer = await client.get("/streams/orders/o", headers=WITH_KEY)
+    await reader.close()
+    assert (answer.status_code, answer.json()["code"]) == (403, "acts-are-off")
+    assert answer.json()["detail"].startswith(
+        "reads of states are disabled: the command service has no TIDEMARK_OPERATOR"
+    )
+
+
+async def test_a_database_that_is_unavailable_is_a_503() -> None:
+    client, reader = client_of("postgresql://nobody@127.0.0.1:1/none", KEY)
+    async with client:
+        answer = await client.get("/streams/orders/o", headers=WITH_KEY)
+    await reader.close()
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "store-unavailable", "1")
+
+
+async def test_the_documentation_says_what_is_needed_and_what_may_come(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/schema/openapi.json")).json()
+    operation = document["paths"]["/streams/{kind}/{stream_id}"]["get"]
+    assert operation["security"] == [{"operatorKey": []}]
+    assert document["components"]["securitySchemes"]["operatorKey"]["scheme"] == "bearer"
+    assert operation["responses"].keys() == {"200", "304", "400", "401", "403", "404", "500", "503"}
+    shape = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert document["components"]["schemas"][shape]["properties"].keys() == {"stream", "version", "state"}
