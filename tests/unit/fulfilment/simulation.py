@@ -5,7 +5,7 @@ steps a command worker or the process manager may crash: what it has not committ
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from random import Random
@@ -182,6 +182,24 @@ class Simulation:
     def publish(self, command_id: str) -> None:
         """By the relay: at first, again when an outcome is late, and twice after a crash."""
         self.commands.append(self.unanswered[command_id])
+
+    def deliver_something(self) -> bool:
+        """Anything that waits, drawn at random; what has no outcome is sent when nothing else waits. False: nothing is left to do."""
+        steps: list[Callable[[], None]] = []
+        if self.commands:
+            steps.append(lambda: self.decide_a_command(self.random.randrange(99)))
+        if self.replies:
+            steps.append(lambda: self.deliver_a_reply(self.random.randrange(99)))
+        if unread := self.unread():
+            steps.append(lambda: self.deliver_an_event(self.random.choice(unread)))
+        if due := self.due():
+            steps.append(lambda: self.fire(*self.random.choice(due)))
+        if steps:
+            self.random.choice(steps)()
+            return True
+        for command_id in self.unanswered:
+            self.publish(command_id)
+        return bool(self.unanswered)
 
     # Customers, the warehouse and the payment provider.
 
