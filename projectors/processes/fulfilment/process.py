@@ -104,12 +104,12 @@ def decide(state: Fulfilment, given: model.Input, pay_within: timedelta) -> Sequ
         case Phase.CONSUMPTION:
             return [_stock("consume", state, product) for product in _opened(state, given)]
         case Phase.CANCELLATION if begun or again:
-            return [CancelTimer(DEADLINE), Send("orders.cancel-order", order_id, {"reason": state.failure}, "cancel")]
+            return [Send("orders.cancel-order", order_id, {"reason": state.failure}, "cancel")]
         case Phase.COMPENSATION:
             releasing = (_stock("release", state, product) for product in _opened(state, given))
             late = isinstance(given, EventInput) and isinstance(given.data, payments.PaymentCaptured)
             refund = Send("payments.refund-payment", payment_id, {"amount": state.held}, "refund")
-            return [CancelTimer(DEADLINE), *releasing, *([refund] if state.held and (begun or late or again) else [])]
+            return [*releasing, *([refund] if state.held and (begun or late or again) else [])]
         case Phase.FULFILLED if begun:
             return [Done(f"fulfilled{state.note}")]
         case Phase.CANCELLED if begun:
