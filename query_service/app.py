@@ -32,6 +32,7 @@ from shared.http.admission import refuse
 from shared.http.operator_key import KEY, key_scheme
 from shared.http.problems import EXCEPTION_HANDLERS
 from shared.http.service import Service, documentation
+from shared.processes import PROCESSES
 from shared.read_models import READ_MODELS, ReadModel, StoreKind
 from shared.runtime.settings import LONGEST_WAIT_S, Settings
 
@@ -117,6 +118,7 @@ def open_stores(settings: Settings) -> Stores:
     return Stores(
         *(_store(model, settings.store_url(model.name)) for model in READ_MODELS),
         operations=OperationsStore(settings.operations_db_url),
+        process_managers=[PostgresStore(each.name, settings.processes_url(), each.folder) for each in PROCESSES],
         answers=AnswerCache(CAPACITY if settings.cache else 0),
     )
 

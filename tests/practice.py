@@ -13,6 +13,7 @@ from shared.contracts.bookings import (
     NoShowMarked,
     PatientRegistered,
     PatientRenamed,
+    ReminderRequested,
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -92,3 +93,13 @@ def completed(booking_id: str = "b-1") -> BookingCompleted:
 
 def no_show(booking_id: str = "b-1") -> NoShowMarked:
     return NoShowMarked(booking_id=booking_id, marked_at=NOON)
+
+
+def reminded(booking: BookingRequested, *, starts_at: datetime | None = None) -> ReminderRequested:
+    return ReminderRequested(
+        booking_id=booking.booking_id,
+        patient_id=booking.patient_id,
+        doctor_id=booking.doctor_id,
+        starts_at=starts_at or booking.starts_at,
+        requested_at=NOON,
+    )

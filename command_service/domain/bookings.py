@@ -6,7 +6,7 @@ bookings of the past can be entered later.
 
 Doctor and patient need not be registered: a stream is decided alone, and their facts are joined when read (deploy/decisions/0043).
 
-Refusals: booking-already-requested, booking-not-found, invalid-booking-transition, slot-taken, patient-busy.
+Refusals: booking-already-requested, booking-not-found, invalid-booking-transition, reminder-outdated, slot-taken, patient-busy.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,12 +30,22 @@ from shared.contracts.bookings import (
     MarkNoShow,
     MoveBooking,
     NoShowMarked,
+    ReminderRequested,
     RequestBooking,
+    RequestReminder,
 )
 from shared.contracts.values import EventData
 
-Command = RequestBooking | ConfirmBooking | MoveBooking | CancelBooking | CompleteBooking | MarkNoShow
-Event = BookingRequested | BookingConfirmed | BookingMoved | BookingCancelled | BookingCompleted | NoShowMarked
+Command = RequestBooking | ConfirmBooking | MoveBooking | CancelBooking | CompleteBooking | MarkNoShow | RequestReminder
+Event = (
+    BookingRequested
+    | BookingConfirmed
+    | BookingMoved
+    | BookingCancelled
+    | BookingCompleted
+    | NoShowMarked
+    | ReminderRequested
+)
 
 DOCTOR_SCOPE: Final = "doctor-slot"
 PATIENT_SCOPE: Final = "patient-slot"
@@ -68,6 +78,8 @@ def decide(booking: Booking | None, command: Command, now: datetime) -> Sequence
             return [BookingCompleted(booking_id=booking.booking_id, completed_at=now)]
         case MarkNoShow(), BookingStatus.CONFIRMED:
             return [NoShowMarked(booking_id=booking.booking_id, marked_at=now)]
+        case RequestReminder(), BookingStatus.CONFIRMED:
+            return [_reminder(booking, command, now)]
         case _:
             _invalid(command, booking.status)
 
@@ -95,6 +107,8 @@ def evolve(booking: Booking | None, event: Event) -> Booking:
             return replace(booking, status=BookingStatus.COMPLETED)
         case NoShowMarked():
             return replace(booking, status=BookingStatus.NO_SHOW)
+        case ReminderRequested():
+            return booking
         case _:
             assert_never(event)
 
@@ -187,6 +201,18 @@ def _cancelled(booking: Booking, command: CancelBooking, now: datetime) -> Booki
     )
 
 
+def _reminder(booking: Booking, command: RequestReminder, now: datetime) -> ReminderRequested:
+    if command.starts_at != booking.starts_at:
+        raise Refused("reminder-outdated", f"the booking is at {booking.starts_at.isoformat()}")
+    return ReminderRequested(
+        booking_id=booking.booking_id,
+        patient_id=booking.patient_id,
+        doctor_id=booking.doctor_id,
+        starts_at=booking.starts_at,
+        requested_at=now,
+    )
+
+
 def _invalid(command: Command, status: BookingStatus) -> NoReturn:
     wish = {
         ConfirmBooking: "confirmed",
@@ -194,6 +220,7 @@ def _invalid(command: Command, status: BookingStatus) -> NoReturn:
         CancelBooking: "cancelled",
         CompleteBooking: "completed",
         MarkNoShow: "marked as a no-show",
+        RequestReminder: "reminded of",
     }[type(command)]
     raise Refused("invalid-booking-transition", f"a booking that is {status} cannot be {wish}")
 
@@ -204,7 +231,15 @@ AGGREGATE: Final = Aggregate(
     decide=decide,
     evolve=evolve,
     commands=frozenset(
-        {RequestBooking, ConfirmBooking, MoveBooking, CancelBooking, CompleteBooking, MarkNoShow},
+        {
+            RequestBooking,
+            ConfirmBooking,
+            MoveBooking,
+            CancelBooking,
+            CompleteBooking,
+            MarkNoShow,
+            RequestReminder,
+        },
     ),
     creates={RequestBooking: "booking_id"},
     claims=claims,

@@ -45,6 +45,11 @@ app.add_typer(
 
 app.add_typer(lazy_group("deploy.cli.scheduled", "Commands that wait for their time."), name="scheduled")
 app.add_typer(
+    lazy_group("deploy.cli.processes.commands", "Processes that span several streams, and what they wait for."),
+    name="processes",
+)
+
+app.add_typer(
     lazy_group("deploy.cli.contracts", "What other services may send and read, for every language."), name="contracts"
 )
 

@@ -28,6 +28,11 @@ SELECT id, status, version, state_version, state::text, waiting_for, result, fai
 FROM processes WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE
 """
 
+READ: Final = """
+SELECT id, status, version, state_version, state::text, waiting_for, result, failure::text, received, decided, started_at, done_at
+FROM processes WHERE id = $1
+"""
+
 KNOWN: Final = """
 SELECT inputs.process, inputs.input_id FROM unnest($1::text[], $2::text[]) AS given (process, input_id)
 JOIN inputs ON inputs.process = given.process AND inputs.input_id = given.input_id
@@ -111,6 +116,12 @@ async def lock(connection: Connection, ids: Collection[str], *, beginning: Colle
         for row in await connection.fetch(TIMERS, list(found)):
             found[row["process"]].timers[row["name"]] = row["token"]
     return Locked(found, now)
+
+
+async def read(connection: Connection, process: str) -> Process | None:
+    """A process as it is now, without its timers; not locked."""
+    row = await connection.fetchrow(READ, process)
+    return None if row is None else _process(row)
 
 
 async def known(connection: Connection, inputs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:

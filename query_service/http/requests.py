@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from litestar import Request
@@ -22,6 +22,8 @@ from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.http import prefer
 from shared.messaging.announcing import Processes
+from shared.processes import UnknownProcessError
+from shared.processes import named as process_kinds
 from shared.read_models import NAMES, UnknownReadModelError, named
 
 HEAD: Final = "tidemark.head"
@@ -35,6 +37,7 @@ class Stores:
         self,
         *stores: PostgresStore | RedisStore,
         operations: OperationsStore | None = None,
+        process_managers: Sequence[PostgresStore] = (),
         answers: AnswerCache | None = None,
     ) -> None:
         """``stores``: the first generation of each projection, which serves as the template for the others. ``answers``: default: none
@@ -43,10 +46,16 @@ class Stores:
             each.projection: ActiveGeneration(each, kinds=named(each.projection).kinds)
             for each in sorted(stores, key=lambda one: NAMES.index(one.projection))
         }
+        self._process_managers: Mapping[str, ActiveGeneration[PostgresStore]] = {
+            each.projection: ActiveGeneration(each, kinds=process_kinds(each.projection).kinds)
+            for each in process_managers
+        }
         self.operations = operations or OperationsStore("")
         self.answers = answers or AnswerCache(0)
         """Answers of some routes, kept for other requests."""
-        self.waiting = {active.projection: PositionWaiters(active) for active in self.all}
+        self.waiting = {
+            active.projection: PositionWaiters(active) for active in (*self.all, *self._process_managers.values())
+        }
         """Projection → the requests that wait for its streams."""
         self.broadcast = Broadcast()
         """Updates for event streams."""
@@ -70,6 +79,13 @@ class Stores:
         """The active generation of a read model in Redis. Raises UnknownReadModelError."""
         return self.of(name)
 
+    def process_manager(self, name: str) -> ActiveGeneration[PostgresStore]:
+        """The store of a process manager, of which there is one generation. Raises UnknownProcessError."""
+        try:
+            return self._process_managers[name]
+        except KeyError as error:
+            raise UnknownProcessError(name) from error
+
     def of(self, name: str) -> ActiveGeneration[Any]:
         """The active generation of any read model. Raises UnknownReadModelError."""
         try:
@@ -79,7 +95,7 @@ class Stores:
 
     async def moved_on_from(self, gone: GenerationGoneError) -> bool:
         """Whether another generation of that projection is active now. Raises StoreDownError."""
-        return await self.of(gone.store).moved_on_from(gone)
+        return gone.store in self._active and await self.of(gone.store).moved_on_from(gone)
 
     async def watch(self) -> None:
         """Monitor the freshness and the active generation of every projection until cancelled."""
@@ -92,7 +108,7 @@ class Stores:
         await self.broadcast.end()
 
     async def close(self) -> None:
-        for active in self.all:
+        for active in (*self.all, *self._process_managers.values()):
             await active.close()
         await self.operations.close()
 

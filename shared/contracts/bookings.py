@@ -118,6 +118,12 @@ class MarkNoShow(CommandData):
     pass
 
 
+class RequestReminder(CommandData):
+    """Ask that patient and doctor be reminded of the booking at this time; refused if it has been moved away from it."""
+
+    starts_at: SlotStart
+
+
 class DoctorRegistered(EventData, frozen=True, kw_only=True):
     doctor_id: str
     name: str
@@ -199,6 +205,16 @@ class NoShowMarked(EventData, frozen=True, kw_only=True):
     marked_at: EventTime
 
 
+class ReminderRequested(EventData, frozen=True, kw_only=True):
+    """Whatever service sends messages subscribes to it: here, only the request is recorded."""
+
+    booking_id: str
+    patient_id: str
+    doctor_id: str
+    starts_at: EventTime
+    requested_at: EventTime
+
+
 KINDS: Final = ("doctors", "patients", "bookings")
 """The stream kinds of these events; a stream is ``<kind>/<id>``."""
 
@@ -213,6 +229,7 @@ COMMANDS: Final[Mapping[str, type[CommandData]]] = {
     "bookings.cancel-booking": CancelBooking,
     "bookings.complete-booking": CompleteBooking,
     "bookings.mark-no-show": MarkNoShow,
+    "bookings.request-reminder": RequestReminder,
 }
 
 EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
@@ -226,6 +243,7 @@ EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
     BookingCancelled: ("bookings.booking-cancelled", 1),
     BookingCompleted: ("bookings.booking-completed", 1),
     NoShowMarked: ("bookings.no-show-marked", 1),
+    ReminderRequested: ("bookings.reminder-requested", 1),
 }
 """Event class → its type in messages, and the current schema version."""
 
@@ -240,6 +258,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "booking-already-requested": Refusal("There is a booking with this id.", Retry.NEW_ID),
     "booking-not-found": Refusal("There is no booking with this id, or not yet.", Retry.NEW_ID),
     "invalid-booking-transition": Refusal("The booking's status does not allow it.", Retry.NEW_ID),
+    "reminder-outdated": Refusal("The booking is at another time.", Retry.NEW_ID),
     "slot-taken": Refusal("The doctor has another booking in this time.", Retry.NEW_ID),
     "patient-busy": Refusal("The patient has another booking in this time.", Retry.NEW_ID),
 }

@@ -1,6 +1,8 @@
 """An operator's request about one process, and its answer. Each is sent in an envelope: ``Request``, ``ProcessAnswer``.
 
-operator ──process-act──▶ [control.processes] ──▶ the process managers: an input of the process ──▶ answer, audit
+    operator ──process-act──▶ [control.processes] ──▶ the process managers: an input of the process ──▶ answer, audit
+
+Repeating a request with the same ``id`` is harmless: it is executed once.
 """
 
 from typing import Final, Literal

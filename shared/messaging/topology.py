@@ -36,7 +36,7 @@ EXCHANGES: Final = (COMMANDS, OUTCOMES, EVENTS, CHANGES, CONTROL, DEAD)
 
 PROJECTORS: Final = read_models.NAMES
 SUBSCRIBERS: Final = (*PROJECTORS, *processes.NAMES)
-"""Whoever reads events, each with queues of its own: the read models and the process managers."""
+"""All that read events, each from queues of its own: the read models and the process managers."""
 
 COMMAND_QUEUE: Final = "commands"
 RESEND_QUEUE: Final = "control.resend"

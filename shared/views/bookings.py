@@ -24,6 +24,7 @@ class BookingDocument(BaseModel):
     confirmed_at: datetime | None = None
     completed_at: datetime | None = None
     no_show_at: datetime | None = None
+    reminded_at: datetime | None = None
     cancelled_at: datetime | None = None
     cancellation_reason: str | None = None
     updated_at: datetime

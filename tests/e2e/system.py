@@ -17,7 +17,7 @@ from deploy.run.deployables import programs
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.servers.ports import free_port
-from deploy.servers.provide import CHOICE, REQUIRED, STORE_SETTINGS, Servers, provide
+from deploy.servers.provide import CHOICE, PROCESSES, REQUIRED, STORE_SETTINGS, Servers, provide
 from shared.views import operations
 from tests.e2e.bus import Bus, bus_of
 
@@ -84,7 +84,7 @@ class System:
 def own_servers() -> Iterator[Servers]:
     """Servers that nobody else uses: other tests look into queues and tables, and empty them."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in (*REQUIRED, *STORE_SETTINGS):
+        for name in (*REQUIRED, PROCESSES, *STORE_SETTINGS):
             patch.delenv(f"TIDEMARK_{name.upper()}", raising=False)
         if os.environ.get(CHOICE) == "environment":
             patch.delenv(CHOICE)

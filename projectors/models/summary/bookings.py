@@ -16,6 +16,7 @@ from shared.contracts.bookings import (
     NoShowMarked,
     PatientRegistered,
     PatientRenamed,
+    ReminderRequested,
 )
 
 CREATE_DOCTORS: Final = """
@@ -147,6 +148,10 @@ def _no_show(data: NoShowMarked) -> Fields:
     return {"status": BookingStatus.NO_SHOW.value, "no_show_at": data.marked_at}
 
 
+def _reminder_requested(data: ReminderRequested) -> Fields:
+    return {"reminded_at": data.requested_at}
+
+
 DOCTORS: Final = Documents(
     name="doctors",
     columns=("doctor_id", "name", "time_zone", "version"),
@@ -179,5 +184,6 @@ BOOKINGS: Final = Documents(
         BookingCancelled: Rule("cancelled_at", _cancelled),
         BookingCompleted: Rule("completed_at", _completed),
         NoShowMarked: Rule("marked_at", _no_show),
+        ReminderRequested: Rule("requested_at", _reminder_requested),
     },
 )

@@ -71,9 +71,8 @@ class Parcels:
 
     async def outcome(self, process: str, key: str, *, code: str = "") -> OutcomeEnvelope:
         """The outcome of a command of the process, as the command service sends it."""
-        row = await self.db.fetchrow(
-            "SELECT command_id, type FROM commands WHERE process = $1 AND key = $2", process, key
-        )
+        statement = "SELECT command_id, type FROM commands WHERE process = $1 AND key = $2"
+        (row,) = await self.db.fetch(statement, process, key)
         return outcome_of(self.store.manager, row["command_id"], row["type"], code=code)
 
     def redeployed(self, manager: ProcessManager) -> "Parcels":

@@ -6,12 +6,12 @@ import pytest
 
 from projectors.process_runtime.outcomes import receive
 from projectors.process_runtime.timers import Timers
-from projectors.processes.process import Act
+from projectors.processes.process import Act, Rules, Send, TimerInput
 from projectors.stores.port import Commit, ProjectionError, StalePositionError, StoreUnavailableError
 from shared.runtime.outage import OutageRetry
 from tests import shop
 from tests.integration.processes.conftest import Parcels
-from tests.process_manager import PARCEL, POISON, RULES, Rules, changed, decide, evolve
+from tests.process_manager import PARCEL, POISON, RULES, changed, decide, evolve
 
 
 def timers_of(parcels: Parcels) -> Timers:
@@ -111,8 +111,6 @@ async def test_the_token_of_a_timer_that_was_set_again_or_whose_process_is_done_
     async with parcels.store.transaction() as connection:
         due = await connection.fetch("SELECT process, token, name FROM timers")
     await parcels.customer("o-1", first)
-    from projectors.processes.process import TimerInput
-
     async with parcels.store.transaction() as connection:
         given = TimerInput(due[0]["token"], shop.NOON, due[0]["name"])
         await parcels.store.handle(connection, [("o-1", given)])
@@ -127,7 +125,7 @@ async def test_an_outcome_is_an_input_once_and_settles_its_command(parcels: Parc
     await receive(parcels.store, [outcome, outcome])
     await receive(parcels.store, [outcome])
     assert await parcels.seen("o-1") == ["OrderPlaced", "pay accepted"]
-    row = await parcels.db.fetchrow("SELECT outcome->>'stream' AS stream, resend_at FROM commands")
+    (row,) = await parcels.db.fetch("SELECT outcome->>'stream' AS stream, resend_at FROM commands")
     assert (row["stream"], row["resend_at"]) == ("orders/o-1", None)
 
 
@@ -254,8 +252,6 @@ async def test_after_done_a_late_input_still_sends_commands_but_sets_no_timer(pa
 
 async def test_what_a_decision_may_not_do_fails_its_process(parcels: Parcels) -> None:
     def misspelt(state: object, given: object) -> list[object]:
-        from projectors.processes.process import Send
-
         return [Send("orders.no-such-command", "o-1", {}, "x")]
 
     other = parcels.redeployed(changed(rules=Rules(evolve, misspelt)))  # type: ignore[arg-type]

@@ -110,6 +110,7 @@ SOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("bookings.request-booking", BOOKING),
         ("bookings.confirm-booking", {}),
         ("bookings.move-booking", {"starts_at": "2026-03-29T00:35:00Z", "minutes": 10}),
+        ("bookings.request-reminder", {"starts_at": "2026-03-29T00:35:00Z"}),
         ("bookings.complete-booking", {}),
     ],
     "b-2": [

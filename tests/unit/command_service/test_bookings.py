@@ -24,6 +24,7 @@ from shared.contracts.bookings import (
     RenameDoctor,
     RenamePatient,
     RequestBooking,
+    RequestReminder,
 )
 from shared.contracts.validation_errors import describe
 
@@ -32,6 +33,7 @@ NINE = datetime(2026, 3, 30, 9, tzinfo=UTC)
 REQUEST = RequestBooking(booking_id="b-1", patient_id="p-1", doctor_id="d-1", starts_at=NINE, minutes=15)
 CANCEL = CancelBooking(reason="ill")
 CONFIRM, COMPLETE, NO_SHOW = ConfirmBooking(), CompleteBooking(), MarkNoShow()
+REMIND = RequestReminder(starts_at=NINE)
 
 
 def booking(*commands: Any) -> bookings.Booking | None:
@@ -60,6 +62,7 @@ def at(minute: int, *, minutes: int | None = None) -> MoveBooking:
         ([REQUEST, CANCEL], BookingStatus.CANCELLED),
         ([REQUEST, CONFIRM, CANCEL], BookingStatus.CANCELLED),
         ([REQUEST, CONFIRM, at(5)], BookingStatus.CONFIRMED),
+        ([REQUEST, CONFIRM, REMIND], BookingStatus.CONFIRMED),
     ],
 )
 def test_a_booking_goes_from_pending_to_its_end(commands: list[Any], status: BookingStatus) -> None:
@@ -81,6 +84,9 @@ def test_a_booking_goes_from_pending_to_its_end(commands: list[Any], status: Boo
         ([REQUEST, CONFIRM, COMPLETE], CANCEL, "invalid-booking-transition"),
         ([REQUEST, CONFIRM, COMPLETE], at(5), "invalid-booking-transition"),
         ([REQUEST, CONFIRM, NO_SHOW], COMPLETE, "invalid-booking-transition"),
+        ([REQUEST], REMIND, "invalid-booking-transition"),
+        ([REQUEST, CONFIRM, CANCEL], REMIND, "invalid-booking-transition"),
+        ([REQUEST, CONFIRM, at(5)], REMIND, "reminder-outdated"),
     ],
 )
 def test_what_its_status_does_not_allow_is_refused(before: list[Any], command: Any, code: str) -> None:

@@ -260,7 +260,11 @@ async def test_a_goodbye_that_the_broker_does_not_take_neither_fails_nor_holds_u
     [
         ("dead", "summary", "summary.dead (exchange dead, key summary)"),
         ("events", "summary.lane.2", "summary.2 (exchange events, key summary.lane.2)"),
-        ("events", "lane.2", "summary.2 and analytics.2 and search.2 (exchange events, key lane.2)"),
+        (
+            "events",
+            "lane.2",
+            f"{' and '.join(f'{name}.2' for name in topology.SUBSCRIBERS)} (exchange events, key lane.2)",
+        ),
         ("retry.5s", "search.lane.0", "search.retry.5s (exchange retry.5s, key search.lane.0)"),
         ("changes", "summary.passed", "dead_letters.passed (exchange changes, key summary.passed)"),
         ("changes", "summary", "exchange changes, key summary"),
