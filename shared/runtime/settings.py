@@ -45,6 +45,9 @@ class Settings(_ReadModelUrls):
     command_resend_after_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """After how many seconds without an outcome a process's command is sent again, under the same id; then at doubling intervals."""
 
+    fulfilment_pay_within_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 900.0
+    """How many seconds after it was placed a managed order has to be paid (``projectors/processes/fulfilment``)."""
+
     lanes: Annotated[int, Field(ge=1, le=256)] = 4
     query_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     command_port: Annotated[int, Field(ge=0, le=65535)] = 8081

@@ -16,8 +16,8 @@ from projectors.processes import process as model
 from projectors.processes.fulfilment.state import Fulfilment, Phase, Reservation, phase_of
 from projectors.processes.process import Act, CancelTimer, Done, EventInput, OperatorInput, OutcomeInput, Send, Timer
 from shared.contracts import orders, payments
+from shared.runtime.settings import Settings
 
-PAY_WITHIN: Final = timedelta(minutes=15)
 DEADLINE: Final = "payment-deadline"
 PAYMENT: Final = "fulfilment:"  # begins the ids of payments that are ours: an order may have others
 
@@ -130,7 +130,8 @@ def _stock(act: str, state: Fulfilment, product: str, **units: int) -> Send:
     return Send(f"catalog.{act}-stock", product, {"reservation_id": state.order_id, **units}, f"{act}:{product}")
 
 
-def fulfilment(pay_within: timedelta = PAY_WITHIN) -> model.ProcessManager:
+def configured(settings: Settings | None = None) -> model.ProcessManager:
+    pay_within = timedelta(seconds=settings.fulfilment_pay_within_s) if settings else timedelta(minutes=15)
     return model.ProcessManager(
         name="fulfilment",
         kinds=("orders", "payments"),
@@ -141,4 +142,4 @@ def fulfilment(pay_within: timedelta = PAY_WITHIN) -> model.ProcessManager:
     )
 
 
-PROCESS: Final = fulfilment()
+PROCESS: Final = configured()

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from projectors.processes.fulfilment.process import DEADLINE, PAYMENT, PROCESS, correlate, fulfilment
+from projectors.processes.fulfilment.process import DEADLINE, PAYMENT, PROCESS, configured, correlate
 from projectors.processes.fulfilment.state import Fulfilment
 from projectors.processes.process import (
     Act,
@@ -24,6 +24,7 @@ from projectors.processes.process import (
 from shared.contracts.orders import OrderCancelled
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
+from shared.runtime.settings import Settings
 from tests import payments, shop
 
 PAY = PAYMENT + "o-1"
@@ -246,5 +247,6 @@ def test_only_managed_orders_and_payments_of_ours_are_for_a_fulfilment() -> None
 
 def test_how_long_it_waits_for_the_payment_is_a_setting() -> None:
     placed = as_input(PLACED, 1)
-    rules = fulfilment(timedelta(seconds=10)).rules
+    assert timedelta(seconds=Settings().fulfilment_pay_within_s) == timedelta(minutes=15)
+    rules = configured(Settings(fulfilment_pay_within_s=10)).rules
     assert Timer(DEADLINE, after=timedelta(seconds=10)) in rules.decide(rules.evolve(None, placed), placed)

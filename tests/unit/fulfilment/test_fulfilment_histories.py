@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from command_service.domain.products import Product
 from projectors.process_runtime.deciding import Status
-from projectors.processes.fulfilment.process import PAY_WITHIN, PAYMENT
+from projectors.processes.fulfilment.process import PAYMENT
 from projectors.processes.fulfilment.state import Phase, Reservation
 from projectors.processes.process import Act
 from shared.contracts.orders import OrderStatus
@@ -176,7 +176,7 @@ class Histories(RuleBasedStateMachine):
             if simulation.random.random() < 0.7:
                 simulation.settle(payment.payment_id, captured=simulation.random.random() < 0.5)
         self.everything_is_delivered()
-        simulation.now += PAY_WITHIN
+        simulation.now += timedelta(minutes=15)
         self.everything_is_delivered()
         for order in simulation.orders(OrderStatus.CONFIRMED):
             simulation.send("orders.ship-order", order.order_id, {})
