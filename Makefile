@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .tidemark/setup
 PROCESSES ?= 2
 
-.PHONY: help setup test demo drill drill-rebuild up bench bench-letters bench-pages test-faults lint format compose-env clean
+.PHONY: help setup test demo drill drill-fulfilment drill-rebuild up bench bench-letters bench-pages test-faults lint format compose-env clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: $(STAMP) ## real orders through real servers, compared with their source (
 
 drill: $(STAMP) ## a projection fails: see, fix, canary, replay, compare
 	@$(BIN)/tidemark drill poison $(ARGS)
+
+drill-fulfilment: $(STAMP) ## 10,000 managed orders while every process and server is killed (ARGS="--orders 1000")
+	@$(BIN)/tidemark drill fulfilment $(ARGS)
 
 drill-rebuild: $(STAMP) ## read models are rebuilt, compared and switched while orders arrive (ARGS="--all": 155,848 baskets)
 	@$(BIN)/tidemark drill rebuild $(ARGS)
