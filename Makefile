@@ -43,7 +43,7 @@ bench-pages: $(STAMP) ## product pages, search and dashboards beside the joins t
 	@$(BIN)/python -m tests.benchmarks.pages $(ARGS)
 
 test-faults: $(STAMP) ## kill each process and server in the middle of a run
-	timeout --kill-after=60 1800 $(BIN)/pytest tests/faults tests/e2e/test_deadly_event.py tests/e2e/test_rebuild_drill.py -m "" -n $(PROCESSES) --dist loadfile $(ARGS)
+	timeout --kill-after=60 3600 $(BIN)/pytest tests/faults tests/unit/fulfilment tests/e2e/test_deadly_event.py tests/e2e/test_rebuild_drill.py -m "" -n $(PROCESSES) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict and import-linter
 	$(BIN)/ruff check .
