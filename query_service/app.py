@@ -51,6 +51,8 @@ Every response read from a projection states in `Tidemark-As-Of` how current tha
 before that time is included. To read your own write, send `Tidemark-Consistency: orders/<id>@<version>`, taken from the
 command's outcome, and `Prefer: wait=SECONDS`: the response includes that write, or is a 412 that states why it does not. A write to
 a kind of stream that the projection does not read (analytics reads orders and products) is not waited for: it changes nothing there.
+Answers that are costly to read are kept for a short time, at most 10 s, with the `Tidemark-As-Of` of when they were read; a request with
+`Tidemark-Consistency` is always read afresh.
 
 Responses have an `ETag`; send `If-None-Match` to get 304 while nothing has changed. Lists are paged: to get the next page,
 send `next_cursor` as `cursor` with the same filters. Errors are problem+json (RFC 9457). Unknown parameters are refused,

@@ -45,6 +45,7 @@ READ_MODELS: Final = (
     ),
     ReadModel("analytics", StoreKind.REDIS, ("orders", "products")),
     ReadModel("search", StoreKind.POSTGRES, ("orders", "products", "customers", "doctors")),
+    ReadModel("telemetry", StoreKind.POSTGRES, ("devices",)),
 )
 
 NAMES: Final = tuple(model.name for model in READ_MODELS)
@@ -65,6 +66,22 @@ def check(models: Sequence[ReadModel]) -> None:
 
 
 check(READ_MODELS)
+
+
+def packing_groups(models: Sequence[ReadModel]) -> Mapping[str, str]:
+    """Kind of stream → its group, named after one of its kinds. Two kinds are in one group if any read model reads both.
+
+    A read model reads kinds of one group only: a message with kinds of one group is read by all or some of that group's read models,
+    and is of no interest to any other.
+    """
+    group = {kind: kind for kind in KINDS}
+    for model in models:
+        joined = {group[kind] for kind in model.kinds}
+        group = {kind: min(joined) if own in joined else own for kind, own in group.items()}
+    return group
+
+
+PACKING_GROUPS: Final = packing_groups(READ_MODELS)
 
 
 class UnknownReadModelError(LookupError):

@@ -65,6 +65,6 @@ async def migrated(settings: Settings) -> Settings:
 async def write_db(migrated: Settings) -> AsyncIterator[asyncpg.Connection]:
     """The write database, empty."""
     connection = await asyncpg.connect(migrated.write_db_url)
-    await connection.execute("TRUNCATE streams, events, commands, claims, outbox, undecided_commands")
+    await connection.execute("TRUNCATE streams, events, archived_events, commands, claims, outbox, undecided_commands")
     yield connection
     await connection.close()

@@ -31,6 +31,10 @@ from shared.contracts.orders import (
 )
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData, Fact
+from shared.read_models import READ_MODELS
+
+WITH_ORDERS = tuple(model.name for model in READ_MODELS if "orders" in model.kinds)
+"""The read models that an order ends up in."""
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
 ACTOR = "chief@example.org"

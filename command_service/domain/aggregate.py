@@ -64,6 +64,11 @@ class Borrowed:
     """The first ``state_version`` of that kind in which the field has today's meaning. State of older versions is replayed first."""
 
 
+def never_closed(_: Any) -> bool:
+    """False: streams of this kind have no end."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Aggregate:
     """One kind of stream: ``<kind>/<id>``. ``creates``: creating command → the field that holds the new id."""
@@ -80,6 +85,8 @@ class Aggregate:
     """Command → the facts of other streams that its decision needs."""
     state_version: int = 1
     """The version of ``state``: increment it with every change of its shape or meaning. State of other versions is replayed from events."""
+    closed: Callable[[Any], bool] = never_closed
+    """Whether a stream in this state is finished: no further event is to be expected, so its events may be archived when they are old."""
 
     def restored(self, kept: str, version: int) -> State | None:
         """The state from its stored JSON; None: its version or shape differs, and the stream has to be replayed."""

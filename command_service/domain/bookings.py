@@ -9,8 +9,9 @@ Doctor and patient need not be registered: a stream is decided alone, and their 
 Refusals: booking-already-requested, booking-not-found, invalid-booking-transition, reminder-outdated, slot-taken, patient-busy.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final, NoReturn, assert_never
 
 from msgspec.structs import replace
@@ -131,7 +132,8 @@ def claims(event: EventData) -> Claims:
             return Claims()
 
 
-def _slots(starts_at: datetime, ends_at: datetime) -> dict[str, None]:
+@lru_cache(256)  # a command is decided twice, as a rule: its claims have to be loaded in between
+def _slots(starts_at: datetime, ends_at: datetime) -> Mapping[str, None]:
     """The slots of this time, by their starts in UTC, in order."""
     return dict.fromkeys(f"{start.isoformat()[:16]}Z" for start in _starts(starts_at, ends_at))
 
@@ -243,4 +245,5 @@ AGGREGATE: Final = Aggregate(
     ),
     creates={RequestBooking: "booking_id"},
     claims=claims,
+    closed=lambda booking: booking.status in (BookingStatus.COMPLETED, BookingStatus.NO_SHOW, BookingStatus.CANCELLED),
 )

@@ -2,6 +2,7 @@
 
 from command_service.domain import bookings as bookings
 from command_service.domain import customers as customers
+from command_service.domain import devices as devices
 from command_service.domain import doctors as doctors
 from command_service.domain import orders as orders
 from command_service.domain import patients as patients

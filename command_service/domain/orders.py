@@ -209,4 +209,5 @@ AGGREGATE: Final = Aggregate(
         )
     },
     state_version=4,
+    closed=lambda order: order.status in (OrderStatus.DELIVERED, OrderStatus.CANCELLED),
 )

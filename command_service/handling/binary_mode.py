@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic_core import from_json
+from shared.contracts.registry import EXACT_NUMBERS
+from shared.messages.envelope import EnvelopeError, parse
 
 _HEADER: Final = re.compile(r"(?:ce[-_]|cloudevents[:_])(.+)", re.IGNORECASE | re.DOTALL)
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
@@ -31,7 +32,7 @@ def structured(body: bytes, headers: Mapping[str, Any], content_type: str) -> di
         return None
     if isinstance(version := attributes.get("expectedversion"), str) and _INTEGER.fullmatch(version):
         attributes["expectedversion"] = int(version)  # the binding makes all headers strings
-    return attributes | ({"data": _data(body)} if body else {})
+    return attributes | ({"data": _data(body, exact=attributes.get("type") in EXACT_NUMBERS)} if body else {})
 
 
 def _value(value: Any) -> Any:
@@ -41,8 +42,8 @@ def _value(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | None) else str(type(value))
 
 
-def _data(body: bytes) -> Any:
+def _data(body: bytes, *, exact: bool) -> Any:
     try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError:
+        return parse(body, exact=exact)
+    except EnvelopeError:
         return body.decode("utf-8", "backslashreplace")

@@ -18,7 +18,7 @@ from pydantic_core import to_json
 from command_service.domain.aggregate import Aggregate
 from command_service.domain.aggregates import BY_COMMAND
 from command_service.handling import binary_mode
-from shared.contracts.registry import COMMANDS
+from shared.contracts.registry import COMMANDS, EXACT_NUMBERS
 from shared.contracts.validation_errors import describe, printable, sentence, shown
 from shared.contracts.values import CommandData
 from shared.messages.envelope import MAX_BATCH, MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, is_batch, split
@@ -108,7 +108,7 @@ def read(
     if binary is not None:
         return Message((_part(binary, None, correlation_id),), batch=False)
     try:
-        elements = split(body)
+        elements = split(body, EXACT_NUMBERS)
     except EnvelopeError as error:
         return _unreadable(body, MALFORMED, str(error))
     if len(elements) > MAX_BATCH:
@@ -118,7 +118,10 @@ def read(
 
 
 def digest_of(envelope: CommandEnvelope) -> bytes:
-    """SHA-256 of the command's content; independent of its time, source and trace, and of the order of its keys."""
+    """SHA-256 of the command's content; independent of its time, source and trace, and of the order of its keys.
+
+    A number that is parsed exactly has the digest of its text.
+    """
     return _digest((envelope.type, envelope.subject, envelope.expectedversion, envelope.data))
 
 
@@ -179,7 +182,7 @@ def _digest(asked: Sequence[Any]) -> bytes:
     try:
         canonical = msgspec.json.encode(asked, order="deterministic")
     except OverflowError:  # an integer beyond 64 bits: the contract will refuse it, but the command needs a digest
-        canonical = json.dumps(asked, sort_keys=True).encode()
+        canonical = json.dumps(asked, sort_keys=True, default=str).encode()
     return hashlib.sha256(canonical).digest()
 
 

@@ -14,7 +14,7 @@ from shared.runtime.postgres import Connection
 PAGE: Final = 500
 
 EVENTS_UP_TO: Final = """
-SELECT version, envelope FROM events WHERE stream = $1 AND version > $2 AND version <= $3 ORDER BY version LIMIT $4
+SELECT version, envelope FROM all_events WHERE stream = $1 AND version > $2 AND version <= $3 ORDER BY version LIMIT $4
 """
 
 

@@ -34,6 +34,8 @@ from shared.runtime.settings import Settings
 
 HEARTBEAT_S: Final = 5
 """A worker frozen for 10 to 15 seconds loses the queue to the next one."""
+TAKE_BYTES: Final = 2 * 1024 * 1024
+"""The most bytes of messages that are decided in one transaction, unless one message is larger: they bound the memory."""
 
 
 class Worker:
@@ -49,7 +51,7 @@ class Worker:
         await self._handler.open()
         with suppress(Stopped):
             while not stopping.is_set():
-                for unit in units_of_work(await self._consumer.take(self._batch, timeout=0.5)):
+                for unit in units_of_work(await self._consumer.take(self._batch, size=TAKE_BYTES, timeout=0.5)):
                     await self._handle(unit)
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:

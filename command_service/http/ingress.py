@@ -79,7 +79,8 @@ async def post_command(
     its envelope on the bus would have more than 1,048,576 bytes.
     """
     ingress: Ingress = state.ingress
-    envelope = read_envelope(request, command_type, await read_body(request), subject, expected_version, notbefore)
+    data = await read_body(request, command_type)
+    envelope = read_envelope(request, command_type, data, subject, expected_version, notbefore)
     wait = prefer.wait(request.headers.getall(prefer.HEADER, []), LONGEST_WAIT_S)
     return await ingress.send(envelope, wait)
 

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from command_service.handling.parsing import TOO_LARGE, Invalid, validate
 from command_service.http.command_names import given_actor, given_id, given_source
 from command_service.http.responses import STATUS_OF_CODE, refusal
+from shared.contracts.registry import EXACT_NUMBERS
 from shared.contracts.validation_errors import describe
 from shared.http.problems import Problem
-from shared.messages.envelope import MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, is_batch, split
+from shared.messages.envelope import MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, is_batch, parse, split
 
 DRAIN_BYTES: Final = 16 * 1024 * 1024
 DRAIN_S: Final = 5.0
@@ -24,7 +25,7 @@ NO_BINARY_MODE: Final = (
 )
 
 
-async def read_body(request: Request[Any, Any, State]) -> Any:
+async def read_body(request: Request[Any, Any, State], command_type: str) -> Any:
     """The command's data. Raises Problem."""
     if "ce-specversion" in request.headers:
         # Its ce-id is meant as the idempotency key: with the body alone it would be decided again each time.
@@ -45,7 +46,7 @@ async def read_body(request: Request[Any, Any, State]) -> Any:
         raise Problem(f"the body is {error}", status=400, code="malformed-message") from error
     if len(elements) != 1 or not isinstance(elements[0], dict) or is_batch(body):
         raise Problem("the body must be one JSON object: the command's data", status=400, code="malformed-message")
-    return elements[0]
+    return parse(body, exact=True) if command_type in EXACT_NUMBERS else elements[0]
 
 
 async def _drain(request: Request[Any, Any, State]) -> None:

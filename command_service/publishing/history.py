@@ -35,18 +35,21 @@ PREFETCH: Final = 4
 PORTION: Final = 1000
 """Events read and published at once: bounds this task's memory."""
 
+IN_KEY_ORDER: Final = {"enable_sort": "off", "enable_seqscan": "off"}
+"""Session settings: with outdated statistics the planner would rather sort than merge the indexes of the hot table and of the archive."""
+
 # The size and end of a page, from an index-only scan. Its end is the last event that exists now, if the page is not full.
 PAGE_END: Final = """
 SELECT clock_timestamp() AS at, count(*) AS events, (array_agg(stream))[count(*)] AS stream,
     (array_agg(version))[count(*)] AS version
 FROM (
-    SELECT stream, version FROM events
+    SELECT stream, version FROM all_events
     WHERE (stream, version) > ($1, $2) AND ($4::text[] IS NULL OR split_part(stream, '/', 1) = ANY ($4))
     ORDER BY stream, version LIMIT $3
 ) AS page
 """
 PORTION_OF_PAGE: Final = """
-SELECT stream, version, envelope::text AS envelope FROM events
+SELECT stream, version, envelope::text AS envelope FROM all_events
 WHERE (stream, version) > ($1, $2) AND (stream, version) <= ($3, $4)
 ORDER BY stream, version
 LIMIT $5
@@ -55,13 +58,14 @@ LIMIT $5
 PORTION_OF_KINDS: Final = """
 SELECT page.stream, page.version, events.envelope::text AS envelope
 FROM (
-    SELECT stream, version FROM events
+    SELECT stream, version, archived FROM all_events
     WHERE (stream, version) > ($1, $2) AND (stream, version) <= ($3, $4) AND split_part(stream, '/', 1) = ANY ($6::text[])
     ORDER BY stream, version
     LIMIT $5
 ) AS page
 CROSS JOIN LATERAL (
-    SELECT envelope FROM events WHERE stream = page.stream AND version = page.version OFFSET 0
+    SELECT envelope FROM all_events
+    WHERE stream = page.stream AND version = page.version AND archived = page.archived OFFSET 0
 ) AS events
 ORDER BY page.stream, page.version
 """
@@ -73,7 +77,7 @@ SELECT coalesce(sum(version), 0)::bigint FROM streams WHERE $1::text[] IS NULL O
 
 class HistoryPublisher:
     def __init__(self, write_db_url: str, consumer: Consumer, publisher: Publisher) -> None:
-        self._database = Database(write_db_url, max_size=1)
+        self._database = Database(write_db_url, max_size=1, session=IN_KEY_ORDER)
         self._consumer = consumer
         self._publisher = publisher
         self._progress = StallDetector()

@@ -1,4 +1,8 @@
-"""Packing outbox rows into messages, in lane order: pure. A message holds events of one lane, up to 100 or 256 KiB."""
+"""Packing outbox rows into messages, in stream order: pure. A message holds events of one lane, up to 100 or 256 KiB.
+
+Kinds of stream that no read model reads together are not packed together, so that no projector has to parse a message for nothing
+(``shared.read_models.packing_groups``). A header names the kinds that are inside.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +13,7 @@ from pydantic_core import from_json
 from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, pack
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing
+from shared.read_models import PACKING_GROUPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,11 @@ class Row:
     type: str | None
     """None: as in the envelope, which is parsed only for a single event, since it costs as much as reading it."""
     envelope: str
+
+    @property
+    def kind(self) -> str:
+        """The kind of stream."""
+        return self.stream.partition("/")[0]
 
 
 @dataclass(slots=True)
@@ -37,31 +47,32 @@ class RowBatch:
 
     def message(self, routing_key: str, headers: Mapping[str, Any] | None = None) -> Outgoing:
         """The message: one event in the structured form, with its type as an AMQP property; several in the batch form."""
+        kinds = {topology.KINDS_HEADER: ",".join(sorted({row.kind for row in self.rows}))}
+        headers = {**kinds, **(headers or {})}
         if len(self.rows) == 1:
             row = self.rows[0]
             kind = row.type or from_json(row.envelope)["type"]
-            return Outgoing(
-                topology.EVENTS, routing_key, row.envelope.encode(), CONTENT_TYPE, kind, headers=headers or {}
-            )
+            return Outgoing(topology.EVENTS, routing_key, row.envelope.encode(), CONTENT_TYPE, kind, headers=headers)
         return Outgoing(
             topology.EVENTS,
             routing_key,
             pack([row.envelope.encode() for row in self.rows]),
             BATCH_CONTENT_TYPE,
-            headers=headers or {},
+            headers=headers,
         )
 
 
 def row_batches(rows: Iterable[Row], lanes: int) -> Sequence[RowBatch]:
-    """The rows as messages, in the order in which they must be published."""
+    """The rows as messages, in the order in which they must be published: each stream's rows are in order."""
     packed: list[RowBatch] = []
-    open_batches: dict[int, RowBatch] = {}
+    open_batches: dict[tuple[int, str], RowBatch] = {}
     for row in rows:
         lane = topology.lane_of(row.stream, lanes)
         length = len(row.envelope) + 1
-        batch = open_batches.get(lane)
+        place = lane, PACKING_GROUPS.get(row.kind, row.kind)
+        batch = open_batches.get(place)
         if batch is None or not batch.has_room_for(length):
-            batch = open_batches[lane] = RowBatch(lane)
+            batch = open_batches[place] = RowBatch(lane)
             packed.append(batch)
         batch.rows.append(row)
         batch.size += length

@@ -54,7 +54,7 @@ EVENTS_FROM: Final = """
 SELECT e.version AS id, wanted.stream, NULL AS type, e.envelope::text AS envelope
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS wanted (stream, version, place)
 CROSS JOIN LATERAL (
-    SELECT version, envelope FROM events
+    SELECT version, envelope FROM all_events AS events
     WHERE events.stream = wanted.stream AND events.version >= wanted.version
     ORDER BY version LIMIT $3
 ) AS e
@@ -69,7 +69,7 @@ WHERE s.updated_at >= $1 AND NOT EXISTS (SELECT FROM outbox o WHERE o.stream = s
 
 class Resender:
     def __init__(self, write_db_url: str, consumer: Consumer, publisher: Publisher, *, lanes: int) -> None:
-        self._database = Database(write_db_url, max_size=CONNECTIONS)
+        self._database = Database(write_db_url, max_size=CONNECTIONS, session={"enable_sort": "off"})
         self._consumer = consumer
         self._publisher = publisher
         self._lanes = lanes

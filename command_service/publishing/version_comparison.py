@@ -15,7 +15,7 @@ AHEAD: Final = """
 SELECT wanted.stream, wanted.applied, coalesce(common.version, 0) AS version
 FROM unnest($1::text[], $2::bigint[]) AS wanted (stream, applied)
 LEFT JOIN LATERAL (
-    SELECT max(version) AS version FROM events
+    SELECT max(version) AS version FROM all_events AS events
     WHERE events.stream = wanted.stream AND (events.epoch IS NULL OR events.epoch <= $3)
 ) AS common ON true
 WHERE wanted.applied > coalesce(common.version, 0)

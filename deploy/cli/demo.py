@@ -22,3 +22,28 @@ def shop(
     from deploy.demo.shop.command import demo
 
     raise typer.Exit(demo(orders, all_orders, output.value))
+
+
+@app.command()
+def bookings(
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="How many rounds of about 350 commands.")] = 30,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """A doctor's practice on days of 23 and 25 hours, compared with a plain model of it: double bookings, moves, renames, free times."""
+    from deploy.demo.bookings.command import demo
+
+    raise typer.Exit(demo(rounds, output.value))
+
+
+@app.command()
+def devices(
+    whole_year: Annotated[bool, typer.Option("--all", help="All 211,061 readings of the year.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Run hourly weather at three airports through the whole system, shuffled and in part twice, and compare to the last digit.
+
+    Without --all, the first quarter of the year.
+    """
+    from deploy.demo.devices.command import demo
+
+    raise typer.Exit(demo(whole_year, output.value))

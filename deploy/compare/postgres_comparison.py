@@ -33,7 +33,7 @@ PAUSE_S: Final = 0.5
 MAX_DIFFERING: Final = 10_000
 """With more streams at different versions, rows are not compared."""
 
-# Read from the catalogue: another generation may have been created by other code.
+# Read from the catalogue: another generation may have been created by other code. A partition's rows are those of its table.
 STORED_TABLES: Final = """
 SELECT tables.relname AS name,
     ARRAY(
@@ -51,7 +51,7 @@ SELECT tables.relname AS name,
     ) AS key
 FROM pg_class AS tables
 JOIN pg_namespace AS schemas ON schemas.oid = tables.relnamespace
-WHERE schemas.nspname = $1 AND tables.relkind IN ('r', 'p')
+WHERE schemas.nspname = $1 AND tables.relkind IN ('r', 'p') AND NOT tables.relispartition
 ORDER BY tables.relname
 """
 

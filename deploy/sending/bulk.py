@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from deploy.sending.batches import CommandMessage
 from deploy.sending.outcomes import Tally
 from deploy.sending.sender import CommandSender
+from shared.contracts.registry import EXACT_NUMBERS
+from shared.messages.envelope import parse
 from shared.runtime.settings import Settings
 
 MAX_LINE_BYTES: Final = 1024 * 1024
@@ -81,7 +83,9 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 def _command(line: bytes) -> CommandMessage:
     if len(line) > MAX_LINE_BYTES:
         raise ValueError(f"longer than {MAX_LINE_BYTES} bytes")
-    envelope = from_json(line, allow_inf_nan=False)
+    envelope = parse(line)
+    if isinstance(envelope, dict) and envelope.get("type") in EXACT_NUMBERS:
+        envelope = parse(line, exact=True)
     if not isinstance(envelope, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - the file is wrong, not the program
     for name in ("id", "type"):

@@ -32,16 +32,18 @@ SELECT stream, version FROM (
 """
 VERSIONS: Final = "SELECT stream, version FROM streams WHERE stream = ANY ($1::text[])"
 EVENTS: Final = """
-SELECT stream, version, envelope::text AS envelope FROM events WHERE stream = ANY ($1::text[]) ORDER BY stream, version
+SELECT stream, version, envelope::text AS envelope FROM all_events WHERE stream = ANY ($1::text[])
+ORDER BY stream, version
 """
 EVENTS_AFTER: Final = """
 SELECT events.stream, events.version, envelope::text AS envelope
 FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS wanted (stream, after, upto)
-JOIN events ON events.stream = wanted.stream AND events.version > wanted.after AND events.version <= wanted.upto
+JOIN all_events AS events ON events.stream = wanted.stream AND events.version > wanted.after AND events.version <= wanted.upto
 ORDER BY events.stream, events.version
 """
 EVENT_COUNTS: Final = """
-SELECT stream, count(*) AS events, max(version) AS last FROM events WHERE stream = ANY ($1::text[]) GROUP BY stream
+SELECT stream, count(*) AS events, max(version) AS last FROM all_events
+WHERE stream = ANY ($1::text[]) GROUP BY stream
 """
 PENDING: Final = "SELECT DISTINCT stream FROM outbox WHERE stream = ANY ($1::text[])"
 CLOCK: Final = "SELECT clock_timestamp()"
@@ -54,7 +56,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
     AND (backend_xid IS NOT NULL OR xact_start > now() - interval '10 seconds')
 """
 ORPHANS: Final = """
-SELECT DISTINCT stream FROM events WHERE NOT EXISTS (SELECT FROM streams WHERE streams.stream = events.stream)
+SELECT DISTINCT stream FROM all_events WHERE NOT EXISTS (SELECT FROM streams WHERE streams.stream = all_events.stream)
 """
 
 

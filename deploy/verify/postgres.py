@@ -20,7 +20,7 @@ from deploy.verify.laws.stated import misstated
 from deploy.verify.models import Changes, Problems, Snapshot, fold_applicable, fold_problems
 from projectors.stores import postgres_positions
 from projectors.stores.port import Advance, Position
-from projectors.stores.tables import Table, fold_of, tables_of
+from projectors.stores.tables import Retention, Table, fold_of, retention_of, tables_of
 from shared.runtime.postgres import connect_pool
 from shared.views.generations import ACTIVE, FIRST, generation_name, registry_schema
 
@@ -59,6 +59,7 @@ class PostgresModel(Generic[Changes]):
         tables: Sequence[VerifiedTable[Changes]],
         *,
         keeps_discarded: bool,
+        retention: Retention[Changes] | None,
     ) -> None:
         self.name = name
         self.generation = generation
@@ -66,6 +67,7 @@ class PostgresModel(Generic[Changes]):
         self._fold = fold
         self._tables = tables
         self._keeps_discarded = keeps_discarded
+        self._retention = retention
 
     @asynccontextmanager
     async def snapshot(self, streams: Sequence[str]) -> AsyncIterator[Snapshot]:
@@ -79,7 +81,9 @@ class PostgresModel(Generic[Changes]):
                 if self._keeps_discarded:
                     for row in await connection.fetch(DISCARDED, list(streams)):
                         discarded[row["stream"]] = discarded.get(row["stream"], frozenset()) | {row["version"]}
-                yield _Snapshot(connection, list(streams), positions, discarded, self._fold, self._tables)
+                yield _Snapshot(
+                    connection, list(streams), positions, discarded, self._fold, self._tables, self._retention
+                )
 
     async def progress(self) -> ModelProgress:
         with server_errors(self.name):
@@ -108,6 +112,7 @@ class _Snapshot(Generic[Changes]):
         discarded: Mapping[str, frozenset[int]],
         fold: Callable[[Sequence[Advance]], Changes],
         tables: Sequence[VerifiedTable[Changes]],
+        retention: Retention[Changes] | None,
     ) -> None:
         self._connection = connection
         self._streams = streams
@@ -115,11 +120,14 @@ class _Snapshot(Generic[Changes]):
         self.discarded = discarded
         self._fold = fold
         self._tables = tables
+        self._retention = retention
 
     async def problems(
         self, advances: Sequence[Advance], unreadable: Mapping[str, str], versions: Mapping[str, int]
     ) -> Problems:
         changes, failed = fold_applicable(self._fold, advances)
+        if self._retention is not None:
+            changes = self._retention.keep(changes, await self._connection.fetchval(self._retention.horizon))
         found = fold_problems({**unreadable, **failed})
         compared = [stream for stream in self._streams if stream not in found]
         for table in self._tables:
@@ -145,8 +153,16 @@ async def open_postgres(projection: str, url: str, generation: int | None) -> Po
         schema = generation_name(projection, number)
         pool = await connect_pool(url, schema=schema, read_only=True, max_size=WORKERS, session=PREFER_INDEXES)
         keeps = await pool.fetchval(HAS_DISCARDED)
-        tables = [await with_statements(pool, table) for table in tables_of(projection)]
-        return PostgresModel(projection, number, pool, fold_of(projection), tables, keeps_discarded=keeps)
+        tables = [await with_statements(pool, table.verified_through or table) for table in tables_of(projection)]
+        return PostgresModel(
+            projection,
+            number,
+            pool,
+            fold_of(projection),
+            tables,
+            keeps_discarded=keeps,
+            retention=retention_of(projection),
+        )
 
 
 async def with_statements(connection: Any, table: Table[Changes]) -> VerifiedTable[Changes]:

@@ -211,8 +211,10 @@ class Rebuilder:
             progress, generation = self._progress_of(hosted), hosted.generation
             progress.observe(generation.updated_at, now)
             if generation.done and len(generation.settled) >= self._options.lanes:
-                if progress.finish_is_due(now):
-                    await self._finish(hosted)
+                if progress.finish_is_due(now) and not await self._finish(hosted) and progress.is_stalled(now):
+                    # Heads leave out a stream that changes while they are read: what waits for history is requested now.
+                    progress.unchanged_since = now
+                    await self._request_heads(hosted, range(self._options.lanes))
             elif generation.updated_at == generation.begun_at or progress.is_stalled(now):
                 progress.unchanged_since = now
                 await self._resume(hosted, progress)
@@ -231,13 +233,16 @@ class Rebuilder:
                 hosted, (generation.cursor_stream, generation.cursor_version), count=generation.total is None
             )
 
-    async def _finish(self, hosted: HostedGeneration) -> None:
+    async def _finish(self, hosted: HostedGeneration) -> bool:
+        """False: some streams have a gap."""
         if await self._generations.run_step(hosted, hosted.store.gaps) == 0:
             complete = partial(hosted.store.complete, self._live_priority.wait_for_turn)
             await self._generations.run_step(hosted, complete, takes_long=True)
             await self._outages.until_up(partial(self._generations.registry.ready, hosted.number))
             await self._outages.until_up(self._generations.refresh)
             log.info("%s: generation %d is ready", self.name, hosted.number)
+            return True
+        return False
 
     async def _request_page(self, hosted: HostedGeneration, after: Cursor, *, count: bool = False) -> None:
         """Request the next page. ``count``: also the number of events, for which the command service reads every stream."""
@@ -246,9 +251,10 @@ class Rebuilder:
         request = history_request(self.name, generation.number, after, limit, count=count, kinds=hosted.kinds)
         await self._publisher.publish_all([request], sleep=self._outages.pause)
 
-    async def _request_heads(self, hosted: HostedGeneration) -> None:
+    async def _request_heads(self, hosted: HostedGeneration, lanes: Sequence[int] = ()) -> None:
+        """``lanes``: by default those of which no heads have been compared."""
         generation = hosted.generation
-        lanes = [lane for lane in range(self._options.lanes) if lane not in generation.settled]
+        lanes = lanes or [lane for lane in range(self._options.lanes) if lane not in generation.settled]
         requests = [
             heads_request(self.name, lane, generation.reads_since, generation=generation.number) for lane in lanes
         ]

@@ -37,6 +37,8 @@ from shared.views.generations import incomplete
 log: Final = logging.getLogger(__name__)
 
 TAKE_LIMIT: Final = 50
+TAKE_BYTES: Final = 2 * 1024 * 1024
+"""Limits of what is applied at once: they bound the memory, and the length of a transaction."""
 SWEEP_EVERY_S: Final = 1.0
 SILENT_AFTER_S: Final = 6.0
 OVERDUE_LIMIT: Final = 1000
@@ -99,7 +101,7 @@ class Projector:
         with suppress(Stopped):
             await self._outages.until_up(self._generations.open)
             while not stopping.is_set():
-                deliveries = await self._consumer.take(TAKE_LIMIT, timeout=0.5)
+                deliveries = await self._consumer.take(TAKE_LIMIT, size=TAKE_BYTES, timeout=0.5)
                 events = [delivery for delivery in deliveries if delivery.queue in self._lane_of_queue]
                 for group in _groups(events):
                     with self._live_priority.applying_live():

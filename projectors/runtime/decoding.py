@@ -1,6 +1,7 @@
 """Decodes deliveries into events. What cannot be decoded becomes a separate failure and does not affect the other events.
 
-Events of kinds of stream that the projection does not read are skipped, whether they can be decoded or not.
+Events of kinds of stream that the projection does not read are skipped, whether they can be decoded or not. A message whose header
+names no other kinds is skipped without a look at its body.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from shared.contracts.values import EventData, SafeText
 from shared.messages.envelope import EnvelopeError, ReceivedEvent, split
 from shared.messages.lanes import HEADS, HEARTBEAT, Heads, Heartbeat
 from shared.messaging.consuming import Delivery
-from shared.messaging.topology import AUTOMATIC_HEADER, EPOCH_HEADER, epoch_of, lane_of
+from shared.messaging.topology import AUTOMATIC_HEADER, EPOCH_HEADER, KINDS_HEADER, epoch_of, kinds_of, lane_of
 from shared.read_models import is_of
 
 UNDECODABLE: Final = "undecodable-event"
@@ -94,6 +95,9 @@ def decode(
     """``lanes``: the number of lanes, for events from a queue that is not a lane's. ``kinds``: the kinds of stream that are read."""
     decoded = Decoded()
     for delivery in deliveries:
+        inside = kinds_of(delivery.headers.get(KINDS_HEADER))
+        if inside and inside.isdisjoint(kinds):
+            continue
         queue_lane, epoch = lane_of_queue.get(delivery.queue), epoch_of(delivery.headers.get(EPOCH_HEADER))
         automatic = delivery.headers.get(AUTOMATIC_HEADER) is True
         events = events_in(delivery.body, partial(_lane, queue_lane, lanes=lanes), kinds)

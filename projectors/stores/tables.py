@@ -7,7 +7,8 @@ with the migrated schema.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from datetime import datetime
+from typing import Any, Final, Generic, Self, TypeVar
 
 from projectors.stores.modules import module_of
 from projectors.stores.port import Advance
@@ -16,8 +17,8 @@ from shared import read_models
 Changes = TypeVar("Changes")
 """The type that the projection's ``fold`` returns."""
 
-BOOKKEEPING: Final = frozenset({"positions", "held", "progress", "discarded", "migrations"})
-"""Tables that every generation has beside its data: they contain its progress, and need no descriptor."""
+BOOKKEEPING: Final = frozenset({"positions", "held", "progress", "discarded", "migrations", "retention"})
+"""Tables that a generation has beside its data: they contain its progress and, where it forgets, its horizon; they need no descriptor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,8 @@ class Table(Generic[Changes]):
     """Column → why it is not verified. Generations are compared by all columns."""
     replaces: Mapping[str, str] = field(default_factory=dict)
     """Column → the older column that it replaces. It is not verified in a row that has only the older one."""
+    verified_through: Self | None = None
+    """A view with sums of the rows, which is verified instead of them: there are too many. Generations are compared by the rows."""
 
     @property
     def verified(self) -> list[str]:
@@ -53,6 +56,25 @@ class Table(Generic[Changes]):
 
     def stream_of(self, row_id: str) -> str:
         return row_id if self.kind is None else f"{self.kind}/{row_id}"
+
+
+@dataclass(frozen=True)
+class Retention(Generic[Changes]):
+    """Of a read model that forgets what is older than a horizon, which its store keeps: the rows follow from the events and the horizon.
+
+    A read model defines it as ``RETENTION`` in its ``tables`` module.
+    """
+
+    horizon: str
+    """The statement that reads it, from the table ``retention``."""
+    keep: Callable[[Changes, datetime], Changes]
+    """Given what ``fold`` returns: the same without what is older than the horizon."""
+
+
+def retention_of(name: str) -> Retention[Any] | None:
+    """None: the read model forgets nothing. Raises UnknownReadModelError."""
+    found: Retention[Any] | None = getattr(module_of(name, "tables"), "RETENTION", None)
+    return found
 
 
 def tables_of(name: str) -> Sequence[Table[Any]]:

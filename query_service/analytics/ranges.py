@@ -4,27 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 from query_service.http.parameters import parse_time
 from query_service.http.problems import InvalidParameterError
-from shared.views.analytics import ALL, day_of, hour_of, month_of
+from shared.views.analytics import ALL, day_of, month_of
 
 MAX_BUCKETS: Final = 10_000
 DAY: Final = timedelta(days=1)
-
-
-class Granularity(StrEnum):
-    HOUR = "hour"
-    DAY = "day"
-
-    @property
-    def step(self) -> timedelta:
-        return timedelta(hours=1) if self is Granularity.HOUR else DAY
-
-    def stamp(self, time: datetime) -> str:
-        """The store's name of the bucket that starts at ``time``."""
-        return hour_of(time) if self is Granularity.HOUR else day_of(time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +24,56 @@ class Range:
     def within(self, other: "Range") -> "Range":
         start = min(max(self.start, other.start), other.end)
         return Range(start, max(start, min(self.end, other.end)))
+
+
+class Granularity(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+    def floor(self, time: datetime) -> datetime:
+        """The start of the bucket that contains ``time``."""
+        hour = time.replace(minute=0, second=0, microsecond=0)
+        day = hour.replace(hour=0)
+        match self:
+            case Granularity.HOUR:
+                return hour
+            case Granularity.DAY:
+                return day
+            case Granularity.WEEK:
+                return day - day.weekday() * DAY
+            case Granularity.MONTH:
+                return day.replace(day=1)
+            case _:
+                assert_never(self)
+
+    def following(self, start: datetime) -> datetime:
+        """The start of the next bucket."""
+        match self:
+            case Granularity.HOUR:
+                return start + timedelta(hours=1)
+            case Granularity.DAY:
+                return start + DAY
+            case Granularity.WEEK:
+                return start + 7 * DAY
+            case Granularity.MONTH:
+                return (start.replace(day=1) + 31 * DAY).replace(day=1)
+            case _:
+                assert_never(self)
+
+    def widened(self, range_: Range) -> Range:
+        """The smallest range of whole buckets that contains it."""
+        start, end = self.floor(range_.start), self.floor(range_.end)
+        return Range(start, end if end == range_.end else self.following(end))
+
+
+_EDGES: Final = {
+    Granularity.HOUR: "an hour",
+    Granularity.DAY: "a day",
+    Granularity.WEEK: "a week, a Monday",
+    Granularity.MONTH: "a month",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +110,24 @@ def requested_range(from_: str | None, to: str | None, granularity: Granularity)
 
 def bucket_starts(range_: Range, granularity: Granularity) -> list[datetime]:
     """The start of each bucket. Raises InvalidParameterError if there are more than MAX_BUCKETS."""
-    step = granularity.step
+    step = timedelta(hours=1) if granularity is Granularity.HOUR else DAY
     count = (range_.end - range_.start) // step
     if count > MAX_BUCKETS:
+        # Weeks and months are added up from the counters of their days.
+        by = "hour" if granularity is Granularity.HOUR else "day"
         raise InvalidParameterError(
-            "from",
-            f"the range has {count} buckets by {granularity}, more than {MAX_BUCKETS}; narrow it with from and to",
+            "from", f"the range has {count} buckets by {by}, more than {MAX_BUCKETS}; narrow it with from and to"
         )
-    return [range_.start + i * step for i in range(count)]
+    starts, at = [], range_.start
+    while at < range_.end:
+        starts.append(at)
+        at = granularity.following(at)
+    return starts
+
+
+def days_of(start: datetime, granularity: Granularity) -> list[datetime]:
+    """The days of the bucket that starts then."""
+    return [start + i * DAY for i in range((granularity.following(start) - start) // DAY)]
 
 
 def spans(range_: Range, data: Range) -> list[str]:
@@ -88,7 +135,7 @@ def spans(range_: Range, data: Range) -> list[str]:
     covered = range_.within(data)
     if covered == data and covered.start < covered.end:
         return [ALL]
-    return list(_months_and_days(covered))
+    return list(months_and_days(covered))
 
 
 def day_range(first: str, last: str) -> Range:
@@ -96,10 +143,11 @@ def day_range(first: str, last: str) -> Range:
     return Range(_day(first), _day(last) + DAY)
 
 
-def _months_and_days(range_: Range) -> Iterator[str]:
+def months_and_days(range_: Range) -> Iterator[str]:
+    """Whole months, and the days that are left."""
     at = range_.start
     while at < range_.end:
-        following = (at.replace(day=1) + 31 * DAY).replace(day=1)
+        following = Granularity.MONTH.following(at)
         if at.day == 1 and following <= range_.end:
             yield month_of(at)
             at = following
@@ -114,8 +162,6 @@ def _day(stamp: str) -> datetime:
 
 def _bucket_edge(name: str, value: str, granularity: Granularity) -> datetime:
     time = parse_time(name, value)
-    hour = time.replace(minute=0, second=0, microsecond=0)
-    edge = hour if granularity is Granularity.HOUR else hour.replace(hour=0)
-    if time != edge:
-        raise InvalidParameterError(name, f"{value} must be the start of {'an hour' if edge is hour else 'a day'}, UTC")
+    if time != granularity.floor(time):
+        raise InvalidParameterError(name, f"{value} must be the start of {_EDGES[granularity]}, UTC")
     return time

@@ -17,13 +17,17 @@ WHOLE: Final = "tidemark.whole"
 
 
 def conditional_response(
-    request: Request[Any, Any, Any], body: bytes, as_of: Mapping[str, str], *versions: int
+    request: Request[Any, Any, Any],
+    body: bytes,
+    as_of: Mapping[str, str],
+    *versions: int,
+    media_type: str = MediaType.JSON,
 ) -> Response[Any]:
-    """200 with ``body`` (JSON text, sent unchanged), or 304 without it; both with ``ETag`` and the headers ``as_of``."""
+    """200 with ``body`` (text, sent unchanged), or 304 without it; both with ``ETag`` and the headers ``as_of``."""
     headers = {"ETag": etag(body, *versions), "Cache-Control": "no-cache", **as_of}
     if WHOLE not in request.scope and (unchanged := not_modified(request, headers)):
         return unchanged
-    return Response(body, media_type=MediaType.JSON, headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
 
 
 def not_modified(request: Request[Any, Any, Any], headers: Mapping[str, str]) -> Response[Any] | None:

@@ -5,28 +5,39 @@ retried on the generation that is active then; the client does not notice.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 
 from query_service.http.cached import Cached, Handler, answer_from_cache
 from query_service.http.openapi import READ, READ_ONE, ReadOperation
 from query_service.http.problems import GenerationGoneError
 
+_NO_OTHERS: Final[Mapping[int, ResponseSpec]] = {}
 MAX_ATTEMPTS: Final = 3
 """Operators switch generations; not more often than this within one request."""
 
 
 def read_route(
-    path: str, *, one: bool = False, tags: list[str], summary: str, cached: Cached | None = None
+    path: str,
+    *,
+    one: bool = False,
+    tags: list[str],
+    summary: str,
+    responses: Mapping[int, ResponseSpec] = _NO_OTHERS,
+    cached: Cached | None = None,
 ) -> Callable[[Handler], HTTPRouteHandler]:
-    """``get``, with the documented responses of every read from a projection; ``one``: including 404. ``cached``: see ``http.cached``."""
-    responses = READ_ONE if one else READ
+    """``get``, with the documented responses of every read from a projection; ``one``: including 404; ``responses``: the route's own.
+
+    ``cached``: see ``http.cached``.
+    """
+    documented = {**(READ_ONE if one else READ), **responses}
 
     def decorate(handler: Handler) -> HTTPRouteHandler:
-        route = get(path, responses=responses, operation_class=ReadOperation, tags=tags, summary=summary)
+        route = get(path, responses=documented, operation_class=ReadOperation, tags=tags, summary=summary)
         return route(_retried_on_switch(handler if cached is None else _cached(handler, cached)))
 
     return decorate

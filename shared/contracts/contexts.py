@@ -4,5 +4,6 @@ from shared.contracts import accounts as accounts
 from shared.contracts import bookings as bookings
 from shared.contracts import catalog as catalog
 from shared.contracts import customers as customers
+from shared.contracts import devices as devices
 from shared.contracts import orders as orders
 from shared.contracts import payments as payments

@@ -44,6 +44,9 @@ KINDS_OF: Final[Mapping[type[EventData], tuple[str, ...]]] = {
 
 COMMANDS: Final[Mapping[str, type[CommandData]]] = _collected("COMMANDS")
 
+EXACT_NUMBERS: Final = frozenset(name for name, contract in COMMANDS.items() if contract.exact_numbers)
+"""The types of command whose numbers are parsed with every digit."""
+
 EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = _collected("EVENTS")
 """Each event class, its type in messages, and the schema version that is written today."""
 

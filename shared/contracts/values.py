@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, ClassVar, Final, get_type_hints
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -26,6 +27,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     Strict,
     StringConstraints,
+    WithJsonSchema,
 )
 from pydantic_core import CoreSchema, PydanticKnownError
 from pydantic_core.core_schema import no_info_before_validator_function
@@ -59,6 +61,40 @@ def _in_utc(value: datetime) -> datetime:
     if not EARLIEST <= value < LATEST:
         raise ValueError("the time must lie between 1970-01-01 and 2199-12-31")
     return value
+
+
+MAX_DECIMAL_DIGITS: Final = 20
+"""The most digits of a decimal before its point."""
+MAX_DECIMAL_PLACES: Final = 18
+"""The most digits of a decimal after its point."""
+A_DECIMAL: Final = (
+    f"a decimal is a number or its text, like 21.5, with at most {MAX_DECIMAL_DIGITS} digits before"
+    f" and {MAX_DECIMAL_PLACES} after the point"
+)
+_DECIMAL: Final = r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?"
+_IS_DECIMAL: Final = re.compile(_DECIMAL)
+
+
+def _decimal_text(value: Any) -> str:
+    """The value as text without exponent, leading or trailing zeros: equal numbers have the same text.
+
+    A float is refused: its digits are no longer those that the sender wrote. Messages are parsed so that none arises (``exact_numbers``).
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError(A_DECIMAL)  # noqa: TRY004 - pydantic words a ValueError, and raises a TypeError
+    try:
+        text = str(value)
+    except ValueError as error:  # an integer of thousands of digits
+        raise ValueError(A_DECIMAL) from error
+    if not _IS_DECIMAL.fullmatch(text):
+        raise ValueError(A_DECIMAL)
+    text = format(Decimal(text), "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    whole, _, places = text.lstrip("-").partition(".")
+    if len(whole) > MAX_DECIMAL_DIGITS or len(places) > MAX_DECIMAL_PLACES:
+        raise ValueError(A_DECIMAL)
+    return "0" if text == "-0" else text
 
 
 def _known_time_zone(name: str) -> str:
@@ -120,6 +156,13 @@ Quantity = Annotated[int, Strict(), Field(gt=0, le=MAX_QUANTITY)]
 Timestamp = Annotated[datetime, BeforeValidator(_only_rfc3339), AfterValidator(_in_utc)]
 """A point in time: RFC 3339 on the wire, UTC in memory, between 1970 and 2199."""
 
+DecimalText = Annotated[
+    str,
+    BeforeValidator(_decimal_text),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{_DECIMAL}$"}], "examples": [21.5]}),
+]
+"""A decimal, kept exactly: a JSON number or its text, as text in its shortest form. Only in commands with ``exact_numbers``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
@@ -156,6 +199,9 @@ class CommandData(BaseModel):
     """The data of a command. Unknown fields are refused, so that a misspelt option is never silently ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    exact_numbers: ClassVar[bool] = False
+    """Whether its message is parsed with every digit of its numbers. Numbers of other commands are integers or refused."""
 
 
 Upcaster = Callable[[Mapping[str, Any]], dict[str, Any]]

@@ -5,8 +5,9 @@ Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json
 ``EnvelopeError`` is the only error that parsing raises: the bytes are not a valid envelope.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -121,21 +122,48 @@ class ReceivedEvent(BaseModel):
     actor: str | None = None
 
 
-def split(body: bytes) -> Sequence[Any]:
+def split(body: bytes, exact: Collection[str] = ()) -> Sequence[Any]:
     """The envelopes in a message, as plain JSON values: one for the structured form, several for the batch form.
 
-    The first byte decides the form, not the content type, so that a wrong header loses nothing.
+    The first byte decides the form, not the content type, so that a wrong header loses nothing. ``exact``: the types whose numbers with a
+    fraction or an exponent are Decimals, with every digit; all others' are floats.
     Raises EnvelopeError for what is not JSON, not an object or array, or an empty batch.
     """
+    elements = _elements(parse(body))
+    if any(_is_of(each, exact) for each in elements):
+        exactly = _elements(parse(body, exact=True))
+        return [one if _is_of(one, exact) else other for one, other in zip(exactly, elements, strict=True)]
+    return elements
+
+
+def parse(body: bytes | str, *, exact: bool = False) -> Any:
+    """The JSON value. ``exact``: numbers with a fraction or an exponent as Decimals, never as floats. Raises EnvelopeError."""
     try:
-        parsed = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
+        return _EXACT.decode(body) if exact else from_json(body, allow_inf_nan=False)
+    except (ValueError, RecursionError) as error:
         raise EnvelopeError(f"not JSON: {str(error)[:200]}") from error
-    if isinstance(parsed, list):
-        if not parsed:
-            raise EnvelopeError("an empty batch")
-        return parsed
-    return [parsed]
+
+
+def _number(text: str) -> Decimal | str:
+    """The number; as text if its exponent is beyond what a Decimal can have."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return text
+
+
+_EXACT: Final = msgspec.json.Decoder(float_hook=_number)
+
+
+def _elements(parsed: Any) -> list[Any]:
+    if parsed == []:
+        raise EnvelopeError("an empty batch")
+    return parsed if isinstance(parsed, list) else [parsed]
+
+
+def _is_of(element: Any, types: Collection[str]) -> bool:
+    kind = element.get("type") if isinstance(element, dict) else None
+    return isinstance(kind, str) and kind in types
 
 
 def is_batch(body: bytes) -> bool:

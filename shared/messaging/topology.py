@@ -57,6 +57,9 @@ SEQUENCE_HEADER: Final = "tidemark-sequence"
 """On every message of the relay: the run of the relay that numbered it, and its number in its lane, 1, 2, 3 … without gaps. A run begins
 with the epoch of the write database; on resent messages it is the epoch and a full stop alone."""
 
+KINDS_HEADER: Final = "tidemark-kinds"
+"""On messages with events: the kinds of stream in it, separated by commas. A projector that reads none of them does not parse the body."""
+
 AUTOMATIC_HEADER: Final = "tidemark-automatic"
 """True on copies from the retry tiers, on resends that a projection requested by itself, and on its requests for these: no operator was
 involved. A dead event that arrives so is not retried once its letter is published."""
@@ -150,6 +153,16 @@ def control_queue(projector: str) -> str:
 def compared_key(projector: str) -> str:
     """Routing key of the reply to a projection's request to compare its versions."""
     return f"{projector}.compared"
+
+
+def kinds_of(header: object) -> frozenset[str]:
+    """The kinds of stream in KINDS_HEADER; empty: the header is missing, so that they are not known."""
+    return _kinds_in(header) if isinstance(header, str) else frozenset()
+
+
+@lru_cache(maxsize=1024)
+def _kinds_in(header: str) -> frozenset[str]:
+    return frozenset(filter(None, header.split(",")))
 
 
 def run_of(epoch: str, leader: str = "") -> str:

@@ -18,9 +18,10 @@ class Failpoint(StrEnum):
     """The failpoints, and the processes that reach them."""
 
     BEFORE_COMMIT = "before-commit"
-    """worker, projectors, processes, dead_letters: everything is written, the transaction is still open (Redis: the script is not sent)."""
+    """worker, projectors, processes, dead_letters, archive: everything is written, the transaction is still open (Redis: the script is not
+    sent)."""
     AFTER_COMMIT = "after-commit"
-    """worker, projectors, processes, dead_letters: committed; nothing of it is published yet."""
+    """worker, projectors, processes, dead_letters, archive: committed; nothing of it is published yet."""
     AFTER_HOLD = "after-hold"
     """projectors: a hold is committed; its retry copy, dead letter or resend request is not published yet."""
     BEFORE_ACK = "before-ack"

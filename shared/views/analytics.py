@@ -18,7 +18,7 @@ With ``<p>`` the generation's prefix, ``<c>`` a currency, ``<day>`` ``YYYYMMDD``
     <p>:by-<d>:<c>:<span>    hash   "<metric>:<value>" → integer (absent at 0), for each region or category with sales; <d> is region or
                                     category, span a day or a month. An order counts once in each category of its lines, with their
                                     items and revenue. The value "" stands for sales whose region or category was unknown
-    <p>:<d>-buyers:<c>:<month>:<value>   hash   customer id → orders not cancelled (absent at 0)
+    <p>:<d>-buyers:<c>:<month>   hash   "<customer id> <value>" → orders not cancelled (absent at 0); an id has no space
     <p>:counted              hash   "sales" → events applied by code that keeps the two above: they are complete if these are all events
     <p>:days                 zset   "<day>" → the same as a number; one member for each day that has had an order
     <p>:names                hash   product id → name in the catalogue
@@ -114,8 +114,8 @@ class Keys:
     def sales_by(self, dimension: Dimension, currency: str, span: str) -> str:
         return f"{self.prefix}:by-{dimension}:{currency}:{span}"
 
-    def buyers_by(self, dimension: Dimension, currency: str, month: str, value: str) -> str:
-        return f"{self.prefix}:{dimension}-buyers:{currency}:{month}:{value}"
+    def buyers_by(self, dimension: Dimension, currency: str, month: str) -> str:
+        return f"{self.prefix}:{dimension}-buyers:{currency}:{month}"
 
     def is_sales_by(self, key: str) -> bool:
         """Whether it is a key of ``sales_by`` or ``buyers_by``."""
@@ -127,12 +127,17 @@ class Keys:
         return f"{key[len(self.prefix) + 1 :]} {member}"
 
 
+def events_applied(progress: Mapping[str, str]) -> int:
+    """The number of events that a generation has applied, given its ``progress``."""
+    return sum(int(count) for name, count in progress.items() if name.endswith(":events_applied"))
+
+
 def sales_are_complete(counted: str | None, progress: Mapping[str, str]) -> bool:
     """Whether the figures by region and category include every event of the generation, given ``counted`` and ``progress``.
 
     They do not if code that did not keep them has applied any: before, after, or beside code that does.
     """
-    return int(counted or 0) == sum(int(count) for name, count in progress.items() if name.endswith(":events_applied"))
+    return int(counted or 0) == events_applied(progress)
 
 
 SALES_INCOMPLETE: Final = (
@@ -151,26 +156,36 @@ def exact_figure(score: float, text: str | None) -> int:
     return int(text) if text is not None and float(text) == score else int(score)
 
 
-class RevenueBucket(BaseModel):
-    """Orders placed in the bucket and not cancelled; ``items`` are units; ``cancelled`` counts orders."""
+def average_order_value(revenue: int, orders: int) -> int | None:
+    """Revenue divided by orders in minor units, rounded to the nearest, halves up; exact for integers of any size. None without orders."""
+    return (2 * revenue + orders) // (2 * orders) if orders > 0 else None
 
-    start: datetime
-    orders: int
-    items: int
-    revenue: int
-    cancelled: int
+
+AverageOrderValue = Annotated[
+    int | None,
+    Field(
+        description="`revenue` divided by `orders`, rounded to the nearest minor unit, halves up; null without orders."
+    ),
+]
 
 
 class RevenueTotal(BaseModel):
+    """Orders placed and not cancelled; ``items`` are units; ``cancelled`` counts orders."""
+
     orders: int
     items: int
     revenue: int
     cancelled: int
+
+
+class RevenueBucket(RevenueTotal):
+    start: datetime
 
 
 class RevenueInCurrency(BaseModel):
     buckets: list[RevenueBucket]
     total: RevenueTotal
+    average_order_value: AverageOrderValue
 
 
 class Revenue(RevenueInCurrency):
@@ -208,6 +223,101 @@ class TopProducts(TopProductsInCurrency):
         dict[str, TopProductsInCurrency] | None,
         Field(description="The result for each `currency`. null: too many currencies at once."),
     ] = None
+
+
+class CategorySales(RevenueTotal):
+    """An order counts once in each category of its lines, with the items and the revenue of these lines."""
+
+    average_order_value: AverageOrderValue
+    category: Annotated[
+        str | None, Field(description="The product's category when it was sold; null if it was unknown.")
+    ]
+
+
+class TopCategoriesInCurrency(BaseModel):
+    items: list[CategorySales]
+
+
+class TopCategories(TopCategoriesInCurrency):
+    """``currency`` is null only while no order has been seen and none was requested; ``items`` are in it alone.
+
+    ``currencies`` and ``by_currency`` are present only where no currency was requested and there are several.
+    """
+
+    currency: str | None
+    currencies: Annotated[list[str], Field(description="All currencies of orders, `currency` first.")] = []
+    by_currency: Annotated[
+        dict[str, TopCategoriesInCurrency] | None,
+        Field(description="The result for each `currency`. null: too many currencies at once."),
+    ] = None
+
+
+class ReportTotal(BaseModel):
+    """Orders placed in the month and not cancelled, in the report's currency."""
+
+    orders: int
+    items: int
+    revenue: int
+    average_order_value: AverageOrderValue
+    customers: Annotated[int, Field(description="Different customers with such orders.")]
+
+
+class ReportRow(ReportTotal):
+    key: Annotated[
+        str | None,
+        Field(description="The region, category or segment; null: sales whose region or category was unknown."),
+    ]
+
+
+class SalesReport(BaseModel):
+    """``rows`` by falling revenue, then by ``key``. ``total`` counts each order and customer once, so it may be less than the rows' sum."""
+
+    month: str
+    by: str
+    currency: Annotated[str | None, Field(description="null only while no order has been seen and none was requested.")]
+    currencies: Annotated[
+        list[str],
+        Field(description="All currencies of orders, `currency` first, if there are several and none was requested."),
+    ] = []
+    rows: list[ReportRow]
+    total: ReportTotal
+
+
+class SegmentFigures(BaseModel):
+    """Customers, and their orders in the range that were not cancelled, in one currency."""
+
+    customers: int
+    orders: int
+    revenue: int
+    average_order_value: AverageOrderValue
+
+
+class RfmCell(SegmentFigures):
+    """Scores from 1 to 5, 5 being the latest, the most frequent, the highest revenue."""
+
+    recency: int
+    frequency: int
+    monetary: int
+
+
+class Rfm(BaseModel):
+    customers: int
+    cells: Annotated[
+        list[RfmCell],
+        Field(description="By recency, frequency, monetary; combinations that do not occur are left out."),
+    ]
+
+
+class Segments(BaseModel):
+    """``segments``: by `new`, `returning`, `lapsed`."""
+
+    currency: Annotated[str | None, Field(description="null only while no order has been seen and none was requested.")]
+    currencies: Annotated[
+        list[str],
+        Field(description="All currencies of orders, `currency` first, if there are several and none was requested."),
+    ] = []
+    segments: dict[str, SegmentFigures]
+    rfm: Rfm
 
 
 class DistinctCustomers(BaseModel):

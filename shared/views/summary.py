@@ -1,6 +1,6 @@
 """The summary's documents, written by the projector and returned by the query service. Money in minor units.
 
-Tables: ``orders``, ``history``, ``customers``, ``products``, ``price_history``, ``payments``
+Tables: ``orders``, ``history``, ``customers``, ``products``, ``price_history``, ``baskets``, ``payments``
 (``projectors/models/summary/migrations``). ``doc`` holds the fields below, except those marked *borrowed*: they belong to other streams
 and are joined when read.
 """

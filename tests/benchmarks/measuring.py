@@ -19,8 +19,8 @@ from deploy.run.supervisor import Supervisor
 from deploy.sending.outcomes import percentile
 from deploy.servers import leftovers
 from deploy.servers.provide import Servers
-from shared.read_models import NAMES
 from tests.benchmarks.pipelines import Probe
+from tests.shop import WITH_ORDERS
 
 WARM_UP: Final = 300
 SEND_DEADLINE_S: Final = 60.0
@@ -141,8 +141,8 @@ async def lag(
     count = int(rate * seconds)
     every = max(1, round(rate / WATCHED_A_SECOND))
     watched = [orders.streams[number] for number in range(first, first + count, every)]
-    seen: dict[str, dict[str, float]] = {store: {} for store in NAMES}
-    watching = [asyncio.create_task(_watch(probe, store, watched, seen[store], poll_s)) for store in NAMES]
+    seen: dict[str, dict[str, float]] = {store: {} for store in WITH_ORDERS}
+    watching = [asyncio.create_task(_watch(probe, store, watched, seen[store], poll_s)) for store in WITH_ORDERS]
     report = await send(probe, rabbitmq_url, orders, first, count, rate)
     try:
         async with asyncio.timeout(30):
@@ -151,7 +151,7 @@ async def lag(
         for task in watching:
             task.cancel()
     published = dict(zip(orders.streams[first : first + count], report["published"], strict=True))
-    everywhere = [max(seen[store][stream] for store in NAMES) - published[stream] for stream in watched]
+    everywhere = [max(seen[store][stream] for store in WITH_ORDERS) - published[stream] for stream in watched]
     decided = await _decided(probe, watched)
     return {
         "orders_per_second": round(rate, 1),
@@ -164,7 +164,8 @@ async def lag(
         **_milliseconds(everywhere),
         "until_decided": _milliseconds([at - published[stream] for stream, at in decided.items()]),
         "until_visible": {
-            store: _milliseconds([at - published[stream] for stream, at in seen[store].items()]) for store in NAMES
+            store: _milliseconds([at - published[stream] for stream, at in seen[store].items()])
+            for store in WITH_ORDERS
         },
     }
 

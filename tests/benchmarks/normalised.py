@@ -18,7 +18,7 @@ PRODUCT_PAGE: Final = """
 SELECT p.product_id, p.name, p.description, c.name AS category, b.name AS brand, p.currency, s.quantity AS stock,
     (SELECT json_agg(v.sku ORDER BY v.sku) FROM variants v WHERE v.product_id = p.product_id) AS variants,
     (SELECT json_agg(x.price ORDER BY x.changed_at) FROM prices x WHERE x.product_id = p.product_id) AS prices,
-    r.average, r.number,
+    r.total AS rated, r.number,
     (SELECT json_agg(json_build_array(related.product_id, related.orders, other.name) 
         ORDER BY orders DESC, related.product_id::text COLLATE "C")
      FROM (
@@ -35,32 +35,32 @@ JOIN categories c USING (category_id)
 JOIN brands b USING (brand_id)
 JOIN stock s USING (product_id)
 CROSS JOIN LATERAL (
-    SELECT round(avg(rating)::float8 * 100) / 100 AS average, count(*) AS number FROM reviews WHERE product_id = p.product_id
+    SELECT sum(rating) AS total, count(*) AS number FROM reviews WHERE product_id = p.product_id
 ) AS r
 WHERE p.product_id = $1
 """
 
-# $1 the word, $2 category, $3, $4 price, $5 rating. Available ones; the best rated first, with the total and the facets.
+# $1 the word, $2 category, $3, $4 price, $5 rating, to two decimals. Available ones; the cheapest first, with the total and the facets.
 SEARCH: Final = """
 WITH matched AS MATERIALIZED (
-    SELECT p.product_id, c.name AS category, b.name AS brand, price.price, r.average, r.number
+    SELECT p.product_id, c.name AS category, b.name AS brand, price.price
     FROM products p
     JOIN categories c USING (category_id)
     JOIN brands b USING (brand_id)
     JOIN stock s USING (product_id)
     CROSS JOIN LATERAL (SELECT price FROM prices x WHERE x.product_id = p.product_id ORDER BY changed_at DESC LIMIT 1) AS price
     CROSS JOIN LATERAL (
-        SELECT round(avg(rating)::float8 * 100) / 100 AS average, count(*) AS number FROM reviews WHERE product_id = p.product_id
+        SELECT avg(rating) AS average FROM reviews WHERE product_id = p.product_id
     ) AS r
     WHERE (p.name ~* ('\\m' || $1 || '\\M') OR p.description ~* ('\\m' || $1 || '\\M')
             OR b.name ~* ('\\m' || $1 || '\\M') OR c.name ~* ('\\m' || $1 || '\\M'))
-      AND ($2::text IS NULL OR c.name = $2) AND price.price BETWEEN $3 AND $4 AND r.average >= $5 AND s.quantity > 0
+      AND ($2::text IS NULL OR c.name = $2) AND price.price BETWEEN $3 AND $4 AND r.average >= $5::numeric - 0.005 AND s.quantity > 0
 )
 SELECT (SELECT count(*) FROM matched) AS total,
     (SELECT json_object_agg(category, n) FROM (SELECT category, count(*) AS n FROM matched GROUP BY category) AS each) AS categories,
     (SELECT json_object_agg(brand, n) FROM (SELECT brand, count(*) AS n FROM matched GROUP BY brand) AS each) AS brands,
     ARRAY(SELECT product_id FROM matched
-          ORDER BY average DESC, number DESC, ('product-' || product_id) COLLATE "C" LIMIT 50) AS ids
+          ORDER BY price, ('product-' || product_id) COLLATE "C" LIMIT 50) AS ids
 """
 
 # Eight tables: by day, in all regions, segments and departments.
@@ -90,6 +90,22 @@ JOIN regions g USING (region_id)
 JOIN segments s USING (segment_id)
 WHERE o.status <> 'cancelled'
 GROUP BY 1, 2 ORDER BY units DESC, ('product-' || l.product_id) COLLATE "C" LIMIT 10
+"""
+
+# A month's report: $1 and $2 are its start and end, $3 is region or category.
+REPORT: Final = """
+SELECT CASE WHEN $3 = 'region' THEN g.name ELSE c.name END AS key, count(DISTINCT o.order_id) AS orders, sum(l.quantity) AS items,
+    sum(l.amount)::bigint AS revenue, count(DISTINCT o.customer_id) AS customers
+FROM orders o
+JOIN order_lines l USING (order_id)
+JOIN products p USING (product_id)
+JOIN categories c USING (category_id)
+JOIN departments d USING (department_id)
+JOIN customers u USING (customer_id)
+JOIN regions g USING (region_id)
+JOIN segments s USING (segment_id)
+WHERE o.status <> 'cancelled' AND o.placed_at >= $1 AND o.placed_at < $2
+GROUP BY 1 ORDER BY revenue DESC, key
 """
 
 PRODUCTS: Final = """

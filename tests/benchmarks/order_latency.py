@@ -23,7 +23,7 @@ RATE: Final = 20.0
 SECONDS: Final = 10.0
 ROUNDS: Final = 4
 WARM_UP: Final = 400
-LESS_IMPORTANT: Final = 10
+LESS_IMPORTANT: Final = 19
 """The nice value of the query service and its readers."""
 POLL_S: Final = 0.002
 SEEN: Final = "SELECT EXISTS (SELECT FROM positions WHERE stream = $1)"

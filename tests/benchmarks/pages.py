@@ -16,12 +16,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from http.client import HTTPConnection
 from typing import Any, Final
-from urllib.parse import urlencode
 
 import asyncpg
 import psutil
@@ -31,13 +29,14 @@ from deploy.demo.system import settings_for
 from deploy.run.deployables import program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
-from deploy.sending.outcomes import percentile
 from deploy.servers.ports import free_port
 from deploy.servers.provide import Servers
 from tests.benchmarks import normalised
+from tests.benchmarks.measuring import server_pids
 from tests.benchmarks.normalised import Normalised
 from tests.benchmarks.order_latency import order_latency
 from tests.benchmarks.shop_events import fill
+from tests.benchmarks.side_by_side import Client, Joins, checked, compared, url
 from tests.e2e.system import own_servers
 
 VIEWS: Final = 200
@@ -50,125 +49,114 @@ YEAR: Final = {"from": "2026-01-01", "to": "2027-01-01", "granularity": "day", "
 RATED: Final = 4
 
 
-class Client:
-    """One connection, kept open; the answers' bodies as they came."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = HTTPConnection("127.0.0.1", port, timeout=30)
-
-    def get(self, path: str, **parameters: object) -> bytes:
-        self._connection.request("GET", f"{path}?{urlencode(parameters)}" if parameters else path)
-        answer = self._connection.getresponse()
-        body = answer.read()
-        assert answer.status == 200, body
-        return body
-
-    def timed(self, path: str, **parameters: object) -> float:
-        began = time.perf_counter()
-        self.get(path, **parameters)
-        return time.perf_counter() - began
+def page_of(product_id: int) -> str:
+    return f"/products/product-{product_id}/page"
 
 
-def summary_of(seconds: Sequence[float]) -> dict[str, float]:
-    def milliseconds(value: float | None) -> float:
-        return round((value or 0.0) * 1000, 3)
-
-    return {
-        "mean_ms": milliseconds(sum(seconds) / len(seconds)),
-        **{f"p{share}_ms": milliseconds(percentile(list(seconds), share / 100)) for share in (50, 99)},
-        "count": len(seconds),
-    }
-
-
-def compared(joins: Sequence[float], ours: Sequence[float]) -> dict[str, Any]:
-    yardstick, mine = summary_of(joins), summary_of(ours)
-    ratios = {name: round(yardstick[name] / mine[name], 1) for name in ("mean_ms", "p50_ms", "p99_ms")}
-    return {"joins": yardstick, "ours": mine, "ratio": {name.removesuffix("_ms"): one for name, one in ratios.items()}}
-
-
-async def timed(shop: Normalised, statement: str, *arguments: object) -> tuple[float, list[asyncpg.Record]]:
-    began = time.perf_counter()
-    rows = await shop.connection.fetch(statement, *arguments)
-    return time.perf_counter() - began, rows
-
-
-async def product_pages(shop: Normalised, kept: Client, unkept: Client) -> dict[str, Any]:
-    views = [row[0] for row in await shop.connection.fetch(normalised.POPULAR, VIEWS)]
-    joins: list[float] = []
-    for product_id in views:
-        seconds, rows = await timed(shop, normalised.PRODUCT_PAGE, product_id)
-        joins.append(seconds)
-        check_page(rows[0], json.loads(kept.get(f"/products/product-{product_id}/page")))
+async def product_pages(joins: Joins, kept: Client, unkept: Client) -> dict[str, Any]:
+    views = [row[0] for row in await joins.connection.fetch(normalised.POPULAR, VIEWS)]
+    paths = list(map(page_of, views))
+    theirs, rows = await joins.ask(normalised.PRODUCT_PAGE, [(one,) for one in views])
+    without, bodies = unkept.ask(paths)
+    checked(check_page, rows, bodies)
+    checked(check_page, rows, kept.ask(paths)[1])
     found: dict[str, Any] = {
         "what": f"{VIEWS} views by popularity, {REPEATED} times each by us",
-        **compared(joins, [kept.timed(f"/products/product-{one}/page") for one in views * REPEATED]),
-        "ours_with_TIDEMARK_CACHE_off": summary_of([unkept.timed(f"/products/product-{one}/page") for one in views]),
+        **compared(theirs, kept.ask(paths * REPEATED)[0]),
+        "ours_with_TIDEMARK_CACHE_off": without.report(),
     }
     for orders in CLASSES:
-        (row,) = await shop.connection.fetch(normalised.IN_ORDERS, orders)
-        path = f"/products/product-{row['product_id']}/page"
-        times = [(await timed(shop, normalised.PRODUCT_PAGE, row["product_id"]))[0] for _ in range(YARDSTICK_RUNS)]
-        kept.get(path)
-        found[f"of_a_product_in_{row['orders']}_orders"] = compared(times, [kept.timed(path) for _ in range(ASKED)]) | {
-            "ours_with_TIDEMARK_CACHE_off": summary_of([unkept.timed(path) for _ in range(10)])
-        }
+        (row,) = await joins.connection.fetch(normalised.IN_ORDERS, orders)
+        id_ = row["product_id"]
+        theirs, rows = await joins.ask(normalised.PRODUCT_PAGE, [(id_,)] * YARDSTICK_RUNS)
+        without, bodies = unkept.ask([page_of(id_)] * YARDSTICK_RUNS)
+        checked(check_page, rows, bodies)
+        mine, _ = kept.ask([page_of(id_)] * ASKED)
+        name = f"of_a_product_in_{row['orders']}_orders"
+        found[name] = compared(theirs, mine) | {"ours_with_TIDEMARK_CACHE_off": without.report()}
     return found
 
 
-def check_page(row: asyncpg.Record, page: dict[str, Any]) -> None:
+def check_page(row: asyncpg.Record, body: bytes) -> None:
+    page = json.loads(body)
     for name in ("name", "description", "category", "brand", "currency", "stock"):
         assert page[name] == row[name], (name, page[name], row[name])
-    assert (page["review_count"], page["rating_average"]) == (row["number"], row["average"]), page["product_id"]
+    average = round(row["rated"] / row["number"], 2) if row["number"] else None
+    assert (page["review_count"], page["rating_average"]) == (row["number"], average), page["product_id"]
     assert [one["sku"] for one in page["variants"]] == sorted(json.loads(row["variants"]), reverse=True)
     assert [one["price"] for one in page["price_history"]] == json.loads(row["prices"])
     related = [[int(one["product_id"].removeprefix("product-")), one["orders"], one["name"]] for one in page["related"]]
     assert related == json.loads(row["related"] or "[]"), page["product_id"]
 
 
-async def searches(shop: Normalised, client: Client) -> dict[str, Any]:
-    """By a rarer word (the noun of a name) and by a commoner one (the adjective), with all filters, the best rated first."""
+async def searches(joins: Joins, client: Client) -> dict[str, Any]:
+    """By a rarer word (the noun of a name) and by a commoner one (the adjective), with all filters, the cheapest first."""
     found: dict[str, Any] = {}
+    filters = {"min_price": 1000, "max_price": 8000, "min_rating": RATED, "available": "true", "sort": "price"}
     for name, place in (("rare_word", 2), ("common_word", 1)):
-        words = [row[0] for row in await shop.connection.fetch(normalised.WORDS, QUESTIONS, place)]
-        joins, ours, matches = [], [], []
-        for number, word in enumerate(words):
-            category = f"Category {1 + number}" if number % 3 == 0 else None
-            seconds, rows = await timed(shop, normalised.SEARCH, word, category, 1000, 8000, float(RATED))
-            joins.append(seconds)
-            question: dict[str, object] = {"q": f"{word} ", "min_price": 1000, "max_price": 8000, "sort": "rating"}
-            question |= {"min_rating": RATED, "available": "true"} | ({"category": category} if category else {})
-            matches.append(check_hits(rows[0], json.loads(client.get("/search/products", **question))))
-            ours += [client.timed("/search/products", **question) for _ in range(REPEATED)]
-        found[name] = compared(joins, ours) | {"matches": {"least": min(matches), "most": max(matches)}}
+        words = [row[0] for row in await joins.connection.fetch(normalised.WORDS, QUESTIONS, place)]
+        categories = [f"Category {1 + number}" if number % 3 == 0 else None for number in range(len(words))]
+        asked = list(zip(words, categories, strict=True))
+        theirs, rows = await joins.ask(normalised.SEARCH, [(*one, 1000, 8000, RATED) for one in asked])
+        paths = [
+            url("/search/products", q=f"{word} ", **filters, **({"category": category} if category else {}))
+            for word, category in asked
+        ]
+        checked(check_hits, rows, client.ask(paths)[1])
+        totals = [row["total"] for (row,) in rows]
+        found[name] = compared(theirs, client.ask(paths * REPEATED)[0]) | {"matches": [min(totals), max(totals)]}
     return found
 
 
-def check_hits(row: asyncpg.Record, body: dict[str, Any]) -> int:
-    assert body["matched"] == "words" or not row["total"], body["matched"]
-    assert body["total"] == row["total"], (body["total"], row["total"])
-    assert [hit["product_id"] for hit in body["items"]] == [f"product-{one}" for one in row["ids"]]
+def check_hits(row: asyncpg.Record, body: bytes) -> None:
+    found = json.loads(body)
+    assert found["total"] == row["total"], (found["total"], row["total"])
+    assert [hit["product_id"] for hit in found["items"]] == [f"product-{one}" for one in row["ids"]]
     for facet, column in (("category", "categories"), ("brand", "brands")):
         counts = json.loads(row[column] or "{}")
-        assert len(counts) > 100 or {one["value"]: one["count"] for one in body["facets"][facet]} == counts
-    return int(row["total"])
+        assert len(counts) > 100 or {one["value"]: one["count"] for one in found["facets"][facet]} == counts
 
 
-async def dashboards(shop: Normalised, client: Client) -> dict[str, Any]:
+async def dashboards(joins: Joins, client: Client) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    times = [await timed(shop, normalised.REVENUE) for _ in range(YARDSTICK_RUNS)]
-    buckets = json.loads(client.get("/analytics/revenue", **YEAR))["buckets"]
-    ours = {one["start"]: (one["orders"], one["items"], one["revenue"]) for one in buckets if one["orders"]}
-    assert ours == {day(row["start"]): (row["orders"], row["items"], row["revenue"]) for row in times[0][1]}
-    asked = [client.timed("/analytics/revenue", **YEAR) for _ in range(ASKED)]
-    found["revenue_by_day"] = compared([seconds for seconds, _ in times], asked)
-    times = [await timed(shop, normalised.TOP_PRODUCTS) for _ in range(YARDSTICK_RUNS)]
-    items = json.loads(client.get("/analytics/top-products", by="units", limit=10))["items"]
-    assert [(one["product_id"], one["name"], one["units"]) for one in items] == [
-        (f"product-{row['product_id']}", row["name"], row["units"]) for row in times[0][1]
+    month = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
+    asked: list[tuple[str, str, tuple[object, ...], str, Callable[[Sequence[asyncpg.Record], dict[str, Any]], None]]]
+    asked = [
+        ("revenue_by_day", normalised.REVENUE, (), url("/analytics/revenue", **YEAR), check_revenue),
+        ("top_products", normalised.TOP_PRODUCTS, (), url("/analytics/top-products", by="units", limit=10), check_top),
+        *(
+            (
+                f"report_by_{by}",
+                normalised.REPORT,
+                (*month, by),
+                url("/analytics/report", month="2026-03", by=by),
+                check_report,
+            )
+            for by in ("region", "category")
+        ),
     ]
-    asked = [client.timed("/analytics/top-products", by="units", limit=10) for _ in range(ASKED)]
-    found["top_products"] = compared([seconds for seconds, _ in times], asked)
+    for name, statement, arguments, path, check in asked:
+        theirs, rows = await joins.ask(statement, [arguments] * YARDSTICK_RUNS)
+        mine, bodies = client.ask([path] * ASKED)
+        check(rows[0], json.loads(bodies[0]))
+        found[name] = compared(theirs, mine)
     return found
+
+
+def check_revenue(rows: Sequence[asyncpg.Record], body: dict[str, Any]) -> None:
+    ours = {one["start"]: (one["orders"], one["items"], one["revenue"]) for one in body["buckets"] if one["orders"]}
+    assert ours == {day(row["start"]): (row["orders"], row["items"], row["revenue"]) for row in rows}
+
+
+def check_top(rows: Sequence[asyncpg.Record], body: dict[str, Any]) -> None:
+    assert [(one["product_id"], one["name"], one["units"]) for one in body["items"]] == [
+        (f"product-{row['product_id']}", row["name"], row["units"]) for row in rows
+    ]
+
+
+def check_report(rows: Sequence[asyncpg.Record], body: dict[str, Any]) -> None:
+    names = ("key", "orders", "items", "revenue", "customers")
+    assert [[one[name] for name in names] for one in body["rows"]] == [[row[name] for name in names] for row in rows]
 
 
 def day(start: datetime) -> str:
@@ -188,7 +176,13 @@ async def query_service(servers: Servers, cache: str) -> AsyncIterator[Client]:
     environment = {"TIDEMARK_QUERY_PORT": str(port), "TIDEMARK_CACHE": cache, "TIDEMARK_LOG_LEVEL": "ERROR"}
     async with Supervisor(output=None) as supervisor:
         await supervisor.start([program("query", servers, os.environ | environment)])
-        yield Client(port)
+        yield Client(port, [supervisor.pid("query"), *stores(servers)])
+
+
+def stores(servers: Servers) -> list[int]:
+    """The processes of PostgreSQL and Redis."""
+    pids = server_pids(servers)
+    return [pids["postgres"], pids["redis"]]
 
 
 async def vacuum(servers: Servers) -> dict[str, int]:
@@ -220,13 +214,14 @@ async def pages(servers: Servers, products: int, lines: int) -> dict[str, Any]:
     await fill(servers, shop)
     sizes = await vacuum(servers)
     say("the read stores are filled")
+    joins = Joins(shop.connection, stores(servers))
     async with query_services(servers) as (kept, unkept):
-        found = {"product_page": await product_pages(shop, kept, unkept)}
-        say("product pages")
-        found |= {"search": await searches(shop, kept)}
-        say("search")
-        found |= {"dashboard": await dashboards(shop, kept)}
-        say("dashboards")
+        found = {"product_page": await product_pages(joins, kept, unkept)}
+        say(f"product pages: {json.dumps(found['product_page'])}")
+        found["search"] = await searches(joins, kept)
+        say(f"search: {json.dumps(found['search'])}")
+        found["dashboard"] = await dashboards(joins, kept)
+        say(f"dashboards: {json.dumps(found['dashboard'])}")
     sizes["normalised"] = await shop.value(normalised.SIZE) >> 20
     await shop.connection.close()
     counts = {"products": products, "orders": shop.orders, "lines": lines, "reviews": products * 3}

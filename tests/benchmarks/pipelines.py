@@ -20,11 +20,11 @@ from deploy.run.migrate import WRITE_MIGRATIONS, migrate
 from deploy.servers.provide import Servers
 from projectors.stores.migrations import files
 from shared.messaging import topology
-from shared.read_models import NAMES
 from shared.runtime.postgres import migrate as migrate_database
 from shared.runtime.settings import Settings
 from shared.views.analytics import Keys
 from tests.benchmarks import yardstick
+from tests.shop import WITH_ORDERS
 
 APPLIED: Final = "SELECT coalesce(sum(events_applied), 0)::bigint FROM progress"
 TABLES: Final = """
@@ -159,8 +159,8 @@ class Probe:
             return loop.time()
 
         async with asyncio.timeout(patience_s):
-            times = await asyncio.gather(*(wait(store) for store in NAMES))
-        return dict(zip(NAMES, times, strict=True))
+            times = await asyncio.gather(*(wait(store) for store in WITH_ORDERS))
+        return dict(zip(WITH_ORDERS, times, strict=True))
 
 
 async def purge(url: str) -> None:

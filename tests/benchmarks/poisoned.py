@@ -25,11 +25,11 @@ import uvloop
 from deploy.run import deployables
 from deploy.run.supervisor import Supervisor
 from deploy.servers.provide import Servers, provide
-from shared.read_models import NAMES
 from tests.benchmarks import yardstick
 from tests.benchmarks.end_to_end import write_orders
 from tests.benchmarks.measuring import WARM_UP, Orders, send
 from tests.benchmarks.pipelines import Probe, Tidemark, purge
+from tests.shop import WITH_ORDERS
 
 DEADLINE_S: Final = 240.0
 PATIENCE_S: Final = 60.0
@@ -48,8 +48,8 @@ async def run(servers: Servers, probe: Probe, orders: Orders, count: int, *, poi
     await probe.empty()
     environment = dict(os.environ) | {"TIDEMARK_LOG_LEVEL": "WARNING"}
     sick = environment | POISON if poisoned else environment
-    expected = dict.fromkeys(NAMES, WARM_UP + count)
-    warm = dict.fromkeys(NAMES, WARM_UP)
+    expected = dict.fromkeys(WITH_ORDERS, WARM_UP + count)
+    warm = dict.fromkeys(WITH_ORDERS, WARM_UP)
     if poisoned:
         expected["summary"], warm["summary"] = healthy(orders, WARM_UP + count), healthy(orders, WARM_UP)
     async with Supervisor(output=None) as supervisor:
@@ -87,14 +87,14 @@ async def measure(servers: Servers, orders: Orders, count: int, rounds: int) -> 
     medians = {
         poisoned: {
             store: statistics.median(one["healthy_per_s"][store] for one in runs if one["poisoned"] == poisoned)
-            for store in NAMES
+            for store in WITH_ORDERS
         }
         for poisoned in (False, True)
     }
     return {
         "poisoned_streams": count - (healthy(orders, WARM_UP + count) - healthy(orders, WARM_UP)),
         "healthy_per_s": {"clean": medians[False], "poisoned": medians[True]},
-        "ratio": {store: round(medians[True][store] / medians[False][store], 3) for store in NAMES},
+        "ratio": {store: round(medians[True][store] / medians[False][store], 3) for store in WITH_ORDERS},
         "runs": runs,
     }
 
@@ -108,7 +108,7 @@ async def _applied(probe: Probe, events: dict[str, int]) -> dict[str, float]:
         return time.monotonic()
 
     async with asyncio.timeout(PATIENCE_S):
-        return dict(zip(NAMES, await asyncio.gather(*map(wait, NAMES)), strict=True))
+        return dict(zip(WITH_ORDERS, await asyncio.gather(*map(wait, WITH_ORDERS)), strict=True))
 
 
 def main() -> int:

@@ -25,9 +25,9 @@ import uvloop
 
 from deploy.sending.outcomes import percentile
 from shared.messaging import topology
-from shared.read_models import NAMES
 from tests.e2e.bus import encode, envelope
 from tests.e2e.system import System, own_servers, running_system
+from tests.shop import WITH_ORDERS
 
 DEADLINE_S: Final = 180.0
 DAY: Final = "2026-05-05"
@@ -63,7 +63,7 @@ class Told:
             for stream, _ in data.get("streams", ()):
                 self.at.setdefault((data["projection"], stream), now)
 
-        queues = [await system.bus.listen(topology.CHANGES, topology.advanced_key(store)) for store in NAMES]
+        queues = [await system.bus.listen(topology.CHANGES, topology.advanced_key(store)) for store in WITH_ORDERS]
         tags = [(queue, await queue.consume(take, no_ack=True)) for queue in queues]
         yield
         for queue, tag in tags:
@@ -94,7 +94,7 @@ class Reads:
             self.answered[store, stream] = time.perf_counter()
             return answer
 
-        one, figures, found = await asyncio.gather(*map(ask, NAMES))
+        one, figures, found = await asyncio.gather(*map(ask, WITH_ORDERS))
         if [answer.status_code for answer in (one, figures, found)] != [200, 200, 200]:
             self.wrong.append(f"{order_id}: {[answer.text[:200] for answer in (one, figures, found)]}")
         elif one.json()["order_id"] != order_id or found.json()["items"][0]["order_id"] != order_id:
@@ -149,9 +149,9 @@ async def measure(system: System, orders: int, rate: float, load_rate: float) ->
         "wrong": reads.wrong[:5],
         "orders_per_second": {"read": round(orders / seconds, 1), "beside": load_rate},
         "plain_query_ms": plain,
-        "wait_ms": {store: _milliseconds(waits[store]) for store in NAMES},
-        "lag_ms": {store: _milliseconds(lags[store]) for store in NAMES},
-        "extra_ms": {store: _milliseconds(extras[store]) for store in NAMES},
+        "wait_ms": {store: _milliseconds(waits[store]) for store in WITH_ORDERS},
+        "lag_ms": {store: _milliseconds(lags[store]) for store in WITH_ORDERS},
+        "extra_ms": {store: _milliseconds(extras[store]) for store in WITH_ORDERS},
     }
 
 

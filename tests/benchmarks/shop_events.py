@@ -10,7 +10,7 @@ from deploy.servers.provide import Servers
 from projectors.models.analytics.store import AnalyticsStore
 from projectors.models.search.store import SearchStore
 from projectors.models.summary.store import SummaryStore
-from projectors.stores.port import Advance, Commit
+from projectors.stores.port import Advance, Commit, LaneProgress
 from shared.contracts.catalog import PriceChanged, ProductCreated, ReviewAdded, StockReceived, Variant
 from shared.contracts.orders import Line, OrderCancelled, OrderPlaced
 from shared.contracts.values import EventData
@@ -28,13 +28,19 @@ async def fill(servers: Servers, shop: Normalised) -> None:
     for store in (summary, search, analytics):
         await store.open()
     async for rows in shop.rows(PRODUCTS, shop.products, AT_ONCE):
-        commit = Commit([run(f"products/{product_id(row)}", *product(row)) for row in rows])
+        commit = commit_of([run(f"products/{product_id(row)}", *product(row)) for row in rows])
         await asyncio.gather(*(store.commit(commit) for store in (summary, search, analytics)))
     async for rows in shop.rows(ORDERS, shop.orders, AT_ONCE):
-        commit = Commit([order(row) for row in rows])
+        commit = commit_of([order(row) for row in rows])
         await asyncio.gather(summary.commit(commit), analytics.commit(commit))
     for store in (summary, search, analytics):
         await store.close()
+
+
+def commit_of(advances: list[Advance]) -> Commit:
+    """As of one lane."""
+    events = sum(len(advance.events) for advance in advances)
+    return Commit(advances, progress={0: LaneProgress(NOON, events)})
 
 
 def product_id(row: Record) -> str:
@@ -75,7 +81,10 @@ def product(row: Record) -> Iterator[EventData]:
 
 def order(row: Record) -> Advance:
     bought = zip(row["products"], row["quantities"], row["amounts"], strict=True)
-    lines = tuple(Line(product_id=f"product-{id_}", quantity=units, amount=amount) for id_, units, amount in bought)
+    lines = tuple(
+        Line(product_id=f"product-{id_}", quantity=units, amount=amount, category=f"Category {1 + id_ % 200}")
+        for id_, units, amount in bought
+    )
     facts: dict[str, Any] = {
         "order_id": f"order-{row['order_id']}",
         "customer_id": f"customer-{row['customer_id']}",
@@ -84,6 +93,7 @@ def order(row: Record) -> Advance:
         "item_count": sum(row["quantities"]),
         "total": sum(row["amounts"]),
         "placed_at": row["placed_at"],
+        "region": row["region"],
     }
     events: list[EventData] = [OrderPlaced(**facts)]
     if row["status"] == "cancelled":

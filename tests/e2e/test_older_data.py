@@ -81,7 +81,9 @@ async def test_databases_of_older_code_are_migrated_and_everything_goes_on_from_
     report = await verify(
         settings_for(older.servers), Options(recheck_interval_s=0.5), Display(Console(quiet=True), None), limit=100
     )
-    assert report.equal, report.as_json()
+    # What newer code counts in addition is not there until the older generation is rebuilt, and verify says so.
+    findings = [(one.projection, one.place) for one in report.findings]
+    assert findings == [("analytics", "sales by region and category")], report.as_json()
 
 
 async def _is_answered_as_before(older: System) -> None:
@@ -93,7 +95,8 @@ async def _is_answered_as_before(older: System) -> None:
     assert (await older.get("/analytics/revenue", **JANUARY))["total"] == SOLD
     assert (await older.get("/search/products", q="mug"))["total"] == 4
     freshness = {one["projection"]: one for one in (await older.get("/freshness"))["projections"]}
-    assert {name: one["generation"] for name, one in freshness.items()} == {"summary": 1, "analytics": 2, "search": 1}
+    active = {name: one["generation"] for name, one in freshness.items()}
+    assert active.items() >= {"summary": 1, "analytics": 2, "search": 1}.items()
     assert freshness["summary"]["held"] == len(POISONED)
 
 

@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import httpx
 
+from shared.read_models import NAMES
 from tests.faults.cluster import Cluster
 from tests.faults.waiting import until
 
 REPORT_TIMEOUT_S: Final = 10.0
 RECOVERY_TIMEOUT_S: Final = 10.0
 SERVICES: Final = ("http", "query")
-PROJECTIONS: Final = ("summary", "analytics", "search")
+PROJECTIONS: Final = NAMES
 
 
 async def wait_until_healthy(cluster: Cluster, *, within_s: float = RECOVERY_TIMEOUT_S) -> None:

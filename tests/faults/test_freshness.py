@@ -9,12 +9,13 @@ from typing import Final
 import httpx
 import pytest
 
+from shared.read_models import NAMES
 from tests.faults.cluster import Cluster
 from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 
-PROJECTIONS: Final = {"summary", "analytics", "search"}
+PROJECTIONS: Final = set(NAMES)
 
 
 async def statuses(cluster: Cluster) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from deploy.servers.provide import Servers
+from shared.read_models import IN_POSTGRES
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.conftest import FAILED, Standing
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 ORDERS = 1000
 URLS = {
     "rabbitmq": ("TIDEMARK_RABBITMQ_URL",),
-    "postgres": ("TIDEMARK_WRITE_DB_URL", "TIDEMARK_SUMMARY_DB_URL", "TIDEMARK_SEARCH_DB_URL"),
+    "postgres": ("TIDEMARK_WRITE_DB_URL", *(model.variable for model in IN_POSTGRES)),
     "redis": ("TIDEMARK_ANALYTICS_REDIS_URL",),
 }
 RESET_AFTER_BYTES = {"rabbitmq": 1_000_000, "postgres": 2_000_000, "redis": 300_000}

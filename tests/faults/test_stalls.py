@@ -18,6 +18,7 @@ from shared.messaging import topology
 from shared.messaging.announcing import TAKEOVER_S
 from shared.messaging.broker import Publisher
 from shared.messaging.queue_watch import QueueWatch
+from shared.read_models import NAMES
 from shared.runtime.process import HEALTH_EVERY_S
 from tests.faults.audit import caught_up, queue_depths
 from tests.faults.broker import limited_queues, rabbitmqctl
@@ -45,7 +46,7 @@ pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 LIVES: Final = 100
 LANES: Final = 4
 ROOM: Final = 1
-PROJECTIONS: Final = ("summary", "analytics", "search")
+PROJECTIONS: Final = NAMES
 READY: Final = dict.fromkeys(SERVICES, "")
 
 

@@ -8,8 +8,11 @@ from uuid import uuid4
 import asyncpg
 
 from deploy.run.migrate import WRITE_MIGRATIONS
+from projectors.stores.postgres_registry import PostgresRegistry
+from shared.read_models import named
 from shared.runtime.postgres import migrate
 from shared.runtime.settings import Settings
+from shared.views.generations import FIRST
 
 
 @asynccontextmanager
@@ -18,6 +21,13 @@ async def write_database(settings: Settings) -> AsyncIterator[str]:
     async with database(settings.write_db_url) as url:
         await migrate(url, sorted(WRITE_MIGRATIONS.glob("*.sql")))
         yield url
+
+
+async def note_kinds(name: str, url: str) -> None:
+    """What a projector notes when it first starts; else the read model lacks all kinds that it has not read from the beginning."""
+    registry = PostgresRegistry(name, url)
+    await registry.note_kinds(FIRST, None, named(name).kinds)
+    await registry.close()
 
 
 @asynccontextmanager

@@ -28,6 +28,7 @@ from deploy.servers.postgres import Postgres
 from deploy.servers.private import PrivateServers, private_servers
 from deploy.servers.provide import Servers, from_environment, provide
 from deploy.servers.rabbitmq import RabbitMQ
+from shared.read_models import IN_POSTGRES
 from shared.runtime.settings import Settings
 
 pytestmark = [
@@ -87,6 +88,7 @@ def test_the_query_services_settings_name_no_write_database_and_no_writer(server
         "TIDEMARK_RABBITMQ_URL",
         "TIDEMARK_SUMMARY_DB_URL",
         "TIDEMARK_SEARCH_DB_URL",
+        "TIDEMARK_TELEMETRY_DB_URL",
         "TIDEMARK_OPERATIONS_DB_URL",
         "TIDEMARK_ANALYTICS_REDIS_URL",
     }
@@ -285,14 +287,16 @@ async def test_a_read_model_stays_in_the_database_that_an_older_version_made_for
     server = Postgres(folder)
     try:
         await asyncio.to_thread(_started, server)
-        assert server.read_databases == {"summary": databases.READ, "search": databases.READ}
+        assert server.read_databases == {model.name: databases.READ for model in IN_POSTGRES}
         connection = await asyncpg.connect(server.admin_url())
         await connection.execute("CREATE DATABASE tidemark_search OWNER tidemark")
         await connection.close()
         await asyncio.to_thread(server.stop)
         server = Postgres(folder)
         await asyncio.to_thread(_started, server)
-        assert server.read_databases == {"summary": databases.READ, "search": "tidemark_search"}
+        assert server.read_databases == {
+            model.name: "tidemark_search" if model.name == "search" else databases.READ for model in IN_POSTGRES
+        }
     finally:
         await asyncio.to_thread(server.stop, discard_data=True)
 
@@ -303,7 +307,7 @@ def _started(server: Postgres) -> None:
 
 
 def test_the_environment_names_all_servers_or_none() -> None:
-    names = ("RABBITMQ_URL", "WRITE_DB_URL", "SUMMARY_DB_URL", "SEARCH_DB_URL", "OPERATIONS_DB_URL")
+    names = ("RABBITMQ_URL", "WRITE_DB_URL", "SUMMARY_DB_URL", "SEARCH_DB_URL", "TELEMETRY_DB_URL", "OPERATIONS_DB_URL")
     given = {f"TIDEMARK_{name}": f"x://{name}" for name in names}
     assert from_environment({}) is None
     with pytest.raises(ServersError, match="TIDEMARK_ANALYTICS_REDIS_URL"):
@@ -315,10 +319,12 @@ def test_the_environment_names_all_servers_or_none() -> None:
     assert found.reader_environ()["TIDEMARK_SUMMARY_DB_URL"] == "x://reader"
     assert found.reader_environ()["TIDEMARK_SEARCH_DB_URL"] == "x://SEARCH_DB_URL"
     given["TIDEMARK_READ_DB_URL"] = "x://all"
-    del given["TIDEMARK_SEARCH_DB_URL"]
+    del given["TIDEMARK_SEARCH_DB_URL"], given["TIDEMARK_TELEMETRY_DB_URL"]
     found = from_environment(given)
     assert found is not None
-    assert found.stores == {"summary": "x://SUMMARY_DB_URL", "analytics": "redis://a", "search": "x://all"}
+    assert found.stores == {"summary": "x://SUMMARY_DB_URL", "analytics": "redis://a"} | dict.fromkeys(
+        ("search", "telemetry"), "x://all"
+    )
 
 
 def test_ports_are_free_below_32768_and_never_given_twice() -> None:

@@ -179,6 +179,7 @@ def servers() -> Servers:
         "WRITE_DB_URL",
         "SUMMARY_DB_URL",
         "SEARCH_DB_URL",
+        "TELEMETRY_DB_URL",
         "OPERATIONS_DB_URL",
         "ANALYTICS_REDIS_URL",
     )

@@ -9,12 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic_core import from_json
-
 from deploy.cli import operator_options
 from deploy.cli.dead_letters.store import open_operations_database
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, fail, run
-from shared.messages.envelope import MAX_MESSAGE_BYTES
+from shared.messages.envelope import MAX_MESSAGE_BYTES, EnvelopeError, parse
 from shared.runtime.settings import Settings
 from shared.views.operations import LetterDetail
 
@@ -45,9 +43,9 @@ def parse_data(raw: bytes | str) -> dict[str, Any]:
     if len(raw) > MAX_MESSAGE_BYTES:
         raise fail(f"the data is larger than a message may be: {MAX_MESSAGE_BYTES} bytes", WRONG_USE)
     try:
-        found = from_json(raw, allow_inf_nan=False)
-    except ValueError as error:
-        raise fail(f"the data is not JSON: {error}", WRONG_USE) from error
+        found = parse(raw, exact=True)
+    except EnvelopeError as error:
+        raise fail(f"the data is {error}", WRONG_USE) from error
     if not isinstance(found, dict):
         raise fail("the data must be a JSON object", WRONG_USE)
     return found
@@ -84,7 +82,7 @@ def _edit(text: str) -> bytes:
 def _command_data(body: str) -> Any:
     """The data of the received command; an empty object if it cannot be read."""
     try:
-        envelope = json.loads(body)
+        envelope = json.loads(body, parse_float=str)  # the text of a number that is not an integer keeps its digits
     except ValueError:
         return {}
     return envelope.get("data", {}) if isinstance(envelope, dict) else {}

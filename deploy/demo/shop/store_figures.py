@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, Final
 
 from deploy.demo.read_stores import PostgresReadStore, QueryService, ReadStores
-from deploy.demo.shop.figures import BEST_DAYS, SEARCH_WORDS, TOP_PRODUCTS, Figures
+from deploy.demo.shop.figures import BEST_DAYS, REPORT_ROWS, SEARCH_WORDS, TOP_PRODUCTS, Figures, middle
 
 TOTALS: Final = """
 SELECT count(*)::bigint AS orders, coalesce(sum(item_count), 0)::bigint AS items,
@@ -35,14 +35,17 @@ WHERE concat_ws(' ', name, category, doc ->> 'brand') ~* ('(^|[^a-z0-9])' || $1 
 async def store_figures(stores: ReadStores, words: Sequence[str] = SEARCH_WORDS) -> dict[str, Figures]:
     """Store → its figures."""
     summary, analytics, search = await asyncio.gather(
-        _summary(stores.summary, words), _analytics(stores.query), _search(stores.search, stores.query, words)
+        _summary(stores.summary, stores.query, words),
+        _analytics(stores.query),
+        _search(stores.search, stores.query, words),
     )
     return {"summary": summary, "analytics": analytics, "search": search}
 
 
-async def _summary(store: PostgresReadStore, words: Sequence[str]) -> Figures:
+async def _summary(store: PostgresReadStore, query: QueryService, words: Sequence[str]) -> Figures:
     return Figures(
         **await _totals(store),
+        **await _segments(query),
         top_by_units=await _top(store, "units"),
         top_by_revenue=await _top(store, "revenue"),
         hits={word: (await store.fetch(WORD, word))[0][0] for word in words},
@@ -59,8 +62,6 @@ async def _search(store: PostgresReadStore, query: QueryService, words: Sequence
 
 async def _analytics(query: QueryService) -> Figures:
     revenue = await query.get("/analytics/revenue", granularity="day")
-    buckets = [(date.fromisoformat(bucket["start"][:10]), bucket["revenue"]) for bucket in revenue["buckets"]]
-    best = sorted((bucket for bucket in buckets if bucket[1]), key=lambda bucket: (-bucket[1], bucket[0]))
     top = {}
     for measure in ("units", "revenue"):
         answer = await query.get("/analytics/top-products", by=measure, limit=TOP_PRODUCTS)
@@ -69,11 +70,56 @@ async def _analytics(query: QueryService) -> Figures:
         orders=revenue["total"]["orders"],
         items=revenue["total"]["items"],
         revenue=revenue["total"]["revenue"],
-        best_days=tuple(best[:BEST_DAYS]),
+        best_days=_best(await _buckets(query, "day")),
         top_by_units=top["units"],
         top_by_revenue=top["revenue"],
         distinct_customers=(await query.get("/analytics/customers"))["distinct"],
+        best_weeks=_best(await _buckets(query, "week")),
+        months=tuple(await _buckets(query, "month")),
+        **await _reports(query),
     )
+
+
+async def _buckets(query: QueryService, granularity: str) -> list[tuple[date, int]]:
+    """The revenue of each bucket that has any, by its first day."""
+    found = (await query.get("/analytics/revenue", granularity=granularity))["buckets"]
+    return [(date.fromisoformat(each["start"][:10]), each["revenue"]) for each in found if each["revenue"]]
+
+
+def _best(buckets: Sequence[tuple[date, int]]) -> tuple[tuple[date, int], ...]:
+    return tuple(sorted(buckets, key=lambda bucket: (-bucket[1], bucket[0]))[:BEST_DAYS])
+
+
+async def _reports(query: QueryService) -> dict[str, Any]:
+    """The report of the last month, as a dashboard gets it."""
+    days = await _buckets(query, "day")
+    if not days:
+        return {}
+    month = f"{days[-1][0]:%Y-%m}"
+    regions, categories = [
+        (await query.get("/analytics/report", month=month, by=by))["rows"][:REPORT_ROWS]
+        for by in ("region", "category")
+    ]
+    return {
+        "by_region": tuple((row["key"], row["revenue"]) for row in regions),
+        "buyers_by_region": tuple((row["key"], row["customers"]) for row in regions),
+        "by_category": tuple((row["key"], row["revenue"]) for row in categories),
+    }
+
+
+async def _segments(query: QueryService) -> dict[str, Any]:
+    days = await _buckets(query, "day")
+    if not days:
+        return {}
+    report = await query.get("/analytics/report", month=f"{days[-1][0]:%Y-%m}", by="segment")
+    revenue = {row["key"]: row["revenue"] for row in report["rows"]}
+    segments = await query.get("/analytics/segments", **{"from": middle(days[0][0], days[-1][0]).isoformat()})
+    customers = {name: each["customers"] for name, each in segments["segments"].items()}
+    return {"by_segment": _in_order(revenue), "segments": _in_order(customers)}
+
+
+def _in_order(numbers: dict[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, numbers[name]) for name in ("new", "returning", "lapsed") if numbers.get(name))
 
 
 async def _totals(store: PostgresReadStore) -> dict[str, Any]:

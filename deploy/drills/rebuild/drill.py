@@ -38,10 +38,12 @@ from deploy.servers.provide import Servers
 from deploy.verify.command import verify
 from deploy.verify.options import Options
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
-from shared.read_models import NAMES
+from shared.read_models import NAMES, READ_MODELS
 from shared.runtime.settings import Settings
 from shared.views.generations import FIRST, Generation, GenerationRefused
 
+REBUILT: Final = tuple(model.name for model in READ_MODELS if "orders" in model.kinds)
+"""The read models that show orders, which are what the drill sends."""
 DEPLOYABLES: Final = ("worker", "relay", "http", *NAMES, "query")
 ACTOR: Final = "drill"
 REPLY_TIMEOUT_S: Final = 30.0
@@ -70,7 +72,7 @@ class RebuildDrill:
         stopping = asyncio.Event()
         meanwhile = [asyncio.create_task(run(stopping)) for run in (self._live.run, self._dashboards.run)]
         try:
-            rebuilt = [await self._rebuild_one(projection) for projection in NAMES]
+            rebuilt = [await self._rebuild_one(projection) for projection in REBUILT]
             stopping.set()
             await asyncio.gather(*meanwhile)
         finally:

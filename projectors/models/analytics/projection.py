@@ -56,8 +56,8 @@ class Effects:
     """day → customer → orders."""
     sales_by: dict[tuple[Dimension, str, str], Sales] = field(default_factory=lambda: defaultdict(_sales))
     """(dimension, currency, day) → sales."""
-    buyers_by: dict[tuple[Dimension, str, str, str], Counts] = field(default_factory=lambda: defaultdict(_counts))
-    """(dimension, currency, month, region or category) → customer → orders."""
+    buyers_by: dict[tuple[Dimension, str, str], Counts] = field(default_factory=lambda: defaultdict(_counts))
+    """(dimension, currency, month) → "<customer> <region or category>" → orders."""
     names: dict[str, str] = field(default_factory=dict)
     line_names: dict[str, str] = field(default_factory=dict)
     """product → the greatest, by code points, of the names in its order lines."""
@@ -168,7 +168,7 @@ def _count_by(
 ) -> None:
     """``values``: region or category → the order's items and revenue in it."""
     currency, month = order.currency, day[:_MONTH]
-    sales = found.sales_by[dimension, currency, day]
+    sales, buyers = found.sales_by[dimension, currency, day], found.buyers_by[dimension, currency, month]
     for value, (items, revenue) in values.items():
         metrics = sales[value]
         metrics[_ORDERS] += sign
@@ -176,7 +176,7 @@ def _count_by(
         metrics[_REVENUE] += sign * revenue
         if sign < 0:
             metrics[_CANCELLED] += 1
-        found.buyers_by[dimension, currency, month, value][order.customer_id] += sign
+        buyers[f"{order.customer_id} {value}"] += sign
 
 
 def by_hour(effects: Effects) -> dict[str, Counts]:

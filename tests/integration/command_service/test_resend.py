@@ -181,7 +181,8 @@ async def test_what_is_sent_again_says_whether_an_operator_has_asked(
     request = Request[Resend](id="r", source="tests", type=RESEND, time=datetime.now(UTC), data=events)
     await served(migrated, [(topology.RESEND_KEY, request)], sent, headers)
     [message] = sent.messages
-    assert {name: value for name, value in message.headers.items() if name != topology.EPOCH_HEADER} == headers
+    expected = {topology.KINDS_HEADER: "orders", **headers}
+    assert {name: value for name, value in message.headers.items() if name != topology.EPOCH_HEADER} == expected
 
 
 def _most_rows(node: dict[str, Any]) -> int:

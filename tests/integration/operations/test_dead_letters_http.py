@@ -14,6 +14,7 @@ from query_service.http.operators import Operators
 from query_service.http.requests import Stores
 from query_service.stores.operations_store import OperationsStore
 from shared.runtime.settings import Settings
+from tests.integration.databases import note_kinds
 from tests.integration.dead_letters.harness import Harness
 
 GONE = "postgresql://nobody:x@127.0.0.1:1/none"
@@ -195,7 +196,11 @@ async def without_operations(stores: Stores) -> Stores:
     return Stores(summary, search, await stores.redis("analytics").store(), operations=OperationsStore(GONE))
 
 
-async def test_away_is_said_by_the_routes_concerned_alone(stores: Stores, ann: httpx.AsyncClient) -> None:
+async def test_away_is_said_by_the_routes_concerned_alone(
+    stores: Stores, ann: httpx.AsyncClient, migrated: Settings
+) -> None:
+    for name in ("summary", "search"):
+        await note_kinds(name, migrated.store_url(name))
     away = await without_operations(stores)
     app = create_app(away, Operators("k", "amqp://nobody:x@127.0.0.1:1/"))
     headers = {"Authorization": "Bearer k", "Tidemark-Actor": "ann"}

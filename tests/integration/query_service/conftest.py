@@ -20,6 +20,7 @@ from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.views.analytics import Keys
 from shared.views.search_text import Weight, vector
+from tests.integration.databases import note_kinds
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HEARD = datetime(2026, 3, 9, 9, 30, 0, 250_000, tzinfo=UTC)
@@ -115,8 +116,9 @@ async def query_urls(servers: Servers) -> AsyncIterator[tuple[str, str]]:
     owner = await asyncpg.connect(servers.stores["summary"])
     await owner.execute(f"CREATE DATABASE {name}")
     here, reader = (urlsplit(url)._replace(path=f"/{name}").geturl() for url in _owner_and_reader(servers))
-    for schema in ("summary", "search"):
+    for schema in ("summary", "search", "telemetry"):
         await migrate(schema, here)
+        await note_kinds(schema, here)
     yield here, reader
     await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await owner.close()
@@ -174,6 +176,7 @@ async def client(
     stores = Stores(
         PostgresStore("summary", reader, "summary"),
         PostgresStore("search", reader, "search"),
+        PostgresStore("telemetry", reader, "telemetry"),
         RedisStore("analytics", servers.reader_stores["analytics"], analytics_keys[1].prefix),
     )
     app = create_app(stores)

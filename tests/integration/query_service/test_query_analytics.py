@@ -8,8 +8,8 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from query_service.analytics import buyers
 from query_service.consistency.as_of import HEADER
-from query_service.routes.shop import analytics
 from shared.views.analytics import Keys, day_of, hour_of, month_of
 
 DAYS = 70
@@ -109,11 +109,11 @@ async def test_names_come_from_the_catalogue_else_from_an_order_line(client: htt
         ("2020-01-01", "2020-02-01"),
     ],
 )
-@pytest.mark.parametrize("at_once", [analytics.SCAN_COUNT, 2])
+@pytest.mark.parametrize("at_once", [buyers.SCAN_COUNT, 2])
 async def test_distinct_customers_are_counted_once(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, first: str, end: str, at_once: int
 ) -> None:
-    monkeypatch.setattr(analytics, "SCAN_COUNT", at_once)
+    monkeypatch.setattr(buyers, "SCAN_COUNT", at_once)
     answer = await client.get("/analytics/customers", params={"from": first, "to": end})
     assert answer.json() == {"distinct": len({sale[1] for sale in within(first, end)})}
 

@@ -71,7 +71,7 @@ async def sold(servers: Servers) -> AsyncIterator[Sold]:
 async def test_a_dashboard_for_one_currency_sees_the_same_the_day_a_second_one_comes(sold: Sold) -> None:
     await sold.order("USD", "p-1", 2, 900)
     before = {path: await sold.get(path, **{"from": "2026-04-01", "to": "2026-04-02"}) for path in PATHS}
-    assert before["/analytics/revenue"].keys() == {"currency", "granularity", "buckets", "total"}
+    assert before["/analytics/revenue"].keys() == {"currency", "granularity", "buckets", "total", "average_order_value"}
     assert before["/analytics/top-products"].keys() == {"items"}
     await sold.order("EUR", "p-2", 5, 100)
     for path in PATHS:

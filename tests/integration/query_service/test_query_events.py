@@ -100,6 +100,7 @@ async def service(servers: Servers, query_urls: tuple[str, str], migrated: Setti
         environ = {
             "TIDEMARK_SUMMARY_DB_URL": query_urls[1],
             "TIDEMARK_SEARCH_DB_URL": query_urls[1],
+            "TIDEMARK_TELEMETRY_DB_URL": query_urls[1],
             "TIDEMARK_ANALYTICS_REDIS_URL": servers.reader_stores["analytics"],
             "TIDEMARK_QUERY_PORT": str(port),
             "TIDEMARK_RABBITMQ_URL": proxy.url,

@@ -41,6 +41,7 @@ def environ(servers: Servers, query_urls: tuple[str, str], migrated: Settings) -
     return {
         "TIDEMARK_SUMMARY_DB_URL": query_urls[1],
         "TIDEMARK_SEARCH_DB_URL": query_urls[1],
+        "TIDEMARK_TELEMETRY_DB_URL": query_urls[1],
         "TIDEMARK_ANALYTICS_REDIS_URL": servers.reader_stores["analytics"],
         "TIDEMARK_RABBITMQ_URL": migrated.rabbitmq_url,
         "TIDEMARK_QUERY_PORT": str(free_port()),

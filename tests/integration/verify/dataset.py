@@ -24,6 +24,7 @@ from shared.contracts.orders import Line
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
 from shared.messages.envelope import EventEnvelope
+from shared.read_models import IN_POSTGRES
 from shared.runtime.settings import Settings
 from shared.views.analytics import Keys
 from shared.views.generations import generation_name
@@ -137,8 +138,8 @@ def envelope(stream: str, version: int, data: EventData) -> str:
 
 async def create_schemas(settings: Settings) -> None:
     """Create the schemas of the generation."""
-    for projector, url in (("summary", settings.store_url("summary")), ("search", settings.store_url("search"))):
-        await migrate(projector, url, schema=generation_name(projector, GENERATION))
+    for model in IN_POSTGRES:
+        await migrate(model.name, settings.store_url(model.name), schema=generation_name(model.name, GENERATION))
 
 
 async def create_dataset(settings: Settings, write: asyncpg.Connection) -> Dataset:

@@ -170,9 +170,9 @@ ANALYTICS: dict[str, tuple[list[Any], Kind, str]] = {
         f"{K}:by-category:EUR:202603 orders:Soap",
     ),
     "a buyer in a region": (
-        ["HDEL", f"{K}:region-buyers:EUR:202603:R1", "c-1"],
+        ["HDEL", f"{K}:region-buyers:EUR:202603", "c-1 R1"],
         Kind.DIFFERENT,
-        f"{K}:region-buyers:EUR:202603:R1 c-1",
+        f"{K}:region-buyers:EUR:202603 c-1 R1",
     ),
     "a position ahead": (["HSET", f"{K}:positions", "orders/o-4", 3], Kind.AHEAD, "orders/o-4"),
     "a stray position": (["HSET", f"{K}:positions", "orders/ghost", 1], Kind.STRAY, "orders/ghost"),

@@ -41,6 +41,15 @@ PRODUCT = {
     "variants": [{"sku": "s"}],
 }
 PAYMENT = {"payment_id": "y-1", "order_id": "o-3", "amount": 998, "currency": "EUR"}
+DEVICE = {
+    "device_id": "device-1",
+    "model": "m",
+    "metrics": [{"name": "temp", "unit": "°C", "high": 30.5}, {"name": "wind", "unit": "m/s"}],
+}
+READINGS = [
+    {"metric": "temp", "at": "2026-03-02T09:30:00Z", "value": 21.5},
+    {"metric": "temp", "at": "2026-03-02T09:31:00Z", "value": "-2.15e1"},
+]
 BOOKING = {
     "booking_id": "b-1",
     "patient_id": "patient-1",
@@ -121,6 +130,12 @@ SOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "b-3": [
         ("bookings.request-booking", BOOKING | {"booking_id": "b-3", "starts_at": "2026-03-29T10:00:00Z"}),
         ("bookings.cancel-booking", {"reason": "ill"}),
+    ],
+    "device-1": [
+        ("devices.register-device", DEVICE),
+        ("devices.configure-device", {"site": "roof", "metrics": [{"name": "temp", "unit": "°C", "low": "-1.50"}]}),
+        ("devices.record-telemetry", {"readings": READINGS}),
+        ("devices.retire-device", {"reason": "worn out"}),
     ],
 }
 """The life of aggregates of each kind, by their ids: every command there is, and every event."""

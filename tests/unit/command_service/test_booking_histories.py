@@ -32,6 +32,8 @@ MINUTE = timedelta(minutes=1)
 A_DOCTOR = st.sampled_from(["d-1", "d-2"])
 A_PATIENT = st.sampled_from(["p-1", "p-2", "p-3"])
 A_BOOKING = st.sampled_from([f"b-{n}" for n in range(12)])
+STEPS = st.lists(st.integers(0, 99), min_size=1, max_size=12)
+"""Which of the workers makes a step, one after the other."""
 A_START = st.builds(
     lambda day, slots: start_of_day(day, BERLIN) + slots * timedelta(minutes=5),
     st.sampled_from([date(2026, 3, 29), date(2026, 3, 30), date(2026, 10, 25)]),
@@ -122,33 +124,43 @@ class BookingHistories(RuleBasedStateMachine):
         data = {"booking_id": booking, "doctor_id": doctor, "patient_id": patient}
         self.send("request-booking", booking, data | {"starts_at": start.isoformat(), "minutes": minutes})
 
-    @rule(booking=A_BOOKING, start=A_START, minutes=st.none() | A_LENGTH)
-    def it_is_moved(self, booking: str, start: datetime, minutes: int | None) -> None:
-        self.send("move-booking", booking, {"starts_at": start.isoformat(), "minutes": minutes})
+    @precondition(lambda self: self.store.events)
+    @rule(data=st.data(), start=A_START, minutes=st.none() | A_LENGTH)
+    def one_is_moved(self, data: st.DataObject, start: datetime, minutes: int | None) -> None:
+        self.send("move-booking", self.one_of_them(data), {"starts_at": start.isoformat(), "minutes": minutes})
 
-    @precondition(lambda self: self.bookings())
+    @precondition(lambda self: self.store.events)
     @rule(data=st.data(), slots=st.integers(-3, 3))
-    def it_is_moved_by_a_little(self, data: st.DataObject, slots: int) -> None:
+    def one_is_moved_by_a_little(self, data: st.DataObject, slots: int) -> None:
         row = data.draw(st.sampled_from(self.bookings()))
         start = row["starts_at"] + slots * timedelta(minutes=5)
         self.send("move-booking", row["booking_id"], {"starts_at": start.isoformat()})
 
-    @rule(booking=A_BOOKING)
-    def it_is_cancelled(self, booking: str) -> None:
-        self.send("cancel-booking", booking, {"reason": "ill"})
-
-    @rule(booking=A_BOOKING, how=st.sampled_from(["confirm-booking", "complete-booking", "mark-no-show"]))
-    def it_goes_on(self, booking: str, how: str) -> None:
-        self.send(how, booking, {})
-
-    @precondition(lambda self: self.works)
+    @precondition(lambda self: self.store.events)
     @rule(data=st.data())
-    def a_worker_makes_a_step(self, data: st.DataObject) -> None:
-        work = data.draw(st.sampled_from(self.works))
-        if work.step() is not None:
-            self.works.remove(work)
+    def one_is_cancelled(self, data: st.DataObject) -> None:
+        self.send("cancel-booking", self.one_of_them(data), {"reason": "ill"})
 
-    @precondition(lambda self: not self.works and self.bookings())
+    @precondition(lambda self: self.store.events)
+    @rule(data=st.data(), how=st.sampled_from(["confirm-booking", "complete-booking", "mark-no-show"]))
+    def one_goes_on(self, data: st.DataObject, how: str) -> None:
+        self.send(how, self.one_of_them(data), {})
+
+    @rule(steps=STEPS)
+    def workers_make_steps(self, steps: list[int]) -> None:
+        for step in steps:
+            if self.works:
+                work = self.works[step % len(self.works)]
+                if work.step() is not None:
+                    self.works.remove(work)
+
+    @rule()
+    def all_workers_finish(self) -> None:
+        for work in self.works:
+            self.finish(work)
+        self.works.clear()
+
+    @precondition(lambda self: not self.works and self.store.events)
     @rule(data=st.data(), start=A_START, minutes=A_LENGTH)
     def a_request_alone_is_refused_exactly_if_it_overlaps(
         self, data: st.DataObject, start: datetime, minutes: int
@@ -163,6 +175,9 @@ class BookingHistories(RuleBasedStateMachine):
             expected = {"patient-busy"}
         self.a_booking_is_requested(f"alone-{self.sent}", doctor, patient, start, minutes)
         assert self.finish(self.works.pop()) in expected
+
+    def one_of_them(self, data: st.DataObject) -> str:
+        return data.draw(st.sampled_from(sorted(self.store.events))).partition("/")[2]
 
     def send(self, command: str, booking: str, data: dict[str, Any]) -> None:
         self.sent += 1

@@ -37,3 +37,22 @@ def test_a_message_stays_within_its_bounds_unless_one_event_alone_is_larger(draw
 def test_an_event_that_goes_out_alone_bears_its_type_also_where_only_the_envelope_says_it() -> None:
     [batch] = row_batches([Row(1, "orders/o-1", None, '{"type":"orders.order-placed"}')], 4)
     assert batch.message("lane.0").type == "orders.order-placed"
+
+
+mixed = st.lists(st.tuples(st.sampled_from(["orders", "customers", "devices"]), st.integers(0, 5)), max_size=120).map(
+    lambda drawn: [Row(number, f"{kind}/{stream}", "t.t", "{}") for number, (kind, stream) in enumerate(drawn)]
+)
+
+
+@given(mixed, st.integers(1, 4))
+def test_kinds_that_no_read_model_reads_together_travel_apart_each_stream_in_order(
+    drawn: list[Row], lanes: int
+) -> None:
+    packed = row_batches(drawn, lanes)
+    for stream in {row.stream for row in drawn}:
+        expected = [row for row in drawn if row.stream == stream]
+        assert [row for batch in packed for row in batch.rows if row.stream == stream] == expected
+    for batch in packed:
+        kinds = topology.kinds_of(batch.message("lane.0", {"more": 1}).headers[topology.KINDS_HEADER])
+        assert kinds == {row.kind for row in batch.rows}
+        assert kinds == {"devices"} or "devices" not in kinds

@@ -21,6 +21,13 @@ SOURCE = Figures(
     top_by_units=(("1", 3), ("2", 2)),
     top_by_revenue=(("2", 1000), ("1", 234)),
     distinct_customers=2,
+    best_weeks=((date(2016, 12, 26), 1000), (date(2017, 1, 2), 234)),
+    months=((date(2017, 1, 1), 1234),),
+    by_region=(("Store 1", 1234),),
+    buyers_by_region=(("Store 1", 2),),
+    by_category=(("Beef", 1000), ("Cheese", 234)),
+    by_segment=(("new", 1234),),
+    segments=(("new", 2),),
     hits={"milk": 1},
 )
 ANALYTICS = replace(SOURCE, hits={})
@@ -127,5 +134,5 @@ def test_the_json_says_the_same() -> None:
         "search": 1234,
         "verdict": "equal",
     }
-    [best] = [figure for figure in document["figures"] if "best" in figure["name"]]
+    [best] = [figure for figure in document["figures"] if "days" in figure["name"]]
     assert best["source"] == [["2017-01-01", 1000], ["2017-01-02", 234]]

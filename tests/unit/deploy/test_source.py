@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from deploy.demo.shop.expected_figures import expected_figures
+from deploy.demo.shop.figures import REPORT_ROWS
 from deploy.demo.shop.source import RetailYear, cents, product_name, readable, retail_folder
 from deploy.errors import SourceError
 from deploy.sending.batches import CommandMessage
@@ -50,6 +51,7 @@ def folder(tmp_path: Path) -> Path:
         "product_id": product,
         "quantity": quantity,
         "sales_value": dollars,
+        "store_id": [30 + number // 100 for number in basket],
         "transaction_timestamp": pa.array(time, pa.timestamp("ns")),
     }
     names = ("product_id", "department", "brand", "product_category", "product_type", "package_size")
@@ -92,6 +94,15 @@ def test_only_customers_and_products_of_the_selected_baskets_are_sent(folder: Pa
     assert (year.basket_count, year.customer_count, year.product_count) == (1, 1, 2)
 
 
+def test_a_household_s_region_is_the_store_of_its_first_basket_of_the_year(folder: Path) -> None:
+    customers = data_of(RetailYear(None, folder).customers())
+    assert [(each["customer_id"], each["region"]) for each in customers] == [
+        ("7", "Store 33"),
+        ("8", "Store 31"),
+        ("9", "Store 32"),
+    ]
+
+
 def test_a_command_is_the_same_in_every_selection(folder: Path) -> None:
     small = {command.id: command.body for command in RetailYear(2, folder).commands()}
     whole = {command.id: command.body for command in RetailYear(None, folder).commands()}
@@ -126,6 +137,13 @@ def test_the_truth_leaves_refused_baskets_out_but_not_their_products(folder: Pat
     assert figures.top_by_units == (("12", 5), ("9", 3), ("11", 2))
     assert figures.top_by_revenue == (("12", 265), ("9", 200), ("11", 29))
     assert figures.hits == {"milk": 1, "cheeses": 1, "produce": 1}
+    assert figures.best_weeks == ((date(2016, 12, 26), 294), (date(2017, 1, 2), 200))
+    assert figures.months == ((date(2017, 1, 1), 494),)
+    assert figures.by_region == (("Store 33", 379), ("Store 31", 115))
+    assert figures.buyers_by_region == (("Store 33", 1), ("Store 31", 1))
+    assert figures.by_category == (("Produce", 265), ("Uncategorised", 200), ("Cheeses", 29))
+    assert figures.by_segment == (("new", 494),)
+    assert figures.segments == (("returning", 1), ("lapsed", 1))
 
 
 def test_products_of_equal_units_are_in_the_order_of_their_ids_as_text(folder: Path) -> None:
@@ -139,7 +157,7 @@ def test_two_ways_through_a_thousand_real_baskets_meet() -> None:
     year, expected = RetailYear(1000), expected_figures(retail_folder(), 1000)
     revenue: dict[str, int] = defaultdict(int)
     units: Counter[str] = Counter()
-    refused, customers = 0, set()
+    refused, customers, accepted = 0, set(), []
     for command in year.baskets():
         envelope = CommandEnvelope.model_validate_json(command.body)
         try:
@@ -148,12 +166,19 @@ def test_two_ways_through_a_thousand_real_baskets_meet() -> None:
             refused += 1
             continue
         customers.add(order.customer_id)
+        accepted.append(order)
         for line in order.lines:
             revenue[line.product_id] += line.amount
             units[line.product_id] += line.quantity
     figures = expected.figures
     assert (refused, len(customers)) == (expected.refused, figures.distinct_customers)
     assert (sum(revenue.values()), units.total()) == (figures.revenue, figures.items)
+    region_of = {customer["customer_id"]: customer["region"] for customer in data_of(year.customers())}
+    by_region: Counter[str] = Counter()
+    for order in accepted:
+        by_region[region_of[order.customer_id]] += sum(line.amount for line in order.lines)
+    in_order = sorted(by_region.items(), key=lambda item: (-item[1], item[0]))
+    assert tuple(in_order[:REPORT_ROWS]) == figures.by_region, "all of the first baskets are of January"
     ranked = sorted(revenue.items(), key=lambda item: (-item[1], item[0]))
     assert tuple(ranked[:10]) == figures.top_by_revenue
 

@@ -148,7 +148,7 @@ class Worker:
 
     # The consumer.
 
-    async def take(self, limit: int, *, timeout: float) -> list[Delivery]:  # noqa: ASYNC109 - as the real one
+    async def take(self, limit: int, *, size: float, timeout: float) -> list[Delivery]:  # noqa: ASYNC109 - as the real one
         batch, self._batch = self._batch, []
         if not batch:
             self._stopping.set()

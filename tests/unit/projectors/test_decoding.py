@@ -17,7 +17,7 @@ from shared.contracts.values import EventData
 from shared.messages.envelope import pack
 from shared.messaging.consuming import Delivery
 from shared.messaging.topology import AUTOMATIC_HEADER, lane_of
-from tests import shop
+from tests import devices, shop
 
 ORDER = shop.placed()
 FACTS = (
@@ -34,6 +34,10 @@ FACTS = (
     shop.registered(),
     shop.renamed(),
     shop.new_email(),
+    devices.registered(),
+    devices.configured(),
+    devices.recorded(("temp", devices.NOON, "1.5"), ("wind", devices.NOON, "2")),
+    devices.retired(),
     shop.moved(),
 )
 

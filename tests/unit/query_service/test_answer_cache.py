@@ -5,7 +5,18 @@ from collections.abc import Callable
 
 import pytest
 
-from query_service.stores.answer_cache import KEPT_PER_COST, LONGEST_S, OVERHEAD, WORTH_S, Answer, AnswerCache, Key
+from query_service.app import open_stores
+from query_service.stores.answer_cache import (
+    CAPACITY,
+    KEPT_PER_COST,
+    LONGEST_S,
+    OVERHEAD,
+    WORTH_S,
+    Answer,
+    AnswerCache,
+    Key,
+)
+from shared.runtime.settings import Settings
 
 PAGE = Key("summary", 1, ("/products/p-1/page", "", ""))
 STREAM = "products/p-1"
@@ -185,3 +196,14 @@ async def test_an_error_is_raised_in_all_that_wait_and_not_kept(cache: AnswerCac
     found = await asyncio.gather(*(cache.get(PAGE, (STREAM,), fails) for _ in range(2)), return_exceptions=True)
     assert [type(one) for one in found] == [LookupError, LookupError]
     assert int((await cache.get(PAGE, (STREAM,), store.read)).body) == 1
+
+
+@pytest.mark.parametrize(("setting", "capacity"), [(None, CAPACITY), ("on", CAPACITY), ("off", 0)])
+async def test_a_setting_switches_it_off(monkeypatch: pytest.MonkeyPatch, setting: str | None, capacity: int) -> None:
+    monkeypatch.setenv("TIDEMARK_READ_DB_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("TIDEMARK_ANALYTICS_REDIS_URL", "redis://127.0.0.1:1")
+    if setting is not None:
+        monkeypatch.setenv("TIDEMARK_CACHE", setting)
+    stores = open_stores(Settings())
+    assert stores.answers.capacity == capacity
+    await stores.close()

@@ -46,11 +46,20 @@ ROUTES = {
     "/analytics/revenue": {"from", "to", "granularity", "currency"},
     "/analytics/top-products": {"from", "to", "by", "limit", "currency"},
     "/analytics/customers": {"from", "to"},
+    "/analytics/categories": {"from", "to", "by", "limit", "currency"},
+    "/analytics/segments": {"from", "to", "currency"},
+    "/analytics/report": {"month", "by", "currency"},
     "/search/products": {
         *("q", "category", "brand", "min_price", "max_price", "min_rating", "available", "language", "sort"),
         *("limit", "cursor"),
     },
     "/search/orders": {"q", "limit", "cursor"},
+    "/devices": {"site", "model", "status", "limit", "cursor"},
+    "/devices/{device_id}": {"device_id"},
+    "/devices/{device_id}/telemetry": {"device_id", "metric", "from", "to", "granularity"},
+    "/devices/{device_id}/latest": {"device_id"},
+    "/fleet": {"site", "model", "limit", "cursor"},
+    "/alerts": {"state", "limit", "cursor"},
     "/dead-letters": {*FILTERS, "status", "limit", "cursor"},
     "/dead-letters/groups": {*FILTERS, "limit"},
     "/dead-letters/{letter_id}": {"letter_id"},
@@ -77,6 +86,7 @@ ACTS = {
 PROJECTED = {
     *("orders", "customers", "products", "payments", "users"),
     *("analytics", "search", "bookings", "doctors", "patients", "processes"),
+    *("devices", "fleet", "alerts"),
 }
 READ = {path for path in ROUTES if path.split("/")[1] in PROJECTED}
 """Those that are answered from a projection."""
@@ -97,6 +107,7 @@ async def document() -> dict[str, Any]:
     stores = Stores(
         PostgresStore("summary", NOWHERE, "summary"),
         PostgresStore("search", NOWHERE, "search"),
+        PostgresStore("telemetry", NOWHERE, "telemetry"),
         RedisStore("analytics", "redis://127.0.0.1:1"),
     )
     transport = httpx.ASGITransport(app=create_app(stores))  # type: ignore[arg-type]
@@ -116,7 +127,7 @@ def test_every_route_is_there_with_its_parameters(document: dict[str, Any]) -> N
 
 
 def test_every_answer_from_a_projection_may_say_that_a_write_is_not_in_it(document: dict[str, Any]) -> None:
-    assert len(READ) == 33
+    assert len(READ) == 42
     assert {path for path, one in operations(document).items() if "412" in one["responses"]} == READ
 
 

@@ -13,6 +13,7 @@ from query_service.analytics.ranges import (
     RequestedRange,
     bucket_starts,
     day_range,
+    days_of,
     requested_range,
     spans,
 )
@@ -25,7 +26,7 @@ def at(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def days_of(span: str) -> list[str]:
+def days_in(span: str) -> list[str]:
     """The days of one span, counted by the calendar and not by the code under test."""
     if len(span) == 8:
         return [span]
@@ -46,7 +47,7 @@ def test_spans_cover_every_day_that_holds_data_once_and_no_other(a: date, b: dat
     if found == ["all"]:
         assert len(wanted) == (max(a, b) - min(a, b)).days + 1
     else:
-        assert [day for span in found for day in days_of(span)] == wanted
+        assert [day for span in found for day in days_in(span)] == wanted
 
 
 def test_whole_months_are_taken_whole() -> None:
@@ -62,11 +63,26 @@ def test_a_range_around_all_data_is_everything() -> None:
 
 @given(DAYS, st.integers(0, 400), st.sampled_from(Granularity))
 def test_buckets_follow_each_other_without_holes(first: date, days: int, granularity: Granularity) -> None:
-    range_ = Range(at(first), at(first) + timedelta(days=days))
+    range_ = granularity.widened(Range(at(first), at(first) + timedelta(days=days)))
     times = bucket_starts(range_, granularity)
     ends = [*times[1:], range_.end] if times else []
-    assert [end - time for time, end in zip(times, ends, strict=True)] == [granularity.step] * len(times)
+    assert ends == [granularity.following(time) for time in times]
     assert (times[0] if times else range_.end) == range_.start
+    if granularity is not Granularity.HOUR:
+        within = [day for time in times for day in days_of(time, granularity)]
+        assert within == [range_.start + timedelta(days=n) for n in range((range_.end - range_.start).days)]
+
+
+def test_weeks_start_on_monday_and_months_on_the_first() -> None:
+    range_ = Range(at(date(2026, 2, 26)), at(date(2026, 3, 3)))
+    assert bucket_starts(Granularity.WEEK.widened(range_), Granularity.WEEK) == [
+        at(date(2026, 2, 23)),
+        at(date(2026, 3, 2)),
+    ]
+    assert bucket_starts(Granularity.MONTH.widened(range_), Granularity.MONTH) == [
+        at(date(2026, 2, 1)),
+        at(date(2026, 3, 1)),
+    ]
 
 
 def test_too_many_buckets_are_refused() -> None:
