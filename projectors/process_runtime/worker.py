@@ -51,7 +51,22 @@ Task = Callable[[], Awaitable[None]]
 
 
 class OneGeneration(PostgresRegistry):
-    """The registry of a process manager: there is one generation. State is rebuilt from the processes' own history (``migrating``)."""
+    """The registry of a process manager: there is one generation. State is rebuilt from the processes' own history (``migrating``).
+
+    It has the kinds of stream that are read now. An older stream of a kind that was added is read when it next changes, from its beginning.
+    """
+
+    def __init__(self, manager: ProcessManager, url: str) -> None:
+        super().__init__(manager.name, url, first=folder_of(manager.name))
+        self._kinds = tuple(manager.kinds)
+
+    async def generations(self) -> Sequence[Generation]:
+        found = []
+        for one in await super().generations():
+            if one.kinds != self._kinds:
+                await self.note_kinds(one.number, one.kinds, self._kinds)
+            found.append(one.model_copy(update={"kinds": self._kinds}))
+        return found
 
     async def begin(self, number: int, *, kinds: Sequence[str], rate: float | None, by: str) -> None:
         raise RefusedError("one-generation", "processes are rebuilt from their own history: tidemark processes migrate")
@@ -83,7 +98,7 @@ class RunningManager:
             rabbitmq_url, [*lanes, topology.control_queue(self.name)], prefetch=PREFETCH, name=self.name
         )
         self._generations = Generations(
-            OneGeneration(self.name, url, first=folder_of(self.name)),
+            OneGeneration(manager, url),
             lambda generation: self._hosted(generation, options, settings),
             self.outages,
             manager.kinds,

@@ -18,8 +18,7 @@ class Failpoint(StrEnum):
     """The failpoints, and the processes that reach them."""
 
     BEFORE_COMMIT = "before-commit"
-    """worker, projectors, processes, dead_letters, archive: everything is written, the transaction is still open (Redis: the script is not
-    sent)."""
+    """worker, projectors, processes, dead_letters, archive: everything is written, the transaction is open (Redis: not sent yet)."""
     AFTER_COMMIT = "after-commit"
     """worker, projectors, processes, dead_letters, archive: committed; nothing of it is published yet."""
     AFTER_HOLD = "after-hold"

@@ -90,6 +90,7 @@ def test_the_query_services_settings_name_no_write_database_and_no_writer(server
         "TIDEMARK_SEARCH_DB_URL",
         "TIDEMARK_TELEMETRY_DB_URL",
         "TIDEMARK_OPERATIONS_DB_URL",
+        "TIDEMARK_PROCESSES_DB_URL",
         "TIDEMARK_ANALYTICS_REDIS_URL",
     }
     stores = [url for name, url in servers.reader_environ().items() if name != "TIDEMARK_RABBITMQ_URL"]
@@ -307,7 +308,10 @@ def _started(server: Postgres) -> None:
 
 
 def test_the_environment_names_all_servers_or_none() -> None:
-    names = ("RABBITMQ_URL", "WRITE_DB_URL", "SUMMARY_DB_URL", "SEARCH_DB_URL", "TELEMETRY_DB_URL", "OPERATIONS_DB_URL")
+    names = (
+        *("RABBITMQ_URL", "WRITE_DB_URL", "OPERATIONS_DB_URL", "PROCESSES_DB_URL"),
+        *("SUMMARY_DB_URL", "SEARCH_DB_URL", "TELEMETRY_DB_URL"),
+    )
     given = {f"TIDEMARK_{name}": f"x://{name}" for name in names}
     assert from_environment({}) is None
     with pytest.raises(ServersError, match="TIDEMARK_ANALYTICS_REDIS_URL"):
@@ -319,9 +323,10 @@ def test_the_environment_names_all_servers_or_none() -> None:
     assert found.reader_environ()["TIDEMARK_SUMMARY_DB_URL"] == "x://reader"
     assert found.reader_environ()["TIDEMARK_SEARCH_DB_URL"] == "x://SEARCH_DB_URL"
     given["TIDEMARK_READ_DB_URL"] = "x://all"
-    del given["TIDEMARK_SEARCH_DB_URL"], given["TIDEMARK_TELEMETRY_DB_URL"]
+    del given["TIDEMARK_SEARCH_DB_URL"], given["TIDEMARK_TELEMETRY_DB_URL"], given["TIDEMARK_PROCESSES_DB_URL"]
     found = from_environment(given)
     assert found is not None
+    assert found.processes_db_url == found.reader_environ()["TIDEMARK_PROCESSES_DB_URL"] == "x://all"
     assert found.stores == {"summary": "x://SUMMARY_DB_URL", "analytics": "redis://a"} | dict.fromkeys(
         ("search", "telemetry"), "x://all"
     )
