@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 async def test_ten_thousand_orders_survive_that_everything_is_killed(tmp_path: Path) -> None:
-    report = await drilled(tmp_path, "--pay-within", "200")
+    report = await drilled(tmp_path)
     assert report["orders"] == 10_000
     assert sum(report["kills"].values()) >= 20
     assert {"processes", "worker", "relay", "payment_provider", "postgres", "rabbitmq"} <= report["kills"].keys()
