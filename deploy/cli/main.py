@@ -149,7 +149,7 @@ def fulfilment(
     kill_every: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds between two kills.")] = 6.0,
     pay_within: Annotated[
         float, typer.Option(min=2, max=3600, help="Seconds that an order waits for its payment.")
-    ] = 60.0,
+    ] = 200.0,
     out_of_stock: Annotated[float, typer.Option(min=0, max=1, help="Share of orders that cannot be reserved.")] = 0.1,
     late: Annotated[float, typer.Option(min=0, max=1, help="Share of payments that come too late.")] = 0.1,
     failed: Annotated[float, typer.Option(min=0, max=1, help="Share of payments that fail.")] = 0.05,
