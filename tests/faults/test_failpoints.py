@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from shared.messaging import topology
 from shared.runtime.failpoints import Failpoint
+from tests import shop
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.crashes import start_with_failpoint, wait_for_failpoint_exit
@@ -50,11 +50,11 @@ async def test_a_relay_that_dies_there_publishes_again_what_it_has_not_deleted(
 
 @pytest.mark.parametrize("place", [Failpoint.BEFORE_COMMIT, Failpoint.AFTER_COMMIT, Failpoint.BEFORE_ACK])
 async def test_projectors_that_die_there_apply_each_event_once(cluster: Cluster, place: Failpoint) -> None:
-    """All three at once: each works on a store of its own."""
-    await start_with_failpoint(cluster, *topology.PROJECTORS, place=place, visit=cluster.random.randint(1, 4))
+    """All at once: each works on a store of its own."""
+    await start_with_failpoint(cluster, *shop.WITH_ORDERS, place=place, visit=cluster.random.randint(1, 4))
     async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS), window=200) as load:
-        await wait_for_failpoint_exit(cluster, *topology.PROJECTORS)
-        await asyncio.gather(*map(cluster.start_with, topology.PROJECTORS))
+        await wait_for_failpoint_exit(cluster, *shop.WITH_ORDERS)
+        await asyncio.gather(*map(cluster.start_with, shop.WITH_ORDERS))
         await equal_everywhere(cluster, load, ORDERS)
 
 

@@ -13,6 +13,7 @@ from shared.messages.envelope import BATCH_CONTENT_TYPE, pack
 from shared.messaging import topology
 from shared.views import operations
 from shared.views.analytics import Keys
+from tests import shop
 from tests.e2e.event_store import append_raw
 from tests.faults.audit import caught_up, differences
 from tests.faults.cluster import Cluster
@@ -37,7 +38,7 @@ async def settled(cluster: Cluster, load: Load) -> None:
     assert await differences(cluster, load) == {}
 
 
-@pytest.mark.parametrize("projector", topology.PROJECTORS)
+@pytest.mark.parametrize("projector", shop.WITH_ORDERS)
 async def test_events_that_the_broker_lost_come_again_when_later_ones_show_the_gap(
     cluster: Cluster, projector: str
 ) -> None:
@@ -50,7 +51,7 @@ async def test_losses_duplicates_and_shuffles_in_one_mixture_change_nothing(clus
     """Each projection loses others; all get everything again, in any order, up to the very end."""
     async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES, window=50) as load:
         repeating = asyncio.create_task(_repeating(cluster, load))
-        lost = await asyncio.gather(*(lose_events(cluster, name, load, upto=1) for name in topology.PROJECTORS))
+        lost = await asyncio.gather(*(lose_events(cluster, name, load, upto=1) for name in shop.WITH_ORDERS))
         await repeating
         await settled(cluster, load)
     assert all(lost), lost

@@ -10,6 +10,7 @@ import aio_pika
 import pytest
 
 from shared.messaging import topology
+from tests import shop
 from tests.faults.audit import RECOVERY_S, caught_up, differences
 from tests.faults.cluster import Cluster
 from tests.faults.letters import small_order
@@ -25,7 +26,7 @@ WINDOW = 2
 LANES = 4
 
 
-@pytest.mark.parametrize("projector", topology.PROJECTORS)
+@pytest.mark.parametrize("projector", shop.WITH_ORDERS)
 async def test_what_is_purged_from_a_projectors_queues_arrives_within_a_minute(
     cluster: Cluster, projector: str
 ) -> None:

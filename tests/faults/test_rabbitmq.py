@@ -10,6 +10,7 @@ from aio_pika.abc import AbstractChannel
 
 from deploy.run.topology import QueueInUseError, declare
 from shared.messaging import topology
+from tests import shop
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.broker import rabbitmqctl
 from tests.faults.cluster import Cluster
@@ -97,7 +98,7 @@ async def test_a_queue_that_somebody_declared_otherwise_is_named_by_migrate_and_
         await equal_everywhere(cluster, load)
 
 
-@pytest.mark.parametrize("projector", topology.PROJECTORS)
+@pytest.mark.parametrize("projector", shop.WITH_ORDERS)
 async def test_what_was_purged_at_the_end_of_every_stream_comes_again(cluster: Cluster, projector: str) -> None:
     """No later event shows that anything is missing."""
     async with loading(cluster, order_lifecycles(LIVES), 4 * LIVES) as load:
