@@ -125,6 +125,8 @@ class Progress:
     """Names of timers whose earlier rows are deleted."""
     stale: int = 0
     """Inputs of timers that were no longer set."""
+    failure_before: str | None = None
+    """The process's failure before: if it differs, the timers have to be held, or no longer."""
 
 
 def is_start(manager: ProcessManager, given: Input) -> bool:
@@ -138,7 +140,7 @@ def is_kept_early(manager: ProcessManager, given: Input) -> bool:
 
 def advance(manager: ProcessManager, process: Process, arrived: Sequence[Input], now: datetime) -> Progress:
     """Decide what waits, if it can be decided now, and what has arrived. ``now``: the database's time. Raises nothing."""
-    progress = Progress(process)
+    progress = Progress(process, failure_before=process.failure)
     queue: list[tuple[Input | StoredInput, int | None]] = [(each, each.number) for each in process.waiting]
     for given in arrived:
         if isinstance(given, OperatorInput) and given.act is Act.RETRY and process.status is Status.FAILED:

@@ -1,14 +1,14 @@
 """The relay of one process manager: publishes the commands in its outbox, confirmed, at least once, in order within each process.
 
-- A process's commands travel in one message at a time, up to 100, in the batch form: the next one is published after its confirm.
+- Commands travel in the order in which they were decided, up to 100 in a message: the next message is published after the confirm of the
+  one before. So the commands of a process, which are decided one after another, reach the queue in order.
 - A command without an outcome is sent again, under the same id, after RESEND_AFTER_S, then at doubling intervals. Sent twice, it is
   decided once, and its one outcome comes back.
 - One leader at a time. One that was paused may send again what its successor has sent: see above.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -26,14 +26,20 @@ from shared.runtime.reasons import reason
 READ_BATCH: Final = 2000
 OVERDUE_BATCH: Final = 500
 MAX_BYTES: Final = 256 * 1024
+ENVELOPE_BYTES: Final = 500
+"""A command's envelope, without its data and subject."""
 RETRY_S: Final = 0.5
+SHORTEST_LINGER_S: Final = 0.004
+LINGER_PER_ROW_S: Final = 0.0008
+LONGEST_LINGER_S: Final = 0.03
+"""Pause after a round that found rows, longer for more rows: under load the next round packs larger messages."""
 
 OUTBOX: Final = """
 SELECT seq, process, command_id, type, subject, data::text, actor, decided_at FROM commands WHERE sent_at IS NULL ORDER BY seq LIMIT $1
 """
 WITHOUT_OUTCOME: Final = """
 SELECT seq, process, command_id, type, subject, data::text, actor, decided_at FROM commands
-WHERE resend_at <= clock_timestamp() ORDER BY resend_at LIMIT $1
+WHERE resend_at <= (SELECT clock_timestamp()) ORDER BY resend_at LIMIT $1
 """
 # Locked in the order of seq, as the outcomes' transaction locks them. An outcome may have come before the confirm.
 SENT: Final = """
@@ -45,15 +51,6 @@ UPDATE commands SET
     resend_at = CASE WHEN outcome IS NULL THEN clock_timestamp() + $2::float8 * 2 ^ least(sends, 6) * interval '1 second' END
 FROM locked WHERE commands.seq = locked.seq
 """
-
-
-@dataclass(slots=True)
-class ProcessMessage:
-    """Commands of one process that travel together."""
-
-    process: str
-    rows: list[asyncpg.Record] = field(default_factory=list)
-    size: int = 2
 
 
 class CommandRelay:
@@ -85,61 +82,63 @@ class CommandRelay:
         with self._leader.progress.step(f"publishing the commands of {self._name}"):
             rows = await connection.fetch(OUTBOX, READ_BATCH)
             again = await connection.fetch(WITHOUT_OUTCOME, OVERDUE_BATCH) if len(rows) < READ_BATCH else []
-            left, problem = await self._publish(connection, [*again, *rows])
+            problem = await self._publish(connection, [*again, *rows])
         self._leader.problem = None if problem is None else f"commands cannot be published: {reason(problem)}"
         if problem is not None:
             await asyncio.sleep(RETRY_S)
-        elif not left and len(rows) < READ_BATCH:
+        elif not rows and not again:
             await self._leader.notified()
+        elif len(rows) < READ_BATCH:
+            await asyncio.sleep(min(SHORTEST_LINGER_S + LINGER_PER_ROW_S * len(rows), LONGEST_LINGER_S))
 
-    async def _publish(
-        self, connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]
-    ) -> tuple[bool, BrokerError | None]:
-        """Publish one message of each process; returns whether any commands are left, and the first error."""
-        messages, left = first_messages(rows)
-        results = await asyncio.gather(*(self._send(each) for each in messages), return_exceptions=True)
-        sent = [row["seq"] for each, error in zip(messages, results, strict=True) if error is None for row in each.rows]
+    async def _publish(self, connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> BrokerError | None:
+        """Publish one message after another; returns the error of the first that was not published."""
+        sent: list[int] = []
+        problem: BrokerError | None = None
+        for message in messages(rows):
+            try:
+                await self._send(message)
+            except BrokerError as error:
+                problem = error
+                break
+            sent += [row["seq"] for row in message]
         if sent:
             reached(Failpoint.BEFORE_DELETE)
             await connection.execute(SENT, sent, self._resend_after_s)
-        for error in results:
-            if error is not None and not isinstance(error, BrokerError):
-                raise error
-        return left, next((error for error in results if isinstance(error, BrokerError)), None)
+        return problem
 
-    async def _send(self, message: ProcessMessage) -> None:
-        envelopes = [to_json(envelope_of(self._name, row)) for row in message.rows]
+    async def _send(self, rows: Sequence[asyncpg.Record]) -> None:
+        envelopes = [to_json(envelope_of(self._name, row)) for row in rows]
         single = len(envelopes) == 1
+        processes = {row["process"] for row in rows}
         await self._publisher.publish(
             Outgoing(
                 topology.COMMANDS,
-                message.rows[0]["type"],
+                rows[0]["type"],
                 envelopes[0] if single else pack(envelopes),
                 CONTENT_TYPE if single else BATCH_CONTENT_TYPE,
-                type=message.rows[0]["type"] if single else None,
-                correlation_id=f"{self._name}/{message.process}",
+                type=rows[0]["type"] if single else None,
+                # Of several processes, each event has its command's id, which begins with that of the process.
+                correlation_id=f"{self._name}/{processes.pop()}" if len(processes) == 1 else None,
                 reply_to=topology.PROCESS_REPLIES_QUEUE,
             )
         )
         reached(Failpoint.BEFORE_CONFIRM)
 
 
-def first_messages(rows: Iterable[asyncpg.Record]) -> tuple[list[ProcessMessage], bool]:
-    """The first message of each process, and whether rows remain for a later one."""
-    messages: dict[str, ProcessMessage] = {}
-    full: set[str] = set()
-    left = False
+def messages(rows: Iterable[asyncpg.Record]) -> Iterator[list[asyncpg.Record]]:
+    """The rows, in their order, as the contents of messages."""
+    message: list[asyncpg.Record] = []
+    size = 0
     for row in rows:
-        process, length = row["process"], len(row["data"]) + len(row["subject"]) + 400
-        message = messages.setdefault(process, ProcessMessage(process))
-        if message.rows and (len(message.rows) >= MAX_BATCH or message.size + length > MAX_BYTES):
-            full.add(process)
-        if process in full:
-            left = True
-            continue
-        message.rows.append(row)
-        message.size += length
-    return list(messages.values()), left
+        length = len(row["data"]) + len(row["subject"]) + ENVELOPE_BYTES
+        if message and (len(message) >= MAX_BATCH or size + length > MAX_BYTES):
+            yield message
+            message, size = [], 0
+        message.append(row)
+        size += length
+    if message:
+        yield message
 
 
 def envelope_of(name: str, row: asyncpg.Record) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Rows of ``processes`` are locked in the order of their ids before anything else 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic_core import to_json as as_json
@@ -17,14 +17,13 @@ from shared.runtime.postgres import Connection
 
 CHANNEL: Final = "tidemark_process_commands"
 
-NOW: Final = "SELECT clock_timestamp()"
-
 ENSURE: Final = """
 INSERT INTO processes (id, status) SELECT id, 'awaiting-start' FROM unnest($1::text[]) AS wanted (id) ORDER BY id ON CONFLICT DO NOTHING
 """
 
 LOCK: Final = """
-SELECT id, status, version, state_version, state::text, waiting_for, result, failure::text, received, decided, started_at, done_at
+SELECT id, status, version, state_version, state::text, waiting_for, result, failure::text, received, decided, started_at, done_at,
+    clock_timestamp() AS now
 FROM processes WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE
 """
 
@@ -95,11 +94,12 @@ COUNT: Final = """
 INSERT INTO counters (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value
 """
 STALE_TIMER: Final = "stale-timer"
+NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """The processes that exist, by id, and the database's time."""
+    """The processes that exist, by id, and the database's time when the last of them was locked."""
 
     processes: dict[str, Process]
     now: datetime
@@ -110,12 +110,12 @@ async def lock(connection: Connection, ids: Collection[str], *, beginning: Colle
     if beginning:
         await connection.execute(ENSURE, sorted(beginning))
     rows = await connection.fetch(LOCK, sorted(ids))
-    now: datetime = await connection.fetchval(NOW)
+    if not rows:
+        return Locked({}, NEVER)
     found = {row["id"]: _process(row) for row in rows}
-    if found:
-        for row in await connection.fetch(TIMERS, list(found)):
-            found[row["process"]].timers[row["name"]] = row["token"]
-    return Locked(found, now)
+    for row in await connection.fetch(TIMERS, list(found)):
+        found[row["process"]].timers[row["name"]] = row["token"]
+    return Locked(found, max(row["now"] for row in rows))
 
 
 async def read(connection: Connection, process: str) -> Process | None:
@@ -165,7 +165,9 @@ async def _write_timers(connection: Connection, steps: Sequence[Progress]) -> No
         await connection.execute(DELETE_TIMERS, *columns_of(cancelled))
     if timers := [(step.process.id, name, *timer) for step in steps for name, timer in step.timers.items()]:
         await connection.execute(SET_TIMERS, *columns_of(timers))
-    with_timers = [step.process for step in steps if step.process.timers]
+    with_timers = [
+        step.process for step in steps if step.process.timers and step.process.failure != step.failure_before
+    ]
     for held in (True, False):
         if ids := [each.id for each in with_timers if (each.status is Status.FAILED) is held]:
             await connection.execute(HOLD_TIMERS, ids, held)

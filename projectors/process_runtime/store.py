@@ -10,19 +10,22 @@ of these dies:
 The row of a process is locked from before its history is read until the commit: so writers of one process follow one another.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Final
 
 from projectors.process_runtime import rows
 from projectors.process_runtime.deciding import Process, Progress, Status, advance, is_kept_early, is_start
 from projectors.processes.process import Act, EventInput, Input, OperatorInput, ProcessManager
-from projectors.stores.port import Advance, Event, ProjectionError
+from projectors.stores.port import Advance, Commit, Event, ProjectionError
 from projectors.stores.postgres_store import PostgresStore
 from shared.processes import folder_of
 from shared.runtime.postgres import Connection
 
+SOON: Final = timedelta(seconds=1)
 PROCESS_ID: Final = re.compile(r"[\w.:~@+=-]{1,128}")
 
 Correlated = Sequence[tuple[str, Input]]
@@ -34,6 +37,13 @@ class ProcessStore(PostgresStore[Correlated]):
         super().__init__(url, folder_of(manager.name), session=session)
         self.url = url
         self.manager = manager
+        self.timer_soon = asyncio.Event()
+        """Set after a commit that has set a timer which is due within SOON."""
+        self._sets_timer_soon = False
+
+    async def commit(self, commit: Commit) -> None:
+        await super().commit(commit)
+        self._committed()
 
     def fold(self, advances: Sequence[Advance]) -> Correlated:
         """Which process each event is for. Raises ProjectionError where ``correlate`` raises: such an event holds its stream."""
@@ -87,6 +97,8 @@ class ProcessStore(PostgresStore[Correlated]):
         ]
         if steps:
             await rows.write(connection, steps, locked.now)
+            soon = locked.now + SOON
+            self._sets_timer_soon |= any(due_at <= soon for step in steps for _, due_at in step.timers.values())
         return locked.processes
 
     def _resumes(self, process: Process, given: Mapping[str, Input]) -> bool:
@@ -104,6 +116,13 @@ class ProcessStore(PostgresStore[Correlated]):
         """A connection in a transaction, for the tasks beside the projector. Raises StoreUnavailableError for outages."""
         async with self._connection() as connection, connection.transaction():
             yield connection
+        self._committed()
+
+    def _committed(self) -> None:
+        """A commit of another task may be meant: it is harmless to look for due timers too often."""
+        if self._sets_timer_soon:
+            self._sets_timer_soon = False
+            self.timer_soon.set()
 
 
 def input_of(event: Event) -> EventInput:

@@ -5,6 +5,7 @@ after it was found to be due, is counted and changes nothing: its token is no lo
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -15,12 +16,13 @@ from shared.runtime.outage import OutageRetry
 
 BATCH: Final = 500
 LONGEST_PAUSE_S: Final = 0.5
-"""The most by which a timer is late that is set less than this ahead."""
+"""The most by which a timer is late that another process has set, less than this ahead; and how soon a stop is noticed."""
 SHORTEST_PAUSE_S: Final = 0.01
 
+# A volatile function is no index condition: as a sub-select it is one, and the scan ends at the first timer that is not due.
 DUE: Final = """
 SELECT process, name, token, clock_timestamp() AS now FROM timers
-WHERE NOT held AND due_at <= clock_timestamp() ORDER BY due_at LIMIT $1
+WHERE NOT held AND due_at <= (SELECT clock_timestamp()) ORDER BY due_at LIMIT $1
 """
 NEXT_IN_S: Final = """
 SELECT extract(epoch FROM due_at - clock_timestamp())::float8 FROM timers WHERE NOT held ORDER BY due_at LIMIT 1
@@ -37,7 +39,11 @@ class Timers:
     async def run(self, stopping: asyncio.Event) -> None:
         """Until stopped; raises Stopped."""
         while not stopping.is_set():
-            await self._outages.pause(await self._outages.until_up(self.fire, what="firing timers"))
+            self._store.timer_soon.clear()
+            seconds = await self._outages.until_up(self.fire, what="firing timers")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._store.timer_soon.wait()
 
     async def fire(self) -> float:
         """Fire what is due; returns for how long to pause, in seconds. Raises StoreUnavailableError."""

@@ -141,7 +141,7 @@ SELECT
     (SELECT count(*) FROM processes WHERE status = 'running') AS running,
     (SELECT count(*) FROM processes WHERE status = 'failed') AS failed,
     (SELECT count(*) FROM timers) AS timers,
-    (SELECT count(*) FROM timers WHERE NOT held AND due_at < clock_timestamp() - interval '5 seconds') AS timers_overdue,
+    (SELECT count(*) FROM timers WHERE NOT held AND due_at < (SELECT clock_timestamp() - interval '5 seconds')) AS timers_overdue,
     (SELECT count(*) FROM commands WHERE sent_at IS NULL) AS commands_unsent,
     (SELECT count(*) FROM commands WHERE resend_at IS NOT NULL) AS commands_without_outcome,
     (SELECT count(*) FROM commands WHERE resend_at IS NOT NULL AND sends > 1) AS commands_overdue,

@@ -46,7 +46,7 @@ LATENESS: Final = """
 SELECT extract(epoch FROM inputs.received_at - planned.due_at)::float8 AS late
 FROM planned LEFT JOIN inputs ON inputs.process = planned.process AND inputs.kind = 'timer' ORDER BY 1
 """
-LEFT: Final = "SELECT count(*) FROM timers WHERE NOT held AND due_at < clock_timestamp() + interval '1 hour'"
+LEFT: Final = "SELECT count(*) FROM timers WHERE NOT held AND due_at < (SELECT clock_timestamp() + interval '1 hour')"
 
 
 async def lateness(servers: Servers, db: asyncpg.Connection, prefix: str, due: int, spread_s: float) -> dict[str, Any]:

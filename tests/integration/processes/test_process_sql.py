@@ -71,3 +71,10 @@ async def test_what_runs_all_the_time_uses_an_index(filled: asyncpg.Connection, 
 
 async def test_migrating_again_changes_nothing(process_schema: str) -> None:
     assert await migrate(NAME, process_schema) == []
+
+
+@pytest.mark.parametrize("name", ["DUE", "WITHOUT_OUTCOME"])
+async def test_looking_for_what_is_due_ends_at_the_first_that_is_not(filled: asyncpg.Connection, name: str) -> None:
+    statement, arguments = HOT[name]
+    plan = "\n".join(row[0] for row in await filled.fetch("EXPLAIN " + statement, *arguments))
+    assert "Index Cond" in plan
