@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .tidemark/setup
 PROCESSES ?= 2
 
-.PHONY: help setup test demo drill drill-rebuild up bench bench-letters bench-pages test-faults lint format compose-env clean
+.PHONY: help setup test demo drill drill-fulfilment drill-rebuild up bench bench-letters bench-pages test-faults lint format compose-env clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: $(STAMP) ## real orders through real servers, compared with their source (
 drill: $(STAMP) ## a projection fails: see, fix, canary, replay, compare
 	@$(BIN)/tidemark drill poison $(ARGS)
 
+drill-fulfilment: $(STAMP) ## 10,000 managed orders while every process and server is killed (ARGS="--orders 1000")
+	@$(BIN)/tidemark drill fulfilment $(ARGS)
+
 drill-rebuild: $(STAMP) ## read models are rebuilt, compared and switched while orders arrive (ARGS="--all": 155,848 baskets)
 	@$(BIN)/tidemark drill rebuild $(ARGS)
 
@@ -40,7 +43,7 @@ bench-pages: $(STAMP) ## product pages, search and dashboards beside the joins t
 	@$(BIN)/python -m tests.benchmarks.pages $(ARGS)
 
 test-faults: $(STAMP) ## kill each process and server in the middle of a run
-	timeout --kill-after=60 1800 $(BIN)/pytest tests/faults tests/e2e/test_deadly_event.py tests/e2e/test_rebuild_drill.py -m "" -n $(PROCESSES) --dist loadfile $(ARGS)
+	timeout --kill-after=60 3600 $(BIN)/pytest tests/faults tests/unit/fulfilment tests/e2e/test_deadly_event.py tests/e2e/test_rebuild_drill.py -m "" -n $(PROCESSES) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict and import-linter
 	$(BIN)/ruff check .

@@ -28,7 +28,10 @@ class DeclaredProcess:
         return folder_of(self.name)
 
 
-PROCESSES: Final[tuple[DeclaredProcess, ...]] = (DeclaredProcess("appointment-reminders", ("bookings",)),)
+PROCESSES: Final[tuple[DeclaredProcess, ...]] = (
+    DeclaredProcess("fulfilment", ("orders", "payments")),
+    DeclaredProcess("appointment-reminders", ("bookings",)),
+)
 
 NAMES: Final = tuple(process.name for process in PROCESSES)
 _BY_NAME: Final[Mapping[str, DeclaredProcess]] = {process.name: process for process in PROCESSES}

@@ -41,7 +41,7 @@ READ_MODELS: Final = (
     ReadModel(
         "summary",
         StoreKind.POSTGRES,
-        ("orders", "products", "customers", "doctors", "patients", "bookings", "users"),
+        ("orders", "products", "customers", "doctors", "patients", "bookings", "users", "payments"),
     ),
     ReadModel("analytics", StoreKind.REDIS, ("orders", "products")),
     ReadModel("search", StoreKind.POSTGRES, ("orders", "products", "customers", "doctors")),

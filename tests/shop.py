@@ -3,14 +3,32 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, force_setattr
 
 from projectors.stores.port import Advance, Event
 from shared.contracts.accounts import UserRenamed
-from shared.contracts.catalog import PriceChanged, ProductCreated, ProductUpdated, ReviewAdded, StockReceived, Variant
+from shared.contracts.catalog import (
+    PriceChanged,
+    ProductCreated,
+    ProductUpdated,
+    ReviewAdded,
+    StockConsumed,
+    StockReceived,
+    StockReleased,
+    StockReserved,
+    Variant,
+)
 from shared.contracts.customers import CustomerRegistered, CustomerRenamed, EmailChanged, RegionChanged
-from shared.contracts.orders import Line, OrderCancelled, OrderDelivered, OrderPaid, OrderPlaced, OrderShipped
+from shared.contracts.orders import (
+    Line,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderDelivered,
+    OrderPaid,
+    OrderPlaced,
+    OrderShipped,
+)
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData, Fact
 from shared.read_models import READ_MODELS
@@ -55,6 +73,7 @@ def placed(
     total: int | None = None,
     at: datetime = NOON,
     region: Fact = UNSET,
+    fulfilment: Fact = UNSET,
 ) -> OrderPlaced:
     return OrderPlaced(
         order_id=order_id,
@@ -65,6 +84,7 @@ def placed(
         total=sum(line.amount for line in lines) if total is None else total,
         placed_at=at,
         region=region,
+        fulfilment=fulfilment,
     )
 
 
@@ -72,8 +92,12 @@ def paid(order_id: str = "o-1", *, customer_id: str = "c-1", amount: int = 400, 
     return OrderPaid(order_id=order_id, customer_id=customer_id, amount=amount, currency="EUR", paid_at=at)
 
 
-def shipped(order_id: str = "o-1", *, at: datetime = NOON) -> OrderShipped:
-    return OrderShipped(order_id=order_id, carrier="DHL", tracking="T1", shipped_at=at)
+def confirmed(order_id: str = "o-1", *, customer_id: str = "c-1", at: datetime = NOON) -> OrderConfirmed:
+    return OrderConfirmed(order_id=order_id, customer_id=customer_id, fulfilment="managed", confirmed_at=at)
+
+
+def shipped(order_id: str = "o-1", *, at: datetime = NOON, fulfilment: Fact = UNSET) -> OrderShipped:
+    return OrderShipped(order_id=order_id, carrier="DHL", tracking="T1", shipped_at=at, fulfilment=fulfilment)
 
 
 def delivered(order_id: str = "o-1", *, at: datetime = NOON) -> OrderDelivered:
@@ -106,8 +130,47 @@ def updated(product_id: str = "p-1", *, name: str = "Red banana") -> ProductUpda
     return ProductUpdated(product_id=product_id, name=name, category="Fruit", updated_at=NOON)
 
 
-def received(product_id: str = "p-1", *, quantity: int = 5, stock: int = 5) -> StockReceived:
-    return StockReceived(product_id=product_id, quantity=quantity, stock=stock, received_at=NOON)
+def received(
+    product_id: str = "p-1", *, quantity: int = 5, stock: int = 5, reserved: int | UnsetType = UNSET
+) -> StockReceived:
+    return StockReceived(product_id=product_id, quantity=quantity, stock=stock, received_at=NOON, reserved=reserved)
+
+
+def reserved(
+    product_id: str = "p-1", *, reservation_id: str = "o-1", quantity: int = 2, stock: int = 5, reserved: int = 2
+) -> StockReserved:
+    return StockReserved(
+        product_id=product_id,
+        reservation_id=reservation_id,
+        quantity=quantity,
+        stock=stock,
+        reserved=reserved,
+        reserved_at=NOON,
+    )
+
+
+def released(product_id: str = "p-1", *, stock: int = 5, reserved: int = 1) -> StockReleased:
+    return StockReleased(
+        product_id=product_id,
+        reservation_id="o-1",
+        quantity=1,
+        open=reserved,
+        stock=stock,
+        reserved=reserved,
+        released_at=NOON,
+    )
+
+
+def consumed(product_id: str = "p-1", *, stock: int = 4, reserved: int = 0) -> StockConsumed:
+    return StockConsumed(
+        product_id=product_id,
+        reservation_id="o-1",
+        quantity=1,
+        open=reserved,
+        stock=stock,
+        reserved=reserved,
+        consumed_at=NOON,
+    )
 
 
 def reviewed(product_id: str = "p-1", *, rating: int = 4, count: int = 1, total: int = 4) -> ReviewAdded:

@@ -1,9 +1,13 @@
 """An order: placed → paid → shipped → delivered; it can be cancelled until it is shipped.
 
+A managed order (``fulfilment``) is confirmed instead of paid: placed → confirmed → shipped → delivered. Its payment is a stream of its own
+(``payments``); that it is captured, and that the products are reserved, the process knows that confirms the order
+(``projectors/processes/fulfilment``). A sender can cancel a managed order as any other: the process then releases and refunds.
+
 The event of its placing records the customer's region and each product's category at that moment: borrowed facts, unknown where there is
 no such customer or product. The order keeps them for the event of its cancellation.
 
-Refusals: order-already-placed, order-not-found, invalid-transition, payment-mismatch.
+Refusals: order-already-placed, order-not-found, invalid-transition, payment-mismatch, order-managed, order-not-managed.
 """
 
 from collections.abc import Sequence
@@ -19,9 +23,11 @@ from command_service.domain.customers import REGION_SINCE
 from command_service.domain.products import AGGREGATE as PRODUCTS
 from shared.contracts.orders import (
     CancelOrder,
+    ConfirmOrder,
     DeliverOrder,
     Line,
     OrderCancelled,
+    OrderConfirmed,
     OrderDelivered,
     OrderPaid,
     OrderPlaced,
@@ -33,8 +39,8 @@ from shared.contracts.orders import (
 )
 from shared.contracts.values import Fact
 
-Command = PlaceOrder | PayOrder | ShipOrder | DeliverOrder | CancelOrder
-Event = OrderPlaced | OrderPaid | OrderShipped | OrderDelivered | OrderCancelled
+Command = PlaceOrder | PayOrder | ConfirmOrder | ShipOrder | DeliverOrder | CancelOrder
+Event = OrderPlaced | OrderPaid | OrderConfirmed | OrderShipped | OrderDelivered | OrderCancelled
 
 
 class OrderedLine(State, frozen=True, kw_only=True):
@@ -57,6 +63,7 @@ class Order(State, frozen=True, kw_only=True):
     total: int
     placed_at: datetime
     region: Fact = UNSET
+    fulfilment: Fact = UNSET
 
 
 NO_FACTS: Final[Facts] = {}
@@ -70,7 +77,21 @@ def decide(order: Order | None, command: Command, now: datetime, facts: Facts = 
     if order is None:
         raise Refused("order-not-found", "there is no such order")
     at = command.at or now
+    managed = order.fulfilment is not UNSET
     match command, order.status:
+        case PayOrder(), _ if managed:
+            raise Refused("order-managed", "a managed order is paid by its process, and confirmed")
+        case ConfirmOrder(), _ if not managed:
+            raise Refused("order-not-managed", "only a managed order can be confirmed")
+        case ConfirmOrder(), OrderStatus.PLACED:
+            return [
+                OrderConfirmed(
+                    order_id=order.order_id,
+                    customer_id=order.customer_id,
+                    fulfilment=order.fulfilment,
+                    confirmed_at=at,
+                )
+            ]
         case PayOrder(), OrderStatus.PLACED:
             if command.amount != order.total:
                 raise Refused("payment-mismatch", f"the order's total is {order.total}, the payment {command.amount}")
@@ -84,13 +105,19 @@ def decide(order: Order | None, command: Command, now: datetime, facts: Facts = 
                     paid_at=at,
                 )
             ]
-        case ShipOrder(), OrderStatus.PAID:
+        case ShipOrder(), (OrderStatus.PAID | OrderStatus.CONFIRMED):
             return [
-                OrderShipped(order_id=order.order_id, carrier=command.carrier, tracking=command.tracking, shipped_at=at)
+                OrderShipped(
+                    order_id=order.order_id,
+                    carrier=command.carrier,
+                    tracking=command.tracking,
+                    shipped_at=at,
+                    fulfilment=order.fulfilment,
+                )
             ]
         case DeliverOrder(), OrderStatus.SHIPPED:
             return [OrderDelivered(order_id=order.order_id, delivered_at=at)]
-        case CancelOrder(), (OrderStatus.PLACED | OrderStatus.PAID):
+        case CancelOrder(), (OrderStatus.PLACED | OrderStatus.PAID | OrderStatus.CONFIRMED):
             return [_cancelled(order, command, at)]
         case _:
             _invalid(command, order.status)
@@ -105,6 +132,8 @@ def evolve(order: Order | None, event: Event) -> Order:
     match event:
         case OrderPaid():
             status = OrderStatus.PAID
+        case OrderConfirmed():
+            status = OrderStatus.CONFIRMED
         case OrderShipped():
             status = OrderStatus.SHIPPED
         case OrderDelivered():
@@ -135,6 +164,7 @@ def _placed(command: PlaceOrder, now: datetime, facts: Facts) -> OrderPlaced:
         total=sum(line.amount for line in command.lines),
         placed_at=command.placed_at or now,
         region=facts.get(f"{CUSTOMERS.kind}/{command.customer_id}", UNSET),
+        fulfilment=command.fulfilment or UNSET,
     )
 
 
@@ -148,13 +178,20 @@ def _cancelled(order: Order, command: CancelOrder, at: datetime) -> OrderCancell
         total=order.total,
         placed_at=order.placed_at,
         region=order.region,
+        fulfilment=order.fulfilment,
         reason=command.reason,
         cancelled_at=at,
     )
 
 
 def _invalid(command: Command, status: OrderStatus) -> NoReturn:
-    wish = {PayOrder: "paid", ShipOrder: "shipped", DeliverOrder: "delivered", CancelOrder: "cancelled"}[type(command)]
+    wish = {
+        PayOrder: "paid",
+        ConfirmOrder: "confirmed",
+        ShipOrder: "shipped",
+        DeliverOrder: "delivered",
+        CancelOrder: "cancelled",
+    }[type(command)]
     raise Refused("invalid-transition", f"an order that is {status} cannot be {wish}")
 
 
@@ -163,7 +200,7 @@ AGGREGATE: Final = Aggregate(
     state=Order,
     decide=decide,
     evolve=evolve,
-    commands=frozenset({PlaceOrder, PayOrder, ShipOrder, DeliverOrder, CancelOrder}),
+    commands=frozenset({PlaceOrder, PayOrder, ConfirmOrder, ShipOrder, DeliverOrder, CancelOrder}),
     creates={PlaceOrder: "order_id"},
     borrows={
         PlaceOrder: (
@@ -171,6 +208,6 @@ AGGREGATE: Final = Aggregate(
             Borrowed(PRODUCTS.kind, "category", lambda command: (line.product_id for line in command.lines)),
         )
     },
-    state_version=3,
+    state_version=4,
     closed=lambda order: order.status in (OrderStatus.DELIVERED, OrderStatus.CANCELLED),
 )

@@ -1,32 +1,51 @@
-"""A product in the catalogue: its text, price, stock and reviews.
+"""A product in the catalogue: its text, price, stock and reviews; ``reservations`` has what is set aside of the stock.
 
-Refusals: product-already-exists, product-not-found, stock-limit, sku-already-used, review-already-added.
+Refusals: product-already-exists, product-not-found, stock-limit, sku-already-used, review-already-added, and those of reservations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, assert_never
 
+from msgspec import UNSET, field
 from msgspec.structs import replace
 
+from command_service.domain import reservations
 from command_service.domain.aggregate import Aggregate, Claim, Claims, Refused, State
 from shared.contracts.catalog import (
     AddReview,
     ChangePrice,
+    ConsumeStock,
     CreateProduct,
     PriceChanged,
     ProductCreated,
     ProductUpdated,
     ReceiveStock,
+    ReleaseStock,
+    ReserveStock,
     ReviewAdded,
+    StockConsumed,
     StockReceived,
+    StockReleased,
+    StockReserved,
     UpdateProduct,
     Variant,
 )
 from shared.contracts.values import MAX_AMOUNT, EventData
 
-Command = CreateProduct | ChangePrice | UpdateProduct | ReceiveStock | AddReview
-Event = ProductCreated | PriceChanged | ProductUpdated | StockReceived | ReviewAdded
+Command = (
+    CreateProduct | ChangePrice | UpdateProduct | ReceiveStock | ReserveStock | ReleaseStock | ConsumeStock | AddReview
+)
+Event = (
+    ProductCreated
+    | PriceChanged
+    | ProductUpdated
+    | StockReceived
+    | StockReserved
+    | StockReleased
+    | StockConsumed
+    | ReviewAdded
+)
 
 
 class Product(State, frozen=True, kw_only=True):
@@ -38,6 +57,10 @@ class Product(State, frozen=True, kw_only=True):
     price: int
     currency: str
     stock: int = 0
+    """Units that are physically there, reserved ones included."""
+    reserved: int = 0
+    reservations: Mapping[str, int] = field(default_factory=dict)
+    """Open reservation → the units that are left in it; ``reserved`` is their sum."""
     review_count: int = 0
     rating_sum: int = 0
 
@@ -60,7 +83,19 @@ def decide(product: Product | None, command: Command, now: datetime) -> Sequence
             if stock > MAX_AMOUNT:
                 raise Refused("stock-limit", f"the stock would be above {MAX_AMOUNT}")
             return [
-                StockReceived(product_id=product.product_id, quantity=command.quantity, stock=stock, received_at=now)
+                StockReceived(
+                    product_id=product.product_id,
+                    quantity=command.quantity,
+                    stock=stock,
+                    received_at=now,
+                    reserved=product.reserved or UNSET,
+                )
+            ]
+        case ReserveStock() | ReleaseStock() | ConsumeStock():
+            return [
+                reservations.decide(
+                    product.product_id, product.stock, product.reserved, product.reservations, command, now
+                )
             ]
         case AddReview():
             return [
@@ -98,6 +133,13 @@ def evolve(product: Product | None, event: Event) -> Product:
             )
         case StockReceived():
             return replace(product, stock=event.stock)
+        case StockReserved() | StockReleased() | StockConsumed():
+            return replace(
+                product,
+                stock=event.stock,
+                reserved=event.reserved,
+                reservations=reservations.evolve(product.reservations, event),
+            )
         case ReviewAdded():
             return replace(product, review_count=event.review_count, rating_sum=event.rating_sum)
         case _:
@@ -105,7 +147,7 @@ def evolve(product: Product | None, event: Event) -> Product:
 
 
 def claims(event: EventData) -> Claims:
-    """A SKU belongs to one product; a review id is unique within its product."""
+    """A SKU belongs to one product; the ids of reviews and of reservations, closed ones included, are unique within their product."""
     match event:
         case ProductCreated():
             return Claims(
@@ -117,6 +159,10 @@ def claims(event: EventData) -> Claims:
         case ReviewAdded():
             message = f"review {event.review_id} has already been added"
             return Claims(take=[Claim(f"review:{event.product_id}", event.review_id, "review-already-added", message)])
+        case StockReserved():
+            message = f"reservation {event.reservation_id} has already been made"
+            scope = f"reservation:{event.product_id}"
+            return Claims(take=[Claim(scope, event.reservation_id, "reservation-already-made", message)])
         case _:
             return Claims()
 
@@ -148,7 +194,19 @@ AGGREGATE: Final = Aggregate(
     state=Product,
     decide=decide,
     evolve=evolve,
-    commands=frozenset({CreateProduct, ChangePrice, UpdateProduct, ReceiveStock, AddReview}),
+    commands=frozenset(
+        {
+            CreateProduct,
+            ChangePrice,
+            UpdateProduct,
+            ReceiveStock,
+            ReserveStock,
+            ReleaseStock,
+            ConsumeStock,
+            AddReview,
+        }
+    ),
     creates={CreateProduct: "product_id"},
     claims=claims,
+    state_version=2,
 )

@@ -142,6 +142,36 @@ def rebuild(
     raise typer.Exit(run_drill(None if all_orders else orders, live, output.value))
 
 
+@drills.command()
+def fulfilment(
+    orders: Annotated[int, typer.Option(min=10, max=200_000, help="How many managed orders to place.")] = 10_000,
+    kills: Annotated[int, typer.Option(min=0, max=1000, help="How many processes and servers to kill, in turn.")] = 22,
+    kill_every: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds between two kills.")] = 6.0,
+    pay_within: Annotated[
+        float, typer.Option(min=2, max=3600, help="Seconds that an order waits for its payment.")
+    ] = 200.0,
+    out_of_stock: Annotated[float, typer.Option(min=0, max=1, help="Share of orders that cannot be reserved.")] = 0.1,
+    late: Annotated[float, typer.Option(min=0, max=1, help="Share of payments that come too late.")] = 0.1,
+    failed: Annotated[float, typer.Option(min=0, max=1, help="Share of payments that fail.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Chooses which orders and payments these are.")] = 0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Managed orders, some out of stock, some paid late or not at all, while every process and server is killed.
+
+    Exit code 0: every order was fulfilled or cancelled, no fulfilment is stuck, every store equals the event store, and every
+    conservation law holds.
+    """
+    from deploy.drills.fulfilment.command import fulfilment as run_drill
+    from deploy.drills.fulfilment.drill import Conditions
+    from deploy.drills.fulfilment.plan import Plan
+
+    plan = Plan(orders, out_of_stock, changed_minds=0.05, seed=seed)
+    conditions = Conditions(
+        plan=plan, kills=kills, kill_every_s=kill_every, pay_within_s=pay_within, late_share=late, failed_share=failed
+    )
+    raise typer.Exit(run_drill(conditions, output))
+
+
 @app.command()
 def migrate(output: OutputOption = Output.TABLE) -> None:
     """Create or update the schemas of all databases, and RabbitMQ's exchanges, queues and bindings. Safe to run again."""

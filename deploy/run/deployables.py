@@ -48,11 +48,17 @@ DEPLOYABLES: Final[Mapping[str, Deployable]] = {
     ),
 }
 """By the name that ``tidemark up``, the line ``tidemark ready: <name>`` and the health files use."""
+PAYMENT_PROVIDER: Final = "payment_provider"
+PROVIDERS: Final[Mapping[str, Mapping[str, Deployable]]] = {
+    "": {},
+    "local": {PAYMENT_PROVIDER: Deployable(("deploy.demo.payments",), frozenset({RABBITMQ}))},
+}
+"""What stands in for a service of others, for demos, drills and tests: by the value of the setting ``payment_provider``."""
 
 
 def environment(name: str, servers: Servers, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The deployable's environment: ``base`` (by default this process's) with only the URLs that it needs."""
-    deployable = DEPLOYABLES[name]
+    deployable = _deployable(name)
     inherited = os.environ if base is None else base
     urls = servers.reader_environ() if deployable.read_only else servers.environ()
     kept = {key: value for key, value in inherited.items() if not _is_url(key)}
@@ -63,13 +69,18 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
 
 def program(name: str, servers: Servers, base: Mapping[str, str] | None = None) -> Program:
     """The deployable as a program for ``Supervisor``."""
-    arguments = DEPLOYABLES[name].arguments
+    arguments = _deployable(name).arguments
     return Program(name, (sys.executable, "-m", *arguments), environment(name, servers, base))
 
 
 def programs(servers: Servers, base: Mapping[str, str] | None = None) -> list[Program]:
     """All deployables in start order; they are stopped in reverse order."""
-    return [program(name, servers, base) for name in DEPLOYABLES]
+    chosen = (os.environ if base is None else base).get("TIDEMARK_PAYMENT_PROVIDER", "")
+    return [program(name, servers, base) for name in (*DEPLOYABLES, *PROVIDERS.get(chosen, {}))]
+
+
+def _deployable(name: str) -> Deployable:
+    return DEPLOYABLES[name] if name in DEPLOYABLES else PROVIDERS["local"][name]
 
 
 def _is_url(key: str) -> bool:

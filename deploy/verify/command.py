@@ -18,6 +18,7 @@ from deploy.verify import analytics
 from deploy.verify.errors import server_errors
 from deploy.verify.event_store import EventStore
 from deploy.verify.healing import Healer
+from deploy.verify.laws.process_commands import unanswered
 from deploy.verify.models import Model, NoFiguresError
 from deploy.verify.operations import open_operations
 from deploy.verify.options import Options
@@ -101,6 +102,8 @@ async def verify(
         healed = None
         with server_errors("write database"):
             await verifier.run()
+            if options.content:
+                spill.add(await unanswered(settings, options))
             if heal:
                 publisher = Publisher(settings.require("rabbitmq_url"), "tidemark verify")
                 stack.push_async_callback(publisher.close)

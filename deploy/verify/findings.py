@@ -4,6 +4,7 @@
     0 < applied < version            behind         no such stream         stray
     held, retrying or dead           held           other content          different
     a discarded event skipped        discarded: reported, and not wrong
+    a conservation law broken        law (``laws``)
 
 ``missing`` and ``behind`` are provisional: the events may be in transit. They are reported once they are ``overdue``.
 """
@@ -27,6 +28,7 @@ class Kind(StrEnum):
     STRAY = "stray"
     HELD = "held"
     DISCARDED = "discarded"
+    LAW = "law"
 
 
 PROVISIONAL: Final = frozenset({Kind.MISSING, Kind.BEHIND})
@@ -71,7 +73,10 @@ def findings(projection: str, observation: Observation) -> list[Finding]:
         there = observation.position.applied or observation.position.hold is not None or observation.problems
         detail = {"applied": observation.position.applied, "content": list(observation.problems)}
         return [Finding(projection, Kind.STRAY, observation.stream, detail)] if there else []
-    found = [Finding(projection, Kind.DIFFERENT, observation.stream, problem) for problem in observation.problems]
+    found = [
+        Finding(projection, Kind.LAW if "law" in problem else Kind.DIFFERENT, observation.stream, problem)
+        for problem in observation.problems
+    ]
     versions = {"applied": observation.position.applied, "version": observation.version}
     hold = observation.position.hold
     if observation.position.applied > observation.version or (hold is not None and hold.version > observation.version):

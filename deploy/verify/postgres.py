@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from deploy.verify.errors import server_errors
 from deploy.verify.findings import ModelProgress, differing
+from deploy.verify.laws.stated import misstated
 from deploy.verify.models import Changes, Problems, Snapshot, fold_applicable, fold_problems
 from projectors.stores import postgres_positions
 from projectors.stores.port import Advance, Position
@@ -134,11 +135,14 @@ class _Snapshot(Generic[Changes]):
             ids = described.ids(compared)
             if not ids:
                 continue
-            rows = msgspec.json.encode(described.rows(changes)).decode()
+            expected = described.rows(changes)
+            rows = msgspec.json.encode(expected).decode()
             for row_id, key, have, want in await self._connection.fetch(table.differing, ids, rows):
                 problem = differing(want and from_json(want), have and from_json(have))
                 stream = described.stream_of(row_id)
                 found.setdefault(stream, []).append({"table": described.name, "key": key, **problem})
+            for row_id, problems in misstated(described, expected, advances).items():
+                found.setdefault(described.stream_of(row_id), []).extend(problems)
         return found
 
 

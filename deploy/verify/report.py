@@ -20,9 +20,11 @@ ADVICE: Final[Mapping[Kind, str]] = {
     Kind.AHEAD: "the event store has fewer events than the read store: was it restored? tidemark projections rebuild {name}",
     Kind.DIFFERENT: "only a rebuild repairs it: tidemark projections rebuild {name}",
     Kind.STRAY: "only a rebuild repairs it: tidemark projections rebuild {name}",
+    Kind.LAW: "what is decided, or what {name} makes of it, is wrong: its rows must state what the events of these streams add up to",
     Kind.HELD: "tidemark dead-letters list --projector {name}, fix what fails, and replay",
 }
 BROKEN_EVENT_STORE: Final = "the event store itself has a hole: restore it from a backup"
+BROKEN_LAW: Final = "what was decided does not add up: each finding names its streams; compensate with commands, and fix what decided it"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ def _advice(report: Report) -> list[str]:
     lines = []
     for (name, kind), count in report.counts.items():
         if count and kind in ADVICE:
-            advice = ADVICE[kind].format(name=name) if name in report.generations else BROKEN_EVENT_STORE
+            advice = ADVICE[kind].format(name=name)
+            if name not in report.generations:
+                advice = BROKEN_LAW if kind is Kind.LAW else BROKEN_EVENT_STORE
             if kind is Kind.MISSING and name in report.incomplete:
                 advice = f"it {report.incomplete[name]}"
             lines.append(f"{name}, {kind.value}: {advice}")

@@ -34,6 +34,7 @@ from deploy.verify.findings import (
     findings,
     overdue,
 )
+from deploy.verify.laws.law_check import LawCheck
 from deploy.verify.models import Model, Snapshot
 from deploy.verify.operations import Operations
 from deploy.verify.options import Options, Tally
@@ -69,6 +70,7 @@ class Verifier:
         self._display = display
         self._last_progress: dict[str, _LastProgress] = {}
         self._checks: list[FigureCheck] = []
+        self._laws = LawCheck(spill) if options.content and options.sample is None else None
         self.tally = Tally()
 
     async def run(self) -> None:
@@ -97,6 +99,7 @@ class Verifier:
             if isinstance(model, AnalyticsModel):
                 model.figures = None  # from now on only positions are compared
         await self.settle()
+        await self._settle_laws()
         self.tally.seconds = time.monotonic() - began
 
     async def settle(self) -> None:
@@ -110,6 +113,18 @@ class Verifier:
         for check in self._checks:
             found, self.tally.unsettled = await check.settle(self._options.max_wait_s)
             self._spill.add(found)
+
+    async def _settle_laws(self) -> None:
+        """Report the laws that are still broken when the time is up: a process may be at work on them."""
+        if self._laws is None:
+            return
+        self._laws.compare()
+        deadline = time.monotonic() + self._options.max_wait_s
+        await self._laws.recheck(self._event_store)
+        while self._laws.broken and time.monotonic() < deadline:
+            await asyncio.sleep(self._options.recheck_interval_s)
+            await self._laws.recheck(self._event_store)
+        self._spill.add(await self._laws.findings(self._event_store))
 
     def suspect(self, projection: str, streams: Sequence[str]) -> None:
         """Have ``settle`` check these streams again; deletes their findings."""
@@ -166,6 +181,8 @@ class Verifier:
                 self._spill.add(Finding(EVENT_STORE, Kind.DIFFERENT, name, hole) for name, hole in stored.holes.items())
             if content:
                 self.tally.compared += len(stored.versions)
+                if self._laws is not None:
+                    self._laws.add(stored.events)
             for (model, some), snapshot in zip(readers, snapshots, strict=True):
                 observations = await self._observe(model, snapshot, some, stored, content=content)
                 self._spill.suspect(

@@ -160,7 +160,7 @@ async def run(settings: Settings, managers: Sequence[ProcessManager] | None = No
     process = Process(NAME, runtime_dir=settings.runtime_dir)
     stop = process.stopping
     publisher, commands = Publisher(rabbitmq_url, NAME), Publisher(rabbitmq_url, f"{NAME} commands")
-    chosen = [manager_named(name) for name in NAMES] if managers is None else managers
+    chosen = [manager_named(name, settings) for name in NAMES] if managers is None else managers
     running = [RunningManager(manager, settings, publisher, commands, stop) for manager in chosen]
     consumer = Consumer(rabbitmq_url, QUEUES, prefetch=INBOX_PREFETCH, name=NAME)
     outages = OutageRetry("the process database", lambda error: isinstance(error, StoreUnavailableError), stopping=stop)

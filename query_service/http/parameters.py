@@ -36,6 +36,7 @@ IdParameter = Annotated[str | None, QueryParameter(description=_ID_FORMAT, examp
 OrderId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="basket-31198570044")])]
 CustomerId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="household-7")])]
 ProductId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="product-1082185")])]
+PaymentId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="payment-31198570044")])]
 UserId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="user-17")])]
 BookingId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="booking-17")])]
 DoctorId = Annotated[str, PathParameter(description=_ID_FORMAT, examples=[Example(value="doctor-3")])]

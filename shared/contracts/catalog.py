@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Final, Self
 
+from msgspec import UNSET, UnsetType
 from pydantic import AfterValidator, Field, Strict, model_validator
 
+from shared.contracts.laws import Law, Totals
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import (
     Amount,
@@ -71,6 +73,27 @@ class ReceiveStock(CommandData):
     quantity: Quantity
 
 
+class ReserveStock(CommandData):
+    """Set units aside for someone: they stay in stock, and are no longer available."""
+
+    reservation_id: Id
+    quantity: Quantity
+
+
+class ReleaseStock(CommandData):
+    """Make reserved units available again."""
+
+    reservation_id: Id
+    quantity: Quantity | None = Field(default=None, description="At most what is still open; absent: all of it.")
+
+
+class ConsumeStock(CommandData):
+    """Reserved units leave the stock."""
+
+    reservation_id: Id
+    quantity: Quantity | None = Field(default=None, description="At most what is still open; absent: all of it.")
+
+
 class AddReview(CommandData):
     review_id: Id
     rating: Rating
@@ -121,6 +144,39 @@ class StockReceived(EventData, frozen=True, kw_only=True):
     stock: int
     """Units in stock after this delivery."""
     received_at: EventTime
+    reserved: int | UnsetType = UNSET
+    """Units of them that are reserved; absent: none."""
+
+
+class StockReserved(EventData, frozen=True, kw_only=True):
+    product_id: str
+    reservation_id: str
+    quantity: int
+    stock: int
+    reserved: int
+    """Units in all open reservations after this, as ``stock`` is the units after this: available = stock - reserved."""
+    reserved_at: EventTime
+
+
+class StockReleased(EventData, frozen=True, kw_only=True):
+    product_id: str
+    reservation_id: str
+    quantity: int
+    open: int
+    """Units that are left in this reservation; 0: it is closed."""
+    stock: int
+    reserved: int
+    released_at: EventTime
+
+
+class StockConsumed(EventData, frozen=True, kw_only=True):
+    product_id: str
+    reservation_id: str
+    quantity: int
+    open: int
+    stock: int
+    reserved: int
+    consumed_at: EventTime
 
 
 class ReviewAdded(EventData, frozen=True, kw_only=True):
@@ -143,6 +199,9 @@ COMMANDS: Final[Mapping[str, type[CommandData]]] = {
     "catalog.change-price": ChangePrice,
     "catalog.update-product": UpdateProduct,
     "catalog.receive-stock": ReceiveStock,
+    "catalog.reserve-stock": ReserveStock,
+    "catalog.release-stock": ReleaseStock,
+    "catalog.consume-stock": ConsumeStock,
     "catalog.add-review": AddReview,
 }
 
@@ -151,6 +210,9 @@ EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
     PriceChanged: ("catalog.price-changed", 1),
     ProductUpdated: ("catalog.product-updated", 1),
     StockReceived: ("catalog.stock-received", 1),
+    StockReserved: ("catalog.stock-reserved", 1),
+    StockReleased: ("catalog.stock-released", 1),
+    StockConsumed: ("catalog.stock-consumed", 1),
     ReviewAdded: ("catalog.review-added", 1),
 }
 """Event class → its type in messages, and the current schema version."""
@@ -164,4 +226,53 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "sku-already-used": Refusal("The SKU of a variant belongs to another product.", Retry.NEW_ID),
     "review-already-added": Refusal("The product has a review with this id.", Retry.NEW_ID),
     "stock-limit": Refusal("The stock would be larger than can be kept.", Retry.NEW_ID),
+    "insufficient-stock": Refusal("Fewer units are available than are to be reserved.", Retry.NEW_ID),
+    "reservation-already-made": Refusal("The product has, or had, a reservation with this id.", Retry.NEW_ID),
+    "too-many-reservations": Refusal("The product has as many open reservations as can be kept.", Retry.NEW_ID),
+    "reservation-not-open": Refusal("The product has no open reservation with this id.", Retry.NEW_ID),
+    "reservation-exceeded": Refusal("The reservation has fewer units left.", Retry.NEW_ID),
 }
+
+
+def _stock_amounts(event: EventData) -> tuple[str, Totals]:
+    match event:
+        case StockReceived():
+            return event.product_id, {"received": event.quantity}
+        case StockReserved():
+            return event.product_id, {"reserved": event.quantity}
+        case StockReleased():
+            return event.product_id, {"reserved": -event.quantity}
+        case StockConsumed():
+            return event.product_id, {"reserved": -event.quantity, "consumed": event.quantity}
+        case _:
+            raise TypeError(f"{type(event).__name__} says nothing of stock")
+
+
+def _stock(totals: Totals) -> int:
+    return totals.get("received", 0) - totals.get("consumed", 0)
+
+
+def _reserved(totals: Totals) -> int:
+    return totals.get("reserved", 0)
+
+
+def _overdrawn(totals: Totals) -> str | None:
+    stock, reserved = _stock(totals), _reserved(totals)
+    return None if 0 <= reserved <= stock else f"{reserved} units are reserved of {stock} in stock"
+
+
+LAWS: Final = (
+    Law(
+        name="stock-is-conserved",
+        statement="What was received of a product is available, reserved or consumed.",
+        kind="products",
+        events=frozenset({StockReceived, StockReserved, StockReleased, StockConsumed}),
+        amounts=_stock_amounts,
+        broken=_overdrawn,
+        stated={
+            "stock": _stock,
+            "reserved": _reserved,
+            "available": lambda totals: _stock(totals) - _reserved(totals),
+        },
+    ),
+)

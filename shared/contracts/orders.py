@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, Self
 
 from msgspec import UNSET
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import (
@@ -30,13 +30,18 @@ from shared.contracts.values import (
 
 MAX_LINES: Final = 5000
 """Of one order. Its command has to fit into a message of MAX_MESSAGE_BYTES as well."""
+MAX_MANAGED_ID: Final = 100
+"""Characters in the id of a managed order: the id of its payment is longer."""
+MANAGED: Final = "managed"
 
 
 class OrderStatus(StrEnum):
-    """placed → paid → shipped → delivered; cancelled before it is shipped."""
+    """placed → paid → shipped → delivered; cancelled before it is shipped. A managed order is confirmed instead of paid."""
 
     PLACED = "placed"
     PAID = "paid"
+    CONFIRMED = "confirmed"
+    """Its products are reserved and its payment is captured."""
     SHIPPED = "shipped"
     DELIVERED = "delivered"
     CANCELLED = "cancelled"
@@ -79,6 +84,23 @@ class PlaceOrder(CommandData):
         Field(description=f"At most {MAX_LINES}, in a message of at most {MAX_MESSAGE_BYTES} bytes."),
     ]
     placed_at: Timestamp | None = None
+    fulfilment: Literal["managed"] | None = Field(
+        default=None,
+        description="managed: the process `fulfilment` reserves its products, requests its payment and confirms it, or cancels it;"
+        f" its id has at most {MAX_MANAGED_ID} characters.",
+    )
+
+    @model_validator(mode="after")
+    def _a_managed_id_is_short(self) -> Self:
+        if self.fulfilment is not None and len(self.order_id) > MAX_MANAGED_ID:
+            raise ValueError(f"the order_id of a managed order has at most {MAX_MANAGED_ID} characters")
+        return self
+
+
+class ConfirmOrder(CommandData):
+    """Of a managed order only, instead of a payment."""
+
+    at: Timestamp | None = None
 
 
 class PayOrder(CommandData):
@@ -113,6 +135,15 @@ class OrderPlaced(EventData, frozen=True, kw_only=True):
     placed_at: EventTime
     region: Fact = UNSET
     """The customer's region when the order was placed."""
+    fulfilment: Fact = UNSET
+    """``managed``, or unknown: nothing but commands moves this order."""
+
+
+class OrderConfirmed(EventData, frozen=True, kw_only=True):
+    order_id: str
+    customer_id: str
+    fulfilment: Fact = UNSET
+    confirmed_at: EventTime
 
 
 class OrderPaid(EventData, frozen=True, kw_only=True):
@@ -129,6 +160,7 @@ class OrderShipped(EventData, frozen=True, kw_only=True):
     carrier: str | None = None
     tracking: str | None = None
     shipped_at: EventTime
+    fulfilment: Fact = UNSET
 
 
 class OrderDelivered(EventData, frozen=True, kw_only=True):
@@ -147,6 +179,7 @@ class OrderCancelled(EventData, frozen=True, kw_only=True):
     total: int
     placed_at: EventTime
     region: Fact = UNSET
+    fulfilment: Fact = UNSET
     reason: str
     cancelled_at: EventTime
 
@@ -157,6 +190,7 @@ KINDS: Final = ("orders",)
 COMMANDS: Final[Mapping[str, type[CommandData]]] = {
     "orders.place-order": PlaceOrder,
     "orders.pay-order": PayOrder,
+    "orders.confirm-order": ConfirmOrder,
     "orders.ship-order": ShipOrder,
     "orders.deliver-order": DeliverOrder,
     "orders.cancel-order": CancelOrder,
@@ -165,6 +199,7 @@ COMMANDS: Final[Mapping[str, type[CommandData]]] = {
 EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {
     OrderPlaced: ("orders.order-placed", 2),
     OrderPaid: ("orders.order-paid", 1),
+    OrderConfirmed: ("orders.order-confirmed", 1),
     OrderShipped: ("orders.order-shipped", 1),
     OrderDelivered: ("orders.order-delivered", 1),
     OrderCancelled: ("orders.order-cancelled", 1),
@@ -190,4 +225,8 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "order-not-found": Refusal("There is no order with this id, or not yet.", Retry.NEW_ID),
     "invalid-transition": Refusal("The order's status does not allow it.", Retry.NEW_ID),
     "payment-mismatch": Refusal("The amount is not the order's total.", Retry.NEW_ID),
+    "order-managed": Refusal(
+        "The order is managed: its process pays for it, and it is confirmed instead.", Retry.NEW_ID
+    ),
+    "order-not-managed": Refusal("Only a managed order can be confirmed; this one is paid.", Retry.NEW_ID),
 }

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.contracts import contexts, refusals
+from shared.contracts.laws import Law
 from shared.contracts.refusals import Refusal
 from shared.contracts.values import CommandData, EventData, Upcaster
 
@@ -54,6 +55,9 @@ UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = _collected("UPCASTERS")
 
 REFUSALS: Final[Mapping[str, Refusal]] = {**refusals.REFUSALS, **_collected("REFUSALS")}
 """Every code of a ``command.rejected``."""
+
+LAWS: Final[tuple[Law, ...]] = tuple(law for context in _CONTEXTS for law in getattr(context, "LAWS", ()))
+"""What the events of all contexts must add up to."""
 
 _CURRENT: Final = {name: (version, cls) for cls, (name, version) in EVENTS.items()}
 

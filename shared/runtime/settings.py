@@ -1,6 +1,6 @@
 """Settings, all from the environment with the prefix ``TIDEMARK_``. A deployable reads only those it needs."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, create_model
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -44,6 +44,19 @@ class Settings(_ReadModelUrls):
     """The database of the process managers, each with a schema there; empty: that of ``read_db_url``."""
     command_resend_after_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """After how many seconds without an outcome a process's command is sent again, under the same id; then at doubling intervals."""
+
+    fulfilment_pay_within_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 900.0
+    """How many seconds after it was placed a managed order has to be paid (``projectors/processes/fulfilment``)."""
+
+    payment_provider: Literal["", "local"] = ""
+    """``local``: `tidemark up` also starts the payment provider for demos and tests (``deploy/demo/payments``), with the settings below."""
+    payment_delay_s: Annotated[float, Field(ge=0, le=86400)] = 1.0
+    payment_late_s: Annotated[float, Field(ge=0, le=7 * 86400)] = 1200.0
+    """After how many seconds it captures a late payment."""
+    payment_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    payment_late_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Shares of all payments, chosen by their ids and ``payment_seed``."""
+    payment_seed: int = 0
 
     lanes: Annotated[int, Field(ge=1, le=256)] = 4
     query_port: Annotated[int, Field(ge=0, le=65535)] = 8080

@@ -1,7 +1,8 @@
 """The summary's documents, written by the projector and returned by the query service. Money in minor units.
 
-Tables: ``orders``, ``history``, ``customers``, ``products``, ``price_history``, ``baskets`` (``projectors/models/summary/migrations``).
-``doc`` holds the fields below, except those marked *borrowed*: they belong to other streams and are joined when read.
+Tables: ``orders``, ``history``, ``customers``, ``products``, ``price_history``, ``baskets``, ``payments``
+(``projectors/models/summary/migrations``). ``doc`` holds the fields below, except those marked *borrowed*: they belong to other streams
+and are joined when read.
 """
 
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from shared.contracts.orders import OrderStatus
+from shared.contracts.payments import PaymentStatus
 
 
 class OrderLineView(BaseModel):
@@ -35,7 +37,10 @@ class OrderDocument(BaseModel):
     placed_at: datetime
     region: str | None = None
     """The customer's region when the order was placed; absent if it was unknown."""
+    fulfilment: str | None = None
+    """``managed``: the process ``fulfilment`` moves the order. Absent, as ``confirmed_at`` is, if it is not."""
     updated_at: datetime
+    confirmed_at: datetime | None = None
     paid_at: datetime | None = None
     paid_amount: int | None = None
     shipped_at: datetime | None = None
@@ -107,8 +112,8 @@ class VariantView(BaseModel):
     colour: str | None = None
 
 
-class ProductView(BaseModel):
-    """The content of ``products.doc``."""
+class ProductDocument(BaseModel):
+    """The content of ``products.doc``. Once something has been reserved of the product, also ``reserved``."""
 
     product_id: str
     name: str
@@ -119,9 +124,35 @@ class ProductView(BaseModel):
     currency: str
     variants: list[VariantView] = []
     stock: int = 0
+    """Units that are physically there."""
     rating_average: float | None = None
     """Rounded to two decimals; null without reviews."""
     review_count: int = 0
+    updated_at: datetime
+    version: int
+
+
+class ProductView(ProductDocument):
+    reserved: int
+    """Units in open reservations."""
+    available: int
+    """``stock`` less ``reserved``; derived when it is read."""
+
+
+class PaymentView(BaseModel):
+    """The content of ``payments.doc``. Money in minor units."""
+
+    payment_id: str
+    order_id: str
+    status: PaymentStatus
+    amount: int
+    currency: str
+    refunded: int
+    """All refunds so far; at most ``amount``, and 0 unless it is captured."""
+    failure_reason: str | None = None
+    requested_at: datetime
+    captured_at: datetime | None = None
+    failed_at: datetime | None = None
     updated_at: datetime
     version: int
 

@@ -18,7 +18,7 @@ from projectors.stores.port import (
     Store,
     StoreUnavailableError,
 )
-from tests import shop
+from tests import payments, shop
 from tests.contract.read_stores import REFUSED_DATA, ReadStore
 from tests.proxy import Proxy
 
@@ -58,25 +58,32 @@ async def test_events_and_positions_arrive_together(store: Store, read_store: Re
 async def test_every_kind_of_event_is_applied(store: Store) -> None:
     order, stream = shop.placed(), "orders/o-1"
     product = [shop.created(), shop.repriced(), shop.updated(), shop.received(), shop.reviewed()]
+    product += [shop.reserved(), shop.released(), shop.consumed()]
+    paying = [payments.requested(), payments.captured(), payments.refunded(400)]
     first = Commit(
         [
             shop.run(stream, order, shop.paid()),
             shop.run("products/p-1", *product),
             shop.run("customers/c-1", shop.registered()),
             shop.run("clinics/k-1", shop.SomethingNew()),
+            shop.run("orders/o-2", shop.placed("o-2", fulfilment="managed"), shop.confirmed("o-2")),
+            shop.run("payments/y-1", *paying[:1]),
+            shop.run("payments/y-2", payments.requested("y-2"), payments.failed("y-2")),
         ]
     )
     later = Commit(
         [
             shop.run(stream, shop.shipped(), shop.delivered(), expected=2),
-            shop.run("products/p-1", *product[1:], expected=5),
+            shop.run("products/p-1", *product[1:], expected=8),
+            shop.run("payments/y-1", *paying[1:], expected=1),
             shop.run("customers/c-1", shop.renamed(), shop.new_email(), shop.moved(), expected=1),
         ]
     )
     await store.commit(first)
     await store.commit(later)
-    found = await store.positions([stream, "products/p-1", "customers/c-1", "clinics/k-1"])
-    assert [position.applied for position in found.values()] == [4, 9, 4, 1]
+    streams = [stream, "products/p-1", "customers/c-1", "clinics/k-1", "orders/o-2", "payments/y-1"]
+    found = await store.positions(streams)
+    assert [position.applied for position in found.values()] == [4, 15, 4, 1, 2, 3]
 
 
 async def test_several_events_of_one_stream_fold_within_one_commit(store: Store, read_store: ReadStore) -> None:

@@ -19,7 +19,7 @@ from query_service.search import search_terms
 from shared.contracts.orders import MAX_LINES, Line
 from shared.contracts.values import MAX_AMOUNT
 from shared.views.analytics import SALES, Dimension, Keys, sales_are_complete
-from shared.views.summary import CustomerView, OrderDocument, ProductView
+from shared.views.summary import CustomerView, OrderDocument, ProductDocument
 from tests import shop
 
 GENERATION = "story"
@@ -115,7 +115,7 @@ async def test_summary_holds_documents_that_are_ready_to_serve(summary: tuple[St
             document.updated_at,
         )
     (product,) = await connection.fetch("SELECT name, category, version, doc FROM products")
-    view = ProductView.model_validate_json(product["doc"])
+    view = ProductDocument.model_validate_json(product["doc"])
     assert (product["name"], view.price, view.stock, view.rating_average) == ("Red banana", 60, 7, 3.67)
     assert product["version"] == view.version == 5
     (customer,) = await connection.fetch("SELECT name, version, doc FROM customers")

@@ -29,6 +29,7 @@ class Changes:
 
 STATUS_AFTER: Final[Mapping[type[EventData], OrderStatus]] = {
     orders.OrderPaid: OrderStatus.PAID,
+    orders.OrderConfirmed: OrderStatus.CONFIRMED,
     orders.OrderShipped: OrderStatus.SHIPPED,
     orders.OrderDelivered: OrderStatus.DELIVERED,
     orders.OrderCancelled: OrderStatus.CANCELLED,
@@ -48,7 +49,13 @@ def _apply(changes: Changes, event: Event) -> None:
     match data:
         case orders.OrderPlaced():
             changes.orders.create(data.order_id, _order(data) | version)
-        case orders.OrderPaid() | orders.OrderShipped() | orders.OrderDelivered() | orders.OrderCancelled():
+        case (
+            orders.OrderPaid()
+            | orders.OrderConfirmed()
+            | orders.OrderShipped()
+            | orders.OrderDelivered()
+            | orders.OrderCancelled()
+        ):
             changes.orders.change(data.order_id, {"status": STATUS_AFTER[type(data)].value} | version, event)
         case catalog.ProductCreated():
             changes.products.create(data.product_id, _product(data) | version)
@@ -58,7 +65,11 @@ def _apply(changes: Changes, event: Event) -> None:
             price = {"price": data.price, "currency": data.currency}
             changes.products.change(data.product_id, price | version, event)
         case catalog.StockReceived():
-            changes.products.change(data.product_id, {"available": data.stock} | version, event)
+            available = data.stock - (data.reserved or 0)
+            changes.products.change(data.product_id, {"available": available} | version, event)
+        case catalog.StockReserved() | catalog.StockReleased() | catalog.StockConsumed():
+            available = data.stock - data.reserved
+            changes.products.change(data.product_id, {"available": available} | version, event)
         case catalog.ReviewAdded():
             changes.products.change(data.product_id, _rating(data) | version, event)
         case customers.CustomerRegistered():

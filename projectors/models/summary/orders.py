@@ -2,9 +2,19 @@
 
 from typing import Final
 
+from msgspec import UNSET
+
 from projectors.models.summary.documents import Documents, Rule, known
 from projectors.stores.folding import Fields
-from shared.contracts.orders import OrderCancelled, OrderDelivered, OrderPaid, OrderPlaced, OrderShipped, OrderStatus
+from shared.contracts.orders import (
+    OrderCancelled,
+    OrderConfirmed,
+    OrderDelivered,
+    OrderPaid,
+    OrderPlaced,
+    OrderShipped,
+    OrderStatus,
+)
 
 CREATE_ORDERS: Final = """
 INSERT INTO orders (
@@ -57,11 +67,17 @@ def _order_placed(data: OrderPlaced) -> Fields:
         "delivered_at": None,
         "cancelled_at": None,
         "cancellation_reason": None,
-    } | known({"region": data.region})
+        **known({"region": data.region}),
+        **({} if data.fulfilment is UNSET else {"fulfilment": data.fulfilment, "confirmed_at": None}),
+    }
 
 
 def _order_paid(data: OrderPaid) -> Fields:
     return {"status": OrderStatus.PAID.value, "paid_at": data.paid_at, "paid_amount": data.amount}
+
+
+def _order_confirmed(data: OrderConfirmed) -> Fields:
+    return {"status": OrderStatus.CONFIRMED.value, "confirmed_at": data.confirmed_at}
 
 
 def _order_shipped(data: OrderShipped) -> Fields:
@@ -103,6 +119,7 @@ DOCUMENTS: Final = Documents(
     rules={
         OrderPlaced: Rule("placed_at", _order_placed, creates=True),
         OrderPaid: Rule("paid_at", _order_paid),
+        OrderConfirmed: Rule("confirmed_at", _order_confirmed),
         OrderShipped: Rule("shipped_at", _order_shipped),
         OrderDelivered: Rule("delivered_at", _order_delivered),
         OrderCancelled: Rule("cancelled_at", _order_cancelled),

@@ -6,7 +6,16 @@ from typing import Final
 from projectors.models.summary.documents import Appended, Documents, Row, Rule
 from projectors.stores.folding import Fields
 from projectors.stores.port import Event
-from shared.contracts.catalog import PriceChanged, ProductCreated, ProductUpdated, ReviewAdded, StockReceived
+from shared.contracts.catalog import (
+    PriceChanged,
+    ProductCreated,
+    ProductUpdated,
+    ReviewAdded,
+    StockConsumed,
+    StockReceived,
+    StockReleased,
+    StockReserved,
+)
 
 CREATE_PRODUCTS: Final = """
 INSERT INTO products (product_id, name, category, version, doc)
@@ -63,6 +72,11 @@ def _stock_received(data: StockReceived) -> Fields:
     return {"stock": data.stock}
 
 
+def _reservations_changed(data: StockReserved | StockReleased | StockConsumed) -> Fields:
+    """Only these events put ``reserved`` into a document, so that the others' documents are the same as older code has written."""
+    return {"stock": data.stock, "reserved": data.reserved}
+
+
 def _review_added(data: ReviewAdded) -> Fields:
     return {"rating_average": round(data.rating_sum / data.review_count, 2), "review_count": data.review_count}
 
@@ -84,6 +98,9 @@ DOCUMENTS: Final = Documents(
         PriceChanged: Rule("changed_at", _price_changed),
         ProductUpdated: Rule("updated_at", _product_updated),
         StockReceived: Rule("received_at", _stock_received),
+        StockReserved: Rule("reserved_at", _reservations_changed),
+        StockReleased: Rule("released_at", _reservations_changed),
+        StockConsumed: Rule("consumed_at", _reservations_changed),
         ReviewAdded: Rule("added_at", _review_added),
     },
 )

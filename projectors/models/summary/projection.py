@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from projectors.models.summary import baskets, bookings, customers, orders, products, users
+from projectors.models.summary import baskets, bookings, customers, orders, payments, products, users
 from projectors.models.summary.documents import Appended, Changes, Current, Documents, Row, Rule
 from projectors.stores.folding import Fields, each_event
 from projectors.stores.port import Advance, Event
@@ -17,6 +17,7 @@ DOCUMENTS: Final = (
     *(orders.DOCUMENTS, products.DOCUMENTS, customers.DOCUMENTS),
     *(bookings.DOCTORS, bookings.PATIENTS, bookings.BOOKINGS),
     users.DOCUMENTS,
+    payments.DOCUMENTS,
 )
 APPENDED: Final = (products.PRICE_HISTORY, users.AUDIT)
 CURRENT: Final = (baskets.BASKETS,)

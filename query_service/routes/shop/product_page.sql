@@ -16,7 +16,7 @@ WITH counted AS (
         'at', replace(to_jsonb(at) #>> '{}', '+00:00', 'Z')) AS item
     FROM price_history WHERE product_id = $1 ORDER BY version DESC LIMIT $4
 )
-SELECT version, (doc || jsonb_build_object(
+SELECT version, (with_availability(doc) || jsonb_build_object(
     'related', (SELECT coalesce(jsonb_agg(item ORDER BY orders DESC, product_id), '[]') FROM related),
     'price_history', (SELECT coalesce(jsonb_agg(item ORDER BY version), '[]') FROM prices)))::text AS body
 FROM products WHERE product_id = $1

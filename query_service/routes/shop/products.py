@@ -22,14 +22,14 @@ class ProductKey(SortKey, frozen=True):
     product_id: str
 
 
-PRODUCT: Final = "SELECT version, doc::text AS body FROM products WHERE product_id = $1"
+PRODUCT: Final = "SELECT version, with_availability(doc)::text AS body FROM products WHERE product_id = $1"
 
 # One branch runs, depending on whether a category ($1) is given.
 LIST: Final = """
-(SELECT product_id, doc::text AS item FROM products
+(SELECT product_id, with_availability(doc)::text AS item FROM products
  WHERE $1::text IS NULL AND product_id > $2 ORDER BY product_id LIMIT $3)
 UNION ALL
-(SELECT product_id, doc::text AS item FROM products
+(SELECT product_id, with_availability(doc)::text AS item FROM products
  WHERE category = $1 AND product_id > $2 ORDER BY product_id LIMIT $3)
 """
 
@@ -42,7 +42,7 @@ FROM price_history WHERE product_id = $1 AND version > $2 ORDER BY version LIMIT
 
 @read_route("/products/{product_id:str}", one=True, tags=["products"], summary="One product")
 async def product(request: QueryRequest, product_id: ProductId) -> Response[ProductView]:
-    """One product with its variants, stock and rating."""
+    """One product with its variants, stock (of which some may be reserved, and the rest is available) and rating."""
     summary, as_of = await request.read(request.stores.postgres("summary"))
     row = await summary.fetchrow(PRODUCT, product_id)
     if row is None:

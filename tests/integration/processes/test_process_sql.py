@@ -44,7 +44,7 @@ ANALYZE processes, inputs, timers, commands
 
 
 async def test_every_statement_can_be_prepared(parcels: Parcels) -> None:
-    found = statements("projectors.process_runtime", "shared.views.processes")
+    found = statements("projectors.process_runtime", "shared.views.processes", "deploy.verify.laws.process_commands")
     assert len(found) > 25
     for statement in found.values():
         await parcels.db.prepare(statement)

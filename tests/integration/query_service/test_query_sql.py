@@ -11,6 +11,7 @@ import pytest
 
 from query_service.routes.accounts import users
 from query_service.routes.bookings import bookings, doctors, search_doctors
+from query_service.routes.payments import payments
 from query_service.routes.shop import customers, orders, product_page, products, search
 from query_service.stores import postgres_store
 from shared.read_models import READ_MODELS, StoreKind
@@ -40,6 +41,11 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", users.CHANGES_UNTIL, ("u01", 0, NOW, 500)),
     ("summary", users.CREATED_AT, ("u01",)),
     ("summary", products.LIST, ("DAIRY", "", 51)),
+    ("summary", payments.PAYMENT, ("y01",)),
+    ("summary", payments.LIST, (None, None, "", 51)),
+    ("summary", payments.LIST, ("o01", None, "", 51)),
+    ("summary", payments.LIST, ("o01", "captured", "", 51)),
+    ("summary", payments.LIST, (None, "captured", "", 51)),
     ("summary", products.PRICES, ("milk", 0, 51)),
     ("summary", product_page.PAGE, ("milk", 2, 10, 50)),
     ("summary", product_page.RELATED, ("milk", 2, 10)),

@@ -6,23 +6,27 @@ from typing import Any
 import pytest
 
 from deploy.verify.figures import Figures
+from deploy.verify.laws.law_check import LawCheck
 from deploy.verify.postgres import with_statements
 from deploy.verify.spill import open_spill
 from projectors.stores.tables import tables_of
 from tests.integration.verify.dataset import Dataset
 from tests.statements import statements, statements_by_module
 
-IN_SQLITE = ("deploy.verify.spill", "deploy.verify.figures")
+IN_SQLITE = ("deploy.verify.spill", "deploy.verify.figures", "deploy.verify.laws.law_check")
+IN_PROCESSES = "deploy.verify.laws.process_commands"
+"""Prepared by ``tests/integration/processes``, where there is a process manager's schema."""
 
 
 @pytest.fixture
 def sqlite(dataset: Dataset) -> Iterator[Any]:
     with open_spill() as spill:
         Figures(spill, dataset.keys)
+        LawCheck(spill)
         yield spill.database
 
 
-@pytest.mark.parametrize("module", sorted({*statements_by_module("deploy.verify")} - {*IN_SQLITE}))
+@pytest.mark.parametrize("module", sorted({*statements_by_module("deploy.verify")} - {*IN_SQLITE, IN_PROCESSES}))
 async def test_every_statement_can_be_prepared(dataset: Dataset, module: str) -> None:
     other_databases = {"deploy.verify.event_store": [dataset.write], "deploy.verify.operations": [dataset.operations]}
     for connection in other_databases.get(module, [dataset.summary, dataset.search]):

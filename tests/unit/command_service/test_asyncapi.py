@@ -40,6 +40,7 @@ PRODUCT = {
     "currency": "EUR",
     "variants": [{"sku": "s"}],
 }
+PAYMENT = {"payment_id": "y-1", "order_id": "o-3", "amount": 998, "currency": "EUR"}
 DEVICE = {
     "device_id": "device-1",
     "model": "m",
@@ -69,7 +70,25 @@ SOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("catalog.change-price", {"price": 510}),
         ("catalog.update-product", {"brand": "Ours"}),
         ("catalog.receive-stock", {"quantity": 7}),
+        ("catalog.reserve-stock", {"reservation_id": "o-1", "quantity": 3}),
+        ("catalog.receive-stock", {"quantity": 1}),
+        ("catalog.consume-stock", {"reservation_id": "o-1", "quantity": 1}),
+        ("catalog.release-stock", {"reservation_id": "o-1"}),
         ("catalog.add-review", {"review_id": "r-1", "rating": 5}),
+    ],
+    "o-3": [
+        ("orders.place-order", ORDER | {"order_id": "o-3", "fulfilment": "managed"}),
+        ("orders.confirm-order", {}),
+        ("orders.ship-order", {}),
+    ],
+    "y-1": [
+        ("payments.request-payment", PAYMENT),
+        ("payments.capture-payment", {}),
+        ("payments.refund-payment", {"amount": 998}),
+    ],
+    "y-2": [
+        ("payments.request-payment", PAYMENT | {"payment_id": "y-2"}),
+        ("payments.fail-payment", {"reason": "no money"}),
     ],
     "c-1": [
         ("customers.register-customer", {"customer_id": "c-1", "name": "Ann", "email": "ann@example.org"}),
@@ -125,6 +144,7 @@ SOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
 FREE: list[tuple[str, str]] = [
     ("sku", "s"),
     ("review:p-1", "r-1"),
+    ("reservation:p-1", "o-1"),
     ("customer-email", "ann@example.org"),
     ("customer-email", "anne@example.org"),
     ("user-email", "ann@example.org"),
@@ -232,6 +252,9 @@ def test_every_command_that_is_taken_and_every_event_and_outcome_that_is_written
         ("orders.pay-order", {"amount": "998"}),
         ("orders.pay-order", {"amount": 998, "amout": 1}),
         ("catalog.add-review", {"review_id": "r", "rating": 6}),
+        ("catalog.reserve-stock", {"reservation_id": "r", "quantity": 0}),
+        ("orders.place-order", ORDER | {"fulfilment": "by-hand"}),
+        ("payments.refund-payment", {"amount": 0}),
         ("customers.register-customer", {"customer_id": "c", "name": ""}),
         ("bookings.register-doctor", {"doctor_id": "d", "name": "Dr Ann", "time_zone": "CET"}),
         ("bookings.request-booking", BOOKING | {"minutes": 7}),

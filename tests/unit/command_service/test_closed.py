@@ -26,6 +26,7 @@ DATA: Final[Mapping[str, Mapping[str, Any]]] = {
         "minutes": 30,
     },
     "bookings.move-booking": {"starts_at": BOOKED},
+    "bookings.request-reminder": {"starts_at": BOOKED},
     "bookings.cancel-booking": {"reason": "x"},
     "devices.register-device": {"device_id": "d", "model": "T4", "metrics": [{"name": "temp", "unit": "C"}]},
     "devices.configure-device": {"site": "roof"},

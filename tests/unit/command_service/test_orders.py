@@ -13,8 +13,10 @@ from command_service.domain.aggregate import Refused
 from command_service.domain.orders import Order, decide, evolve
 from shared.contracts.orders import (
     CancelOrder,
+    ConfirmOrder,
     DeliverOrder,
     OrderCancelled,
+    OrderConfirmed,
     OrderDelivered,
     OrderPaid,
     OrderPlaced,
@@ -128,3 +130,52 @@ def test_a_state_in_which_a_name_is_null_is_read() -> None:
     [event] = decide(order, CancelOrder(reason="late"), NOW)
     assert isinstance(event, OrderCancelled)
     assert (order.status, event.total, event.lines[0].name) == (OrderStatus.PAID, 30, None)
+
+
+MANAGED = PLACE.model_copy(update={"fulfilment": "managed"})
+CONFIRM = ConfirmOrder()
+
+
+def test_a_managed_order_is_confirmed_instead_of_paid_and_its_events_say_that_it_is_managed() -> None:
+    order: Order | None = None
+    events: list[Any] = []
+    for command in (MANAGED, CONFIRM, ShipOrder(), DeliverOrder()):
+        [event] = decide(order, command, NOW)
+        order = evolve(order, event)
+        events.append(event)
+    assert [type(event) for event in events] == [OrderPlaced, OrderConfirmed, OrderShipped, OrderDelivered]
+    assert [event.fulfilment for event in events[:3]] == ["managed"] * 3
+    [cancelled] = decide(given(MANAGED, CONFIRM), CancelOrder(reason="no"), NOW)
+    assert isinstance(cancelled, OrderCancelled)
+    assert cancelled.fulfilment == "managed"
+
+
+def test_the_events_of_other_orders_are_as_they_always_were() -> None:
+    for event in (*decide(None, PLACE, NOW), *decide(given(PLACE, PAY), ShipOrder(), NOW)):
+        assert "fulfilment" not in msgspec.to_builtins(event)
+    assert "fulfilment" not in msgspec.to_builtins(given(PLACE))
+
+
+@pytest.mark.parametrize(
+    ("steps", "command", "code"),
+    [
+        ((MANAGED,), PAY, "order-managed"),
+        ((MANAGED,), ShipOrder(), "invalid-transition"),
+        ((MANAGED, CONFIRM), CONFIRM, "invalid-transition"),
+        ((MANAGED, CONFIRM), PAY, "order-managed"),
+        ((MANAGED, CONFIRM, ShipOrder()), CancelOrder(reason="late"), "invalid-transition"),
+        ((MANAGED, CancelOrder(reason="no")), CONFIRM, "invalid-transition"),
+        ((PLACE,), CONFIRM, "order-not-managed"),
+        ((PLACE, PAY), CONFIRM, "order-not-managed"),
+        ((), CONFIRM, "order-not-found"),
+    ],
+)
+def test_managed_orders_are_confirmed_and_others_are_paid(steps: Sequence[Any], command: Any, code: str) -> None:
+    assert refusal(given(*steps), command) == code
+
+
+def test_a_managed_order_s_id_leaves_room_for_that_of_its_payment() -> None:
+    fields = PLACE.model_dump() | {"order_id": "o" * 101}
+    assert PlaceOrder.model_validate(fields).fulfilment is None
+    with pytest.raises(ValueError, match="at most 100 characters"):
+        PlaceOrder.model_validate(fields | {"fulfilment": "managed"})

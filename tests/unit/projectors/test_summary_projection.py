@@ -14,8 +14,8 @@ from shared.contracts.registry import EVENTS, KINDS_OF
 from shared.contracts.values import EventData
 from shared.read_models import named
 from shared.views.accounts import UserView
-from shared.views.summary import CustomerView, OrderDocument, ProductView
-from tests import shop, users
+from shared.views.summary import CustomerView, OrderDocument, PaymentView, ProductDocument
+from tests import payments, shop, users
 
 View = TypeVar("View", bound=BaseModel)
 
@@ -39,8 +39,9 @@ def test_every_event_that_is_written_today_has_a_rule() -> None:
 @pytest.mark.parametrize(
     ("view", "first"),
     [
-        (OrderDocument, shop.placed(region="North", lines=[shop.line(category="Fruit")])),
-        (ProductView, shop.created()),
+        (OrderDocument, shop.placed(region="North", fulfilment="managed", lines=[shop.line(category="Fruit")])),
+        (ProductDocument, shop.created()),
+        (PaymentView, payments.requested()),
         (CustomerView, shop.registered(region="North")),
         (UserView, users.created()),
     ],
@@ -72,7 +73,7 @@ def test_a_cancelled_order_keeps_its_lines_and_says_why() -> None:
 
 def test_a_product_follows_its_price_text_stock_and_reviews() -> None:
     product = seen_as(
-        ProductView,
+        ProductDocument,
         document(
             "products/p-1",
             shop.created(),
@@ -85,6 +86,35 @@ def test_a_product_follows_its_price_text_stock_and_reviews() -> None:
     assert (product.price, product.name, product.description, product.brand) == (60, "Red banana", None, None)
     assert (product.stock, product.rating_average, product.review_count, product.version) == (7, 3.67, 3, 5)
     assert [variant.sku for variant in product.variants] == ["p-1-s"]
+
+
+def test_a_product_follows_its_reservations_and_says_nothing_of_them_before_the_first() -> None:
+    before = [shop.created(), shop.received(stock=5)]
+    assert "reserved" not in document("products/p-1", *before)
+    then = [*before, shop.reserved(reserved=2), shop.released(reserved=1)]
+    assert [document("products/p-1", *then)[name] for name in ("stock", "reserved")] == [5, 1]
+    then.append(shop.consumed(stock=4, reserved=0))
+    assert [document("products/p-1", *then)[name] for name in ("stock", "reserved", "version")] == [4, 0, 5]
+
+
+def test_a_managed_order_says_so_and_when_it_was_confirmed() -> None:
+    events = [shop.placed(fulfilment="managed"), shop.confirmed(), shop.shipped(fulfilment="managed")]
+    order = seen_as(OrderDocument, document("orders/o-1", *events))
+    assert (order.fulfilment, order.status, order.confirmed_at, order.paid_at) == (
+        "managed",
+        "shipped",
+        shop.NOON,
+        None,
+    )
+    assert {"fulfilment", "confirmed_at"}.isdisjoint(document("orders/o-1", shop.placed(), shop.paid()))
+
+
+def test_a_payment_follows_its_capture_and_refunds_or_says_why_it_failed() -> None:
+    facts = [payments.requested(), payments.captured(), payments.refunded(150), payments.refunded(250, refunded=400)]
+    payment = seen_as(PaymentView, document("payments/y-1", *facts))
+    assert (payment.status, payment.amount, payment.refunded, payment.version) == ("captured", 400, 400, 4)
+    failed = seen_as(PaymentView, document("payments/y-1", payments.requested(), payments.failed()))
+    assert (failed.status, failed.failure_reason, failed.captured_at) == ("failed", "card declined", None)
 
 
 def test_a_customer_follows_name_and_email() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from projectors.stores.tables import Table, fold_of, tables_of
 from shared.read_models import READ_MODELS, StoreKind
-from tests import devices, practice, shop, users
+from tests import devices, payments, practice, shop, users
 from tests.statements import statements
 
 BY_ID = Table[None](name="t", columns=("id",), key=("id",), stream="id", kind="orders", rows=lambda _: [])
@@ -25,6 +25,7 @@ def test_the_rows_of_a_fold_name_every_verified_column_and_no_other(name: str) -
             shop.run("orders/o-1", shop.placed(), shop.paid()),
             shop.run("products/p-1", shop.created(), shop.repriced()),
             shop.run("customers/c-1", shop.registered()),
+            shop.run("payments/y-1", payments.requested()),
             shop.run("devices/d-1", devices.registered(), devices.recorded(("temp", devices.NOON, "1.5"))),
             shop.run("users/u-1", users.created()),
             shop.run("doctors/d-1", practice.doctor(), practice.doctor_renamed()),

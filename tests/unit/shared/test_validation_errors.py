@@ -210,7 +210,7 @@ def test_every_pattern_of_every_contract_has_words() -> None:
         (
             PlaceOrder,
             ORDER | {"colour": "red"},
-            "colour: there is no such field; there are order_id, customer_id, currency, lines, placed_at",
+            "colour: there is no such field; there are order_id, customer_id, currency, lines, placed_at, fulfilment",
         ),
         (
             PlaceOrder,
