@@ -241,12 +241,12 @@ async def count_letters(system: System) -> int:
         await connection.close()
 
 
-def test_no_queue_of_tidemark_is_a_reply_queue() -> None:
+def test_no_queue_of_tidemark_is_a_reply_queue_but_the_one_that_process_managers_have() -> None:
     from shared.messaging.reply_to import is_reply_queue
 
     names = [queue.name for queue in topology.declarations(lanes=256).queues]
     assert len(names) > 700
-    assert not [name for name in names if is_reply_queue(name)]
+    assert [name for name in names if is_reply_queue(name)] == [topology.PROCESS_REPLIES_QUEUE]
 
 
 async def test_an_id_as_long_as_ids_may_be_in_any_script_is_taken(system: System) -> None:
