@@ -19,6 +19,7 @@ from litestar.types import Message, Send
 
 from query_service import routes
 from query_service.consistency.as_of import HEADER
+from query_service.http.openapi import schema_plugins
 from query_service.http.operators import Operators
 from query_service.http.parameters import validate_http_request
 from query_service.http.problems import on_wrong_method
@@ -94,6 +95,7 @@ def create_app(
     return QueryService(
         route_handlers=list(_routes()),
         request_class=QueryRequest,
+        plugins=schema_plugins(),
         guards=[validate_http_request],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
         state=state,

@@ -1,7 +1,7 @@
 """A device is registered, configured, and retired; in between its readings are recorded.
 
 The state has the device's description and the number of its readings, never readings: recording the millionth costs what the first did.
-Refusals: device-already-registered, device-not-found, device-is-retired, unknown-metric.
+Refusals: device-already-registered, device-not-found, device-is-retired, unknown-metric, reading-in-the-future.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from msgspec.structs import asdict, replace
 
 from command_service.domain.aggregate import Aggregate, Refused, State
 from shared.contracts.devices import (
+    MAX_AHEAD,
     ConfigureDevice,
     DeviceConfigured,
     DeviceRegistered,
@@ -73,7 +74,7 @@ def decide(device: Device | None, command: Command, now: datetime) -> Sequence[E
             return [
                 TelemetryRecorded(
                     device_id=device.device_id,
-                    series=_by_metric(device, command.readings),
+                    series=_by_metric(device, command.readings, now + MAX_AHEAD),
                     total=device.readings + len(command.readings),
                     recorded_at=now,
                 )
@@ -110,8 +111,8 @@ def _configure(device: Device, command: ConfigureDevice, now: datetime) -> Seque
     return [DeviceConfigured(device_id=device.device_id, model=model, site=site, metrics=metrics, configured_at=now)]
 
 
-def _by_metric(device: Device, readings: Sequence[TelemetryReading]) -> tuple[Series, ...]:
-    """Raises Refused for a metric that the device does not have."""
+def _by_metric(device: Device, readings: Sequence[TelemetryReading], latest: datetime) -> tuple[Series, ...]:
+    """Raises Refused for a metric that the device does not have, and for a time after ``latest``."""
     found: dict[str, tuple[list[datetime], list[str]]] = {}
     known = {metric.name: metric for metric in device.metrics}
     for place, reading in enumerate(readings):
@@ -119,6 +120,11 @@ def _by_metric(device: Device, readings: Sequence[TelemetryReading]) -> tuple[Se
             names = ", ".join(known)
             raise Refused(
                 "unknown-metric", f"readings[{place}].metric: there is no {reading.metric}; there are {names}"
+            )
+        if reading.at > latest:
+            raise Refused(
+                "reading-in-the-future",
+                f"readings[{place}].at: {reading.at:%Y-%m-%dT%H:%M:%SZ} is more than a day ahead of the service's clock",
             )
         times, values = found.setdefault(reading.metric, ([], []))
         times.append(reading.at)

@@ -6,9 +6,14 @@ midnight.
 """
 
 from datetime import UTC, date, datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from query_service.http.parameters import EARLIEST, LATEST, parse_date, parse_time
+
+TIME_FORMAT: Final = (
+    "a date (2026-03-29: the start of that day in the doctor's time zone) or an RFC 3339 time (2026-03-29T09:30:00Z)"
+)
 
 
 def start_of_day(day: date, zone: ZoneInfo) -> datetime:
@@ -23,4 +28,4 @@ def start_of_day(day: date, zone: ZoneInfo) -> datetime:
 def start_of(name: str, value: str, zone: ZoneInfo) -> datetime:
     """The start of a date in the zone, or an RFC 3339 time; in UTC. Raises InvalidParameterError."""
     day = parse_date(name, value)
-    return parse_time(name, value) if day is None else start_of_day(day, zone)
+    return parse_time(name, value, TIME_FORMAT) if day is None else start_of_day(day, zone)

@@ -1,8 +1,9 @@
-"""The documented responses of routes besides 200."""
+"""The documented responses of routes besides 200, and how the document describes values."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import (
@@ -14,11 +15,30 @@ from litestar.openapi.spec import (
     Parameter,
     Schema,
 )
+from litestar.plugins import OpenAPISchemaPlugin, PluginProtocol
+from litestar.plugins.pydantic import PydanticPlugin
+from litestar.typing import FieldDefinition
 
 from query_service.consistency import tokens
 from query_service.consistency.not_met import UnmetDocument
 from shared.http import prefer
 from shared.http.problems import MEDIA_TYPE, ProblemDocument
+
+
+class DecimalsAreNumbers(OpenAPISchemaPlugin):
+    """Describes decimals as numbers: answers have them as JSON numbers with all their digits. The framework itself would send text."""
+
+    @staticmethod
+    def is_plugin_supported_type(value: Any) -> bool:
+        return value is Decimal
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:
+        return Schema(type=OpenAPIType.NUMBER)
+
+
+def schema_plugins() -> list[PluginProtocol]:
+    """Make the document name and type the fields of models as answers do: by their aliases, and decimals as numbers."""
+    return [PydanticPlugin(prefer_alias=True), DecimalsAreNumbers()]
 
 
 def problem_response(

@@ -91,8 +91,8 @@ def parse_date(name: str, value: str) -> date | None:
         raise InvalidParameterError(name, f"{value} is not in the calendar") from error
 
 
-def parse_time(name: str, value: str) -> datetime:
-    """Parses a date (midnight UTC) or an RFC 3339 time; returns it in UTC. Raises InvalidParameterError."""
+def parse_time(name: str, value: str, form: str = TIME_FORMAT) -> datetime:
+    """Parses a date (midnight UTC) or an RFC 3339 time; returns it in UTC. Raises InvalidParameterError, which says the ``form``."""
     text = f"{value}T00:00:00Z" if _DATE.fullmatch(value) else value
     if _TIME.fullmatch(text):
         try:
@@ -100,7 +100,7 @@ def parse_time(name: str, value: str) -> datetime:
         except (ValueError, OverflowError) as error:
             raise InvalidParameterError(name, f"{value} is not in the calendar") from error
     hint = '; in a URL "+" is written %2B' if _SPACED_OFFSET.fullmatch(value) else ""
-    raise InvalidParameterError(name, f"must be {TIME_FORMAT}{hint}")
+    raise InvalidParameterError(name, f"must be {form}{hint}")
 
 
 def _check_query(query: bytes, names: frozenset[str], repeatable: frozenset[str]) -> None:

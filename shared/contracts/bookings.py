@@ -20,6 +20,7 @@ from shared.contracts.values import (
     EventTime,
     Id,
     Label,
+    MultipleOf,
     Name,
     Text,
     Timestamp,
@@ -61,7 +62,7 @@ def _on_grid(value: datetime) -> datetime:
 
 
 SlotStart = Annotated[Timestamp, AfterValidator(_on_grid)]
-Minutes = Annotated[int, Strict(), Field(ge=SLOT_MINUTES, le=MAX_MINUTES, multiple_of=SLOT_MINUTES)]
+Minutes = Annotated[int, Strict(), Field(ge=SLOT_MINUTES, le=MAX_MINUTES), MultipleOf(SLOT_MINUTES)]
 
 
 class RegisterDoctor(CommandData):

@@ -1,7 +1,7 @@
 """Devices: what they measure, and their readings. A reading's value is a decimal, kept exactly, as text."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, ClassVar, Final, Self
 
@@ -25,6 +25,8 @@ from shared.contracts.values import (
 
 MAX_READINGS: Final = 1000
 MAX_METRICS: Final = 100
+MAX_AHEAD: Final = timedelta(days=1)
+"""How far a reading may be ahead of the clock of the worker that records it."""
 
 
 class MetricDefinition(CommandData):
@@ -63,11 +65,19 @@ class RegisterDevice(DeviceCommand):
 
 
 class ConfigureDevice(DeviceCommand):
-    """At least one field; omitted fields stay unchanged. ``metrics`` replaces all of them."""
+    """At least one field; omitted fields stay unchanged. ``metrics`` replaces the whole list: a metric that it lacks is removed.
+
+    Readings of a removed metric stay; none can be recorded any more, and its alert is cleared.
+    """
 
     model: Label | None = None
     site: Label | None = None
-    metrics: Metrics | None = None
+    metrics: Annotated[
+        Metrics | None,
+        Field(
+            description="The complete list: it replaces the device's metrics, and a metric that is not in it is removed."
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _has_a_change(self) -> Self:
@@ -83,7 +93,7 @@ class RetireDevice(DeviceCommand):
 class TelemetryReading(CommandData):
     metric: Id
     at: Timestamp
-    """To the microsecond."""
+    """To the microsecond; at most a day ahead of the service's clock."""
     value: DecimalText
 
 
@@ -170,5 +180,9 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "device-is-retired": Refusal("The device is retired: nothing can be recorded or changed.", Retry.NEW_ID),
     "unknown-metric": Refusal(
         "A reading is of a metric that the device does not have; no reading of the command was recorded.", Retry.NEW_ID
+    ),
+    "reading-in-the-future": Refusal(
+        "A reading is more than a day ahead of the service's clock; no reading of the command was recorded.",
+        Retry.NEW_ID,
     ),
 }

@@ -30,7 +30,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic_core import CoreSchema, PydanticKnownError
-from pydantic_core.core_schema import no_info_before_validator_function
+from pydantic_core.core_schema import no_info_after_validator_function, no_info_before_validator_function
 
 MAX_AMOUNT: Final = 2**53 - 1
 MAX_QUANTITY: Final = 10**9
@@ -109,7 +109,8 @@ _SAFE: Final = r"^[^\x00]*$"
 _ID: Final = r"^[\p{L}\p{N}._:~@+=-]{1,128}$"
 _CURRENCY: Final = r"^[A-Z]{3}$"
 _EMAIL: Final = r"^[^\s@\x00]+@[^\s@\x00]+\.[^\s@\x00]+$"
-_TIME_ZONE: Final = r"^(UTC|[A-Z][A-Za-z]{1,31}(/[A-Za-z0-9_+-]{1,32}){1,2})$"
+_TIME_ZONE: Final = r"^[A-Z][A-Za-z0-9+-]{1,31}(/[A-Za-z0-9_+-]{1,32}){0,2}$"
+MONTH: Final = r"^(19[7-9][0-9]|2[01][0-9][0-9])-(0[1-9]|1[0-2])$"
 TYPE_NAME: Final = r"^[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64}){1,3}$"
 
 A_TIME_ZONE: Final = "a time zone is its IANA name, like Europe/Berlin, or UTC"
@@ -120,6 +121,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     _CURRENCY: "a currency is its ISO 4217 code: three capital letters, like EUR",
     _EMAIL: "an e-mail address looks like name@example.org",
     _TIME_ZONE: A_TIME_ZONE,
+    MONTH: "a month is YYYY-MM, like 2026-03, from 1970-01 to 2199-12",
     TYPE_NAME: "a command's type looks like orders.place-order: lower-case letters, digits and -, in 2 to 4 parts",
 }
 """What each pattern of a contract allows, worded for the sender."""
@@ -147,7 +149,7 @@ TimeZone = Annotated[
     AfterValidator(_known_time_zone),
     Field(examples=["Europe/Berlin"]),
 ]
-"""The name of a zone in the IANA time zone database; names without an area, other than UTC, are older spellings and refused."""
+"""The name of a zone in the IANA time zone database, older ones such as Japan and EST5EDT included; ``localtime``, the machine's own, is none."""
 
 Amount = Annotated[int, Strict(), Field(ge=0, le=MAX_AMOUNT)]
 """Money in minor units (cents)."""
@@ -193,6 +195,24 @@ class Count:
                 )
             raise PydanticKnownError("too_long", limits | {"max_length": self.most})
         return items
+
+
+@dataclass(frozen=True, slots=True)
+class MultipleOf:
+    """Of a number whose limits are checked first: pydantic itself would ask for a multiple where the number is out of bounds."""
+
+    step: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema) | {"multipleOf": self.step}
+
+    def _checked(self, number: int) -> int:
+        if number % self.step:
+            raise PydanticKnownError("multiple_of", {"multiple_of": self.step})
+        return number
 
 
 class CommandData(BaseModel):

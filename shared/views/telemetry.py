@@ -3,12 +3,15 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Final
 
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, Field
 
-Number = Annotated[Decimal, WithJsonSchema({"type": "number"})]
+Number = Decimal
 """A JSON number with all its digits: a client whose numbers are doubles rounds it to 15 digits or so."""
+
+
+UNIT: Final = "As the device is described now; null: the device does not have the metric any more."
 
 
 class DeviceStatus(StrEnum):
@@ -17,7 +20,9 @@ class DeviceStatus(StrEnum):
 
 
 class AlertState(StrEnum):
-    """Of a metric that has a reading outside its limits: raised while the latest reading is outside, cleared when it is inside."""
+    """Of a metric that has a reading outside its limits: raised while the latest reading is outside, the device active, and the metric
+    among those of the device; else cleared.
+    """
 
     RAISED = "raised"
     CLEARED = "cleared"
@@ -85,14 +90,14 @@ class TelemetryView(BaseModel):
 
     device_id: str
     metric: str
-    unit: str | None
+    unit: str | None = Field(description=UNIT)
     granularity: str
     buckets: list[TelemetryBucket]
 
 
 class LatestReading(BaseModel):
     metric: str
-    unit: str | None
+    unit: str | None = Field(description=UNIT)
     at: datetime
     value: Number
     alert: AlertState | None = Field(description="Null: no reading was ever outside the limits.")
@@ -114,7 +119,8 @@ class AlertView(BaseModel):
     site: str | None
     state: AlertState
     since: datetime = Field(
-        description="The first reading of the unbroken run in this state, up to the latest reading."
+        description="The first reading of the unbroken run in this state, up to the latest reading. Cleared although the latest reading is"
+        " outside: when the device was retired, or last configured, if it lacks the metric."
     )
     side: Side
     outside_at: datetime

@@ -46,7 +46,7 @@ AT_ONCE: Final = 1000
 REPEATED: Final = 50
 """Readings of each command that an earlier one of the device had."""
 STEP: Final = timedelta(seconds=37)
-START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+START: Final = datetime(2020, 1, 1, tzinfo=UTC)
 EXACT: Final = Context(prec=60)
 OTHERS: Final = ("summary", "analytics", "search")
 IDLE_S: Final = 5.0

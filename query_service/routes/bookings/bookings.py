@@ -9,7 +9,7 @@ from litestar import Response
 from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
 
-from query_service.bookings.local_days import start_of
+from query_service.bookings.local_days import TIME_FORMAT, start_of
 from query_service.http.conditional import conditional_response
 from query_service.http.held import HeldBy, why_held, with_letter
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, VersionKey, page
@@ -33,10 +33,7 @@ class BookingKey(SortKey, frozen=True):
     booking_id: str
 
 
-_EDGE: Final = (
-    "a date (2026-03-29: the start of that day in the doctor's time zone) or an RFC 3339 time (2026-03-29T09:30:00Z)"
-)
-_LIST_EDGE: Final = f"{_EDGE}; without a doctor, dates are days in UTC"
+_LIST_EDGE: Final = f"{TIME_FORMAT}; without a doctor, dates are days in UTC"
 _DAY: Final = [Example(value="2026-03-29")]
 From = Annotated[
     str | None,
@@ -47,9 +44,11 @@ To = Annotated[
     QueryParameter(name="to", max_length=40, description=f"Starts before: {_LIST_EDGE}.", examples=_DAY),
 ]
 RangeFrom = Annotated[
-    str, QueryParameter(name="from", max_length=40, description=f"Inclusive: {_EDGE}.", examples=_DAY)
+    str, QueryParameter(name="from", max_length=40, description=f"Inclusive: {TIME_FORMAT}.", examples=_DAY)
 ]
-RangeTo = Annotated[str, QueryParameter(name="to", max_length=40, description=f"Exclusive: {_EDGE}.", examples=_DAY)]
+RangeTo = Annotated[
+    str, QueryParameter(name="to", max_length=40, description=f"Exclusive: {TIME_FORMAT}.", examples=_DAY)
+]
 Status = Annotated[BookingStatus | None, QueryParameter(description="Only bookings with this current status.")]
 
 BOOKING: Final = """

@@ -82,7 +82,10 @@ SELECT d.version, jsonb_build_object('device_id', d.device_id, 'items', coalesce
     SELECT jsonb_agg(jsonb_build_object('metric', s.metric, 'unit', (
         SELECT metric->>'unit' FROM jsonb_array_elements(d.metrics) AS listed (metric) WHERE metric->>'name' = s.metric
     ), 'at', replace(to_jsonb(s.last_at) #>> '{}', '+00:00', 'Z'), 'value', s.last, 'alert', CASE
-        WHEN s.outside_at IS NULL THEN NULL WHEN s.outside_at = s.last_at THEN 'raised' ELSE 'cleared'
+        WHEN s.outside_at IS NULL THEN NULL
+        WHEN s.outside_at = s.last_at AND d.status = 'active'
+            AND d.metrics @> jsonb_build_array(jsonb_build_object('name', s.metric)) THEN 'raised'
+        ELSE 'cleared'
     END) ORDER BY s.metric)
     FROM series s WHERE s.device_id = d.device_id), '[]'::jsonb))::text AS body
 FROM devices d WHERE d.device_id = $1
@@ -113,7 +116,10 @@ async def telemetry(
     if since > until:
         raise InvalidParameterError("to", f"{to} lies before from")
     if granularity is Granularity.MINUTE and until - since > MINUTES_RANGE:
-        raise InvalidParameterError("from", "and `to` must be given with minutes, and be at most seven days apart")
+        name = "to" if from_ and not to else "from"
+        raise InvalidParameterError(
+            name, "buckets of a minute need both `from` and `to`, at most seven days apart; or choose hour or day"
+        )
     store, as_of = await request.read(request.stores.postgres("telemetry"))
     unit, version = await _unit(store, device_id, metric, as_of)
     rows = await store.fetch(STATEMENTS[granularity], device_id, metric, since, until, MAX_BUCKETS + 1)

@@ -19,6 +19,7 @@ from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
+from shared.contracts.values import MONTH
 from shared.views.analytics import Dimension, SalesReport, month_of
 
 JSON: Final = "application/json"
@@ -58,9 +59,7 @@ async def sales_report(
     request: QueryRequest,
     month: Annotated[
         str,
-        QueryParameter(
-            pattern="^(19[7-9][0-9]|2[01][0-9][0-9])-(0[1-9]|1[0-2])$", description="Like 2026-03; UTC, by `placed_at`."
-        ),
+        QueryParameter(pattern=MONTH, description="Like 2026-03; UTC, by `placed_at`."),
     ],
     by: Annotated[By, QueryParameter(description="What each row is about.")],
     currency: Currency = None,

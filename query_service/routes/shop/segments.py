@@ -44,9 +44,7 @@ async def segments(
     orders, and revenue. Each score divides the customers into five parts whose sizes differ by at most one, the smaller scores having the
     larger parts; customers with equal values are ordered by their id. `cells` has each combination of scores that occurs, at most 125.
     """
-    start, end = parse_time("from", from_) if from_ else BEGINNING, parse_time("to", to) if to else END
-    if start > end:
-        raise InvalidParameterError("to", f"{to} lies before from")
+    start, end = requested(from_, to)
     currencies = [currency] if currency else await default_currencies(request)
     summary, as_of = await request.read(request.stores.postgres("summary"))
     rows = await summary.fetch(SEGMENTS, start, end, currencies[0] if currencies else "")
@@ -59,6 +57,18 @@ async def segments(
     body["segments"] = {name: _figures(found.get(name)) for name in NAMES}
     body["rfm"] = {"customers": sum(cell["customers"] for cell in cells), "cells": cells}
     return conditional_response(request, msgspec.json.encode(body), as_of)
+
+
+def requested(from_: str | None, to: str | None) -> tuple[datetime, datetime]:
+    """The range, empty where its open end would lie before its other. Raises InvalidParameterError for ends in the wrong order."""
+    start, end = parse_time("from", from_) if from_ else None, parse_time("to", to) if to else None
+    if start is None:
+        return min(BEGINNING, end or END), end or END
+    if end is None:
+        return start, max(start, END)
+    if start > end:
+        raise InvalidParameterError("to", f"{to} lies before from")
+    return start, end
 
 
 def _figures(row: asyncpg.Record | None) -> dict[str, Any]:

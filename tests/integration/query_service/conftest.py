@@ -21,6 +21,7 @@ from query_service.stores.redis_store import RedisStore
 from shared.views.analytics import Keys
 from shared.views.search_text import Weight, vector
 from tests.integration.databases import note_kinds
+from tests.openapi import checked
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HEARD = datetime(2026, 3, 9, 9, 30, 0, 250_000, tzinfo=UTC)
@@ -180,6 +181,8 @@ async def client(
         RedisStore("analytics", servers.reader_stores["analytics"], analytics_keys[1].prefix),
     )
     app = create_app(stores)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://query") as client:  # type: ignore[arg-type]
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://query", event_hooks=checked(app)
+    ) as client:  # type: ignore[arg-type]
         yield client
     await stores.close()

@@ -200,6 +200,11 @@ async def test_a_report_without_a_currency_is_in_the_shop_s_first_and_names_the_
 async def test_a_report_of_no_month_is_refused(sales: Sales, query: str) -> None:
     refused = await sales.client.get(f"/analytics/report?{query}")
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid-parameter")
+    assert "^" not in refused.text
+    if "month=2026-2" in query:
+        [error] = refused.json()["errors"]
+        words = 'a month is YYYY-MM, like 2026-03, from 1970-01 to 2199-12; "2026-2" came'
+        assert error == {"field": "month", "message": words}
 
 
 @pytest.mark.parametrize("by", ["revenue", "units", "orders"])

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from deploy.servers.provide import Servers
@@ -17,9 +18,11 @@ from query_service.stores.postgres_store import PostgresStore
 from tests import devices, shop
 from tests.devices import NOON, Reading
 from tests.integration.telemetry.conftest import SCHEMA, Telemetry
+from tests.openapi import checked
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+NEEDS_RANGE = "buckets of a minute need both `from` and `to`, at most seven days apart; or choose hour or day"
 
 
 class Client:
@@ -37,7 +40,7 @@ class Client:
 async def client(telemetry: Telemetry, servers: Servers) -> AsyncIterator[Client]:
     app = create_app(Stores(PostgresStore("telemetry", servers.stores["telemetry"], SCHEMA)))
     transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://query") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://query", event_hooks=checked(app)) as http:
         yield Client(http)
     await app.state.stores.close()
 
@@ -86,6 +89,9 @@ async def test_a_bucket_is_in_the_range_if_it_begins_there(telemetry: Telemetry,
         {},
     ):
         assert (await client.get("/devices/d-1/telemetry", 400, **parameters))["status"] == 400
+    for given, field in (({}, "from"), ({"to": "2026-03-08"}, "from"), ({"from_": "2026-03-08"}, "to")):
+        refused = await client.get("/devices/d-1/telemetry", 400, metric="wind", granularity="minute", **given)
+        assert refused["errors"] == [{"field": field, "message": NEEDS_RANGE}]
     assert (await client.get("/devices/d-1/telemetry", 404, metric="rain"))["code"] == "metric-not-found"
     assert (await client.get("/devices/d-2/telemetry", 404, metric="wind"))["code"] == "device-not-found"
     for edge in ("0001-01-01", "9999-12-31T23:59:59Z"):
@@ -168,3 +174,43 @@ async def test_alerts_are_the_same_in_whatever_order_readings_arrive(
     assert (alert["state"], alert["since"]) == ("cleared", "2026-03-31T13:00:00Z")
     assert alert["outside_at"] == "2026-03-31T12:04:00Z"
     assert (await client.get("/alerts", state="cleared"))["items"] == [alert]
+
+
+async def test_an_alert_that_no_reading_can_clear_any_more_is_cleared_by_the_device(
+    telemetry: Telemetry, client: Client
+) -> None:
+    """Of a retired device, and of a metric that was removed; everywhere the same, and a metric that is back has its alert again."""
+    later = NOON + HOUR
+    for device_id in ("d-1", "d-2"):
+        await with_readings(telemetry, ("temp", NOON - MINUTE, "1"), ("temp", NOON, "31"), device_id=device_id)
+    facts = devices.registered("d-3"), devices.recorded(("temp", NOON, "31"), device_id="d-3")
+    await telemetry.commit(shop.run("devices/d-3", *facts))
+    whole = msgspec.structs.replace(devices.configured("d-2", model="m-1", site="north"), configured_at=later)
+    without = msgspec.structs.replace(whole, metrics=devices.METRICS[1:])
+    await telemetry.commit(
+        shop.run("devices/d-1", msgspec.structs.replace(devices.retired(), retired_at=later), expected=2),
+        shop.run("devices/d-2", without, expected=2),
+    )
+    [raised] = (await client.get("/alerts", state="raised"))["items"]
+    assert raised["device_id"] == "d-3"
+    cleared = (await client.get("/alerts", state="cleared"))["items"]
+    assert [(one["device_id"], one["state"], one["since"]) for one in cleared] == [
+        ("d-1", "cleared", "2026-03-31T13:00:00Z"),
+        ("d-2", "cleared", "2026-03-31T13:00:00Z"),
+    ]
+    [group] = (await client.get("/fleet"))["items"]
+    assert (group["active"], group["raised"]) == (2, 1)
+    states = {name: (await client.get(f"/devices/{name}/latest"))["items"][0] for name in ("d-1", "d-2", "d-3")}
+    assert {name: latest["alert"] for name, latest in states.items()} == {
+        **{"d-1": "cleared", "d-2": "cleared", "d-3": "raised"}
+    }
+    assert (states["d-2"]["unit"], (await client.get("/devices/d-2/telemetry", metric="temp"))["unit"]) == (None, None)
+    assert await telemetry.problems() == {}
+    await telemetry.commit(shop.run("devices/d-2", whole, expected=3))
+    again = (await client.get("/alerts", state="raised"))["items"]
+    assert [(one["device_id"], one["since"]) for one in again] == [
+        ("d-2", "2026-03-31T12:00:00Z"),
+        ("d-3", "2026-03-31T12:00:00Z"),
+    ]
+    [group] = (await client.get("/fleet"))["items"]
+    assert group["raised"] == 2

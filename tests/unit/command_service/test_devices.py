@@ -113,6 +113,20 @@ def test_an_unknown_metric_refuses_the_whole_command_and_names_the_reading() -> 
     assert refused.value.code == "unknown-metric"
 
 
+def test_a_reading_of_a_wrong_clock_refuses_the_whole_command_and_names_the_reading() -> None:
+    def at(time: str) -> dict[str, Any]:
+        return reading() | {"at": time}
+
+    [event] = decide(registered(), "record-telemetry", {"readings": [at("2026-03-02T00:00:00Z")]})
+    assert isinstance(event, TelemetryRecorded)
+    late = "2026-03-02T00:00:00.000001Z", "2199-12-31T00:00:00+01:00"
+    for time, shown in zip(late, (late[0], "2199-12-30T23:00:00Z"), strict=True):
+        with pytest.raises(Refused, match=r"readings\[1\]\.at: .* is more than a day ahead") as refused:
+            decide(registered(), "record-telemetry", {"readings": [reading(), at(time)]})
+        assert refused.value.code == "reading-in-the-future"
+        assert shown in str(refused.value)
+
+
 def test_a_device_is_registered_once_and_must_be_there() -> None:
     with pytest.raises(Refused) as refused:
         decide(registered(), "register-device", REGISTER)

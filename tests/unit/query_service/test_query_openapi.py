@@ -1,5 +1,7 @@
 """The OpenAPI document: every route of the public surface, its parameters, and every shape it may answer with."""
 
+import json
+import re
 from typing import Any
 
 import httpx
@@ -9,6 +11,7 @@ from query_service.app import create_app
 from query_service.http.requests import Stores
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
+from shared.contracts.values import PATTERNS
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 FILTERS = {"origin", "fingerprint", "stream", "type", "failed_from", "failed_to", "text"}
@@ -183,3 +186,23 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     found = references(document)
     assert found
     assert found <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+
+def test_every_pattern_of_a_parameter_has_words(document: dict[str, Any]) -> None:
+    patterns = {
+        found[1]
+        for operation in operations(document).values()
+        for parameter in operation.get("parameters", [])
+        for found in re.finditer(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(parameter))
+    }
+    assert len(patterns) >= 2
+    assert {json.loads(pattern) for pattern in patterns} <= PATTERNS.keys()
+
+
+def test_decimals_are_numbers_and_fields_have_the_names_of_answers(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for name in ("sum", "min", "max", "last", "average"):
+        assert schemas["TelemetryBucket"]["properties"][name]["type"] == "number"
+    assert schemas["MetricView"]["properties"]["low"]["oneOf"] == [{"type": "number"}, {"type": "null"}]
+    assert {"from", "to"} < set(schemas["FreeTimes"]["required"])
+    assert "from_" not in schemas["FreeTimes"]["properties"]

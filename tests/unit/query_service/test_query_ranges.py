@@ -18,6 +18,7 @@ from query_service.analytics.ranges import (
     spans,
 )
 from query_service.http.problems import InvalidParameterError
+from query_service.routes.shop.segments import requested
 
 DAYS = st.dates(date(2024, 1, 1), date(2026, 12, 31))
 
@@ -123,3 +124,11 @@ def test_what_is_left_open_goes_as_far_as_there_is_data() -> None:
     assert RequestedRange(at(date(2027, 1, 1)), None).resolve(data) == Range(at(date(2027, 1, 1)), at(date(2027, 1, 1)))
     assert RequestedRange(None, at(date(2020, 1, 1))).resolve(data) == Range(at(date(2020, 1, 1)), at(date(2020, 1, 1)))
     assert RequestedRange(None, None).resolve(None) is None
+
+
+def test_an_open_end_of_segments_is_never_before_the_given_one() -> None:
+    assert requested("9999-12-31", None) == (datetime(9999, 12, 31, tzinfo=UTC),) * 2
+    assert requested(None, "1960-01-01") == (datetime(1960, 1, 1, tzinfo=UTC),) * 2
+    assert requested("2026-03-01", None) == (datetime(2026, 3, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+    with pytest.raises(InvalidParameterError, match="2026-02-01 lies before from"):
+        requested("2026-03-01", "2026-02-01")
