@@ -124,7 +124,7 @@ def _by_metric(device: Device, readings: Sequence[TelemetryReading], latest: dat
         if reading.at > latest:
             raise Refused(
                 "reading-in-the-future",
-                f"readings[{place}].at: {reading.at:%Y-%m-%dT%H:%M:%SZ} is more than a day ahead of the service's clock",
+                f"readings[{place}].at: {reading.at.isoformat().replace('+00:00', 'Z')} is more than a day ahead of the service's clock",
             )
         times, values = found.setdefault(reading.metric, ([], []))
         times.append(reading.at)

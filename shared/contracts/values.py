@@ -149,7 +149,7 @@ TimeZone = Annotated[
     AfterValidator(_known_time_zone),
     Field(examples=["Europe/Berlin"]),
 ]
-"""The name of a zone in the IANA time zone database, older ones such as Japan and EST5EDT included; ``localtime``, the machine's own, is none."""
+"""A name in the IANA time zone database, older ones such as Japan and EST5EDT included. ``localtime``, the machine's zone, is none."""
 
 Amount = Annotated[int, Strict(), Field(ge=0, le=MAX_AMOUNT)]
 """Money in minor units (cents)."""

@@ -31,6 +31,7 @@ from shared.messages.changes import ADVANCED, Advanced, AdvancedMessage
 from shared.runtime.postgres import migrate as migrate_schema
 from shared.views.generations import generation_name
 from tests import shop
+from tests.openapi import checked
 
 BASKETS: Final = "SELECT order_id, products FROM baskets ORDER BY order_id"
 
@@ -64,8 +65,9 @@ async def summary(servers: Servers) -> AsyncIterator[Summary]:
     owner = await asyncpg.connect(url, server_settings={"search_path": f"{schema}, public"})
     reader = PostgresStore("summary", servers.reader_stores["summary"], schema)
     stores = Stores(reader)
-    transport = httpx.ASGITransport(app=create_app(stores, longest_wait_s=5))  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://query") as client:
+    app = create_app(stores, longest_wait_s=5)
+    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://query", event_hooks=checked(app)) as client:
         yield Summary(schema, store, owner, stores, client)
     await stores.close()
     await store.close()

@@ -27,6 +27,7 @@ from shared.contracts.orders import OrderPlaced
 from shared.views.analytics import Keys, SalesReport, Segments, TopCategories, average_order_value
 from tests import shop
 from tests.integration.databases import database
+from tests.openapi import checked
 
 PREFIX = "sales-report"
 KEYS = Keys(PREFIX)
@@ -103,8 +104,9 @@ async def sales(servers: Servers) -> AsyncIterator[Sales]:
             PostgresStore("summary", url, "summary"),
             RedisStore("analytics", servers.reader_stores["analytics"], PREFIX),
         )
-        transport = httpx.ASGITransport(app=create_app(stores))  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url="http://query") as client:
+        app = create_app(stores)
+        transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://query", event_hooks=checked(app)) as client:
             yield Sales(client, redis, orders, {order.order_id for order in gone})
         await stores.close()
     await analytics.close()
