@@ -181,8 +181,7 @@ async def client(
         RedisStore("analytics", servers.reader_stores["analytics"], analytics_keys[1].prefix),
     )
     app = create_app(stores)
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app), base_url="http://query", event_hooks=checked(app)
-    ) as client:  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://query", event_hooks=checked(app)) as client:
         yield client
     await stores.close()
