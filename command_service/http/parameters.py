@@ -1,4 +1,4 @@
-"""A guard for every route: a misspelt ``notbefore`` or ``expectedversion`` is refused, since without it another command would be decided."""
+"""A guard for every route: a misspelt ``notbefore`` or ``expectedversion`` is refused; ignored, it would decide another command."""
 
 from collections.abc import Callable
 from functools import cache
