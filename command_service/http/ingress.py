@@ -30,6 +30,7 @@ from command_service.http.openapi import (
     SendOperation,
 )
 from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, StoredOutcome
+from command_service.http.parameters import refuse_unknown_parameters
 from command_service.http.request_reading import read_body, read_envelope, serialise
 from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
 from command_service.http.streams import Streams, get_stream
@@ -224,6 +225,7 @@ def create_app(ingress: Ingress, streams: Streams, more_routes: Sequence[BaseRou
         route_handlers=[post_command, get_outcome, *more_routes, get_stream, get_contracts, live, ready, serving],
         state=State({"ingress": ingress, "streams": streams}),
         exception_handlers=EXCEPTION_HANDLERS,
+        guards=[refuse_unknown_parameters],
         request_max_body_size=MAX_MESSAGE_BYTES,
         openapi_config=documentation(
             title="Tidemark command service",

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Response, delete, get, patch
+from litestar import Request, Response, delete, get, patch
 from litestar.datastructures import State
 from litestar.params import Body, FromPath, QueryParameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from command_service.handling.parsing import CommandKey
-from command_service.http.command_names import SOURCE
+from command_service.http.command_names import ACTOR_HEADER, SOURCE, given_actor
 from command_service.http.ingress import Ingress
 from command_service.http.openapi import SCHEDULED_RESPONSES, TAG
 from command_service.http.outcome_waiting import StoredOutcome
@@ -25,6 +25,7 @@ from command_service.http.responses import outcome_response
 from command_service.scheduling.scheduled_commands import ScheduledCommand
 from shared.contracts.values import Actor, Timestamp
 from shared.http.problems import Problem
+from shared.http.query_string import InvalidParameterError
 from shared.messages.control import Reason
 
 DEFAULT_LIMIT: Final = 50
@@ -134,17 +135,22 @@ async def reschedule(
     summary="Cancel it",
 )
 async def cancel(
+    request: Request[Any, Any, State],
     state: State,
     command_id: FromPath[str],
-    actor: Annotated[str, QueryParameter(description="Who cancels it.", min_length=1, max_length=200)],
     reason: Annotated[
         str, QueryParameter(description="Why; it is part of the outcome.", min_length=1, max_length=1000)
     ],
     source: Source = None,
 ) -> Response[Any]:
-    """200: its outcome is the refusal `cancelled` now, which its sender gets too. 409: it was decided before. 202: the worker has not done
-    it yet. 404: it is not scheduled (any more)."""
+    """The header `Tidemark-Actor` says who cancels it. 200: its outcome is the refusal `cancelled` now, which its sender gets too.
+
+    409: it was decided before. 202: the worker has not done it yet. 404: it is not scheduled (any more).
+    """
     ingress: Ingress = state.ingress
+    actor = given_actor(request.headers)
+    if not actor:
+        raise InvalidParameterError(ACTOR_HEADER, "is needed: who cancels it")
     found = await _find(ingress, command_id, source)
     key = (found.source, found.command_id)
     await ingress.publish(found.cancelled(actor, reason), key)

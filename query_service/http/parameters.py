@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final
-from urllib.parse import parse_qsl
 
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
@@ -18,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from query_service.http.problems import InvalidParameterError
 from shared.contracts.values import Id
+from shared.http.query_string import check_query
 
 EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
@@ -70,7 +70,7 @@ def validate_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler:
         parse_id(name, value)
     if query := connection.scope["query_string"]:
         repeatable = handler.opt.get(REPEATABLE, frozenset())
-        _check_query(query, _query_parameters(handler.fn) - connection.path_params.keys(), repeatable)
+        check_query(query, _query_parameters(handler.fn) - connection.path_params.keys(), repeatable)
 
 
 def parse_id(name: str, value: str) -> str:
@@ -101,25 +101,6 @@ def parse_time(name: str, value: str, form: str = TIME_FORMAT) -> datetime:
             raise InvalidParameterError(name, f"{value} is not in the calendar") from error
     hint = '; in a URL "+" is written %2B' if _SPACED_OFFSET.fullmatch(value) else ""
     raise InvalidParameterError(name, f"must be {form}{hint}")
-
-
-def _check_query(query: bytes, names: frozenset[str], repeatable: frozenset[str]) -> None:
-    try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
-    except UnicodeError as error:
-        raise InvalidParameterError("query string", "must be percent-encoded UTF-8") from error
-    seen = set()
-    for name, value in pairs:
-        if name not in names:
-            expected = ", ".join(sorted(names)) or "none"
-            raise InvalidParameterError(name[:100], f"is not a parameter of this route, which has: {expected}")
-        if name in seen and name not in repeatable:
-            raise InvalidParameterError(name, "is given more than once")
-        if "\x00" in value:
-            raise InvalidParameterError(name, "must not contain NUL (U+0000)")
-        if not value:
-            raise InvalidParameterError(name, "is empty; leave it out instead")
-        seen.add(name)
 
 
 _PARAMETERS_OF: dict[Callable[..., Any], frozenset[str]] = {}

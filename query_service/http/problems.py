@@ -14,20 +14,11 @@ from typing import Any, Final
 from litestar import Request, Response
 from litestar.exceptions import MethodNotAllowedException
 
-from shared.http.problems import FieldError, Problem, on_http_exception
+from shared.http.problems import Problem, on_http_exception
+from shared.http.query_string import InvalidParameterError as InvalidParameterError
 
 RETRY_AFTER_S: Final = 1
 READ_METHODS: Final = "GET, HEAD, OPTIONS"
-
-
-class InvalidParameterError(Problem):
-    """A parameter is malformed, out of range, unknown or given twice."""
-
-    status = 400
-    code = "invalid-parameter"
-
-    def __init__(self, parameter: str, detail: str) -> None:
-        super().__init__(f"{parameter}: {detail}", errors=[FieldError(parameter, detail)])
 
 
 class NotFoundError(Problem):

@@ -1,8 +1,9 @@
 """Replies are sent to reply queues only, whatever a message's ``reply_to`` names.
 
 A reply queue is named by the broker (``amq.gen-…``), is RabbitMQ's direct reply-to (``amq.rabbitmq.reply-to.…``), or has a name that
-begins with ``reply.`` or ``replies.``. Of Tidemark's own queues only ``replies.processes`` is one, which ignores outcomes of commands that no
-process has sent: a reply in a projector's lane, or among operators' requests, would be misread. The request is processed nevertheless; only the reply is not sent, and the log reports it.
+begins with ``reply.`` or ``replies.``. Of Tidemark's own queues only ``replies.processes`` is one, which ignores outcomes of commands that
+no process has sent: a reply in a projector's lane, or among operators' requests, would be misread. The request is processed nevertheless;
+only the reply is not sent, and the log reports it.
 """
 
 import logging

@@ -10,10 +10,17 @@ from redis.asyncio import Redis
 from shared.messages.control import Discard, Selection
 from shared.messaging import topology
 from shared.messaging.operations_client import request, send_request
+from shared.processes import PROCESSES
+from shared.read_models import READ_MODELS
 from shared.views.operations import Done
-from tests import shop
 from tests.e2e.event_store import append_raw
 from tests.e2e.system import System
+
+WITH_ORDERS = [
+    *(model.name for model in READ_MODELS if "orders" in model.kinds),
+    *(process.name for process in PROCESSES if "orders" in process.kinds),
+]
+"""Whatever reads orders."""
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -66,17 +73,17 @@ async def test_a_discarded_event_frees_what_waited_behind_it(system: System) -> 
     await place(system, order, order)
     await append_raw(system.servers.write_db_url, stream, 2, "orders.order-paid", {"order_id": order})
     await system.bus.accepted("orders.pay-order", {"amount": 10}, subject=order)
-    for projector in shop.WITH_ORDERS:
+    for projector in WITH_ORDERS:
         await system.letter(projector, stream=stream)
     shown = await system.visible(f"/orders/{order}", lambda found: found["held"] is not None)
     assert (shown["version"], shown["held"]["status"], shown["held"]["version"]) == (1, "dead", 2)
     act = Discard(selection=Selection(stream=stream), actor="a test", reason="it does not fit")
     answer = await send_request(system.servers.rabbitmq_url, request(act, source="tests"), seconds=20)
     assert isinstance(answer, Done), answer
-    assert answer.count == len(shop.WITH_ORDERS)
+    assert answer.count == len(WITH_ORDERS)
     freed = await system.visible(f"/orders/{order}", lambda found: found["status"] == "paid")
     assert (freed["version"], freed["held"]) == (3, None)
-    for projector in shop.WITH_ORDERS:
+    for projector in WITH_ORDERS:
         letters = await system.visible(
             "/dead-letters",
             lambda page: bool(page["items"]) and page["items"][0]["status"] == "discarded",

@@ -134,13 +134,16 @@ async def test_over_http_it_is_scheduled_looked_at_moved_and_cancelled(system: S
     moved = await system.commands.patch(path, json={"notbefore": later})
     assert moved.status_code == 200, moved.text
     assert datetime.fromisoformat(moved.json()["notbefore"]) == datetime.fromisoformat(later)
-    cancelled = await system.commands.delete(path, params={"actor": "ada", "reason": "not needed"})
+    ada = {"Tidemark-Actor": "ada"}
+    nobody = await system.commands.delete(path, params={"reason": "not needed"})
+    assert (nobody.status_code, nobody.json()["errors"][0]["field"]) == (400, "Tidemark-Actor")
+    cancelled = await system.commands.delete(path, params={"reason": "not needed"}, headers=ada)
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
     outcome = await decided(system, id_, "tidemark/http")
     assert outcome["data"]["code"] == "cancelled"
     assert "ada: not needed" in outcome["data"]["message"]
     assert (await system.commands.get(path)).status_code == 404
-    assert (await system.commands.delete(path, params={"actor": "ada", "reason": "again"})).status_code == 404
+    assert (await system.commands.delete(path, params={"reason": "again"}, headers=ada)).status_code == 404
     again = await scheduled_over_http(system, customer, id_, at(hours=1))
     assert (again.status_code, again.json()["code"]) == (409, "cancelled")
 
@@ -152,7 +155,14 @@ async def test_over_http_it_is_scheduled_looked_at_moved_and_cancelled(system: S
         ("GET", "/scheduled-commands", {"params": {"limit": 0}}),
         ("PATCH", "/scheduled-commands/{id}", {"json": {"notbefore": "soon"}}),
         ("PATCH", "/scheduled-commands/{id}", {"json": {}}),
+        ("PATCH", "/scheduled-commands/{id}?notBefore=x", {"json": {"notbefore": "2199-01-01T00:00:00Z"}}),
         ("DELETE", "/scheduled-commands/{id}", {}),
+        (
+            "POST",
+            "/commands/customers.rename-customer?subject=c&not-before=2199-01-01T00:00:00Z",
+            {"json": {"name": "x"}},
+        ),
+        ("POST", "/commands/customers.rename-customer?subject=c&subject=d", {"json": {"name": "x"}}),
     ],
 )
 async def test_bad_requests_are_problems(system: System, method: str, path: str, more: Mapping[str, Any]) -> None:

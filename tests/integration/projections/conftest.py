@@ -21,7 +21,7 @@ from projectors.stores.port import Advance, Commit, Store
 from projectors.stores.tables import tables_of
 from shared.runtime.settings import Settings
 from shared.views.generations import generation_name
-from tests import practice, shop, users
+from tests import payments, practice, shop, users
 from tests.integration.projections.playing import Registry, generation
 
 
@@ -37,6 +37,7 @@ def story() -> list[Advance]:
         shop.run("orders/o-2", lost, shop.cancelled(lost)),
         shop.run("orders/o-3", shop.placed("o-3", customer_id="c-2")),
         shop.run("orders/o-4", shop.placed("o-4", at=shop.NOON + timedelta(hours=1))),
+        shop.run("payments/y-1", payments.requested(), payments.captured()),
         shop.run("users/u-1", users.created(), users.deactivated()),
         shop.run("bookings/b-1", practice.requested(), practice.confirmed(), practice.completed()),
         shop.run("bookings/b-2", practice.requested("b-2"), practice.cancelled(practice.requested("b-2"))),
