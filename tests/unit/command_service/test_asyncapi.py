@@ -47,8 +47,8 @@ DEVICE = {
     "metrics": [{"name": "temp", "unit": "°C", "high": 30.5}, {"name": "wind", "unit": "m/s"}],
 }
 READINGS = [
-    {"metric": "temp", "at": "2026-03-02T09:30:00Z", "value": 21.5},
-    {"metric": "temp", "at": "2026-03-02T09:31:00Z", "value": "-2.15e1"},
+    {"metric": "temp", "at": "2026-03-01T09:30:00Z", "value": 21.5},
+    {"metric": "temp", "at": "2026-03-01T09:31:00Z", "value": "-2.15e1"},
 ]
 BOOKING = {
     "booking_id": "b-1",
