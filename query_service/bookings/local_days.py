@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from query_service.http.parameters import EARLIEST, LATEST, parse_date, parse_time
 
-TIME_FORMAT: Final = (
+LOCAL_FORMAT: Final = (
     "a date (2026-03-29: the start of that day in the doctor's time zone) or an RFC 3339 time (2026-03-29T09:30:00Z)"
 )
 
@@ -25,7 +25,7 @@ def start_of_day(day: date, zone: ZoneInfo) -> datetime:
         return EARLIEST if day.year == 1 else LATEST
 
 
-def start_of(name: str, value: str, zone: ZoneInfo) -> datetime:
-    """The start of a date in the zone, or an RFC 3339 time; in UTC. Raises InvalidParameterError."""
+def start_of(name: str, value: str, zone: ZoneInfo, form: str = LOCAL_FORMAT) -> datetime:
+    """The start of a date in the zone, or an RFC 3339 time; in UTC. Raises InvalidParameterError, which says the ``form``."""
     day = parse_date(name, value)
-    return parse_time(name, value, TIME_FORMAT) if day is None else start_of_day(day, zone)
+    return parse_time(name, value, form) if day is None else start_of_day(day, zone)

@@ -9,11 +9,11 @@ from litestar import Response
 from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
 
-from query_service.bookings.local_days import TIME_FORMAT, start_of
+from query_service.bookings.local_days import LOCAL_FORMAT, start_of
 from query_service.http.conditional import conditional_response
 from query_service.http.held import HeldBy, why_held, with_letter
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, VersionKey, page
-from query_service.http.parameters import EARLIEST, LATEST, BookingId, IdParameter, parse_date, parse_id
+from query_service.http.parameters import EARLIEST, LATEST, TIME_FORMAT, BookingId, IdParameter, parse_date, parse_id
 from query_service.http.problems import InvalidParameterError, NotFoundError
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
@@ -33,7 +33,7 @@ class BookingKey(SortKey, frozen=True):
     booking_id: str
 
 
-_LIST_EDGE: Final = f"{TIME_FORMAT}; without a doctor, dates are days in UTC"
+_LIST_EDGE: Final = f"{LOCAL_FORMAT}; without a doctor, dates are days in UTC"
 _DAY: Final = [Example(value="2026-03-29")]
 From = Annotated[
     str | None,
@@ -44,10 +44,10 @@ To = Annotated[
     QueryParameter(name="to", max_length=40, description=f"Starts before: {_LIST_EDGE}.", examples=_DAY),
 ]
 RangeFrom = Annotated[
-    str, QueryParameter(name="from", max_length=40, description=f"Inclusive: {TIME_FORMAT}.", examples=_DAY)
+    str, QueryParameter(name="from", max_length=40, description=f"Inclusive: {LOCAL_FORMAT}.", examples=_DAY)
 ]
 RangeTo = Annotated[
-    str, QueryParameter(name="to", max_length=40, description=f"Exclusive: {TIME_FORMAT}.", examples=_DAY)
+    str, QueryParameter(name="to", max_length=40, description=f"Exclusive: {LOCAL_FORMAT}.", examples=_DAY)
 ]
 Status = Annotated[BookingStatus | None, QueryParameter(description="Only bookings with this current status.")]
 
@@ -186,8 +186,9 @@ async def list_bookings(
     zone = ZoneInfo(UTC_ZONE)
     if doctor_id is not None and any(edge and parse_date("from", edge) for edge in (from_, to)):
         zone = await zone_of(summary, doctor_id)
-    since = start_of("from", from_, zone) if from_ else EARLIEST
-    until = start_of("to", to, zone) if to else LATEST
+    form = TIME_FORMAT if doctor_id is None else LOCAL_FORMAT
+    since = start_of("from", from_, zone, form) if from_ else EARLIEST
+    until = start_of("to", to, zone, form) if to else LATEST
     if from_ and until < since:
         raise InvalidParameterError("to", f"{to} lies before from")
     # No id sorts before the empty one: so without a cursor this means "from ``since`` on".

@@ -168,6 +168,8 @@ async def test_free_times_are_what_bookings_leave_of_a_day(client: httpx.AsyncCl
     )
     refused = (await client.get(f"/doctors/{BERLIN}/free-times", params=day | {"from": "xx"})).json()
     assert refused["errors"][0]["message"].startswith("must be a date (2026-03-29: the start of that day in the doctor")
+    of_all = (await client.get("/bookings?from=xx")).json()
+    assert of_all["errors"][0]["message"].startswith("must be a date (2026-03-01, midnight UTC)")
     # The one of the evening before reaches ten minutes into the day; the cancelled one takes nothing.
     assert [(item["starts_at"][5:16], item["ends_at"][5:16], item["minutes"]) for item in found["items"]] == [
         ("03-28T23:25", "03-29T01:00", 95),

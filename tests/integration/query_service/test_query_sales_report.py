@@ -295,3 +295,12 @@ async def test_figures_that_lack_events_of_older_code_are_refused(sales: Sales) 
         assert (await sales.client.get("/analytics/report?month=2026-02&by=segment")).status_code == 200
     finally:
         await sales.redis.hincrby(KEYS.progress, "0:events_applied", -1)
+
+
+async def test_a_range_after_all_orders_has_lapsed_customers_only(sales: Sales) -> None:
+    segments = (await sales.get("/analytics/segments", **{"from": "9999-12-31"}))["segments"]
+    assert {name: found["customers"] > 0 for name, found in segments.items()} == {
+        **{"new": False, "returning": False, "lapsed": True}
+    }
+    nobody = (await sales.get("/analytics/segments", to="1960-01-01"))["segments"]
+    assert all(found["customers"] == 0 for found in nobody.values())

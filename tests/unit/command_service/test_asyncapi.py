@@ -274,3 +274,9 @@ def test_what_the_schema_refuses_the_service_refuses(command_type: str, data: di
 
 def test_the_schema_of_event_envelopes_names_every_attribute_that_is_written() -> None:
     assert list(EVENT_ENVELOPE["properties"]) == list(EventEnvelope.__struct_fields__)
+
+
+def test_a_configuration_says_that_its_metrics_replace_the_others() -> None:
+    schema = WHOLE["components"]["schemas"]["ConfigureDevice"]
+    assert "replaces the whole list" in schema["description"]
+    assert "it replaces the device's metrics" in schema["properties"]["metrics"]["description"]
