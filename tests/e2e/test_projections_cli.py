@@ -36,7 +36,7 @@ async def audited(system: System, acts: list[str], built: int) -> None:
     assert [item["details"]["generation"] for item in items] == [built, 1, built, built]
     assert (items[1]["reason"], items[-1]["actor"], items[-1]["reason"]) == ("it was a mistake", "ann", "to see it")
     assert (await system.get(where, projection="search"))["items"] == items
-    assert (await tidemark(system, "audit", "summary"))["items"] == []
+    assert {item["projection"] for item in (await tidemark(system, "audit", "summary"))["items"]} <= {"summary"}
     assert (await system.get(where, act="rollback"))["items"] == items[1:2]
 
 

@@ -86,6 +86,7 @@ async def test_what_is_missing_is_healed_and_what_differs_is_not(system: System)
     await summary.execute("UPDATE orders SET total = 1 WHERE order_id = $1", changed)
     for statement in ("DELETE FROM orders WHERE order_id = $1", "DELETE FROM history WHERE stream = 'orders/' || $1"):
         await summary.execute(statement, forgotten)
+    await summary.execute("DELETE FROM baskets WHERE order_id = $1", forgotten)
     await summary.execute("DELETE FROM positions WHERE stream = 'orders/' || $1", forgotten)
     report = await verify(system)
     assert not report["equal"]

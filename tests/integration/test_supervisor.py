@@ -180,6 +180,7 @@ def servers() -> Servers:
         "SUMMARY_DB_URL",
         "SEARCH_DB_URL",
         "TELEMETRY_DB_URL",
+        "PROCESSES_DB_URL",
         "OPERATIONS_DB_URL",
         "ANALYTICS_REDIS_URL",
     )
