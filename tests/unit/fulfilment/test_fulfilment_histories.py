@@ -236,5 +236,6 @@ def test_no_history_breaks_a_law_or_leaves_a_fulfilment_stuck() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_no_history_of_twenty_thousand_breaks_a_law_or_leaves_a_fulfilment_stuck() -> None:
     run(20_000, 50)
