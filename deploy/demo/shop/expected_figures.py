@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deploy.demo.shop.expected_sales import expected_sales
-from deploy.demo.shop.figures import BEST_DAYS, SEARCH_WORDS, TOP_PRODUCTS, Figures
+from deploy.demo.shop.figures import BEST_DAYS, REPORT_ROWS, SEARCH_WORDS, TOP_PRODUCTS, Figures
 
 SALES_COLUMNS: Final = [
     "transaction_timestamp",
@@ -51,6 +51,7 @@ def expected_figures(folder: Path, orders: int | None = None, words: Sequence[st
         best_days=_best_days(sold),
         top_by_units=_top(sold, "quantity"),
         top_by_revenue=_top(sold, "revenue"),
+        bought_together=_bought_together(sold),
         distinct_customers=pc.count_distinct(sold["household_id"]).as_py(),
         hits=_hits(folder, pc.unique(selected["product_id"]), words),
         **expected_sales(folder, table, sold),
@@ -82,6 +83,23 @@ def _top(sold: Any, measure: str) -> tuple[Any, ...]:
     totals = totals.set_column(0, "product_id", totals["product_id"].cast(pa.string()))
     best = totals.sort_by([(f"{measure}_sum", "descending"), ("product_id", "ascending")]).slice(0, TOP_PRODUCTS)
     return tuple(zip(best["product_id"].to_pylist(), best[f"{measure}_sum"].to_pylist(), strict=True))
+
+
+def _bought_together(sold: Any) -> tuple[Any, ...]:
+    best = _top(sold, "quantity")[:1]
+    if not best:
+        return ()
+    product_ids = sold["product_id"].cast(pa.string())
+    ours = pc.equal(product_ids, best[0][0])
+    together = pc.and_(
+        pc.is_in(sold["basket_id"], value_set=pc.unique(sold.filter(ours)["basket_id"])), pc.invert(ours)
+    )
+    pairs = pa.table({"product_id": product_ids, "basket_id": sold["basket_id"]}).filter(together)
+    counted = pairs.group_by("product_id").aggregate([("basket_id", "count_distinct")])
+    counted = counted.filter(pc.greater_equal(counted["basket_id_count_distinct"], 2))
+    order = [("basket_id_count_distinct", "descending"), ("product_id", "ascending")]
+    most = counted.sort_by(order).slice(0, REPORT_ROWS)
+    return tuple(zip(most["product_id"].to_pylist(), most["basket_id_count_distinct"].to_pylist(), strict=True))
 
 
 def _hits(folder: Path, product_ids: Any, words: Sequence[str]) -> dict[str, int]:

@@ -27,6 +27,8 @@ class Figures:
     top_by_units: tuple[tuple[str, int], ...] | None = None
     """Product ids and units, in descending order; ties by product id as text."""
     top_by_revenue: tuple[tuple[str, int], ...] | None = None
+    bought_together: tuple[tuple[str, int], ...] | None = None
+    """The products that most orders have together with the best-selling one (by units), two orders at least; ties by product id as text."""
     distinct_customers: int | None = None
     best_weeks: tuple[tuple[date, int], ...] | None = None
     """The weeks with the highest revenue, by their Mondays."""
@@ -52,6 +54,7 @@ FIGURE_NAMES: Final[Mapping[str, str]] = {
     "best_days": f"revenue of the best {BEST_DAYS} days",
     "top_by_units": f"top {TOP_PRODUCTS} products by units",
     "top_by_revenue": f"top {TOP_PRODUCTS} products by revenue",
+    "bought_together": f"bought with the best-selling product, top {REPORT_ROWS}",
     "distinct_customers": "distinct customers",
     "best_weeks": f"revenue of the best {BEST_DAYS} weeks",
     "months": "revenue by month",

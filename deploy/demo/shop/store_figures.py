@@ -43,10 +43,12 @@ async def store_figures(stores: ReadStores, words: Sequence[str] = SEARCH_WORDS)
 
 
 async def _summary(store: PostgresReadStore, query: QueryService, words: Sequence[str]) -> Figures:
+    top_by_units = await _top(store, "units")
     return Figures(
         **await _totals(store),
         **await _segments(query),
-        top_by_units=await _top(store, "units"),
+        top_by_units=top_by_units,
+        bought_together=await _bought_together(query, top_by_units),
         top_by_revenue=await _top(store, "revenue"),
         hits={word: (await store.fetch(WORD, word))[0][0] for word in words},
     )
@@ -116,6 +118,14 @@ async def _segments(query: QueryService) -> dict[str, Any]:
     segments = await query.get("/analytics/segments", **{"from": middle(days[0][0], days[-1][0]).isoformat()})
     customers = {name: each["customers"] for name, each in segments["segments"].items()}
     return {"by_segment": _in_order(revenue), "segments": _in_order(customers)}
+
+
+async def _bought_together(query: QueryService, best: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """As the page of the best-selling product shows it."""
+    if not best:
+        return ()
+    page = await query.get(f"/products/{best[0][0]}/page")
+    return tuple((one["product_id"], one["orders"]) for one in page["related"][:REPORT_ROWS])
 
 
 def _in_order(numbers: dict[str, int]) -> tuple[tuple[str, int], ...]:

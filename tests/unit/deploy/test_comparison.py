@@ -20,6 +20,7 @@ SOURCE = Figures(
     best_days=((date(2017, 1, 1), 1000), (date(2017, 1, 2), 234)),
     top_by_units=(("1", 3), ("2", 2)),
     top_by_revenue=(("2", 1000), ("1", 234)),
+    bought_together=(("2", 3),),
     distinct_customers=2,
     best_weeks=((date(2016, 12, 26), 1000), (date(2017, 1, 2), 234)),
     months=((date(2017, 1, 1), 1234),),

@@ -173,6 +173,15 @@ def test_two_ways_through_a_thousand_real_baskets_meet() -> None:
     figures = expected.figures
     assert (refused, len(customers)) == (expected.refused, figures.distinct_customers)
     assert (sum(revenue.values()), units.total()) == (figures.revenue, figures.items)
+    best = min(units, key=lambda product: (-units[product], product))
+    with_best: Counter[str] = Counter()
+    for order in accepted:
+        products = {line.product_id for line in order.lines}
+        with_best.update(products - {best} if best in products else ())
+    pairs = sorted(
+        ((one, count) for one, count in with_best.items() if count > 1), key=lambda pair: (-pair[1], pair[0])
+    )
+    assert tuple(pairs[:REPORT_ROWS]) == figures.bought_together
     region_of = {customer["customer_id"]: customer["region"] for customer in data_of(year.customers())}
     by_region: Counter[str] = Counter()
     for order in accepted:
