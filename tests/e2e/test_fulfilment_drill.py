@@ -34,7 +34,7 @@ async def drilled(folder: Path, *arguments: str) -> dict[str, Any]:
 
 @pytest.mark.timeout(240)
 async def test_every_order_is_fulfilled_or_cancelled_while_processes_are_killed(tmp_path: Path) -> None:
-    report = await drilled(tmp_path, "--orders", "60", "--kills", "2", "--kill-every", "1", "--pay-within", "25")
+    report = await drilled(tmp_path, "--orders", "60", "--kills", "2", "--kill-every", "1", "--pay-within", "15")
     assert report["results"]["fulfilled"] > 0
     assert report["results"]["cancelled: out of stock"] > 0
     assert report["kills"] == {"worker": 1, "relay": 1}
