@@ -9,7 +9,8 @@ from litestar.params import QueryParameter
 
 from query_service.accounts.replay import AuditedChange, replayed
 from query_service.http.conditional import conditional_response
-from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, VersionKey, page
+from query_service.http.documents import document, versions_page
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import RequiredTime, UserId, parse_time
 from query_service.http.problems import NotFoundError
 from query_service.http.reading import read_route
@@ -67,11 +68,7 @@ class UserKey(SortKey, frozen=True):
 @read_route("/users/{user_id:str}", one=True, tags=["users"], summary="One user")
 async def user(request: QueryRequest, user_id: UserId) -> Response[UserView]:
     """One user, active or deactivated."""
-    summary, as_of = await request.read(request.stores.postgres("summary"))
-    row = await summary.fetchrow(USER, user_id)
-    if row is None:
-        raise NotFoundError("user", user_id, as_of)
-    return conditional_response(request, row["body"].encode(), as_of, row["version"])
+    return await document(request, request.stores.postgres("summary"), USER, "user", user_id)
 
 
 @read_route("/users", tags=["users"], summary="Users by id")
@@ -99,14 +96,8 @@ async def user_audit(
 
     A command that set what was set already changed nothing, and is not here. `actor` is what the sender of the command says.
     """
-    query = ListQuery("user-audit", user_id)
-    after = query.key(cursor, VersionKey).version if cursor else 0
-    summary, as_of = await request.read(request.stores.postgres("summary"))
-    rows = await summary.fetch(AUDIT, user_id, after, limit + 1)
-    if not rows and after == 0:
-        raise NotFoundError("user", user_id, as_of)
-    following = query.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
-    return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
+    summary = request.stores.postgres("summary")
+    return await versions_page(request, summary, AUDIT, "user-audit", "user", user_id, limit, cursor)
 
 
 @read_route("/users/{user_id:str}/at", one=True, tags=["users"], summary="A user as of an earlier time")

@@ -11,8 +11,9 @@ from litestar.params import QueryParameter
 
 from query_service.bookings.local_days import LOCAL_FORMAT, start_of
 from query_service.http.conditional import conditional_response
+from query_service.http.documents import history_page
 from query_service.http.held import HeldBy, why_held, with_letter
-from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, VersionKey, page
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import EARLIEST, LATEST, TIME_FORMAT, BookingId, IdParameter, parse_date, parse_id
 from query_service.http.problems import InvalidParameterError, NotFoundError
 from query_service.http.reading import read_route
@@ -107,12 +108,6 @@ SELECT WHERE EXISTS (SELECT FROM patients WHERE patient_id = $1)
           OR EXISTS (SELECT FROM bookings WHERE patient_id = $1)
 """
 
-HISTORY: Final = """
-SELECT version, json_build_object('version', version, 'type', type, 'actor', actor, 'data', data,
-    'at', replace(to_jsonb(at) #>> '{}', '+00:00', 'Z'))::text AS item
-FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
-"""
-
 
 @read_route("/bookings/{booking_id:str}", one=True, tags=["bookings"], summary="One booking")
 async def booking(request: QueryRequest, booking_id: BookingId) -> Response[BookingAnswer]:
@@ -157,14 +152,9 @@ async def booking_history(
     request: QueryRequest, booking_id: BookingId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[HistoryEntry]]:
     """All events of a booking, from version 1 on, with their data."""
-    query = ListQuery("booking-history", booking_id)
-    after = query.key(cursor, VersionKey).version if cursor else 0
-    summary, as_of = await request.read(request.stores.postgres("summary"))
-    rows = await summary.fetch(HISTORY, f"bookings/{booking_id}", after, limit + 1)
-    if not rows and after == 0:
-        raise NotFoundError("booking", booking_id, as_of)
-    following = query.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
-    return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
+    return await history_page(
+        request, "booking-history", "booking", booking_id, f"bookings/{booking_id}", limit, cursor
+    )
 
 
 async def list_bookings(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from query_service.bookings.free_times import Span, free_times
 from query_service.bookings.local_days import start_of
 from query_service.http.conditional import conditional_response
+from query_service.http.documents import document
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page
 from query_service.http.parameters import DoctorId
 from query_service.http.problems import InvalidParameterError, NotFoundError
@@ -65,11 +66,7 @@ class FreeTimes(BaseModel):
 @read_route("/doctors/{doctor_id:str}", one=True, tags=["bookings"], summary="One doctor")
 async def doctor(request: QueryRequest, doctor_id: DoctorId) -> Response[DoctorView]:
     """One doctor, with the time zone of the practice."""
-    summary, as_of = await request.read(request.stores.postgres("summary"))
-    row = await summary.fetchrow(DOCTOR, doctor_id)
-    if row is None:
-        raise NotFoundError("doctor", doctor_id, as_of)
-    return conditional_response(request, row["body"].encode(), as_of, row["version"])
+    return await document(request, request.stores.postgres("summary"), DOCTOR, "doctor", doctor_id)
 
 
 @read_route("/doctors/{doctor_id:str}/bookings", one=True, tags=["bookings"], summary="A doctor's bookings")

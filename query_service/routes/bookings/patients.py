@@ -4,10 +4,9 @@ from typing import Final
 
 from litestar import Response
 
-from query_service.http.conditional import conditional_response
+from query_service.http.documents import document
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page
 from query_service.http.parameters import PatientId
-from query_service.http.problems import NotFoundError
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from query_service.routes.bookings.bookings import PATIENT_IS_KNOWN, From, Status, To, list_bookings
@@ -19,11 +18,7 @@ PATIENT: Final = "SELECT version, doc::text AS body FROM patients WHERE patient_
 @read_route("/patients/{patient_id:str}", one=True, tags=["bookings"], summary="One patient")
 async def patient(request: QueryRequest, patient_id: PatientId) -> Response[PatientView]:
     """One patient."""
-    summary, as_of = await request.read(request.stores.postgres("summary"))
-    row = await summary.fetchrow(PATIENT, patient_id)
-    if row is None:
-        raise NotFoundError("patient", patient_id, as_of)
-    return conditional_response(request, row["body"].encode(), as_of, row["version"])
+    return await document(request, request.stores.postgres("summary"), PATIENT, "patient", patient_id)
 
 
 @read_route("/patients/{patient_id:str}/bookings", one=True, tags=["bookings"], summary="A patient's bookings")

@@ -6,8 +6,8 @@ from litestar import Response
 from litestar.params import PathParameter, QueryParameter
 
 from query_service.http.conditional import conditional_response
+from query_service.http.documents import document
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
-from query_service.http.problems import NotFoundError
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from shared.views.telemetry import DeviceStatus, DeviceSummary, DeviceView
@@ -58,11 +58,7 @@ ORDER BY device_id LIMIT $5
 @read_route("/devices/{device_id:str}", one=True, tags=["devices"], summary="One device")
 async def device(request: QueryRequest, device_id: DeviceId) -> Response[DeviceView]:
     """One device: its metrics with their limits, and what became of its readings."""
-    telemetry, as_of = await request.read(request.stores.postgres("telemetry"))
-    row = await telemetry.fetchrow(DEVICE, device_id)
-    if row is None:
-        raise NotFoundError("device", device_id, as_of)
-    return conditional_response(request, row["body"].encode(), as_of, row["version"])
+    return await document(request, request.stores.postgres("telemetry"), DEVICE, "device", device_id)
 
 
 @read_route("/devices", tags=["devices"], summary="Devices, by id")

@@ -6,9 +6,9 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from query_service.http.conditional import conditional_response
+from query_service.http.documents import document
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import IdParameter, PaymentId, parse_id
-from query_service.http.problems import NotFoundError
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from shared.contracts.payments import PaymentStatus
@@ -39,11 +39,7 @@ UNION ALL
 @read_route("/payments/{payment_id:str}", one=True, tags=["payments"], summary="One payment")
 async def payment(request: QueryRequest, payment_id: PaymentId) -> Response[PaymentView]:
     """One payment: what was requested for which order, whether it was captured, and how much of it was refunded."""
-    summary, as_of = await request.read(request.stores.postgres("summary"))
-    row = await summary.fetchrow(PAYMENT, payment_id)
-    if row is None:
-        raise NotFoundError("payment", payment_id, as_of)
-    return conditional_response(request, row["body"].encode(), as_of, row["version"])
+    return await document(request, request.stores.postgres("summary"), PAYMENT, "payment", payment_id)
 
 
 @read_route("/payments", tags=["payments"], summary="Payments by id")

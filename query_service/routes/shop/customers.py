@@ -4,10 +4,9 @@ from typing import Final
 
 from litestar import Response
 
-from query_service.http.conditional import conditional_response
+from query_service.http.documents import document
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page
 from query_service.http.parameters import CustomerId, TimeParameter
-from query_service.http.problems import NotFoundError
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from query_service.routes.shop.orders import Status, list_orders
@@ -19,11 +18,7 @@ CUSTOMER: Final = "SELECT version, doc::text AS body FROM customers WHERE custom
 @read_route("/customers/{customer_id:str}", one=True, tags=["customers"], summary="One customer")
 async def customer(request: QueryRequest, customer_id: CustomerId) -> Response[CustomerView]:
     """One customer."""
-    summary, as_of = await request.read(request.stores.postgres("summary"))
-    row = await summary.fetchrow(CUSTOMER, customer_id)
-    if row is None:
-        raise NotFoundError("customer", customer_id, as_of)
-    return conditional_response(request, row["body"].encode(), as_of, row["version"])
+    return await document(request, request.stores.postgres("summary"), CUSTOMER, "customer", customer_id)
 
 
 @read_route("/customers/{customer_id:str}/orders", one=True, tags=["customers"], summary="A customer's orders")

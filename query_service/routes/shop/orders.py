@@ -8,8 +8,9 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from query_service.http.conditional import conditional_response
+from query_service.http.documents import history_page
 from query_service.http.held import HeldBy, why_held, with_letter
-from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, VersionKey, page
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import EARLIEST, LATEST, IdParameter, OrderId, TimeParameter, parse_id, parse_time
 from query_service.http.problems import NotFoundError
 from query_service.http.reading import read_route
@@ -86,12 +87,6 @@ SELECT WHERE EXISTS (SELECT FROM customers WHERE customer_id = $1)
           OR EXISTS (SELECT FROM orders WHERE customer_id = $1)
 """
 
-HISTORY: Final = """
-SELECT version, json_build_object('version', version, 'type', type, 'actor', actor, 'data', data,
-    'at', replace(to_jsonb(at) #>> '{}', '+00:00', 'Z'))::text AS item
-FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
-"""
-
 
 @read_route("/orders/{order_id:str}", one=True, tags=["orders"], summary="One order")
 async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswer]:
@@ -130,14 +125,7 @@ async def history(
     request: QueryRequest, order_id: OrderId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[HistoryEntry]]:
     """All events of an order, from version 1 on, with their data."""
-    query = ListQuery("history", order_id)
-    after = query.key(cursor, VersionKey).version if cursor else 0
-    summary, as_of = await request.read(request.stores.postgres("summary"))
-    rows = await summary.fetch(HISTORY, f"orders/{order_id}", after, limit + 1)
-    if not rows and after == 0:
-        raise NotFoundError("order", order_id, as_of)
-    following = query.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
-    return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
+    return await history_page(request, "history", "order", order_id, f"orders/{order_id}", limit, cursor)
 
 
 async def list_orders(

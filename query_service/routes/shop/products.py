@@ -6,9 +6,9 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from query_service.http.conditional import conditional_response
-from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, VersionKey, page
+from query_service.http.documents import document, versions_page
+from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import ProductId
-from query_service.http.problems import NotFoundError
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
 from shared.views.summary import PricePoint, ProductView
@@ -43,11 +43,7 @@ FROM price_history WHERE product_id = $1 AND version > $2 ORDER BY version LIMIT
 @read_route("/products/{product_id:str}", one=True, tags=["products"], summary="One product")
 async def product(request: QueryRequest, product_id: ProductId) -> Response[ProductView]:
     """One product with its variants, stock (of which some may be reserved, and the rest is available) and rating."""
-    summary, as_of = await request.read(request.stores.postgres("summary"))
-    row = await summary.fetchrow(PRODUCT, product_id)
-    if row is None:
-        raise NotFoundError("product", product_id, as_of)
-    return conditional_response(request, row["body"].encode(), as_of, row["version"])
+    return await document(request, request.stores.postgres("summary"), PRODUCT, "product", product_id)
 
 
 @read_route("/products", tags=["products"], summary="Products by id")
@@ -73,14 +69,8 @@ async def price_history(
     request: QueryRequest, product_id: ProductId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[PricePoint]]:
     """The prices of a product since its creation; `version` is the product's version at that change."""
-    query = ListQuery("price-history", product_id)
-    after = query.key(cursor, VersionKey).version if cursor else 0
-    summary, as_of = await request.read(request.stores.postgres("summary"))
-    rows = await summary.fetch(PRICES, product_id, after, limit + 1)
-    if not rows and after == 0:
-        raise NotFoundError("product", product_id, as_of)
-    following = query.cursor(VersionKey(rows[limit - 1]["version"])) if len(rows) > limit else None
-    return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
+    summary = request.stores.postgres("summary")
+    return await versions_page(request, summary, PRICES, "price-history", "product", product_id, limit, cursor)
 
 
 ROUTES: Final = (

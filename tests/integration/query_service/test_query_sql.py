@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from query_service.http import documents
 from query_service.routes.accounts import users
 from query_service.routes.bookings import bookings, doctors, search_doctors
 from query_service.routes.payments import payments
@@ -29,7 +30,7 @@ HOT: list[tuple[str, str, tuple[Any, ...]]] = [
     ("summary", orders.LIST, (None, None, NOW, NOW, "", 51)),
     ("summary", orders.LIST, ("c1", None, NOW, NOW, "", 51)),
     ("summary", orders.LIST, (None, "paid", NOW, NOW, "", 51)),
-    ("summary", orders.HISTORY, ("orders/o01", 0, 51)),
+    ("summary", documents.HISTORY, ("orders/o01", 0, 51)),
     ("summary", customers.CUSTOMER, ("c1",)),
     ("summary", products.PRODUCT, ("milk",)),
     ("summary", users.USER, ("u01",)),
