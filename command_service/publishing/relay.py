@@ -199,7 +199,7 @@ async def run(settings: Settings) -> int:
     history_requests = Consumer(rabbitmq_url, [topology.HISTORY_QUEUE], prefetch=HISTORY_PREFETCH, name="history")
     history_publisher = Publisher(rabbitmq_url, "history")
     historian = HistoryPublisher(write_db_url, history_requests, history_publisher)
-    scheduler = Scheduler(write_db_url, resend_publisher)
+    scheduler = Scheduler(write_db_url, resend_publisher, stopping=process.stopping)
     try:
         return await process.run(
             {

@@ -7,19 +7,15 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
-
 from command_service.scheduling.scheduled_commands import ScheduledCommand
 from shared.messaging.broker import BrokerError, Publisher
+from shared.runtime.outage import OutageRetry
 from shared.runtime.postgres import Connection, Database, is_outage
-from shared.runtime.process import Stopped, pause
-from shared.runtime.reasons import reason
-from shared.runtime.stalls import StallDetector
+from shared.runtime.process import Stopped
 
 log: Final = logging.getLogger(__name__)
 
@@ -39,58 +35,49 @@ WHERE due_at <= (SELECT clock_timestamp()) AND (sent_at IS NULL OR sent_at < clo
 ORDER BY due_at, id LIMIT $2
 """
 SENT: Final = "UPDATE scheduled_commands SET sent_at = clock_timestamp() WHERE id = ANY ($1::bigint[])"
+# What is due by now and not sent waits for another scheduler, or for an operator: no reason to look again at once.
 NEXT_IN_S: Final = """
-SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8 FROM scheduled_commands WHERE sent_at IS NULL
+SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8
+FROM scheduled_commands WHERE due_at > (SELECT clock_timestamp())
 """
 
 
 class Scheduler:
-    def __init__(self, write_db_url: str, publisher: Publisher) -> None:
+    def __init__(self, write_db_url: str, publisher: Publisher, *, stopping: asyncio.Event) -> None:
         self._database = Database(write_db_url, max_size=1)
         self._publisher = publisher
-        self._progress = StallDetector()
-        self._trouble: str | None = None
+        self._outages = OutageRetry(
+            "the scheduler", lambda error: isinstance(error, BrokerError) or is_outage(error), stopping=stopping
+        )
 
     @property
     def trouble(self) -> str | None:
         """Why commands that are due are not put into the queue."""
-        return self._trouble or self._progress.trouble
+        return self._outages.trouble
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until stopped; retries during outages of the database and the broker."""
         with suppress(Stopped):
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception(self._is_outage), wait=wait_random_exponential(multiplier=0.1, max=3)
-            ):
-                with attempt:
-                    while not stopping.is_set():
-                        await pause(stopping, await self._round())
+            while not stopping.is_set():
+                await self._outages.pause(await self._outages.until_up(self._round, what="sending what is due"))
 
     async def close(self) -> None:
         await self._database.close()
 
-    def _is_outage(self, error: BaseException) -> bool:
-        if not isinstance(error, BrokerError) and not is_outage(error):
-            return False
-        self._trouble = f"scheduled commands are not sent: {reason(error)}"
-        return True
-
     async def _round(self) -> float:
         """Send what is due; return how long to pause, in seconds."""
         pool = await self._database.pool()
-        with self._progress.step("sending scheduled commands that are due"):
-            async with pool.acquire(timeout=10) as connection:
-                found = await self._send_due(connection)
-                next_in_s: float | None = await connection.fetchval(NEXT_IN_S) if len(found) < BATCH else 0.0
-        self._trouble = None
-        return (
-            LONGEST_PAUSE_S if next_in_s is None else min(max(next_in_s, 0.01 if not found else 0.0), LONGEST_PAUSE_S)
-        )
+        async with pool.acquire(timeout=10) as connection:
+            if await self._send_due(connection) == BATCH:
+                return 0.0
+            next_in_s: float | None = await connection.fetchval(NEXT_IN_S)
+        return LONGEST_PAUSE_S if next_in_s is None else min(max(next_in_s, 0.0), LONGEST_PAUSE_S)
 
-    async def _send_due(self, connection: Connection) -> Sequence[ScheduledCommand]:
+    async def _send_due(self, connection: Connection) -> int:
+        """The number of commands that were sent."""
         async with connection.transaction():
             if not await connection.fetchval(LEAD):
-                return ()
+                return 0
             found = [ScheduledCommand(*row) for row in await connection.fetch(DUE, RESEND_AFTER, BATCH)]
             if found:
                 sent = await asyncio.gather(
@@ -101,4 +88,4 @@ class Scheduler:
                         raise error
                 await connection.execute(SENT, [one.id for one in found])
                 log.info("sent %d scheduled commands that are due", len(found))
-        return found
+        return len(found)

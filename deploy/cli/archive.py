@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import asyncpg
 from pydantic import TypeAdapter, ValidationError
 
 from command_service.archiving.archiver import Archived, ArchiveRunningError, archive
 from command_service.domain.aggregates import AGGREGATES
 from deploy.cli import screen
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, fail, run, settings
-from deploy.errors import ServerUnavailableError
+from deploy.cli.write_database import write_database
 from shared.contracts.values import Timestamp
 from shared.runtime.failpoints import arm
-from shared.runtime.postgres import CONNECT_TIMEOUT_S, KEY_LOOKUPS, LOCK_TIMEOUT
+from shared.runtime.postgres import KEY_LOOKUPS, LOCK_TIMEOUT
 from shared.runtime.settings import Settings
 
 PROCESS: Final = "archive"
@@ -59,16 +58,9 @@ def parse_before(text: str, now: datetime) -> datetime:
 async def _archive(
     settings: Settings, before: datetime, kinds: Sequence[str], batch: int, *, dry_run: bool
 ) -> Archived:
-    url = settings.require("write_db_url")
     session = KEY_LOOKUPS | {"lock_timeout": LOCK_TIMEOUT, "application_name": "tidemark archive", "jit": "off"}
-    try:
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=session)
-    except ValueError as error:
-        raise ServerUnavailableError(f"TIDEMARK_WRITE_DB_URL is no address of a database: {error}") from error
-    try:
+    async with write_database(settings, session) as connection:
         return await archive(connection, before, kinds=kinds, batch=batch, dry_run=dry_run)
-    finally:
-        connection.terminate()
 
 
 def _print(found: Archived, before: datetime, seconds: float, output: Output, *, dry_run: bool) -> None:

@@ -2,17 +2,15 @@
 
 from typing import Annotated, Any
 
-import asyncpg
 import typer
 from pydantic import BaseModel, Field
 
 from command_service.handling import epochs
 from deploy.cli import operator_options, screen
 from deploy.cli.terminal import Output, OutputOption, run, settings
-from deploy.errors import ServerUnavailableError
+from deploy.cli.write_database import write_database
 from shared.contracts.values import Actor
 from shared.messages.control import Reason
-from shared.runtime.postgres import CONNECT_TIMEOUT_S
 from shared.runtime.settings import Settings
 
 EPOCHS = "SELECT number, epoch, begun_at, reason, actor, timeline FROM epochs ORDER BY number DESC"
@@ -55,27 +53,14 @@ def new(
 
 
 async def _epochs(settings: Settings) -> list[dict[str, Any]]:
-    connection = await _connect(settings)
-    try:
+    async with write_database(settings) as connection:
         return [dict(row) for row in await connection.fetch(EPOCHS)]
-    finally:
-        connection.terminate()
 
 
 async def _begin(settings: Settings, act: _New) -> list[dict[str, Any]]:
-    connection = await _connect(settings)
-    try:
+    async with write_database(settings) as connection:
         await epochs.begin(connection, act.reason, act.actor)
         return [dict(row) for row in await connection.fetch(EPOCHS)]
-    finally:
-        connection.terminate()
-
-
-async def _connect(settings: Settings) -> asyncpg.Connection:
-    try:
-        return await asyncpg.connect(settings.require("write_db_url"), timeout=CONNECT_TIMEOUT_S)
-    except ValueError as error:
-        raise ServerUnavailableError(f"TIDEMARK_WRITE_DB_URL is no address of a database: {error}") from error
 
 
 def _print(found: list[dict[str, Any]], output: Output) -> None:

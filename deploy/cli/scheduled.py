@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -16,11 +15,11 @@ from command_service.handling.parsing import CommandKey
 from command_service.scheduling.scheduled_commands import ScheduledCommand, page, scheduled
 from deploy.cli import operator_options, screen
 from deploy.cli.terminal import UNAVAILABLE, WRONG_USE, Output, OutputOption, fail, run, settings
+from deploy.cli.write_database import write_database
 from deploy.errors import ServerUnavailableError
 from shared.contracts.values import Actor, Timestamp
 from shared.messages.control import Reason
 from shared.messaging.broker import BrokerError, Outgoing, Publisher
-from shared.runtime.postgres import CONNECT_TIMEOUT_S, is_outage
 from shared.runtime.reasons import reason as words_of
 from shared.runtime.settings import Settings
 
@@ -104,7 +103,7 @@ def reschedule(
 
 
 async def _list(settings: Settings, source: str | None, command_type: str | None, limit: int) -> list[ScheduledCommand]:
-    async with _write_database(settings) as connection:
+    async with write_database(settings) as connection:
         first = (datetime(1, 1, 1, tzinfo=UTC), 0)
         return await page(connection, first, limit, source=source, command_type=command_type)
 
@@ -119,7 +118,7 @@ async def _change(
 ) -> dict[str, Any]:
     """Send the message about the command; return the data of its outcome, or nothing once it is due at ``until``."""
     rabbitmq_url = settings.require("rabbitmq_url")
-    async with _write_database(settings) as connection:
+    async with write_database(settings) as connection:
         key = await _key(connection, command_id, source)
         found = await scheduled(connection, key)
         if found is None:
@@ -156,20 +155,6 @@ async def _key(connection: asyncpg.Connection, command_id: str, source: str | No
     if len(sources) > 1:
         raise fail("several services have sent a command with this id: say which one with --source", WRONG_USE)
     return (sources or [""])[0], command_id
-
-
-@asynccontextmanager
-async def _write_database(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    try:
-        connection = await asyncpg.connect(settings.require("write_db_url"), timeout=CONNECT_TIMEOUT_S)
-    except Exception as error:
-        if is_outage(error):
-            raise ServerUnavailableError(f"write database: {words_of(error)}") from error
-        raise
-    try:
-        yield connection
-    finally:
-        connection.terminate()
 
 
 def _as_json(one: ScheduledCommand) -> dict[str, Any]:
