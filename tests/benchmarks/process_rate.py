@@ -5,8 +5,8 @@
     orders in the whole system ──▶ reminders ──▶ fulfilments: from the first command sent until the last process is done
 
 A reminder takes three commands of the sender (request, confirm, complete), one of the process, a timer and an outcome. A fulfilment of
-``--lines`` products takes two commands of the sender (place, ship), one of the provider, and of the process two and two for each product. All
-commands of senders are alone in their messages, and every read model that reads their events applies them.
+``--lines`` products takes two commands of the sender (place, ship), one of the provider, and of the process two and two for each
+product. Commands of senders are alone in their messages, and every read model that reads their events applies them.
 
 ``ratio``: processes a second to orders a second; ``cpu_ratio``: the CPU of an order to that of a process, which other work on the machine
 hardly moves.
@@ -103,7 +103,7 @@ class Bench:
         report = await send(self._probe, self._servers.rabbitmq_url, orders, first, count, 0)
         async with asyncio.timeout(DEADLINE_S):
             for store in WITH_ORDERS:
-                while await self._probe.applied(store) < before[store] + count:
+                while await self._probe.applied(store) < before[store] + count:  # noqa: ASYNC110 - another process does it
                     await asyncio.sleep(0.005)
         return _found(count, time.monotonic() - report["published"][0], costs)
 
@@ -148,7 +148,7 @@ class Bench:
         for commands, (statement, *arguments) in steps:
             began = await self.publish(commands)
             async with asyncio.timeout(DEADLINE_S):
-                while await connection.fetchval(statement, *arguments) < count:
+                while await connection.fetchval(statement, *arguments) < count:  # noqa: ASYNC110 - asked of a database
                     await asyncio.sleep(POLL_S)
             seconds += time.monotonic() - began
         await connection.close()
