@@ -11,6 +11,7 @@ from query_service.http.operators import Operators
 from query_service.live.change_listener import ChangeListener
 from query_service.live.listener_limits import Listeners
 from shared.http.server import HttpServer, max_connections
+from shared.runtime import priority
 from shared.runtime.health import Probe
 from shared.runtime.process import Process, execute
 from shared.runtime.settings import Settings
@@ -22,6 +23,7 @@ DRAIN_S: Final = 1.0
 
 async def run(settings: Settings) -> int:
     """The deployable ``query``."""
+    priority.lower(settings.query_nice)
     stores = open_stores(settings)
     operators = Operators(settings.operator_key, settings.rabbitmq_url)
     # A quarter of the connections stays free for ordinary requests.
