@@ -28,9 +28,11 @@ RATE: Final = 20.0
 SECONDS: Final = 10.0
 ROUNDS: Final = 4
 WARM_UP: Final = 400
-NICE: Final = {"while_read": 0, "while_read_at_lower_priority": 19}
+NICE: Final = {"while_read": 0, "while_read_at_lower_priority": 10}
 """Values of ``TIDEMARK_QUERY_NICE`` of the query service that is read."""
 READERS_NICE: Final = 19
+READERS_DEADLINE_S: Final = 240.0
+"""On a machine that is busy with other things, such readers hardly get on."""
 ON_THE_WAY: Final = ("worker", "relay", "summary", "analytics", "search", "telemetry", "processes", "query")
 POLL_S: Final = 0.002
 SEEN: Final = "SELECT EXISTS (SELECT FROM positions WHERE stream = $1)"
@@ -158,7 +160,7 @@ async def readers(url: str) -> AsyncIterator[dict[str, Any]]:
         assert await process.stdout.readline() == b"reading\n"
         yield counts
         process.stdin.close()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(READERS_DEADLINE_S):
             counts |= json.loads(await process.stdout.read())
             await process.wait()
     finally:
