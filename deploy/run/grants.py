@@ -44,7 +44,7 @@ WRITE: Final = Grants(
         # Events, outcomes and epochs are added and never changed; `tidemark archive`, which moves events, runs as the owner.
         "worker": {
             "streams": CHANGE,
-            "events": APPEND,
+            "events": "INSERT",
             "all_events": READ,
             "commands": APPEND,
             "claims": "SELECT, INSERT, DELETE",
@@ -96,10 +96,10 @@ PROCESS_GRANTS: Final = tuple(
         f"{schema}|{registry_schema(schema)}",
         {
             "processes": {
-                "positions": EDIT,
+                "positions": CHANGE,
                 "held": EDIT,
                 "progress": CHANGE,
-                "discarded": EDIT,
+                "discarded": APPEND,
                 "processes": CHANGE,
                 "inputs": CHANGE,
                 "timers": EDIT,

@@ -77,7 +77,7 @@ async def test_a_dashboard_for_one_currency_sees_the_same_the_day_a_second_one_c
     for path in PATHS:
         after = await sold.get(path, **{"from": "2026-04-01", "to": "2026-04-02"})
         assert {name: after[name] for name in before[path]} == before[path]
-        assert (after["currency"], after["analytics_currencies"]) == ("USD", ["USD", "EUR"])
+        assert (after["currency"], after["currencies"]) == ("USD", ["USD", "EUR"])
         assert list(after["by_currency"]) == ["USD", "EUR"]
 
 
@@ -90,7 +90,7 @@ async def test_each_currency_is_answered_as_if_it_had_been_asked_for(sold: Sold)
         for currency, answer in found["by_currency"].items():
             alone = await sold.get(path + ("&" if "?" in path else "?") + f"currency={currency}")
             assert answer == {name: alone[name] for name in answer}
-            assert not {"analytics_currencies", "by_currency"} & alone.keys()
+            assert not {"currencies", "by_currency"} & alone.keys()
         first = found["by_currency"]["EUR"]
         assert first == {name: found[name] for name in first}
     revenue = (await sold.get("/analytics/revenue"))["by_currency"]
@@ -107,7 +107,7 @@ async def test_the_service_may_have_a_currency_of_its_own(sold: Sold) -> None:
     for own, total in (("USD", 50), ("EUR", 900), ("CHF", 0)):
         found = await sold.get("/analytics/revenue", own=own)
         assert (found["currency"], found["total"]["revenue"]) == (own, total)
-        assert found["analytics_currencies"] == [own, *sorted({"EUR", "USD"} - {own})]
+        assert found["currencies"] == [own, *sorted({"EUR", "USD"} - {own})]
         assert (await sold.get("/analytics/top-products?by=revenue", own=own))["currency"] == own
 
 
@@ -116,16 +116,12 @@ async def test_too_many_at_once_are_named_and_not_answered(sold: Sold, monkeypat
     await sold.order("USD", "p-1", 1, 50)
     monkeypatch.setattr(analytics, "MAX_CURRENCY_BUCKETS", 3)
     found = await sold.get("/analytics/revenue")
-    assert (found["total"]["revenue"], found["analytics_currencies"], found["by_currency"]) == (
-        900,
-        ["EUR", "USD"],
-        None,
-    )
+    assert (found["total"]["revenue"], found["currencies"], found["by_currency"]) == (900, ["EUR", "USD"], None)
     monkeypatch.undo()
     monkeypatch.setattr(analytics, "MAX_CURRENCIES", 1)
     for path in PATHS:
         found = await sold.get(path)
-        assert (found["currency"], found["analytics_currencies"], found["by_currency"]) == ("EUR", ["EUR", "USD"], None)
+        assert (found["currency"], found["currencies"], found["by_currency"]) == ("EUR", ["EUR", "USD"], None)
 
 
 async def test_the_first_one_stays_so_in_a_new_generation_and_for_a_store_of_older_code(
@@ -134,7 +130,7 @@ async def test_the_first_one_stays_so_in_a_new_generation_and_for_a_store_of_old
     await sold.redis.sadd(Keys(PREFIX).currencies, "USD")
     await sold.order("CHF", "p-1", 1, 50)
     await sold.order("EUR", "p-1", 1, 50)
-    assert (await sold.get("/analytics/revenue"))["analytics_currencies"] == ["USD", "CHF", "EUR"]
+    assert (await sold.get("/analytics/revenue"))["currencies"] == ["USD", "CHF", "EUR"]
     registry = AnalyticsRegistry(servers.stores["analytics"], PREFIX)
     await registry.begin(2, kinds=KINDS, rate=None, by="a test")
     await registry.close()
@@ -144,5 +140,5 @@ async def test_the_first_one_stays_so_in_a_new_generation_and_for_a_store_of_old
 @pytest.mark.parametrize("path", PATHS)
 async def test_without_any_order_there_is_no_currency(sold: Sold, path: str) -> None:
     found = await sold.get(path)
-    assert not {"analytics_currencies", "by_currency"} & found.keys()
+    assert not {"currencies", "by_currency"} & found.keys()
     assert found.get("currency") is None
