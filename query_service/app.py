@@ -30,6 +30,7 @@ from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.http.admission import refuse
+from shared.http.identities.guard import AUTHENTICATOR, AuthenticationOff, Authenticator, authorise
 from shared.http.operator_key import KEY, key_scheme
 from shared.http.problems import EXCEPTION_HANDLERS
 from shared.http.service import Service, documentation
@@ -72,9 +73,11 @@ def create_app(
     longest_wait_s: int = LONGEST_WAIT_S,
     currency: str = "",
     listeners: Listeners | None = None,
+    authenticator: Authenticator | None = None,
 ) -> Litestar:
     """The application over ``stores``, which it closes at shutdown. Without ``operators``, operator actions are disabled.
 
+    ``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``.
     ``currency``: the default currency of analytics queries; empty: the currency of the first order seen.
     """
 
@@ -90,13 +93,14 @@ def create_app(
             "longest_wait_s": longest_wait_s,
             "currency": currency,
             "listeners": listeners or Listeners(),
+            AUTHENTICATOR: authenticator or AuthenticationOff(),
         }
     )
     return QueryService(
         route_handlers=list(_routes()),
         request_class=QueryRequest,
         plugins=schema_plugins(),
-        guards=[validate_http_request],
+        guards=[authorise, validate_http_request],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
         state=state,
         lifespan=[closing],

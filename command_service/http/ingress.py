@@ -35,6 +35,15 @@ from command_service.http.request_reading import read_body, read_envelope, seria
 from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
 from command_service.http.streams import Streams, get_stream
 from shared.http import prefer
+from shared.http.identities.guard import (
+    AUTHENTICATED,
+    AUTHENTICATOR,
+    PUBLIC,
+    AuthenticationOff,
+    Authenticator,
+    Needs,
+    authorise,
+)
 from shared.http.operator_key import KEY, key_scheme
 from shared.http.problems import EXCEPTION_HANDLERS, Problem
 from shared.http.service import Service, documentation
@@ -45,10 +54,14 @@ from shared.runtime.health import Probe, troubles
 from shared.runtime.reasons import reason
 
 LONGEST_WAIT_S: Final = 30
+OF_COMMAND: Final = Needs(
+    lambda request: (f"commands:{request.path_params['command_type']}",), "commands:<the command's type>"
+)
 
 
 @post(
     "/commands/{command_type:str}",
+    needs=OF_COMMAND,
     status_code=202,
     raises=[],
     responses=SEND_RESPONSES,
@@ -87,7 +100,12 @@ async def post_command(
 
 
 @get(
-    "/commands/{command_id:str}", raises=[], responses=OUTCOME_RESPONSES, tags=[TAG], summary="What became of a command"
+    "/commands/{command_id:str}",
+    needs=AUTHENTICATED,
+    raises=[],
+    responses=OUTCOME_RESPONSES,
+    tags=[TAG],
+    summary="What became of a command",
 )
 async def get_outcome(
     state: State,
@@ -112,25 +130,25 @@ async def get_outcome(
     return Response(known.body, media_type=CONTENT_TYPE, headers=consistency_token(msgspec.json.decode(known.body)))
 
 
-@get("/contracts")
+@get("/contracts", needs=PUBLIC)
 async def get_contracts() -> Response[bytes]:
     """The messages that other services may send and receive over RabbitMQ: an AsyncAPI 3 document, including JSON Schemas."""
     return Response(_contracts(), media_type="application/json")
 
 
-@get("/health/live", include_in_schema=False)
+@get("/health/live", needs=PUBLIC, include_in_schema=False)
 async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-@get("/health/ready", include_in_schema=False)
+@get("/health/ready", needs=PUBLIC, include_in_schema=False)
 async def ready(state: State) -> dict[str, str]:
     """503 also while nothing is decided: commands are stored, but have to wait."""
     ingress: Ingress = state.ingress
     return _status(ingress.troubles(), "ready", code="not-ready")
 
 
-@get("/health/serving", include_in_schema=False)
+@get("/health/serving", needs=PUBLIC, include_in_schema=False)
 async def serving(state: State) -> dict[str, str]:
     """Whether commands can be accepted and stored: for load balancers."""
     ingress: Ingress = state.ingress
@@ -220,12 +238,18 @@ def _message(envelope: CommandEnvelope, body: bytes, reply_to: str | None) -> Ou
     )
 
 
-def create_app(ingress: Ingress, streams: Streams, more_routes: Sequence[BaseRouteHandler] = ()) -> Litestar:
+def create_app(
+    ingress: Ingress,
+    streams: Streams,
+    more_routes: Sequence[BaseRouteHandler] = (),
+    authenticator: Authenticator | None = None,
+) -> Litestar:
+    """``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``."""
     return Service(
         route_handlers=[post_command, get_outcome, *more_routes, get_stream, get_contracts, live, ready, serving],
-        state=State({"ingress": ingress, "streams": streams}),
+        state=State({"ingress": ingress, "streams": streams, AUTHENTICATOR: authenticator or AuthenticationOff()}),
         exception_handlers=EXCEPTION_HANDLERS,
-        guards=[refuse_unknown_parameters],
+        guards=[authorise, refuse_unknown_parameters],
         request_max_body_size=MAX_MESSAGE_BYTES,
         openapi_config=documentation(
             title="Tidemark command service",

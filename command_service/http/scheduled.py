@@ -24,6 +24,7 @@ from command_service.http.outcome_waiting import StoredOutcome
 from command_service.http.responses import outcome_response
 from command_service.scheduling.scheduled_commands import ScheduledCommand
 from shared.contracts.values import Actor, Timestamp
+from shared.http.identities.guard import AUTHENTICATED
 from shared.http.problems import Problem
 from shared.http.query_string import InvalidParameterError
 from shared.messages.control import Reason
@@ -72,6 +73,7 @@ class Cancellation(BaseModel):
 
 @get(
     "/scheduled-commands",
+    needs=AUTHENTICATED,
     raises=[],
     responses=SCHEDULED_RESPONSES,
     tags=[TAG],
@@ -99,7 +101,12 @@ async def list_scheduled(
 
 
 @get(
-    "/scheduled-commands/{command_id:str}", raises=[], responses=SCHEDULED_RESPONSES, tags=[TAG], summary="One of them"
+    "/scheduled-commands/{command_id:str}",
+    needs=AUTHENTICATED,
+    raises=[],
+    responses=SCHEDULED_RESPONSES,
+    tags=[TAG],
+    summary="One of them",
 )
 async def get_scheduled(state: State, command_id: FromPath[str], source: Source = None) -> ScheduledView:
     """404: it is not scheduled (any more); its outcome, if there is one, is at `/commands/{command_id}`."""
@@ -107,7 +114,12 @@ async def get_scheduled(state: State, command_id: FromPath[str], source: Source 
 
 
 @patch(
-    "/scheduled-commands/{command_id:str}", raises=[], responses=SCHEDULED_RESPONSES, tags=[TAG], summary="Another time"
+    "/scheduled-commands/{command_id:str}",
+    needs=AUTHENTICATED,
+    raises=[],
+    responses=SCHEDULED_RESPONSES,
+    tags=[TAG],
+    summary="Another time",
 )
 async def reschedule(
     state: State, command_id: FromPath[str], data: Annotated[NewTime, Body()], source: Source = None
@@ -128,6 +140,7 @@ async def reschedule(
 
 @delete(
     "/scheduled-commands/{command_id:str}",
+    needs=AUTHENTICATED,
     status_code=200,
     raises=[],
     responses=SCHEDULED_RESPONSES,

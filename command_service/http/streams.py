@@ -72,6 +72,7 @@ async def key_required(connection: AnyConnection, _: BaseRouteHandler) -> None:
 
 @get(
     "/streams/{kind:str}/{stream_id:str}",
+    needs="streams:read",
     guards=[key_required],
     raises=[],
     responses=RESPONSES,

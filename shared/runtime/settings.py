@@ -84,6 +84,8 @@ class Settings(_ReadModelUrls):
     """Maximum number of event streams (SSE and WebSocket) of a query service; fewer where file descriptors allow fewer connections."""
     listeners_per_client: Annotated[int, Field(ge=1)] = LISTENERS_PER_CLIENT
     """Maximum number of these per client address. Behind a proxy all clients share its address: set it to ``listeners`` there."""
+    auth: Literal["on", "off"] = "on"
+    """``off``: every HTTP request is anonymous and may do everything; only on a loopback address (``shared/http/identities``)."""
     operator_key: str = ""
     """The operators' key for both HTTP services; empty: operators' actions and reads of states over HTTP are disabled."""
     runtime_dir: str = ""

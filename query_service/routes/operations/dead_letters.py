@@ -93,7 +93,13 @@ _NO_LETTER: Final = problem_response(
 )
 
 
-@get("/dead-letters", responses=RESPONSES, tags=["operations"], summary="Dead letters, the latest first")
+@get(
+    "/dead-letters",
+    needs="dead-letters:read",
+    responses=RESPONSES,
+    tags=["operations"],
+    summary="Dead letters, the latest first",
+)
 async def dead_letters(
     request: QueryRequest,
     origin: Origin = None,
@@ -126,7 +132,13 @@ async def dead_letters(
     return conditional_response(request, page(items, following), {})
 
 
-@get("/dead-letters/groups", responses=RESPONSES, tags=["operations"], summary="Live dead letters by cause")
+@get(
+    "/dead-letters/groups",
+    needs="dead-letters:read",
+    responses=RESPONSES,
+    tags=["operations"],
+    summary="Live dead letters by cause",
+)
 async def dead_letter_groups(
     request: QueryRequest,
     origin: Origin = None,
@@ -147,6 +159,7 @@ async def dead_letter_groups(
 
 @get(
     "/dead-letters/{letter_id:str}",
+    needs="dead-letters:read",
     responses={**RESPONSES, **KEY_RESPONSES, 400: INVALID, 404: _NO_LETTER},
     operation_class=LetterOperation,
     tags=["operations"],
