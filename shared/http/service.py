@@ -13,6 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from shared.http.admission import refuse
 from shared.http.identities.guard import NEEDS, PUBLIC, REFUSED, require_declarations
+from shared.http.identities.openapi import SECURITY, document_needs
 from shared.http.problems import Problem
 from shared.http.schema_page.plugin import SECURITY_POLICY, PageRenderPlugin
 
@@ -34,6 +35,7 @@ class Service(Litestar):
 
     def __init__(self, **settings: Any) -> None:
         """Raises UndeclaredRouteError."""
+        document_needs(settings.get("route_handlers") or ())
         super().__init__(**settings)
         require_declarations(self)
 
@@ -67,6 +69,8 @@ def documentation(**settings: Any) -> OpenAPIConfig:
         path=SCHEMA,
         render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"]), PageRenderPlugin(path=_PAGE)],
         use_handler_docstrings=True,
+        components=SECURITY,
+        operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         **settings,
     )
 

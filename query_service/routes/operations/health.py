@@ -16,7 +16,7 @@ from query_service.http.problems import StoreDownError
 from query_service.http.requests import QueryRequest, Stores
 from query_service.stores.active_generation import ActiveGeneration
 from query_service.stores.port import ReadStore, promptly
-from shared.http.identities.guard import PUBLIC
+from shared.http.identities.guard import PUBLIC, Authenticator
 from shared.http.problems import Problem
 from shared.views.progress import FreshnessStatus
 
@@ -56,12 +56,19 @@ async def serving(request: QueryRequest) -> Health:
 
 @get("/health/ready", needs=PUBLIC, responses=READINESS, tags=["operations"], summary="Readiness")
 async def ready(request: QueryRequest) -> Health:
-    """Whether every read store answers, no projection is stalled or incomplete, changes are received, and no process reports a problem.
+    """Whether every read store answers, no projection is stalled or incomplete, changes are received, credentials can be
+    checked, and no process reports a problem.
 
     While not ready, queries are still answered, but their data may be growing old: see `/freshness` for its age, and `/health/serving`.
     """
     stores = request.stores
-    reports = [stores.changes_trouble(), stores.processes.trouble(), *await _problems(stores, _problem)]
+    authenticator: Authenticator = request.app.state.authenticator
+    reports = [
+        stores.changes_trouble(),
+        stores.processes.trouble(),
+        authenticator.trouble,
+        *await _problems(stores, _problem),
+    ]
     wrong = list(dict.fromkeys(reason for reason in reports if reason))
     if wrong:
         raise NotReadyError("; ".join(wrong), headers={"Retry-After": "1"})

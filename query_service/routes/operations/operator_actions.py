@@ -1,6 +1,6 @@
 """Operators' actions on dead letters: each is a request to the dead-letter worker, and the response is the worker's reply.
 
-    POST ──key, actor, body──▶ [control] ──▶ dead-letter worker ──▶ reply queue ──▶ 200 or 202, or a problem with the worker's code
+    POST ──identity, body──▶ [control] ──▶ dead-letter worker ──▶ reply queue ──▶ 200 or 202, or a problem with the worker's code
 
 The query service changes nothing itself. A repeated request with the same ``Idempotency-Key`` has no further effect and gets the same
 response.
@@ -31,7 +31,6 @@ from shared.views.operations import Done
 
 _ACT: Final[dict[str, Any]] = {
     "status_code": 200,
-    "guards": [operators.operators_only],
     "responses": ACTION_RESPONSES,
     "tags": ["operations"],
     "request_max_body_size": MAX_MESSAGE_BYTES,
@@ -119,7 +118,7 @@ async def _steer(request: QueryRequest, job_id: int, to: Literal["paused", "runn
 
 
 async def _request_action(request: QueryRequest, kind: type[Act], **values: object) -> Response[Done]:
-    values = {"actor": operators.actor(request), **values}
+    values = {**operators.acting(request), **values}
     request_id = operators.request_id(request)
     body = await _body(request, required=kind is not Steer)
     if misplaced := sorted(values.keys() & body.keys()):

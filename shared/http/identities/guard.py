@@ -13,23 +13,32 @@ Problem
 └── CredentialsUncheckedError  503: whether the credential is valid cannot be found out now
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from litestar import Litestar
+from litestar import Litestar, Request, Response
+from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 
-from shared.http.identities.identity import ANONYMOUS, IDENTITY, AnyConnection, Identity
-from shared.http.problems import Problem
+from shared.http.identities.identity import ANONYMOUS, IDENTITY, AnyConnection, Identity, identity_of
+from shared.http.identities.scopes import described_scope
+from shared.http.problems import Problem, on_problem
 
 NEEDS: Final = "needs"
 """Key in a handler's ``opt``; ``@get("/orders", needs="queries:orders")``."""
 AUTHENTICATOR: Final = "authenticator"
 """Key in the state of an application."""
+REPORT_DENIAL: Final = "report_denial"
+"""Key in the state of an application: what has refusals recorded; absent: nothing does."""
 REFUSED: Final = "tidemark.refused"
 """Key in the scope of a WebSocket: the problem that answers its handshake."""
 REALM: Final = "tidemark"
+
+
+_NOT_QUOTABLE: Final = re.compile(r"[^ !#-\[\]-~]", re.ASCII)
+"""What a ``scope`` in ``WWW-Authenticate`` may not contain (RFC 6750 §3)."""
 
 
 class UnauthorisedError(Problem):
@@ -52,7 +61,7 @@ class ForbiddenError(Problem):
     code = "forbidden"
 
     def __init__(self, subject: str, missing: Sequence[str]) -> None:
-        scopes = " ".join(missing)
+        scopes = _NOT_QUOTABLE.sub("?", " ".join(missing))
         headers = {"WWW-Authenticate": f'Bearer realm="{REALM}", error="insufficient_scope", scope="{scopes}"'}
         detail = f"{subject} lacks the scope {', '.join(missing)}"
         super().__init__(detail, headers=headers, members={"scopes": list(missing)})
@@ -79,7 +88,20 @@ PUBLIC: Final = Needs(lambda _: (), "nothing: public")
 AUTHENTICATED: Final = Needs(lambda _: (), "any valid credential")
 
 
+class ReportDenial(Protocol):
+    def __call__(
+        self, identity: str, action: str, code: str, *, scope: str | None = None, behind: str | None = None
+    ) -> None:
+        """Count one refusal; see ``shared.messaging.denials``. ``action``: a route, never what a client may make up."""
+        ...
+
+
 class Authenticator(Protocol):
+    @property
+    def trouble(self) -> str | None:
+        """Why credentials cannot be checked, or only by what was known before; None: they can."""
+        ...
+
     async def identify(self, connection: AnyConnection) -> Identity:
         """The identity of a connection. Raises UnauthorisedError, CredentialsUncheckedError."""
         ...
@@ -87,6 +109,8 @@ class Authenticator(Protocol):
 
 class AuthenticationOff:
     """``TIDEMARK_AUTH=off``: every request is anonymous, and may do everything."""
+
+    trouble: str | None = None
 
     async def identify(self, _: AnyConnection) -> Identity:
         return ANONYMOUS
@@ -101,6 +125,8 @@ async def authorise(connection: AnyConnection, handler: BaseRouteHandler) -> Non
         await _authorise(connection, needs)
     except Problem as problem:
         connection.scope[REFUSED] = problem  # type: ignore[typeddict-unknown-key]
+        if connection.scope["type"] == ScopeType.WEBSOCKET:
+            report(connection, problem)
         raise
 
 
@@ -109,6 +135,27 @@ async def _authorise(connection: AnyConnection, needs: str | Needs) -> None:
     identity = await authenticator.identify(connection)
     connection.scope[IDENTITY] = identity  # type: ignore[typeddict-unknown-key]  # a key of our own
     require(identity, (needs,) if isinstance(needs, str) else needs.of(connection))
+
+
+def report(connection: AnyConnection, problem: Problem) -> None:
+    """Have a refusal for lack of a credential or a scope recorded in the audit."""
+    report_denial: ReportDenial | None = connection.app.state.get(REPORT_DENIAL)
+    if report_denial is None or not isinstance(problem, UnauthorisedError | ForbiddenError):
+        return
+    identity = identity_of(connection)
+    scope = " ".join(map(described_scope, problem.missing)) if isinstance(problem, ForbiddenError) else None
+    method = connection.scope.get("method", "WEBSOCKET")
+    action = f"{method} {connection.scope['path_template']}"
+    report_denial(identity.subject, action, problem.code, scope=scope, behind=identity.behind)
+
+
+def on_denied(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    """The response to a request without the right to it, which is recorded."""
+    report(request, problem)
+    return on_problem(request, problem)
+
+
+DENIAL_HANDLERS: Final[dict[Any, Any]] = {UnauthorisedError: on_denied, ForbiddenError: on_denied}
 
 
 def require(identity: Identity, scopes: Iterable[str]) -> None:

@@ -11,6 +11,9 @@ AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
 IDENTITY: Final = "tidemark.identity"
 """Key in a connection's scope."""
+OPERATOR: Final = "operator"
+"""The subject of the key in ``TIDEMARK_OPERATOR_KEY``."""
+RESERVED: Final = ("anonymous", OPERATOR, "tidemark")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,11 @@ class Identity:
     def may(self, scope: str) -> bool:
         """Whether it has this scope, by itself or by a wildcard."""
         return allows(self.scopes, scope)
+
+
+def is_reserved(subject: str) -> bool:
+    """Whether the subject is one of our own: no key and no token may have it, nor one that begins with it and a slash."""
+    return subject.partition("/")[0].casefold() in RESERVED
 
 
 ANONYMOUS: Final = Identity("anonymous", frozenset({EVERYTHING}))
