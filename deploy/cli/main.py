@@ -84,7 +84,7 @@ def up(
 
 @app.command()
 def env(output: OutputOption = Output.TABLE) -> None:
-    """Print every URL of the running `tidemark up` of this folder, with passwords, and its API key, as lines for a shell. Exit code 3: none runs.
+    """Print all URLs of the running `tidemark up` of this folder, with passwords, and its API key, for a shell. Exit code 3: there is none.
 
     \b
     eval "$(tidemark env)"; node order.js
