@@ -33,6 +33,9 @@ app.add_typer(
     lazy_group("deploy.cli.dead_letters.commands", "What failed, and what to do about it."), name="dead-letters"
 )
 app.add_typer(
+    lazy_group("deploy.cli.audit.commands", "Who did what, when and why, and whether that was changed."), name="audit"
+)
+app.add_typer(
     lazy_group(
         "deploy.cli.epoch", "Epochs of the write database: within one, a stream's version never means two things."
     ),
