@@ -10,6 +10,7 @@ from query_service.consistency.freshness_monitor import FreshnessMonitor
 from query_service.http.operators import Operators
 from query_service.live.change_listener import ChangeListener
 from query_service.live.listener_limits import Listeners
+from shared.http.screening.configuration import screening
 from shared.http.server import HttpServer, max_connections
 from shared.runtime.health import Probe
 from shared.runtime.process import Process, execute
@@ -29,7 +30,7 @@ async def run(settings: Settings) -> int:
     app = create_app(
         stores, operators, longest_wait_s=settings.longest_wait_s, currency=settings.currency, listeners=listeners
     )
-    server = HttpServer(app, settings.host, settings.query_port, websockets=True)
+    server = HttpServer(app, settings.host, settings.query_port, screening=screening(settings), websockets=True)
     listener = ChangeListener(settings.rabbitmq_url, stores)
     probes: dict[str, Probe] = {
         "server": lambda: server.trouble,

@@ -30,6 +30,7 @@ from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.http.admission import refuse
+from shared.http.json_bodies import require_json
 from shared.http.operator_key import KEY, key_scheme
 from shared.http.problems import EXCEPTION_HANDLERS
 from shared.http.service import Service, documentation
@@ -96,7 +97,7 @@ def create_app(
         route_handlers=list(_routes()),
         request_class=QueryRequest,
         plugins=schema_plugins(),
-        guards=[validate_http_request],
+        guards=[validate_http_request, require_json],
         exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
         state=state,
         lifespan=[closing],

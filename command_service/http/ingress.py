@@ -35,6 +35,7 @@ from command_service.http.request_reading import read_body, read_envelope, seria
 from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
 from command_service.http.streams import Streams, get_stream
 from shared.http import prefer
+from shared.http.json_bodies import require_json
 from shared.http.operator_key import KEY, key_scheme
 from shared.http.problems import EXCEPTION_HANDLERS, Problem
 from shared.http.service import Service, documentation
@@ -225,7 +226,7 @@ def create_app(ingress: Ingress, streams: Streams, more_routes: Sequence[BaseRou
         route_handlers=[post_command, get_outcome, *more_routes, get_stream, get_contracts, live, ready, serving],
         state=State({"ingress": ingress, "streams": streams}),
         exception_handlers=EXCEPTION_HANDLERS,
-        guards=[refuse_unknown_parameters],
+        guards=[refuse_unknown_parameters, require_json],
         request_max_body_size=MAX_MESSAGE_BYTES,
         openapi_config=documentation(
             title="Tidemark command service",

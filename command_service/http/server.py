@@ -8,6 +8,7 @@ from command_service.http.outcome_waiting import OutcomeReader
 from command_service.http.stream_reading import StreamReader
 from command_service.http.streams import Streams
 from shared.http.operator_key import OperatorKey
+from shared.http.screening.configuration import screening
 from shared.http.server import HttpServer
 from shared.messaging import topology
 from shared.messaging.broker import Publisher
@@ -37,7 +38,8 @@ async def run(settings: Settings) -> int:
     key = OperatorKey(settings.operator_key, "command service", "reads of states")
     streams = Streams(StreamReader(write_db_url), key)
     ingress = Ingress(publisher, outcomes, probes, serves_without={WORKER})
-    server = HttpServer(create_app(ingress, streams, scheduled.ROUTES), settings.host, settings.command_port)
+    app = create_app(ingress, streams, scheduled.ROUTES)
+    server = HttpServer(app, settings.host, settings.command_port, screening=screening(settings))
     probes["server"] = lambda: server.trouble
     process = Process("http", runtime_dir=settings.runtime_dir, address=server.address)
     try:

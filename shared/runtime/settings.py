@@ -12,6 +12,8 @@ from shared.views.search import Language
 LONGEST_WAIT_S: Final = 30
 LISTENERS: Final = 5_000
 LISTENERS_PER_CLIENT: Final = 2_500
+RATE_LIMIT: Final = 1_000.0
+RATE_BURST: Final = 2_000
 
 
 if TYPE_CHECKING:
@@ -83,7 +85,17 @@ class Settings(_ReadModelUrls):
     listeners: Annotated[int, Field(ge=1)] = LISTENERS
     """Maximum number of event streams (SSE and WebSocket) of a query service; fewer where file descriptors allow fewer connections."""
     listeners_per_client: Annotated[int, Field(ge=1)] = LISTENERS_PER_CLIENT
-    """Maximum number of these per client address. Behind a proxy all clients share its address: set it to ``listeners`` there."""
+    """Maximum number of these per identity, or per client address for those without one."""
+    allowed_hosts: str = ""
+    """The names that the HTTP services answer to, besides ``host`` and loopback names: ``shop.example.org``, ``*.example.org``, ``*``."""
+    cors_origins: str = ""
+    """The origins whose pages may use the HTTP services from a browser: ``https://shop.example.org``, separated by commas; empty: none."""
+    trusted_proxies: str = ""
+    """The addresses and networks of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed; empty: none."""
+    rate_limit: Annotated[float, Field(ge=0, le=1_000_000)] = RATE_LIMIT
+    """Requests a second that an identity may make of each HTTP service; 0: any number."""
+    rate_burst: Annotated[int, Field(ge=1, le=1_000_000)] = RATE_BURST
+    """How many of them at once."""
     operator_key: str = ""
     """The operators' key for both HTTP services; empty: operators' actions and reads of states over HTTP are disabled."""
     runtime_dir: str = ""

@@ -51,7 +51,7 @@ class Served:
         return reader, writer
 
     async def begin_body(self, framing: str, sent: str = "") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await self.send(f"{SLOW_ROUTES[self.name]}\r\nHost: x\r\n{framing}\r\n\r\n{sent}")
+        return await self.send(f"{SLOW_ROUTES[self.name]}\r\nHost: localhost\r\n{framing}\r\n\r\n{sent}")
 
     @property
     def process(self) -> psutil.Process:
