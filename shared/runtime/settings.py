@@ -64,6 +64,9 @@ class Settings(_ReadModelUrls):
     query_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     command_port: Annotated[int, Field(ge=0, le=65535)] = 8081
     console_port: Annotated[int, Field(ge=0, le=65535)] = 8082
+    gateway_port: Annotated[int, Field(ge=0, le=65535)] = 8088
+    gateway_certificate: str = ""
+    """A PEM file, or folder, with the certificate chain and the key of the gateway (``deploy/gateway``); empty: no TLS."""
     host: str = "127.0.0.1"
 
     command_batch: Annotated[int, Field(ge=1, le=2000)] = 200

@@ -1,4 +1,4 @@
-"""The limiter grants at most ``burst + rate × t``, to each key, whatever others do; what is refused would have been granted when it says."""
+"""The limiter grants each key at most ``burst + rate × t``, whatever others do; what is refused is granted when the refusal says."""
 
 from collections.abc import Sequence
 from itertools import pairwise
