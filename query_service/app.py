@@ -141,6 +141,8 @@ def _store(model: ReadModel, url: str) -> PostgresStore | RedisStore:
 class QueryService(Service):
     """Answers HEAD like GET, without the body (RFC 9110 §9.3.2). A WebSocket counts as a listener from its handshake on."""
 
+    schema_alias = "/schema/queries"
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
             # Not in the handler: the framework keeps state of a refused handshake, which would keep the connection open.

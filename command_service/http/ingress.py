@@ -221,8 +221,12 @@ def _message(envelope: CommandEnvelope, body: bytes, reply_to: str | None) -> Ou
     )
 
 
+class CommandService(Service):
+    schema_alias = "/schema/commands"
+
+
 def create_app(ingress: Ingress, streams: Streams, more_routes: Sequence[BaseRouteHandler] = ()) -> Litestar:
-    return Service(
+    return CommandService(
         route_handlers=[post_command, get_outcome, *more_routes, get_stream, get_contracts, live, ready, serving],
         state=State({"ingress": ingress, "streams": streams}),
         exception_handlers=EXCEPTION_HANDLERS,

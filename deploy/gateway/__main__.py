@@ -7,6 +7,7 @@ finish for DRAIN_S. It ends with an error as soon as HAProxy ends by itself.
 import asyncio
 import contextlib
 import os
+import pwd
 import signal
 import sys
 from pathlib import Path
@@ -17,13 +18,13 @@ from deploy.gateway.environment import PREFIX, addresses, of_gateway
 from deploy.run.child import terminate_with_parent
 from deploy.servers import programs
 from deploy.servers.errors import ServersError
-from deploy.servers.postgres import unprivileged_user
 from shared.http.server import require_free_port
 from shared.runtime.process import CannotStartError
 from shared.runtime.settings import Settings
 
 NAME: Final = "gateway"
 CONFIGURATION: Final = Path(__file__).with_name("haproxy.cfg")
+USERS: Final = ("haproxy", "nobody")
 START_S: Final = 20.0
 DRAIN_S: Final = 2.0
 STOP_S: Final = 5.0
@@ -34,10 +35,10 @@ async def run(settings: Settings) -> int:
     require_free_port(settings.host, settings.gateway_port)
     with TemporaryDirectory(prefix="tidemark-gateway-") as folder:
         socket = Path(folder) / "haproxy.sock"
-        user = unprivileged_user()
+        user = _unprivileged_user()
         own = {f"{PREFIX}SOCKET": str(socket)} | ({f"{PREFIX}USER": user} if user else {})
         process = await asyncio.create_subprocess_exec(
-            *(str(programs.haproxy()), "-W", "-db", "-f", str(CONFIGURATION)),
+            *(str(programs.haproxy()), "-W", "-db", "-q", "-f", str(CONFIGURATION)),
             env=programs.environment() | addresses(settings) | own | of_gateway(),
             stdin=asyncio.subprocess.DEVNULL,
             preexec_fn=terminate_with_parent(os.getpid()),
@@ -86,6 +87,16 @@ async def _end(process: asyncio.subprocess.Process, exited: "asyncio.Future[int]
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(number)
         await asyncio.wait({exited}, timeout=seconds)
+
+
+def _unprivileged_user() -> str | None:
+    """The user to become; None for the current one. Never the one of a store, whose data it could read then."""
+    if os.geteuid() != 0:
+        return None
+    for name in USERS:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise ServersError(f"HAProxy is not run as root, and there is no user {' or '.join(USERS)}")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """What the HTTP services share as applications: path decoding, and documentation at ``/schema``."""
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import unquote
 
 from litestar import Litestar, Response, Router
@@ -11,7 +11,7 @@ from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from shared.http.schema_page.plugin import SECURITY_POLICY, PageRenderPlugin
+from shared.http.schema_page.plugin import ADDRESS, SECURITY_POLICY, PageRenderPlugin
 
 SCHEMA: Final = "/schema"
 _PAGE: Final = "/page"
@@ -22,12 +22,19 @@ _FORMS: Final = [OpenAPIMediaType.OPENAPI_JSON.value, MediaType.JSON.value, Medi
 class Service(Litestar):
     """Encoded slashes in paths stay encoded, and ``/schema`` is a page for clients that prefer HTML, JSON for all others.
 
+    The documentation is also below ``schema_alias``: where several services share a port, it tells them apart.
+
     An encoded slash is part of its segment, not a separator (RFC 3986 §2.2). The server decodes the whole path before it is split, so
     that ``/orders/a%2Fb`` would have three segments, and no route; here the second segment stays ``a%2Fb``, and is refused like every
     other invalid id.
     """
 
+    schema_alias: ClassVar[str] = SCHEMA
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path") or ""
+        if path.startswith(self.schema_alias) and path.removeprefix(self.schema_alias)[:1] in {"", "/"}:
+            scope = {**scope, "path": SCHEMA + path.removeprefix(self.schema_alias), ADDRESS: self.schema_alias}
         raw = scope.get("raw_path") or b""
         if b"%2f" in raw.lower():
             kept = raw.decode("latin-1").replace("%2F", "%252F").replace("%2f", "%252f")
