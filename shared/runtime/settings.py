@@ -99,8 +99,20 @@ class Settings(_ReadModelUrls):
     """Requests a second that an identity may make of each HTTP service; 0: any number."""
     rate_burst: Annotated[int, Field(ge=1, le=1_000_000)] = RATE_BURST
     """How many of them at once."""
+    auth: Literal["on", "off"] = "on"
+    """``off``: every HTTP request is anonymous and may do everything; only on a loopback address (``shared/http/identities``)."""
     operator_key: str = ""
-    """The operators' key for both HTTP services; empty: operators' actions and reads of states over HTTP are disabled."""
+    """One key for all operators of both HTTP services, as the identity ``operator``; empty: there is none. API keys tell them apart."""
+    jwt_issuer: str = ""
+    """Whose tokens both HTTP services accept (``iss``); empty: tokens are not accepted."""
+    jwt_audience: str = ""
+    """What these tokens must be for (``aud``)."""
+    jwt_jwks_url: str = ""
+    """Where the issuer publishes its keys: an http or https URL, a file URL, or a path."""
+    jwt_algorithms: str = "RS256,ES256,EdDSA"
+    """The algorithms that tokens may be signed with, separated by commas."""
+    jwt_leeway_s: Annotated[float, Field(ge=0, le=300)] = 30.0
+    """By how many seconds the issuer's clock may differ."""
     runtime_dir: str = ""
     """The directory of the health files; empty: none is written."""
 
