@@ -52,6 +52,7 @@ from shared.http.identities.guard import (
 from shared.http.identities.identity import Identity, identity_of
 from shared.http.json_bodies import require_json
 from shared.http.problems import EXCEPTION_HANDLERS, Problem
+from shared.http.rate_limits import RATE_LIMITS, RateLimits
 from shared.http.service import Service, documentation
 from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope
 from shared.messaging import topology
@@ -272,9 +273,11 @@ def create_app(
     more_routes: Sequence[BaseRouteHandler] = (),
     *,
     authenticator: Authenticator | None = None,
+    limits: RateLimits | None = None,
     report_denial: ReportDenial | None = None,
 ) -> Litestar:
-    """``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded."""
+    """``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded.
+    ``limits``: of requests of one identity; default: none."""
     return CommandService(
         route_handlers=[post_command, get_outcome, *more_routes, get_stream, get_contracts, live, ready, serving],
         state=State(
@@ -282,6 +285,7 @@ def create_app(
                 "ingress": ingress,
                 "streams": streams,
                 AUTHENTICATOR: authenticator or AuthenticationOff(),
+                RATE_LIMITS: limits,
                 REPORT_DENIAL: report_denial,
             }
         ),

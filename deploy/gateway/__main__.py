@@ -1,4 +1,4 @@
-"""``python -m deploy.gateway``: runs HAProxy with ``haproxy.cfg`` until it is told to stop.
+"""``python -m deploy.gateway``: runs HAProxy with ``haproxy.cfg`` until it is stopped.
 
 SIGHUP reloads it: the listening sockets go to a new worker, and connections that are open stay with the old one. SIGTERM lets requests
 finish for DRAIN_S. It ends with an error as soon as HAProxy ends by itself.
@@ -18,6 +18,7 @@ from deploy.gateway.environment import PREFIX, addresses, of_gateway
 from deploy.run.child import terminate_with_parent
 from deploy.servers import programs
 from deploy.servers.errors import ServersError
+from shared.http.identities.credentials import require_loopback
 from shared.http.server import require_free_port
 from shared.runtime.process import CannotStartError
 from shared.runtime.settings import Settings
@@ -31,8 +32,14 @@ STOP_S: Final = 5.0
 
 
 async def run(settings: Settings) -> int:
-    """0 after SIGTERM or SIGINT, otherwise 1. Raises CannotStartError, ServersError."""
-    require_free_port(settings.host, settings.gateway_port)
+    """0 after SIGTERM or SIGINT, otherwise 1.
+
+    Raises ServersError; CannotStartError, also where authentication is off and other machines could reach it.
+    """
+    host, port = _listening(settings)
+    if settings.auth == "off":
+        require_loopback(host)
+    require_free_port(host, port)
     with TemporaryDirectory(prefix="tidemark-gateway-") as folder:
         socket = Path(folder) / "haproxy.sock"
         user = _unprivileged_user()
@@ -44,6 +51,11 @@ async def run(settings: Settings) -> int:
             preexec_fn=terminate_with_parent(os.getpid()),
         )
         return await _supervise(process, socket)
+
+
+def _listening(settings: Settings) -> tuple[str, int]:
+    host, _, port = of_gateway().get(f"{PREFIX}BIND", f"{settings.host}:{settings.gateway_port}").rpartition(":")
+    return host.strip("[]*") or "0.0.0.0", int(port)  # noqa: S104 - a bind address without a host means all
 
 
 async def _supervise(process: asyncio.subprocess.Process, socket: Path) -> int:

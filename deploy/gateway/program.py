@@ -12,7 +12,7 @@ from deploy.servers import packages
 
 TRUSTED_PROXIES: Final = "TIDEMARK_TRUSTED_PROXIES"
 ON_THIS_MACHINE: Final = "127.0.0.1,::1"
-_SETTINGS: Final = frozenset({"TIDEMARK_HOST", "TIDEMARK_QUERY_PORT", "TIDEMARK_COMMAND_PORT"})
+_SETTINGS: Final = frozenset({"TIDEMARK_AUTH", "TIDEMARK_HOST", "TIDEMARK_QUERY_PORT", "TIDEMARK_COMMAND_PORT"})
 
 
 def program(base: Mapping[str, str] | None = None) -> Program:

@@ -6,6 +6,8 @@ next one is granted.
 
 Memory is bounded: at most ``capacity`` keys have a bucket of their own. Full buckets are forgotten, which changes nothing. While there
 are more keys whose buckets are not full, the keys beyond share one. Each process counts for itself.
+
+Requests without an identity, those with ``TIDEMARK_AUTH=off`` and those for public routes, are counted by the client's address.
 """
 
 import math
@@ -15,12 +17,19 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
+from shared.http.admission import HEALTH_PREFIX, sender_of
+from shared.http.identities.identity import AnyConnection
 from shared.http.problems import Problem
+from shared.runtime.settings import Settings
 
 CAPACITY: Final = 20_000
 SWEEP: Final = 20
 """Most buckets that are looked at, to forget one, when a new key comes and there is no room."""
 SECOND: Final = 1_000_000_000
+
+
+RATE_LIMITS: Final = "rate_limits"
+"""Key in the state of an application: its ``RateLimits``; absent or None: there is no limit."""
 
 
 class RateLimitedError(Problem):
@@ -71,6 +80,7 @@ class RateLimits:
             raise RateLimitedError(self.rate, self.burst, wait_s)
 
     def __len__(self) -> int:
+        """How many keys have a bucket of their own."""
         return len(self._full_at)
 
     def _forget(self, now: int) -> bool:
@@ -80,3 +90,16 @@ class RateLimits:
                 del self._full_at[key]
                 return True
         return False
+
+
+def rate_limits(settings: Settings) -> RateLimits | None:
+    """None if there is no limit. On a machine that nobody else reaches (``TIDEMARK_AUTH=off``) there is only one that was set."""
+    wanted = settings.auth == "on" or "rate_limit" in settings.model_fields_set
+    return RateLimits(settings.rate_limit, settings.rate_burst) if wanted and settings.rate_limit else None
+
+
+def limit_rate(connection: AnyConnection) -> None:
+    """Count a request; health checks are not counted. Raises RateLimitedError."""
+    limits: RateLimits | None = connection.app.state.get(RATE_LIMITS)
+    if limits is not None and not connection.scope["path"].startswith(HEALTH_PREFIX):
+        limits.require(sender_of(connection.scope))

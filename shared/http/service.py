@@ -1,13 +1,13 @@
 """What the HTTP services share as applications: path decoding, and documentation at ``/schema``."""
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import unquote
 
 from litestar import Litestar, Response, Router
 from litestar.datastructures import ResponseHeader
 from litestar.datastructures.headers import Accept
 from litestar.enums import MediaType, OpenAPIMediaType
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import NotFoundException, WebSocketDisconnect
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
@@ -53,9 +53,33 @@ class Service(Litestar):
             scope = {**scope, "path": unquote(kept)}
         elif scope.get("path") in {SCHEMA, f"{SCHEMA}/"} and _wants_page(scope["headers"]):
             scope = {**scope, "path": SCHEMA + _PAGE}
-        if scope["type"] == "websocket":
-            send = _refusing_handshakes(scope, send)
-        await super().__call__(scope, receive, send)
+        if scope["type"] != "websocket":
+            await super().__call__(scope, receive, send)
+            return
+        with _Lent(receive) as receiving, _Lent(_refusing_handshakes(scope, send)) as sending:
+            await super().__call__(scope, receiving, sending)
+
+
+class _Lent:
+    """A function of the server, for the time of one call of the application.
+
+    The server closes the connection of a refused handshake when nothing refers to its functions any more, and the framework's WebSockets
+    refer to themselves: without this, such a connection would stay open until the garbage collector runs.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    async def __call__(self, *arguments: Any) -> Any:
+        if self._function is None:
+            raise WebSocketDisconnect(detail="the connection has ended")
+        return await self._function(*arguments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._function = None
 
 
 def documentation(**settings: Any) -> OpenAPIConfig:

@@ -54,7 +54,7 @@ def test_a_service_answers_to_loopback_names_and_to_the_address_that_it_listens_
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.1.2.4", "0.0.0.0"]
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.1.2.4", "255.255.255.255"]
 )
 def test_a_name_of_others_that_points_here_is_not_answered(host: str) -> None:
     for listening in ("10.1.2.3", "0.0.0.0", "::"):  # noqa: S104 - it listens on every address
