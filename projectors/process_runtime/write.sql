@@ -4,7 +4,8 @@ WITH stored AS (
     UPDATE processes SET
         status = new.status, version = new.version, state_version = new.state_version, state = new.state::json,
         waiting_for = string_to_array(new.waiting_for, E'\x1f'), result = new.result, failure = new.failure::json,
-        received = new.received, decided = new.decided, started_at = new.started_at, done_at = new.done_at, updated_at = $13
+        received = new.received, decided = new.decided, started_at = new.started_at, done_at = new.done_at, updated_at = $13,
+        pruned_at = NULL
     FROM unnest($1::text[], $2::text[], $3::integer[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::text[],
                 $9::integer[], $10::integer[], $11::timestamptz[], $12::timestamptz[])
         AS new (id, status, version, state_version, state, waiting_for, result, failure, received, decided, started_at, done_at)

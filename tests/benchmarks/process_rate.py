@@ -29,8 +29,9 @@ import psutil
 import uvloop
 from pydantic_core import to_json
 
-from deploy.run.deployables import PAYMENT_PROVIDER, program
+from deploy.run.deployables import program
 from deploy.run.supervisor import Supervisor
+from deploy.servers.accounts import PAYMENT_PROVIDER
 from deploy.servers.provide import Servers, provide
 from shared.processes import NAMES, folder_of
 from tests.benchmarks.end_to_end import write_orders
