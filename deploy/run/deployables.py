@@ -14,6 +14,7 @@ from deploy.run.child import Program
 from deploy.servers.accounts import PAYMENT_PROVIDER, QUERY
 from deploy.servers.provide import Servers
 from shared.read_models import NAMES
+from shared.runtime.setting_values import FILE
 
 OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
 
@@ -51,6 +52,7 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
     kept = {key: value for key, value in inherited.items() if not _is_url(key)}
     if not deployable.needs_operator_key:
         kept.pop(OPERATOR_KEY, None)
+        kept.pop(OPERATOR_KEY + FILE, None)
     return kept | servers.environ_of(name) | {"PYTHONUNBUFFERED": "1"}
 
 
@@ -71,4 +73,4 @@ def _deployable(name: str) -> Deployable:
 
 
 def _is_url(key: str) -> bool:
-    return key.startswith("TIDEMARK_") and key.endswith("_URL")
+    return key.startswith("TIDEMARK_") and key.endswith(("_URL", "_URL_FILE"))
