@@ -17,7 +17,7 @@ TRIAL_S: Final = 60
 TRIAL: Final = """
 import sys
 from pathlib import Path
-import shared.runtime.process
+import shared.runtime.postgres
 (Path(sys.argv[1]) / ".trial").touch()
 (Path(sys.argv[1]) / ".trial").unlink()
 """
