@@ -17,6 +17,11 @@ from shared.read_models import NAMES
 from shared.runtime.setting_values import FILE
 
 OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
+API_KEY: Final = "TIDEMARK_API_KEY"
+"""A client's key, with which commands and examples use a running system: no deployable receives it."""
+JWKS: Final = "TIDEMARK_JWT_JWKS_URL"
+PRIVATE: Final[dict[str, str]] = {"TIDEMARK_AUTH": "off", "TIDEMARK_HOST": "127.0.0.1"}
+"""The settings of a system that only the program which starts it uses: a demo, a drill, a test, a benchmark."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
     deployable = _deployable(name)
     inherited = os.environ if base is None else base
     kept = {key: value for key, value in inherited.items() if not _is_url(key)}
+    kept.pop(API_KEY, None)
     if not deployable.needs_operator_key:
         kept.pop(OPERATOR_KEY, None)
         kept.pop(OPERATOR_KEY + FILE, None)
@@ -73,4 +79,4 @@ def _deployable(name: str) -> Deployable:
 
 
 def _is_url(key: str) -> bool:
-    return key.startswith("TIDEMARK_") and key.endswith(("_URL", "_URL_FILE"))
+    return key.startswith("TIDEMARK_") and key.removesuffix(FILE).endswith("_URL") and key.removesuffix(FILE) != JWKS

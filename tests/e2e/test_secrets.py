@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from deploy.run.deployables import DEPLOYABLES
-from deploy.run.unprivileged import account_for_services
+from deploy.run.unprivileged import unprivileged
 from deploy.servers import leftovers, packages
 from tests.e2e.system import address
 from tests.e2e.test_up import Up, tidemark_up
@@ -89,7 +89,7 @@ def _read(path: Path) -> bytes:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run services as another user")
 def test_services_of_root_run_as_a_user_without_privileges(up: Up, folder: Path) -> None:
-    account = account_for_services()
+    account = unprivileged(os.environ)
     assert account is not None
     assert account.uid != 0
     children = up.children()
