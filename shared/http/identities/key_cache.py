@@ -96,12 +96,11 @@ class ApiKeyCache:
         return Identity(stored.subject, stored.scopes, behind)
 
     async def _read_for_unknown_key(self) -> None:
-        """It may have been created a moment ago."""
-        began = self._clock()
-        if began - self._tried_at < LEAST_PAUSE_S:
+        """It may have been created a moment ago. Waits for a read that is in progress, instead of beginning another."""
+        if self._clock() - self._tried_at < LEAST_PAUSE_S and not self._reading.locked():
             return
         async with self._reading:
-            if self._tried_at < began:
+            if self._clock() - self._tried_at >= LEAST_PAUSE_S:
                 await self._read_now()
 
     async def _read(self) -> BaseException | None:
