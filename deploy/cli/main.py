@@ -33,6 +33,9 @@ app.add_typer(
     lazy_group("deploy.cli.dead_letters.commands", "What failed, and what to do about it."), name="dead-letters"
 )
 app.add_typer(
+    lazy_group("deploy.cli.audit.commands", "Who did what, when and why, and whether that was changed."), name="audit"
+)
+app.add_typer(
     lazy_group(
         "deploy.cli.epoch", "Epochs of the write database: within one, a stream's version never means two things."
     ),
@@ -61,6 +64,9 @@ app.add_typer(lazy_group("deploy.keys.commands", "API keys of the HTTP services:
 def up(
     data: Annotated[Path, typer.Option(help="The data folder of servers that this starts.")] = environment.HOME
     / "servers",
+    gateway: Annotated[
+        bool, typer.Option("--gateway", help="Also start HAProxy: one port for commands, queries and event streams.")
+    ] = False,
 ) -> None:
     """Start every deployable, and the servers they need, and run until Ctrl-C.
 
@@ -75,7 +81,7 @@ def up(
 
     try:
         with provide(data) as servers:
-            raise typer.Exit(run(run_all(servers, data)))
+            raise typer.Exit(run(run_all(servers, data, gateway=gateway)))
     except CannotStartError as error:
         raise fail(str(error), WRONG_USE) from error
     except ServersError as error:
