@@ -27,6 +27,7 @@ from shared.contracts.values import Actor, Timestamp
 from shared.http.problems import Problem
 from shared.http.query_string import InvalidParameterError
 from shared.messages.control import Reason
+from shared.messaging.denials import ANONYMOUS
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
@@ -110,11 +111,21 @@ async def get_scheduled(state: State, command_id: FromPath[str], source: Source 
     "/scheduled-commands/{command_id:str}", raises=[], responses=SCHEDULED_RESPONSES, tags=[TAG], summary="Another time"
 )
 async def reschedule(
-    state: State, command_id: FromPath[str], data: Annotated[NewTime, Body()], source: Source = None
+    request: Request[Any, Any, State],
+    state: State,
+    command_id: FromPath[str],
+    data: Annotated[NewTime, Body()],
+    reason: Annotated[str, QueryParameter(description="Why, for the audit.", max_length=1000)] = "",
+    source: Source = None,
 ) -> Response[Any]:
-    """200: it is due at the new time, or decided if that has passed. 202: the worker has not done it yet. 404: it is not scheduled now."""
+    """The header `Tidemark-Actor` says who moves it, for the audit.
+
+    200: it is due at the new time, or decided if that has passed. 202: the worker has not done it yet. 404: it is not scheduled now."""
     ingress: Ingress = state.ingress
     found = await _find(ingress, command_id, source)
+    actor = given_actor(request.headers) or ANONYMOUS
+    asked = found.asked("reschedule", actor, reason, notbefore=data.notbefore.isoformat())
+    await ingress.publish(asked, (found.source, found.command_id))
     await ingress.publish(found.rescheduled(data.notbefore), (found.source, found.command_id))
 
     async def outcome() -> Response[Any] | None:
@@ -153,6 +164,7 @@ async def cancel(
         raise InvalidParameterError(ACTOR_HEADER, "is needed: who cancels it")
     found = await _find(ingress, command_id, source)
     key = (found.source, found.command_id)
+    await ingress.publish(found.asked("cancel", actor, reason), key)
     await ingress.publish(found.cancelled(actor, reason), key)
 
     async def outcome() -> Response[Any] | None:
