@@ -132,7 +132,10 @@ async def process(request: QueryRequest, process_id: ProcessId, name: ProcessNam
 
 
 @read_route(
-    "/processes/{process_id:str}/history", tags=["operations"], summary="What a process was given, the latest first"
+    "/processes/{process_id:str}/history",
+    one=True,
+    tags=["operations"],
+    summary="What a process was given, the latest first",
 )
 async def process_history(
     request: QueryRequest,

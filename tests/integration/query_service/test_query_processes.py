@@ -72,7 +72,7 @@ async def test_a_history_of_any_length_is_read_page_by_page(db: asyncpg.Connecti
     numbers: list[int] = []
     cursor = None
     while True:
-        params: dict[str, str | int] = {"name": NAME, "limit": 100} | ({"cursor": cursor} if cursor else {})
+        params = {"name": NAME, "limit": "100"} | ({"cursor": cursor} if cursor else {})
         answer = await client.get(f"/processes/{process}/history", params=params)
         assert answer.status_code == 200, answer.text
         numbers += [one["number"] for one in answer.json()["items"]]
