@@ -23,7 +23,7 @@ RECORD_LETTERS: Final = """
 SELECT operations.record_audit(array_agg(ROW(
     now(), $1, $2, $3, id, NULL, NULL, $4, jsonb_build_object(
         'origin', origin, 'stream', stream, 'version', version, 'type', type, 'command_id', command_id,
-        'fingerprint', fingerprint, 'attempts', attempts),
+        'fingerprint', fingerprint, 'attempts', attempts) || $6::jsonb,
     NULL)::operations.audit_entry ORDER BY id))
 FROM operations.letters WHERE id = ANY ($5::bigint[])
 """
@@ -67,17 +67,31 @@ async def record(
     job_id: int | None = None,
     request_id: str | None = None,
     details: str = "{}",
+    behind: str | None = None,
 ) -> None:
-    """Record one action, in the transaction that carries it out. ``details``: a JSON object."""
+    """Record one action, in the transaction that carries it out. ``details``: a JSON object; ``behind`` becomes part of it."""
+    details = with_behind(details, behind)
     at = await connection.fetchval(NOW)
     await record_all(connection, [Entry(at, actor, act, reason, letter_id, job_id, None, request_id, details)])
 
 
 async def record_letters(
-    connection: Connection, actor: str, act: str, reason: str, letter_ids: list[int], request_id: str
+    connection: Connection,
+    actor: str,
+    act: str,
+    reason: str,
+    letter_ids: list[int],
+    request_id: str,
+    *,
+    behind: str | None = None,
 ) -> None:
     """Record one action on many letters: one row for each, with the fields that identify it."""
-    await connection.execute(RECORD_LETTERS, actor, act, reason, request_id, letter_ids)
+    await connection.execute(RECORD_LETTERS, actor, act, reason, request_id, letter_ids, with_behind("{}", behind))
+
+
+def with_behind(details: str, behind: str | None) -> str:
+    """The details, and the person whom the actor says it acts for, as claimed."""
+    return details if behind is None else json.dumps({**json.loads(details), "behind": behind})
 
 
 async def record_reported(connection: Connection, messages: Sequence[Request[Any]]) -> None:
