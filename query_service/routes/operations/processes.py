@@ -139,6 +139,7 @@ async def process(request: QueryRequest, process_id: ProcessId, name: ProcessNam
 
 @read_route(
     "/processes/{process_id:str}/history",
+    needs="processes:read",
     one=True,
     tags=["operations"],
     summary="What a process was given, the latest first",
