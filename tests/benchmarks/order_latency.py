@@ -32,7 +32,7 @@ NICE: Final = {"while_read": 0, "while_read_at_lower_priority": 10}
 """Values of ``TIDEMARK_QUERY_NICE`` of the query service that is read."""
 READERS_NICE: Final = 19
 READERS_DEADLINE_S: Final = 240.0
-"""On a machine that is busy with other things, such readers hardly get on."""
+"""On a machine that is busy with other things, such readers, and a service of low priority that starts, hardly get on."""
 ON_THE_WAY: Final = ("worker", "relay", "summary", "analytics", "search", "telemetry", "processes", "query")
 POLL_S: Final = 0.002
 SEEN: Final = "SELECT EXISTS (SELECT FROM positions WHERE stream = $1)"
@@ -91,7 +91,8 @@ async def query_services(servers: Servers) -> AsyncIterator[Mapping[str, str]]:
         for state, nice in NICE.items():
             supervisor = await stack.enter_async_context(Supervisor(output=None))
             chosen = {"TIDEMARK_QUERY_PORT": ports[state], "TIDEMARK_QUERY_NICE": str(nice)}
-            await supervisor.start([program("query", servers, os.environ | chosen)])
+            programs = [program("query", servers, os.environ | chosen)]
+            await supervisor.start(programs, ready_within=READERS_DEADLINE_S)
         yield {state: f"http://127.0.0.1:{port}" for state, port in ports.items()}
 
 
