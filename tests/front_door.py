@@ -51,6 +51,8 @@ class Gateway:
     client: httpx.AsyncClient
     trusted: ssl.SSLContext | None
     log: Path
+    connections: list[asyncio.StreamWriter]
+    """All that ``connect`` has made: closed in the end."""
 
     @property
     def url(self) -> str:
@@ -63,6 +65,7 @@ class Gateway:
     async def connect(self, text: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection of its own, on which this has been sent."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trusted)
+        self.connections.append(writer)
         writer.write(text.encode())
         return reader, writer
 
@@ -93,4 +96,9 @@ async def running_gateway(
         async with Supervisor(output) as supervisor:
             await supervisor.start([program(os.environ | given)])
             async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=40, verify=trusted or True) as client:
-                yield Gateway(supervisor, port, client, trusted, log)
+                connections: list[asyncio.StreamWriter] = []
+                try:
+                    yield Gateway(supervisor, port, client, trusted, log, connections)
+                finally:
+                    for writer in connections:
+                        writer.transport.abort()
