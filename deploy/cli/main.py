@@ -33,6 +33,9 @@ app.add_typer(
     lazy_group("deploy.cli.dead_letters.commands", "What failed, and what to do about it."), name="dead-letters"
 )
 app.add_typer(
+    lazy_group("deploy.cli.audit.commands", "Who did what, when and why, and whether that was changed."), name="audit"
+)
+app.add_typer(
     lazy_group(
         "deploy.cli.epoch", "Epochs of the write database: within one, a stream's version never means two things."
     ),
@@ -87,7 +90,7 @@ def up(
 
 @app.command()
 def env(output: OutputOption = Output.TABLE) -> None:
-    """Print every URL of the running `tidemark up` of this folder, with passwords, and its API key, as lines for a shell. Exit code 3: none runs.
+    """Print all URLs of the running `tidemark up` of this folder, with passwords, and its API key, for a shell. Exit code 3: there is none.
 
     \b
     eval "$(tidemark env)"; node order.js

@@ -117,7 +117,7 @@ def _contexts_of(connection: AnyConnection) -> Sequence[str]:
     """The scopes of all kinds of stream that are asked for: those of the named streams, else the named kinds, else all kinds."""
     kinds = [stream.partition("/")[0] for stream in connection.query_params.getall("stream", [])]
     wanted = kinds or connection.query_params.getall("kind", []) or KINDS
-    return sorted({f"queries:{CONTEXT_OF_KIND[kind]}" for kind in wanted if kind in CONTEXT_OF_KIND})
+    return sorted({f"queries:{CONTEXT_OF_KIND.get(kind, '*')}" for kind in wanted})
 
 
 OF_KINDS: Final = Needs(

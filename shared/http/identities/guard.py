@@ -22,6 +22,7 @@ from litestar import Litestar, Request, Response
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 
+from shared.contracts.registry import COMMANDS
 from shared.http.identities.identity import ANONYMOUS, IDENTITY, AnyConnection, Identity, identity_of
 from shared.http.identities.scopes import described_scope
 from shared.http.problems import Problem, on_problem
@@ -147,9 +148,15 @@ def report(connection: AnyConnection, problem: Problem) -> None:
         return
     identity = identity_of(connection)
     scope = " ".join(map(described_scope, problem.missing)) if isinstance(problem, ForbiddenError) else None
+    report_denial(identity.subject, _action(connection), problem.code, scope=scope, behind=identity.behind)
+
+
+def _action(connection: AnyConnection) -> str:
+    """The route, without what the client has filled in; of a command that there is, with its type."""
     method = connection.scope.get("method", "WEBSOCKET")
-    action = f"{method} {connection.scope['path_template']}"
-    report_denial(identity.subject, action, problem.code, scope=scope, behind=identity.behind)
+    path = min(connection.route_handler.paths).replace(":str}", "}")
+    command_type = connection.scope["path_params"].get("command_type")
+    return f"{method} {path.replace('{command_type}', command_type) if command_type in COMMANDS else path}"
 
 
 def on_denied(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
