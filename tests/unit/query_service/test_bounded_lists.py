@@ -12,6 +12,7 @@ from query_service.http.requests import Stores
 
 MOST = 1000
 BOUNDED = {
+    "/commands/{command_id}": "what one message holds",
     "/doctors/{doctor_id}/free-times": "at most 32 days",
     "/devices/{device_id}": "at most 100 metrics of a device",
     "/devices/{device_id}/latest": "at most 100 metrics of a device, and those that were removed",
