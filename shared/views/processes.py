@@ -152,6 +152,22 @@ SELECT
 """
 
 
+FAILED: Final = """
+SELECT count(*) AS failed, min(id) AS example, min((failure ->> 'at')::timestamptz) AS since FROM processes WHERE status = 'failed'
+"""
+"""``example``: one of them; ``since``: when the one that failed first did."""
+
+HISTORY_PAGE: Final = """
+SELECT number, input_id, kind, at, received_at, decided, body::text AS body FROM inputs WHERE process = $1 AND number < $2
+ORDER BY number DESC LIMIT $3
+"""
+"""$2: the number of the last input of the page before, or MAX_INPUT."""
+
+KNOWN: Final = "SELECT EXISTS (SELECT FROM processes WHERE id = $1) AS known"
+
+MAX_INPUT: Final = 2**31 - 1
+
+
 class ProcessFigures(BaseModel):
     """What waits in one process manager, and what is late."""
 
