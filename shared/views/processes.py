@@ -114,7 +114,8 @@ WITH found AS MATERIALIZED (
     (SELECT * FROM processes WHERE $2::text IS NULL AND status = $1 AND number < $3 ORDER BY number DESC LIMIT $4)
     UNION ALL
     (SELECT * FROM processes
-     WHERE waiting_for @> ARRAY[$2::text] AND ($1::text IS NULL OR status = $1) AND number < $3 ORDER BY number DESC LIMIT $4)
+     WHERE status <> 'done' AND waiting_for @> ARRAY[$2::text] AND ($1::text IS NULL OR status = $1) AND number < $3
+     ORDER BY number DESC LIMIT $4)
 )
 SELECT number, id AS process_id, status, to_json(waiting_for)::text AS waiting_for, result, failure::text AS failure, version,
     started_at, updated_at, done_at,
