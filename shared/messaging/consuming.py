@@ -62,6 +62,9 @@ class Delivery:
     redelivered: bool
     tag: int
     channel: aiormq.abc.AbstractChannel
+    exchange: str = ""
+    user_id: str = ""
+    """The user that published it, as the broker has verified; empty: the message does not say."""
 
     @property
     def deliveries(self) -> int:
@@ -263,6 +266,8 @@ class Consumer:
                     redelivered=bool(raw.redelivered),
                     tag=raw.delivery_tag or 0,
                     channel=raw.channel,
+                    exchange=raw.exchange or "",
+                    user_id=raw.user_id or "",
                 )
             )
             self._count += 1
