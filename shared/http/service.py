@@ -11,6 +11,10 @@ from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
+from shared.http.admission import refuse
+from shared.http.identities.guard import NEEDS, PUBLIC, REFUSED, require_declarations
+from shared.http.identities.openapi import SECURITY, document_needs
+from shared.http.problems import Problem
 from shared.http.schema_page.plugin import SECURITY_POLICY, PageRenderPlugin
 
 SCHEMA: Final = "/schema"
@@ -20,12 +24,20 @@ _FORMS: Final = [OpenAPIMediaType.OPENAPI_JSON.value, MediaType.JSON.value, Medi
 
 
 class Service(Litestar):
-    """Encoded slashes in paths stay encoded, and ``/schema`` is a page for clients that prefer HTML, JSON for all others.
+    """Every route declares which scope it needs (``shared.http.identities.guard``), or the application cannot be made.
+
+    Encoded slashes in paths stay encoded, and ``/schema`` is a page for clients that prefer HTML, JSON for all others.
 
     An encoded slash is part of its segment, not a separator (RFC 3986 §2.2). The server decodes the whole path before it is split, so
     that ``/orders/a%2Fb`` would have three segments, and no route; here the second segment stays ``a%2Fb``, and is refused like every
     other invalid id.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        """Raises UndeclaredRouteError."""
+        document_needs(settings.get("route_handlers") or ())
+        super().__init__(**settings)
+        require_declarations(self)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         raw = scope.get("raw_path") or b""
@@ -34,6 +46,8 @@ class Service(Litestar):
             scope = {**scope, "path": unquote(kept)}
         elif scope.get("path") in {SCHEMA, f"{SCHEMA}/"} and _wants_page(scope["headers"]):
             scope = {**scope, "path": SCHEMA + _PAGE}
+        if scope["type"] == "websocket":
+            send = _refusing_handshakes(scope, send)
         await super().__call__(scope, receive, send)
 
 
@@ -43,6 +57,7 @@ def documentation(**settings: Any) -> OpenAPIConfig:
         SCHEMA,
         route_handlers=[],
         include_in_schema=False,
+        opt={NEEDS: PUBLIC},
         after_request=_unknown_page,
         response_headers=[
             ResponseHeader(name="Vary", value="Accept"),
@@ -54,8 +69,23 @@ def documentation(**settings: Any) -> OpenAPIConfig:
         path=SCHEMA,
         render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"]), PageRenderPlugin(path=_PAGE)],
         use_handler_docstrings=True,
+        components=SECURITY,
+        operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         **settings,
     )
+
+
+def _refusing_handshakes(scope: Any, send: Any) -> Any:
+    """A problem that a guard raises is the answer to a WebSocket's handshake; the framework would close the connection without it."""
+
+    async def send_or_refuse(message: Any) -> None:
+        problem = scope.get(REFUSED)
+        if message["type"] == "websocket.close" and isinstance(problem, Problem):
+            await refuse(scope, send, problem)
+        else:
+            await send(message)
+
+    return send_or_refuse
 
 
 def _wants_page(headers: Any) -> bool:

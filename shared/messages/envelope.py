@@ -50,8 +50,8 @@ def _none_if_unreadable(value: Any, handler: ValidatorFunctionWrapHandler) -> An
 class CommandEnvelope(BaseModel):
     """A request to change one stream. ``id`` is the idempotency key; ``data`` is checked against the type's contract.
 
-    Informative attributes (``time``, ``datacontenttype``, ``traceparent``, and all that are not named here) are ignored if malformed;
-    a malformed attribute that affects the command's meaning is a reason to refuse it.
+    Informative attributes (``time``, ``datacontenttype``, ``traceparent``, ``behind``, and all that are not named here) are ignored if
+    malformed; a malformed attribute that affects the command's meaning is a reason to refuse it.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
@@ -71,7 +71,9 @@ class CommandEnvelope(BaseModel):
     """The version that the sender last saw; 0: the stream must not exist yet."""
     notbefore: Timestamp | None = None
     actor: Actor | None = None
-    """The person or system that requests it."""
+    """The person or system that requests it; over HTTP the subject of the credential."""
+    behind: Annotated[Actor | None, WrapValidator(_none_if_unreadable)] = None
+    """The person whom the actor says it acts for; kept as claimed."""
     traceparent: Annotated[str | None, BeforeValidator(trace_parent)] = None
 
 
@@ -94,6 +96,8 @@ class EventEnvelope(msgspec.Struct, frozen=True, kw_only=True):
     """Unset rather than None: usually absent, and then serialised without a second pass to remove nulls."""
     actor: str | msgspec.UnsetType = msgspec.UNSET
     """The command's: the person or system that requested the change. Unset if the command names none."""
+    behind: str | msgspec.UnsetType = msgspec.UNSET
+    """The command's: whom the actor said it acted for."""
 
     def to_json(self) -> bytes:
         """The JSON without nulls: absent values are omitted."""

@@ -86,8 +86,20 @@ class Settings(_ReadModelUrls):
     """Maximum number of event streams (SSE and WebSocket) of a query service; fewer where file descriptors allow fewer connections."""
     listeners_per_client: Annotated[int, Field(ge=1)] = LISTENERS_PER_CLIENT
     """Maximum number of these per client address. Behind a proxy all clients share its address: set it to ``listeners`` there."""
+    auth: Literal["on", "off"] = "on"
+    """``off``: every HTTP request is anonymous and may do everything; only on a loopback address (``shared/http/identities``)."""
     operator_key: str = ""
-    """The operators' key for both HTTP services; empty: operators' actions and reads of states over HTTP are disabled."""
+    """One key for all operators of both HTTP services, as the identity ``operator``; empty: there is none. API keys tell them apart."""
+    jwt_issuer: str = ""
+    """Whose tokens both HTTP services accept (``iss``); empty: tokens are not accepted."""
+    jwt_audience: str = ""
+    """What these tokens must be for (``aud``)."""
+    jwt_jwks_url: str = ""
+    """Where the issuer publishes its keys: an http or https URL, a file URL, or a path."""
+    jwt_algorithms: str = "RS256,ES256,EdDSA"
+    """The algorithms that tokens may be signed with, separated by commas."""
+    jwt_leeway_s: Annotated[float, Field(ge=0, le=300)] = 30.0
+    """By how many seconds the issuer's clock may differ."""
     runtime_dir: str = ""
     """The directory of the health files; empty: none is written."""
 

@@ -39,7 +39,13 @@ Act = Annotated[
 ]
 
 
-@get("/dead-letters/jobs", responses=RESPONSES, tags=["operations"], summary="Replay jobs, the newest first")
+@get(
+    "/dead-letters/jobs",
+    needs="dead-letters:read",
+    responses=RESPONSES,
+    tags=["operations"],
+    summary="Replay jobs, the newest first",
+)
 async def jobs(request: QueryRequest, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response[Page[JobView]]:
     """Replay jobs with their counts: queued + under_way + succeeded + failed + skipped = total."""
     query = ListQuery("dead-letter-jobs")
@@ -52,6 +58,7 @@ async def jobs(request: QueryRequest, limit: Limit = DEFAULT_LIMIT, cursor: Curs
 
 @get(
     "/dead-letters/jobs/{job_id:str}",
+    needs="dead-letters:read",
     responses={**RESPONSES, 404: _NO_JOB},
     tags=["operations"],
     summary="One replay job",
@@ -67,6 +74,7 @@ async def job(request: QueryRequest, job_id: JobId) -> Response[JobView]:
 
 @get(
     "/dead-letters/audit",
+    needs="audit:read",
     responses=RESPONSES,
     tags=["operations"],
     summary="Audit of operators' actions, the latest first",
