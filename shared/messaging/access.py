@@ -10,7 +10,7 @@ have users of their own names (``sender``): they publish commands of some types,
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from shared import processes, read_models
 from shared.messaging import topology
@@ -176,6 +176,36 @@ TRUSTED: Final = frozenset(
     {ADMINISTRATOR, *(user_of(n) for n, each in ACCESS.items() if ANY in each.publishes.get(COMMANDS, ()))}
 )
 """Users that may send every command, for anybody: what they send has been checked before, or is our own."""
+
+
+def moving_queue(queue: str) -> str:
+    """Where the messages of a queue are while it is made anew."""
+    return f"{queue}.moving"
+
+
+def moving_exchange(queue: str) -> str:
+    """Through which ``tidemark migrate`` moves the messages of a queue."""
+    return f"{queue}.moved"
+
+
+COMMAND_EXCHANGES: Final = (
+    COMMANDS,
+    *map(moving_exchange, (topology.COMMAND_QUEUE, moving_queue(topology.COMMAND_QUEUE))),
+)
+"""The exchanges through which commands come to their queue."""
+
+
+REPUBLISHERS: Final = TRUSTED | {user_of("worker")}
+"""Users whose messages may name, in SENDER_HEADER, the user that has sent the command."""
+
+
+def sent_by(user: str, headers: Mapping[str, Any], own_user: str = "") -> str:
+    """The user that has sent a command which ``user`` has published: itself, or, on a copy of ours, the one that is named in a header.
+
+    ``own_user``: one more that may name it. Empty: the message does not say.
+    """
+    named = headers.get(topology.SENDER_HEADER) if user in REPUBLISHERS or (user and user == own_user) else None
+    return named if isinstance(named, str) else user
 
 
 def sender(name: str, may: Iterable[str]) -> Access:

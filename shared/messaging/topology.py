@@ -76,6 +76,10 @@ SUPERSEDED: Final = "superseded"
 DELIVERY_LIMITED: Final = "delivery-limit"
 """Values of DEAD_COMMAND_HEADER on a command that the dead-letter worker sends again: its status. It is not to be tried."""
 
+SENDER_HEADER: Final = "tidemark-sender"
+"""On commands that the dead-letter worker or the administrator publishes again, and on dead letters of the worker: the user that has sent
+the original. It counts only from these."""
+
 SCHEDULED_HEADER: Final = "tidemark-scheduled"
 DUE: Final = "due"
 CANCELLED: Final = "cancelled"
