@@ -9,6 +9,7 @@ from deploy.broker.management import Management
 from deploy.broker.users import USERS, passwords_in, put_users, vhost_of
 from deploy.run.topology import declare
 from deploy.servers.accounts import RABBITMQ, own_setting, variable
+from deploy.services.store import put_operator
 from projectors.dead_letters.migrations import migrate as migrate_operations
 from projectors.process_runtime.migrations import migrate as migrate_process
 from projectors.stores.migrations import migrate as migrate_projection
@@ -39,6 +40,7 @@ async def migrate(settings: Settings) -> list[str]:
     done += [f"operations: {name}" for name in names]
     rabbitmq_url = settings.require("rabbitmq_url")
     done += [f"rabbitmq: {line}" for line in await declare(rabbitmq_url, settings.lanes)]
+    await put_operator(settings)
     return done + [f"rabbitmq: {line}" for line in await _users(settings.rabbitmq_management_url, rabbitmq_url)]
 
 
