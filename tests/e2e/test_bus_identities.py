@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -189,9 +190,9 @@ async def test_a_service_has_its_reply_queues_and_the_rejections_of_its_types_an
     await refused(lambda channel: bind(channel, topology.OUTCOMES, "rejected.#"))
     await refused(lambda channel: bind(channel, topology.OUTCOMES, "rejected.orders.*"))
     for exchange, key in (("events", "lane.*"), ("commands", "#"), ("changes", "#"), ("control", "#")):
-        await refused(lambda channel, exchange=exchange, key=key: bind(channel, exchange, key))
+        await refused(partial(bind, exchange=exchange, key=key))
     for exchange, key in (("", "summary.0"), ("events", "lane.0"), ("control", "replay"), ("outcomes", "rejected.x")):
-        await refused(lambda channel, exchange=exchange, key=key: publish(channel, exchange, key))
+        await refused(partial(publish, exchange=exchange, key=key))
     for queue in ("commands", "summary.0", "commands.dead", "control.operations"):
 
         async def take(channel: AbstractChannel, queue: str = queue) -> None:
