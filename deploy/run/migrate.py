@@ -1,14 +1,14 @@
-"""The deploy step that creates and updates what the services require: database schemas, exchanges, queues, bindings and users."""
+"""The deploy step that creates and updates what the services require: schemas, privileges, exchanges, queues, bindings and users."""
 
-import os
 from pathlib import Path
 from typing import Final
 
 import command_service
 from deploy.broker.management import Management
 from deploy.broker.users import USERS, passwords_in, put_users, vhost_of
+from deploy.run import privileges
 from deploy.run.topology import declare
-from deploy.servers.accounts import RABBITMQ, own_setting, variable
+from deploy.servers.accounts import RABBITMQ, own_setting
 from deploy.services.store import put_operator
 from projectors.dead_letters.migrations import migrate as migrate_operations
 from projectors.process_runtime.migrations import migrate as migrate_process
@@ -17,6 +17,7 @@ from shared import processes
 from shared.messaging.access import ACCESS, PREFIX
 from shared.read_models import READ_MODELS
 from shared.runtime.postgres import migrate as migrate_database
+from shared.runtime.setting_values import value, variable
 from shared.runtime.settings import Settings
 
 WRITE_MIGRATIONS: Final = Path(command_service.__file__).parent / "migrations"
@@ -38,6 +39,7 @@ async def migrate(settings: Settings) -> list[str]:
         done += [f"{process}: {name}" for name in await migrate_process(process, settings.processes_url())]
     names = await migrate_operations(settings.require("operations_db_url"))
     done += [f"operations: {name}" for name in names]
+    done += await privileges.apply(settings)
     rabbitmq_url = settings.require("rabbitmq_url")
     done += [f"rabbitmq: {line}" for line in await declare(rabbitmq_url, settings.lanes)]
     await put_operator(settings)
@@ -48,7 +50,7 @@ async def _users(management_url: str, rabbitmq_url: str) -> list[str]:
     """Give the deployables' users their permissions, and the passwords that the deployables' own URLs in the environment have."""
     if not management_url:
         return ["permissions are left as they are: TIDEMARK_RABBITMQ_MANAGEMENT_URL is not set"]
-    urls = {name: os.environ.get(variable(own_setting(name, RABBITMQ)), "") for name in ACCESS}
+    urls = {name: value(own_setting(name, RABBITMQ)) for name in ACCESS}
     missing = await put_users(Management(management_url, vhost_of(rabbitmq_url)), passwords_in(urls))
     lines = [
         f"there is no user {name}: set {variable(own_setting(name.removeprefix(PREFIX), RABBITMQ))}" for name in missing

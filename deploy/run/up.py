@@ -1,6 +1,8 @@
 """Runs every deployable on the given servers until it is stopped."""
 
 import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ from deploy.run import environment, http_ports
 from deploy.run.deployables import API_KEY, programs
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor, run_until_stopped
+from deploy.run.unprivileged import Account, account_for_services, problem_of
 from deploy.servers.provide import Servers
 from shared.http.identities.credentials import require_loopback
 from shared.runtime.settings import Settings
@@ -52,4 +55,18 @@ async def run_all(servers: Servers, data: Path) -> int:
         console.print(f"servers: {servers.origin}; `tidemark env` prints their URLs", highlight=False)
         console.print(f"queries: {query_url}/schema", highlight=False)
         console.print(f"commands: {command_url}/schema", highlight=False)
-        return await run_until_stopped(Supervisor(), programs(servers))
+        account = _account(Path(settings.runtime_dir))
+        return await run_until_stopped(Supervisor(), [replace(each, account=account) for each in programs(servers)])
+
+
+def _account(runtime_dir: Path) -> Account | None:
+    """The user of the services, if this is root. Says so if they have to run as root."""
+    if os.geteuid() != 0:
+        return None
+    account = account_for_services()
+    problem = problem_of(account, runtime_dir) if account else "there is none"
+    if problem is None:
+        return account
+    name = account.name if account else "a user without privileges"
+    print(f"tidemark: WARNING: the services run as root, for {name} cannot run them: {problem}", file=sys.stderr)
+    return None

@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.read_models import READ_MODELS
+from shared.runtime.roles import OWNER, role_of
+from shared.runtime.setting_values import variable
+
+__all__ = ["ACCOUNTS", "IN_POSTGRES", "PAYMENT_PROVIDER", "QUERY", "RABBITMQ", "ROLES", "own_setting", "variable"]
 
 RABBITMQ: Final = "rabbitmq_url"
 WRITE: Final = "write_db_url"
@@ -30,10 +34,12 @@ ACCOUNTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Deployable → the settings with the URLs that it receives."""
 
-
-def variable(setting: str) -> str:
-    """The setting's name in the environment."""
-    return "TIDEMARK_" + setting.upper()
+IN_POSTGRES: Final = tuple(
+    name for name, settings in ACCOUNTS.items() if any(setting.endswith("_db_url") for setting in settings)
+)
+"""The deployables that use PostgreSQL."""
+ROLES: Final = (OWNER, *map(role_of, IN_POSTGRES))
+"""All roles of ``deploy/postgres/roles.sql``."""
 
 
 def own_setting(deployable: str, setting: str) -> str:

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from deploy.servers import containers, databases, packages, rabbitmq, redis
-from deploy.servers.accounts import ACCOUNTS, QUERY, RABBITMQ, own_setting, variable
+from deploy.servers import containers, databases, packages, rabbitmq, redis_users
+from deploy.servers.accounts import ACCOUNTS, QUERY, RABBITMQ, own_setting
 from deploy.servers.errors import ServersError
 from deploy.servers.private import PrivateServers, private_servers
 from shared.messaging.access import user_of
 from shared.read_models import IN_POSTGRES, READ_MODELS
+from shared.runtime.roles import OWNER, role_of
+from shared.runtime.setting_values import SettingError, value, variable
 
 __all__ = ["Servers", "ServersError", "from_environment", "provide"]
 
@@ -122,10 +124,15 @@ def provide(root: Path | None = None, *, keep: bool = False) -> Iterator[Servers
 
 def from_environment(environ: Mapping[str, str]) -> Servers | None:
     """The servers whose URLs the environment contains, ``None`` if it contains none. Raises ``ServersError`` if it contains only some."""
+    try:
+        return _from_environment(environ)
+    except SettingError as error:
+        raise ServersError(str(error)) from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> Servers | None:
     given = {
-        name: url
-        for name in (*REQUIRED, PROCESSES, SHARED_READ_DB, *STORE_SETTINGS)
-        if (url := environ.get(variable(name)))
+        name: url for name in (*REQUIRED, PROCESSES, SHARED_READ_DB, *STORE_SETTINGS) if (url := value(name, environ))
     }
     if not given:
         return None
@@ -140,11 +147,11 @@ def from_environment(environ: Mapping[str, str]) -> Servers | None:
         write_db_url=given["write_db_url"],
         operations_db_url=given["operations_db_url"],
         processes_db_url=given[PROCESSES],
-        rabbitmq_management_url=environ.get(variable(MANAGEMENT), ""),
+        rabbitmq_management_url=value(MANAGEMENT, environ),
         stores={model.name: given[model.setting] for model in READ_MODELS},
         own={
             deployable: {
-                setting: url for setting in settings if (url := environ.get(variable(own_setting(deployable, setting))))
+                setting: url for setting in settings if (url := value(own_setting(deployable, setting), environ))
             }
             for deployable, settings in ACCOUNTS.items()
         },
@@ -191,17 +198,18 @@ def _servers(
     def own(deployable: str, setting: str) -> str:
         if setting == RABBITMQ:
             return rabbitmq_url(user_of(deployable))
-        if deployable == QUERY:
-            return url(setting, databases.READER, redis.READER)
-        return url(setting, databases.OWNER, redis.OWNER)
+        return url(setting, role_of(deployable), redis_users.user_of(deployable))
+
+    def owners(setting: str) -> str:
+        return url(setting, OWNER, redis_users.OWNER)
 
     return Servers(
         rabbitmq_url=rabbitmq_url(rabbitmq.USER),
         rabbitmq_management_url=management_url,
-        write_db_url=url("write_db_url", databases.OWNER, redis.OWNER),
-        operations_db_url=url("operations_db_url", databases.OWNER, redis.OWNER),
-        processes_db_url=url(PROCESSES, databases.OWNER, redis.OWNER),
-        stores={model.name: url(model.setting, databases.OWNER, redis.OWNER) for model in READ_MODELS},
+        write_db_url=owners("write_db_url"),
+        operations_db_url=owners("operations_db_url"),
+        processes_db_url=owners(PROCESSES),
+        stores={model.name: owners(model.setting) for model in READ_MODELS},
         own={name: {setting: own(name, setting) for setting in settings} for name, settings in ACCOUNTS.items()},
         origin=origin,
         private=private,

@@ -24,6 +24,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from shared.messaging import topology
 from shared.runtime.reasons import reason
+from shared.runtime.setting_values import SettingError, from_file
 from shared.runtime.stalls import StallDetector
 
 CONNECT_DEADLINE_S: Final = 10.0
@@ -31,6 +32,7 @@ PUBLISH_DEADLINE_S: Final = 30.0
 REPORT_AFTER_S: Final = 3.0
 """A publish that is refused or unconfirmed for this long is reported."""
 CLOSE_DEADLINE_S: Final = 2.0
+SETTING: Final = "rabbitmq_url"
 HEARTBEAT_S: Final = 10
 PUBLISH_BATCH: Final = 500
 MAX_SHORT_STRING: Final = 255
@@ -63,6 +65,17 @@ def with_heartbeat(url: str, most_s: int = HEARTBEAT_S) -> str:
     given = query.get("heartbeat", "")
     query["heartbeat"] = str(min(int(given), most_s) if given.isdecimal() and int(given) else most_s)
     return parts._replace(query=urlencode(query)).geturl()
+
+
+def current_url(url: str) -> str:
+    """The URL to connect by now: where it is from a file, that may have been replaced since, with a new password.
+
+    Raises BrokerUnavailableError while the file cannot be read.
+    """
+    try:
+        return from_file(SETTING) or url
+    except SettingError as error:
+        raise BrokerUnavailableError(str(error)) from error
 
 
 def user_in(url: str) -> str:
@@ -142,8 +155,8 @@ class Publisher:
 
     def __init__(self, url: str, name: str, *, deadline_s: float = PUBLISH_DEADLINE_S) -> None:
         """``deadline_s``: after this time without a confirm, whether the message is stored is unknown."""
-        self._url = with_heartbeat(url)
-        self._user = user_in(url)
+        self._url = url
+        self._user = ""
         self._name = name
         self._deadline_s = deadline_s
         self._progress = StallDetector(stalled_after_s=REPORT_AFTER_S, failing_after_s=REPORT_AFTER_S)
@@ -237,8 +250,12 @@ class Publisher:
             if self._channel is not None and not self._channel.is_closed:
                 return self._channel
             await self.close()
+            url = current_url(self._url)
+            self._user = user_in(url)
             self._connection = await aio_pika.connect(
-                self._url, timeout=CONNECT_DEADLINE_S, client_properties={"connection_name": f"{self._name} publisher"}
+                with_heartbeat(url),
+                timeout=CONNECT_DEADLINE_S,
+                client_properties={"connection_name": f"{self._name} publisher"},
             )
             self._exchanges = {}
             self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)

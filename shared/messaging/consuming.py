@@ -30,6 +30,7 @@ from shared.messaging.broker import (
     HEARTBEAT_S,
     BrokerError,
     BrokerUnavailableError,
+    current_url,
     deadline,
     with_heartbeat,
 )
@@ -89,7 +90,8 @@ class Consumer:
     ) -> None:
         """``heartbeat_s``: a process frozen for two to three times as long loses its deliveries to the next consumer."""
         amqp_properties.tolerate()
-        self._url = with_heartbeat(url, heartbeat_s)
+        self._url = url
+        self._heartbeat_s = heartbeat_s
         self._name = name
         self._subscriptions = {queue: self._subscription(queue, prefetch) for queue in queues}
         self._inbox: deque[Delivery] = deque()
@@ -242,7 +244,7 @@ class Consumer:
             lost.set()
 
         broker = RabbitBroker(
-            self._url,
+            with_heartbeat(current_url(self._url), self._heartbeat_s),
             timeout=CONNECT_DEADLINE_S,
             on_close=[on_close],
             logger=None,

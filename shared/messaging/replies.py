@@ -15,7 +15,14 @@ import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
 from shared.messaging import amqp_properties, topology
-from shared.messaging.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline, with_heartbeat
+from shared.messaging.broker import (
+    CLOSE_DEADLINE_S,
+    CONNECT_DEADLINE_S,
+    BrokerError,
+    current_url,
+    deadline,
+    with_heartbeat,
+)
 from shared.runtime.reasons import reason
 from shared.runtime.stalls import StallDetector
 
@@ -53,7 +60,7 @@ class Replies:
         self._bindings = bindings
         self._requests = requests
         self._changed = changed
-        self._url = with_heartbeat(url)
+        self._url = url
         self._received = received
         self._name = name
         self._ready = asyncio.Event()
@@ -83,7 +90,7 @@ class Replies:
             try:
                 async with deadline(CONNECT_DEADLINE_S):
                     connection = await aio_pika.connect(
-                        self._url,
+                        with_heartbeat(current_url(self._url)),
                         timeout=CONNECT_DEADLINE_S,
                         client_properties={"connection_name": f"{self._name} replies"},
                     )
