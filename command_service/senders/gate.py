@@ -41,7 +41,7 @@ def _marked(checked: Checked) -> Message:
 
 
 class NoGate:
-    """``TIDEMARK_AUTH=off``: whoever reaches the broker may send every command."""
+    """``TIDEMARK_AUTH=off``: every user that the broker lets publish may send every command."""
 
     async def pass_through(
         self, deliveries: Sequence[Delivery], messages: Sequence[Message]

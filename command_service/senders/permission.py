@@ -5,7 +5,7 @@
                                                 └─▶ decided, with the service as ``actor``; for whom it claims to act is kept as ``behind``
 
 The broker checks a message's routing key; a batch, or a body of another type, only we can check. Nothing is kept under a refused
-command's key: whoever may not send it must not be able to take the key from who may, and once it is permitted, the same command is decided.
+command's key: a sender that may not send it must not be able to take the key from one that may. Once it is permitted, it is decided.
 """
 
 from collections.abc import Mapping

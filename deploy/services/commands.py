@@ -150,7 +150,7 @@ def _listed(may: Sequence[str]) -> str:
 
 
 def _write(path: Path, url: str) -> None:
-    """Replace the file at once: whoever reads it gets the old URL or the new one."""
+    """Replace the file at once: a reader gets the old URL or the new one."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -23,6 +23,7 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryErr
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from shared.messaging import topology
+from shared.runtime.client_certificate import ClientCertificateError, require_valid
 from shared.runtime.reasons import reason
 from shared.runtime.setting_values import SettingError, from_file
 from shared.runtime.stalls import StallDetector
@@ -70,12 +71,14 @@ def with_heartbeat(url: str, most_s: int = HEARTBEAT_S) -> str:
 def current_url(url: str) -> str:
     """The URL to connect by now: where it is from a file, that may have been replaced since, with a new password.
 
-    Raises BrokerUnavailableError while the file cannot be read.
+    Raises BrokerUnavailableError while the file, or the URL's client certificate, cannot be used.
     """
     try:
-        return from_file(SETTING) or url
-    except SettingError as error:
+        current = from_file(SETTING) or url
+        require_valid(current)
+    except (SettingError, ClientCertificateError) as error:
         raise BrokerUnavailableError(str(error)) from error
+    return current
 
 
 def user_in(url: str) -> str:

@@ -62,7 +62,7 @@ def _any_of(patterns: Iterable[str]) -> str:
 
 
 def _expression(pattern: str) -> str:
-    """``*`` stands for a word, and matches neither a full stop nor ``#``: whoever may bind ``a.*`` may not bind ``#``."""
+    """``*`` stands for a word, and matches neither a full stop nor ``#``: who may bind ``a.*`` may not bind ``#``."""
     if pattern == "#":
         return EVERYTHING
     text = re.escape(pattern).replace("\\-", "-")

@@ -35,8 +35,8 @@ CHANGES: Final = "changes"
 CONTROL: Final = "control"
 DEAD: Final = "dead"
 REPLIES: Final = "replies"
-"""Replies to requests on ``control``; routing key: the name of the requester's queue, which binds itself. Not the default exchange: whoever
-may publish there may put a message into any queue. Only the command worker may, because its senders' reply queues are bound to nothing."""
+"""Replies to requests on ``control``; routing key: the name of the requester's queue, which binds itself. Not the default exchange: a user
+who may publish there may put a message into any queue. Only the worker may, because its senders' reply queues are bound to nothing."""
 EXCHANGES: Final = (COMMANDS, OUTCOMES, EVENTS, CHANGES, CONTROL, DEAD, REPLIES)
 
 PROJECTORS: Final = read_models.NAMES
