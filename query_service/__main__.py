@@ -11,6 +11,8 @@ from query_service.http.operators import Operators
 from query_service.live.change_listener import ChangeListener
 from query_service.live.listener_limits import Listeners
 from shared.http.identities.credentials import Authentication
+from shared.http.rate_limits import rate_limits
+from shared.http.screening.configuration import screening
 from shared.http.server import HttpServer, max_connections
 from shared.messaging.broker import Publisher
 from shared.messaging.denials import Denials
@@ -39,9 +41,10 @@ async def run(settings: Settings) -> int:
         currency=settings.currency,
         listeners=listeners,
         authenticator=authentication.authenticator,
+        limits=rate_limits(settings),
         report_denial=denials.note if settings.rabbitmq_url else None,
     )
-    server = HttpServer(app, settings.host, settings.query_port, websockets=True)
+    server = HttpServer(app, settings.host, settings.query_port, screening=screening(settings), websockets=True)
     listener = ChangeListener(settings.rabbitmq_url, stores)
     probes: dict[str, Probe] = {
         "server": lambda: server.trouble,

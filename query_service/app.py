@@ -5,7 +5,7 @@ Operators' actions on dead letters (``routes.operator_actions``) are sent to the
 
 import functools
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any, Final, assert_never
@@ -23,12 +23,11 @@ from query_service.http.operators import Operators
 from query_service.http.parameters import validate_http_request
 from query_service.http.problems import on_wrong_method
 from query_service.http.requests import HEAD, QueryRequest, Stores
-from query_service.live.listener_limits import Listeners, TooManyListenersError
+from query_service.live.listener_limits import SLOTS, Listeners
 from query_service.stores.answer_cache import CAPACITY, AnswerCache
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
-from shared.http.admission import refuse
 from shared.http.identities.guard import (
     AUTHENTICATOR,
     DENIAL_HANDLERS,
@@ -38,7 +37,9 @@ from shared.http.identities.guard import (
     ReportDenial,
     authorise,
 )
+from shared.http.json_bodies import require_json
 from shared.http.problems import EXCEPTION_HANDLERS
+from shared.http.rate_limits import RATE_LIMITS, RateLimits
 from shared.http.service import Service, documentation
 from shared.processes import PROCESSES
 from shared.read_models import READ_MODELS, ReadModel, StoreKind
@@ -81,11 +82,13 @@ def create_app(
     currency: str = "",
     listeners: Listeners | None = None,
     authenticator: Authenticator | None = None,
+    limits: RateLimits | None = None,
     report_denial: ReportDenial | None = None,
 ) -> Litestar:
     """The application over ``stores``, which it closes at shutdown. Without ``operators``, none can be carried out.
 
     ``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded.
+    ``limits``: of requests of one identity; default: none.
     ``currency``: the default currency of analytics queries; empty: the currency of the first order seen.
     """
 
@@ -102,6 +105,7 @@ def create_app(
             "currency": currency,
             "listeners": listeners or Listeners(),
             AUTHENTICATOR: authenticator or AuthenticationOff(),
+            RATE_LIMITS: limits,
             REPORT_DENIAL: report_denial,
         }
     )
@@ -109,7 +113,7 @@ def create_app(
         route_handlers=list(_routes()),
         request_class=QueryRequest,
         plugins=schema_plugins(),
-        guards=[authorise, validate_http_request],
+        guards=[authorise, validate_http_request, require_json],
         exception_handlers={**EXCEPTION_HANDLERS, **DENIAL_HANDLERS, MethodNotAllowedException: on_wrong_method},
         state=state,
         lifespan=[closing],
@@ -151,14 +155,13 @@ def _store(model: ReadModel, url: str) -> PostgresStore | RedisStore:
 class QueryService(Service):
     """Answers HEAD like GET, without the body (RFC 9110 §9.3.2). A WebSocket counts as a listener from its handshake on."""
 
+    schema_alias = "/schema/queries"
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
             # Not in the handler: the framework keeps state of a refused handshake, which would keep the connection open.
-            try:
-                with self.state.listeners.slot(scope):
-                    await super().__call__(scope, receive, send)
-            except TooManyListenersError as error:
-                await refuse(scope, send, error)
+            with ExitStack() as slots:
+                await super().__call__({**scope, SLOTS: slots}, receive, send)
         elif scope["type"] == "http" and scope["method"] == "HEAD":
             as_get: Any = {**scope, "method": "GET", HEAD: True}
             await super().__call__(as_get, receive, functools.partial(_without_body, send))

@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from command_service.archiving import retention
 from command_service.handling.decision import Scheduled
 from command_service.handling.handler import Handler
 from command_service.handling.isolation import is_deadly, units_of_work
@@ -122,15 +123,21 @@ async def run(settings: Settings) -> int:
     directory = SenderDirectory(handler.senders)
     gate = Gate(directory, denials, user_in(rabbitmq_url)) if settings.auth == "on" else NoGate()
     worker = Worker(consumer, publisher, handler, gate, batch=settings.command_batch)
+    pruner = retention.pruner(settings.write_db_url)
     try:
         return await process.run(
-            {"worker": lambda: worker.run(process.stopping), "denials": lambda: denials.run(process.stopping)},
+            {
+                "worker": lambda: worker.run(process.stopping),
+                "denials": lambda: denials.run(process.stopping),
+                "retention": lambda: pruner.run(process.stopping),
+            },
             background={"consumer": consumer.run, "queues": queues.run},
             probes={
                 "consumer": lambda: consumer.trouble,
                 "database": lambda: handler.trouble,
                 "publisher": lambda: publisher.trouble,
                 "queues": lambda: queues.trouble or consumer.queues_trouble,
+                "retention": lambda: pruner.trouble,
             },
             announcer=Announcer("worker", publisher),
         )

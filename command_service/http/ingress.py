@@ -50,7 +50,9 @@ from shared.http.identities.guard import (
     authorise,
 )
 from shared.http.identities.identity import Identity, identity_of
+from shared.http.json_bodies import require_json
 from shared.http.problems import EXCEPTION_HANDLERS, Problem
+from shared.http.rate_limits import RATE_LIMITS, RateLimits
 from shared.http.service import Service, documentation
 from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope
 from shared.messaging import topology
@@ -261,27 +263,34 @@ def _message(envelope: CommandEnvelope, body: bytes, reply_to: str | None) -> Ou
     )
 
 
+class CommandService(Service):
+    schema_alias = "/schema/commands"
+
+
 def create_app(
     ingress: Ingress,
     streams: Streams,
     more_routes: Sequence[BaseRouteHandler] = (),
     *,
     authenticator: Authenticator | None = None,
+    limits: RateLimits | None = None,
     report_denial: ReportDenial | None = None,
 ) -> Litestar:
-    """``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded."""
-    return Service(
+    """``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded.
+    ``limits``: of requests of one identity; default: none."""
+    return CommandService(
         route_handlers=[post_command, get_outcome, *more_routes, get_stream, get_contracts, live, ready, serving],
         state=State(
             {
                 "ingress": ingress,
                 "streams": streams,
                 AUTHENTICATOR: authenticator or AuthenticationOff(),
+                RATE_LIMITS: limits,
                 REPORT_DENIAL: report_denial,
             }
         ),
         exception_handlers={**EXCEPTION_HANDLERS, **DENIAL_HANDLERS},
-        guards=[authorise, refuse_unknown_parameters],
+        guards=[authorise, refuse_unknown_parameters, require_json],
         request_max_body_size=MAX_MESSAGE_BYTES,
         openapi_config=documentation(
             title="Tidemark command service",

@@ -32,9 +32,6 @@ async def read_body(request: Request[Any, Any, State], command_type: str) -> Any
     if "ce-specversion" in request.headers:
         # Its ce-id is meant as the idempotency key: with the body alone it would be decided again each time.
         raise Problem(NO_BINARY_MODE, status=415, code="unsupported-media-type")
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type not in {"application/json", ""}:
-        raise Problem("the body is a command's data, as application/json", status=415, code="unsupported-media-type")
     try:
         body = await request.body()
         elements = split(body)

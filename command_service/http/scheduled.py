@@ -13,20 +13,22 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Request, Response, delete, get, patch
 from litestar.datastructures import State
-from litestar.params import Body, FromPath, QueryParameter
-from pydantic import BaseModel, ConfigDict, Field
+from litestar.params import FromPath, QueryParameter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from command_service.handling.parsing import CommandKey
 from command_service.http.command_names import ACTOR_HEADER, given_actor
 from command_service.http.ingress import Ingress
-from command_service.http.openapi import SCHEDULED_RESPONSES, TAG
+from command_service.http.openapi import RESCHEDULE_RESPONSES, SCHEDULED_RESPONSES, TAG, RescheduleOperation
 from command_service.http.outcome_waiting import StoredOutcome
-from command_service.http.responses import outcome_response
+from command_service.http.responses import outcome_response, refusal
 from command_service.http.senders import own_source, require_sight
 from command_service.scheduling.scheduled_commands import ScheduledCommand
+from shared.contracts.validation_errors import describe
 from shared.contracts.values import Actor, Timestamp
 from shared.http.identities.guard import AUTHENTICATED
 from shared.http.identities.identity import identity_of
+from shared.http.json_bodies import json_object
 from shared.http.problems import Problem
 from shared.http.query_string import InvalidParameterError
 from shared.messages.control import Reason
@@ -131,19 +133,20 @@ async def get_scheduled(
     "/scheduled-commands/{command_id:str}",
     needs=AUTHENTICATED,
     raises=[],
-    responses=SCHEDULED_RESPONSES,
+    responses=RESCHEDULE_RESPONSES,
+    operation_class=RescheduleOperation,
     tags=[TAG],
     summary="Another time",
 )
 async def reschedule(
-    request: Request[Any, Any, State],
-    state: State,
-    command_id: FromPath[str],
-    data: Annotated[NewTime, Body()],
-    source: Source = None,
+    request: Request[Any, Any, State], state: State, command_id: FromPath[str], source: Source = None
 ) -> Response[Any]:
     """200: it is due at the new time, or decided if that has passed. 202: the worker has not done it yet. 404: it is not scheduled now."""
     ingress: Ingress = state.ingress
+    try:
+        data = NewTime.model_validate(await json_object(request))
+    except ValidationError as error:
+        raise refusal("validation-failed", "the new time is not valid", describe(error, NewTime), 422) from error
     found = await _find(request, command_id, source)
     await ingress.publish(found.rescheduled(data.notbefore), (found.source, found.command_id))
 

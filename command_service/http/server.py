@@ -8,6 +8,8 @@ from command_service.http.outcome_waiting import OutcomeReader
 from command_service.http.stream_reading import StreamReader
 from command_service.http.streams import Streams
 from shared.http.identities.credentials import Authentication
+from shared.http.rate_limits import rate_limits
+from shared.http.screening.configuration import screening
 from shared.http.server import HttpServer
 from shared.messaging import topology
 from shared.messaging.broker import Publisher
@@ -46,9 +48,10 @@ async def run(settings: Settings) -> int:
         streams,
         scheduled.ROUTES,
         authenticator=authentication.authenticator,
+        limits=rate_limits(settings),
         report_denial=denials.note,
     )
-    server = HttpServer(app, settings.host, settings.command_port)
+    server = HttpServer(app, settings.host, settings.command_port, screening=screening(settings))
     probes["server"] = lambda: server.trouble
     process = Process("http", runtime_dir=settings.runtime_dir, address=server.address)
     try:

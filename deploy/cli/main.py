@@ -33,6 +33,9 @@ app.add_typer(
     lazy_group("deploy.cli.dead_letters.commands", "What failed, and what to do about it."), name="dead-letters"
 )
 app.add_typer(
+    lazy_group("deploy.cli.audit.commands", "Who did what, when and why, and whether that was changed."), name="audit"
+)
+app.add_typer(
     lazy_group(
         "deploy.cli.epoch", "Epochs of the write database: within one, a stream's version never means two things."
     ),
@@ -62,6 +65,9 @@ app.add_typer(lazy_group("deploy.services.commands", "Services that send command
 def up(
     data: Annotated[Path, typer.Option(help="The data folder of servers that this starts.")] = environment.HOME
     / "servers",
+    gateway: Annotated[
+        bool, typer.Option("--gateway", help="Also start HAProxy: one port for commands, queries and event streams.")
+    ] = False,
 ) -> None:
     """Start every deployable, and the servers they need, and run until Ctrl-C.
 
@@ -76,7 +82,7 @@ def up(
 
     try:
         with provide(data) as servers:
-            raise typer.Exit(run(run_all(servers, data)))
+            raise typer.Exit(run(run_all(servers, data, gateway=gateway)))
     except CannotStartError as error:
         raise fail(str(error), WRONG_USE) from error
     except ServersError as error:
@@ -85,7 +91,7 @@ def up(
 
 @app.command()
 def env(output: OutputOption = Output.TABLE) -> None:
-    """Print every URL of the running `tidemark up` of this folder, with passwords, and its API key, as lines for a shell. Exit code 3: none runs.
+    """Print all URLs of the running `tidemark up` of this folder, with passwords, and its API key, for a shell. Exit code 3: there is none.
 
     \b
     eval "$(tidemark env)"; node order.js

@@ -79,4 +79,4 @@ def _deployable(name: str) -> Deployable:
 
 
 def _is_url(key: str) -> bool:
-    return key.startswith("TIDEMARK_") and key.endswith(("_URL", "_URL_FILE")) and key not in (JWKS, JWKS + FILE)
+    return key.startswith("TIDEMARK_") and key.removesuffix(FILE).endswith("_URL") and key.removesuffix(FILE) != JWKS

@@ -17,7 +17,7 @@ TRIAL_S: Final = 60
 TRIAL: Final = """
 import sys
 from pathlib import Path
-import shared.runtime.process
+import shared.runtime.postgres
 (Path(sys.argv[1]) / ".trial").touch()
 (Path(sys.argv[1]) / ".trial").unlink()
 """
@@ -40,10 +40,21 @@ class Account:
         return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name}
 
 
-def account_for_services(environ: Mapping[str, str] = os.environ) -> Account | None:
-    """None: this is not root, and services run as the current user."""
+def account_for_services(runtime_dir: Path) -> Account | None:
+    """The user of the services; None: they run as the current user. Says so on stderr if that is root, because no other can run them."""
     if os.geteuid() != 0:
         return None
+    account = unprivileged(os.environ)
+    problem = problem_of(account, runtime_dir) if account else "there is none"
+    if problem is None:
+        return account
+    name = account.name if account else "a user without privileges"
+    print(f"tidemark: WARNING: the services run as root, for {name} cannot run them: {problem}", file=sys.stderr)
+    return None
+
+
+def unprivileged(environ: Mapping[str, str]) -> Account | None:
+    """The user for the services of a system that root starts."""
     if (uid := environ.get("SUDO_UID", "")).isdecimal() and int(uid):
         with suppress(KeyError):
             return _account(pwd.getpwuid(int(uid)))

@@ -1,13 +1,13 @@
 """What the HTTP services share as applications: path decoding, and documentation at ``/schema``."""
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import unquote
 
 from litestar import Litestar, Response, Router
 from litestar.datastructures import ResponseHeader
 from litestar.datastructures.headers import Accept
 from litestar.enums import MediaType, OpenAPIMediaType
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import NotFoundException, WebSocketDisconnect
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
@@ -15,7 +15,7 @@ from shared.http.admission import refuse
 from shared.http.identities.guard import NEEDS, PUBLIC, REFUSED, require_declarations
 from shared.http.identities.openapi import SECURITY, document_needs
 from shared.http.problems import Problem
-from shared.http.schema_page.plugin import SECURITY_POLICY, PageRenderPlugin
+from shared.http.schema_page.plugin import ADDRESS, SECURITY_POLICY, PageRenderPlugin
 
 SCHEMA: Final = "/schema"
 _PAGE: Final = "/page"
@@ -28,10 +28,14 @@ class Service(Litestar):
 
     Encoded slashes in paths stay encoded, and ``/schema`` is a page for clients that prefer HTML, JSON for all others.
 
+    The documentation is also below ``schema_alias``: where several services share a port, it tells them apart.
+
     An encoded slash is part of its segment, not a separator (RFC 3986 §2.2). The server decodes the whole path before it is split, so
     that ``/orders/a%2Fb`` would have three segments, and no route; here the second segment stays ``a%2Fb``, and is refused like every
     other invalid id.
     """
+
+    schema_alias: ClassVar[str] = SCHEMA
 
     def __init__(self, **settings: Any) -> None:
         """Raises UndeclaredRouteError."""
@@ -40,15 +44,42 @@ class Service(Litestar):
         require_declarations(self)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path") or ""
+        if path.startswith(self.schema_alias) and path.removeprefix(self.schema_alias)[:1] in {"", "/"}:
+            scope = {**scope, "path": SCHEMA + path.removeprefix(self.schema_alias), ADDRESS: self.schema_alias}
         raw = scope.get("raw_path") or b""
         if b"%2f" in raw.lower():
             kept = raw.decode("latin-1").replace("%2F", "%252F").replace("%2f", "%252f")
             scope = {**scope, "path": unquote(kept)}
         elif scope.get("path") in {SCHEMA, f"{SCHEMA}/"} and _wants_page(scope["headers"]):
             scope = {**scope, "path": SCHEMA + _PAGE}
-        if scope["type"] == "websocket":
-            send = _refusing_handshakes(scope, send)
-        await super().__call__(scope, receive, send)
+        if scope["type"] != "websocket":
+            await super().__call__(scope, receive, send)
+            return
+        with _Lent(receive) as receiving, _Lent(_refusing_handshakes(scope, send)) as sending:
+            await super().__call__(scope, receiving, sending)
+
+
+class _Lent:
+    """A function of the server, for the time of one call of the application.
+
+    The server closes the connection of a refused handshake when nothing refers to its functions any more, and the framework's WebSockets
+    refer to themselves: without this, such a connection would stay open until the garbage collector runs.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    async def __call__(self, *arguments: Any) -> Any:
+        if self._function is None:
+            raise WebSocketDisconnect(detail="the connection has ended")
+        return await self._function(*arguments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._function = None
 
 
 def documentation(**settings: Any) -> OpenAPIConfig:

@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from jiter import from_json
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -20,7 +21,6 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
-from pydantic_core import from_json
 
 from shared.contracts.values import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
 from shared.contracts.values import TYPE_NAME, Actor, EventData, Id, SafeText, Timestamp
@@ -29,6 +29,8 @@ from shared.messages.trace_context import trace_parent
 CONTENT_TYPE: Final = "application/cloudevents+json"
 BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
 MAX_BATCH: Final = 100
+MAX_DEPTH: Final = 200
+"""Of nested JSON values: the parser's own limit (jiter, ``DEFAULT_RECURSION_LIMIT``), far below those of what works with its result."""
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -135,15 +137,36 @@ def split(body: bytes, exact: Collection[str] = ()) -> Sequence[Any]:
     """
     elements = _elements(parse(body))
     if any(_is_of(each, exact) for each in elements):
-        exactly = _elements(parse(body, exact=True))
+        exactly = _elements(_exact(body))
         return [one if _is_of(one, exact) else other for one, other in zip(exactly, elements, strict=True)]
     return elements
 
 
 def parse(body: bytes | str, *, exact: bool = False) -> Any:
-    """The JSON value. ``exact``: numbers with a fraction or an exponent as Decimals, never as floats. Raises EnvelopeError."""
+    """The JSON value: no object in it has a key twice (RFC 7493 §2.3), and at most MAX_DEPTH values are nested.
+
+    ``exact``: numbers with a fraction or an exponent as Decimals, never as floats. Raises EnvelopeError.
+    """
     try:
-        return _EXACT.decode(body) if exact else from_json(body, allow_inf_nan=False)
+        text = body.encode() if isinstance(body, str) else body
+        parsed = from_json(text, allow_inf_nan=False, catch_duplicate_keys=True)
+    except ValueError as error:
+        raise EnvelopeError(_described(str(error))) from error
+    return _exact(text) if exact else parsed
+
+
+def _described(error: str) -> str:
+    if "recursion limit" in error:
+        return f"JSON that is nested too deeply: {MAX_DEPTH} levels are the most"
+    if error.startswith("Detected duplicate key"):
+        return f"JSON with a key twice: {error.removeprefix('Detected duplicate key ')[:200]}"
+    return f"not JSON: {error[:200]}"
+
+
+def _exact(body: bytes) -> Any:
+    """What ``parse`` has accepted, with exact numbers."""
+    try:
+        return _EXACT.decode(body)
     except (ValueError, RecursionError) as error:
         raise EnvelopeError(f"not JSON: {str(error)[:200]}") from error
 

@@ -3,8 +3,8 @@
 -- alone: it takes the chain's head, a row lock that the next transaction waits for, so that insertion order is the order of the chain.
 --
 --     hash(n) = SHA-256( hash(n - 1) || content(n) ),  hash(0) = 32 zero bytes
---     content(n): the netstrings (https://cr.yp.to/proto/netstrings.txt) of number, at in microseconds since 1970, actor, act, reason,
---                 letter_id, job_id, projection, request_id, details, once; NULL is "-,"
+--     content(n): UTF-8 of the JSON text [number, at in microseconds since 1970, actor, act, reason, letter_id, job_id, projection,
+--                 request_id, details, once], as PostgreSQL writes jsonb
 --
 -- What is cut off by retention (prune_audit) leaves a row of its own in the chain with the number and the hash of the last row that went.
 
@@ -19,18 +19,13 @@ CREATE TABLE audit_head (
     pruned_hash bytea NOT NULL
 );
 
-CREATE FUNCTION netstring(value text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT coalesce(octet_length(convert_to(value, 'UTF8')) || ':' || value, '-') || ','
-$$;
-
 CREATE FUNCTION audit_content(
     number bigint, at timestamptz, actor text, act text, reason text, letter_id bigint, job_id bigint, projection text,
     request_id text, details jsonb, once text
 ) RETURNS bytea LANGUAGE sql STABLE AS $$
-    SELECT convert_to(
-        netstring(number::text) || netstring((extract(epoch FROM at) * 1000000)::bigint::text) || netstring(actor)
-        || netstring(act) || netstring(reason) || netstring(letter_id::text) || netstring(job_id::text)
-        || netstring(projection) || netstring(request_id) || netstring(details::text) || netstring(once), 'UTF8')
+    SELECT convert_to(jsonb_build_array(
+        number, (extract(epoch FROM at) * 1000000)::bigint, actor, act, reason, letter_id, job_id, projection, request_id,
+        details, once)::text, 'UTF8')
 $$;
 
 CREATE FUNCTION audit_link(so_far bytea, before bytea, content bytea) RETURNS bytea LANGUAGE plpgsql IMMUTABLE AS $$
@@ -68,7 +63,8 @@ FROM audit;
 
 ALTER TABLE audit
     ALTER COLUMN number SET NOT NULL, ALTER COLUMN previous SET NOT NULL, ALTER COLUMN hash SET NOT NULL,
-    ADD CONSTRAINT audit_numbers UNIQUE (number), ADD CONSTRAINT audit_once UNIQUE (once);
+    ADD CONSTRAINT audit_numbers UNIQUE (number);
+CREATE UNIQUE INDEX audit_once ON audit (once) WHERE once IS NOT NULL;
 DROP INDEX audit_by_projection;
 CREATE INDEX audit_by_projection ON audit (projection, id) WHERE projection IS NOT NULL;
 
@@ -141,15 +137,15 @@ CREATE FUNCTION prune_audit(cutoff timestamptz, most integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = operations, pg_temp AS $$
 DECLARE
     head    audit_head;
-    last    audit;
+    last    record;
     removed bigint;
 BEGIN
     SELECT * INTO STRICT head FROM audit_head FOR UPDATE;
-    SELECT * INTO last FROM (
-        SELECT audit, bool_and(at < cutoff) OVER (ORDER BY number) AS old
-        FROM (SELECT * FROM audit ORDER BY number LIMIT most) AS audit
-    ) AS oldest WHERE old ORDER BY (audit).number DESC LIMIT 1;
-    IF last.number IS NULL THEN
+    SELECT oldest.number, oldest.hash INTO last FROM (
+        SELECT audit.number, audit.hash, bool_and(audit.at < cutoff) OVER (ORDER BY audit.number) AS old
+        FROM audit ORDER BY audit.number LIMIT most
+    ) AS oldest WHERE old ORDER BY oldest.number DESC LIMIT 1;
+    IF NOT FOUND THEN
         RETURN 0;
     END IF;
     removed := last.number - head.pruned;

@@ -25,7 +25,7 @@ from query_service.http.parameters import REPEATABLE, validate_parameters
 from query_service.http.problems import InvalidParameterError
 from query_service.http.requests import HEAD, QueryRequest
 from query_service.live.broadcast import Broadcast
-from query_service.live.listener_limits import Listeners
+from query_service.live.listener_limits import Listeners, occupy_slot
 from query_service.live.stream_session import JsonMessages, ServerSentEvents, StreamSession
 from query_service.live.updates import Filter
 from shared.contracts.registry import CONTEXT_OF_KIND, KINDS
@@ -106,9 +106,9 @@ _STREAM: Final = ResponseSpec(
 )
 _TOO_MANY: Final = problem_response(
     429,
-    "The limit of event streams is reached, for this address or in total. Retry-After states when to retry.",
+    "The limit of event streams is reached, for this identity (or address) or in total. Retry-After states when to retry.",
     "too-many-listeners",
-    "2500 event streams to one address are the most there may be",
+    "2500 event streams of one client are the most there may be",
     "/events",
 )
 
@@ -117,7 +117,7 @@ def _contexts_of(connection: AnyConnection) -> Sequence[str]:
     """The scopes of all kinds of stream that are asked for: those of the named streams, else the named kinds, else all kinds."""
     kinds = [stream.partition("/")[0] for stream in connection.query_params.getall("stream", [])]
     wanted = kinds or connection.query_params.getall("kind", []) or KINDS
-    return sorted({f"queries:{CONTEXT_OF_KIND[kind]}" for kind in wanted if kind in CONTEXT_OF_KIND})
+    return sorted({f"queries:{CONTEXT_OF_KIND.get(kind, '*')}" for kind in wanted})
 
 
 OF_KINDS: Final = Needs(
@@ -154,7 +154,7 @@ async def events(
     return EventStream(listeners, request.stores.broadcast, wanted, request.headers.get(LAST_ID) or last_event_id)
 
 
-@websocket("/events/ws", needs=OF_KINDS, opt=_REPEATABLE)
+@websocket("/events/ws", guards=[occupy_slot], needs=OF_KINDS, opt=_REPEATABLE)
 async def events_ws(
     socket: WebSocket[Any, Any, Any],
     stream: Streams = None,

@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 
 from litestar import MediaType, Response, post
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from query_service.http import operators
 from query_service.http.operator_openapi import (
@@ -23,6 +22,7 @@ from query_service.http.operator_openapi import (
 from query_service.http.parameters import JobId
 from query_service.http.requests import QueryRequest
 from shared.contracts.validation_errors import describe
+from shared.http.json_bodies import json_object
 from shared.http.problems import FieldError, Problem
 from shared.messages.control import Discard, Edit, Replay, Steer
 from shared.messages.envelope import MAX_MESSAGE_BYTES
@@ -137,19 +137,7 @@ async def _request_action(request: QueryRequest, kind: type[Act], **values: obje
 
 
 async def _body(request: QueryRequest, *, required: bool) -> dict[str, Any]:
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type not in {"application/json", ""}:
-        raise Problem("the body is application/json", status=415, code="unsupported-media-type")
-    raw = await request.body()
-    if not raw.strip() and not required:
-        return {}
-    try:
-        parsed = from_json(raw, allow_inf_nan=False)
-    except ValueError as error:
-        raise Problem(f"the body is not JSON: {str(error)[:200]}", status=400, code="malformed-message") from error
-    if not isinstance(parsed, dict):
-        raise Problem("the body must be one JSON object", status=400, code="malformed-message")
-    return parsed
+    return {} if not required and not (await request.body()).strip() else await json_object(request)
 
 
 def _invalid(errors: list[FieldError]) -> Problem:

@@ -2,7 +2,7 @@
 
     request ──▶ needs of the route ──PUBLIC──▶ route
                      └──▶ authenticator ──401, 503──▶ problem
-                              └──▶ identity ──lacks a scope: 403──▶ problem
+                              └──▶ identity ──lacks a scope: 403; too many requests: 429──▶ problem
                                        └──▶ route; ``identity_of(connection)``
 
 A route declares what it needs with ``needs=`` in its decorator. One that declares nothing cannot be served: the service does not start.
@@ -22,9 +22,11 @@ from litestar import Litestar, Request, Response
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 
+from shared.contracts.registry import COMMANDS
 from shared.http.identities.identity import ANONYMOUS, IDENTITY, AnyConnection, Identity, identity_of
 from shared.http.identities.scopes import described_scope
 from shared.http.problems import Problem, on_problem
+from shared.http.rate_limits import limit_rate
 
 NEEDS: Final = "needs"
 """Key in a handler's ``opt``; ``@get("/orders", needs="queries:orders")``."""
@@ -117,12 +119,13 @@ class AuthenticationOff:
 
 
 async def authorise(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """The first guard of an application. Raises UnauthorisedError, ForbiddenError, CredentialsUncheckedError."""
+    """The first guard of an application. Raises UnauthorisedError, ForbiddenError, CredentialsUncheckedError, RateLimitedError."""
     needs = handler.opt.get(NEEDS, PUBLIC)  # the framework's own answer to OPTIONS declares nothing
-    if needs == PUBLIC:
-        return
     try:
-        await _authorise(connection, needs)
+        if needs == PUBLIC:
+            limit_rate(connection)
+        else:
+            await _authorise(connection, needs)
     except Problem as problem:
         connection.scope[REFUSED] = problem  # type: ignore[typeddict-unknown-key]
         if connection.scope["type"] == ScopeType.WEBSOCKET:
@@ -134,6 +137,7 @@ async def _authorise(connection: AnyConnection, needs: str | Needs) -> None:
     authenticator: Authenticator = connection.app.state[AUTHENTICATOR]
     identity = await authenticator.identify(connection)
     connection.scope[IDENTITY] = identity  # type: ignore[typeddict-unknown-key]  # a key of our own
+    limit_rate(connection)
     require(identity, (needs,) if isinstance(needs, str) else needs.of(connection))
 
 
@@ -144,9 +148,15 @@ def report(connection: AnyConnection, problem: Problem) -> None:
         return
     identity = identity_of(connection)
     scope = " ".join(map(described_scope, problem.missing)) if isinstance(problem, ForbiddenError) else None
+    report_denial(identity.subject, _action(connection), problem.code, scope=scope, behind=identity.behind)
+
+
+def _action(connection: AnyConnection) -> str:
+    """The route, without what the client has filled in; of a command that there is, with its type."""
     method = connection.scope.get("method", "WEBSOCKET")
-    action = f"{method} {connection.scope['path_template']}"
-    report_denial(identity.subject, action, problem.code, scope=scope, behind=identity.behind)
+    path = min(connection.route_handler.paths).replace(":str}", "}")
+    command_type = connection.scope["path_params"].get("command_type")
+    return f"{method} {path.replace('{command_type}', command_type) if command_type in COMMANDS else path}"
 
 
 def on_denied(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:

@@ -55,8 +55,9 @@ class Jwks:
         clock: Callable[[], float] = time.monotonic,
         cooldown_s: float = COOLDOWN_S,
     ) -> None:
-        """``url``: http, https or file, or a path."""
+        """``url``: http, https or file, or a path. Raises ValueError for what is none."""
         self._url = url
+        self._parts = urlsplit(url)
         self._algorithms = algorithms
         self._clock = clock
         self._cooldown_s = cooldown_s
@@ -124,7 +125,7 @@ class Jwks:
         return None
 
     async def _document(self) -> bytes:
-        parts = urlsplit(self._url)
+        parts = self._parts
         if parts.scheme not in ("http", "https"):
             path = Path(unquote(parts.path) if parts.scheme == "file" else self._url)
             return await asyncio.to_thread(_read_file, path)

@@ -105,8 +105,8 @@ async def test_a_database_that_is_unavailable_is_a_503() -> None:
 async def test_the_documentation_says_what_is_needed_and_what_may_come(client: httpx.AsyncClient) -> None:
     document = (await client.get("/schema/openapi.json")).json()
     operation = document["paths"]["/streams/{kind}/{stream_id}"]["get"]
-    assert operation["security"] == [{"operatorKey": []}]
-    assert document["components"]["securitySchemes"]["operatorKey"]["scheme"] == "bearer"
+    assert operation["security"] == [{"credential": ["streams:read"]}]
+    assert document["components"]["securitySchemes"]["credential"]["scheme"] == "bearer"
     assert operation["responses"].keys() == {"200", "304", "400", "401", "403", "404", "500", "503"}
     shape = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert document["components"]["schemas"][shape]["properties"].keys() == {"stream", "version", "state"}
