@@ -55,10 +55,8 @@ format: $(STAMP) ## put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-compose-env: .env ## generate passwords for docker compose, once
-
-.env:
-	@deploy/compose-env.sh > .env.part && mv .env.part .env && echo "wrote .env"
+compose-env: ## generate passwords for docker compose, once; those that are there stay
+	@deploy/compose-env.sh .env
 
 clean: ## remove .venv, caches and the data that `make up` keeps
 	rm -rf .venv .tidemark dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
