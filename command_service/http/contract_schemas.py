@@ -71,6 +71,7 @@ EVENT_ENVELOPE: Final[Schema] = {
             "type": "string",
             "description": "The `actor` of the command that caused it; absent if it names none.",
         },
+        "behind": {"type": "string", "description": "Whom the actor says it acts for; absent if nobody."},
     },
     "required": [
         *("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"),
