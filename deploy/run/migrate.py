@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Final
 
 import command_service
-from deploy.broker.management import Management
-from deploy.broker.users import USERS, passwords_in, put_users, vhost_of
+from deploy.broker.users import USERS, passwords_in, put_users
 from deploy.run import privileges
 from deploy.run.topology import declare
 from deploy.servers.accounts import PAYMENT_PROVIDER, RABBITMQ, own_setting
-from deploy.services.store import put_operator
+from deploy.services.store import management_of, put_operator, put_permissions
 from projectors.dead_letters.migrations import migrate as migrate_operations
 from projectors.process_runtime.migrations import migrate as migrate_process
 from projectors.stores.migrations import migrate as migrate_projection
@@ -43,18 +42,19 @@ async def migrate(settings: Settings) -> list[str]:
     rabbitmq_url = settings.require("rabbitmq_url")
     done += [f"rabbitmq: {line}" for line in await declare(rabbitmq_url, settings.lanes)]
     await put_operator(settings)
-    return done + [f"rabbitmq: {line}" for line in await _users(settings.rabbitmq_management_url, rabbitmq_url)]
+    return done + [f"rabbitmq: {line}" for line in await _users(settings)]
 
 
-async def _users(management_url: str, rabbitmq_url: str) -> list[str]:
-    """Give the deployables' users their permissions, and the passwords that the deployables' own URLs in the environment have."""
-    if not management_url:
+async def _users(settings: Settings) -> list[str]:
+    """Give all users their permissions, and deployables' the passwords that the deployables' own URLs in the environment have."""
+    if not settings.rabbitmq_management_url:
         return ["permissions are left as they are: TIDEMARK_RABBITMQ_MANAGEMENT_URL is not set"]
     urls = {name: value(own_setting(name, RABBITMQ)) for name in ACCESS}
-    missing = await put_users(Management(management_url, vhost_of(rabbitmq_url)), passwords_in(urls))
+    missing = await put_users(management_of(settings), passwords_in(urls))
+    services = await put_permissions(settings)
     lines = [
         f"there is no user {name}: set {variable(own_setting(name.removeprefix(PREFIX), RABBITMQ))}"
         for name in missing
         if name != user_of(PAYMENT_PROVIDER)  # for demos and tests
     ]
-    return [*lines, f"permissions of {len(USERS) - len(missing)} users in place"]
+    return [*lines, f"permissions of {len(USERS) - len(missing)} deployables and {services} services in place"]

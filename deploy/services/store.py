@@ -118,6 +118,18 @@ async def listed(settings: Settings) -> list[dict[str, Any]]:
     return [dict(row) | {"user": None if users is None else row["name"] in users} for row in rows]
 
 
+async def put_permissions(settings: Settings) -> int:
+    """Give every service that has a user the permissions that this version gives to what it may send. Returns how many these are."""
+    management = management_of(settings)
+    async with write_database(settings) as write:
+        rows = await write.fetch(LIST)
+    users = await management.users() if rows else frozenset()
+    wanted = {row["name"]: permissions(sender(row["name"], row["may"])) for row in rows if row["name"] in users}
+    if wanted:
+        await management.put(wanted, {})
+    return len(wanted)
+
+
 async def _record(
     operations: asyncpg.Connection, actor: str, act: str, reason: str, name: str, may: Sequence[str]
 ) -> None:

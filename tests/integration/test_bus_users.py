@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from uuid import uuid4
 
 import aio_pika
 import aiormq
@@ -14,6 +15,7 @@ from deploy.broker.management import Management, ManagementError
 from deploy.broker.users import USERS, put_users
 from deploy.run.migrate import migrate
 from deploy.servers.provide import Servers
+from deploy.services import store
 from shared.messaging import topology
 from shared.messaging.access import ACCESS, ADMINISTRATOR, user_of
 from shared.messaging.permissions import EVERYTHING, Permissions
@@ -143,10 +145,15 @@ async def test_permissions_that_were_widened_by_hand_are_put_right_by_the_next_m
     url = servers.url("query", "rabbitmq_url")
     async with await aio_pika.connect(url) as connection:
         assert await is_allowed(connection, publish("events", "lane.0"))
+    service = await store.create(migrated, f"shop-{uuid4().hex[:8]}", ["orders.*"], actor="tests", reason="")
+    await management.put({service.name: Permissions(EVERYTHING, EVERYTHING, EVERYTHING, {})}, {})
     lines = await migrate(migrated)
     assert any("permissions of" in line for line in lines), lines
-    async with await aio_pika.connect(url) as connection:
-        assert not await is_allowed(connection, publish("events", "lane.0"))
+    for each in (url, service.url):
+        async with await aio_pika.connect(each) as connection:
+            assert not await is_allowed(connection, publish("events", "lane.0"))
+            assert not await is_allowed(connection, delete("summary.0"))
+    await store.revoke(migrated, service.name, actor="tests", reason="")
 
 
 async def test_a_user_that_is_not_there_is_named_and_the_others_are_put(servers: Servers) -> None:
