@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .tidemark/setup
 PROCESSES ?= 2
 
-.PHONY: help setup test demo drill drill-fulfilment drill-rebuild up bench bench-letters bench-pages test-faults lint format compose-env clean
+.PHONY: help setup test demo drill drill-fulfilment drill-rebuild up bench bench-letters bench-pages test-faults lint format audit-packages sbom compose-env clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ lint: $(STAMP) ## ruff, mypy --strict and import-linter
 format: $(STAMP) ## put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+audit-packages: $(STAMP) ## look every locked package up in a database of known vulnerabilities (exit code 3: unreachable)
+	@deploy/packages.sh audit
+
+sbom: $(STAMP) ## write dist/sbom.cdx.json: every locked package with its hashes (CycloneDX)
+	@deploy/packages.sh sbom
 
 compose-env: ## generate passwords for docker compose, once; those that are there stay
 	@deploy/compose-env.sh .env

@@ -25,7 +25,7 @@ from shared.messaging import topology
 from tests.e2e.bus import encode, envelope
 from tests.e2e.system import System, own_servers, running_system
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 REGISTER = "customers.register-customer"
 PLACE = "orders.place-order"

@@ -29,7 +29,7 @@ from shared.runtime.postgres import connect_pool
 from tests.certificates import Authority, Files
 from tests.e2e.system import System, own_servers, running_system
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 # The superuser makes the databases over the plain connection; everybody else needs TLS and a certificate of the authority.
 ACCESS_TO_POSTGRES = """

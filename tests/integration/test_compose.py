@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
