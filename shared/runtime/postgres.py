@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
 
+from shared.runtime.client_certificate import require_valid
 from shared.runtime.roles import READER
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ async def connect_pool(
 
     Raises errors for which ``is_outage`` is true when the server is unavailable.
     """
+    require_valid(url)
     return await asyncpg.create_pool(
         url,
         min_size=min_size,

@@ -213,6 +213,7 @@ async def first_command(url: str) -> str:
             body,
             content_type="application/cloudevents+json",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            user_id=urlsplit(url).username,
             reply_to=queue.name,
             correlation_id="1",
         )
