@@ -23,6 +23,8 @@ from command_service.handling.parsing import Command
 from command_service.handling.pending import PROCESS_KILLED, record_attempt, record_undecided
 from command_service.handling.state_replay import replay
 from command_service.scheduling.scheduled_commands import schedule
+from command_service.senders.directory import read_senders
+from command_service.senders.permission import Sender
 from shared.runtime.outage import OutageRetry
 from shared.runtime.postgres import KEY_LOOKUPS, Connection, Database, is_outage
 from shared.runtime.reasons import reason
@@ -83,6 +85,10 @@ class Handler:
             lambda: self._with_connection(lambda connection: schedule(connection, commands)),
             what="recording what is scheduled",
         )
+
+    async def senders(self) -> list[Sender]:
+        """The services that may send commands."""
+        return await self._outages.until_up(lambda: self._with_connection(read_senders), what="reading who may send")
 
     async def open(self) -> None:
         """Wait until the write database responds."""

@@ -54,6 +54,7 @@ WRITE: Final = Grants(
             "epochs": APPEND,
             "undecided_commands": EDIT,
             "scheduled_commands": EDIT,
+            "senders": READ,
         },
         "relay": {
             "outbox": "SELECT, DELETE",
