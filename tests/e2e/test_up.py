@@ -17,12 +17,13 @@ import psutil
 import pytest
 
 from deploy.run.deployables import DEPLOYABLES
+from deploy.servers.ports import free_port
 from deploy.servers.provide import Servers
 from tests.e2e.system import address, ports
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
-READY_WITHIN_S = 40.0
+READY_WITHIN_S = 120.0
 OUT_WITHIN_S = 30.0
 
 
@@ -65,7 +66,9 @@ class Up:
 
 
 @asynccontextmanager
-async def tidemark_up(folder: Path, environ: dict[str, str], python: str = sys.executable) -> AsyncIterator[Up]:
+async def tidemark_up(
+    folder: Path, environ: dict[str, str], python: str = sys.executable, *options: str
+) -> AsyncIterator[Up]:
     chosen = ports()
     root = str(Path(__file__).parents[2])
     process = await asyncio.create_subprocess_exec(
@@ -73,6 +76,7 @@ async def tidemark_up(folder: Path, environ: dict[str, str], python: str = sys.e
         "-m",
         "deploy.cli.main",
         "up",
+        *options,
         cwd=folder,
         env=os.environ | {"PYTHONPATH": root, "PYTHONUNBUFFERED": "1"} | chosen | environ,
         stdout=asyncio.subprocess.PIPE,
@@ -91,7 +95,10 @@ async def tidemark_up(folder: Path, environ: dict[str, str], python: str = sys.e
 async def test_up_serves_until_it_is_told_to_stop_and_then_leaves_nothing(
     own: Servers, tmp_path: Path, number: signal.Signals
 ) -> None:
-    async with tidemark_up(tmp_path, own.environ()) as up:
+    """With its gateway, too."""
+    front = f"127.0.0.1:{free_port()}"
+    environ = own.environ() | {"TIDEMARK_GATEWAY_PORT": front.partition(":")[2]}
+    async with tidemark_up(tmp_path, environ, sys.executable, "--gateway") as up:
         await up.until_ready()
         children = up.children()
         assert set(children) == set(DEPLOYABLES)
@@ -101,13 +108,22 @@ async def test_up_serves_until_it_is_told_to_stop_and_then_leaves_nothing(
             response = await client.post(url, json=customer, headers={"Prefer": "wait=10"})
             assert response.status_code == 200, response.text
             assert (await client.get(f"{address(up.ports, 'QUERY')}/health/ready")).status_code == 200
+            async with asyncio.timeout(READY_WITHIN_S):
+                while (await client.get(f"http://{front}/health/serving")).status_code != 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            response = await client.post(f"http://{front}{urlsplit(url).path}", json=customer)
+            assert response.status_code in (200, 202), response.text
+            assert (await client.get(f"http://{front}/orders/none")).status_code == 404
+        started = psutil.Process(up.process.pid).children(recursive=True)
+        assert any(child.name() == "haproxy" for child in started)
+        assert any(f"gateway: http://{front}" in line for line in up.lines)
         environment_file = tmp_path / ".tidemark" / "environment"
         assert environment_file.stat().st_mode & 0o777 == 0o600
         began = time.monotonic()
         up.process.send_signal(number)
         assert await up.ended() == 0, up.lines
         assert time.monotonic() - began < OUT_WITHIN_S
-        assert not any(child.is_running() for child in children.values())
+        assert not any(child.is_running() for child in (*children.values(), *started))
         assert not environment_file.exists()
         assert not any("Traceback" in line or "died" in line for line in up.lines), up.lines
 

@@ -20,6 +20,7 @@ from deploy.servers.provide import Servers
 from shared.runtime.settings import Settings
 
 KEY = "the-operators-key"
+START_WITHIN_S = 120.0
 ANEW = {"Connection": "close"}
 """On a connection of its own: one that is there already says nothing about new ones."""
 JSON = "Content-Type: application/json"
@@ -111,7 +112,7 @@ async def running(
         )
     try:
         assert process.stdout
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(START_WITHIN_S):
             ready = (await process.stdout.readline()).startswith(b"tidemark ready")
             assert ready is not fails
         yield process.pid

@@ -9,6 +9,8 @@ import pytest
 from tests.integration.serving.conftest import KEY, Served, Start, answer
 from tests.integration.serving.test_leaving import UPGRADE
 
+pytestmark = pytest.mark.timeout(400)
+
 JSON = {"Content-Type": "application/json"}
 UNSAFE = {
     "http": ("POST", "/commands/customers.register-customer"),

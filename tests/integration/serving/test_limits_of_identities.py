@@ -13,6 +13,8 @@ from shared.runtime.settings import Settings
 from tests.integration.serving.conftest import Start, answer
 from tests.integration.serving.test_leaving import UPGRADE
 
+pytestmark = pytest.mark.timeout(400)
+
 BURST = 5
 SLOWLY = 0.01
 """So few a second that none is granted anew during a test."""
