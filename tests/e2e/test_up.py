@@ -20,9 +20,9 @@ from deploy.run.deployables import DEPLOYABLES
 from deploy.servers.provide import Servers
 from tests.e2e.system import address, ports
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
-READY_WITHIN_S = 40.0
+READY_WITHIN_S = 120.0
 OUT_WITHIN_S = 30.0
 
 

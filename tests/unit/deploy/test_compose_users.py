@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from deploy.broker.users import passwords_in, vhost_of
 from deploy.servers.accounts import RABBITMQ, own_setting
