@@ -186,7 +186,7 @@ async def migrate(
             quoted = await connection.fetchval("SELECT quote_ident($1)", schema)
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted}")
             if await connection.fetchval(_MAY_USE_SCHEMA, schema) is False:
-                # Whoever may make schemas could make this one first, with functions of its own in it.
+                # Any role that may make schemas could make this one first, with functions of its own in it.
                 raise asyncpg.InsufficientPrivilegeError(f"the schema {schema} belongs to another role")
             await connection.execute("SELECT set_config('search_path', $1, true)", f"{quoted}, public")
             await connection.execute(_CREATE_LEDGER)
