@@ -21,6 +21,7 @@ from shared.contracts.customers import (
     RegisterCustomer,
     RenameCustomer,
 )
+from shared.contracts.personal import Personal
 from shared.contracts.values import EventData
 
 Command = RegisterCustomer | RenameCustomer | ChangeEmail | ChangeRegion
@@ -33,8 +34,8 @@ REGION_SINCE: Final = 2
 
 class Customer(State, frozen=True, kw_only=True):
     customer_id: str
-    name: str
-    email: str | None
+    name: Personal[str]
+    email: Personal[str | None]
     region: str | None = None
 
 

@@ -29,6 +29,7 @@ from shared.contracts.accounts import (
     UserRoleChanged,
     email_key,
 )
+from shared.contracts.personal import Personal
 from shared.contracts.values import EventData
 
 Command = CreateUser | RenameUser | ChangeUserEmail | ChangeUserRole | DeactivateUser | ReactivateUser
@@ -39,8 +40,8 @@ EMAIL_SCOPE: Final = "user-email"
 
 class User(State, frozen=True, kw_only=True):
     user_id: str
-    name: str
-    email: str
+    name: Personal[str]
+    email: Personal[str]
     role: str
     deactivation_reason: str | None = None
     """None: the user is active."""

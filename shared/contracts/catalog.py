@@ -1,12 +1,13 @@
 """Catalogue: products, their price, stock and reviews. Money is in minor units of ``currency``."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from msgspec import UNSET, UnsetType
 from pydantic import AfterValidator, Field, Strict, model_validator
 
 from shared.contracts.laws import Law, Totals
+from shared.contracts.personal import Personal
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import (
     Amount,
@@ -95,9 +96,11 @@ class ConsumeStock(CommandData):
 
 
 class AddReview(CommandData):
+    personal_subject: ClassVar = ("customers", "customer_id")
+
     review_id: Id
     rating: Rating
-    text: Text | None = None
+    text: Personal[Text | None] = None
     customer_id: Id | None = None
 
 
@@ -180,10 +183,12 @@ class StockConsumed(EventData, frozen=True, kw_only=True):
 
 
 class ReviewAdded(EventData, frozen=True, kw_only=True):
+    personal_subject: ClassVar = ("customers", "customer_id")
+
     product_id: str
     review_id: str
     rating: int
-    text: str | None = None
+    text: Personal[str | None] = None
     customer_id: str | None = None
     review_count: int
     rating_sum: int
