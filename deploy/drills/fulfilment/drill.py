@@ -23,11 +23,12 @@ from deploy.demo.system import settings_for
 from deploy.drills.fulfilment.kills import Kills
 from deploy.drills.fulfilment.plan import Plan
 from deploy.drills.fulfilment.report import FulfilmentReport
-from deploy.run.deployables import PAYMENT_PROVIDER, program
+from deploy.run.deployables import program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.sending.batches import CommandMessage
 from deploy.sending.sender import CommandSender
+from deploy.servers.accounts import PAYMENT_PROVIDER
 from deploy.servers.provide import Servers
 from deploy.verify.command import verify
 from deploy.verify.options import Options

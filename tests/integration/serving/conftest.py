@@ -83,7 +83,7 @@ def start(migrated: Settings, servers: Servers, tmp_path: Path) -> Start:
         port = free_port()
         own = {"TIDEMARK_COMMAND_PORT": port, "TIDEMARK_QUERY_PORT": port, "TIDEMARK_OPERATOR_KEY": KEY}
         given = own | {f"TIDEMARK_{key.upper()}": value for key, value in settings.items()}
-        urls = servers.reader_environ() if name == "query" else servers.environ()
+        urls = servers.environ_of(name)
         environ = {**os.environ, **urls, **{key: str(value) for key, value in given.items()}}
         async with running(name, environ, tmp_path / f"{name}.log", descriptors, fails) as pid:
             address = f"http://127.0.0.1:{port}"
