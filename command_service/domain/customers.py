@@ -123,5 +123,6 @@ AGGREGATE: Final = Aggregate(
     commands=frozenset({RegisterCustomer, RenameCustomer, ChangeEmail, ChangeRegion}),
     creates={RegisterCustomer: "customer_id"},
     claims=claims,
+    personal_claims=frozenset({EMAIL_SCOPE}),
     state_version=REGION_SINCE,
 )

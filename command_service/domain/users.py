@@ -121,4 +121,5 @@ AGGREGATE: Final = Aggregate(
     commands=frozenset({CreateUser, RenameUser, ChangeUserEmail, ChangeUserRole, DeactivateUser, ReactivateUser}),
     creates={CreateUser: "user_id"},
     claims=claims,
+    personal_claims=frozenset({EMAIL_SCOPE}),
 )

@@ -22,6 +22,7 @@ from command_service.handling.isolation import is_deadly, units_of_work
 from command_service.handling.parsing import Command, Message, read
 from command_service.handling.poison import with_poison
 from command_service.handling.replies import Result, replies_to
+from shared.contracts.personal import MARKER
 from shared.messaging import topology
 from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Outgoing, Publisher
@@ -34,6 +35,7 @@ from shared.runtime.settings import Settings
 
 HEARTBEAT_S: Final = 5
 """A worker frozen for 10 to 15 seconds loses the queue to the next one."""
+MARKER_BYTES: Final = MARKER.encode()
 TAKE_BYTES: Final = 2 * 1024 * 1024
 """The most bytes of messages that are decided in one transaction, unless one message is larger: they bound the memory."""
 
@@ -55,12 +57,7 @@ class Worker:
                     await self._handle(unit)
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
-        messages = [
-            apply_mark(
-                read(each.body, each.correlation_id, headers=each.headers, content_type=each.content_type), each.headers
-            )
-            for each in deliveries
-        ]
+        messages = [apply_mark(await self._read(each), each.headers) for each in deliveries]
         commands = [part for message in messages for part in message.parts if isinstance(part, Command)]
         decided = iter(await self._decide(commands, one_by_one=is_deadly(deliveries[0])))
         results = [_in_order(message, decided) for message in messages]
@@ -73,6 +70,12 @@ class Worker:
             await self._publisher.publish_all(outgoing, sleep=partial(pause, self._stopping))
         reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
+
+    async def _read(self, delivery: Delivery) -> Message:
+        message = read(
+            delivery.body, delivery.correlation_id, headers=delivery.headers, content_type=delivery.content_type
+        )
+        return await self._handler.opened(message) if MARKER_BYTES in delivery.body else message
 
     async def _schedule(
         self, deliveries: Sequence[Delivery], messages: Sequence[Message], results: Sequence[Sequence[Result]]
@@ -113,7 +116,12 @@ async def run(settings: Settings) -> int:
         heartbeat_s=HEARTBEAT_S,
     )
     publisher = Publisher(rabbitmq_url, "worker")
-    handler = Handler(settings.require("write_db_url"), decide=with_poison(settings), stopping=process.stopping)
+    handler = Handler(
+        settings.require("write_db_url"),
+        settings.require("keys_db_url"),
+        decide=with_poison(settings),
+        stopping=process.stopping,
+    )
     queues = QueueWatch(publisher.connected, [topology.dead_queue("commands")])
     worker = Worker(consumer, publisher, handler, batch=settings.command_batch)
     try:

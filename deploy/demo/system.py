@@ -53,6 +53,7 @@ def settings_for(servers: Servers) -> Settings:
     return Settings(
         rabbitmq_url=servers.rabbitmq_url,
         write_db_url=servers.write_db_url,
+        keys_db_url=servers.keys_db_url,
         operations_db_url=servers.operations_db_url,
         processes_db_url=servers.processes_db_url,
         **urls,

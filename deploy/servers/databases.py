@@ -1,6 +1,6 @@
 """Creates the databases and the two roles in a new PostgreSQL: ``tidemark`` owns them, ``tidemark_reader`` only reads.
 
-The reader cannot connect to the write database; the migrations that create the other tables grant what it may
+The reader cannot connect to the write database and the key database; the migrations that create the other tables grant what it may
 read. On a local server the owner may also create databases, for tests.
 ``deploy/postgres/init.sh`` does the same for docker compose.
 """
@@ -18,6 +18,8 @@ READ: Final = "tidemark_read"
 OPERATIONS: Final = "tidemark_operations"
 PROCESSES: Final = "tidemark_processes"
 """The database of the process managers, each in its own schema."""
+KEYS: Final = "tidemark_keys"
+"""The keys of persons: who reads it can open what is sealed, so the reader cannot."""
 OWNER: Final = "tidemark"
 READER: Final = "tidemark_reader"
 
@@ -60,7 +62,7 @@ async def create(host: str, port: int, admin: str, admin_password: str, password
         for name in read_databases:
             if await connection.fetchval(HAS_DATABASE, f"tidemark_{name}"):
                 read_databases[name] = f"tidemark_{name}"
-        for database in (WRITE, *readable):
+        for database in (WRITE, KEYS, *readable):
             if not await connection.fetchval(HAS_DATABASE, database):
                 await connection.execute(await connection.fetchval(CREATE_DATABASE, database))
             await connection.execute(await connection.fetchval(REVOKE_PUBLIC, database))
@@ -68,7 +70,7 @@ async def create(host: str, port: int, admin: str, admin_password: str, password
             await connection.execute(await connection.fetchval(GRANT_READER, database))
     finally:
         await connection.close()
-    for database in (WRITE, *readable):
+    for database in (WRITE, KEYS, *readable):
         connection = await connect(database)
         try:
             await connection.execute(RESTRICT_PUBLIC_SCHEMA)

@@ -25,7 +25,7 @@ from shared.read_models import IN_POSTGRES, READ_MODELS
 __all__ = ["Servers", "ServersError", "from_environment", "provide"]
 
 CHOICE: Final = "TIDEMARK_SERVERS"
-REQUIRED: Final = ("rabbitmq_url", "write_db_url", "operations_db_url")
+REQUIRED: Final = ("rabbitmq_url", "write_db_url", "operations_db_url", "keys_db_url")
 PROCESSES: Final = "processes_db_url"
 SHARED_READ_DB: Final = "read_db_url"
 """The default for every read model in PostgreSQL that has no URL of its own, and for the process managers."""
@@ -40,6 +40,7 @@ class Servers:
     write_db_url: str = field(repr=False)
     operations_db_url: str = field(repr=False)
     processes_db_url: str = field(repr=False)
+    keys_db_url: str = field(repr=False)
     stores: Mapping[str, str] = field(repr=False)
     """The URL of each read model's store."""
     own: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
@@ -133,6 +134,7 @@ def from_environment(environ: Mapping[str, str]) -> Servers | None:
         write_db_url=given["write_db_url"],
         operations_db_url=given["operations_db_url"],
         processes_db_url=given[PROCESSES],
+        keys_db_url=given["keys_db_url"],
         stores={model.name: given[model.setting] for model in READ_MODELS},
         own={
             deployable: {
@@ -172,6 +174,7 @@ def _servers(
         "write_db_url": databases.WRITE,
         "operations_db_url": databases.OPERATIONS,
         PROCESSES: databases.PROCESSES,
+        "keys_db_url": databases.KEYS,
         **{model.setting: read_databases[model.name] for model in IN_POSTGRES},
     }
 
@@ -190,6 +193,7 @@ def _servers(
         write_db_url=url("write_db_url", databases.OWNER, redis.OWNER),
         operations_db_url=url("operations_db_url", databases.OWNER, redis.OWNER),
         processes_db_url=url(PROCESSES, databases.OWNER, redis.OWNER),
+        keys_db_url=url("keys_db_url", databases.OWNER, redis.OWNER),
         stores={model.name: url(model.setting, databases.OWNER, redis.OWNER) for model in READ_MODELS},
         own={name: {setting: own(name, setting) for setting in settings} for name, settings in ACCOUNTS.items()},
         origin=origin,

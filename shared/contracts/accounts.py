@@ -5,7 +5,7 @@ event's envelope, taken from the command's.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from unicodedata import normalize
 
 from pydantic import AfterValidator, Field
@@ -37,6 +37,8 @@ Reason = Annotated[SafeText, Field(min_length=1, max_length=1000)]
 
 
 class CreateUser(CommandData):
+    personal_subject: ClassVar = ("users", "user_id")
+
     user_id: Id
     name: Personal[Name]
     email: Personal[Address]
@@ -44,10 +46,14 @@ class CreateUser(CommandData):
 
 
 class RenameUser(CommandData):
+    personal_subject: ClassVar = ("users", "")
+
     name: Personal[Name]
 
 
 class ChangeUserEmail(CommandData):
+    personal_subject: ClassVar = ("users", "")
+
     email: Personal[Address]
 
 

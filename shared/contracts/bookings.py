@@ -7,7 +7,7 @@ times are a day for the practice: local days may have 23 or 25 hours.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, Field, Strict
 
@@ -67,6 +67,8 @@ Minutes = Annotated[int, Strict(), Field(ge=SLOT_MINUTES, le=MAX_MINUTES), Multi
 
 
 class RegisterDoctor(CommandData):
+    personal_subject: ClassVar = ("doctors", "doctor_id")
+
     doctor_id: Id
     name: Personal[Name]
     speciality: Label | None = None
@@ -74,16 +76,22 @@ class RegisterDoctor(CommandData):
 
 
 class RenameDoctor(CommandData):
+    personal_subject: ClassVar = ("doctors", "")
+
     name: Personal[Name]
 
 
 class RegisterPatient(CommandData):
+    personal_subject: ClassVar = ("patients", "patient_id")
+
     patient_id: Id
     name: Personal[Name]
     email: Personal[Email | None] = None
 
 
 class RenamePatient(CommandData):
+    personal_subject: ClassVar = ("patients", "")
+
     name: Personal[Name]
 
 

@@ -1,7 +1,7 @@
 """Customers: name, e-mail address and region."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import UNSET
 
@@ -11,6 +11,8 @@ from shared.contracts.values import CommandData, Email, EventData, EventTime, Fa
 
 
 class RegisterCustomer(CommandData):
+    personal_subject: ClassVar = ("customers", "customer_id")
+
     customer_id: Id
     name: Personal[Name]
     email: Personal[Email | None] = None
@@ -19,10 +21,14 @@ class RegisterCustomer(CommandData):
 
 
 class RenameCustomer(CommandData):
+    personal_subject: ClassVar = ("customers", "")
+
     name: Personal[Name]
 
 
 class ChangeEmail(CommandData):
+    personal_subject: ClassVar = ("customers", "")
+
     email: Personal[Email]
 
 

@@ -7,7 +7,6 @@ A field is marked by its type, ``Personal[...]``. The person is a *subject*, the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, ClassVar, Final, TypeVar, get_type_hints
 
 T = TypeVar("T")
@@ -33,23 +32,36 @@ class HasPersonalData:
 
     __slots__ = ()
     personal_subject: ClassVar[tuple[str, str] | None] = None
-    """The kind of stream and the field with its id, of the person whose data these are; None: it is the stream's own."""
+    """The kind of stream and the field with its id, of the person whose data these are; no field (""): the stream's own id. Every command
+    with personal fields has it. None, in an event: it is the stream itself."""
 
 
-@cache
+_FIELDS: Final[dict[type[Any], tuple[str, ...]]] = {}
+
+
 def personal_fields(cls: type[Any]) -> tuple[str, ...]:
     """The names of the class's personal fields; mostly none."""
-    hints = get_type_hints(cls, include_extras=True)
-    return tuple(name for name, kind in hints.items() if PERSONAL in getattr(kind, "__metadata__", ()))
+    found = _FIELDS.get(cls)
+    if found is None:
+        hints = get_type_hints(cls, include_extras=True)
+        found = tuple(name for name, kind in hints.items() if PERSONAL in getattr(kind, "__metadata__", ()))
+        _FIELDS[cls] = found
+    return found
 
 
-def subject_of(cls: type[Any], fields: Mapping[str, Any] | Any, stream: str | None) -> str | None:
-    """Whose the personal fields are; None: nobody's. ``fields``: an object of the class, or its fields by name, valid or not."""
+def subject_of(cls: type[Any], fields: Mapping[str, Any] | Any, stream: str) -> str | None:
+    """Whose the personal fields are; None: nobody's. ``fields``: an object of the class, or its fields by name, valid or not.
+
+    ``stream``: of the event, state or command; of a command that is not valid, ``/`` and its envelope's subject will do.
+    """
     if not personal_fields(cls):
         return None
-    elsewhere: tuple[str, str] | None = cls.personal_subject if issubclass(cls, HasPersonalData) else None
-    if elsewhere is None:
+    declared: tuple[str, str] | None = cls.personal_subject if issubclass(cls, HasPersonalData) else None
+    if declared is None:
         return stream
-    kind, name = elsewhere
-    found = fields.get(name) if isinstance(fields, Mapping) else getattr(fields, name)
+    kind, name = declared
+    if not name:
+        found: Any = stream.partition("/")[2]
+    else:
+        found = fields.get(name) if isinstance(fields, Mapping) else getattr(fields, name)
     return f"{kind}/{found}" if isinstance(found, str) and found else None

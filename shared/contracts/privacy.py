@@ -35,13 +35,25 @@ class SubjectErased(EventData, frozen=True, kw_only=True):
     erased_at: EventTime
 
 
+SUBJECT_ERASED: Final = "privacy.subject-erased"
 KINDS: Final = ("subjects",)
 """The stream kinds of these events; a stream is ``<kind>/<id>``."""
 
 COMMANDS: Final[Mapping[str, type[CommandData]]] = {"privacy.erase-subject": EraseSubject}
 
-EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {SubjectErased: ("privacy.subject-erased", 1)}
+EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {SubjectErased: (SUBJECT_ERASED, 1)}
 """Event class → its type in messages, and the current schema version."""
+
+
+def subject_of_stream(stream: str) -> str:
+    """The person of a stream ``subjects/<kind>:<id>``."""
+    return stream.partition("/")[2].replace(":", "/", 1)
+
+
+def stream_of_subject(subject: str) -> str:
+    """The stream that says that this person is erased."""
+    return f"subjects/{subject.replace('/', ':', 1)}"
+
 
 UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
 """(event type, schema version) → the function that converts its data to the next schema version."""

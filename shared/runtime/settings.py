@@ -37,6 +37,8 @@ class Settings(_ReadModelUrls):
     rabbitmq_url: str = ""
     write_db_url: str = ""
     operations_db_url: str = ""
+    keys_db_url: str = ""
+    """The database with the keys of persons."""
     read_db_url: str = ""
     """The database of all PostgreSQL read models that have no URL of their own: each has a schema there."""
 

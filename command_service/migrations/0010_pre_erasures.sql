@@ -1,0 +1,48 @@
+-- Who is erased: written with the event that says so. The key of the person is destroyed, and what is stored of them in clear is overwritten,
+-- after that (erased_at), and once more when no worker can be left that knew the key before (settled_at). The key database has the same list.
+CREATE TABLE erasures (
+    subject      text PRIMARY KEY,
+    requested_at timestamptz NOT NULL DEFAULT now(),
+    erased_at    timestamptz,
+    settled_at   timestamptz
+);
+CREATE INDEX erasures_open ON erasures (requested_at) WHERE settled_at IS NULL;
+
+-- What is unique of a person, as a keyed hash: found by the person's stream when it is freed.
+CREATE INDEX claims_of_persons ON claims (stream) WHERE scope IN ('customer-email', 'user-email');
+
+-- How far `tidemark subjects seal` has come with events from before personal data were sealed. Where there were none, it is done.
+CREATE TABLE sealing (
+    only    boolean PRIMARY KEY DEFAULT true CHECK (only),
+    done_at timestamptz
+);
+INSERT INTO sealing (done_at) SELECT CASE WHEN EXISTS (SELECT FROM all_events) THEN NULL ELSE now() END;
+
+-- The only way in which an event is ever written again: texts of its data are replaced by sealed ones, or by the erased form. Everything else
+-- about it, and which fields it has, stays. Runs with the rights of the owner, so that whoever calls it needs none on the events.
+CREATE FUNCTION replace_texts(of_stream text, of_version bigint, sealed json) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    before jsonb;
+BEGIN
+    SELECT envelope::jsonb INTO before FROM all_events WHERE stream = of_stream AND version = of_version;
+    IF before IS NULL THEN
+        RETURN false;
+    END IF;
+    IF before - 'data' <> sealed::jsonb - 'data'
+        OR (SELECT array_agg(key ORDER BY key) FROM jsonb_object_keys(before -> 'data') AS key)
+            IS DISTINCT FROM (SELECT array_agg(key ORDER BY key) FROM jsonb_object_keys(sealed::jsonb -> 'data') AS key)
+        OR EXISTS (
+            SELECT FROM jsonb_each(before -> 'data') AS was JOIN jsonb_each(sealed::jsonb -> 'data') AS becomes USING (key)
+            WHERE was.value <> becomes.value
+                AND NOT (becomes.value #>> '{}' LIKE 'tmk1:%' OR becomes.value #>> '{}' = '[erased]')
+        )
+    THEN
+        RAISE EXCEPTION 'only texts of %@% may be sealed or erased', of_stream, of_version;
+    END IF;
+    UPDATE events SET envelope = sealed WHERE stream = of_stream AND version = of_version;
+    UPDATE archived_events SET envelope = sealed WHERE stream = of_stream AND version = of_version;
+    RETURN true;
+END
+$$;
+REVOKE ALL ON FUNCTION replace_texts(text, bigint, json) FROM PUBLIC;
