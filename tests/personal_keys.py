@@ -9,7 +9,7 @@ class EveryKey(dict[str, bytes | None]):
     def __missing__(self, subject: str) -> bytes:
         return hashlib.sha256(subject.encode()).digest()
 
-    def get(self, subject: str, default: object = None) -> bytes | None:  # type: ignore[override]
+    def get(self, subject: str, default: object = None) -> bytes | None:
         return self[subject]
 
     def __contains__(self, subject: object) -> bool:

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
-from projectors.stores import postgres_positions
+from projectors.stores import erasure, postgres_positions
+from projectors.stores.erasure import in_erased_form, subjects_erased, subjects_with_data
 from projectors.stores.port import Advance, Commit, Position, StoreUnavailableError, Turn
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, KEY_LOOKUPS, Connection, Database, is_outage
@@ -38,6 +39,12 @@ class PostgresStore(ABC, Generic[Changes]):
     async def write(self, connection: Connection, changes: Changes) -> None:
         """Write what ``fold`` returned, in the commit's transaction. May raise ProjectionError."""
 
+    async def erase(self, connection: Connection, subjects: Collection[str]) -> None:
+        """Overwrite every row that has personal data of these subjects, in the commit's transaction.
+
+        A store whose read model reads ``subjects`` does; any other has no personal data in clear.
+        """
+
     async def open(self) -> None:
         with raising_unavailable():
             await self._database.pool()
@@ -55,10 +62,17 @@ class PostgresStore(ABC, Generic[Changes]):
 
     async def commit(self, commit: Commit) -> None:
         changes = self.fold(commit.advances) if commit.advances else None
+        with_data, erasing = subjects_with_data(commit.advances), subjects_erased(commit.advances)
         async with self._connection() as connection, connection.transaction():
+            if with_data or erasing:
+                gone = await erasure.begin(connection, with_data, erasing)
+                if not gone.isdisjoint(with_data):
+                    changes = self.fold(in_erased_form(commit.advances, gone))
             await postgres_positions.advance(connection, commit)
             if changes is not None:
                 await self.write(connection, changes)
+            if erasing:
+                await self.erase(connection, erasing)
             await postgres_positions.hold(connection, commit)
             await postgres_positions.progress(connection, commit.progress)
             if commit.advances:

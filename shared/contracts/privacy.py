@@ -35,11 +35,12 @@ class SubjectErased(EventData, frozen=True, kw_only=True):
     erased_at: EventTime
 
 
+ERASE_SUBJECT: Final = "privacy.erase-subject"
 SUBJECT_ERASED: Final = "privacy.subject-erased"
 KINDS: Final = ("subjects",)
 """The stream kinds of these events; a stream is ``<kind>/<id>``."""
 
-COMMANDS: Final[Mapping[str, type[CommandData]]] = {"privacy.erase-subject": EraseSubject}
+COMMANDS: Final[Mapping[str, type[CommandData]]] = {ERASE_SUBJECT: EraseSubject}
 
 EVENTS: Final[Mapping[type[EventData], tuple[str, int]]] = {SubjectErased: (SUBJECT_ERASED, 1)}
 """Event class → its type in messages, and the current schema version."""

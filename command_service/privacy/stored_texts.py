@@ -1,0 +1,148 @@
+"""Personal texts that the write database has in clear, from before they were sealed: sealed online, or overwritten when their person is erased.
+
+An event is a fact and is never edited; whose name is in it is not the fact. The function ``replace_texts`` of the database is the only way
+to write an event again: it takes nothing but sealed texts, or the erased form, in the place of texts.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from pydantic_core import from_json, to_json
+
+from command_service.handling.borrowing import AGGREGATE_OF
+from command_service.handling.parsing import digest_of
+from shared.contracts.personal import ERASED, personal_fields, subject_of
+from shared.contracts.registry import COMMANDS, EVENTS, PERSONS
+from shared.messages.envelope import CommandEnvelope
+from shared.privacy.command_bodies import sealed_command, subject_of_command
+from shared.privacy.sealing import Keys, is_sealed, seal_text
+from shared.runtime.postgres import Connection
+
+PAGE: Final = 500
+PERSONAL_TYPES: Final = {name: cls for cls, (name, _) in EVENTS.items() if personal_fields(cls)}
+PERSONAL_COMMANDS: Final = sorted(name for name, contract in COMMANDS.items() if personal_fields(contract))
+
+EVENTS_OF: Final = """
+SELECT version, envelope::text AS envelope FROM all_events WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
+"""
+IS_SEALED: Final = "SELECT done_at IS NOT NULL FROM sealing"
+# Reads every event of a product: only where `tidemark subjects seal` has not been run since the update that seals.
+REVIEWS_OF: Final = """
+SELECT stream, version, envelope::text AS envelope FROM all_events
+WHERE stream LIKE 'products/%' AND envelope ->> 'type' = 'catalog.review-added'
+    AND envelope -> 'data' ->> 'customer_id' = $1
+"""
+REPLACE_TEXTS: Final = "SELECT replace_texts($1, $2, $3::json)"
+STATE_OF: Final = "SELECT state::text AS state FROM streams WHERE stream = $1 FOR UPDATE"
+WRITE_STATE: Final = "UPDATE streams SET state = $2::json WHERE stream = $1"
+SCHEDULED: Final = "SELECT id, envelope FROM scheduled_commands WHERE command_type = ANY ($1::text[]) FOR UPDATE"
+WRITE_SCHEDULED: Final = "UPDATE scheduled_commands SET envelope = $2, body_hash = $3 WHERE id = $1"
+FREE_CLAIMS: Final = """
+DELETE FROM claims WHERE stream = $1 AND scope IN ('customer-email', 'user-email')
+"""
+
+
+async def overwrite(connection: Connection, subject: str) -> int:
+    """Overwrite what the write database has in clear of an erased subject, and free what is unique of it; in the caller's transaction.
+
+    Returns how many events were in clear. What is sealed stays: no key opens it.
+    """
+    changed = await _events(connection, subject, {subject: None})
+    kind, _, own_id = subject.partition("/")
+    if kind == "customers" and not await connection.fetchval(IS_SEALED):
+        for row in await connection.fetch(REVIEWS_OF, own_id, timeout=None):
+            changed += await replace(connection, row["stream"], row["version"], row["envelope"], {subject: None})
+    await seal_state(connection, subject, {subject: None})
+    for row in await connection.fetch(SCHEDULED, PERSONAL_COMMANDS):
+        command = from_json(row["envelope"])
+        if subject_of_command(command) == subject:
+            await _write_scheduled(connection, row["id"], command, {subject: None})
+    await connection.execute(FREE_CLAIMS, subject)
+    return changed
+
+
+async def seal_scheduled(connection: Connection, keys_of: Callable[[Collection[str]], Any]) -> None:
+    """Seal the personal texts of scheduled commands; in the caller's transaction. ``keys_of``: makes and returns keys."""
+    for row in await connection.fetch(SCHEDULED, PERSONAL_COMMANDS):
+        command = from_json(row["envelope"])
+        subject = subject_of_command(command)
+        if subject is not None:
+            await _write_scheduled(connection, row["id"], command, await keys_of([subject]))
+
+
+async def replace(connection: Connection, stream: str, version: int, envelope: str, keys: Keys) -> int:
+    """Seal the event's personal texts that are in clear, or overwrite them if the subject is erased. Returns 1 if there were any."""
+    changed = sealed_event(from_json(envelope), keys)
+    if changed is None:
+        return 0
+    await connection.fetchval(REPLACE_TEXTS, stream, version, to_json(changed).decode())
+    return 1
+
+
+def subject_of_event(envelope: Mapping[str, Any]) -> str | None:
+    """Whose personal data an event as it is stored has; None: nobody's."""
+    cls = PERSONAL_TYPES.get(envelope["type"])
+    return None if cls is None else subject_of(cls, envelope["data"], envelope["subject"])
+
+
+def sealed_event(envelope: Mapping[str, Any], keys: Keys) -> dict[str, Any] | None:
+    """The event without personal texts in clear; None: it has none. Every schema version: a field keeps its name and meaning."""
+    cls = PERSONAL_TYPES.get(envelope["type"])
+    subject = subject_of_event(envelope)
+    if cls is None or subject is None:
+        return None
+    data = envelope["data"]
+    clear = {name: data[name] for name in personal_fields(cls) if isinstance(data.get(name), str)}
+    texts = {name: _closed(text, subject, keys) for name, text in clear.items() if not _is_closed(text)}
+    return {**envelope, "data": {**data, **texts}} if texts else None
+
+
+async def seal_state(connection: Connection, stream: str, keys: Keys) -> None:
+    """The same for the state of a person's stream."""
+    aggregate = AGGREGATE_OF.get(stream.partition("/")[0])
+    kept = await connection.fetchval(STATE_OF, stream) if aggregate is not None else None
+    state = None if kept is None else from_json(kept)
+    if aggregate is None or not isinstance(state, dict):
+        return
+    clear = {name: state[name] for name in personal_fields(aggregate.state) if isinstance(state.get(name), str)}
+    texts = {name: _closed(text, stream, keys) for name, text in clear.items() if not _is_closed(text)}
+    if texts:
+        await connection.execute(WRITE_STATE, stream, to_json(state | texts).decode())
+
+
+async def _events(connection: Connection, stream: str, keys: Keys) -> int:
+    """Those of one stream."""
+    if stream.partition("/")[0] not in PERSONS:
+        return 0
+    after, changed = 0, 0
+    while page := await connection.fetch(EVENTS_OF, stream, after, PAGE):
+        for row in page:
+            changed += await replace(connection, stream, row["version"], row["envelope"], keys)
+        after = page[-1]["version"]
+    return changed
+
+
+async def _write_scheduled(connection: Connection, row_id: int, command: dict[str, Any], keys: Keys) -> None:
+    """Sealed, the command keeps its digest, which is that of the clear one; overwritten, it is another one."""
+    subject = subject_of_command(command)
+    before = CommandEnvelope.model_validate(command)
+    closed = sealed_command(command, subject, keys)
+    if closed == command:
+        return
+    erased = subject is None or keys.get(subject) is None
+    after = CommandEnvelope.model_validate(closed)
+    await connection.execute(
+        WRITE_SCHEDULED,
+        row_id,
+        after.model_dump_json(exclude_none=True),
+        digest_of(after if erased else before),
+    )
+
+
+def _is_closed(text: str) -> bool:
+    return text == ERASED or is_sealed(text)
+
+
+def _closed(text: str, subject: str, keys: Keys) -> str:
+    key = keys.get(subject)
+    return ERASED if key is None else seal_text(text, subject, key)
