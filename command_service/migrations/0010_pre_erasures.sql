@@ -13,7 +13,7 @@ CREATE INDEX claims_of_persons ON claims (stream) WHERE scope IN ('customer-emai
 
 -- How far `tidemark subjects seal` has come with events from before personal data were sealed. Where there were none, it is done.
 CREATE TABLE sealing (
-    only    boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single  boolean PRIMARY KEY DEFAULT true CHECK (single),
     done_at timestamptz
 );
 INSERT INTO sealing (done_at) SELECT CASE WHEN EXISTS (SELECT FROM all_events) THEN NULL ELSE now() END;

@@ -1,4 +1,4 @@
-"""Personal texts that the write database has in clear, from before they were sealed: sealed online, or overwritten when their person is erased.
+"""Personal texts that the write database has in clear, from before they were sealed: sealed online, or overwritten on erasure.
 
 An event is a fact and is never edited; whose name is in it is not the fact. The function ``replace_texts`` of the database is the only way
 to write an event again: it takes nothing but sealed texts, or the erased form, in the place of texts.

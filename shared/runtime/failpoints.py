@@ -18,7 +18,7 @@ class Failpoint(StrEnum):
     """The failpoints, and the processes that reach them."""
 
     BEFORE_COMMIT = "before-commit"
-    """worker, relay (erasures), projectors, processes, dead_letters, archive: everything is written, the transaction is open (Redis: not sent yet)."""
+    """worker, relay, projectors, processes, dead_letters, archive: all is written, the transaction is open (Redis: not sent yet)."""
     AFTER_COMMIT = "after-commit"
     """worker, projectors, processes, dead_letters, archive: committed; nothing of it is published yet."""
     AFTER_HOLD = "after-hold"
