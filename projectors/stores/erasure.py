@@ -9,10 +9,9 @@ later commit finds the erasure. A key that a process still has makes no differen
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Final
 
-from msgspec.structs import replace as with_fields
+from msgspec.structs import replace
 
 from projectors.stores.port import Advance, Event
 from shared.contracts.personal import subject_of
@@ -63,7 +62,7 @@ def in_erased_form(advances: Sequence[Advance], subjects: Collection[str]) -> li
     def changed(event: Event) -> Event:
         if type(event.data) not in _PERSONAL or _subject(event) not in subjects:
             return event
-        return with_fields(event, data=erased(event.data))
+        return replace(event, data=erased(event.data))
 
     return [replace(advance, events=[changed(event) for event in advance.events]) for advance in advances]
 

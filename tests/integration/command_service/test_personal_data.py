@@ -82,7 +82,13 @@ async def test_no_text_of_a_person_is_stored_in_clear_and_decisions_see_it(
     handler: Handler, write_db: asyncpg.Connection, own_id: str, keys: KeyDatabase
 ) -> None:
     name, email, review = f"Name {uuid4()}", f"{uuid4()}@example.org", f"Review {uuid4()}"
-    product = {"product_id": f"p-{own_id}", "name": "Tea", "category": "drinks", "price": 1, "currency": "EUR"}
+    product: dict[str, Any] = {
+        "product_id": f"p-{own_id}",
+        "name": "Tea",
+        "category": "drinks",
+        "price": 1,
+        "currency": "EUR",
+    }
     results = await handler.handle(
         [
             register(own_id, name, email),
