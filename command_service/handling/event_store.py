@@ -19,7 +19,7 @@ from command_service.handling.outbox import CHANNEL
 from command_service.handling.parsing import Command, Task
 from command_service.privacy.personal_data import PERSONAL_CLAIMS, hashed_claim
 from command_service.scheduling import scheduled_commands
-from shared.contracts.privacy import SUBJECT_ERASED, subject_of_stream
+from shared.contracts.privacy import ERASE_SUBJECT
 from shared.messages.outcomes import ACCEPTED
 from shared.messaging.topology import hash_of
 from shared.runtime.failpoints import Failpoint, reached
@@ -118,12 +118,19 @@ CLAIMS_IN_CLEAR: Final = """
 SELECT scope, value FROM claims WHERE scope = ANY ($1::text[]) AND value NOT LIKE 'hmac:%' LIMIT 1000
 """
 HASH_CLAIMS: Final = """
-UPDATE claims SET value = given.hashed
-FROM unnest($1::text[], $2::text[], $3::text[]) AS given (scope, value, hashed)
-WHERE claims.scope = given.scope AND claims.value = given.value
+WITH clear AS (
+    DELETE FROM claims USING unnest($1::text[], $2::text[], $3::text[]) AS given (scope, value, hashed)
+    WHERE claims.scope = given.scope AND claims.value = given.value
+    RETURNING claims.scope, given.hashed, claims.stream
+)
+INSERT INTO claims (scope, value, stream) SELECT scope, hashed, stream FROM clear ON CONFLICT DO NOTHING
+"""
+# Of persons who are erased.
+FREE_CLAIMS: Final = """
+DELETE FROM claims WHERE stream = ANY ($1::text[]) AND scope IN ('customer-email', 'user-email')
 """
 OUTCOME: Final = """
-SELECT outcome, body_hash FROM commands WHERE command_id = $1 AND source IN ($2, '') ORDER BY source DESC LIMIT 1
+SELECT outcome, body_hash, source FROM commands WHERE command_id = $1 AND source IN ($2, '') ORDER BY source DESC LIMIT 1
 """
 SOURCES: Final = """
 SELECT source FROM commands WHERE command_id = $1
@@ -206,8 +213,9 @@ async def append(connection: Connection, batch: Batch, known: LoadedStreams, now
                     epoch.number,
                     CHANNEL,
                 )
-            if erased := [subject_of_stream(event.stream) for event in batch.events if event.type == SUBJECT_ERASED]:
-                await connection.execute(RECORD_ERASURES, sorted(erased))
+            if erased := _erased(batch):
+                await connection.execute(RECORD_ERASURES, erased)
+                await connection.execute(FREE_CLAIMS, erased)
             reached(Failpoint.BEFORE_COMMIT)
     except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
         raise ConflictError(str(error)) from error
@@ -257,6 +265,17 @@ async def _write_commands(connection: Connection, batch: Batch, now: datetime) -
         [command.digest for _, (command, _) in decided],
         [outcome.body.decode() for _, (_, outcome) in decided],
         now,
+    )
+
+
+def _erased(batch: Batch) -> list[str]:
+    """The subjects whose erasure is accepted, for the first time or again."""
+    return sorted(
+        {
+            command.envelope.data["subject"]
+            for command, outcome in batch.decided.values()
+            if command.envelope.type == ERASE_SUBJECT and outcome.accepted
+        }
     )
 
 

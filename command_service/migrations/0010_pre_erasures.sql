@@ -1,5 +1,5 @@
--- Who is erased: written with the event that says so. The key of the person is destroyed, and what is stored of them in clear is overwritten,
--- after that (erased_at), and once more when no worker can be left that knew the key before (settled_at). The key database has the same list.
+-- Who is erased: written with the event that says so. The key of the person is destroyed after that (erased_at). settled_at: the command was
+-- decided once more when no worker was left that knew the key before. The key database has the same list.
 CREATE TABLE erasures (
     subject      text PRIMARY KEY,
     requested_at timestamptz NOT NULL DEFAULT now(),
@@ -18,10 +18,10 @@ CREATE TABLE sealing (
 );
 INSERT INTO sealing (done_at) SELECT CASE WHEN EXISTS (SELECT FROM all_events) THEN NULL ELSE now() END;
 
--- The only way in which an event is ever written again: texts of its data are replaced by sealed ones, or by the erased form. Everything else
--- about it, and which fields it has, stays. Runs with the rights of the owner, so that whoever calls it needs none on the events.
+-- The only way in which an event is written again, by `tidemark subjects seal`: texts of its data are replaced by sealed ones, or by the erased
+-- form. Everything else about it, and which fields it has, stays. Only the owner may: no deployable has the right to update events.
 CREATE FUNCTION replace_texts(of_stream text, of_version bigint, sealed json) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     before jsonb;
 BEGIN
@@ -45,4 +45,3 @@ BEGIN
     RETURN true;
 END
 $$;
-REVOKE ALL ON FUNCTION replace_texts(text, bigint, json) FROM PUBLIC;

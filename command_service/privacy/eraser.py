@@ -1,13 +1,15 @@
 """The eraser, a task of the relay: sees every erasure through, and keeps the two lists of erased persons equal.
 
-    privacy.subject-erased ──one transaction──▶ erasures ──▶ the key is destroyed ──▶ what is stored in clear is overwritten, claims are
-                                                                freed, erased_at ──▶ the same once more, SETTLE later: settled_at
+    privacy.subject-erased, erasures, claims freed ──one transaction of the worker──▶ the key is destroyed: erased_at
+                                                   ──SETTLE later──▶ the command once more: settled_at
 
-Every step may be repeated, and is, until it is committed; a crash between two of them changes nothing. The second round finds what a worker
-wrote that had read the key before it was destroyed: a claim, or a key of its own.
+Every step may be repeated, and is, until it is committed; a crash between two of them changes nothing. The second command frees what a
+worker has claimed that had read the key before it was destroyed.
 
 The key database and the write database each list who is erased. A subject that only one of them has was lost by a restore of the other:
 missing keys are destroyed again, a missing event is asked for by a command.
+
+Where an older version has left personal data in clear, no erasure is complete before `tidemark subjects seal`, which the eraser says.
 """
 
 import asyncio
@@ -20,7 +22,6 @@ from uuid import uuid4
 
 from pydantic_core import to_json
 
-from command_service.privacy.stored_texts import overwrite
 from shared.contracts.privacy import ERASE_SUBJECT
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
@@ -41,14 +42,14 @@ RECONCILE_EVERY_S: Final = 30.0
 AT_ONCE: Final = 20
 
 OPEN: Final = """
-SELECT subject FROM erasures WHERE settled_at IS NULL AND (erased_at IS NULL OR erased_at < now() - $1::interval)
+SELECT subject, erased_at IS NOT NULL AS again FROM erasures
+WHERE settled_at IS NULL AND (erased_at IS NULL OR erased_at < now() - $1::interval)
 ORDER BY requested_at LIMIT $2
 """
-DONE: Final = """
-UPDATE erasures SET erased_at = coalesce(erased_at, now()), settled_at = CASE WHEN erased_at < now() - $2::interval THEN now() END
-WHERE subject = $1
-"""
+ERASED: Final = "UPDATE erasures SET erased_at = now() WHERE subject = $1 AND erased_at IS NULL"
+SETTLED: Final = "UPDATE erasures SET settled_at = now() WHERE subject = $1"
 ALL: Final = "SELECT subject FROM erasures"
+IS_SEALED: Final = "SELECT done_at IS NOT NULL FROM sealing"
 
 
 class Eraser:
@@ -85,9 +86,9 @@ class Eraser:
             await self.reconcile()
             self._reconciled_at = time.monotonic()
         pool = await self._database.pool()
-        found = [row["subject"] for row in await pool.fetch(OPEN, settle, AT_ONCE)]
-        for subject in found:
-            await self._erase(subject, settle)
+        found = await pool.fetch(OPEN, settle, AT_ONCE)
+        for row in found:
+            await self._erase(row["subject"], again=row["again"])
         return len(found) == AT_ONCE
 
     async def reconcile(self) -> None:
@@ -95,31 +96,32 @@ class Eraser:
         pool = await self._database.pool()
         here, there = {row["subject"] for row in await pool.fetch(ALL)}, set(await self._keys.erased())
         for subject in sorted(here - there):
-            log.warning("%s is erased, and the key database does not know it: it was restored", subject)
+            log.warning("%s is erased, and the key database does not list it", subject)
             await self._keys.destroy(subject)
         for subject in sorted(there - here):
-            log.warning("%s is erased, and the write database does not know it: it was restored", subject)
-            await self._publisher.publish(_command(subject))
+            log.warning("%s is erased, and the write database does not list it: it was restored", subject)
+            await self._publisher.publish(_command(subject, "applied again after a restore"))
+        if here and not await pool.fetchval(IS_SEALED):
+            log.warning("persons are erased, but an older version has left data in clear: run `tidemark subjects seal`")
 
-    async def _erase(self, subject: str, settle: timedelta) -> None:
+    async def _erase(self, subject: str, *, again: bool) -> None:
         await self._keys.destroy(subject)
         reached(Failpoint.AFTER_KEY)
+        if again:
+            await self._publisher.publish(_command(subject, "to free what was claimed meanwhile"))
         pool = await self._database.pool()
-        async with pool.acquire(timeout=10) as connection, connection.transaction():
-            clear = await overwrite(connection, subject)
-            await connection.execute(DONE, subject, settle)
-            reached(Failpoint.BEFORE_COMMIT)
-        log.info("%s is erased; %d events were stored in clear", subject, clear)
+        await pool.execute(SETTLED if again else ERASED, subject)
+        log.info("%s is %s", subject, "erased for good" if again else "erased")
 
 
-def _command(subject: str) -> Outgoing:
-    """The message that has the erasure decided again."""
+def _command(subject: str, reason: str) -> Outgoing:
+    """The message that has the erasure decided once more."""
     envelope = {
         "specversion": "1.0",
-        "id": f"erasure/{uuid4()}".replace("/", ":"),
+        "id": f"erasure:{uuid4()}",
         "source": SOURCE,
         "type": ERASE_SUBJECT,
         "time": datetime.now(UTC).isoformat(),
-        "data": {"subject": subject, "reason": "applied again after a restore"},
+        "data": {"subject": subject, "reason": reason},
     }
     return Outgoing(topology.COMMANDS, ERASE_SUBJECT, to_json(envelope), CONTENT_TYPE, type=ERASE_SUBJECT)

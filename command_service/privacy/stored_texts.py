@@ -1,4 +1,6 @@
-"""Personal texts that the write database has in clear, from before they were sealed: sealed online, or overwritten on erasure.
+"""Personal texts that the write database has in clear, from before they were sealed: `tidemark subjects seal` seals them as the owner.
+
+Those of persons who are erased are replaced by the erased form.
 
 An event is a fact and is never edited; whose name is in it is not the fact. The function ``replace_texts`` of the database is the only way
 to write an event again: it takes nothing but sealed texts, or the erased form, in the place of texts.
@@ -12,21 +14,16 @@ from pydantic_core import from_json, to_json
 from command_service.handling.borrowing import AGGREGATE_OF
 from command_service.handling.parsing import digest_of
 from shared.contracts.personal import ERASED, personal_fields, subject_of
-from shared.contracts.registry import COMMANDS, EVENTS, PERSONS
+from shared.contracts.registry import COMMANDS, EVENTS
 from shared.messages.envelope import CommandEnvelope
 from shared.privacy.command_bodies import sealed_command, subject_of_command
 from shared.privacy.sealing import Keys, is_sealed, seal_text
 from shared.runtime.postgres import Connection
 
-PAGE: Final = 500
 PERSONAL_TYPES: Final = {name: cls for cls, (name, _) in EVENTS.items() if personal_fields(cls)}
 PERSONAL_COMMANDS: Final = sorted(name for name, contract in COMMANDS.items() if personal_fields(contract))
 
-EVENTS_OF: Final = """
-SELECT version, envelope::text AS envelope FROM all_events WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
-"""
-IS_SEALED: Final = "SELECT done_at IS NOT NULL FROM sealing"
-# Reads every event of a product: only where `tidemark subjects seal` has not been run since the update that seals.
+# Reads every event of a product.
 REVIEWS_OF: Final = """
 SELECT stream, version, envelope::text AS envelope FROM all_events
 WHERE stream LIKE 'products/%' AND envelope ->> 'type' = 'catalog.review-added'
@@ -37,28 +34,6 @@ STATE_OF: Final = "SELECT state::text AS state FROM streams WHERE stream = $1 FO
 WRITE_STATE: Final = "UPDATE streams SET state = $2::json WHERE stream = $1"
 SCHEDULED: Final = "SELECT id, envelope FROM scheduled_commands WHERE command_type = ANY ($1::text[]) FOR UPDATE"
 WRITE_SCHEDULED: Final = "UPDATE scheduled_commands SET envelope = $2, body_hash = $3 WHERE id = $1"
-FREE_CLAIMS: Final = """
-DELETE FROM claims WHERE stream = $1 AND scope IN ('customer-email', 'user-email')
-"""
-
-
-async def overwrite(connection: Connection, subject: str) -> int:
-    """Overwrite what the write database has in clear of an erased subject, and free what is unique of it; in the caller's transaction.
-
-    Returns how many events were in clear. What is sealed stays: no key opens it.
-    """
-    changed = await _events(connection, subject, {subject: None})
-    kind, _, own_id = subject.partition("/")
-    if kind == "customers" and not await connection.fetchval(IS_SEALED):
-        for row in await connection.fetch(REVIEWS_OF, own_id, timeout=None):
-            changed += await replace(connection, row["stream"], row["version"], row["envelope"], {subject: None})
-    await seal_state(connection, subject, {subject: None})
-    for row in await connection.fetch(SCHEDULED, PERSONAL_COMMANDS):
-        command = from_json(row["envelope"])
-        if subject_of_command(command) == subject:
-            await _write_scheduled(connection, row["id"], command, {subject: None})
-    await connection.execute(FREE_CLAIMS, subject)
-    return changed
 
 
 async def seal_scheduled(connection: Connection, keys_of: Callable[[Collection[str]], Any]) -> None:
@@ -108,18 +83,6 @@ async def seal_state(connection: Connection, stream: str, keys: Keys) -> None:
     texts = {name: _closed(text, stream, keys) for name, text in clear.items() if not _is_closed(text)}
     if texts:
         await connection.execute(WRITE_STATE, stream, to_json(state | texts).decode())
-
-
-async def _events(connection: Connection, stream: str, keys: Keys) -> int:
-    """Those of one stream."""
-    if stream.partition("/")[0] not in PERSONS:
-        return 0
-    after, changed = 0, 0
-    while page := await connection.fetch(EVENTS_OF, stream, after, PAGE):
-        for row in page:
-            changed += await replace(connection, stream, row["version"], row["envelope"], keys)
-        after = page[-1]["version"]
-    return changed
 
 
 async def _write_scheduled(connection: Connection, row_id: int, command: dict[str, Any], keys: Keys) -> None:

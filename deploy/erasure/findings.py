@@ -29,6 +29,7 @@ from shared.views import operations
 PERSONAL_NAMES: Final = frozenset(name for fields in PERSONAL_EVENTS.values() for name in fields)
 
 ERASURE: Final = "SELECT erased_at, settled_at FROM erasures WHERE subject = $1"
+IS_SEALED: Final = "SELECT done_at IS NOT NULL FROM sealing"
 EVENTS: Final = "SELECT stream, version, envelope::text AS envelope FROM all_events WHERE stream = $1"
 STATE: Final = "SELECT state::text AS state FROM streams WHERE stream = $1"
 CLAIMS: Final = "SELECT scope FROM claims WHERE stream = $1 AND scope IN ('customer-email', 'user-email')"
@@ -103,6 +104,8 @@ async def _write(write: asyncpg.Connection, findings: Findings) -> None:
     row = await write.fetchrow(ERASURE, subject)
     if row is None or row["erased_at"] is None:
         findings.found("write database", "the erasure is not recorded, or not seen through")
+    if not await write.fetchval(IS_SEALED):
+        findings.found("write database", "may have data of anybody in clear: run `tidemark subjects seal`")
     rows = await write.fetch(EVENTS, subject)
     kind, _, own_id = subject.partition("/")
     if kind == "customers":

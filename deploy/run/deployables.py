@@ -16,6 +16,11 @@ from deploy.servers.provide import Servers
 from shared.read_models import NAMES
 
 OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
+API_KEY: Final = "TIDEMARK_API_KEY"
+"""A client's key, with which commands and examples use a running system: no deployable receives it."""
+JWKS: Final = "TIDEMARK_JWT_JWKS_URL"
+PRIVATE: Final[dict[str, str]] = {"TIDEMARK_AUTH": "off", "TIDEMARK_HOST": "127.0.0.1"}
+"""The settings of a system that only the program which starts it uses: a demo, a drill, a test, a benchmark."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
     deployable = _deployable(name)
     inherited = os.environ if base is None else base
     kept = {key: value for key, value in inherited.items() if not _is_url(key)}
+    kept.pop(API_KEY, None)
     if not deployable.needs_operator_key:
         kept.pop(OPERATOR_KEY, None)
     return kept | servers.environ_of(name) | {"PYTHONUNBUFFERED": "1"}
@@ -71,4 +77,4 @@ def _deployable(name: str) -> Deployable:
 
 
 def _is_url(key: str) -> bool:
-    return key.startswith("TIDEMARK_") and key.endswith("_URL")
+    return key.startswith("TIDEMARK_") and key.endswith("_URL") and key != JWKS

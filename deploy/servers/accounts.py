@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.read_models import READ_MODELS
+from shared.runtime.roles import OWNER, role_of
 
 RABBITMQ: Final = "rabbitmq_url"
 WRITE: Final = "write_db_url"
@@ -30,6 +31,13 @@ ACCOUNTS: Final[Mapping[str, tuple[str, ...]]] = {
     PAYMENT_PROVIDER: (RABBITMQ,),
 }
 """Deployable → the settings with the URLs that it receives."""
+
+IN_POSTGRES: Final = tuple(
+    name for name, settings in ACCOUNTS.items() if any(setting.endswith("_db_url") for setting in settings)
+)
+"""The deployables that use PostgreSQL."""
+ROLES: Final = (OWNER, *map(role_of, IN_POSTGRES))
+"""All roles of ``deploy/postgres/roles.sql``."""
 
 
 def variable(setting: str) -> str:

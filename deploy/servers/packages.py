@@ -1,4 +1,4 @@
-"""Gets missing programs of PostgreSQL, Redis and RabbitMQ from the system's package manager.
+"""Gets missing programs of PostgreSQL, Redis, RabbitMQ and HAProxy from the system's package manager.
 
 As root they are installed, with every service start prevented and the installed services disabled, so that nothing
 takes the default ports. Otherwise the packages and their missing dependencies are downloaded and unpacked into a folder
@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,12 +26,15 @@ NEEDED: Final[dict[str, Callable[[], Path]]] = {
     "redis-server": programs.redis_server,
     "rabbitmq-server": programs.rabbitmq_server,
 }
+GATEWAY: Final[dict[str, Callable[[], Path]]] = {"haproxy": programs.haproxy}
+"""Needed only where the gateway runs."""
 SERVICES: Final = (
     "postgresql.service",
     "redis-server.service",
     "rabbitmq-server.service",
     "epmd.socket",
     "epmd.service",
+    "haproxy.service",
 )
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 NO_CLUSTER: Final = Path("/etc/postgresql-common/createcluster.d/tidemark.conf")
@@ -41,10 +44,10 @@ NON_INTERACTIVE: Final = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-
 MINUTES: Final = 10
 
 
-def missing() -> list[str]:
+def missing(needed: Mapping[str, Callable[[], Path]] = NEEDED) -> list[str]:
     """The packages whose programs are not installed."""
     absent = []
-    for package, find in NEEDED.items():
+    for package, find in needed.items():
         try:
             find()
         except ProgramMissingError:
@@ -52,9 +55,15 @@ def missing() -> list[str]:
     return absent
 
 
-def install() -> None:
+def install_missing(needed: Mapping[str, Callable[[], Path]]) -> None:
+    """Install or unpack packages if there are any that are missing. Raises ``ProgramMissingError``."""
+    if missing(needed):
+        install(needed)
+
+
+def install(needed: Mapping[str, Callable[[], Path]] = NEEDED) -> None:
     """Install or unpack the missing packages. Raises ``ProgramMissingError`` with what to do if that fails."""
-    packages = missing()
+    packages = missing(needed)
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         raise ProgramMissingError(f"{', '.join(packages)} not found, and there is no apt-get here: {INSTALL_HINT}")
     sys.stderr.write(f"tidemark: getting {', '.join(packages)} with apt-get, once\n")
@@ -62,7 +71,7 @@ def install() -> None:
         _install_as_root(packages)
     else:
         _unpack(packages)
-    if still := missing():
+    if still := missing(needed):
         raise ProgramMissingError(f"{', '.join(still)} not found even after installing: {INSTALL_HINT}")
 
 

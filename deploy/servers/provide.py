@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from deploy.servers import containers, databases, packages, redis
+from deploy.servers import containers, databases, packages, redis_users
 from deploy.servers.accounts import ACCOUNTS, QUERY, own_setting, variable
 from deploy.servers.errors import ServersError
 from deploy.servers.private import PrivateServers, private_servers
 from shared.read_models import IN_POSTGRES, READ_MODELS
+from shared.runtime.roles import OWNER, role_of
 
 __all__ = ["Servers", "ServersError", "from_environment", "provide"]
 
@@ -184,17 +185,18 @@ def _servers(
     def own(deployable: str, setting: str) -> str:
         if setting == "rabbitmq_url":
             return rabbitmq_url
-        if deployable == QUERY:
-            return url(setting, databases.READER, redis.READER)
-        return url(setting, databases.OWNER, redis.OWNER)
+        return url(setting, role_of(deployable), redis_users.user_of(deployable))
+
+    def owners(setting: str) -> str:
+        return url(setting, OWNER, redis_users.OWNER)
 
     return Servers(
         rabbitmq_url=rabbitmq_url,
-        write_db_url=url("write_db_url", databases.OWNER, redis.OWNER),
-        operations_db_url=url("operations_db_url", databases.OWNER, redis.OWNER),
-        processes_db_url=url(PROCESSES, databases.OWNER, redis.OWNER),
-        keys_db_url=url("keys_db_url", databases.OWNER, redis.OWNER),
-        stores={model.name: url(model.setting, databases.OWNER, redis.OWNER) for model in READ_MODELS},
+        write_db_url=owners("write_db_url"),
+        operations_db_url=owners("operations_db_url"),
+        processes_db_url=owners(PROCESSES),
+        keys_db_url=owners("keys_db_url"),
+        stores={model.name: owners(model.setting) for model in READ_MODELS},
         own={name: {setting: own(name, setting) for setting in settings} for name, settings in ACCOUNTS.items()},
         origin=origin,
         private=private,

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 from projectors.stores import erasure, postgres_positions
 from projectors.stores.erasure import in_erased_form, subjects_erased, subjects_with_data
@@ -27,6 +27,9 @@ Changes = TypeVar("Changes")
 class PostgresStore(ABC, Generic[Changes]):
     """``projectors.stores.port.Store`` on one PostgreSQL schema."""
 
+    has_personal_data: ClassVar = False
+    """Whether it stores personal data in clear: then it has the table ``erased_subjects``, and overwrites in ``erase``."""
+
     def __init__(self, url: str, schema: str, *, session: Mapping[str, str] | None = None) -> None:
         """``session``: server settings for this store's connections."""
         self._database = Database(url, schema=schema, max_size=POOL_SIZE, session=KEY_LOOKUPS | dict(session or {}))
@@ -40,10 +43,7 @@ class PostgresStore(ABC, Generic[Changes]):
         """Write what ``fold`` returned, in the commit's transaction. May raise ProjectionError."""
 
     async def erase(self, connection: Connection, subjects: Collection[str]) -> None:
-        """Overwrite every row that has personal data of these subjects, in the commit's transaction.
-
-        A store whose read model reads ``subjects`` does; any other has no personal data in clear.
-        """
+        """Overwrite every row that has personal data of these subjects, in the commit's transaction. Only if it ``has_personal_data``."""
 
     async def open(self) -> None:
         with raising_unavailable():
@@ -62,7 +62,8 @@ class PostgresStore(ABC, Generic[Changes]):
 
     async def commit(self, commit: Commit) -> None:
         changes = self.fold(commit.advances) if commit.advances else None
-        with_data, erasing = subjects_with_data(commit.advances), subjects_erased(commit.advances)
+        personal = commit.advances if self.has_personal_data else ()
+        with_data, erasing = subjects_with_data(personal), subjects_erased(personal)
         async with self._connection() as connection, connection.transaction():
             if with_data or erasing:
                 gone = await erasure.begin(connection, with_data, erasing)

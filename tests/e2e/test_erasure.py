@@ -148,7 +148,7 @@ async def test_nothing_of_an_erased_person_is_left_and_no_restore_brings_them_ba
     exported = json.loads(await Program("subjects").said("export", "customers/c-1"))
     assert [event["data"].get("name") for event in exported["events"]][:2] == [f"{CANARY} C", f"{CANARY} Cee"]
     assert exported["refers_to_the_person"]["orders"][0]["order_id"] == "o-1"
-    await as_admin(system, f"CREATE DATABASE {BACKUP} TEMPLATE {names.WRITE} OWNER {names.OWNER}")
+    await as_admin(system, f"CREATE DATABASE {BACKUP} TEMPLATE {names.WRITE} OWNER tidemark")
 
     answer = await Program("subjects").json_of(
         "erase", SUBJECTS[0], "--reason", "asked for it", "--yes", "--wait", "60"

@@ -78,7 +78,7 @@ async def test_a_reader_reads_the_read_stores_only(servers: Servers) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await asyncpg.connect(servers.reader_stores["summary"].removesuffix("tidemark_read") + "tidemark_write")
     async with Redis.from_url(servers.reader_stores["analytics"]) as redis:
-        assert await redis.get("nothing") is None
+        assert await redis.get("analytics:nothing") is None
         with pytest.raises(NoPermissionError):
             await redis.set("something", "1")
 

@@ -23,7 +23,7 @@ from deploy.demo.system import settings_for
 from deploy.drills.fulfilment.kills import Kills
 from deploy.drills.fulfilment.plan import Plan
 from deploy.drills.fulfilment.report import FulfilmentReport
-from deploy.run.deployables import program
+from deploy.run.deployables import PRIVATE, program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.sending.batches import CommandMessage
@@ -189,7 +189,7 @@ async def _fetch(url: str, schema: str, statement: str, arguments: Sequence[obje
 
 @asynccontextmanager
 async def _running(servers: Servers, conditions: Conditions) -> AsyncIterator[Supervisor]:
-    environment: Mapping[str, str] = dict(os.environ) | conditions.environ()
+    environment: Mapping[str, str] = dict(os.environ) | PRIVATE | conditions.environ()
     async with Supervisor(output=None) as supervisor:
         await supervisor.start(program(name, servers, environment) for name in DEPLOYABLES)
         yield supervisor

@@ -168,6 +168,8 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class SearchStore(PostgresStore[Changes]):
+    has_personal_data = True
+
     def __init__(self, url: str, schema: str = "search", *, languages: Sequence[Language] = ()) -> None:
         """``languages``: those in which products are found by stems as well."""
         super().__init__(url, schema, session=SHORT_LISTS)

@@ -39,6 +39,8 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class SummaryStore(PostgresStore[Changes]):
+    has_personal_data = True
+
     def __init__(self, url: str, schema: str = "summary") -> None:
         super().__init__(url, schema)
 

@@ -14,6 +14,7 @@ from command_service.handling.handler import Handler
 from command_service.handling.parsing import Command, read
 from command_service.privacy.eraser import Eraser
 from command_service.scheduling import scheduled_commands
+from deploy.erasure.sealing_history import seal
 from shared.contracts.registry import event_data
 from shared.messaging.broker import Publisher
 from shared.privacy.key_database import KeyDatabase
@@ -162,8 +163,9 @@ async def test_who_is_no_person_cannot_be_erased(handler: Handler, write_db: asy
     assert codes(await handler.handle([wrong])) == ["not-a-person"]
 
 
-async def test_what_an_older_version_has_stored_in_clear_is_overwritten_by_the_erasure(
-    handler: Handler, eraser: Eraser, write_db: asyncpg.Connection, own_id: str
+@pytest.mark.parametrize("erased", [True, False])
+async def test_what_an_older_version_has_stored_in_clear_is_sealed_or_in_the_erased_form(
+    handler: Handler, eraser: Eraser, write_db: asyncpg.Connection, own_id: str, migrated: Settings, *, erased: bool
 ) -> None:
     name, email, review = f"Name {uuid4()}", f"{uuid4()}@example.org", f"Review {uuid4()}"
     stream, product = f"customers/{own_id}", f"products/p-{own_id}"
@@ -188,14 +190,15 @@ async def test_what_an_older_version_has_stored_in_clear_is_overwritten_by_the_e
     state = json.dumps({"customer_id": own_id, "name": name, "email": email, "region": None})
     await write_db.execute("INSERT INTO streams VALUES ($1, 'customers', 1, $2, now(), 2)", stream, state)
     await write_db.execute("UPDATE sealing SET done_at = NULL")
-    try:
+    if erased:
         await handler.handle([erase(own_id)])
         await eraser.round(settle=AT_ONCE)
-    finally:
-        await write_db.execute("UPDATE sealing SET done_at = now()")
+    assert await seal(migrated, lambda _: None) == 2
+    assert await seal(migrated, lambda _: None) == 0
+    assert await write_db.fetchval("SELECT done_at IS NOT NULL FROM sealing")
     stored = await everything(write_db)
     assert not [text for text in (name, email, review) if text in stored]
-    assert '"[erased]"' in stored
+    assert ('"[erased]"' in stored) == erased
     assert codes(await handler.handle([command("customers.change-region", {"region": "North"}, own_id)])) == ["v2"]
 
 
@@ -268,3 +271,12 @@ async def test_a_key_that_is_lost_fails_its_own_command_and_no_other(
     )
     assert isinstance(getattr(lost, "error", None), KeyMissingError)
     assert codes([fine]) == ["v1"]
+
+
+async def test_what_is_claimed_after_the_erasure_is_freed_when_it_is_decided_once_more(
+    handler: Handler, write_db: asyncpg.Connection, own_id: str
+) -> None:
+    await handler.handle([erase(own_id)])
+    await write_db.execute("INSERT INTO claims VALUES ('customer-email', 'hmac:late', $1)", f"customers/{own_id}")
+    assert codes(await handler.handle([erase(own_id)])) == ["v1"]
+    assert not await write_db.fetchval("SELECT count(*) FROM claims WHERE stream = $1", f"customers/{own_id}")

@@ -1,3 +1,8 @@
+-- Persons whose erasure this store has applied. Whatever arrives of them later is applied in the erased form.
+CREATE TABLE erased_subjects (
+    subject text PRIMARY KEY
+);
+
 -- A document with the erased form of those of its texts that are a person's data. What is absent stays absent.
 CREATE FUNCTION erased(doc jsonb, texts text[]) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT doc || coalesce(
