@@ -52,7 +52,7 @@ WRITE: Final = Grants(
             "epochs": APPEND,
             "undecided_commands": EDIT,
             "scheduled_commands": EDIT,
-            "erasures": APPEND,
+            "erasures": "INSERT",
         },
         "relay": {
             "outbox": "SELECT, DELETE",
