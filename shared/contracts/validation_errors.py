@@ -132,7 +132,7 @@ def _message(error: ErrorDetails, contract: type[BaseModel] | None) -> str:
 
 def _with_received(allowed: str, received: Any) -> str:
     if isinstance(received, _Personal):
-        return f"{allowed}; what came is personal, and not shown"
+        return f"{allowed}; personal data, which are not shown, came"
     kind = "the text " if isinstance(received, str) else ""  # distinguishes "1" from 1
     return f"{allowed}; {kind}{shown(received)} came"
 

@@ -257,7 +257,7 @@ def test_every_pattern_of_every_contract_has_words() -> None:
         (
             ChangeEmail,
             {"email": "ann at example.org"},
-            "email: an e-mail address looks like name@example.org; what came is personal, and not shown",
+            "email: an e-mail address looks like name@example.org; personal data, which are not shown, came",
         ),
         (
             control.Steer,
