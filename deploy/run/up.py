@@ -1,6 +1,7 @@
 """Runs every deployable on the given servers until it is stopped."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from deploy.run import environment, http_ports
 from deploy.run.deployables import API_KEY, programs
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor, run_until_stopped
+from deploy.run.unprivileged import account_for_services
 from deploy.servers.provide import Servers
 from shared.http.identities.credentials import require_loopback
 from shared.runtime.settings import Settings
@@ -62,4 +64,6 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False) -> int
         console.print(f"commands: {command_url}/schema", highlight=False)
         if gateway:
             console.print(f"gateway: {gateway_url(settings)}, for both", highlight=False)
-        return await run_until_stopped(Supervisor(), [*programs(servers), *front_door])
+        account = account_for_services(Path(settings.runtime_dir))
+        services = [replace(each, account=account) for each in programs(servers)]
+        return await run_until_stopped(Supervisor(), [*services, *front_door])

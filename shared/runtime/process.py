@@ -24,7 +24,7 @@ from shared.messaging.announcing import Announcer
 from shared.runtime import descriptors, failpoints
 from shared.runtime.health import Probe, TroubleLog, troubles
 from shared.runtime.reasons import reason
-from shared.runtime.settings import MissingSettingError, Settings
+from shared.runtime.settings import SettingError, Settings
 
 log: Final = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
         for noisy in ("aio_pika", "aiormq", "httpx"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         code = uvloop.run(_awaited(lambda: main(settings)))
-    except (MissingSettingError, CannotStartError, ValueError) as error:
+    except (SettingError, CannotStartError, ValueError) as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         code = 1
     sys.stdout.flush()
