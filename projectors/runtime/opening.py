@@ -26,6 +26,7 @@ from shared.privacy.sealing import KeyMissingError, Keys, opened
 from shared.runtime.outage import OutageRetry
 
 PERSONAL: Final = frozenset(PERSONAL_EVENTS)
+CONCERNED: Final = PERSONAL | {SubjectErased}
 
 
 class EventOpener:
@@ -42,14 +43,11 @@ class EventOpener:
 
     async def open(self, arrived: Sequence[ArrivedEvent]) -> Sequence[ArrivedEvent]:
         """The events with their personal texts in clear. Raises Stopped."""
-        for item in arrived:
-            if isinstance(item.event.data, SubjectErased):
-                self._keys.forget(item.event.data.subject)
-        subjects = {
-            subject
-            for item in arrived
-            if type(item.event.data) in PERSONAL and (subject := subject_of_event(item.event)) is not None
-        }
+        concerned = [item.event for item in arrived if type(item.event.data) in CONCERNED]
+        for event in concerned:
+            if isinstance(event.data, SubjectErased):
+                self._keys.forget(event.data.subject)
+        subjects = {subject for event in concerned if (subject := subject_of_event(event)) is not None}
         if not subjects:
             return arrived
         what = f"reading the keys of {len(subjects)} persons"

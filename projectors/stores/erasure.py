@@ -28,23 +28,14 @@ INSERT INTO erased_subjects (subject) SELECT subject FROM unnest($1::text[]) AS 
 ON CONFLICT DO NOTHING
 """
 _PERSONAL: Final = frozenset(PERSONAL_EVENTS)
+_CONCERNED: Final = _PERSONAL | {SubjectErased}
 
 
-def subjects_erased(advances: Sequence[Advance]) -> set[str]:
-    """The subjects that these events erase."""
-    return {
-        event.data.subject for advance in advances for event in advance.events if isinstance(event.data, SubjectErased)
-    }
-
-
-def subjects_with_data(advances: Sequence[Advance]) -> set[str]:
-    """The subjects whose personal data these events have."""
-    return {
-        subject
-        for advance in advances
-        for event in advance.events
-        if type(event.data) in _PERSONAL and (subject := _subject(event)) is not None
-    }
+def subjects_in(advances: Sequence[Advance]) -> tuple[set[str], set[str]]:
+    """The subjects whose personal data these events have, and those that they erase."""
+    concerned = [event for advance in advances for event in advance.events if type(event.data) in _CONCERNED]
+    erasing = {event.data.subject for event in concerned if isinstance(event.data, SubjectErased)}
+    return {subject for event in concerned if (subject := _subject(event)) is not None}, erasing
 
 
 async def begin(connection: Connection, with_data: Collection[str], erasing: Collection[str]) -> set[str]:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import ClassVar, Final, Generic, TypeVar
 
 from projectors.stores import erasure, postgres_positions
-from projectors.stores.erasure import in_erased_form, subjects_erased, subjects_with_data
+from projectors.stores.erasure import in_erased_form, subjects_in
 from projectors.stores.port import Advance, Commit, Position, StoreUnavailableError, Turn
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, KEY_LOOKUPS, Connection, Database, is_outage
@@ -62,8 +62,7 @@ class PostgresStore(ABC, Generic[Changes]):
 
     async def commit(self, commit: Commit) -> None:
         changes = self.fold(commit.advances) if commit.advances else None
-        personal = commit.advances if self.has_personal_data else ()
-        with_data, erasing = subjects_with_data(personal), subjects_erased(personal)
+        with_data, erasing = subjects_in(commit.advances if self.has_personal_data else ())
         async with self._connection() as connection, connection.transaction():
             if with_data or erasing:
                 gone = await erasure.begin(connection, with_data, erasing)
