@@ -1,5 +1,6 @@
 """Personal data on the write side: sealed wherever they are stored, opened for decisions, and gone once the key is destroyed."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,8 +19,10 @@ from deploy.erasure.sealing_history import seal
 from shared.contracts.registry import event_data
 from shared.messaging.broker import Publisher
 from shared.privacy.key_database import KeyDatabase
+from shared.privacy.key_database import migrate as migrate_keys
 from shared.privacy.sealing import KeyMissingError, opened
 from shared.runtime.settings import Settings
+from tests.integration.databases import database
 
 AT_ONCE = timedelta(0)
 TABLES = ("streams", "events", "outbox", "commands", "claims", "scheduled_commands", "undecided_commands", "erasures")
@@ -280,3 +283,34 @@ async def test_what_is_claimed_after_the_erasure_is_freed_when_it_is_decided_onc
     await write_db.execute("INSERT INTO claims VALUES ('customer-email', 'hmac:late', $1)", f"customers/{own_id}")
     assert codes(await handler.handle([erase(own_id)])) == ["v1"]
     assert not await write_db.fetchval("SELECT count(*) FROM claims WHERE stream = $1", f"customers/{own_id}")
+
+
+async def test_an_outage_of_the_key_database_is_waited_for_and_fails_no_command(
+    write_db: asyncpg.Connection, migrated: Settings, own_id: str
+) -> None:
+    async with database(migrated.keys_db_url) as url:
+        handler = Handler(migrated.write_db_url, url)
+        handling = asyncio.create_task(handler.handle([register(own_id, "Ann")]))
+        try:
+            async with asyncio.timeout(60):
+                while "the key database" not in (handler.trouble or ""):  # noqa: ASYNC110 - it tries by itself
+                    await asyncio.sleep(0.01)
+            assert not handling.done()
+            assert not await write_db.fetchval("SELECT count(*) FROM undecided_commands")
+            await migrate_keys(url)
+            assert codes(await handling) == ["v1"]
+        finally:
+            handling.cancel()
+            await handler.close()
+
+
+async def test_an_erasure_that_was_interrupted_after_the_key_was_destroyed_is_completed(
+    handler: Handler, eraser: Eraser, write_db: asyncpg.Connection, own_id: str, keys: KeyDatabase
+) -> None:
+    subject = f"customers/{own_id}"
+    await handler.handle([register(own_id, "Ann"), erase(own_id)])
+    await keys.destroy(subject)  # and then the process was killed
+    assert await write_db.fetchval("SELECT erased_at FROM erasures WHERE subject = $1", subject) is None
+    await eraser.round(settle=timedelta(hours=1))
+    assert await write_db.fetchval("SELECT erased_at FROM erasures WHERE subject = $1", subject) is not None
+    assert await write_db.fetchval("SELECT settled_at FROM erasures WHERE subject = $1", subject) is None
