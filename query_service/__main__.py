@@ -16,6 +16,7 @@ from shared.http.screening.configuration import screening
 from shared.http.server import HttpServer, max_connections
 from shared.messaging.broker import Publisher
 from shared.messaging.denials import Denials
+from shared.runtime import priority
 from shared.runtime.health import Probe
 from shared.runtime.process import Process, execute
 from shared.runtime.settings import Settings
@@ -27,6 +28,7 @@ DRAIN_S: Final = 1.0
 
 async def run(settings: Settings) -> int:
     """The deployable ``query``."""
+    priority.lower(settings.query_nice)
     stores = open_stores(settings)
     operators = Operators(settings.rabbitmq_url)
     authentication = Authentication(settings)

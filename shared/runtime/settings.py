@@ -87,6 +87,8 @@ class Settings(_ReadModelUrls):
     """For tests and drills only: where a process is killed, see ``shared/runtime/failpoints.py``."""
     longest_wait_s: Annotated[int, Field(ge=0, le=3600)] = LONGEST_WAIT_S
     """The longest that a query waits for the writes it requires, whatever its ``Prefer: wait``."""
+    query_nice: Annotated[int, Field(ge=0, le=19)] = 0
+    """How far the query service steps back where CPU is short (``shared/runtime/priority.py``); 0: it is equal to the path of commands."""
     cache: bool = True
     """Whether the query service keeps answers that were costly to read (``query_service/stores/answer_cache.py``)."""
     currency: Annotated[str, Field(pattern="^([A-Z]{3})?$")] = ""
