@@ -21,8 +21,8 @@ from shared.contracts.customers import (
     RegisterCustomer,
     RenameCustomer,
 )
-from shared.contracts.personal import Personal
 from shared.contracts.values import EventData
+from shared.privacy.marks import Personal
 
 Command = RegisterCustomer | RenameCustomer | ChangeEmail | ChangeRegion
 Event = CustomerRegistered | CustomerRenamed | EmailChanged | RegionChanged

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from command_service.domain.aggregate import Aggregate, Refused, State
 from shared.contracts.bookings import PatientRegistered, PatientRenamed, RegisterPatient, RenamePatient
-from shared.contracts.personal import Personal
+from shared.privacy.marks import Personal
 
 Command = RegisterPatient | RenamePatient
 Event = PatientRegistered | PatientRenamed

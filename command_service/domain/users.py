@@ -29,8 +29,8 @@ from shared.contracts.accounts import (
     UserRoleChanged,
     email_key,
 )
-from shared.contracts.personal import Personal
 from shared.contracts.values import EventData
+from shared.privacy.marks import Personal
 
 Command = CreateUser | RenameUser | ChangeUserEmail | ChangeUserRole | DeactivateUser | ReactivateUser
 Event = UserCreated | UserRenamed | UserEmailChanged | UserRoleChanged | UserDeactivated | UserReactivated

@@ -23,13 +23,13 @@ from command_service.handling.isolation import is_deadly, units_of_work
 from command_service.handling.parsing import Command, Message, read
 from command_service.handling.poison import with_poison
 from command_service.handling.replies import Result, replies_to
-from shared.contracts.personal import MARKER
 from shared.messaging import topology
 from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Outgoing, Publisher
 from shared.messaging.consuming import Consumer, Delivery
 from shared.messaging.queue_watch import QueueWatch
 from shared.messaging.reply_to import reply_queue
+from shared.privacy.marks import MARKER
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.process import Process, Stopped, pause
 from shared.runtime.settings import Settings

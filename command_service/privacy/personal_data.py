@@ -13,7 +13,6 @@ from typing import Any, Final
 from command_service.domain.aggregate import Refused
 from command_service.domain.aggregates import AGGREGATES
 from command_service.handling.parsing import Command, Invalid, Task, digest_of, validate
-from shared.contracts.personal import personal_fields, subject_of
 from shared.contracts.registry import PERSONS
 from shared.messages.envelope import CommandEnvelope
 from shared.privacy.command_bodies import (
@@ -24,6 +23,7 @@ from shared.privacy.command_bodies import (
     subject_of_command,
     texts_of_command,
 )
+from shared.privacy.marks import personal_fields, subject_of
 from shared.privacy.sealing import KeyMissingError, Keys, texts_of
 
 ERASED: Final = Invalid("subject-erased", "the person has been erased: no data of theirs are taken any more")

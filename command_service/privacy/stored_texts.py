@@ -13,10 +13,10 @@ from pydantic_core import from_json, to_json
 
 from command_service.handling.borrowing import AGGREGATE_OF
 from command_service.handling.parsing import digest_of
-from shared.contracts.personal import ERASED, personal_fields, subject_of
 from shared.contracts.registry import COMMANDS, EVENTS
 from shared.messages.envelope import CommandEnvelope
 from shared.privacy.command_bodies import sealed_command, subject_of_command
+from shared.privacy.marks import ERASED, personal_fields, subject_of
 from shared.privacy.sealing import Keys, is_sealed, seal_text
 from shared.runtime.postgres import Connection
 

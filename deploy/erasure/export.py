@@ -10,9 +10,9 @@ from pydantic_core import from_json
 from command_service.privacy.stored_texts import REVIEWS_OF
 from deploy.erasure.stores import OPERATIONS, WRITE, connection, databases, generations
 from projectors.stores.tables import tables_of
-from shared.contracts.personal import personal_fields, subject_of
 from shared.contracts.registry import event_data
 from shared.privacy.key_database import KeyDatabase
+from shared.privacy.marks import personal_fields, subject_of
 from shared.privacy.sealing import Keys, opened
 from shared.read_models import IN_POSTGRES
 from shared.runtime.settings import Settings

@@ -16,11 +16,11 @@ from command_service.privacy.stored_texts import PERSONAL_COMMANDS, PERSONAL_TYP
 from deploy.erasure.queues import waiting
 from deploy.erasure.stores import KEYS, OPERATIONS, WRITE, connection, databases, generations, redis_stores
 from projectors.stores.tables import Table, tables_of
-from shared.contracts.personal import ERASED
 from shared.contracts.privacy import stream_of_subject
 from shared.contracts.registry import PERSONAL_EVENTS
 from shared.privacy.command_bodies import subject_of_command, texts_of_command
 from shared.privacy.key_database import ERASED_AT, HAS_KEY
+from shared.privacy.marks import ERASED
 from shared.privacy.sealing import is_sealed
 from shared.read_models import READ_MODELS, StoreKind
 from shared.runtime.settings import Settings

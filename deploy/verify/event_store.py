@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from projectors.stores.port import Event
-from shared.contracts.personal import subject_of
 from shared.contracts.registry import PERSONAL_EVENTS, UnknownEventError, event_data
 from shared.messages.envelope import ReceivedEvent
 from shared.privacy.key_database import KeyDatabase
+from shared.privacy.marks import subject_of
 from shared.privacy.sealing import KeyMissingError, Keys, opened
 from shared.runtime.reasons import reason
 

@@ -17,11 +17,11 @@ from msgspec.structs import replace
 from projectors.runtime.decoding import ArrivedEvent, Unreadable
 from projectors.runtime.retry import KEY_MISSING, Failure, failure_of
 from projectors.stores.port import Event
-from shared.contracts.personal import subject_of
 from shared.contracts.privacy import SubjectErased
 from shared.contracts.registry import PERSONAL_EVENTS
 from shared.privacy.errors import WITHHELD, frames_of
 from shared.privacy.key_cache import KeyCache
+from shared.privacy.marks import subject_of
 from shared.privacy.sealing import KeyMissingError, Keys, opened
 from shared.runtime.outage import OutageRetry
 

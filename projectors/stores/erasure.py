@@ -14,9 +14,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from projectors.stores.port import Advance, Event
-from shared.contracts.personal import subject_of
 from shared.contracts.privacy import SubjectErased
 from shared.contracts.registry import PERSONAL_EVENTS
+from shared.privacy.marks import subject_of
 from shared.privacy.sealing import erased
 from shared.runtime.postgres import Connection
 

@@ -10,9 +10,9 @@ from unicodedata import normalize
 
 from pydantic import AfterValidator, Field
 
-from shared.contracts.personal import Personal
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import CommandData, Email, EventData, EventTime, Id, Label, Name, SafeText, Upcaster
+from shared.privacy.marks import Personal
 
 MAX_EMAIL: Final = 320
 

@@ -11,7 +11,6 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, Field, Strict
 
-from shared.contracts.personal import Personal
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import (
     LATEST,
@@ -28,6 +27,7 @@ from shared.contracts.values import (
     TimeZone,
     Upcaster,
 )
+from shared.privacy.marks import Personal
 
 SLOT_MINUTES: Final = 5
 SLOT: Final = timedelta(minutes=SLOT_MINUTES)

@@ -7,7 +7,6 @@ from msgspec import UNSET, UnsetType
 from pydantic import AfterValidator, Field, Strict, model_validator
 
 from shared.contracts.laws import Law, Totals
-from shared.contracts.personal import Personal
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import (
     Amount,
@@ -24,6 +23,7 @@ from shared.contracts.values import (
     Text,
     Upcaster,
 )
+from shared.privacy.marks import Personal
 
 Rating = Annotated[int, Strict(), Field(ge=1, le=5)]
 

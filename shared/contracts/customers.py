@@ -5,9 +5,9 @@ from typing import ClassVar, Final
 
 from msgspec import UNSET
 
-from shared.contracts.personal import Personal
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import CommandData, Email, EventData, EventTime, Fact, Id, Label, Name, Upcaster
+from shared.privacy.marks import Personal
 
 
 class RegisterCustomer(CommandData):

@@ -12,9 +12,9 @@ import msgspec
 
 from shared.contracts import contexts, refusals
 from shared.contracts.laws import Law
-from shared.contracts.personal import personal_fields
 from shared.contracts.refusals import Refusal
 from shared.contracts.values import CommandData, EventData, Upcaster
+from shared.privacy.marks import personal_fields
 
 
 class UnknownEventError(LookupError):

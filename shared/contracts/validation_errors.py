@@ -11,8 +11,8 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.contracts.personal import personal_fields
 from shared.contracts.values import A_TIME, PATTERNS
+from shared.privacy.marks import personal_fields
 
 MAX_ERRORS: Final = 20
 MAX_SHOWN: Final = 40

@@ -33,7 +33,7 @@ from pydantic_core import CoreSchema, PydanticKnownError
 from pydantic_core.core_schema import no_info_after_validator_function, no_info_before_validator_function
 
 from shared.contracts.currencies import CURRENCIES
-from shared.contracts.personal import HasPersonalData
+from shared.privacy.marks import HasPersonalData
 
 MAX_AMOUNT: Final = 2**53 - 1
 MAX_QUANTITY: Final = 10**9

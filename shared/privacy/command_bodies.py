@@ -8,8 +8,8 @@ cannot be found out, the texts are replaced by the erased form.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shared.contracts.personal import ERASED, personal_fields, subject_of
 from shared.contracts.registry import COMMANDS
+from shared.privacy.marks import ERASED, personal_fields, subject_of
 from shared.privacy.sealing import KeyMissingError, Keys, is_sealed, open_text, seal_text
 
 Element = Mapping[str, Any]

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 
-from shared.contracts.personal import ERASED, MARKER, personal_fields, subject_of
+from shared.privacy.marks import ERASED, MARKER, personal_fields, subject_of
 
 T = TypeVar("T")
 

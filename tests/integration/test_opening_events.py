@@ -11,10 +11,10 @@ from projectors.runtime.opening import EventOpener, failure_of_event
 from projectors.runtime.retry import KEY_MISSING
 from projectors.stores.port import Event
 from shared.contracts.customers import CustomerRegistered
-from shared.contracts.personal import ERASED
 from shared.contracts.privacy import SubjectErased, stream_of_subject
 from shared.privacy.key_cache import KeyCache
 from shared.privacy.key_database import KeyDatabase
+from shared.privacy.marks import ERASED
 from shared.privacy.sealing import sealed
 from shared.runtime.outage import OutageRetry
 from shared.runtime.postgres import is_outage

@@ -13,8 +13,8 @@ from projectors.stores.folding import Fields, Rows, each_event
 from projectors.stores.port import Advance, Event
 from shared.contracts import bookings, catalog, customers, orders
 from shared.contracts.orders import OrderStatus
-from shared.contracts.personal import ERASED
 from shared.contracts.values import EventData
+from shared.privacy.marks import ERASED
 from shared.views.search_text import Weight, vector
 
 

@@ -15,7 +15,7 @@ from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore, raising_unavailable
 from projectors.stores.postgres_writing import Row, columns_of, try_insert
 from projectors.stores.projection import in_postgres
-from shared.contracts.personal import ERASED
+from shared.privacy.marks import ERASED
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, Connection
 from shared.runtime.settings import Settings
 from shared.views.generations import generation_name

@@ -10,9 +10,9 @@ from command_service.domain.customers import Customer, evolve
 from shared.contracts.catalog import AddReview, ReviewAdded
 from shared.contracts.customers import CustomerRegistered, CustomerRenamed
 from shared.contracts.orders import OrderPaid
-from shared.contracts.personal import ERASED, MARKER, personal_fields, subject_of
 from shared.contracts.registry import COMMANDS, EVENTS, PERSONS
 from shared.privacy.command_bodies import PersonErasedError, opened_command, sealed_command, subject_of_command
+from shared.privacy.marks import ERASED, MARKER, personal_fields, subject_of
 from shared.privacy.sealing import KeyMissingError, Keys, erased, open_text, opened, seal_text, sealed, texts_of
 from tests.shop import NOON
 
