@@ -13,12 +13,13 @@ if [ ! -e "$file" ]; then
   echo "# Generated; not for the repository. See docker-compose.yml for what uses which." > "$file"
 fi
 chmod 600 "$file"
-# PostgreSQL's administrator, the owner, and the role of each deployable; RabbitMQ's; Redis's users; the operators' key.
+# PostgreSQL's administrator, the owner, and the role of each deployable; RabbitMQ's administrator, and the user of each; Redis's users; the operators' key.
 for name in POSTGRES_PASSWORD TIDEMARK_DB_PASSWORD \
   TIDEMARK_WORKER_DB_PASSWORD TIDEMARK_RELAY_DB_PASSWORD TIDEMARK_HTTP_DB_PASSWORD \
   TIDEMARK_SUMMARY_DB_PASSWORD TIDEMARK_SEARCH_DB_PASSWORD TIDEMARK_TELEMETRY_DB_PASSWORD \
   TIDEMARK_PROCESSES_DB_PASSWORD TIDEMARK_DEAD_LETTERS_DB_PASSWORD TIDEMARK_READER_DB_PASSWORD \
   RABBITMQ_PASSWORD \
+  RABBITMQ_{WORKER,RELAY,HTTP,SUMMARY,ANALYTICS,SEARCH,TELEMETRY,PROCESSES,DEAD_LETTERS,QUERY}_PASSWORD \
   REDIS_PASSWORD REDIS_ANALYTICS_PASSWORD REDIS_READER_PASSWORD \
   OPERATOR_KEY; do
   if ! grep -q "^$name=" "$file"; then

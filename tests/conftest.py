@@ -16,6 +16,7 @@ from deploy.servers.provide import Servers, provide
 from shared.runtime.settings import Settings
 
 TESTS = Path(__file__).parent
+os.environ.setdefault("TIDEMARK_AUTH", "off")  # tests of identities switch it on
 TOGETHER = {"e2e": "system", "faults": "faults", "integration": "servers", "contract": "servers"}
 """Folders whose tests share what is started once: with several test processes, each group stays in one of them."""
 

@@ -32,6 +32,8 @@ from command_service.privacy.personal_data import (
     with_sealed_texts,
 )
 from command_service.scheduling.scheduled_commands import schedule
+from command_service.senders.directory import read_senders
+from command_service.senders.permission import Sender
 from shared.privacy.key_database import CLAIMS, KeyDatabase
 from shared.privacy.sealing import Keys
 from shared.runtime.outage import OutageRetry
@@ -101,6 +103,10 @@ class Handler:
             lambda: self._with_connection(lambda connection: schedule(connection, commands)),
             what="recording what is scheduled",
         )
+
+    async def senders(self) -> list[Sender]:
+        """The services that may send commands."""
+        return await self._outages.until_up(lambda: self._with_connection(read_senders), what="reading who may send")
 
     async def open(self) -> None:
         """Wait until the write database responds."""

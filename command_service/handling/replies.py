@@ -140,6 +140,7 @@ def _dead_letter(
         "tidemark-origin": delivery.queue,
         "tidemark-routing-key": delivery.routing_key,
         "tidemark-reply-to": delivery.reply_to,
+        topology.SENDER_HEADER: delivery.user_id,
         "tidemark-failed-at": datetime.now(UTC).isoformat(),
     }
     if error is not None:

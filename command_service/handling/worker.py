@@ -1,6 +1,6 @@
 """The command worker: take waiting messages, decide them as one unit, reply, acknowledge.
 
-    [commands] ──▶ inbox ──▶ read ──▶ Handler (one transaction) ──▶ replies, confirmed ──▶ acknowledge
+    [commands] ──▶ inbox ──▶ read ──▶ Gate ──▶ Handler (one transaction) ──▶ replies, confirmed ──▶ acknowledge
 
 After a crash anywhere before the acknowledgement the broker redelivers: the commands are known then, and get the same outcomes.
 
@@ -16,17 +16,19 @@ from functools import partial
 from typing import Final
 
 from command_service.archiving import retention
-from command_service.handling.dead_commands import apply_mark
 from command_service.handling.decision import Scheduled
 from command_service.handling.handler import Handler
 from command_service.handling.isolation import is_deadly, units_of_work
 from command_service.handling.parsing import Command, Message, read
 from command_service.handling.poison import with_poison
 from command_service.handling.replies import Result, replies_to
+from command_service.senders.directory import SenderDirectory
+from command_service.senders.gate import Gate, NoGate
 from shared.messaging import topology
 from shared.messaging.announcing import Announcer
-from shared.messaging.broker import Outgoing, Publisher
+from shared.messaging.broker import Outgoing, Publisher, user_in
 from shared.messaging.consuming import Consumer, Delivery
+from shared.messaging.denials import Denials
 from shared.messaging.queue_watch import QueueWatch
 from shared.messaging.reply_to import reply_queue
 from shared.privacy.marks import MARKER
@@ -42,10 +44,13 @@ TAKE_BYTES: Final = 2 * 1024 * 1024
 
 
 class Worker:
-    def __init__(self, consumer: Consumer, publisher: Publisher, handler: Handler, *, batch: int) -> None:
+    def __init__(
+        self, consumer: Consumer, publisher: Publisher, handler: Handler, gate: Gate | NoGate, *, batch: int
+    ) -> None:
         self._consumer = consumer
         self._publisher = publisher
         self._handler = handler
+        self._gate = gate
         self._batch = batch
         self._stopping = asyncio.Event()
 
@@ -57,8 +62,9 @@ class Worker:
                 for unit in units_of_work(await self._consumer.take(self._batch, size=TAKE_BYTES, timeout=0.5)):
                     await self._handle(unit)
 
-    async def _handle(self, deliveries: Sequence[Delivery]) -> None:
-        messages = [apply_mark(await self._read(each), each.headers) for each in deliveries]
+    async def _handle(self, unit: Sequence[Delivery]) -> None:
+        received = [await self._read(each) for each in unit]
+        deliveries, messages = await self._gate.pass_through(unit, received)
         commands = [part for message in messages for part in message.parts if isinstance(part, Command)]
         decided = iter(await self._decide(commands, one_by_one=is_deadly(deliveries[0])))
         results = [_in_order(message, decided) for message in messages]
@@ -124,11 +130,18 @@ async def run(settings: Settings) -> int:
         stopping=process.stopping,
     )
     queues = QueueWatch(publisher.connected, [topology.dead_queue("commands")])
-    worker = Worker(consumer, publisher, handler, batch=settings.command_batch)
+    denials = Denials("worker", publisher)
+    directory = SenderDirectory(handler.senders)
+    gate = Gate(directory, denials, user_in(rabbitmq_url)) if settings.auth == "on" else NoGate()
+    worker = Worker(consumer, publisher, handler, gate, batch=settings.command_batch)
     pruner = retention.pruner(settings.write_db_url)
     try:
         return await process.run(
-            {"worker": lambda: worker.run(process.stopping), "retention": lambda: pruner.run(process.stopping)},
+            {
+                "worker": lambda: worker.run(process.stopping),
+                "denials": lambda: denials.run(process.stopping),
+                "retention": lambda: pruner.run(process.stopping),
+            },
             background={"consumer": consumer.run, "queues": queues.run},
             probes={
                 "consumer": lambda: consumer.trouble,

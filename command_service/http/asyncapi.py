@@ -24,7 +24,8 @@ BATCH: Final = "batch"
 
 _DESCRIPTION: Final = f"""\
 Send a command to the exchange `{topology.COMMANDS}`: routing key = its type, a CloudEvents 1.0 envelope as structured JSON, durable,
-with publisher confirms. `source` and `id` together are the idempotency key. The outcome goes to `reply_to`, with your
+with publisher confirms, and with the name of your user of the broker as `user-id`, which your `source` is, too, or begins with before
+a slash. `source` and `id` together are the idempotency key. The outcome goes to `reply_to`, with your
 `correlation_id`. A message has at most {MAX_MESSAGE_BYTES} bytes; up to {MAX_BATCH} commands may travel in one, in the batch form.
 """
 

@@ -62,6 +62,7 @@ app.add_typer(
 
 
 app.add_typer(lazy_group("deploy.keys.commands", "API keys of the HTTP services: who may do what."), name="keys")
+app.add_typer(lazy_group("deploy.services.commands", "Services that send commands over RabbitMQ."), name="services")
 
 
 @app.command()

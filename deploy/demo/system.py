@@ -52,6 +52,7 @@ def settings_for(servers: Servers) -> Settings:
     urls: dict[str, Any] = {model.setting: servers.stores[model.name] for model in READ_MODELS}
     return Settings(
         rabbitmq_url=servers.rabbitmq_url,
+        rabbitmq_management_url=servers.rabbitmq_management_url,
         write_db_url=servers.write_db_url,
         keys_db_url=servers.keys_db_url,
         operations_db_url=servers.operations_db_url,

@@ -45,7 +45,7 @@ async def run(settings: Settings) -> int:
         user = _unprivileged_user()
         own = {f"{PREFIX}SOCKET": str(socket)} | ({f"{PREFIX}USER": user} if user else {})
         process = await asyncio.create_subprocess_exec(
-            *(str(programs.haproxy()), "-W", "-db", "-q", "-f", str(CONFIGURATION)),
+            *(str(programs.haproxy()), "-W", "-db", "-f", str(CONFIGURATION)),
             env=programs.environment() | addresses(settings) | own | of_gateway(),
             stdin=asyncio.subprocess.DEVNULL,
             preexec_fn=terminate_with_parent(os.getpid()),

@@ -55,6 +55,7 @@ WRITE: Final = Grants(
             "undecided_commands": EDIT,
             "scheduled_commands": EDIT,
             "erasures": "INSERT",
+            "senders": READ,
         },
         "relay": {
             "outbox": "SELECT, DELETE",

@@ -1,18 +1,23 @@
-"""The deploy step that creates and updates what the services require: database schemas, privileges, exchanges, queues and bindings."""
+"""The deploy step that creates and updates what the services require: schemas, privileges, exchanges, queues, bindings and users."""
 
 from pathlib import Path
 from typing import Final
 
 import command_service
+from deploy.broker.users import USERS, passwords_in, put_users
 from deploy.run import privileges
 from deploy.run.topology import declare
+from deploy.servers.accounts import PAYMENT_PROVIDER, RABBITMQ, own_setting
+from deploy.services.store import management_of, put_operator, put_permissions
 from projectors.dead_letters.migrations import migrate as migrate_operations
 from projectors.process_runtime.migrations import migrate as migrate_process
 from projectors.stores.migrations import migrate as migrate_projection
 from shared import processes
+from shared.messaging.access import ACCESS, PREFIX, user_of
 from shared.privacy.key_database import migrate as migrate_keys
 from shared.read_models import READ_MODELS
 from shared.runtime.postgres import migrate as migrate_database
+from shared.runtime.setting_values import value, variable
 from shared.runtime.settings import Settings
 
 WRITE_MIGRATIONS: Final = Path(command_service.__file__).parent / "migrations"
@@ -36,5 +41,22 @@ async def migrate(settings: Settings) -> list[str]:
     names = await migrate_operations(settings.require("operations_db_url"))
     done += [f"operations: {name}" for name in names]
     done += await privileges.apply(settings)
-    done += [f"rabbitmq: {line}" for line in await declare(settings.require("rabbitmq_url"), settings.lanes)]
-    return done
+    rabbitmq_url = settings.require("rabbitmq_url")
+    done += [f"rabbitmq: {line}" for line in await declare(rabbitmq_url, settings.lanes)]
+    await put_operator(settings)
+    return done + [f"rabbitmq: {line}" for line in await _users(settings)]
+
+
+async def _users(settings: Settings) -> list[str]:
+    """Give all users their permissions, and deployables' the passwords that the deployables' own URLs in the environment have."""
+    if not settings.rabbitmq_management_url:
+        return ["permissions are left as they are: TIDEMARK_RABBITMQ_MANAGEMENT_URL is not set"]
+    urls = {name: value(own_setting(name, RABBITMQ)) for name in ACCESS}
+    missing = await put_users(management_of(settings), passwords_in(urls))
+    services = await put_permissions(settings)
+    lines = [
+        f"there is no user {name}: set {variable(own_setting(name.removeprefix(PREFIX), RABBITMQ))}"
+        for name in missing
+        if name != user_of(PAYMENT_PROVIDER)  # for demos and tests
+    ]
+    return [*lines, f"permissions of {len(USERS) - len(missing)} deployables and {services} services in place"]

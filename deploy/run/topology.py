@@ -22,7 +22,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, 
 from aio_pika.exceptions import ChannelPreconditionFailed
 
 from shared.messaging import topology
-from shared.messaging.broker import CONNECT_DEADLINE_S, BrokerError, deadline
+from shared.messaging.access import moving_exchange, moving_queue, sent_by
+from shared.messaging.broker import CONNECT_DEADLINE_S, BrokerError, current_url, deadline, user_in
 from shared.messaging.queue_watch import MissingQueueError, consumers_of
 from shared.messaging.topology import Queue
 
@@ -59,7 +60,7 @@ async def declare(url: str, lanes: int) -> list[str]:
 
 async def _reconcile_queue(connection: AbstractConnection, queue: Queue) -> int | None:
     """Declare and bind the queue; recreate it if its arguments differ. Returns how many messages were moved then, else None."""
-    temporary = Queue(f"{queue.name}.moving", TEMPORARY_QUEUE_ARGUMENTS, queue.bindings)
+    temporary = Queue(moving_queue(queue.name), TEMPORARY_QUEUE_ARGUMENTS, queue.bindings)
     different = await _difference(connection, queue)
     if different is None and await _consumer_count(connection, temporary.name) is None:
         return None
@@ -109,7 +110,7 @@ async def _replace(connection: AbstractConnection, old: Queue, *, by: Queue) -> 
     """
     async with _channel(connection) as channel:
         # A temporary fanout exchange, bound to the new queue alone, preserves each message's routing key.
-        exchange = await channel.declare_exchange(f"{old.name}.moved", aio_pika.ExchangeType.FANOUT, durable=True)
+        exchange = await channel.declare_exchange(moving_exchange(old.name), aio_pika.ExchangeType.FANOUT, durable=True)
         source = await channel.get_queue(old.name, ensure=False)
         target = await channel.get_queue(by.name, ensure=False)
         await target.bind(exchange)
@@ -140,7 +141,7 @@ async def _move(
         received.append(message)
         arrived.set()
 
-    moved = 0
+    moved, user = 0, _user_of(connection)
     async with _channel(connection) as channel:
         await channel.set_qos(PREFETCH)
         queue = await channel.get_queue(name, ensure=False)
@@ -150,7 +151,7 @@ async def _move(
             messages = list(received)
             received.clear()
             if messages:
-                await asyncio.gather(*(exchange.publish(_copy(one), one.routing_key or "") for one in messages))
+                await asyncio.gather(*(exchange.publish(_copy(one, user), one.routing_key or "") for one in messages))
                 await messages[-1].ack(multiple=True)
                 moved += len(messages)
             elif not (await channel.declare_queue(name, passive=True)).declaration_result.message_count:
@@ -162,9 +163,16 @@ async def _move(
                     return moved
 
 
-def _copy(message: AbstractIncomingMessage) -> aio_pika.Message:
+def _user_of(connection: AbstractConnection) -> str:
+    url: Any = getattr(connection, "url")  # noqa: B009 - every implementation has it, the abstract class does not
+    return user_in(str(url))
+
+
+def _copy(message: AbstractIncomingMessage, user: str) -> aio_pika.Message:
     """The same message with a new message id, because confirms are matched by it, and without its delivery count."""
     headers = {name: value for name, value in message.headers.items() if name != "x-delivery-count"}
+    # The broker lets nobody publish in another's name; the worker takes the sender from the administrator's word.
+    headers[topology.SENDER_HEADER] = sent_by(message.user_id or "", message.headers)
     return aio_pika.Message(
         message.body,
         headers=headers,
@@ -176,6 +184,7 @@ def _copy(message: AbstractIncomingMessage) -> aio_pika.Message:
         timestamp=message.timestamp,
         app_id=message.app_id,
         message_id=uuid4().hex,
+        user_id=user,
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
     )
 
@@ -183,7 +192,7 @@ def _copy(message: AbstractIncomingMessage) -> aio_pika.Message:
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
     async with deadline(CONNECT_DEADLINE_S):
-        connection = await aio_pika.connect(url, timeout=CONNECT_DEADLINE_S)
+        connection = await aio_pika.connect(current_url(url), timeout=CONNECT_DEADLINE_S)
     try:
         yield connection
     finally:

@@ -21,6 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+from deploy.broker.management import Management, ManagementError
+from deploy.broker.users import USERS, put_users
 from deploy.servers import databases, postgres, rabbitmq, redis_users
 from deploy.servers.accounts import ROLES
 from deploy.servers.credentials import credentials
@@ -35,6 +37,7 @@ REDIS_IMAGE: Final = "redis:7"
 RABBITMQ_IMAGE: Final = "rabbitmq:4-management"
 DATA_FOLDERS: Final = ("/var/lib/postgresql/data", "/data", "/var/lib/rabbitmq")
 PORTS: Final = (5432, 6379, 5672)
+MANAGEMENT_PORT: Final = 15672
 READY_TIMEOUT_S: Final = 120.0
 
 
@@ -46,15 +49,20 @@ class RunningContainers:
     postgres_port: int
     redis_port: int
     rabbitmq_port: int
+    management_port: int
     passwords: dict[str, str] = field(repr=False)
     read_databases: dict[str, str] = field(default_factory=dict)
     """Read model → its database; filled when PostgreSQL is ready."""
 
-    @property
-    def rabbitmq_url(self) -> str:
-        """The AMQP URL of the default virtual host, percent-encoded: in RabbitMQ's URI specification an empty path is the vhost ``""``."""
+    def rabbitmq_url(self, user: str) -> str:
+        """The user's AMQP URL of the default virtual host. Percent-encoded: by RabbitMQ's rules an empty path is the vhost ``""``."""
         address = f"{self.host}:{self.rabbitmq_port}/%2F?heartbeat={rabbitmq.HEARTBEAT}"
-        return f"amqp://{rabbitmq.USER}:{self.passwords['rabbitmq']}@{address}"
+        return f"amqp://{user}:{self.passwords['rabbitmq' if user == rabbitmq.USER else user]}@{address}"
+
+    @property
+    def management_url(self) -> str:
+        """The administrator's URL of RabbitMQ's management API."""
+        return f"http://{rabbitmq.USER}:{self.passwords['rabbitmq']}@{self.host}:{self.management_port}"
 
     def database_url(self, database: str, role: str) -> str:
         """The URL of one database for one role."""
@@ -88,7 +96,7 @@ def running(root: Path | None) -> Iterator[RunningContainers]:
     with ExitStack() as stack:
         folder = root if root is not None else Path(stack.enter_context(TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        names = (postgres.ADMIN, *ROLES, *(f"redis-{user}" for user in redis_users.RULES), "rabbitmq")
+        names = (postgres.ADMIN, *ROLES, *(f"redis-{user}" for user in redis_users.RULES), "rabbitmq", *USERS)
         passwords = credentials(folder, *names)
         fixed_ports = None if root is None else PersistentPorts(folder, *(str(port) for port in PORTS))
         volumes = None if root is None else "tidemark-" + hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
@@ -101,6 +109,7 @@ def running(root: Path | None) -> Iterator[RunningContainers]:
         for name, before, now in fixed_ports.changed if fixed_ports else ():
             report_changed_port(f"container port {name}", before, now)
         _wait_until("RabbitMQ", lambda: _responds(started.host, started.rabbitmq_port, rabbitmq.HELLO, b"\x01"))
+        _wait_until("RabbitMQ's management API", lambda: _users_there(started))
         _wait_until("Redis", lambda: _responds(started.host, started.redis_port, b"PING\r\n", b"-"))
         _wait_until("PostgreSQL", lambda: _databases_ready(started))
         yield started
@@ -133,7 +142,12 @@ def _start(
     host = str(containers[0][0].get_container_host_ip())
     postgres_port, redis_port, rabbitmq_port = (int(container.get_exposed_port(port)) for container, port in containers)
     return RunningContainers(
-        "127.0.0.1" if host == "localhost" else host, postgres_port, redis_port, rabbitmq_port, passwords
+        "127.0.0.1" if host == "localhost" else host,
+        postgres_port,
+        redis_port,
+        rabbitmq_port,
+        int(containers[-1][0].get_exposed_port(MANAGEMENT_PORT)),
+        passwords,
     )
 
 
@@ -167,6 +181,7 @@ def _rabbitmq(passwords: dict[str, str]) -> tuple["DockerContainer", int]:
     container = _container(RABBITMQ_IMAGE, None, hostname="tidemark")
     container.with_env("RABBITMQ_DEFAULT_USER", rabbitmq.USER)
     container.with_env("RABBITMQ_DEFAULT_PASS", passwords["rabbitmq"])
+    container.with_exposed_ports(MANAGEMENT_PORT)
     return container, 5672
 
 
@@ -192,6 +207,16 @@ def _responds(host: str, port: int, question: bytes, beginning: bytes) -> bool:
         connection.sendall(question)
         return connection.recv(1) == beginning
     return False
+
+
+def _users_there(started: RunningContainers) -> bool:
+    """Whether the deployables' users exist; creates them as soon as the management API responds."""
+    passwords = {user: started.passwords[user] for user in USERS}
+    try:
+        asyncio.run(put_users(Management(started.management_url), passwords))
+    except ManagementError:
+        return False
+    return True
 
 
 def _databases_ready(started: RunningContainers) -> bool:

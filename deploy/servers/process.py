@@ -74,12 +74,12 @@ class ServerProcess:
                 quick_signal=int(self.quick_signal) if self.quick_signal else None,
             )
 
-    def wait_until(self, ready: Callable[[], bool], timeout: float, port: int) -> None:
+    def wait_until(self, ready: Callable[[], bool], timeout: float, port: int, *more_ports: int) -> None:
         """Return when ``ready()``. Raises ``PortTakenError`` or ``ServersError`` if the process ends first or ``timeout`` s pass."""
         deadline = time.monotonic() + timeout
         while not ready():
             if not self.running:
-                taken = not ports.is_free(port)
+                taken = not all(map(ports.is_free, (port, *more_ports)))
                 error = PortTakenError if taken else ServersError
                 raise error(f"{self.name} ended at its start on port {port}: {self.tail()}")
             if time.monotonic() > deadline:

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from deploy.servers import containers, databases, packages, redis_users
-from deploy.servers.accounts import ACCOUNTS, QUERY, own_setting
+from deploy.servers import containers, databases, packages, rabbitmq, redis_users
+from deploy.servers.accounts import ACCOUNTS, QUERY, RABBITMQ, own_setting
 from deploy.servers.errors import ServersError
 from deploy.servers.private import PrivateServers, private_servers
+from shared.messaging.access import user_of
 from shared.read_models import IN_POSTGRES, READ_MODELS
 from shared.runtime.roles import OWNER, role_of
 from shared.runtime.setting_values import SettingError, value, variable
@@ -29,6 +30,7 @@ __all__ = ["Servers", "ServersError", "from_environment", "provide"]
 CHOICE: Final = "TIDEMARK_SERVERS"
 REQUIRED: Final = ("rabbitmq_url", "write_db_url", "operations_db_url", "keys_db_url")
 PROCESSES: Final = "processes_db_url"
+MANAGEMENT: Final = "rabbitmq_management_url"
 SHARED_READ_DB: Final = "read_db_url"
 """The default for every read model in PostgreSQL that has no URL of its own, and for the process managers."""
 STORE_SETTINGS: Final = tuple(model.setting for model in READ_MODELS)
@@ -43,6 +45,8 @@ class Servers:
     operations_db_url: str = field(repr=False)
     processes_db_url: str = field(repr=False)
     keys_db_url: str = field(repr=False)
+    rabbitmq_management_url: str = field(default="", repr=False)
+    """The administrator's, of RabbitMQ's management API; empty: there is none, and users are not managed."""
     stores: Mapping[str, str] = field(repr=False)
     """The URL of each read model's store."""
     own: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
@@ -63,6 +67,8 @@ class Servers:
     def environ(self) -> dict[str, str]:
         """The owner's settings, and, by ``own_setting``, those of every deployable: ``from_environment`` finds the same servers in them."""
         urls = self._owner_urls()
+        if self.rabbitmq_management_url:
+            urls[MANAGEMENT] = self.rabbitmq_management_url
         for deployable, settings in ACCOUNTS.items():
             urls |= {own_setting(deployable, setting): self.url(deployable, setting) for setting in settings}
         return {variable(name): url for name, url in urls.items()}
@@ -106,6 +112,7 @@ def provide(root: Path | None = None, *, keep: bool = False) -> Iterator[Servers
         with containers.running(root) as started:
             yield _servers(
                 started.rabbitmq_url,
+                started.management_url,
                 started.database_url,
                 started.redis_url,
                 read_databases=started.read_databases,
@@ -142,6 +149,7 @@ def _from_environment(environ: Mapping[str, str]) -> Servers | None:
         operations_db_url=given["operations_db_url"],
         processes_db_url=given[PROCESSES],
         keys_db_url=given["keys_db_url"],
+        rabbitmq_management_url=value(MANAGEMENT, environ),
         stores={model.name: given[model.setting] for model in READ_MODELS},
         own={
             deployable: {
@@ -159,7 +167,8 @@ def _private(root: Path | None, *, keep: bool) -> Iterator[Servers]:
         packages.install()
     with private_servers(root, keep=keep) as running:
         yield _servers(
-            running.rabbitmq.url(),
+            running.rabbitmq.url,
+            running.rabbitmq.management_url(),
             running.postgres.url,
             running.redis.url,
             read_databases=running.postgres.read_databases,
@@ -169,7 +178,8 @@ def _private(root: Path | None, *, keep: bool) -> Iterator[Servers]:
 
 
 def _servers(
-    rabbitmq_url: str,
+    rabbitmq_url: Callable[[str], str],
+    management_url: str,
     database_url: Callable[[str, str], str],
     redis_url: Callable[[str], str],
     *,
@@ -189,15 +199,16 @@ def _servers(
         return database_url(names[setting], role) if setting in names else redis_url(redis_user)
 
     def own(deployable: str, setting: str) -> str:
-        if setting == "rabbitmq_url":
-            return rabbitmq_url
+        if setting == RABBITMQ:
+            return rabbitmq_url(user_of(deployable))
         return url(setting, role_of(deployable), redis_users.user_of(deployable))
 
     def owners(setting: str) -> str:
         return url(setting, OWNER, redis_users.OWNER)
 
     return Servers(
-        rabbitmq_url=rabbitmq_url,
+        rabbitmq_url=rabbitmq_url(rabbitmq.USER),
+        rabbitmq_management_url=management_url,
         write_db_url=owners("write_db_url"),
         operations_db_url=owners("operations_db_url"),
         processes_db_url=owners(PROCESSES),

@@ -27,7 +27,8 @@ from projectors.dead_letters.outgoing import HeldEvent, inquiries
 from projectors.dead_letters.replaying.items import resolve
 from projectors.dead_letters.requests import handle, reply
 from projectors.dead_letters.sealing import Seal, seal_letters
-from shared.messages.control import Acted, Denied, Passed, Request
+from shared.messages.control import Acted, Passed, Request
+from shared.messages.denials import Denied
 from shared.messaging import topology
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer, Delivery

@@ -43,6 +43,8 @@ class DeadCommand:
     routing_key: str
     reply_to: str | None
     correlation_id: str | None
+    sender: str | None = None
+    """The user that has sent it, empty where it did not say; None: an operator sends it, or it was dead before users were recorded."""
 
 
 def resends(events: Iterable[HeldEvent], request_id: str, now: datetime) -> Iterator[Outgoing]:
@@ -74,7 +76,7 @@ def command(dead: DeadCommand, headers: Mapping[str, str] | None = None) -> Outg
         content_type=dead.content_type or CONTENT_TYPE,
         reply_to=dead.reply_to,
         correlation_id=dead.correlation_id,
-        headers=headers or {},
+        headers={**(headers or {}), **({} if dead.sender is None else {topology.SENDER_HEADER: dead.sender})},
     )
 
 

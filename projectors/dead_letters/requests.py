@@ -26,6 +26,7 @@ from projectors.dead_letters.sealing import Seal
 from shared.contracts.validation_errors import describe
 from shared.messages.control import ControlData, Discard, Edit, Replay, Request, Steer
 from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.messaging.consuming import Delivery
 from shared.messaging.reply_to import reply_queue
@@ -77,7 +78,7 @@ def reply(delivery: Delivery, result: Done | Refused) -> Outgoing | None:
     kind = ACCEPTED if isinstance(result, Done) else REJECTED
     envelope = OperationAnswer(id=_answer_id(result), source=SOURCE, type=kind, time=datetime.now(UTC), data=result)
     return Outgoing(
-        exchange="",
+        exchange=topology.REPLIES,
         routing_key=queue,
         body=envelope.model_dump_json(exclude_none=True).encode(),
         content_type=CONTENT_TYPE,

@@ -21,6 +21,7 @@ from projectors.runtime.failure_messages import acted_message, activated_message
 from shared.contracts.validation_errors import describe
 from shared.messages.control import Acted, Activate, AdoptEpoch, Drop, Rebuild, Request, Rollback
 from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.messaging.consuming import Delivery
 from shared.messaging.reply_to import reply_queue
@@ -184,7 +185,7 @@ def _reply(projector: str, delivery: Delivery, data: GenerationsChanged | Genera
     )
     return [
         Outgoing(
-            "",
+            topology.REPLIES,
             queue,
             answer.model_dump_json().encode(),
             CONTENT_TYPE,

@@ -23,6 +23,7 @@ from shared.contracts.validation_errors import describe
 from shared.messages.control import Acted, Request
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messages.process_acts import ActOnProcess, ProcessActed, ProcessAnswer, ProcessRefused
+from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.messaging.consuming import Delivery
 from shared.messaging.reply_to import reply_queue
@@ -123,7 +124,7 @@ def _answer(delivery: Delivery, data: ProcessActed | ProcessRefused) -> list[Out
     body = answer.model_dump_json().encode()
     return [
         Outgoing(
-            "",
+            topology.REPLIES,
             queue,
             body,
             CONTENT_TYPE,

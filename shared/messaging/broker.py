@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from uuid import uuid4
 
 import aio_pika
@@ -23,7 +23,9 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryErr
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from shared.messaging import topology
+from shared.runtime.client_certificate import ClientCertificateError, require_valid
 from shared.runtime.reasons import reason
+from shared.runtime.setting_values import SettingError, from_file
 from shared.runtime.stalls import StallDetector
 
 CONNECT_DEADLINE_S: Final = 10.0
@@ -31,6 +33,7 @@ PUBLISH_DEADLINE_S: Final = 30.0
 REPORT_AFTER_S: Final = 3.0
 """A publish that is refused or unconfirmed for this long is reported."""
 CLOSE_DEADLINE_S: Final = 2.0
+SETTING: Final = "rabbitmq_url"
 HEARTBEAT_S: Final = 10
 PUBLISH_BATCH: Final = 500
 MAX_SHORT_STRING: Final = 255
@@ -63,6 +66,24 @@ def with_heartbeat(url: str, most_s: int = HEARTBEAT_S) -> str:
     given = query.get("heartbeat", "")
     query["heartbeat"] = str(min(int(given), most_s) if given.isdecimal() and int(given) else most_s)
     return parts._replace(query=urlencode(query)).geturl()
+
+
+def current_url(url: str) -> str:
+    """The URL to connect by now: where it is from a file, that may have been replaced since, with a new password.
+
+    Raises BrokerUnavailableError while the file, or the URL's client certificate, cannot be used.
+    """
+    try:
+        current = from_file(SETTING) or url
+        require_valid(current)
+    except (SettingError, ClientCertificateError) as error:
+        raise BrokerUnavailableError(str(error)) from error
+    return current
+
+
+def user_in(url: str) -> str:
+    """The name of the user that connects by this URL; ``guest``, as clients assume, where it has none."""
+    return unquote(urlsplit(url).username or "guest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +151,15 @@ def _broker_error(error: Exception) -> BrokerError | None:
 
 
 class Publisher:
-    """Publishes over its own connection and channel, opened on first use and again after every failure."""
+    """Publishes over its own connection and channel, opened on first use and again after every failure.
+
+    Every message names the connection's user (``user_id``), which the broker verifies.
+    """
 
     def __init__(self, url: str, name: str, *, deadline_s: float = PUBLISH_DEADLINE_S) -> None:
         """``deadline_s``: after this time without a confirm, whether the message is stored is unknown."""
-        self._url = with_heartbeat(url)
+        self._url = url
+        self._user = ""
         self._name = name
         self._deadline_s = deadline_s
         self._progress = StallDetector(stalled_after_s=REPORT_AFTER_S, failing_after_s=REPORT_AFTER_S)
@@ -162,7 +187,7 @@ class Publisher:
                 exchange = self._exchanges.get(message.exchange)
                 if exchange is None:
                     exchange = await self._exchange(channel, message.exchange)
-                await exchange.publish(_to_wire(message), message.routing_key, mandatory=message.mandatory)
+                await exchange.publish(_to_wire(message, self._user), message.routing_key, mandatory=message.mandatory)
         except BrokerUnavailableError:
             if channel is self._channel:
                 self._channel = None
@@ -228,8 +253,12 @@ class Publisher:
             if self._channel is not None and not self._channel.is_closed:
                 return self._channel
             await self.close()
+            url = current_url(self._url)
+            self._user = user_in(url)
             self._connection = await aio_pika.connect(
-                self._url, timeout=CONNECT_DEADLINE_S, client_properties={"connection_name": f"{self._name} publisher"}
+                with_heartbeat(url),
+                timeout=CONNECT_DEADLINE_S,
+                client_properties={"connection_name": f"{self._name} publisher"},
             )
             self._exchanges = {}
             self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -241,7 +270,7 @@ class Publisher:
         return exchange
 
 
-def _to_wire(message: Outgoing) -> aio_pika.Message:
+def _to_wire(message: Outgoing, user: str) -> aio_pika.Message:
     correlation_id = message.correlation_id
     if correlation_id and len(correlation_id.encode()) > MAX_SHORT_STRING:
         correlation_id = None
@@ -252,6 +281,7 @@ def _to_wire(message: Outgoing) -> aio_pika.Message:
         correlation_id=correlation_id,
         reply_to=message.reply_to,
         headers=dict(message.headers),
+        user_id=user,
         message_id=uuid4().hex,  # unique for each publish: confirms are matched by it
         timestamp=datetime.now(UTC),
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT if message.durable else aio_pika.DeliveryMode.NOT_PERSISTENT,

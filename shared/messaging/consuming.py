@@ -30,6 +30,7 @@ from shared.messaging.broker import (
     HEARTBEAT_S,
     BrokerError,
     BrokerUnavailableError,
+    current_url,
     deadline,
     with_heartbeat,
 )
@@ -62,6 +63,9 @@ class Delivery:
     redelivered: bool
     tag: int
     channel: aiormq.abc.AbstractChannel
+    exchange: str = ""
+    user_id: str = ""
+    """The user that published it, as the broker has verified; empty: the message does not say."""
 
     @property
     def deliveries(self) -> int:
@@ -86,7 +90,8 @@ class Consumer:
     ) -> None:
         """``heartbeat_s``: a process frozen for two to three times as long loses its deliveries to the next consumer."""
         amqp_properties.tolerate()
-        self._url = with_heartbeat(url, heartbeat_s)
+        self._url = url
+        self._heartbeat_s = heartbeat_s
         self._name = name
         self._subscriptions = {queue: self._subscription(queue, prefetch) for queue in queues}
         self._inbox: deque[Delivery] = deque()
@@ -239,7 +244,7 @@ class Consumer:
             lost.set()
 
         broker = RabbitBroker(
-            self._url,
+            with_heartbeat(current_url(self._url), self._heartbeat_s),
             timeout=CONNECT_DEADLINE_S,
             on_close=[on_close],
             logger=None,
@@ -263,6 +268,8 @@ class Consumer:
                     redelivered=bool(raw.redelivered),
                     tag=raw.delivery_tag or 0,
                     channel=raw.channel,
+                    exchange=raw.exchange or "",
+                    user_id=raw.user_id or "",
                 )
             )
             self._count += 1

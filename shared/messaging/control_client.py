@@ -56,7 +56,7 @@ async def send_request(
 
     kept = False
     trouble: BrokerUnavailableError | None = None
-    publisher, replies = Publisher(url, "tidemark operator"), Replies(url, received, "tidemark operator")
+    publisher, replies = Publisher(url, "tidemark operator"), Replies(url, received, "tidemark operator", requests=True)
     try:
         async with asyncio.timeout(seconds):
             await publisher.open()

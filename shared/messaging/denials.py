@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
-from shared.messages.control import DENIED, Denied, Request
+from shared.messages.control import Request
+from shared.messages.denials import DENIED, Denied
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
 from shared.messaging.broker import BrokerError, Outgoing, Publisher

@@ -14,8 +14,15 @@ from typing import Any, Final
 import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
-from shared.messaging import amqp_properties
-from shared.messaging.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline, with_heartbeat
+from shared.messaging import amqp_properties, topology
+from shared.messaging.broker import (
+    CLOSE_DEADLINE_S,
+    CONNECT_DEADLINE_S,
+    BrokerError,
+    current_url,
+    deadline,
+    with_heartbeat,
+)
 from shared.runtime.reasons import reason
 from shared.runtime.stalls import StallDetector
 
@@ -44,13 +51,16 @@ class Replies:
         name: str,
         *,
         bindings: Sequence[tuple[str, str]] = (),
+        requests: bool = False,
         changed: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """``bindings``: exchange and routing key of further messages to receive. ``changed``: called when receiving begins or ends."""
+        """``bindings``: exchange and routing key of further messages to receive. ``requests``: replies to requests on ``control`` are
+        received, too. ``changed``: called when receiving begins or ends."""
         amqp_properties.tolerate()
         self._bindings = bindings
+        self._requests = requests
         self._changed = changed
-        self._url = with_heartbeat(url)
+        self._url = url
         self._received = received
         self._name = name
         self._ready = asyncio.Event()
@@ -80,7 +90,7 @@ class Replies:
             try:
                 async with deadline(CONNECT_DEADLINE_S):
                     connection = await aio_pika.connect(
-                        self._url,
+                        with_heartbeat(current_url(self._url)),
                         timeout=CONNECT_DEADLINE_S,
                         client_properties={"connection_name": f"{self._name} replies"},
                     )
@@ -113,6 +123,8 @@ class Replies:
             queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments=bounds)
             for exchange, key in self._bindings:
                 await queue.bind(exchange, key)
+            if self._requests:
+                await queue.bind(topology.REPLIES, queue.name)
             await queue.consume(self._take, no_ack=True)
             consumers: dict[str, Any] = (await channel.get_underlay_channel()).consumers  # type: ignore[attr-defined]
         self.queue = queue.name

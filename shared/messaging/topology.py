@@ -9,6 +9,7 @@
     control ──history──▶ control.history                       the command service sends a page of history to one projection
     control ──process-act──▶ control.processes                  the process managers execute an operator's request
     (reply_to) ──▶ replies.processes                            outcomes of the commands of process managers
+    replies ──amq.gen-…──▶ a requester's own queue              replies to requests on control
     control ──<projector>.#──▶ control.<projector>              a projector skips an event, reports its progress, rebuilds itself
     events ──<projector>.history──▶ <projector>.history        history, for a generation that is being built
     changes ──*.passed──▶ dead_letters.passed                   a projection has advanced past an event that held its stream,
@@ -33,7 +34,10 @@ EVENTS: Final = "events"
 CHANGES: Final = "changes"
 CONTROL: Final = "control"
 DEAD: Final = "dead"
-EXCHANGES: Final = (COMMANDS, OUTCOMES, EVENTS, CHANGES, CONTROL, DEAD)
+REPLIES: Final = "replies"
+"""Replies to requests on ``control``; routing key: the name of the requester's queue, which binds itself. Not the default exchange: a user
+who may publish there may put a message into any queue. Only the worker may, because its senders' reply queues are bound to nothing."""
+EXCHANGES: Final = (COMMANDS, OUTCOMES, EVENTS, CHANGES, CONTROL, DEAD, REPLIES)
 
 PROJECTORS: Final = read_models.NAMES
 SUBSCRIBERS: Final = (*PROJECTORS, *processes.NAMES)
@@ -71,6 +75,10 @@ DISCARDED: Final = "discarded"
 SUPERSEDED: Final = "superseded"
 DELIVERY_LIMITED: Final = "delivery-limit"
 """Values of DEAD_COMMAND_HEADER on a command that the dead-letter worker sends again: its status. It is not to be tried."""
+
+SENDER_HEADER: Final = "tidemark-sender"
+"""On commands that the dead-letter worker or the administrator publishes again, and on dead letters of the worker: the user that has sent
+the original. It counts only from these."""
 
 SCHEDULED_HEADER: Final = "tidemark-scheduled"
 DUE: Final = "due"
@@ -118,12 +126,12 @@ def lane_key(lane: int | str) -> str:
     return f"lane.{lane}"
 
 
-def private_lane_key(projector: str, lane: int) -> str:
+def private_lane_key(projector: str, lane: int | str) -> str:
     """Routing key of a lane's events for one projector only: resends and retries."""
     return f"{projector}.lane.{lane}"
 
 
-def lane_queue(projector: str, lane: int) -> str:
+def lane_queue(projector: str, lane: int | str) -> str:
     return f"{projector}.{lane}"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
 
+from shared.runtime.client_certificate import require_valid
 from shared.runtime.roles import READER
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ async def connect_pool(
 
     Raises errors for which ``is_outage`` is true when the server is unavailable.
     """
+    require_valid(url)
     return await asyncpg.create_pool(
         url,
         min_size=min_size,
@@ -184,7 +186,7 @@ async def migrate(
             quoted = await connection.fetchval("SELECT quote_ident($1)", schema)
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted}")
             if await connection.fetchval(_MAY_USE_SCHEMA, schema) is False:
-                # Whoever may make schemas could make this one first, with functions of its own in it.
+                # Any role that may make schemas could make this one first, with functions of its own in it.
                 raise asyncpg.InsufficientPrivilegeError(f"the schema {schema} belongs to another role")
             await connection.execute("SELECT set_config('search_path', $1, true)", f"{quoted}, public")
             await connection.execute(_CREATE_LEDGER)

@@ -43,6 +43,8 @@ class Settings(_ReadModelUrls):
     model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
 
     rabbitmq_url: str = ""
+    rabbitmq_management_url: str = ""
+    """The administrator's, of RabbitMQ's management API, for ``tidemark migrate`` and ``tidemark services``."""
     write_db_url: str = ""
     operations_db_url: str = ""
     keys_db_url: str = ""

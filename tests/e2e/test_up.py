@@ -131,6 +131,32 @@ async def tidemark(folder: Path, *arguments: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), errors.decode()
 
 
+@pytest.mark.timeout(400)
+async def test_up_has_a_key_ready_that_env_hands_out_and_no_deployable_sees(own: Servers, tmp_path: Path) -> None:
+    keys = []
+    for _ in range(2):
+        async with tidemark_up(tmp_path, own.environ() | {"TIDEMARK_AUTH": "on"}) as up:
+            await up.until_ready(180)
+            _, out, _ = await tidemark(tmp_path, "env", "--output", "json")
+            keys.append(json.loads(out)["TIDEMARK_API_KEY"])
+            assert sum(keys[0] in line for line in up.lines) == (1 if len(keys) == 1 else 0), (
+                "printed once, when it is new"
+            )
+            assert not any("TIDEMARK_API_KEY" in child.environ() for child in up.children().values())
+            async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+                url = f"{address(up.ports, 'QUERY')}/freshness"
+                assert (await client.get(url)).status_code == 401
+                assert (await client.get(url, headers={"Authorization": f"Bearer {keys[-1]}"})).status_code == 200
+    assert keys[0] == keys[1]
+    assert (tmp_path / ".tidemark" / "api_key").stat().st_mode & 0o777 == 0o600
+
+
+async def test_up_does_not_switch_authentication_off_where_others_can_reach_it(own: Servers, tmp_path: Path) -> None:
+    async with tidemark_up(tmp_path, own.environ() | {"TIDEMARK_HOST": "0.0.0.0"}) as up:  # noqa: S104
+        assert await up.ended() == 2
+        assert any("TIDEMARK_AUTH=off is for this machine alone" in line for line in up.lines), up.lines
+
+
 async def test_env_says_where_everything_is_as_long_as_it_is_running(own: Servers, tmp_path: Path) -> None:
     async with tidemark_up(tmp_path, own.environ()) as up:
         await up.until_ready()
@@ -187,6 +213,7 @@ async def first_command(url: str) -> str:
             body,
             content_type="application/cloudevents+json",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            user_id=urlsplit(url).username,
             reply_to=queue.name,
             correlation_id="1",
         )

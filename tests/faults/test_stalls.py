@@ -224,6 +224,8 @@ async def test_a_lane_that_is_bound_to_nothing_is_named(cluster: Cluster) -> Non
 async def test_a_queue_that_was_made_otherwise_is_named_with_what_is_wrong_and_what_mends_it(
     cluster: Cluster, queue: str, process: str
 ) -> None:
+    """By a process whose user may configure it, as where one user serves all."""
+    await cluster.start_with(process, TIDEMARK_RABBITMQ_URL=cluster.servers.rabbitmq_url)
     async with moving(cluster), without(cluster, queue, instead={"x-queue-type": "quorum"}):
         await not_ready(cluster, [process, "query"], queue, "x-", "tidemark migrate")
         await until(

@@ -116,7 +116,7 @@ def verify(
 ) -> None:
     """Compute every hash again, and name the first row that differs, a missing row, or a cut-off end. Exit code 0: intact, 1: not.
 
-    The last line is the anchor of the last row. Note it outside the database: whoever owns the database can cut off its end, or
+    The last line is the anchor of the last row. Note it outside the database: the owner of the database can cut off its end, or
     compute all hashes anew, and only an anchor shows that.
 
     \b

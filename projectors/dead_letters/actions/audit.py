@@ -12,7 +12,8 @@ from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from shared.messages.control import Acted, Denied, Request
+from shared.messages.control import Acted, Request
+from shared.messages.denials import Denied
 from shared.runtime.postgres import Connection
 
 SYSTEM: Final = "tidemark"

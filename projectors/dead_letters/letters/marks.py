@@ -31,7 +31,8 @@ WHERE origin = 'commands' AND identity = ANY ($1::bytea[]) AND command_id IS NOT
 ON CONFLICT (letter_id) DO UPDATE SET mark = excluded.mark
 """
 UNSENT: Final = """
-SELECT letter_id, mark, body, content_type, routing_key, reply_to, correlation_id
+SELECT letter_id, mark, body, content_type, routing_key, reply_to, correlation_id,
+    headers ->> 'tidemark-sender' AS sender
 FROM (SELECT * FROM marks ORDER BY letter_id LIMIT $1) AS marks
 JOIN letters ON letters.id = letter_id JOIN payloads USING (letter_id)
 ORDER BY letter_id
@@ -67,7 +68,12 @@ async def unsent(connection: Connection) -> list[MarkedCommand]:
             row["mark"],
             command(
                 DeadCommand(
-                    row["body"], row["content_type"], row["routing_key"], row["reply_to"], row["correlation_id"]
+                    row["body"],
+                    row["content_type"],
+                    row["routing_key"],
+                    row["reply_to"],
+                    row["correlation_id"],
+                    row["sender"],
                 ),
                 {topology.DEAD_COMMAND_HEADER: row["mark"]},
             ),

@@ -33,6 +33,7 @@ from projectors.dead_letters.letters.storable import (
 from shared.messages.envelope import EnvelopeError, ReceivedEvent, split
 from shared.messages.lanes import HEADS, HEARTBEAT
 from shared.messaging import topology
+from shared.messaging.access import sent_by
 from shared.messaging.consuming import Delivery
 from shared.runtime.reasons import reason
 
@@ -129,6 +130,8 @@ def _letter(
 ) -> Incoming:
     readable: Mapping[str, Any] = {} if reason == UNREADABLE else delivery.headers
     origin = ORIGIN_OF[delivery.queue]
+    if origin == COMMANDS:
+        readable = {**readable, topology.SENDER_HEADER: sent_by(delivery.user_id, delivery.headers)}
     trace = text(readable.get("tidemark-trace", ""), MAX_TRACE)
     given = optional_text(readable.get("tidemark-fingerprint"), 4000)
     reason, exception = text(reason, 200), text(exception)

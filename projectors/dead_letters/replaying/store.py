@@ -56,7 +56,7 @@ RETURNING id, jsonb_build_object('succeeded', succeeded, 'failed', failed, 'skip
 """
 TAKE_ITEMS: Final = (Path(__file__).parent / "take_items.sql").read_text()
 COMMAND_PAYLOADS: Final = """
-SELECT l.id, p.body, l.content_type, l.routing_key, l.reply_to, l.correlation_id
+SELECT l.id, p.body, l.content_type, l.routing_key, l.reply_to, l.correlation_id, p.headers ->> 'tidemark-sender'
 FROM letters l JOIN payloads p ON p.letter_id = l.id WHERE l.id = ANY ($1::bigint[])
 """
 REPLAYED: Final = """

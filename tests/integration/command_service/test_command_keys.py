@@ -144,3 +144,16 @@ async def test_commands_are_found_by_their_keys_in_a_large_table(
         assert 0 < len(re.findall(r"Index (Only )?Scan", text)) == text.count("Index Cond: ("), text
         await write_db.execute("DELETE FROM commands")
         await write_db.execute("DELETE FROM undecided_commands")
+
+
+async def test_streams_that_change_are_found_by_their_keys_and_not_by_comparing_all_of_a_batch_with_each(
+    write_db: asyncpg.Connection,
+) -> None:
+    arguments: list[list[Any]] = [["orders/o-1", "orders/o-2"], [1, 1], [2, 2], ["{}", "{}"], [1, 1]]
+    async with write_db.transaction():
+        for name, value in KEY_LOOKUPS.items():
+            await write_db.execute("SELECT set_config($1, $2, true)", name, value)
+        plan = await write_db.fetch("EXPLAIN " + event_store.UPDATE_STREAMS, *arguments)
+    text = "\n".join(row[0] for row in plan)
+    assert len(re.findall(r"Index Scan using streams_pkey", text)) == text.count("Index Cond: (") == 2, text
+    assert "Join Filter" not in text, text

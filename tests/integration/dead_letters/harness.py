@@ -180,6 +180,7 @@ class Harness:
         async with connection:
             channel = await connection.channel()
             queue = await channel.declare_queue(exclusive=True)
+            await queue.bind(topology.REPLIES, queue.name)
             message = aio_pika.Message(body, reply_to=queue.name, correlation_id="c-1")
             exchange = await channel.get_exchange(topology.CONTROL, ensure=False)
             await exchange.publish(message, verb)

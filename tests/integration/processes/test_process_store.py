@@ -9,6 +9,7 @@ from projectors.process_runtime.timers import Timers
 from projectors.processes.process import Act, Rules, Send, TimerInput
 from projectors.stores.port import Commit, ProjectionError, StalePositionError, StoreUnavailableError
 from shared.runtime.outage import OutageRetry
+from shared.views.processes import MAX_NUMBER, PROCESSES_PAGE
 from tests import shop
 from tests.integration.processes.conftest import Parcels
 from tests.process_manager import PARCEL, POISON, RULES, changed, decide, evolve
@@ -276,3 +277,20 @@ async def test_the_rules_are_those_of_the_version_that_a_process_began_with(parc
     assert "the rules of version 1 are gone" in (await parcels.row("o-1"))["failure"]
     await newer.store.close()
     await gone.store.close()
+
+
+@pytest.mark.parametrize("keys", [["stock"], ['a "b"', "c,{d} 'e'", "f\\g", "NULL", "緑茶\nh"]])
+async def test_what_a_process_waits_for_is_found_whatever_its_keys_are_until_it_is_done(
+    parcels: Parcels, keys: list[str]
+) -> None:
+    other = parcels.redeployed(changed(rules=Rules(evolve, decide, lambda _: keys)))
+    await other.event("orders/o-1", shop.placed())
+    assert (await parcels.row("o-1"))["waiting_for"] == keys
+    for key in keys:
+        [found] = await parcels.db.fetch(PROCESSES_PAGE, None, key, MAX_NUMBER, 10)
+        assert found["process_id"] == "o-1"
+    assert await parcels.db.fetch(PROCESSES_PAGE, None, "nothing", MAX_NUMBER, 10) == []
+    await other.event("orders/o-1", shop.delivered())
+    assert (await parcels.row("o-1"))["waiting_for"] == []
+    assert await parcels.db.fetch(PROCESSES_PAGE, None, keys[0], MAX_NUMBER, 10) == []
+    await other.store.close()

@@ -1,0 +1,252 @@
+"""TLS to all three servers by URLs alone: a private authority, and a client certificate that each server requires."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from deploy.run.deployables import program
+from deploy.run.supervisor import Supervisor
+from deploy.servers import postgres, rabbitmq, redis
+from deploy.servers.ports import free_port
+from deploy.servers.postgres import unprivileged_user
+from deploy.servers.provide import Servers
+from shared.messaging.broker import BrokerUnavailableError, Publisher
+from shared.runtime.postgres import connect_pool
+from tests.certificates import Authority, Files
+from tests.e2e.system import System, own_servers, running_system
+
+pytestmark = pytest.mark.timeout(400)
+
+# The superuser makes the databases over the plain connection; everybody else needs TLS and a certificate of the authority.
+ACCESS_TO_POSTGRES = """
+hostnossl all tidemark_admin 127.0.0.1/32 scram-sha-256
+hostssl   all all            127.0.0.1/32 scram-sha-256 clientcert=verify-ca
+"""
+RABBITMQ_TLS = """
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.cacertfile = {ca}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+"""
+REDIS_TLS = """
+tls-port {port}
+tls-ca-cert-file {ca}
+tls-cert-file {certificate}
+tls-key-file {key}
+tls-auth-clients yes
+"""
+
+
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+TODAY = {
+    "from": (NOW - timedelta(hours=2)).isoformat(),
+    "to": (NOW + timedelta(hours=3)).isoformat(),
+    "granularity": "hour",
+}
+
+
+@dataclass(frozen=True)
+class Secured:
+    system: System
+    authority: Authority
+    client: Files
+    expired: Files
+    folder: Path
+    plain: Servers
+
+
+def with_tls(url: str, ports: dict[str, int], ca: Path, client: Files | None) -> str:
+    """The same server over TLS."""
+    parts = urlsplit(url)
+    names, scheme, port, extra = {
+        "amqp": (("cafile", "certfile", "keyfile"), "amqps", ports["rabbitmq"], {"heartbeat": "10"}),
+        "redis": (("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), "rediss", ports["redis"], {}),
+        "postgresql": (("sslrootcert", "sslcert", "sslkey"), "postgresql", parts.port, {"sslmode": "verify-full"}),
+    }[parts.scheme]
+    files = {names[0]: str(ca)}
+    if client is not None:
+        files |= {names[1]: str(client.certificate), names[2]: str(client.key)}
+    login = parts.netloc.rpartition("@")[0]
+    return parts._replace(scheme=scheme, netloc=f"{login}@127.0.0.1:{port}", query=urlencode(extra | files)).geturl()
+
+
+@contextmanager
+def tls_servers(
+    patch: pytest.MonkeyPatch, folder: Path, authority: Authority
+) -> Iterator[tuple[Servers, dict[str, int]]]:
+    """Private servers that also listen with TLS, and the ports of RabbitMQ and Redis for it."""
+    server = authority.issue("server")
+    ports = {"rabbitmq": free_port(), "redis": free_port()}
+    files = {"ca": authority.certificate, "certificate": server.certificate, "key": server.key}
+    patch.setattr(rabbitmq, "SETTINGS", rabbitmq.SETTINGS + RABBITMQ_TLS.format(port=ports["rabbitmq"], **files))
+    patch.setattr(redis, "SETTINGS", redis.SETTINGS + REDIS_TLS.format(port=ports["redis"], **files))
+    key = folder / "postgres.key"  # PostgreSQL takes a key that only its own user can read
+    shutil.copy(server.key, key)
+    key.chmod(0o600)
+    if user := unprivileged_user():
+        shutil.chown(key, user)
+    access = folder / "pg_hba.conf"
+    access.write_text(ACCESS_TO_POSTGRES)
+    access.chmod(0o644)
+    tls = {
+        "ssl": "on",
+        "ssl_ca_file": str(authority.certificate),
+        "ssl_cert_file": str(server.certificate),
+        "ssl_key_file": str(key),
+        "hba_file": str(access),
+    }
+    patch.setattr(postgres, "SETTINGS", postgres.SETTINGS | tls)
+    with own_servers() as servers:
+        yield servers, ports
+
+
+def readable(name: str) -> Path:
+    """The folder, which PostgreSQL's user can read: it has the certificates."""
+    folder = Path(name)
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secured]:
+    with TemporaryDirectory(prefix="tidemark-tls-") as name, pytest.MonkeyPatch.context() as patch:
+        folder = readable(name)
+        authority = Authority(folder)
+        client, expired = authority.issue("client"), authority.issue("expired", expired=True)
+        with tls_servers(patch, folder, authority) as (plain, ports):
+
+            def over_tls(url: str) -> str:
+                return with_tls(url, ports, authority.certificate, client)
+
+            servers = replace(
+                plain,
+                rabbitmq_url=over_tls(plain.rabbitmq_url),
+                write_db_url=over_tls(plain.write_db_url),
+                operations_db_url=over_tls(plain.operations_db_url),
+                processes_db_url=over_tls(plain.processes_db_url),
+                stores={name: over_tls(url) for name, url in plain.stores.items()},
+                own={
+                    name: {setting: over_tls(url) for setting, url in urls.items()} for name, urls in plain.own.items()
+                },
+            )
+            async with running_system(servers, tmp_path_factory.mktemp("tls") / "output.log") as system:
+                yield Secured(system, authority, client, expired, folder, plain)
+
+
+async def test_an_order_goes_all_the_way_over_tls(secured: Secured) -> None:
+    system = secured.system
+    order, product = f"o-{uuid4().hex}", f"p-{uuid4().hex}"
+    line = {"product_id": product, "quantity": 2, "amount": 998}
+    placed = {"order_id": order, "customer_id": "c-1", "currency": "EUR", "lines": [line]}
+    await system.bus.accepted("orders.place-order", placed)
+    assert (await system.visible(f"/orders/{order}"))["total"] == 998
+    await system.visible("/search/orders", lambda found: found["total"] == 1, q=order)
+    await system.visible("/analytics/revenue", lambda found: found["total"]["revenue"] == 998, **TODAY)
+    connection = await asyncpg.connect(system.servers.write_db_url)
+    try:
+        plain = (
+            "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE NOT ssl AND usename IS NOT NULL"
+        )
+        assert await connection.fetchval(f"{plain} AND usename <> 'tidemark_admin' AND client_addr IS NOT NULL") == 0
+    finally:
+        await connection.close()
+
+
+def clients(secured: Secured, ca: Path, client: Files | None) -> dict[str, Callable[[], Any]]:
+    """Connecting to each server with this authority and this certificate."""
+    servers = secured.system.servers
+
+    def changed(url: str) -> str:
+        parts = urlsplit(url)
+        plain = parts._replace(scheme={"amqps": "amqp", "rediss": "redis"}.get(parts.scheme, parts.scheme)).geturl()
+        ports = dict.fromkeys(("rabbitmq", "redis"), parts.port or 0)
+        return with_tls(plain, ports, ca, client)
+
+    async def to_rabbitmq() -> None:
+        publisher = Publisher(changed(servers.rabbitmq_url), "tests")
+        try:
+            await publisher.open()
+        finally:
+            await publisher.close()
+
+    async def to_postgres() -> None:
+        await (await connect_pool(changed(servers.write_db_url))).close()
+
+    async def to_redis() -> None:
+        async with Redis.from_url(changed(servers.stores["analytics"])) as connection:
+            await connection.ping()
+
+    return {"RabbitMQ": to_rabbitmq, "PostgreSQL": to_postgres, "Redis": to_redis}
+
+
+REFUSALS = (BrokerUnavailableError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError)
+
+
+@pytest.mark.parametrize("server", ["RabbitMQ", "PostgreSQL", "Redis"])
+async def test_each_server_takes_the_authority_s_clients(secured: Secured, server: str) -> None:
+    await clients(secured, secured.authority.certificate, secured.client)[server]()
+
+
+@pytest.mark.parametrize("server", ["RabbitMQ", "PostgreSQL", "Redis"])
+async def test_a_server_of_another_authority_is_not_trusted_and_the_message_says_so(
+    secured: Secured, server: str
+) -> None:
+    other = Authority(secured.folder, "other")
+    with pytest.raises(REFUSALS, match=r"certificate verify failed"):
+        await clients(secured, other.certificate, secured.client)[server]()
+
+
+@pytest.mark.parametrize("server", ["RabbitMQ", "PostgreSQL", "Redis"])
+async def test_a_client_without_a_certificate_is_refused(secured: Secured, server: str) -> None:
+    """With TLS 1.3 the client may see the connection closed before it reads why."""
+    with pytest.raises(REFUSALS):
+        await clients(secured, secured.authority.certificate, None)[server]()
+
+
+@pytest.mark.parametrize("server", ["RabbitMQ", "PostgreSQL", "Redis"])
+async def test_a_client_with_an_expired_certificate_is_refused(secured: Secured, server: str) -> None:
+    with pytest.raises(REFUSALS, match=r"(?i)client certificate .*expired\.pem expired at |certificate expired"):
+        await clients(secured, secured.authority.certificate, secured.expired)[server]()
+
+
+async def test_a_password_alone_does_not_reach_the_databases(secured: Secured) -> None:
+    with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
+        await asyncpg.connect(secured.plain.write_db_url, ssl=False, timeout=30)
+
+
+async def test_a_deployable_says_in_its_health_what_is_wrong_with_the_certificate(
+    secured: Secured, tmp_path: Path
+) -> None:
+    other = Authority(secured.folder, "another")
+    one = program("relay", secured.system.servers, os.environ | {"TIDEMARK_RUNTIME_DIR": str(tmp_path)})
+    wrong = one.env["TIDEMARK_RABBITMQ_URL"].replace(secured.authority.certificate.name, other.certificate.name)
+    health = tmp_path / "relay.json"
+    async with Supervisor(output=None) as supervisor:
+        starting = asyncio.create_task(
+            supervisor.start([replace(one, env={**one.env, "TIDEMARK_RABBITMQ_URL": wrong})], ready_within=120)
+        )
+        async with asyncio.timeout(90):
+            while "certificate verify failed" not in await asyncio.to_thread(_read, health):  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.1)
+        assert not starting.done()
+        starting.cancel()
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
