@@ -11,6 +11,7 @@ from projectors.runtime.applying import Applier
 from projectors.runtime.change_publisher import ChangePublisher
 from projectors.runtime.consumer import Projector
 from projectors.runtime.lag import LagMeter
+from projectors.runtime.opening import EventOpener
 from projectors.runtime.options import Options
 from projectors.runtime.poison import with_poison
 from projectors.stores.port import StoreUnavailableError
@@ -20,8 +21,11 @@ from shared.messaging.announcing import INCOMPLETE, Announcer
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.privacy.key_cache import KeyCache
+from shared.privacy.key_database import KeyDatabase
 from shared.read_models import named
 from shared.runtime.outage import OutageRetry
+from shared.runtime.postgres import is_outage
 from shared.runtime.process import Process
 from shared.runtime.settings import Settings
 from shared.views.generations import Generation
@@ -64,10 +68,20 @@ async def run(name: str, settings: Settings) -> int:
         )
         return HostedGeneration(generation, store, applier)
 
-    generations = Generations(model.registry(settings), hosted, outages, named(name).kinds)
+    read_model = named(name)
+    opener = _opener(settings, process) if read_model.has_personal_data else None
+    generations = Generations(model.registry(settings), hosted, outages, read_model.kinds)
     lag, live_priority = LagMeter(), LivePriority()
     projector = Projector(
-        name, generations, consumer, publisher, outages, options, lag=lag, live_priority=live_priority
+        name,
+        generations,
+        consumer,
+        publisher,
+        outages,
+        options,
+        lag=lag,
+        live_priority=live_priority,
+        opener=opener,
     )
     rebuilder = Rebuilder(
         name,
@@ -80,6 +94,7 @@ async def run(name: str, settings: Settings) -> int:
         live_priority=live_priority,
         batch_sizer=BatchSizer(model.batch_target_s),
         max_batches=model.history_batches,
+        opener=opener,
     )
     try:
         code = await process.run(
@@ -92,6 +107,7 @@ async def run(name: str, settings: Settings) -> int:
                 "consumer": lambda: consumer.trouble,
                 "history": lambda: history.trouble,
                 "store": lambda: outages.trouble,
+                "keys": lambda: opener.trouble if opener is not None else None,
                 "epoch": lambda: projector.trouble,
                 "lanes": lambda: projector.silent_lanes,
                 "publisher": lambda: publisher.trouble,
@@ -106,8 +122,15 @@ async def run(name: str, settings: Settings) -> int:
         return code
     finally:
         await publisher.close()
+        if opener is not None:
+            await opener.close()
         with suppress(TimeoutError):
             await generations.close()
+
+
+def _opener(settings: Settings, process: Process) -> EventOpener:
+    keys = KeyCache(KeyDatabase(settings.require("keys_db_url")))
+    return EventOpener(keys, OutageRetry("the key database", is_outage, stopping=process.stopping))
 
 
 def _publish_queues(projector: str) -> list[str]:

@@ -11,6 +11,9 @@ from typing import Final
 
 from shared.contracts.registry import KINDS
 
+ERASURES: Final = "subjects"
+"""The kind of the streams that say who is erased."""
+
 
 class StoreKind(StrEnum):
     POSTGRES = "postgres"
@@ -27,6 +30,11 @@ class ReadModel:
     """The kinds of stream that it reads. Events of others are not decoded, applied or recorded. One that is added needs a rebuild."""
 
     @property
+    def has_personal_data(self) -> bool:
+        """Whether it reads who is erased: then it may open what is sealed, and overwrites its rows of those who are."""
+        return ERASURES in self.kinds
+
+    @property
     def setting(self) -> str:
         """The setting that has its store's URL: ``<name>_db_url`` or ``<name>_redis_url``."""
         return f"{self.name}_{'db' if self.store is StoreKind.POSTGRES else 'redis'}_url"
@@ -41,10 +49,10 @@ READ_MODELS: Final = (
     ReadModel(
         "summary",
         StoreKind.POSTGRES,
-        ("orders", "products", "customers", "doctors", "patients", "bookings", "users", "payments"),
+        ("orders", "products", "customers", "doctors", "patients", "bookings", "users", "payments", ERASURES),
     ),
     ReadModel("analytics", StoreKind.REDIS, ("orders", "products")),
-    ReadModel("search", StoreKind.POSTGRES, ("orders", "products", "customers", "doctors")),
+    ReadModel("search", StoreKind.POSTGRES, ("orders", "products", "customers", "doctors", ERASURES)),
     ReadModel("telemetry", StoreKind.POSTGRES, ("devices",)),
 )
 

@@ -81,6 +81,8 @@ class Aggregate:
     commands: frozenset[type[CommandData]]
     creates: Mapping[type[CommandData], str]
     claims: Callable[[EventData], Claims] = lambda _: Claims()
+    personal_claims: frozenset[str] = frozenset()
+    """The scopes of claims whose values are personal data: they are recorded as keyed hashes, and freed when the person is erased."""
     borrows: Mapping[type[CommandData], Sequence[Borrowed]] = field(default_factory=dict)
     """Command → the facts of other streams that its decision needs."""
     state_version: int = 1

@@ -22,6 +22,7 @@ from shared.contracts.customers import (
     RenameCustomer,
 )
 from shared.contracts.values import EventData
+from shared.privacy.marks import Personal
 
 Command = RegisterCustomer | RenameCustomer | ChangeEmail | ChangeRegion
 Event = CustomerRegistered | CustomerRenamed | EmailChanged | RegionChanged
@@ -33,8 +34,8 @@ REGION_SINCE: Final = 2
 
 class Customer(State, frozen=True, kw_only=True):
     customer_id: str
-    name: str
-    email: str | None
+    name: Personal[str]
+    email: Personal[str | None]
     region: str | None = None
 
 
@@ -122,5 +123,6 @@ AGGREGATE: Final = Aggregate(
     commands=frozenset({RegisterCustomer, RenameCustomer, ChangeEmail, ChangeRegion}),
     creates={RegisterCustomer: "customer_id"},
     claims=claims,
+    personal_claims=frozenset({EMAIL_SCOPE}),
     state_version=REGION_SINCE,
 )

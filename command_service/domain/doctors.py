@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from command_service.domain.aggregate import Aggregate, Refused, State
 from shared.contracts.bookings import DoctorRegistered, DoctorRenamed, RegisterDoctor, RenameDoctor
+from shared.privacy.marks import Personal
 
 Command = RegisterDoctor | RenameDoctor
 Event = DoctorRegistered | DoctorRenamed
@@ -15,7 +16,7 @@ Event = DoctorRegistered | DoctorRenamed
 
 class Doctor(State, frozen=True, kw_only=True):
     doctor_id: str
-    name: str
+    name: Personal[str]
     speciality: str | None
 
 

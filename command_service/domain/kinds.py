@@ -8,4 +8,5 @@ from command_service.domain import orders as orders
 from command_service.domain import patients as patients
 from command_service.domain import payments as payments
 from command_service.domain import products as products
+from command_service.domain import subjects as subjects
 from command_service.domain import users as users

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from command_service.domain.aggregate import Aggregate, Refused, State
 from shared.contracts.bookings import PatientRegistered, PatientRenamed, RegisterPatient, RenamePatient
+from shared.privacy.marks import Personal
 
 Command = RegisterPatient | RenamePatient
 Event = PatientRegistered | PatientRenamed
@@ -15,7 +16,7 @@ Event = PatientRegistered | PatientRenamed
 
 class Patient(State, frozen=True, kw_only=True):
     patient_id: str
-    name: str
+    name: Personal[str]
 
 
 def decide(patient: Patient | None, command: Command, now: datetime) -> Sequence[Event]:

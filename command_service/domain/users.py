@@ -30,6 +30,7 @@ from shared.contracts.accounts import (
     email_key,
 )
 from shared.contracts.values import EventData
+from shared.privacy.marks import Personal
 
 Command = CreateUser | RenameUser | ChangeUserEmail | ChangeUserRole | DeactivateUser | ReactivateUser
 Event = UserCreated | UserRenamed | UserEmailChanged | UserRoleChanged | UserDeactivated | UserReactivated
@@ -39,8 +40,8 @@ EMAIL_SCOPE: Final = "user-email"
 
 class User(State, frozen=True, kw_only=True):
     user_id: str
-    name: str
-    email: str
+    name: Personal[str]
+    email: Personal[str]
     role: str
     deactivation_reason: str | None = None
     """None: the user is active."""
@@ -120,4 +121,5 @@ AGGREGATE: Final = Aggregate(
     commands=frozenset({CreateUser, RenameUser, ChangeUserEmail, ChangeUserRole, DeactivateUser, ReactivateUser}),
     creates={CreateUser: "user_id"},
     claims=claims,
+    personal_claims=frozenset({EMAIL_SCOPE}),
 )

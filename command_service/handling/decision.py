@@ -13,6 +13,7 @@ import msgspec
 from command_service.domain.aggregate import Aggregate, Refused, State
 from command_service.handling.borrowing import AGGREGATE_OF, BorrowedFacts
 from command_service.handling.parsing import Command, CommandKey, Held, Invalid, Task
+from command_service.privacy.personal_data import hashed_claim, require_not_erased
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
 from shared.messages.envelope import EventEnvelope
@@ -25,6 +26,7 @@ from shared.messages.outcomes import (
     outcome_id,
     reuse_refusal_id,
 )
+from shared.privacy.sealing import Keys, opened, sealed
 
 SOURCE: Final = "tidemark/command-service"
 REUSED: Final = "idempotency-key-reused"
@@ -91,8 +93,9 @@ class StreamState:
     state: State | None
     replayed: bool = False
 
-    def state_json(self) -> str:
-        return "null" if self.state is None else msgspec.json.encode(self.state).decode()
+    def state_json(self, stream: str, keys: Keys) -> str:
+        """As it is stored: personal texts are sealed. Raises KeyMissingError."""
+        return "null" if self.state is None else msgspec.json.encode(sealed(self.state, stream, keys)).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,9 @@ class LoadedStreams:
     """What the commands borrow from other streams. Those whose state has to be replayed for it are in ``streams``."""
     epoch: str | None = None
     """The epoch of the database."""
+    keys: Keys = field(default_factory=dict)
+    """The keys of the persons whose data the commands have, and of those whose streams they change."""
+    claims_secret: bytes = b""
 
 
 @dataclass(slots=True)
@@ -186,10 +192,10 @@ def _handle(batch: Batch, command: Command, known: LoadedStreams, now: datetime)
         earlier, outcome = batch.decided[command.key]
         before = PriorOutcome(earlier.digest, outcome)
     if before is not None:
-        if before.digest == command.digest:
+        if before.digest == command.digest or command.is_unreadable:
             return before.outcome
         return _reused(command, now)
-    if known.scheduled.get(command.key, command.digest) != command.digest:
+    if known.scheduled.get(command.key, command.digest) != command.digest and not command.is_unreadable:
         return _reused(command, now)
     if isinstance(command.task, Held):
         return Failed(None, command.task.reason)
@@ -214,9 +220,11 @@ def _reused(command: Command, now: datetime) -> Outcome:
 def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: LoadedStreams, now: datetime) -> Outcome:
     if isinstance(task, Invalid):
         return rejection(command, task.code, task.message, now, task.errors)
+    require_not_erased(task, known.keys)
     current = batch.streams.get(task.stream)
     if current is None:
         current = batch.streams[task.stream] = _load(batch, task, known)
+    current.state = opened(current.state, task.stream, known.keys)
     expected = command.envelope.expectedversion
     if expected is not None and expected != current.version:
         message = f"{task.stream} is at version {current.version}, not {expected}"
@@ -228,7 +236,8 @@ def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: Loa
     for event in events:
         state = aggregate.evolve(state, event)
     recorded = [
-        _record(command, task.stream, current.version + number, event, now) for number, event in enumerate(events, 1)
+        _record(command, task.stream, current.version + number, sealed(event, task.stream, known.keys), now)
+        for number, event in enumerate(events, 1)
     ]
     _take_claims(batch, task, events, known)
     # From here on nothing raises: the command is applied completely or not at all.
@@ -260,11 +269,12 @@ def _take_claims(batch: Batch, task: Task, events: Sequence[EventData], known: L
     wanted: dict[ClaimKey, str | None] = {}
     for event in events:
         claims = task.aggregate.claims(event)
-        for key in claims.release:
+        for scope, value in claims.release:
+            key = (scope, hashed_claim(scope, value, known.claims_secret))
             if _holder(batch, wanted, key, known) == task.stream:
                 wanted[key] = None
         for claim in claims.take:
-            key = (claim.scope, claim.value)
+            key = (claim.scope, hashed_claim(claim.scope, claim.value, known.claims_secret))
             if _holder(batch, wanted, key, known) is not None:
                 raise Refused(claim.code, claim.message)
             wanted[key] = task.stream

@@ -17,7 +17,9 @@ from command_service.handling.decision import Batch, ClaimKey, LoadedStreams, Ou
 from command_service.handling.epochs import Epoch
 from command_service.handling.outbox import CHANNEL
 from command_service.handling.parsing import Command, Task
+from command_service.privacy.personal_data import PERSONAL_CLAIMS, hashed_claim
 from command_service.scheduling import scheduled_commands
+from shared.contracts.privacy import ERASE_SUBJECT
 from shared.messages.outcomes import ACCEPTED
 from shared.messaging.topology import hash_of
 from shared.runtime.failpoints import Failpoint, reached
@@ -107,6 +109,25 @@ INSERT_CLAIMS: Final = """
 INSERT INTO claims (scope, value, stream)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS new (scope, value, stream) ORDER BY 1, 2
 """
+RECORD_ERASURES: Final = """
+INSERT INTO erasures (subject) SELECT subject FROM unnest($1::text[]) AS new (subject) ON CONFLICT DO NOTHING
+"""
+# From before such claims were hashed. All of one scope, by the primary key.
+CLAIMS_IN_CLEAR: Final = """
+SELECT scope, value FROM claims WHERE scope = ANY ($1::text[]) AND value NOT LIKE 'hmac:%' LIMIT 1000
+"""
+HASH_CLAIMS: Final = """
+WITH clear AS (
+    DELETE FROM claims USING unnest($1::text[], $2::text[], $3::text[]) AS given (scope, value, hashed)
+    WHERE claims.scope = given.scope AND claims.value = given.value
+    RETURNING claims.scope, given.hashed, claims.stream
+)
+INSERT INTO claims (scope, value, stream) SELECT scope, hashed, stream FROM clear ON CONFLICT DO NOTHING
+"""
+# Of persons who are erased.
+FREE_CLAIMS: Final = """
+DELETE FROM claims WHERE stream = ANY ($1::text[]) AND scope IN ('customer-email', 'user-email')
+"""
 OUTCOME: Final = """
 SELECT outcome, body_hash, source FROM commands WHERE command_id = $1 AND source IN ($2, '') ORDER BY source DESC LIMIT 1
 """
@@ -160,13 +181,20 @@ async def load_claims(connection: Connection, keys: set[ClaimKey]) -> dict[Claim
     return dict.fromkeys(keys) | {(row["scope"], row["value"]): row["stream"] for row in rows}
 
 
+async def hash_claims(connection: Connection, secret: bytes) -> None:
+    """Record what is unique of persons as keyed hashes, where an older version has recorded it in clear."""
+    while found := await connection.fetch(CLAIMS_IN_CLEAR, sorted(PERSONAL_CLAIMS)):
+        rows = [(row["scope"], row["value"], hashed_claim(row["scope"], row["value"], secret)) for row in found]
+        await connection.execute(HASH_CLAIMS, *map(list, zip(*rows, strict=True)))
+
+
 async def append(connection: Connection, batch: Batch, known: LoadedStreams, now: datetime, epoch: Epoch) -> None:
     """Write state, events, outcomes, claims and outbox rows in one transaction. Raises ConflictError, or the server's errors."""
     if not batch.decided:
         return
     try:
         async with connection.transaction():
-            await _write_streams(connection, batch)
+            await _write_streams(connection, batch, known)
             await _write_commands(connection, batch, now)
             if known.scheduled:
                 await scheduled_commands.delete(connection, [key for key in known.scheduled if key in batch.decided])
@@ -184,12 +212,15 @@ async def append(connection: Connection, batch: Batch, known: LoadedStreams, now
                     epoch.number,
                     CHANNEL,
                 )
+            if erased := _erased(batch):
+                await connection.execute(RECORD_ERASURES, erased)
+                await connection.execute(FREE_CLAIMS, erased)
             reached(Failpoint.BEFORE_COMMIT)
     except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
         raise ConflictError(str(error)) from error
 
 
-async def _write_streams(connection: Connection, batch: Batch) -> None:
+async def _write_streams(connection: Connection, batch: Batch, known: LoadedStreams) -> None:
     changed = sorted(batch.changed_streams())
     new = [(name, current) for name, current in changed if current.loaded == 0]
     old = [(name, current) for name, current in changed if current.loaded > 0]
@@ -199,7 +230,7 @@ async def _write_streams(connection: Connection, batch: Batch) -> None:
             [name for name, _ in new],
             [current.aggregate.kind for _, current in new],
             [current.version for _, current in new],
-            [current.state_json() for _, current in new],
+            [current.state_json(name, known.keys) for name, current in new],
             [current.aggregate.state_version for _, current in new],
         )
     if old:
@@ -208,7 +239,7 @@ async def _write_streams(connection: Connection, batch: Batch) -> None:
             [name for name, _ in old],
             [current.loaded for _, current in old],
             [current.version for _, current in old],
-            [current.state_json() for _, current in old],
+            [current.state_json(name, known.keys) for name, current in old],
             [current.aggregate.state_version for _, current in old],
         )
         if _count(status) != len(old):
@@ -218,7 +249,7 @@ async def _write_streams(connection: Connection, batch: Batch) -> None:
             RESTORE_STATES,
             [name for name, _ in restored],
             [current.version for _, current in restored],
-            [current.state_json() for _, current in restored],
+            [current.state_json(name, known.keys) for name, current in restored],
             [current.aggregate.state_version for _, current in restored],
         )
 
@@ -233,6 +264,17 @@ async def _write_commands(connection: Connection, batch: Batch, now: datetime) -
         [command.digest for _, (command, _) in decided],
         [outcome.body.decode() for _, (_, outcome) in decided],
         now,
+    )
+
+
+def _erased(batch: Batch) -> list[str]:
+    """The subjects whose erasure is accepted, for the first time or again."""
+    return sorted(
+        {
+            command.envelope.data["subject"]
+            for command, outcome in batch.decided.values()
+            if command.envelope.type == ERASE_SUBJECT and outcome.accepted
+        }
     )
 
 

@@ -8,8 +8,10 @@ During an outage of the database it is retried, with jittered back-off; nothing 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, TypeVar
 
 import asyncpg
@@ -17,14 +19,23 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from command_service.handling.decision import Decide, Failed, LoadedStreams, Result, decide
 from command_service.handling.epochs import ensure_current
-from command_service.handling.event_store import ConflictError, append, load, load_claims
+from command_service.handling.event_store import ConflictError, append, hash_claims, load, load_claims
 from command_service.handling.isolation import MAX_DEATHS, ProcessKilledError
-from command_service.handling.parsing import Command
+from command_service.handling.parsing import Command, Message
 from command_service.handling.pending import PROCESS_KILLED, record_attempt, record_undecided
 from command_service.handling.state_replay import replay
+from command_service.privacy.personal_data import (
+    opened,
+    sealed,
+    subject_of_envelope,
+    subjects_in,
+    with_sealed_texts,
+)
 from command_service.scheduling.scheduled_commands import schedule
 from command_service.senders.directory import read_senders
 from command_service.senders.permission import Sender
+from shared.privacy.key_database import CLAIMS, KeyDatabase
+from shared.privacy.sealing import Keys
 from shared.runtime.outage import OutageRetry
 from shared.runtime.postgres import KEY_LOOKUPS, Connection, Database, is_outage
 from shared.runtime.reasons import reason
@@ -40,6 +51,7 @@ class Handler:
     def __init__(
         self,
         write_db_url: str,
+        keys_db_url: str,
         *,
         decide: Decide = decide,
         stopping: asyncio.Event | None = None,
@@ -49,11 +61,15 @@ class Handler:
         self._database = Database(write_db_url, session=KEY_LOOKUPS)
         self._clock = clock
         self._outages = OutageRetry("the write database", is_outage, stopping=stopping)
+        self._keys = KeyDatabase(keys_db_url)
+        self._key_outages = OutageRetry("the key database", is_outage, stopping=stopping)
+        self._claims_secret = b""
+        """Empty until this worker has decided something: until then an older one may record claims in clear."""
 
     @property
     def trouble(self) -> str | None:
-        """The step that makes no progress, and why: the write database is unavailable, or a lock is held in it."""
-        return self._outages.trouble
+        """The step that makes no progress, and why: a database is unavailable, or a lock is held in it."""
+        return self._key_outages.stalls.trouble or self._outages.trouble
 
     async def handle(self, commands: Sequence[Command]) -> list[Result]:
         """One result for each command, in order; outcomes, and reasons why there is none, are committed before it returns."""
@@ -80,7 +96,9 @@ class Handler:
         return result
 
     async def schedule(self, commands: Sequence[tuple[Command, datetime, str | None]]) -> None:
-        """Keep these commands until they are due, committed before it returns: (command, when, ``reply_to``)."""
+        """Keep these commands until they are due, sealed, committed before it returns: (command, when, ``reply_to``)."""
+        keys = await self._keys_of(subjects_in((command for command, _, _ in commands), ()))
+        commands = [(sealed(command, keys), due_at, reply_to) for command, due_at, reply_to in commands]
         await self._outages.until_up(
             lambda: self._with_connection(lambda connection: schedule(connection, commands)),
             what="recording what is scheduled",
@@ -92,10 +110,22 @@ class Handler:
 
     async def open(self) -> None:
         """Wait until the write database responds."""
+        await self._key_outages.until_up(partial(self._keys.secret, CLAIMS), what="reaching it")
         await self._outages.until_up(lambda: self._unit_of_work([]), what="reaching it")
+
+    async def opened(self, message: Message) -> Message:
+        """The message with the personal texts of commands that were kept sealed in clear."""
+        kept = [part for part in message.parts if isinstance(part, Command) and with_sealed_texts(part.envelope)]
+        if not kept:
+            return message
+        subjects = {subject for part in kept if (subject := subject_of_envelope(part.envelope)) is not None}
+        keys = await self._key_outages.until_up(partial(self._keys.keys, subjects), what="opening what is sealed")
+        parts = (opened(part, keys) if part in kept and isinstance(part, Command) else part for part in message.parts)
+        return replace(message, parts=tuple(parts))
 
     async def close(self) -> None:
         await self._database.close()
+        await self._keys.close()
 
     async def _handle_alone(self, command: Command) -> Result:
         """Retry after conflicts: in every round one writer succeeds, so this ends."""
@@ -128,12 +158,31 @@ class Handler:
         async with pool.acquire(timeout=10) as connection:
             return await step(connection)
 
+    async def _keys_of(self, subjects: Collection[str]) -> Keys:
+        """The keys of these subjects, made if they have none and are not erased."""
+        if not subjects:
+            return {}
+        return await self._key_outages.until_up(
+            lambda: self._keys.keys(subjects, make=subjects), what=f"reading the keys of {len(subjects)} persons"
+        )
+
+    async def _secret_of_claims(self, connection: Connection) -> bytes:
+        """At the first batch, claims in clear are hashed: workers of an older version no longer decide now."""
+        if not self._claims_secret:
+            secret = await self._key_outages.until_up(partial(self._keys.secret, CLAIMS), what="reading a secret")
+            await hash_claims(connection, secret)
+            self._claims_secret = secret
+        return self._claims_secret
+
     async def _unit_of_work(self, commands: Sequence[Command]) -> list[Result]:
         pool = await self._database.pool()
         async with pool.acquire(timeout=10) as connection:
             now = self._clock()
             epoch = await ensure_current(connection)
             known = await load(connection, commands, epoch) if commands else LoadedStreams()
+            if commands:
+                known.keys = await self._keys_of(subjects_in(commands, known.streams))
+                known.claims_secret = await self._secret_of_claims(connection)
             batch = self._decide(commands, known, now)
             while not batch.is_complete:
                 known.claims |= await load_claims(connection, batch.missing) if batch.missing else {}

@@ -68,6 +68,8 @@ class Command:
     digest: bytes
     task: Task | Invalid | Held
     correlation_id: str | None
+    is_unreadable: bool = False
+    """Whether its personal texts cannot be opened any more: then ``digest`` is not that of the command as it was sent."""
 
     @property
     def key(self) -> CommandKey:

@@ -15,6 +15,7 @@ from typing import Final
 from command_service.handling.decision import SOURCE, Failed, Outcome, Scheduled
 from command_service.handling.parsing import Command, Message, Undecodable
 from command_service.handling.pending import MESSAGES, SCHEDULED
+from command_service.privacy.personal_data import has_personal_texts
 from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, pack
 from shared.messages.outcomes import (
     PENDING,
@@ -30,6 +31,7 @@ from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.messaging.consuming import Delivery
 from shared.messaging.reply_to import reply_queue
+from shared.privacy.errors import WITHHELD, frames_of
 
 TRACE_BYTES: Final = 2048
 
@@ -56,7 +58,7 @@ def replies_to(delivery: Delivery, message: Message, results: Sequence[Result]) 
                 if isinstance(part, Command):
                     replies.append(_pending(part, result.reason))
                 if result.error is not None:
-                    yield _dead_letter(_body_of(part), result.reason, str(result.error), delivery, result.error)
+                    yield _failed(part, result.reason, result.error, delivery)
     queue = reply_queue(delivery.reply_to)
     if queue and replies:
         yield Outgoing(
@@ -116,8 +118,21 @@ def _pending(command: Command, reason: str, notbefore: datetime | None = None) -
     return envelope.model_dump_json(exclude_none=True).encode()
 
 
+def _failed(part: Command | Undecodable, reason: str, error: Exception, delivery: Delivery) -> Outgoing:
+    """The dead letter of a command that the service fails on. If it has personal data, the error's text is withheld: it may quote them."""
+    if isinstance(part, Command) and has_personal_texts(part):
+        return _dead_letter(_body_of(part), reason, WITHHELD, delivery, error, trace=frames_of(error))
+    return _dead_letter(_body_of(part), reason, str(error), delivery, error)
+
+
 def _dead_letter(
-    body: bytes, reason: str, message: str, delivery: Delivery, error: Exception | None = None
+    body: bytes,
+    reason: str,
+    message: str,
+    delivery: Delivery,
+    error: Exception | None = None,
+    *,
+    trace: str | None = None,
 ) -> Outgoing:
     headers = {
         "tidemark-reason": reason,
@@ -130,7 +145,7 @@ def _dead_letter(
     }
     if error is not None:
         headers["tidemark-exception"] = type(error).__name__
-        headers["tidemark-trace"] = "".join(traceback.format_exception(error))[-TRACE_BYTES:]
+        headers["tidemark-trace"] = (trace or "".join(traceback.format_exception(error)))[-TRACE_BYTES:]
     return Outgoing(
         exchange=topology.DEAD,
         routing_key="commands",

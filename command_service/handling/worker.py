@@ -31,12 +31,14 @@ from shared.messaging.consuming import Consumer, Delivery
 from shared.messaging.denials import Denials
 from shared.messaging.queue_watch import QueueWatch
 from shared.messaging.reply_to import reply_queue
+from shared.privacy.marks import MARKER
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.process import Process, Stopped, pause
 from shared.runtime.settings import Settings
 
 HEARTBEAT_S: Final = 5
 """A worker frozen for 10 to 15 seconds loses the queue to the next one."""
+MARKER_BYTES: Final = MARKER.encode()
 TAKE_BYTES: Final = 2 * 1024 * 1024
 """The most bytes of messages that are decided in one transaction, unless one message is larger: they bound the memory."""
 
@@ -61,9 +63,7 @@ class Worker:
                     await self._handle(unit)
 
     async def _handle(self, unit: Sequence[Delivery]) -> None:
-        received = [
-            read(each.body, each.correlation_id, headers=each.headers, content_type=each.content_type) for each in unit
-        ]
+        received = [await self._read(each) for each in unit]
         deliveries, messages = await self._gate.pass_through(unit, received)
         commands = [part for message in messages for part in message.parts if isinstance(part, Command)]
         decided = iter(await self._decide(commands, one_by_one=is_deadly(deliveries[0])))
@@ -77,6 +77,12 @@ class Worker:
             await self._publisher.publish_all(outgoing, sleep=partial(pause, self._stopping))
         reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
+
+    async def _read(self, delivery: Delivery) -> Message:
+        message = read(
+            delivery.body, delivery.correlation_id, headers=delivery.headers, content_type=delivery.content_type
+        )
+        return await self._handler.opened(message) if MARKER_BYTES in delivery.body else message
 
     async def _schedule(
         self, deliveries: Sequence[Delivery], messages: Sequence[Message], results: Sequence[Sequence[Result]]
@@ -117,7 +123,12 @@ async def run(settings: Settings) -> int:
         heartbeat_s=HEARTBEAT_S,
     )
     publisher = Publisher(rabbitmq_url, "worker")
-    handler = Handler(settings.require("write_db_url"), decide=with_poison(settings), stopping=process.stopping)
+    handler = Handler(
+        settings.require("write_db_url"),
+        settings.require("keys_db_url"),
+        decide=with_poison(settings),
+        stopping=process.stopping,
+    )
     queues = QueueWatch(publisher.connected, [topology.dead_queue("commands")])
     denials = Denials("worker", publisher)
     directory = SenderDirectory(handler.senders)

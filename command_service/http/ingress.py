@@ -50,6 +50,7 @@ from shared.http.identities.guard import (
     authorise,
 )
 from shared.http.identities.identity import Identity, identity_of
+from shared.http.identities.scopes import of_command
 from shared.http.json_bodies import require_json
 from shared.http.problems import EXCEPTION_HANDLERS, Problem
 from shared.http.rate_limits import RATE_LIMITS, RateLimits
@@ -64,8 +65,8 @@ LONGEST_WAIT_S: Final = 30
 OUTCOMES: Final = "outcomes:read"
 """The scope to see the outcomes of all senders."""
 OF_COMMAND: Final = Needs(
-    lambda request: [f"commands:{name}" for name in [request.path_params["command_type"]] if name in COMMANDS],
-    "commands:<the command's type>",
+    lambda request: [of_command(name) for name in [request.path_params["command_type"]] if name in COMMANDS],
+    "commands:<the command's type>; erasure:request for privacy.erase-subject",
 )
 """A type that there is not needs none: the answer is that there is none."""
 

@@ -24,6 +24,7 @@ import asyncpg
 from command_service.handling import epochs
 from command_service.handling.decision import SOURCE
 from command_service.handling.outbox import CHANNEL, DELETE, HEAD, NOW
+from command_service.privacy.eraser import Eraser
 from command_service.publishing.history import PREFETCH as HISTORY_PREFETCH
 from command_service.publishing.history import HistoryPublisher
 from command_service.publishing.packing import Row, RowBatch, row_batches
@@ -36,6 +37,7 @@ from shared.messaging.announcing import Announcer
 from shared.messaging.broker import BrokerError, BrokerUnavailableError, Outgoing, Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.privacy.key_database import KeyDatabase
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.leading import Leader
 from shared.runtime.process import Process
@@ -186,7 +188,8 @@ class Relay:
 
 
 async def run(settings: Settings) -> int:
-    """The deployable ``relay``: publishes events, resends them at a projection's request, and history, and commands that are due."""
+    """The deployable ``relay``: publishes events, resends them at a projection's request, and history, and commands that are due;
+    sees erasures through."""
     rabbitmq_url, write_db_url = settings.require("rabbitmq_url"), settings.require("write_db_url")
     process = Process("relay", runtime_dir=settings.runtime_dir)
     publisher = Publisher(rabbitmq_url, "relay")
@@ -199,6 +202,9 @@ async def run(settings: Settings) -> int:
     history_requests = Consumer(rabbitmq_url, [topology.HISTORY_QUEUE], prefetch=HISTORY_PREFETCH, name="history")
     history_publisher = Publisher(rabbitmq_url, "history")
     historian = HistoryPublisher(write_db_url, history_requests, history_publisher)
+    eraser = Eraser(
+        write_db_url, KeyDatabase(settings.require("keys_db_url")), resend_publisher, stopping=process.stopping
+    )
     scheduler = Scheduler(write_db_url, resend_publisher, stopping=process.stopping)
     try:
         return await process.run(
@@ -207,6 +213,7 @@ async def run(settings: Settings) -> int:
                 "resender": lambda: resender.run(process.stopping),
                 "historian": lambda: historian.run(process.stopping),
                 "scheduler": lambda: scheduler.run(process.stopping),
+                "eraser": lambda: eraser.run(process.stopping),
             },
             background={"requests": requests.run, "history requests": history_requests.run, "queues": queues.run},
             probes={
@@ -216,10 +223,11 @@ async def run(settings: Settings) -> int:
                 "history requests": lambda: history_requests.trouble,
                 "historian": lambda: historian.trouble,
                 "scheduler": lambda: scheduler.trouble,
+                "eraser": lambda: eraser.trouble,
                 "queues": lambda: queues.trouble or requests.queues_trouble or history_requests.queues_trouble,
             },
             announcer=Announcer("relay", publisher),
         )
     finally:
-        for each in (publisher, resend_publisher, history_publisher, resender, historian, scheduler):
+        for each in (publisher, resend_publisher, history_publisher, resender, historian, scheduler, eraser):
             await each.close()

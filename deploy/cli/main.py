@@ -46,6 +46,10 @@ app.add_typer(
     name="projections",
 )
 
+app.add_typer(
+    lazy_group("deploy.cli.subjects.commands", "Persons: all that is stored of one, and their erasure."),
+    name="subjects",
+)
 app.add_typer(lazy_group("deploy.cli.scheduled", "Commands that wait for their time."), name="scheduled")
 app.add_typer(
     lazy_group("deploy.cli.processes.commands", "Processes that span several streams, and what they wait for."),
@@ -243,6 +247,15 @@ def verify(
     generation: Annotated[int | None, typer.Option(min=1, help="Of each projection; otherwise the active one.")] = None,
     heal: Annotated[bool, typer.Option("--heal", help="Have missing events sent again, and verify again.")] = False,
     patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for events in transit.")] = 30.0,
+    erasure: Annotated[
+        str | None,
+        typer.Option(metavar="SUBJECT", help="Only what is left of this erased person; issues a certificate."),
+    ] = None,
+    value: Annotated[
+        list[str] | None,
+        typer.Option(help="With --erasure: also search everything for this text; repeatable. - asks for it."),
+    ] = None,
+    public_key: Annotated[bool, typer.Option("--public-key", help="Print the key that signs certificates.")] = False,
     limit: Annotated[int, typer.Option(min=0, max=1_000_000, help="How many findings to list; all are counted.")] = 100,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -255,7 +268,19 @@ def verify(
     tidemark verify
     tidemark verify --projection summary --sample 1000
     tidemark verify --heal --output json
+    tidemark verify --erasure customers/c-1 --value - > certificate.json
     """
+    if public_key or erasure is not None:
+        from deploy.erasure.command import print_public_key, run_verify_erasure
+
+        if erasure is None:
+            print_public_key(settings())
+            raise typer.Exit(0)
+        texts = [
+            typer.prompt("a text of the person", hide_input=True, err=True) if one == "-" else one
+            for one in value or []
+        ]
+        raise typer.Exit(0 if run_verify_erasure(settings(), erasure, texts) else 1)
     from deploy.cli.projections.generation_choice import projection as named_projection
     from deploy.verify.command import random_seed, run_verify
     from deploy.verify.options import Options

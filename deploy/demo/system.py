@@ -54,6 +54,7 @@ def settings_for(servers: Servers) -> Settings:
         rabbitmq_url=servers.rabbitmq_url,
         rabbitmq_management_url=servers.rabbitmq_management_url,
         write_db_url=servers.write_db_url,
+        keys_db_url=servers.keys_db_url,
         operations_db_url=servers.operations_db_url,
         processes_db_url=servers.processes_db_url,
         **urls,

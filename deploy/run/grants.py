@@ -54,6 +54,7 @@ WRITE: Final = Grants(
             "epochs": APPEND,
             "undecided_commands": EDIT,
             "scheduled_commands": EDIT,
+            "erasures": "INSERT",
             "senders": READ,
         },
         "relay": {
@@ -63,6 +64,8 @@ WRITE: Final = Grants(
             "epochs": APPEND,
             "undecided_commands": READ,
             "scheduled_commands": "SELECT, UPDATE",
+            "erasures": "SELECT, UPDATE",
+            "sealing": READ,
         },
         # all_events: the state of a stream whose kept state has an older version is replayed.
         "http": {
@@ -128,8 +131,22 @@ READ_MODEL_GRANTS: Final = tuple(
     )
     for model in IN_POSTGRES
 )
-GRANTS: Final = (WRITE, OPERATIONS_GRANTS, *PROCESS_GRANTS, *READ_MODEL_GRANTS)
-"""The database of the subjects' keys comes here, with its roles, when there is one."""
+KEYS: Final = Grants(
+    "keys_db_url",
+    "public",
+    {
+        "worker": {"subject_keys": APPEND, "erased_subjects": READ, "secrets": APPEND},
+        # It destroys keys; who is erased stays erased.
+        "relay": {"subject_keys": "SELECT, DELETE", "erased_subjects": APPEND},
+        "dead_letters": {"subject_keys": APPEND, "erased_subjects": READ},
+        **{
+            model.name: {"subject_keys": READ, "erased_subjects": READ}
+            for model in IN_POSTGRES
+            if model.has_personal_data
+        },
+    },
+)
+GRANTS: Final = (WRITE, KEYS, OPERATIONS_GRANTS, *PROCESS_GRANTS, *READ_MODEL_GRANTS)
 
 ROLES: Final = frozenset(
     role_of(name) for grants in GRANTS for name in (*grants.tables, *([grants.maker] if grants.maker else []))

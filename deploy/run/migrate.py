@@ -14,6 +14,7 @@ from projectors.process_runtime.migrations import migrate as migrate_process
 from projectors.stores.migrations import migrate as migrate_projection
 from shared import processes
 from shared.messaging.access import ACCESS, PREFIX, user_of
+from shared.privacy.key_database import migrate as migrate_keys
 from shared.read_models import READ_MODELS
 from shared.runtime.postgres import migrate as migrate_database
 from shared.runtime.setting_values import value, variable
@@ -31,6 +32,7 @@ async def migrate(settings: Settings) -> list[str]:
         f"write: {name}"
         for name in await migrate_database(settings.require("write_db_url"), sorted(WRITE_MIGRATIONS.glob("*.sql")))
     ]
+    done += [f"keys: {name}" for name in await migrate_keys(settings.require("keys_db_url"))]
     for model in READ_MODELS:
         names = await migrate_projection(model.name, settings.store_url(model.name))
         done += [f"{model.name}: {name}" for name in names]

@@ -17,18 +17,19 @@ RABBITMQ: Final = "rabbitmq_url"
 WRITE: Final = "write_db_url"
 OPERATIONS: Final = "operations_db_url"
 PROCESSES: Final = "processes_db_url"
+KEYS: Final = "keys_db_url"
 STORES: Final = tuple(model.setting for model in READ_MODELS)
 
 QUERY: Final = "query"
 PAYMENT_PROVIDER: Final = "payment_provider"
 
 ACCOUNTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "worker": (RABBITMQ, WRITE),
-    "relay": (RABBITMQ, WRITE),
+    "worker": (RABBITMQ, WRITE, KEYS),
+    "relay": (RABBITMQ, WRITE, KEYS),
     "http": (RABBITMQ, WRITE, OPERATIONS),
-    **{model.name: (RABBITMQ, model.setting) for model in READ_MODELS},
+    **{model.name: (RABBITMQ, model.setting, *((KEYS,) if model.has_personal_data else ())) for model in READ_MODELS},
     "processes": (RABBITMQ, PROCESSES),
-    "dead_letters": (RABBITMQ, OPERATIONS),
+    "dead_letters": (RABBITMQ, OPERATIONS, KEYS),
     QUERY: (RABBITMQ, OPERATIONS, PROCESSES, *STORES),
     PAYMENT_PROVIDER: (RABBITMQ,),
 }

@@ -20,6 +20,8 @@ READ: Final = "tidemark_read"
 OPERATIONS: Final = "tidemark_operations"
 PROCESSES: Final = "tidemark_processes"
 """The database of the process managers, each in its own schema."""
+KEYS: Final = "tidemark_keys"
+"""The keys of persons: who reads it can open what is sealed."""
 
 NOT_READY_ERRORS: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)
 """The errors of a connection to a server that is still starting."""
@@ -61,7 +63,7 @@ async def create(host: str, port: int, admin: str, admin_password: str, password
         for name in read_databases:
             if await connection.fetchval(HAS_DATABASE, f"tidemark_{name}"):
                 read_databases[name] = f"tidemark_{name}"
-        every = dict.fromkeys((WRITE, READ, OPERATIONS, PROCESSES, *read_databases.values()))
+        every = dict.fromkeys((WRITE, KEYS, READ, OPERATIONS, PROCESSES, *read_databases.values()))
         for database in every:
             if not await connection.fetchval(HAS_DATABASE, database):
                 await connection.execute(await connection.fetchval(CREATE_DATABASE, database))
@@ -71,7 +73,7 @@ async def create(host: str, port: int, admin: str, admin_password: str, password
         connection = await connect(database)
         try:
             await connection.execute(CLOSE_DATABASE)
-            if database != WRITE:
+            if database not in (WRITE, KEYS):
                 await connection.execute(await connection.fetchval(GRANT_CONNECT, database))
         finally:
             await connection.close()

@@ -28,7 +28,7 @@ from shared.runtime.setting_values import SettingError, value, variable
 __all__ = ["Servers", "ServersError", "from_environment", "provide"]
 
 CHOICE: Final = "TIDEMARK_SERVERS"
-REQUIRED: Final = ("rabbitmq_url", "write_db_url", "operations_db_url")
+REQUIRED: Final = ("rabbitmq_url", "write_db_url", "operations_db_url", "keys_db_url")
 PROCESSES: Final = "processes_db_url"
 MANAGEMENT: Final = "rabbitmq_management_url"
 SHARED_READ_DB: Final = "read_db_url"
@@ -44,6 +44,7 @@ class Servers:
     write_db_url: str = field(repr=False)
     operations_db_url: str = field(repr=False)
     processes_db_url: str = field(repr=False)
+    keys_db_url: str = field(repr=False)
     rabbitmq_management_url: str = field(default="", repr=False)
     """The administrator's, of RabbitMQ's management API; empty: there is none, and users are not managed."""
     stores: Mapping[str, str] = field(repr=False)
@@ -147,6 +148,7 @@ def _from_environment(environ: Mapping[str, str]) -> Servers | None:
         write_db_url=given["write_db_url"],
         operations_db_url=given["operations_db_url"],
         processes_db_url=given[PROCESSES],
+        keys_db_url=given["keys_db_url"],
         rabbitmq_management_url=value(MANAGEMENT, environ),
         stores={model.name: given[model.setting] for model in READ_MODELS},
         own={
@@ -189,6 +191,7 @@ def _servers(
         "write_db_url": databases.WRITE,
         "operations_db_url": databases.OPERATIONS,
         PROCESSES: databases.PROCESSES,
+        "keys_db_url": databases.KEYS,
         **{model.setting: read_databases[model.name] for model in IN_POSTGRES},
     }
 
@@ -209,6 +212,7 @@ def _servers(
         write_db_url=owners("write_db_url"),
         operations_db_url=owners("operations_db_url"),
         processes_db_url=owners(PROCESSES),
+        keys_db_url=owners("keys_db_url"),
         stores={model.name: owners(model.setting) for model in READ_MODELS},
         own={name: {setting: own(name, setting) for setting in settings} for name, settings in ACCOUNTS.items()},
         origin=origin,

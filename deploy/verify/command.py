@@ -27,6 +27,7 @@ from deploy.verify.report import Report, show
 from deploy.verify.spill import open_spill
 from deploy.verify.verifier import WORKERS, Verifier
 from shared.messaging.broker import Publisher
+from shared.privacy.key_database import KeyDatabase
 from shared.read_models import NAMES, StoreKind, UnknownReadModelError, named
 from shared.runtime.postgres import connect_pool
 from shared.runtime.settings import Settings
@@ -90,7 +91,7 @@ async def verify(
     openers = [(name, _opener(name)) for name in projections]
     async with AsyncExitStack() as stack:
         spill = stack.enter_context(open_spill())
-        event_store = await stack.enter_async_context(_event_store(settings.require("write_db_url")))
+        event_store = await stack.enter_async_context(_event_store(settings))
         operations = await open_operations(settings.operations_db_url)
         stack.push_async_callback(operations.close)
         models: list[Model] = []
@@ -142,13 +143,15 @@ def _opener(name: str) -> Callable[[str, int | None], Awaitable[Model]]:
 
 
 @asynccontextmanager
-async def _event_store(url: str) -> AsyncIterator[EventStore]:
+async def _event_store(settings: Settings) -> AsyncIterator[EventStore]:
+    keys = KeyDatabase(settings.require("keys_db_url"))
     with server_errors("write database"):
-        pool = await connect_pool(url, read_only=True, max_size=WORKERS + 2)
+        pool = await connect_pool(settings.require("write_db_url"), read_only=True, max_size=WORKERS + 2)
     try:
-        yield EventStore(pool)
+        yield EventStore(pool, keys)
     finally:
         pool.terminate()
+        await keys.close()
 
 
 def _content(options: Options) -> str:

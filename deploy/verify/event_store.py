@@ -10,11 +10,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from projectors.stores.port import Event
-from shared.contracts.registry import UnknownEventError, event_data
+from shared.contracts.registry import PERSONAL_EVENTS, UnknownEventError, event_data
 from shared.messages.envelope import ReceivedEvent
+from shared.privacy.key_database import KeyDatabase
+from shared.privacy.marks import subject_of
+from shared.privacy.sealing import KeyMissingError, Keys, opened
 from shared.runtime.reasons import reason
 
 PAGE: Final = 2000
@@ -85,8 +89,11 @@ class EventStoreSnapshot:
 
 
 class EventStore:
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    """``keys``: None: personal data stay sealed."""
+
+    def __init__(self, pool: asyncpg.Pool, keys: KeyDatabase | None = None) -> None:
         self._pool = pool
+        self._keys = keys
 
     async def count(self) -> int:
         return int(await self._pool.fetchval(COUNT, timeout=None))
@@ -126,6 +133,7 @@ class EventStore:
                 rows = await connection.fetch(EVENT_COUNTS, names)
                 counted = {row["stream"]: (row["events"], row["last"]) for row in rows}
             stored.at = await connection.fetchval(CLOCK)
+        await self._open(stored.events)
         for name, version in versions.items():
             events, last = counted.get(name, (0, 0))
             if not events == last == version:
@@ -138,7 +146,25 @@ class EventStore:
         found: dict[str, list[Event | UnreadableEvent]] = {}
         for row in await self._pool.fetch(EVENTS_AFTER, list(wanted), afters, uptos):
             found.setdefault(row["stream"], []).append(decode(*row))
+        await self._open(found)
         return found
+
+    async def _open(self, found: dict[str, list[Event | UnreadableEvent]]) -> None:
+        """Open the personal data of these events, in place: as projections see them now."""
+        personal = [
+            event
+            for events in found.values()
+            for event in events
+            if isinstance(event, Event) and type(event.data) in PERSONAL_EVENTS
+        ]
+        if self._keys is None or not personal:
+            return
+        subjects = {
+            subject for event in personal if (subject := subject_of(type(event.data), event.data, event.stream))
+        }
+        keys = await self._keys.keys(subjects)
+        for stream, events in found.items():
+            found[stream] = [_opened(event, keys) if isinstance(event, Event) else event for event in events]
 
     async def known(self, streams: Sequence[str]) -> set[str]:
         return {row["stream"] for row in await self._pool.fetch(VERSIONS, list(streams))}
@@ -170,6 +196,13 @@ def decode(stream: str, version: int, envelope: str) -> Event | UnreadableEvent:
     except (UnknownEventError, ValidationError, LookupError, TypeError, ValueError) as error:
         return UnreadableEvent(stream, version, reason(error))
     return Event(read.id, read.type, stream, version, read.time, data, lane=0, actor=read.actor)
+
+
+def _opened(event: Event, keys: Keys) -> Event | UnreadableEvent:
+    try:
+        return replace(event, data=opened(event.data, event.stream, keys))
+    except KeyMissingError as error:
+        return UnreadableEvent(event.stream, event.version, reason(error))
 
 
 def _chunks(page: Sequence[asyncpg.Record]) -> list[list[str]]:

@@ -26,6 +26,7 @@ from projectors.dead_letters.letters.reading import ORIGIN_OF, parse_letters, un
 from projectors.dead_letters.outgoing import HeldEvent, inquiries
 from projectors.dead_letters.replaying.items import resolve
 from projectors.dead_letters.requests import handle, reply
+from projectors.dead_letters.sealing import Seal, seal_letters
 from shared.messages.control import Acted, Passed, Request
 from shared.messages.denials import Denied
 from shared.messaging import topology
@@ -54,6 +55,7 @@ class Inbox:
         database: Database,
         publisher: Publisher,
         outages: OutageRetry,
+        seal: Seal,
         *,
         on_change: Callable[[], None],
     ) -> None:
@@ -62,6 +64,7 @@ class Inbox:
         self._publisher = publisher
         self._on_change = on_change
         self._outages = outages
+        self._seal = seal
 
     @property
     def trouble(self) -> str | None:
@@ -112,9 +115,10 @@ class Inbox:
 
     async def _store(self, letters: Sequence[Incoming]) -> None:
         async def step() -> None:
+            sealed = await seal_letters(letters, self._seal)
             pool = await self._database.pool()
             async with pool.acquire(timeout=10) as connection, connection.transaction():
-                await ingest(connection, letters)
+                await ingest(connection, sealed)
                 reached(Failpoint.BEFORE_COMMIT)
 
         await self._outages.until_up(step)
@@ -137,7 +141,7 @@ class Inbox:
         await self._consumer.acknowledge(deliveries)
 
     async def _handle_request(self, delivery: Delivery) -> None:
-        result = await self._outages.until_up(lambda: handle(self._database, delivery))
+        result = await self._outages.until_up(lambda: handle(self._database, delivery, self._seal))
         log.info("%s request %s: %s", result.verb, result.request_id, type(result).__name__.lower())
         message = reply(delivery, result)
         if message is not None:

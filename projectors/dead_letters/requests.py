@@ -22,6 +22,7 @@ from projectors.dead_letters.actions.selecting import discard, replay
 from projectors.dead_letters.actions.steering import steer
 from projectors.dead_letters.outage import is_outage
 from projectors.dead_letters.outgoing import SOURCE
+from projectors.dead_letters.sealing import Seal
 from shared.contracts.validation_errors import describe
 from shared.messages.control import ControlData, Discard, Edit, Replay, Request, Steer
 from shared.messages.envelope import CONTENT_TYPE
@@ -29,7 +30,7 @@ from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.messaging.consuming import Delivery
 from shared.messaging.reply_to import reply_queue
-from shared.runtime.postgres import Connection, Database
+from shared.runtime.postgres import Database
 from shared.views.operations import ACCEPTED, REJECTED, Done, OperationAnswer, Refused
 
 log: Final = logging.getLogger(__name__)
@@ -37,23 +38,23 @@ log: Final = logging.getLogger(__name__)
 PRIOR_ANSWER: Final = "SELECT digest, answer::text AS answer FROM requests WHERE request_id = $1"
 STORE_ANSWER: Final = "INSERT INTO requests (request_id, verb, digest, answer) VALUES ($1, $2, $3, $4::jsonb)"
 
-Action = Callable[[Connection, Any, str], Awaitable[Done]]
+Action = Callable[..., Awaitable[Done]]
 
 VERBS: Final[dict[str, tuple[type[Request[Any]], Action]]] = {
     "replay": (Request[Replay], replay),
     "discard": (Request[Discard], discard),
-    "edit": (Request[Edit], edit),
+    "edit": (Request[Edit], edit),  # with what seals it as well
     "steer": (Request[Steer], steer),
 }
 """Routing key → the type of the request, and the action that carries it out."""
 
 
-async def handle(database: Database, delivery: Delivery) -> Done | Refused:
+async def handle(database: Database, delivery: Delivery, seal: Seal) -> Done | Refused:
     """Carries out the request. Raises only outages (``is_outage``): then nothing was done, or its id is stored with its result."""
     verb = delivery.routing_key
     request_id = _id_in(delivery.body)
     try:
-        return await _handle(database, delivery, request_id)
+        return await _handle(database, delivery, request_id, seal)
     except Refusal as refusal:
         return _refused(request_id, verb, refusal)
     except ValidationError as error:
@@ -87,7 +88,7 @@ def reply(delivery: Delivery, result: Done | Refused) -> Outgoing | None:
     )
 
 
-async def _handle(database: Database, delivery: Delivery, request_id: str) -> Done:
+async def _handle(database: Database, delivery: Delivery, request_id: str, seal: Seal) -> Done:
     known = VERBS.get(delivery.routing_key)
     if known is None:
         raise Refusal("validation-failed", f"there is no operation {delivery.routing_key!r}")
@@ -101,7 +102,10 @@ async def _handle(database: Database, delivery: Delivery, request_id: str) -> Do
             if before["digest"] != digest:
                 raise Refusal("request-id-reused", "this id belongs to another request")
             return Done.model_validate_json(before["answer"])
-        done = await act(connection, request.data, request_id)
+        if isinstance(request.data, Edit):
+            done = await edit(connection, request.data, request_id, seal)
+        else:
+            done = await act(connection, request.data, request_id)
         if not done.dry_run:
             await connection.execute(STORE_ANSWER, request_id, delivery.routing_key, digest, done.model_dump_json())
     return done

@@ -12,11 +12,13 @@ from typing import Final
 from projectors.dead_letters import outage, retention
 from projectors.dead_letters.inbox import PREFETCH, QUEUES, Inbox
 from projectors.dead_letters.replaying.engine import ReplayEngine
+from projectors.dead_letters.sealing import sealing
 from shared.messaging import topology
 from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.privacy.key_database import KeyDatabase
 from shared.runtime.postgres import Database
 from shared.runtime.process import Process
 from shared.runtime.settings import Settings
@@ -40,7 +42,8 @@ async def run(settings: Settings) -> int:
     queues = QueueWatch(publisher.connected, WRITTEN_TO)
     engine = ReplayEngine(database_url, SCHEMA, publisher, outage.retry(process.stopping))
     pruner = retention.pruner(database_url)
-    inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), on_change=engine.wake)
+    keys = KeyDatabase(settings.require("keys_db_url"))
+    inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), sealing(keys), on_change=engine.wake)
     try:
         return await process.run(
             {
@@ -63,3 +66,4 @@ async def run(settings: Settings) -> int:
         await publisher.close()
         await engine.close()
         await database.close()
+        await keys.close()

@@ -28,6 +28,7 @@ from projectors.runtime.consumer import ISOLATE_MESSAGE_AFTER
 from projectors.runtime.decoding import ArrivedEvent, decode
 from projectors.runtime.failure_messages import heads_request, history_request
 from projectors.runtime.lag import LagMeter
+from projectors.runtime.opening import EventOpener
 from projectors.runtime.options import Options
 from shared.messages.lanes import HistoryPage
 from shared.messaging import topology
@@ -59,6 +60,7 @@ class Rebuilder:
         live_priority: LivePriority,
         batch_sizer: BatchSizer,
         max_batches: int,
+        opener: EventOpener | None = None,
     ) -> None:
         """``max_batches``: how many batches of a generation run at once while no live events arrive."""
         self.name = name
@@ -70,6 +72,7 @@ class Rebuilder:
         self._lag = lag
         self._live_priority = live_priority
         self._max_batches = max_batches
+        self._opener = opener
         self._batch_sizer = batch_sizer
         self._progress: dict[tuple[int, datetime], RebuildProgress] = {}
         self._kinds = frozenset(generations.kinds)
@@ -126,7 +129,7 @@ class Rebuilder:
         decoded = decode([delivery], {}, lanes=self._options.lanes, kinds=self._kinds)
         for item in decoded.undecodable:
             log.error("%s: a message of history could not be decoded: %s", self.name, item.failure.exception)
-        return decoded.arrived
+        return decoded.arrived if self._opener is None else await self._opener.open(decoded.arrived)
 
     async def _apply(
         self,

@@ -24,12 +24,12 @@ from projectors.generations.roles import Role
 from projectors.runtime.decoding import ArrivedEvent
 from projectors.runtime.failure_messages import dead_letter, resend_requests
 from projectors.runtime.gating import StreamPlan, gate, is_settled
+from projectors.runtime.opening import failure_of_event
 from projectors.runtime.retry import (
     Failure,
     RetryLater,
     count_attempts,
     failure_hold,
-    failure_of,
     gap_hold,
     next_attempt,
 )
@@ -264,7 +264,7 @@ class Applier:
             if beyond:
                 await again(beyond)
             return
-        stop = Stop(plan.run[0], failure_of(error, FAILED))
+        stop = Stop(plan.run[0], failure_of_event(plan.run[0].event, error, FAILED))
         applied.add(await self._step([plan], {plan.stream: stop}))
 
     async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, Stop]) -> ApplyResult:

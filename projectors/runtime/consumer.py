@@ -24,6 +24,7 @@ from projectors.runtime.decoding import decode
 from projectors.runtime.failure_messages import heads_request, rebuilt_generation, resend_requests, undecodable_letter
 from projectors.runtime.gaps import GapDetector
 from projectors.runtime.lag import LagMeter
+from projectors.runtime.opening import EventOpener
 from projectors.runtime.options import Options
 from shared.messages.lanes import Heads, Heartbeat
 from shared.messaging import topology
@@ -60,9 +61,11 @@ class Projector:
         *,
         lag: LagMeter,
         live_priority: LivePriority,
+        opener: EventOpener | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``lag`` receives every heartbeat. ``clock``: for stored times; waits use the event loop's clock."""
+        """``lag`` receives every heartbeat. ``opener``: None: personal data stay sealed. ``clock``: for stored times; waits use the
+        event loop's clock."""
         self.name = name
         self._clock = clock
         self._generations = generations
@@ -72,6 +75,7 @@ class Projector:
         self._options = options
         self._lag = lag
         self._live_priority = live_priority
+        self._opener = opener
         self._kinds = frozenset(generations.kinds)
         self._lane_of_queue = {topology.lane_queue(name, lane): lane for lane in range(options.lanes)}
         self._epochs = EpochWatch(name, generations, publisher, outages)
@@ -113,6 +117,7 @@ class Projector:
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         decoded = decode(deliveries, self._lane_of_queue, kinds=self._kinds)
+        arrived = decoded.arrived if self._opener is None else await self._opener.open(decoded.arrived)
         if decoded.arrived:
             self._live_priority.live_arrived(_now())
         await self._epochs.record_epochs(
@@ -120,7 +125,7 @@ class Projector:
         )
         outgoing = [undecodable_letter(self.name, item) for item in decoded.undecodable]
         deadly = deliveries[0].deliveries >= ISOLATE_EVENTS_AFTER
-        done = await self._generations.apply(decoded.arrived, limit=self._options.batch, one_by_one=deadly)
+        done = await self._generations.apply(arrived, limit=self._options.batch, one_by_one=deadly)
         outgoing += [message for _, applied in done for message in applied.outgoing]
         for delivery in deliveries:
             self._gaps.note(self._lane_of_queue[delivery.queue], dict(delivery.headers))

@@ -37,12 +37,16 @@ LETTER_EVERY: Final = 12
 """An event of an unknown type gets a dead letter after every LETTER_EVERY attempts, some ten minutes apart, so that an operator sees it."""
 
 
+KEY_MISSING: Final = "key-missing"
+"""The reason of an event whose personal data are sealed under a key that the key database does not have."""
+
+
 class Remedy(Enum):
     """What may make a failed event succeed."""
 
     TIME = auto()
     DEPLOYMENT = auto()
-    """The deployment of newer code, which knows its type."""
+    """The deployment of newer code, which knows its type; or of the key that it was sealed under."""
     NOTHING = auto()
 
 

@@ -15,14 +15,15 @@ from projectors.generations.roles import Role
 from projectors.runtime.decoding import UNKNOWN, ArrivedEvent
 from projectors.runtime.failure_messages import dead_letter, passed_message, resend_requests, retry_copy
 from projectors.runtime.gating import StreamPlan, hold_after_run, wants_resend
+from projectors.runtime.opening import failure_of_event
 from projectors.runtime.retry import (
+    KEY_MISSING,
     LETTER_EVERY,
     Failure,
     Remedy,
     RetryLater,
     count_attempts,
     failure_hold,
-    failure_of,
     next_attempt,
 )
 from projectors.stores.port import Advance, Commit, Event, Hold, HoldStatus, LaneProgress
@@ -119,7 +120,7 @@ def hold_failed(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> 
 
 def stop_at(arrived: Sequence[ArrivedEvent], event: Event, error: BaseException) -> Stop:
     item = next(i for i in arrived if i.event.stream == event.stream and i.event.version == event.version)
-    return Stop(item, failure_of(error, FAILED))
+    return Stop(item, failure_of_event(event, error, FAILED))
 
 
 def _advance(plan: StreamPlan, stop: Stop | None) -> Advance | None:
@@ -137,7 +138,9 @@ def _stop_at_unreadable(plan: StreamPlan) -> Stop | None:
     if plan.unreadable is None or plan.unreadable.failure is None:
         return None
     failure = plan.unreadable.failure
-    return Stop(plan.unreadable, failure, Remedy.DEPLOYMENT if failure.reason == UNKNOWN else Remedy.NOTHING)
+    return Stop(
+        plan.unreadable, failure, Remedy.DEPLOYMENT if failure.reason in (UNKNOWN, KEY_MISSING) else Remedy.NOTHING
+    )
 
 
 def _is_overdue(hold: Hold, item: ArrivedEvent) -> bool:

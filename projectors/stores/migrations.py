@@ -24,7 +24,7 @@ def files(projector: str) -> list[Path]:
 
 def position_files() -> list[Path]:
     """The ``.sql`` files of the tables that every store in PostgreSQL has beside its data."""
-    return [_HERE / "positions.sql", _HERE / "discarded.sql"]
+    return [_HERE / f"{name}.sql" for name in ("positions", "discarded")]
 
 
 def registry_files() -> list[Path]:

@@ -9,9 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
-from projectors.stores import postgres_positions
+from projectors.stores import erasure, postgres_positions
+from projectors.stores.erasure import in_erased_form, subjects_in
 from projectors.stores.port import Advance, Commit, Position, StoreUnavailableError, Turn
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, KEY_LOOKUPS, Connection, Database, is_outage
@@ -26,6 +27,9 @@ Changes = TypeVar("Changes")
 class PostgresStore(ABC, Generic[Changes]):
     """``projectors.stores.port.Store`` on one PostgreSQL schema."""
 
+    has_personal_data: ClassVar = False
+    """Whether it stores personal data in clear: then it has the table ``erased_subjects``, and overwrites in ``erase``."""
+
     def __init__(self, url: str, schema: str, *, session: Mapping[str, str] | None = None) -> None:
         """``session``: server settings for this store's connections."""
         self._database = Database(url, schema=schema, max_size=POOL_SIZE, session=KEY_LOOKUPS | dict(session or {}))
@@ -37,6 +41,9 @@ class PostgresStore(ABC, Generic[Changes]):
     @abstractmethod
     async def write(self, connection: Connection, changes: Changes) -> None:
         """Write what ``fold`` returned, in the commit's transaction. May raise ProjectionError."""
+
+    async def erase(self, connection: Connection, subjects: Collection[str]) -> None:
+        """Overwrite every row that has personal data of these subjects, in the commit's transaction. Only if it ``has_personal_data``."""
 
     async def open(self) -> None:
         with raising_unavailable():
@@ -55,10 +62,17 @@ class PostgresStore(ABC, Generic[Changes]):
 
     async def commit(self, commit: Commit) -> None:
         changes = self.fold(commit.advances) if commit.advances else None
+        with_data, erasing = subjects_in(commit.advances if self.has_personal_data else ())
         async with self._connection() as connection, connection.transaction():
+            if with_data or erasing:
+                gone = await erasure.begin(connection, with_data, erasing)
+                if not gone.isdisjoint(with_data):
+                    changes = self.fold(in_erased_form(commit.advances, gone))
             await postgres_positions.advance(connection, commit)
             if changes is not None:
                 await self.write(connection, changes)
+            if erasing:
+                await self.erase(connection, erasing)
             await postgres_positions.hold(connection, commit)
             await postgres_positions.progress(connection, commit.progress)
             if commit.advances:

@@ -17,7 +17,9 @@ from shared import read_models
 Changes = TypeVar("Changes")
 """The type that the projection's ``fold`` returns."""
 
-BOOKKEEPING: Final = frozenset({"positions", "held", "progress", "discarded", "migrations", "retention"})
+BOOKKEEPING: Final = frozenset(
+    {"positions", "held", "progress", "discarded", "erased_subjects", "migrations", "retention"}
+)
 """Tables that a generation has beside its data: they contain its progress and, where it forgets, its horizon; they need no descriptor."""
 
 

@@ -5,13 +5,14 @@ event's envelope, taken from the command's.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from unicodedata import normalize
 
 from pydantic import AfterValidator, Field
 
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import CommandData, Email, EventData, EventTime, Id, Label, Name, SafeText, Upcaster
+from shared.privacy.marks import Personal
 
 MAX_EMAIL: Final = 320
 
@@ -36,18 +37,24 @@ Reason = Annotated[SafeText, Field(min_length=1, max_length=1000)]
 
 
 class CreateUser(CommandData):
+    personal_subject: ClassVar = ("users", "user_id")
+
     user_id: Id
-    name: Name
-    email: Address
+    name: Personal[Name]
+    email: Personal[Address]
     role: Label
 
 
 class RenameUser(CommandData):
-    name: Name
+    personal_subject: ClassVar = ("users", "")
+
+    name: Personal[Name]
 
 
 class ChangeUserEmail(CommandData):
-    email: Address
+    personal_subject: ClassVar = ("users", "")
+
+    email: Personal[Address]
 
 
 class ChangeUserRole(CommandData):
@@ -66,23 +73,23 @@ class UserCreated(EventData, frozen=True, kw_only=True):
     """The user is active from here on."""
 
     user_id: str
-    name: str
-    email: str
+    name: Personal[str]
+    email: Personal[str]
     role: str
     created_at: EventTime
 
 
 class UserRenamed(EventData, frozen=True, kw_only=True):
     user_id: str
-    name: str
-    previous_name: str
+    name: Personal[str]
+    previous_name: Personal[str]
     renamed_at: EventTime
 
 
 class UserEmailChanged(EventData, frozen=True, kw_only=True):
     user_id: str
-    email: str
-    previous_email: str
+    email: Personal[str]
+    previous_email: Personal[str]
     changed_at: EventTime
 
 
@@ -110,6 +117,9 @@ class UserReactivated(EventData, frozen=True, kw_only=True):
 
 KINDS: Final = ("users",)
 """The stream kinds of these events; a stream is ``<kind>/<id>``."""
+
+PERSONS: Final = ("users",)
+"""The kinds whose streams are persons."""
 
 COMMANDS: Final[Mapping[str, type[CommandData]]] = {
     "accounts.create-user": CreateUser,

@@ -7,7 +7,7 @@ times are a day for the practice: local days may have 23 or 25 hours.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, Field, Strict
 
@@ -27,6 +27,7 @@ from shared.contracts.values import (
     TimeZone,
     Upcaster,
 )
+from shared.privacy.marks import Personal
 
 SLOT_MINUTES: Final = 5
 SLOT: Final = timedelta(minutes=SLOT_MINUTES)
@@ -66,24 +67,32 @@ Minutes = Annotated[int, Strict(), Field(ge=SLOT_MINUTES, le=MAX_MINUTES), Multi
 
 
 class RegisterDoctor(CommandData):
+    personal_subject: ClassVar = ("doctors", "doctor_id")
+
     doctor_id: Id
-    name: Name
+    name: Personal[Name]
     speciality: Label | None = None
     time_zone: TimeZone = UTC_ZONE
 
 
 class RenameDoctor(CommandData):
-    name: Name
+    personal_subject: ClassVar = ("doctors", "")
+
+    name: Personal[Name]
 
 
 class RegisterPatient(CommandData):
+    personal_subject: ClassVar = ("patients", "patient_id")
+
     patient_id: Id
-    name: Name
-    email: Email | None = None
+    name: Personal[Name]
+    email: Personal[Email | None] = None
 
 
 class RenamePatient(CommandData):
-    name: Name
+    personal_subject: ClassVar = ("patients", "")
+
+    name: Personal[Name]
 
 
 class RequestBooking(CommandData):
@@ -127,7 +136,7 @@ class RequestReminder(CommandData):
 
 class DoctorRegistered(EventData, frozen=True, kw_only=True):
     doctor_id: str
-    name: str
+    name: Personal[str]
     speciality: str | None = None
     time_zone: str
     registered_at: EventTime
@@ -137,23 +146,23 @@ class DoctorRenamed(EventData, frozen=True, kw_only=True):
     """With the speciality, which stays: searches find a doctor by both."""
 
     doctor_id: str
-    name: str
-    previous_name: str
+    name: Personal[str]
+    previous_name: Personal[str]
     speciality: str | None = None
     renamed_at: EventTime
 
 
 class PatientRegistered(EventData, frozen=True, kw_only=True):
     patient_id: str
-    name: str
-    email: str | None = None
+    name: Personal[str]
+    email: Personal[str | None] = None
     registered_at: EventTime
 
 
 class PatientRenamed(EventData, frozen=True, kw_only=True):
     patient_id: str
-    name: str
-    previous_name: str
+    name: Personal[str]
+    previous_name: Personal[str]
     renamed_at: EventTime
 
 
@@ -218,6 +227,9 @@ class ReminderRequested(EventData, frozen=True, kw_only=True):
 
 KINDS: Final = ("doctors", "patients", "bookings")
 """The stream kinds of these events; a stream is ``<kind>/<id>``."""
+
+PERSONS: Final = ("doctors", "patients")
+"""The kinds whose streams are persons."""
 
 COMMANDS: Final[Mapping[str, type[CommandData]]] = {
     "bookings.register-doctor": RegisterDoctor,

@@ -1,7 +1,7 @@
 """Catalogue: products, their price, stock and reviews. Money is in minor units of ``currency``."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from msgspec import UNSET, UnsetType
 from pydantic import AfterValidator, Field, Strict, model_validator
@@ -23,6 +23,7 @@ from shared.contracts.values import (
     Text,
     Upcaster,
 )
+from shared.privacy.marks import Personal
 
 Rating = Annotated[int, Strict(), Field(ge=1, le=5)]
 
@@ -95,9 +96,11 @@ class ConsumeStock(CommandData):
 
 
 class AddReview(CommandData):
+    personal_subject: ClassVar = ("customers", "customer_id")
+
     review_id: Id
     rating: Rating
-    text: Text | None = None
+    text: Personal[Text | None] = None
     customer_id: Id | None = None
 
 
@@ -180,10 +183,12 @@ class StockConsumed(EventData, frozen=True, kw_only=True):
 
 
 class ReviewAdded(EventData, frozen=True, kw_only=True):
+    personal_subject: ClassVar = ("customers", "customer_id")
+
     product_id: str
     review_id: str
     rating: int
-    text: str | None = None
+    text: Personal[str | None] = None
     customer_id: str | None = None
     review_count: int
     rating_sum: int

@@ -1,28 +1,35 @@
 """Customers: name, e-mail address and region."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import UNSET
 
 from shared.contracts.refusals import Refusal, Retry
 from shared.contracts.values import CommandData, Email, EventData, EventTime, Fact, Id, Label, Name, Upcaster
+from shared.privacy.marks import Personal
 
 
 class RegisterCustomer(CommandData):
+    personal_subject: ClassVar = ("customers", "customer_id")
+
     customer_id: Id
-    name: Name
-    email: Email | None = None
+    name: Personal[Name]
+    email: Personal[Email | None] = None
     region: Label | None = None
     """Where sales to this customer are counted: any name that the sender chooses, compared exactly."""
 
 
 class RenameCustomer(CommandData):
-    name: Name
+    personal_subject: ClassVar = ("customers", "")
+
+    name: Personal[Name]
 
 
 class ChangeEmail(CommandData):
-    email: Email
+    personal_subject: ClassVar = ("customers", "")
+
+    email: Personal[Email]
 
 
 class ChangeRegion(CommandData):
@@ -33,23 +40,23 @@ class ChangeRegion(CommandData):
 
 class CustomerRegistered(EventData, frozen=True, kw_only=True):
     customer_id: str
-    name: str
-    email: str | None = None
+    name: Personal[str]
+    email: Personal[str | None] = None
     region: Fact = UNSET
     registered_at: EventTime
 
 
 class CustomerRenamed(EventData, frozen=True, kw_only=True):
     customer_id: str
-    name: str
-    previous_name: str
+    name: Personal[str]
+    previous_name: Personal[str]
     renamed_at: EventTime
 
 
 class EmailChanged(EventData, frozen=True, kw_only=True):
     customer_id: str
-    email: str
-    previous_email: str | None = None
+    email: Personal[str]
+    previous_email: Personal[str | None] = None
     changed_at: EventTime
 
 
@@ -62,6 +69,9 @@ class RegionChanged(EventData, frozen=True, kw_only=True):
 
 KINDS: Final = ("customers",)
 """The stream kinds of these events; a stream is ``<kind>/<id>``."""
+
+PERSONS: Final = ("customers",)
+"""The kinds whose streams are persons."""
 
 COMMANDS: Final[Mapping[str, type[CommandData]]] = {
     "customers.register-customer": RegisterCustomer,

@@ -40,6 +40,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "message-too-large": Refusal(
         "The message has more than 1 MiB, or its batch more than 100 commands; none of them was taken.", Retry.SAME_ID
     ),
+    "subject-erased": Refusal("The person has been erased: their data are not taken any more.", Retry.NEW_ID),
     "not-permitted": Refusal(
         "The user that published the command may not send it: its type, or its source; or the property `user-id` is missing.",
         Retry.SAME_ID,

@@ -14,6 +14,7 @@ from shared.contracts import contexts, refusals
 from shared.contracts.laws import Law
 from shared.contracts.refusals import Refusal
 from shared.contracts.values import CommandData, EventData, Upcaster
+from shared.privacy.marks import personal_fields
 
 
 class UnknownEventError(LookupError):
@@ -65,6 +66,14 @@ REFUSALS: Final[Mapping[str, Refusal]] = {**refusals.REFUSALS, **_collected("REF
 
 LAWS: Final[tuple[Law, ...]] = tuple(law for context in _CONTEXTS for law in getattr(context, "LAWS", ()))
 """What the events of all contexts must add up to."""
+
+PERSONS: Final[tuple[str, ...]] = tuple(kind for context in _CONTEXTS for kind in getattr(context, "PERSONS", ()))
+"""The kinds of stream that are persons: a person's data are sealed under the name of their stream."""
+
+PERSONAL_EVENTS: Final[Mapping[type[EventData], tuple[str, ...]]] = {
+    cls: fields for cls in EVENTS if (fields := personal_fields(cls))
+}
+"""The event classes with personal data, and the names of those fields."""
 
 _CURRENT: Final = {name: (version, cls) for cls, (name, version) in EVENTS.items()}
 

@@ -1,7 +1,8 @@
 """Validation errors worded for the sender: the field, what is allowed, and what was received.
 
 All pydantic errors of contracts are worded here: in outcomes, HTTP problems and on the command line alike. The received value is shown
-as far as it helps, at most 40 characters, and always as text that can be stored and printed.
+as far as it helps, at most 40 characters, and always as text that can be stored and printed; never if it is personal data, for outcomes
+are kept.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.contracts.values import A_TIME, PATTERNS
+from shared.privacy.marks import personal_fields
 
 MAX_ERRORS: Final = 20
 MAX_SHOWN: Final = 40
@@ -103,7 +105,20 @@ def shown(value: Any) -> str:
             return f"a {type(value).__name__}"
 
 
+class _Personal:
+    """Stands for a received value that is personal data: it is not shown, only how long it is."""
+
+    def __init__(self, received: Any) -> None:
+        self._length = len(received) if isinstance(received, str | list | tuple) else 0
+
+    def __len__(self) -> int:
+        return self._length
+
+
 def _message(error: ErrorDetails, contract: type[BaseModel] | None) -> str:
+    if contract is not None and error["loc"] and error["loc"][0] in personal_fields(contract):
+        error = error.copy()
+        error["input"] = _Personal(error["input"])
     if error["type"] == "extra_forbidden":
         fields = _fields(error["loc"], contract)
         return "there is no such field" + (f"; there are {', '.join(fields)}" if fields else "")
@@ -116,6 +131,8 @@ def _message(error: ErrorDetails, contract: type[BaseModel] | None) -> str:
 
 
 def _with_received(allowed: str, received: Any) -> str:
+    if isinstance(received, _Personal):
+        return f"{allowed}; personal data, which are not shown, came"
     kind = "the text " if isinstance(received, str) else ""  # distinguishes "1" from 1
     return f"{allowed}; {kind}{shown(received)} came"
 

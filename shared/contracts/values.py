@@ -33,6 +33,7 @@ from pydantic_core import CoreSchema, PydanticKnownError
 from pydantic_core.core_schema import no_info_after_validator_function, no_info_before_validator_function
 
 from shared.contracts.currencies import CURRENCIES
+from shared.privacy.marks import HasPersonalData
 
 MAX_AMOUNT: Final = 2**53 - 1
 MAX_QUANTITY: Final = 10**9
@@ -115,6 +116,7 @@ def _known_currency(code: str) -> str:
 
 _SAFE: Final = r"^[^\x00]*$"
 _ID: Final = r"^[\p{L}\p{N}._:~@+=-]{1,128}$"
+SUBJECT: Final = r"^[a-z0-9-]{1,64}/[\p{L}\p{N}._:~@+=-]{1,128}$"
 _CURRENCY: Final = r"^[A-Z]{3}$"
 _EMAIL: Final = r"^[^\s@\x00]+@[^\s@\x00]+\.[^\s@\x00]+$"
 _TIME_ZONE: Final = r"^[A-Z][A-Za-z0-9+-]{1,31}(/[A-Za-z0-9_+-]{1,32}){0,2}$"
@@ -127,6 +129,7 @@ A_TIME_ZONE: Final = "a time zone is its IANA name, like Europe/Berlin, or UTC"
 PATTERNS: Final[Mapping[str, str]] = {
     _SAFE: "a text without NUL (U+0000) is needed",
     _ID: "an id has 1 to 128 letters, digits or . _ : ~ @ + = -",
+    SUBJECT: "a subject is the name of a person's stream, like customers/c-1",
     _CURRENCY: A_CURRENCY,
     _EMAIL: "an e-mail address looks like name@example.org",
     _TIME_ZONE: A_TIME_ZONE,
@@ -230,7 +233,7 @@ class MultipleOf:
         return number
 
 
-class CommandData(BaseModel):
+class CommandData(BaseModel, HasPersonalData):
     """The data of a command. Unknown fields are refused, so that a misspelt option is never silently ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -255,7 +258,7 @@ class EventPart(msgspec.Struct, frozen=True, gc=False):
     """A part of an event. Unknown fields are ignored, so that readers tolerate newer writers."""
 
 
-class EventData(EventPart, frozen=True, gc=False):
+class EventData(EventPart, HasPersonalData, frozen=True, gc=False):
     """The data of an event. Raises ValueError (when parsing: msgspec.ValidationError, a subclass) for a time that is no Timestamp."""
 
     def __post_init__(self) -> None:

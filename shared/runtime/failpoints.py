@@ -18,7 +18,7 @@ class Failpoint(StrEnum):
     """The failpoints, and the processes that reach them."""
 
     BEFORE_COMMIT = "before-commit"
-    """worker, projectors, processes, dead_letters, archive: everything is written, the transaction is open (Redis: not sent yet)."""
+    """worker, projectors, processes, dead_letters, archive: all is written, the transaction is open (Redis: not sent yet)."""
     AFTER_COMMIT = "after-commit"
     """worker, projectors, processes, dead_letters, archive: committed; nothing of it is published yet."""
     AFTER_HOLD = "after-hold"
@@ -45,6 +45,8 @@ class Failpoint(StrEnum):
     """projectors: a deferred total is in the new generation (analytics); other totals may follow."""
     BEFORE_SWITCH = "before-switch"
     """projectors: another generation is about to become active."""
+    AFTER_KEY = "after-key"
+    """relay: the key of a person who is erased is destroyed; this is not recorded yet."""
     AFTER_SWITCH = "after-switch"
     """projectors: another generation is active; this is not announced yet."""
 

@@ -47,6 +47,8 @@ class Settings(_ReadModelUrls):
     """The administrator's, of RabbitMQ's management API, for ``tidemark migrate`` and ``tidemark services``."""
     write_db_url: str = ""
     operations_db_url: str = ""
+    keys_db_url: str = ""
+    """The database with the keys of persons."""
     read_db_url: str = ""
     """The database of all PostgreSQL read models that have no URL of their own: each has a schema there."""
 

@@ -74,7 +74,7 @@ async def measured(handler: Handler, commands: list[Command]) -> float:
 async def run(count: int) -> dict[str, Any]:
     with own_servers() as servers:
         await migrate(settings_for(servers))
-        handler = Handler(servers.write_db_url)
+        handler = Handler(servers.write_db_url, servers.keys_db_url)
         connection = await asyncpg.connect(servers.write_db_url)
         await measured(
             handler, [command("register-doctor", f"d-{n}", {"doctor_id": f"d-{n}", "name": "x"}) for n in range(200)]

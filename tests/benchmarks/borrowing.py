@@ -37,7 +37,7 @@ NAMES: Final = {True: "with_facts", False: "without"}
 async def measure(servers: Servers, count: int) -> dict[str, Any]:
     await migrate(settings_for(servers))
     year = RetailYear(count)
-    handler = Handler(servers.write_db_url)
+    handler = Handler(servers.write_db_url, servers.keys_db_url)
     watch = await asyncpg.connect(servers.write_db_url)
     for several in _batches(iter([*year.customers(), *year.products()])):
         await handler.handle(_commands(several))

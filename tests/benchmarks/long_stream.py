@@ -29,6 +29,7 @@ from deploy.run.migrate import WRITE_MIGRATIONS
 from deploy.run.resource_usage import process_tree_usage
 from deploy.sending.outcomes import percentile
 from deploy.servers.provide import Servers, provide
+from shared.privacy.key_database import migrate as migrate_keys
 from shared.runtime.postgres import migrate
 from tests.benchmarks.measuring import server_pids
 
@@ -129,7 +130,8 @@ async def run(lengths: Sequence[int], blocks: int, size: int) -> dict[str, Any]:
     with provide() as servers:
         url = servers.environ()["TIDEMARK_WRITE_DB_URL"]
         await migrate(url, sorted(WRITE_MIGRATIONS.glob("*.sql")))
-        handler, connection = Handler(url), await asyncpg.connect(url)
+        await migrate_keys(servers.keys_db_url)
+        handler, connection = Handler(url, servers.keys_db_url), await asyncpg.connect(url)
         try:
             async with asyncio.timeout(DEADLINE_S):
                 users = Users(handler, lengths)

@@ -74,7 +74,7 @@ class Running:
 
 async def fill(servers: Servers, orders: int | None) -> int:
     """The event store with the year in it, decided as ever, and nothing to be relayed. Returns the number of events."""
-    handler = Handler(servers.write_db_url)
+    handler = Handler(servers.write_db_url, servers.keys_db_url)
     for batch in _batches(orders):
         await handler.handle(batch)
     await handler.close()

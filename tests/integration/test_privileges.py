@@ -50,6 +50,10 @@ OF_HTTP = (
     "state_replay.EVENTS_UP_TO",
 )
 REGISTRY = "projectors.stores.postgres_registry"
+ERASURE = "projectors.stores.erasure"
+KEYS = ("keys_db_url", "public")
+READS_KEYS, MAKES_KEYS = (".FIND_KEYS",), (".FIND_KEYS", ".MAKE_KEYS")
+HAS_SECRETS, ERASES = (".SECRET", ".MAKE_SECRET"), (".MARK_ERASED", ".DESTROY", ".ERASED")
 OPERATORS_ONLY = ("command_service.handling.epochs.SET_ACTOR",)
 
 
@@ -63,18 +67,27 @@ def written() -> dict[str, str]:
     }
 
 
+def of_keys(*names: str) -> dict[str, str]:
+    found = statements("shared.privacy.key_database")
+    return {name: text for name, text in found.items() if name.endswith(names)}
+
+
 def run_by(deployable: str) -> dict[tuple[str, str], Mapping[str, str]]:
     """(setting, schemas) → the statements that the deployable runs there."""
-    stores = statements("projectors.stores", but=(REGISTRY, "projectors.stores.migrations"))
+    stores = statements("projectors.stores", but=(REGISTRY, "projectors.stores.migrations", ERASURE))
     registry = statements(REGISTRY, "projectors.stores.migrations", "shared.views.generations")
     write = ("write_db_url", "public")
     match deployable:
         case "worker":
-            return {write: written() | statements("command_service.archiving.retention")}
+            return {
+                write: written() | statements("command_service.archiving.retention"),
+                KEYS: of_keys(*MAKES_KEYS, *HAS_SECRETS),
+            }
         case "relay":
             others = statements("command_service.scheduling.scheduler", "command_service.handling.outbox")
             epochs = {name: text for name, text in written().items() if ".epochs." in name}
-            return {write: statements("command_service.publishing") | others | epochs}
+            others |= statements("command_service.privacy.eraser")
+            return {write: statements("command_service.publishing") | others | epochs, KEYS: of_keys(*ERASES)}
         case "http":
             names = {name: text for name, text in written().items() if name.endswith(OF_HTTP)}
             assert len(names) == len(OF_HTTP)
@@ -82,7 +95,7 @@ def run_by(deployable: str) -> dict[tuple[str, str], Mapping[str, str]]:
             return {write: names, ("operations_db_url", OPERATIONS): keys}
         case "dead_letters":
             own = statements("projectors.dead_letters")
-            return {("operations_db_url", OPERATIONS): own}
+            return {("operations_db_url", OPERATIONS): own, KEYS: of_keys(*MAKES_KEYS)}
         case "processes":
             return {
                 ("processes_db_url", PROCESS): stores | statements("projectors.process_runtime"),
@@ -104,10 +117,14 @@ def run_by(deployable: str) -> dict[tuple[str, str], Mapping[str, str]]:
             }
         case _:
             [model] = [model for model in IN_POSTGRES if model.name == deployable]
-            return {
-                (model.setting, model.name): stores | statements(f"projectors.models.{deployable}"),
+            own = stores | statements(f"projectors.models.{deployable}")
+            found: dict[tuple[str, str], Mapping[str, str]] = {
+                (model.setting, model.name): own,
                 (model.setting, registry_schema(deployable)): registry,
             }
+            if model.has_personal_data:
+                return found | {(model.setting, model.name): own | statements(ERASURE), KEYS: of_keys(*READS_KEYS)}
+            return found
 
 
 IN_POSTGRESQL = [name for name, settings in ACCOUNTS.items() if any(each.endswith("_db_url") for each in settings)]

@@ -17,6 +17,7 @@ from projectors.dead_letters.actions.refusal import Refusal
 from projectors.dead_letters.letters.letter import COMMANDS
 from projectors.dead_letters.letters.marks import mark
 from projectors.dead_letters.replaying.items import finish_items
+from projectors.dead_letters.sealing import Seal, without_sealed_texts
 from shared.contracts.registry import COMMANDS as CONTRACTS
 from shared.contracts.validation_errors import describe
 from shared.messages.control import Edit
@@ -43,8 +44,8 @@ UPDATE letters SET status = 'superseded', resolved_at = now(), resolution = 'edi
 """
 
 
-async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
-    """Edit the command. Runs within the request's transaction. Raises Refusal."""
+async def edit(connection: Connection, act: Edit, request_id: str, seal: Seal) -> Done:
+    """Edit the command, which is kept sealed. Runs within the request's transaction. Raises Refusal."""
     row = await connection.fetchrow(LETTER, act.letter_id) if 0 < act.letter_id <= MAX_ID else None
     if row is None:
         raise Refusal("letter-not-found", f"there is no letter {act.letter_id}")
@@ -62,7 +63,15 @@ async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
         )
     reply_address = (row["reply_to"], row["correlation_id"])
     await connection.execute(
-        SEND, envelope.id, act.letter_id, request_id, envelope.type, body, *reply_address, act.actor, act.reason
+        SEND,
+        envelope.id,
+        act.letter_id,
+        request_id,
+        envelope.type,
+        await seal(body),
+        *reply_address,
+        act.actor,
+        act.reason,
     )
     await connection.execute(SUPERSEDE, act.letter_id, envelope.id)
     await finish_items(connection, [act.letter_id], ["superseded"])
@@ -98,7 +107,7 @@ def edited_command(act: Edit, original: dict[str, Any], now: datetime) -> Comman
     if contract is None:
         raise _invalid("type", f"there is no command {envelope.type!r}")
     try:
-        contract.model_validate(act.data)
+        contract.model_validate(without_sealed_texts(envelope.type, act.data))
     except ValidationError as error:
         raise Refusal("validation-failed", f"not the data of {envelope.type}", describe(error, contract)) from error
     return envelope

@@ -14,6 +14,7 @@ from projectors.stores.port import Advance, Event
 from shared.contracts import bookings, catalog, customers, orders
 from shared.contracts.orders import OrderStatus
 from shared.contracts.values import EventData
+from shared.privacy.marks import ERASED
 from shared.views.search_text import Weight, vector
 
 
@@ -122,9 +123,17 @@ def _text(data: catalog.ProductCreated | catalog.ProductUpdated) -> Fields:
 
 
 def _doctor(data: bookings.DoctorRegistered | bookings.DoctorRenamed) -> Fields:
-    terms = vector((data.name, "A"), (data.speciality, "B"))
-    return {"name": data.name, "speciality": data.speciality, "terms": terms}
+    return {"name": data.name, "speciality": data.speciality, "terms": doctor_terms(data.name, data.speciality)}
+
+
+def doctor_terms(name: str, speciality: str | None) -> str:
+    return vector((_searchable(name), "A"), (speciality, "B"))
 
 
 def _named(data: customers.CustomerRegistered | customers.CustomerRenamed) -> Fields:
-    return {"name": data.name, "terms": vector((data.name, "D"))}
+    return {"name": data.name, "terms": vector((_searchable(data.name), "D"))}
+
+
+def _searchable(name: str) -> str | None:
+    """Nobody is found by the erased form."""
+    return None if name == ERASED else name

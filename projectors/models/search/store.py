@@ -1,19 +1,21 @@
 """Writes the search tables set-based. The projection determines a text's words; PostgreSQL only indexes them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from projectors.models.search.projection import Changes, fold
+from projectors.models.search.projection import Changes, doctor_terms, fold
 from projectors.models.search.tables import CUSTOMER_COLUMNS, DOCTOR_COLUMNS, ORDER_COLUMNS, PRODUCT_COLUMNS
+from projectors.stores.erasure import ids_of
 from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore, raising_unavailable
 from projectors.stores.postgres_writing import Row, columns_of, try_insert
 from projectors.stores.projection import in_postgres
+from shared.privacy.marks import ERASED
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, Connection
 from shared.runtime.settings import Settings
 from shared.views.generations import generation_name
@@ -144,6 +146,14 @@ WHERE doctors.doctor_id = changed.doctor_id
 RETURNING doctors.doctor_id
 """
 
+ERASE_CUSTOMERS: Final = "UPDATE customers SET name = '[erased]', terms = '' WHERE customer_id = ANY ($1::text[])"
+DOCTORS_TO_ERASE: Final = "SELECT doctor_id, speciality FROM doctors WHERE doctor_id = ANY ($1::text[]) FOR UPDATE"
+ERASE_DOCTORS: Final = """
+UPDATE doctors SET name = '[erased]', terms = erased.terms::tsvector
+FROM unnest($1::text[], $2::text[]) AS erased (doctor_id, terms)
+WHERE doctors.doctor_id = erased.doctor_id
+"""
+
 # Once for each language: a generation that has the index keeps it.
 INDEX_STEMS: Final = "SELECT index_stems($1)"
 INDEX_WITHIN_S: Final = 3600.0
@@ -158,6 +168,8 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class SearchStore(PostgresStore[Changes]):
+    has_personal_data = True
+
     def __init__(self, url: str, schema: str = "search", *, languages: Sequence[Language] = ()) -> None:
         """``languages``: those in which products are found by stems as well."""
         super().__init__(url, schema, session=SHORT_LISTS)
@@ -199,6 +211,14 @@ class SearchStore(PostgresStore[Changes]):
         if rows := changes.doctors.changed:
             changed = columns_of(_rows(rows, ("doctor_id", "name", "version", "terms")))
             changes.doctors.require(_keys(await connection.fetch(CHANGE_DOCTORS, *changed)))
+
+    async def erase(self, connection: Connection, subjects: Collection[str]) -> None:
+        if customers := ids_of(subjects, "customers"):
+            await connection.execute(ERASE_CUSTOMERS, customers)
+        if doctors := ids_of(subjects, "doctors"):
+            found = await connection.fetch(DOCTORS_TO_ERASE, doctors)
+            terms = [doctor_terms(ERASED, row["speciality"]) for row in found]
+            await connection.execute(ERASE_DOCTORS, [row["doctor_id"] for row in found], terms)
 
 
 async def _create(connection: Connection, columns: Sequence[Row], insert: str, upsert: str) -> None:

@@ -39,6 +39,10 @@ WHERE doctors.doctor_id = changed.doctor_id
 RETURNING doctors.doctor_id
 """
 
+ERASE_DOCTORS: Final = """
+UPDATE doctors SET name = '[erased]', doc = erased(doc, '{name,email}') WHERE doctor_id = ANY ($1::text[])
+"""
+
 CREATE_PATIENTS: Final = """
 INSERT INTO patients (patient_id, name, version, doc)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::jsonb[])
@@ -53,6 +57,10 @@ UPDATE patients SET
 FROM unnest($1::text[], $2::jsonb[]) AS changed (patient_id, fields)
 WHERE patients.patient_id = changed.patient_id
 RETURNING patients.patient_id
+"""
+
+ERASE_PATIENTS: Final = """
+UPDATE patients SET name = '[erased]', doc = erased(doc, '{name,email}') WHERE patient_id = ANY ($1::text[])
 """
 
 CREATE_BOOKINGS: Final = """
@@ -157,6 +165,7 @@ DOCTORS: Final = Documents(
     columns=("doctor_id", "name", "time_zone", "version"),
     create=CREATE_DOCTORS,
     change=CHANGE_DOCTORS,
+    erase=ERASE_DOCTORS,
     rules={
         DoctorRegistered: Rule("registered_at", _doctor_registered, creates=True),
         DoctorRenamed: Rule("renamed_at", _renamed),
@@ -167,6 +176,7 @@ PATIENTS: Final = Documents(
     columns=("patient_id", "name", "version"),
     create=CREATE_PATIENTS,
     change=CHANGE_PATIENTS,
+    erase=ERASE_PATIENTS,
     rules={
         PatientRegistered: Rule("registered_at", _patient_registered, creates=True),
         PatientRenamed: Rule("renamed_at", _renamed),

@@ -22,6 +22,10 @@ WHERE customers.customer_id = changed.customer_id
 RETURNING customers.customer_id
 """
 
+ERASE_CUSTOMERS: Final = """
+UPDATE customers SET name = '[erased]', doc = erased(doc, '{name,email}') WHERE customer_id = ANY ($1::text[])
+"""
+
 
 def _customer_registered(data: CustomerRegistered) -> Fields:
     return {
@@ -49,6 +53,7 @@ DOCUMENTS: Final = Documents(
     columns=("customer_id", "name", "version"),
     create=CREATE_CUSTOMERS,
     change=CHANGE_CUSTOMERS,
+    erase=ERASE_CUSTOMERS,
     rules={
         CustomerRegistered: Rule("registered_at", _customer_registered, creates=True),
         CustomerRenamed: Rule("renamed_at", _customer_renamed),

@@ -60,6 +60,8 @@ class Documents:
     """$1: keys. $2: changed fields of each, as JSON. Returns the keys that were found."""
     rules: Mapping[type[EventData], Rule]
     """Every type of event that changes a document. Any other event of the kind becomes a history row only."""
+    erase: str | None = None
+    """Overwrites the personal data in the documents of persons who are erased. $1: keys. None: these are no persons."""
 
     @property
     def key(self) -> str:
@@ -92,6 +94,8 @@ class Appended:
     """The rows that follow from an event of each type."""
     json: Sequence[str] = ()
     """Columns of type json or jsonb: their values in rows are encoded when they are written."""
+    erase: str | None = None
+    """As of ``Documents``; $1: values of the column ``stream``."""
 
     @property
     def table(self) -> Table[Changes]:

@@ -1,6 +1,6 @@
 """Writes the summary's tables, set-based: history, documents, and what else is appended; see the migrations for the DDL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -9,11 +9,13 @@ import msgspec
 from projectors.models.summary.documents import Appended, Changes, Current, Documents, Row
 from projectors.models.summary.projection import APPENDED, CURRENT, DOCUMENTS, fold
 from projectors.models.summary.tables import HISTORY
+from projectors.stores.erasure import ids_of
 from projectors.stores.folding import Fields
 from projectors.stores.port import Advance
 from projectors.stores.postgres_store import PostgresStore
 from projectors.stores.postgres_writing import append, columns_of, create
 from projectors.stores.projection import in_postgres
+from shared.contracts.registry import EVENTS, PERSONAL_EVENTS
 from shared.runtime.postgres import Connection
 
 APPEND_HISTORY: Final = """
@@ -21,10 +23,24 @@ INSERT INTO history (stream, version, type, at, actor, data)
 SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::json[])
 """
 
+# The column is json, or jsonb where it is old: the assignment converts to either.
+ERASE_HISTORY: Final = """
+UPDATE history SET data = erased(data::jsonb, $2::text[])
+WHERE stream = ANY ($1::text[]) AND type = ANY ($3::text[])
+"""
+ERASE_REVIEWS: Final = """
+UPDATE history SET data = erased(data::jsonb, '{text}')
+WHERE type = 'catalog.review-added' AND data ->> 'customer_id' = ANY ($1::text[])
+"""
+PERSONAL_TEXTS: Final = sorted({name for fields in PERSONAL_EVENTS.values() for name in fields})
+PERSONAL_TYPES: Final = sorted(EVENTS[cls][0] for cls in PERSONAL_EVENTS)
+
 _ENCODER: Final = msgspec.json.Encoder()
 
 
 class SummaryStore(PostgresStore[Changes]):
+    has_personal_data = True
+
     def __init__(self, url: str, schema: str = "summary") -> None:
         super().__init__(url, schema)
 
@@ -44,6 +60,17 @@ class SummaryStore(PostgresStore[Changes]):
         for current in CURRENT:
             if current.name in changes.current:
                 await _replace(connection, current, changes)
+
+    async def erase(self, connection: Connection, subjects: Collection[str]) -> None:
+        for documents in DOCUMENTS:
+            if documents.erase is not None and (ids := ids_of(subjects, documents.name)):
+                await connection.execute(documents.erase, ids)
+        for table in APPENDED:
+            if table.erase is not None and table.kind is not None and (ids := ids_of(subjects, table.kind)):
+                await connection.execute(table.erase, ids)
+        await connection.execute(ERASE_HISTORY, sorted(subjects), PERSONAL_TEXTS, PERSONAL_TYPES)
+        if customers := ids_of(subjects, "customers"):
+            await connection.execute(ERASE_REVIEWS, customers)
 
 
 async def _write(connection: Connection, documents: Documents, changes: Changes) -> None:

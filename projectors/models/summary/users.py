@@ -41,11 +41,23 @@ WHERE users.user_id = changed.user_id
 RETURNING users.user_id
 """
 
+ERASE_USERS: Final = """
+UPDATE users SET doc = erased(doc, '{name,email}') WHERE user_id = ANY ($1::text[])
+"""
+
 APPEND_AUDIT: Final = """
 INSERT INTO user_audit (user_id, version, type, at, actor, before, after)
 SELECT * FROM unnest(
     $1::text[], $2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::json[], $7::json[]
 )
+"""
+
+# As what the columns are: json.
+ERASE_AUDIT: Final = """
+UPDATE user_audit SET
+    before = erased(before::jsonb, '{name,email}')::json,
+    after = erased(after::jsonb, '{name,email}')::json
+WHERE user_id = ANY ($1::text[])
 """
 
 Change = tuple[Fields, Fields]
@@ -111,6 +123,7 @@ DOCUMENTS: Final = Documents(
     columns=("user_id", "role", "active", "version"),
     create=CREATE_USERS,
     change=CHANGE_USERS,
+    erase=ERASE_USERS,
     rules={cls: _rule(*change, creates=cls is UserCreated) for cls, change in _CHANGES.items()},
 )
 AUDIT: Final = Appended(
@@ -122,4 +135,5 @@ AUDIT: Final = Appended(
     insert=APPEND_AUDIT,
     rows={cls: _audited(*change) for cls, change in _CHANGES.items()},
     json=("before", "after"),
+    erase=ERASE_AUDIT,
 )

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from shared.contracts.privacy import ERASE_SUBJECT
 from shared.contracts.registry import COMMANDS
 from shared.contracts.registry import NAMES as CONTEXTS
 
@@ -76,6 +77,8 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "erasure": Family({"request": "have a person's data erased"}),
 }
 
+ERASURE: Final = "erasure:request"
+"""What `privacy.erase-subject` needs."""
 OPERATOR: Final = frozenset(
     {
         *("queries:*", "outcomes:read", "scheduled:act", "streams:read", "dead-letters:*", "audit:read"),
@@ -96,6 +99,11 @@ def allows(granted: Collection[str], needed: str) -> bool:
     family, _, action = needed.partition(":")
     context, dot, _ = action.partition(".")
     return f"{family}:*" in granted or (bool(dot) and family == "commands" and f"{family}:{context}.*" in granted)
+
+
+def of_command(command_type: str) -> str:
+    """The scope that sending a command needs: no scope of commands, whatever its wildcard, has anybody erased."""
+    return ERASURE if command_type == ERASE_SUBJECT else f"commands:{command_type}"
 
 
 def checked(scope: str) -> str:

@@ -36,7 +36,7 @@ def life(order_id: str, status: str) -> list[Command]:
 @pytest.fixture
 async def handler(write_db: asyncpg.Connection, migrated: Settings) -> AsyncIterator[Handler]:
     """One whose clock, and that of the rows it has written, stands long ago."""
-    made = Handler(migrated.write_db_url, clock=lambda: LONG_AGO)
+    made = Handler(migrated.write_db_url, migrated.keys_db_url, clock=lambda: LONG_AGO)
     yield made
     await made.close()
 

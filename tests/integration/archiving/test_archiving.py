@@ -56,7 +56,7 @@ async def test_a_second_run_finds_nothing_and_a_dry_one_moves_nothing(write_db: 
 async def test_of_kinds_that_are_named_the_old_events_of_open_streams_are_moved_too(
     handler: Handler, write_db: asyncpg.Connection, migrated: Settings
 ) -> None:
-    later = Handler(migrated.write_db_url)
+    later = Handler(migrated.write_db_url, migrated.keys_db_url)
     assert verdicts(await later.handle([rename("k4", "c", "Dora"), rename("k5", "c", "Eve")])) == ["v4", "v5"]
     await later.close()
     assert await archive(write_db, SINCE_THEN, kinds=["customers"], batch=2) == Archived({"customers": Counts(1, 3)})

@@ -11,6 +11,6 @@ from shared.runtime.settings import Settings
 
 @pytest.fixture
 async def handler(write_db: asyncpg.Connection, migrated: Settings) -> AsyncIterator[Handler]:
-    made = Handler(migrated.write_db_url)
+    made = Handler(migrated.write_db_url, migrated.keys_db_url)
     yield made
     await made.close()

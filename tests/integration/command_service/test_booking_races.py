@@ -32,7 +32,7 @@ FROM streams WHERE kind = 'bookings' AND state ->> 'status' <> 'cancelled'
 
 @pytest.fixture
 async def workers(write_db: asyncpg.Connection, migrated: Settings) -> AsyncIterator[list[Handler]]:
-    made = [Handler(migrated.write_db_url) for _ in range(WORKERS)]
+    made = [Handler(migrated.write_db_url, migrated.keys_db_url) for _ in range(WORKERS)]
     yield made
     for worker in made:
         await worker.close()

@@ -57,7 +57,7 @@ async def test_one_id_from_two_sources_is_two_commands_in_one_batch_and_in_two(h
 async def test_what_races_for_one_key_has_one_outcome_and_other_sources_do_not_mind(
     handler: Handler, write_db: asyncpg.Connection, migrated: Settings
 ) -> None:
-    others = [Handler(migrated.write_db_url) for _ in range(3)]
+    others = [Handler(migrated.write_db_url, migrated.keys_db_url) for _ in range(3)]
     commands = [register("k", f"c-{n % 3}", f"source-{n % 3}") for n in range(24)]
     try:
         results = await asyncio.gather(*(others[n % 3].handle([command]) for n, command in enumerate(commands)))
@@ -80,7 +80,7 @@ async def test_what_older_code_decided_keeps_its_outcome_byte_for_byte_whoever_s
         await insert_as_before(connection, [sent])
         await migrate(url, sorted(WRITE_MIGRATIONS.glob("*.sql")))
         await insert_as_before(connection, [later])  # an older worker that still runs
-        handler, outcomes = Handler(url), OutcomeReader(url, settings.rabbitmq_url)
+        handler, outcomes = Handler(url, settings.keys_db_url), OutcomeReader(url, settings.rabbitmq_url)
         try:
             for source in ("shop", "billing", "tidemark/http"):
                 for id_, customer in (("pay-1", "c"), ("pay-2", "d")):

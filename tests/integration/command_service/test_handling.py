@@ -75,7 +75,7 @@ async def test_fifty_at_once_with_the_same_expected_version_have_one_winner(
     handler: Handler, write_db: asyncpg.Connection, migrated: Settings
 ) -> None:
     await handler.handle([register("k0", "c")])
-    others = [Handler(migrated.write_db_url) for _ in range(5)]
+    others = [Handler(migrated.write_db_url, migrated.keys_db_url) for _ in range(5)]
     try:
         results = await asyncio.gather(
             *(others[n % 5].handle([rename(f"k{n}", "c", f"n{n}", expectedversion=1)]) for n in range(1, 51))
@@ -91,7 +91,7 @@ async def test_fifty_at_once_with_the_same_expected_version_have_one_winner(
 async def test_one_command_sent_to_several_workers_at_once_has_one_effect(
     handler: Handler, write_db: asyncpg.Connection, migrated: Settings
 ) -> None:
-    others = [Handler(migrated.write_db_url) for _ in range(4)]
+    others = [Handler(migrated.write_db_url, migrated.keys_db_url) for _ in range(4)]
     try:
         results = await asyncio.gather(*(other.handle([register("k", "c")]) for other in others for _ in range(5)))
     finally:
@@ -105,7 +105,7 @@ async def test_versions_have_no_holes_when_batches_collide(
     handler: Handler, write_db: asyncpg.Connection, migrated: Settings
 ) -> None:
     await handler.handle([register(f"r{n}", f"c{n}") for n in range(5)])
-    others = [Handler(migrated.write_db_url) for _ in range(4)]
+    others = [Handler(migrated.write_db_url, migrated.keys_db_url) for _ in range(4)]
     try:
         results = await asyncio.gather(
             *(
@@ -127,7 +127,7 @@ async def test_versions_have_no_holes_when_batches_collide(
 
 
 async def test_an_address_goes_to_one_of_those_who_race_for_it(handler: Handler, migrated: Settings) -> None:
-    others = [Handler(migrated.write_db_url) for _ in range(5)]
+    others = [Handler(migrated.write_db_url, migrated.keys_db_url) for _ in range(5)]
     try:
         results = await asyncio.gather(
             *(other.handle([register(f"k{n}", f"c{n}", "x@example.org")]) for n, other in enumerate(others))
@@ -190,7 +190,7 @@ class Trying(Handler):
 async def test_commands_wait_for_migrations_that_have_not_run_yet(settings: Settings) -> None:
     """The first that is missing, and every one after it that they need."""
     async with database(settings.write_db_url) as url:
-        handler = Trying(url)
+        handler = Trying(url, settings.keys_db_url)
         handling = asyncio.create_task(handler.handle([register("k1", "c")]))
         try:
             for name in (

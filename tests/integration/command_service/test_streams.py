@@ -45,14 +45,16 @@ async def test_the_state_and_its_version_are_those_of_the_last_command(
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert (found["stream"], found["version"]) == ("customers/c", 2)
-    assert found["state"].items() >= {"customer_id": "c", "name": "Bea", "email": "ann@example.org"}.items()
+    assert found["state"]["customer_id"] == "c"
+    assert found["state"]["name"].startswith("tmk1:"), "personal texts are sealed: this service has no keys"
     assert answer.headers["etag"].startswith('"2-')
     assert answer.headers["tidemark-consistency"] == "customers/c@2"
     again = await client.get("/streams/customers/c", headers=WITH_KEY | {"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     await handler.handle([rename("k3", "c", "Cleo")])
     changed = await client.get("/streams/customers/c", headers=WITH_KEY | {"If-None-Match": answer.headers["etag"]})
-    assert (changed.status_code, changed.json()["version"], changed.json()["state"]["name"]) == (200, 3, "Cleo")
+    assert (changed.status_code, changed.json()["version"]) == (200, 3)
+    assert changed.json()["state"]["name"] != found["state"]["name"]
 
 
 async def test_outdated_state_is_replayed_and_left_as_it_is(

@@ -18,11 +18,13 @@ import asyncpg
 from projectors.dead_letters import outage
 from projectors.dead_letters.inbox import QUEUES, Inbox
 from projectors.dead_letters.replaying.engine import ReplayEngine, Timing
+from projectors.dead_letters.sealing import sealing
 from shared.messages.control import PASSED, Passed, PassedEvent, Request
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing, Publisher
 from shared.messaging.consuming import Consumer, Delivery
+from shared.privacy.key_database import KeyDatabase
 from shared.runtime.postgres import Database
 from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
@@ -87,6 +89,7 @@ class Harness:
 
     def __post_init__(self) -> None:
         self.publisher = Publisher(self.settings.rabbitmq_url, "test")
+        self.keys = KeyDatabase(self.settings.keys_db_url)
 
     async def start(self, *, url: str | None = None, timing: Timing = FAST) -> Worker:
         """Start a worker with its own connections; ``url``: of the operations database, if not the default."""
@@ -96,7 +99,7 @@ class Harness:
         database = Database(url, schema=SCHEMA)
         stopping = asyncio.Event()
         engine = ReplayEngine(url, SCHEMA, publisher, outage.retry(stopping), timing=timing)
-        inbox = Inbox(consumer, database, publisher, outage.retry(stopping), on_change=engine.wake)
+        inbox = Inbox(consumer, database, publisher, outage.retry(stopping), sealing(self.keys), on_change=engine.wake)
         runs: list[Awaitable[None]] = [consumer.run(), inbox.run(stopping), engine.run(stopping)]
         worker = Worker([asyncio.ensure_future(run) for run in runs], database, engine, publisher, consumer)
         self.workers.append(worker)
@@ -111,6 +114,7 @@ class Harness:
     async def close(self) -> None:
         for worker in self.workers:
             await worker.kill()
+        await self.keys.close()
         for task in self._simulated:
             task.cancel()
         await asyncio.gather(*self._simulated, return_exceptions=True)

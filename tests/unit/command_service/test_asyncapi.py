@@ -18,6 +18,7 @@ from command_service.http.contract_schemas import EVENT_ENVELOPE
 from shared.contracts.registry import COMMANDS, EVENTS
 from shared.messages.envelope import EventEnvelope
 from shared.messaging import topology
+from tests.personal_keys import EVERY_KEY
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 WHOLE = document()
@@ -58,6 +59,7 @@ BOOKING = {
     "minutes": 15,
 }
 SOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "customers:c-9": [("privacy.erase-subject", {"subject": "customers/c-9", "reason": "asked for it"})],
     "o-1": [
         ("orders.place-order", ORDER),
         ("orders.pay-order", {"amount": 998, "method": "card"}),
@@ -186,7 +188,7 @@ def lives() -> Iterator[tuple[dict[str, Any], Outcome, list[dict[str, Any]]]]:
             [command] = read(json.dumps(envelope).encode()).parts
             assert isinstance(command, Command)
             commands.append((envelope, command))
-        known = LoadedStreams(epoch="e")
+        known = LoadedStreams(keys=EVERY_KEY, epoch="e")
         wanted = decide([command for _, command in commands], known, NOW).missing
         known.claims |= dict.fromkeys(wanted)  # nobody has them
         batch = decide([command for _, command in commands], known, NOW)
@@ -266,7 +268,7 @@ def test_what_the_schema_refuses_the_service_refuses(command_type: str, data: di
     assert not validator(WHOLE["components"]["messages"][command_type]["payload"]).is_valid(envelope)
     [command] = read(json.dumps(envelope).encode()).parts
     assert isinstance(command, Command)
-    [outcome] = decide([command], LoadedStreams(), NOW).results
+    [outcome] = decide([command], LoadedStreams(keys=EVERY_KEY), NOW).results
     assert isinstance(outcome, Outcome)
     assert not outcome.accepted
     validator(WHOLE["components"]["messages"]["command.rejected"]["payload"]).validate(json.loads(outcome.body))

@@ -22,6 +22,7 @@ from projectors.stores.port import Advance, Event
 from query_service.bookings.free_times import Span, free_times
 from query_service.bookings.local_days import start_of_day
 from shared.contracts.registry import event_data
+from tests.personal_keys import EVERY_KEY
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -57,7 +58,7 @@ class Store:
     def load(self, command: Command) -> LoadedStreams:
         assert isinstance(command.task, Task)
         stream = command.task.stream
-        return LoadedStreams(streams={stream: self.streams[stream]} if stream in self.streams else {})
+        return LoadedStreams(keys=EVERY_KEY, streams={stream: self.streams[stream]} if stream in self.streams else {})
 
     def load_claims(self, keys: set[ClaimKey]) -> dict[ClaimKey, str | None]:
         return {key: self.claims.get(key) for key in keys}
@@ -70,7 +71,7 @@ class Store:
         if any(self.claims.get(key) != known.claims[key] for key in moved):
             raise ConflictError
         for stream, changed in batch.changed_streams():
-            self.streams[stream] = StoredStream(changed.version, changed.state_json(), 1)
+            self.streams[stream] = StoredStream(changed.version, changed.state_json(stream, EVERY_KEY), 1)
         for key, holder in moved.items():
             if holder is None:
                 del self.claims[key]

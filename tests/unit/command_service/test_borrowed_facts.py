@@ -14,6 +14,7 @@ from command_service.domain.customers import Customer
 from command_service.handling.borrowing import BorrowedFacts, borrowed_streams
 from command_service.handling.decision import Batch, LoadedStreams, StoredStream, decide
 from command_service.handling.parsing import Command, read
+from tests.personal_keys import EVERY_KEY
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEYS = count(1)
@@ -47,7 +48,7 @@ def create(product: str, category: str) -> Command:
 
 
 def loaded(**facts: Any) -> LoadedStreams:
-    return LoadedStreams(facts=BorrowedFacts(**facts))
+    return LoadedStreams(keys=EVERY_KEY, facts=BorrowedFacts(**facts))
 
 
 def sales(batch: Batch) -> list[tuple[str | None, list[str | None]]]:
@@ -99,9 +100,9 @@ def test_a_refused_change_changes_no_fact() -> None:
 def test_the_state_keeps_the_facts_between_batches() -> None:
     first = decide([place()], loaded(known=FACTS), NOW)
     order = BY_COMMAND[type(place().task.data)]  # type: ignore[union-attr]
-    stored = StoredStream(1, first.streams["orders/o"].state_json(), order.state_version)
+    stored = StoredStream(1, first.streams["orders/o"].state_json("orders/o", EVERY_KEY), order.state_version)
     cancel = command("orders.cancel-order", {"reason": "no"}, "o")
-    assert sales(decide([cancel], LoadedStreams(streams={"orders/o": stored}), NOW)) == [
+    assert sales(decide([cancel], LoadedStreams(keys=EVERY_KEY, streams={"orders/o": stored}), NOW)) == [
         ("North", ["Tea", "Cups", None])
     ]
 
@@ -147,12 +148,12 @@ def test_the_region_of_an_order_is_the_last_one_before_it_however_commands_are_b
     for number, region in enumerate(regions, 1):
         commands += [move(region), place(f"o-{number}", products=("p",))]
     cut = data.draw(st.integers(0, len(commands)))
-    first = decide(commands[:cut], LoadedStreams(), NOW)
+    first = decide(commands[:cut], LoadedStreams(keys=EVERY_KEY), NOW)
     streams = {
-        name: StoredStream(current.version, current.state_json(), current.aggregate.state_version)
+        name: StoredStream(current.version, current.state_json(name, EVERY_KEY), current.aggregate.state_version)
         for name, current in first.streams.items()
     }
-    second = decide(commands[cut:], LoadedStreams(streams=streams, facts=first.facts), NOW)
+    second = decide(commands[cut:], LoadedStreams(keys=EVERY_KEY, streams=streams, facts=first.facts), NOW)
     found = [region for batch in (first, second) for region, _ in sales(batch)]
     # A move to the region where the customer is already is accepted and changes nothing; its order is counted there all the same.
     assert found == [None, *regions]

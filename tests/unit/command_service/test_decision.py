@@ -10,9 +10,12 @@ from command_service.domain.customers import AGGREGATE as CUSTOMERS
 from command_service.domain.customers import Customer
 from command_service.handling.decision import Batch, Failed, LoadedStreams, Outcome, PriorOutcome, StoredStream, decide
 from command_service.handling.parsing import Command, read
+from command_service.privacy.personal_data import hashed_claim
 from shared.contracts.customers import CustomerRegistered
 from shared.contracts.registry import event_data
 from shared.messages.envelope import ReceivedEvent
+from shared.privacy.sealing import opened
+from tests.personal_keys import EVERY_KEY
 
 SOUND = '{"customer_id":"c","name":"Ann","email":null}'
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -44,16 +47,18 @@ def codes(batch: Batch) -> list[str]:
 
 
 def test_commands_of_one_batch_build_on_each_other() -> None:
-    batch = decide([register("k1", "c"), rename("k2", "c", "Bea"), rename("k3", "c", "Cleo")], LoadedStreams(), NOW)
+    batch = decide(
+        [register("k1", "c"), rename("k2", "c", "Bea"), rename("k3", "c", "Cleo")], LoadedStreams(keys=EVERY_KEY), NOW
+    )
     assert codes(batch) == ["v1", "v2", "v3"]
     assert [(event.stream, event.version) for event in batch.events] == [("customers/c", n) for n in (1, 2, 3)]
     assert batch.streams["customers/c"].version == 3
 
 
 def test_the_state_in_the_store_is_what_later_batches_decide_on() -> None:
-    first = decide([register("k1", "c")], LoadedStreams(), NOW)
-    state = first.streams["customers/c"].state_json()
-    known = LoadedStreams(streams={"customers/c": StoredStream(1, state, CUSTOMERS.state_version)})
+    first = decide([register("k1", "c")], LoadedStreams(keys=EVERY_KEY), NOW)
+    state = first.streams["customers/c"].state_json("customers/c", EVERY_KEY)
+    known = LoadedStreams(keys=EVERY_KEY, streams={"customers/c": StoredStream(1, state, CUSTOMERS.state_version)})
     assert codes(decide([register("k2", "c"), rename("k3", "c", "Bea")], known, NOW)) == [
         "customer-already-registered",
         "v2",
@@ -61,14 +66,16 @@ def test_the_state_in_the_store_is_what_later_batches_decide_on() -> None:
 
 
 def test_the_same_command_twice_in_a_batch_has_one_effect_and_one_outcome() -> None:
-    batch = decide([register("k1", "c"), register("k1", "c")], LoadedStreams(), NOW)
+    batch = decide([register("k1", "c"), register("k1", "c")], LoadedStreams(keys=EVERY_KEY), NOW)
     assert batch.results[0] == batch.results[1]
     assert len(batch.events) == len(batch.decided) == 1
 
 
 def test_a_known_command_gets_its_outcome_again_and_writes_nothing() -> None:
     again = register("k1", "c")
-    known = LoadedStreams(decided={("test", "k1"): PriorOutcome(again.digest, Outcome(b"as before", accepted=False))})
+    known = LoadedStreams(
+        keys=EVERY_KEY, decided={("test", "k1"): PriorOutcome(again.digest, Outcome(b"as before", accepted=False))}
+    )
     batch = decide([again], known, NOW)
     assert batch.results == [Outcome(b"as before", accepted=False)]
     assert not batch.decided
@@ -76,7 +83,7 @@ def test_a_known_command_gets_its_outcome_again_and_writes_nothing() -> None:
 
 
 def test_the_same_id_with_another_body_is_refused_and_the_first_outcome_stays() -> None:
-    batch = decide([register("k1", "c"), register("k1", "d")], LoadedStreams(), NOW)
+    batch = decide([register("k1", "c"), register("k1", "d")], LoadedStreams(keys=EVERY_KEY), NOW)
     assert codes(batch) == ["v1", "idempotency-key-reused"]
     assert list(batch.decided) == [("test", "k1")]
     assert batch.decided["test", "k1"][1].accepted
@@ -90,33 +97,37 @@ def test_the_expected_version_is_compared_with_what_the_batch_has_made() -> None
             rename("k3", "c", "Cleo", expectedversion=1),
             rename("k4", "d", "Dora", expectedversion=3),
         ],
-        LoadedStreams(),
+        LoadedStreams(keys=EVERY_KEY),
         NOW,
     )
     assert codes(batch) == ["v1", "v2", "version-conflict", "version-conflict"]
 
 
+def claim(email: str) -> tuple[str, str]:
+    return "customer-email", hashed_claim("customer-email", email, b"")
+
+
 def test_claims_are_looked_up_first_and_then_bind_within_the_batch() -> None:
     commands = [register("k1", "a", "x@example.org"), register("k2", "b", "X@example.org")]
-    first = decide(commands, LoadedStreams(), NOW)
-    assert first.missing == {("customer-email", "x@example.org")}
-    free = decide(commands, LoadedStreams(claims=dict.fromkeys(first.missing)), NOW)
+    first = decide(commands, LoadedStreams(keys=EVERY_KEY), NOW)
+    assert first.missing == {claim("x@example.org")}
+    free = decide(commands, LoadedStreams(keys=EVERY_KEY, claims=dict.fromkeys(first.missing)), NOW)
     assert not free.missing
     assert codes(free) == ["v1", "email-already-taken"]
-    taken = decide(commands, LoadedStreams(claims=dict.fromkeys(first.missing, "customers/z")), NOW)
+    taken = decide(commands, LoadedStreams(keys=EVERY_KEY, claims=dict.fromkeys(first.missing, "customers/z")), NOW)
     assert codes(taken) == ["email-already-taken"] * 2
     assert not taken.events
 
 
 def test_a_released_address_is_free_for_the_next_command() -> None:
-    keys = [("customer-email", "x@example.org"), ("customer-email", "y@example.org")]
+    keys = [claim("x@example.org"), claim("y@example.org")]
     batch = decide(
         [
             register("k1", "a", "x@example.org"),
             command("customers.change-email", "k2", {"email": "y@example.org"}, subject="a"),
             register("k3", "b", "x@example.org"),
         ],
-        LoadedStreams(claims=dict.fromkeys(keys)),
+        LoadedStreams(keys=EVERY_KEY, claims=dict.fromkeys(keys)),
         NOW,
     )
     assert codes(batch) == ["v1", "v2", "v1"]
@@ -125,7 +136,9 @@ def test_a_released_address_is_free_for_the_next_command() -> None:
 
 def test_a_fault_in_one_decision_is_its_own_and_has_no_outcome() -> None:
     known = LoadedStreams(
-        streams={"customers/bad": StoredStream(1, "null", 0)}, replayed={"customers/bad": LookupError("no events")}
+        keys=EVERY_KEY,
+        streams={"customers/bad": StoredStream(1, "null", 0)},
+        replayed={"customers/bad": LookupError("no events")},
     )
     batch = decide([rename("k1", "bad", "Ann"), register("k2", "c")], known, NOW)
     assert batch.is_complete
@@ -138,7 +151,7 @@ def test_a_fault_in_one_decision_is_its_own_and_has_no_outcome() -> None:
     "kept", [StoredStream(3, '{"name":"Ann"}', 2), StoredStream(3, "{not json", 2), StoredStream(3, SOUND, 1)]
 )
 def test_state_that_does_not_fit_is_asked_for_and_then_decided_on(kept: StoredStream) -> None:
-    known = LoadedStreams(streams={"customers/c": kept})
+    known = LoadedStreams(keys=EVERY_KEY, streams={"customers/c": kept})
     assert set(decide([rename("k1", "c", "Ann")], known, NOW).outdated) == {"customers/c"}
     known.replayed["customers/c"] = Customer(customer_id="c", name="Ann", email=None)
     batch = decide([rename("k1", "c", "Ann")], known, NOW)
@@ -149,7 +162,7 @@ def test_state_that_does_not_fit_is_asked_for_and_then_decided_on(kept: StoredSt
 
 
 def test_an_event_on_the_wire_reads_back_as_what_was_decided() -> None:
-    batch = decide([register("k1", "c", None)], LoadedStreams(), NOW)
+    batch = decide([register("k1", "c", None)], LoadedStreams(keys=EVERY_KEY), NOW)
     event = ReceivedEvent.model_validate_json(batch.events[0].envelope)
     assert (event.id, event.subject, event.streamversion, event.causationid) == (
         "customers/c@1",
@@ -158,4 +171,5 @@ def test_an_event_on_the_wire_reads_back_as_what_was_decided() -> None:
         "k1",
     )
     data = event_data(event.type, event.schemaversion, event.data)
-    assert data == CustomerRegistered(customer_id="c", name="Ann", registered_at=NOW)
+    assert data != CustomerRegistered(customer_id="c", name="Ann", registered_at=NOW)
+    assert opened(data, "customers/c", EVERY_KEY) == CustomerRegistered(customer_id="c", name="Ann", registered_at=NOW)

@@ -14,6 +14,7 @@ from command_service.domain.users import AGGREGATE, User, claims, decide, evolve
 from command_service.handling import decision
 from command_service.handling.decision import ClaimKey, LoadedStreams, Outcome, StoredStream
 from command_service.handling.parsing import Command, read
+from command_service.privacy.personal_data import hashed_claim
 from shared.contracts.accounts import (
     ChangeUserEmail,
     ChangeUserRole,
@@ -29,6 +30,8 @@ from shared.contracts.accounts import (
     UserRoleChanged,
     email_key,
 )
+from shared.privacy.sealing import opened
+from tests.personal_keys import EVERY_KEY
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CREATE = CreateUser(user_id="u-1", name="Ann", email="Ann@example.org", role="clerk")
@@ -155,7 +158,13 @@ def test_another_spelling_of_the_own_address_takes_and_releases_nothing() -> Non
 def test_the_actor_of_a_command_is_that_of_its_events() -> None:
     create = command("accounts.create-user", "k1", "u-1", CREATE.model_dump(), actor="chief@example.org")
     rename = command("accounts.rename-user", "k2", "u-1", {"name": "Bea"})
-    batch = decision.decide([create, rename], LoadedStreams(claims={("user-email", "ann@example.org"): None}), NOW)
+    batch = decision.decide(
+        [create, rename],
+        LoadedStreams(
+            keys=EVERY_KEY, claims={("user-email", hashed_claim("user-email", "ann@example.org", b"")): None}
+        ),
+        NOW,
+    )
     first, second = (json.loads(event.envelope) for event in batch.events)
     assert first["actor"] == "chief@example.org"
     assert "actor" not in second
@@ -187,7 +196,7 @@ class WriteDatabase:
         self.claims: dict[ClaimKey, str] = {}
 
     def handle(self, commands: Sequence[Command]) -> list[str]:
-        known = LoadedStreams(streams=self.streams)
+        known = LoadedStreams(keys=EVERY_KEY, streams=self.streams)
         while (batch := decision.decide(commands, known, NOW)).missing:
             known.claims |= {key: self.claims.get(key) for key in batch.missing}
         for key, holder in batch.claims.items():
@@ -197,7 +206,9 @@ class WriteDatabase:
                 self.claims[key] = holder
         for name, current in batch.streams.items():
             if current.version:
-                self.streams[name] = StoredStream(current.version, current.state_json(), AGGREGATE.state_version)
+                self.streams[name] = StoredStream(
+                    current.version, current.state_json(name, EVERY_KEY), AGGREGATE.state_version
+                )
         assert all(isinstance(result, Outcome) for result in batch.results)
         return [
             json.loads(result.body)["data"].get("code", "") for result in batch.results if isinstance(result, Outcome)
@@ -205,7 +216,7 @@ class WriteDatabase:
 
     def users(self) -> dict[str, User]:
         found = {name: AGGREGATE.restored(row.state, row.state_version) for name, row in self.streams.items()}
-        return {name: state for name, state in found.items() if isinstance(state, User)}
+        return {name: opened(state, name, EVERY_KEY) for name, state in found.items() if isinstance(state, User)}
 
 
 @given(STEPS, st.integers(1, 6))
@@ -223,5 +234,5 @@ def test_no_two_users_ever_hold_the_same_address_whatever_happens_and_however_it
         held = {name: email_key(state.email) for name, state in database.users().items()}
         assert len(set(held.values())) == len(held)
         assert {value: holder for (_, value), holder in database.claims.items()} == {
-            key: name for name, key in held.items()
+            hashed_claim("user-email", key, b""): name for name, key in held.items()
         }

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shared.contracts.registry import COMMANDS, NAMES
 from shared.http.identities import scopes
-from shared.http.identities.scopes import UnknownScopeError, allows, checked, described, known
+from shared.http.identities.scopes import UnknownScopeError, allows, checked, described, known, of_command
 
 WORD = st.text("abc-", min_size=1, max_size=4)
 FAMILY = st.sampled_from(["commands", "queries", "dead-letters", "com"])
@@ -96,3 +96,10 @@ def test_what_a_token_grants_for_other_services_is_left_out() -> None:
 def test_the_audit_names_no_scope_that_a_client_has_made_up() -> None:
     assert scopes.described_scope("sources:\n<script>") == "sources:<source>"
     assert scopes.described_scope("queries:orders") == "queries:orders"
+
+
+def test_no_scope_of_commands_has_anybody_erased() -> None:
+    needed = of_command("privacy.erase-subject")
+    assert not allows(["commands:*", "commands:privacy.*", "commands:privacy.erase-subject"], needed)
+    assert allows(["erasure:request"], needed)
+    assert of_command("orders.pay-order") == "commands:orders.pay-order"

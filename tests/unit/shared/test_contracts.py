@@ -112,7 +112,7 @@ def test_every_older_schema_version_has_its_upcaster() -> None:
 def test_names_say_their_context_and_differ() -> None:
     names = [*COMMANDS, *(name for name, _ in EVENTS.values())]
     assert len(names) == len(set(names))
-    contexts = {"accounts", "bookings", "catalog", "customers", "devices", "orders", "payments"}
+    contexts = {"accounts", "bookings", "catalog", "customers", "devices", "orders", "payments", "privacy"}
     assert {name.split(".")[0] for name in names} == contexts
     assert {name.split(".")[0] for name in names} == contexts
 

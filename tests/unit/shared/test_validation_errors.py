@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from shared.contracts.catalog import AddReview, CreateProduct, UpdateProduct
-from shared.contracts.customers import ChangeEmail
+from shared.contracts.customers import ChangeEmail, RegisterCustomer
 from shared.contracts.orders import PayOrder, PlaceOrder
 from shared.contracts.registry import COMMANDS
 from shared.contracts.validation_errors import KNOWN, MAX_SHOWN, describe, printable, sentence, shown
@@ -257,7 +257,7 @@ def test_every_pattern_of_every_contract_has_words() -> None:
         (
             ChangeEmail,
             {"email": "ann at example.org"},
-            'email: an e-mail address looks like name@example.org; the text "ann at example.org" came',
+            "email: an e-mail address looks like name@example.org; personal data, which are not shown, came",
         ),
         (
             control.Steer,
@@ -289,3 +289,15 @@ def test_whatever_text_is_shown_is_short_and_can_be_stored_and_printed(text: str
     assert len(out) <= MAX_SHOWN * len("\\U0001f98a") + 40
     assert out.isprintable()
     assert printable(printable(text)).isprintable()
+
+
+def test_a_value_that_is_personal_is_never_quoted() -> None:
+    wrong = {"customer_id": "c-1", "name": "Zanzibar" * 100, "email": "zanzibar at example"}
+    with pytest.raises(ValidationError) as raised:
+        RegisterCustomer.model_validate(wrong)
+    found = describe(raised.value, RegisterCustomer)
+    assert {each["field"] for each in found} == {"name", "email"}
+    assert "zanzibar" not in str(found).lower()
+    with pytest.raises(ValidationError) as raised:
+        RegisterCustomer.model_validate(wrong | {"name": ["Zanzibar"], "email": 7})
+    assert "zanzibar" not in str(describe(raised.value, RegisterCustomer)).lower()

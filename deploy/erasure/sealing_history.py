@@ -1,0 +1,99 @@
+"""Seals what an older version has stored in clear: events, states, scheduled commands, letters. Online, and safe to repeat.
+
+Until it is done, the erasure of a customer has to read all events of products for their reviews; backups from before stay as they are.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import asyncpg
+from pydantic_core import from_json
+
+from command_service.privacy.stored_texts import (
+    PERSONAL_COMMANDS,
+    replace,
+    seal_scheduled,
+    seal_state,
+    subject_of_event,
+)
+from deploy.erasure.stores import OPERATIONS, WRITE, connection, databases
+from projectors.dead_letters.sealing import sealing
+from shared.contracts.registry import PERSONS
+from shared.privacy.key_database import KeyDatabase
+from shared.runtime.settings import Settings
+from shared.views import operations
+
+PAGE: Final = 1000
+KINDS: Final = sorted({*PERSONS, "products"})
+"""The kinds whose events may have personal data."""
+
+# In the order of the primary keys: of both tables, so that each page is read once.
+EVENTS_AFTER: Final = """
+SELECT stream, version, envelope::text AS envelope FROM all_events
+WHERE (stream, version) > ($1, $2) AND split_part(stream, '/', 1) = ANY ($3::text[])
+ORDER BY stream, version LIMIT $4
+"""
+STREAMS_AFTER: Final = (
+    "SELECT stream FROM streams WHERE stream > $1 AND kind = ANY ($2::text[]) ORDER BY stream LIMIT $3"
+)
+# What came is quoted in rejections from before: that they are invalid stays, the value goes.
+SCRUB_REJECTIONS: Final = """
+UPDATE commands SET outcome = jsonb_set(
+    jsonb_set(outcome::jsonb, '{data,message}', '"the data were not valid"'), '{data,errors}', '[]'
+)::json
+WHERE command_type = ANY ($1::text[]) AND outcome -> 'data' ->> 'code' = 'validation-failed'
+    AND outcome -> 'data' ->> 'message' <> 'the data were not valid' AND decided_at < $2
+"""
+UPDATED_AT: Final = "SELECT applied_at FROM migrations WHERE name = '0010_pre_erasures.sql'"
+DONE: Final = "UPDATE sealing SET done_at = now()"
+LETTERS: Final = """
+SELECT payloads.letter_id, payloads.body FROM payloads JOIN letters ON letters.id = payloads.letter_id
+WHERE letters.origin = 'commands' AND letters.type = ANY ($1::text[])
+"""
+WRITE_LETTER: Final = "UPDATE payloads SET body = $2 WHERE letter_id = $1"
+
+
+async def seal(settings: Settings, progress: Callable[[int], None]) -> int:
+    """Returns how many events were in clear. ``progress`` gets the number of events read so far."""
+    urls = databases(settings)
+    keys = KeyDatabase(settings.require("keys_db_url"))
+    try:
+        async with connection(WRITE, urls[WRITE]) as write:
+            changed = await _events(write, keys, progress)
+            await _states(write, keys)
+            async with write.transaction():
+                await seal_scheduled(write, lambda subjects: keys.keys(subjects, make=subjects))
+            await write.execute(SCRUB_REJECTIONS, PERSONAL_COMMANDS, await write.fetchval(UPDATED_AT), timeout=None)
+            await write.execute(DONE)
+        async with connection(OPERATIONS, urls[OPERATIONS], schema=operations.SCHEMA) as found:
+            sealed = sealing(keys)
+            for row in await found.fetch(LETTERS, PERSONAL_COMMANDS, timeout=None):
+                if (body := await sealed(row["body"])) != row["body"]:
+                    await found.execute(WRITE_LETTER, row["letter_id"], body)
+    finally:
+        await keys.close()
+    return changed
+
+
+async def _events(write: asyncpg.Connection, keys: KeyDatabase, progress: Callable[[int], None]) -> int:
+    stream, version, read, changed = "", 0, 0, 0
+    while page := await write.fetch(EVENTS_AFTER, stream, version, KINDS, PAGE, timeout=None):
+        subjects = {subject for row in page if (subject := subject_of_event(from_json(row["envelope"]))) is not None}
+        found = await keys.keys(subjects, make=subjects)
+        async with write.transaction():
+            for row in page:
+                changed += await replace(write, row["stream"], row["version"], row["envelope"], found)
+        stream, version, read = page[-1]["stream"], page[-1]["version"], read + len(page)
+        progress(read)
+    return changed
+
+
+async def _states(write: asyncpg.Connection, keys: KeyDatabase) -> None:
+    after = ""
+    while page := await write.fetch(STREAMS_AFTER, after, list(PERSONS), PAGE, timeout=None):
+        streams = [row["stream"] for row in page]
+        found = await keys.keys(streams, make=streams)
+        async with write.transaction():
+            for stream in streams:
+                await seal_state(write, stream, found)
+        after = streams[-1]
