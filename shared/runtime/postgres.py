@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
 
+from shared.observability.connections import watch_pool
+
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
@@ -75,7 +77,7 @@ async def connect_pool(
 
     Raises errors for which ``is_outage`` is true when the server is unavailable.
     """
-    return await asyncpg.create_pool(
+    pool = await asyncpg.create_pool(
         url,
         min_size=min_size,
         max_size=max_size,
@@ -93,6 +95,8 @@ async def connect_pool(
         },
         reset=_no_reset,
     )
+    watch_pool(pool, schema)
+    return pool
 
 
 async def _no_reset(_: Connection) -> None:

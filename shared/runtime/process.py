@@ -21,6 +21,8 @@ from typing import Final, TypeVar
 import uvloop
 
 from shared.messaging.announcing import Announcer
+from shared.observability import connections, metrics, sampling
+from shared.observability.exposition import Exposition
 from shared.runtime import descriptors, failpoints
 from shared.runtime.health import Probe, TroubleLog, troubles
 from shared.runtime.reasons import reason
@@ -106,6 +108,7 @@ class Process:
     ) -> None:
         """Print ``tidemark ready`` once, log problems, and write the health file, which ``tidemark health <name>`` reads."""
         announced, reported_at, began, trouble_log = False, 0.0, time.monotonic(), TroubleLog(self.name)
+        gauges, sampled_at = sampling.HealthGauges(list(probes)), 0.0
         while True:
             found = troubles(probes)
             trouble_log.note(found)
@@ -114,6 +117,10 @@ class Process:
                 _freeze_startup_objects()
                 print(f"tidemark ready: {self.name}{self._address}", flush=True)
             now = time.monotonic()
+            if now - sampled_at >= HEALTH_EVERY_S:
+                sampled_at = now
+                gauges.set(found)
+                sampling.sample()
             if now - reported_at >= HEALTH_EVERY_S and (announced or now - began >= STARTUP_S):
                 reported_at = now
                 if announcer is not None:
@@ -133,6 +140,10 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
         logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         for noisy in ("aio_pika", "aiormq", "httpx"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
+        metrics.begin(name)
+        sampling.SAMPLERS.append(connections.sample)
+        if settings.metrics_port:
+            Exposition(settings.metrics_host, settings.metrics_port)
         code = uvloop.run(_awaited(lambda: main(settings)))
     except (MissingSettingError, CannotStartError, ValueError) as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
