@@ -4,6 +4,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
+from projectors.generations.gauges import GenerationGauges
 from projectors.generations.hosting import Generations, HostedGeneration, role_of
 from projectors.rebuild.pacing import BatchSizer, LivePriority
 from projectors.rebuild.rebuilder import Rebuilder
@@ -20,6 +21,7 @@ from shared.messaging.announcing import INCOMPLETE, Announcer
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.observability import metrics, sampling
 from shared.read_models import named
 from shared.runtime.outage import OutageRetry
 from shared.runtime.process import Process
@@ -81,13 +83,20 @@ async def run(name: str, settings: Settings) -> int:
         batch_sizer=BatchSizer(model.batch_target_s),
         max_batches=model.history_batches,
     )
+    gauges = GenerationGauges(name, generations)
+    process.samplers.append(gauges.sample)
     try:
         code = await process.run(
             {
                 name: lambda: projector.run(process.stopping),
                 "history": lambda: rebuilder.run(process.stopping),
             },
-            background={"consumer": consumer.run, "history consumer": history.run, "queues": queues.run},
+            background={
+                "consumer": consumer.run,
+                "history consumer": history.run,
+                "queues": queues.run,
+                "figures": sampling.Figures(gauges.read_held, metrics.HELD).run,
+            },
             probes={
                 "consumer": lambda: consumer.trouble,
                 "history": lambda: history.trouble,

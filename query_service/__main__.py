@@ -11,9 +11,11 @@ from query_service.http.operators import Operators
 from query_service.live.change_listener import ChangeListener
 from query_service.live.listener_limits import Listeners
 from shared.http.server import HttpServer, max_connections
+from shared.observability import metrics
 from shared.runtime.health import Probe
 from shared.runtime.process import Process, execute
 from shared.runtime.settings import Settings
+from shared.views.progress import FreshnessStatus
 
 log: Final = logging.getLogger(__name__)
 
@@ -39,6 +41,12 @@ async def run(settings: Settings) -> int:
     }
     process = Process("query", runtime_dir=settings.runtime_dir, address=server.address)
 
+    def sample() -> None:
+        metrics.READERS.set(stores.broadcast.readers)
+        for name, monitor in stores.monitors.items():
+            show_freshness(name, monitor)
+
+    process.samplers.append(sample)
     drained = asyncio.Event()
 
     async def drain() -> None:
@@ -58,6 +66,13 @@ async def run(settings: Settings) -> int:
         probes=probes,
         starts_without=probes.keys() - {"server"},
     )
+
+
+def show_freshness(name: str, monitor: FreshnessMonitor) -> None:
+    found = monitor.latest
+    metrics.CURRENT.set(found is not None and found.status is FreshnessStatus.CURRENT, name)
+    if found is not None and found.lag_seconds is not None:
+        metrics.AGE.set(found.lag_seconds, name)
 
 
 def _trouble_of(monitor: FreshnessMonitor) -> str | None:

@@ -10,11 +10,13 @@ still holds, also in that order: each of those commands gets its existing outcom
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from command_service.handling import measuring
 from command_service.handling.dead_commands import apply_mark
 from command_service.handling.decision import Scheduled
 from command_service.handling.handler import Handler
@@ -55,6 +57,7 @@ class Worker:
                     await self._handle(unit)
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        began = time.monotonic()
         messages = [
             apply_mark(
                 read(each.body, each.correlation_id, headers=each.headers, content_type=each.content_type), each.headers
@@ -73,6 +76,14 @@ class Worker:
             await self._publisher.publish_all(outgoing, sleep=partial(pause, self._stopping))
         reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
+        measuring.count(
+            (
+                pair
+                for message, of_message in zip(messages, results, strict=True)
+                for pair in zip(message.parts, of_message, strict=True)
+            ),
+            time.monotonic() - began,
+        )
 
     async def _schedule(
         self, deliveries: Sequence[Delivery], messages: Sequence[Message], results: Sequence[Sequence[Result]]

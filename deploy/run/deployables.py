@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from deploy.run.child import Program
+from deploy.run.metrics_ports import metrics_port
 from deploy.servers.provide import Servers
 from shared.read_models import READ_MODELS
 
@@ -64,6 +65,7 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
     kept = {key: value for key, value in inherited.items() if not _is_url(key)}
     if not deployable.needs_operator_key:
         kept.pop(OPERATOR_KEY, None)
+    kept |= metrics_port(name, inherited)
     return kept | {key: url for key, url in urls.items() if key in deployable.needs} | {"PYTHONUNBUFFERED": "1"}
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.run import environment, http_ports
-from deploy.run.deployables import programs
+from deploy.run import environment, http_ports, metrics_ports
+from deploy.run.deployables import DEPLOYABLES, programs
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor, run_until_stopped
 from deploy.servers.provide import Servers
@@ -16,7 +16,7 @@ from shared.runtime.settings import Settings
 async def run_all(servers: Servers, data: Path) -> int:
     """Migrate, start every deployable, and run; returns 0 when stopped, 1 when a deployable died. ``data``: the folder for port records."""
     chosen, messages = http_ports.choose(data)
-    os.environ.update(servers.environ() | chosen)
+    os.environ.update(servers.environ() | chosen | metrics_ports.choose(data, DEPLOYABLES))
     os.environ.setdefault("TIDEMARK_RUNTIME_DIR", str((environment.HOME / "health").absolute()))
     settings = Settings()
     await migrate(settings)
@@ -28,6 +28,7 @@ async def run_all(servers: Servers, data: Path) -> int:
         "TIDEMARK_COMMAND_URL": command_url,
         "TIDEMARK_LANES": str(settings.lanes),
         "TIDEMARK_RUNTIME_DIR": settings.runtime_dir,
+        metrics_ports.TARGETS: os.environ[metrics_ports.TARGETS],
     }
     with environment.published(servers.environ() | variables):
         for line in messages:

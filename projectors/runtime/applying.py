@@ -21,6 +21,7 @@ from functools import partial
 from typing import Final
 
 from projectors.generations.roles import Role
+from projectors.runtime import measuring
 from projectors.runtime.decoding import ArrivedEvent
 from projectors.runtime.failure_messages import dead_letter, resend_requests
 from projectors.runtime.gating import StreamPlan, gate, is_settled
@@ -141,6 +142,7 @@ class Applier:
                 await self._store.commit(Commit(holds=holds))
             except StalePositionError:
                 return await self.compare(heads, insist=insist)
+            measuring.count_commit(self._policy.projector, self.role, Commit(holds=holds), now)
             reached(Failpoint.AFTER_HOLD)
             self._publish_changes({}, {stream: hold.version for stream, hold in holds.items()})
         return ApplyResult(outgoing=list(resend_requests(self._policy.projector, wanted)))
@@ -273,6 +275,7 @@ class Applier:
         if not taken.is_empty:
             commit = taken.commit
             await self._store.commit(commit)
+            measuring.count_commit(self._policy.projector, self.role, commit, self._clock())
             reached(Failpoint.AFTER_HOLD if commit.holds else Failpoint.AFTER_COMMIT)
             if not self.role.awaits_history:  # a generation that is being built serves no queries, so none waits for it
                 self._publish_changes(

@@ -11,6 +11,7 @@ from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
+from shared.http.measuring import measured
 from shared.http.schema_page.plugin import SECURITY_POLICY, PageRenderPlugin
 
 SCHEMA: Final = "/schema"
@@ -34,7 +35,7 @@ class Service(Litestar):
             scope = {**scope, "path": unquote(kept)}
         elif scope.get("path") in {SCHEMA, f"{SCHEMA}/"} and _wants_page(scope["headers"]):
             scope = {**scope, "path": SCHEMA + _PAGE}
-        await super().__call__(scope, receive, send)
+        await measured(super().__call__, scope, receive, send)
 
 
 def documentation(**settings: Any) -> OpenAPIConfig:

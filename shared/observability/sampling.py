@@ -1,6 +1,6 @@
 """Gauges are set once a second by the event loop, from what the process knows; and what only a server knows, by a task, every few seconds.
 
-    Process ──each second──▶ every function in ``SAMPLERS``: no I/O          Figures ──every FIGURES_EVERY_S──▶ a query, in the background
+    Process ──each second──▶ its samplers: no I/O          Figures ──every FIGURES_EVERY_S──▶ a query, in the background
 
 Neither can harm the process: an error is logged, and the gauges of a query that failed are removed, since an old value would be a lie.
 """
@@ -8,7 +8,7 @@ Neither can harm the process: an error is logged, and the gauges of a query that
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from shared.observability.families import Family
@@ -19,8 +19,8 @@ log: Final = logging.getLogger(__name__)
 FIGURES_EVERY_S: Final = 10.0
 FIGURES_DEADLINE_S: Final = 8.0
 
-SAMPLERS: Final[list[Callable[[], None]]] = []
-"""Called once a second. A process adds what it has."""
+Sampler = Callable[[], None]
+"""Sets gauges from what the process has in memory."""
 
 
 class HealthGauges:
@@ -40,10 +40,10 @@ class HealthGauges:
             UNHEALTHY.set(now - self._since[name] if name in self._since else 0, name)
 
 
-def sample() -> None:
+def sample(samplers: Iterable[Sampler]) -> None:
     """Set the gauges of this process."""
     SAMPLED_AT.set(time.time())
-    for sampler in SAMPLERS:
+    for sampler in samplers:
         try:
             sampler()
         except Exception:

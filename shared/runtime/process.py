@@ -64,6 +64,8 @@ class Process:
         self.name = name
         self._address = f" {address}" if address else ""
         self.stopping = asyncio.Event()
+        self.samplers: list[sampling.Sampler] = [connections.sample]
+        """They set the gauges of ``/metrics``, once a second."""
         self._health_file = Path(runtime_dir) / f"{name}.json" if runtime_dir else None
 
     async def run(
@@ -120,7 +122,7 @@ class Process:
             if now - sampled_at >= HEALTH_EVERY_S:
                 sampled_at = now
                 gauges.set(found)
-                sampling.sample()
+                sampling.sample(self.samplers)
             if now - reported_at >= HEALTH_EVERY_S and (announced or now - began >= STARTUP_S):
                 reported_at = now
                 if announcer is not None:
@@ -141,7 +143,6 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
         for noisy in ("aio_pika", "aiormq", "httpx"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         metrics.begin(name)
-        sampling.SAMPLERS.append(connections.sample)
         if settings.metrics_port:
             Exposition(settings.metrics_host, settings.metrics_port)
         code = uvloop.run(_awaited(lambda: main(settings)))

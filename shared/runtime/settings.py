@@ -70,6 +70,8 @@ class Settings(_ReadModelUrls):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """The port on which this process serves ``/metrics`` for Prometheus; 0: it serves none. Each process of a host has its own."""
     metrics_host: str = "127.0.0.1"
+    metrics_targets: str = ""
+    """Where each process serves its metrics, for `tidemark top` and `tidemark up --observe` (``shared/observability/targets.py``)."""
     poison: str = ""
     """For tests and drills only: which events a projection fails on (``projectors/runtime/poison.py``), or which commands kill the worker
     (``command_service/handling/poison.py``)."""
