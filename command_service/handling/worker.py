@@ -16,7 +16,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from command_service.handling import measuring
 from command_service.handling.dead_commands import apply_mark
 from command_service.handling.decision import Scheduled
 from command_service.handling.handler import Handler
@@ -24,6 +23,7 @@ from command_service.handling.isolation import is_deadly, units_of_work
 from command_service.handling.parsing import Command, Message, read
 from command_service.handling.poison import with_poison
 from command_service.handling.replies import Result, replies_to
+from command_service.measuring import commands as command_metrics
 from shared.messaging import topology
 from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Outgoing, Publisher
@@ -76,7 +76,7 @@ class Worker:
             await self._publisher.publish_all(outgoing, sleep=partial(pause, self._stopping))
         reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
-        measuring.count(
+        command_metrics.count(
             (
                 pair
                 for message, of_message in zip(messages, results, strict=True)

@@ -24,9 +24,9 @@ import asyncpg
 from command_service.handling import epochs
 from command_service.handling.decision import SOURCE
 from command_service.handling.outbox import CHANNEL, DELETE, HEAD, NOW
+from command_service.measuring.outbox import FIGURES_EVERY_S, OutboxFigures, failure_label
 from command_service.publishing.history import PREFETCH as HISTORY_PREFETCH
 from command_service.publishing.history import HistoryPublisher
-from command_service.publishing.measuring import FIGURES_EVERY_S, OutboxFigures, failure_label
 from command_service.publishing.packing import Row, RowBatch, row_batches
 from command_service.publishing.resend import PREFETCH, Resender
 from command_service.scheduling.scheduler import Scheduler

@@ -20,10 +20,9 @@ from deploy.verify.event_store import EventStore
 from deploy.verify.healing import Healer
 from deploy.verify.laws.process_commands import unanswered
 from deploy.verify.models import Model, NoFiguresError
-from deploy.verify.operations import open_operations
+from deploy.verify.operations import open_operations, record
 from deploy.verify.options import Options
 from deploy.verify.postgres import open_postgres
-from deploy.verify.recording import record
 from deploy.verify.report import Report, show
 from deploy.verify.spill import open_spill
 from deploy.verify.verifier import WORKERS, Verifier

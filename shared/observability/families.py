@@ -33,7 +33,7 @@ class Family:
     _make: Any
 
     def __init__(self, name: str, help_: str, *labels: str, of: Sequence[str] = (), most: int = MOST) -> None:
-        """``most``: the number of label combinations that are told apart."""
+        """``most``: the number of label combinations with a series of their own."""
         self.name = name
         self.help = help_
         self.labels = labels

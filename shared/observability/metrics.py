@@ -178,7 +178,7 @@ LETTERS: Final = Gauge(
 )
 LETTER_GROUPS: Final = Gauge(
     "tidemark_dead_letter_groups",
-    "Causes of live dead letters, told apart by fingerprint.",
+    "Causes (fingerprints) of live dead letters.",
     "projection",
     of=OPERATIONS,
 )

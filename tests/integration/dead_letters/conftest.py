@@ -13,7 +13,7 @@ from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
 from tests.integration.dead_letters.harness import Harness
 
-TABLES = "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, audit"
+TABLES = "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, audit, verifications"
 OTHERS = (topology.RESEND_QUEUE, topology.COMMAND_QUEUE, *map(topology.control_queue, topology.PROJECTORS))
 
 
