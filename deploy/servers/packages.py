@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,12 +26,15 @@ NEEDED: Final[dict[str, Callable[[], Path]]] = {
     "redis-server": programs.redis_server,
     "rabbitmq-server": programs.rabbitmq_server,
 }
+MONITORING: Final[dict[str, Callable[[], Path]]] = {"prometheus": programs.prometheus}
+"""For ``tidemark up --observe``, and for the tests of the rules."""
 SERVICES: Final = (
     "postgresql.service",
     "redis-server.service",
     "rabbitmq-server.service",
     "epmd.socket",
     "epmd.service",
+    "prometheus.service",
 )
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 NO_CLUSTER: Final = Path("/etc/postgresql-common/createcluster.d/tidemark.conf")
@@ -41,10 +44,10 @@ NON_INTERACTIVE: Final = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-
 MINUTES: Final = 10
 
 
-def missing() -> list[str]:
+def missing(needed: Mapping[str, Callable[[], Path]] = NEEDED) -> list[str]:
     """The packages whose programs are not installed."""
     absent = []
-    for package, find in NEEDED.items():
+    for package, find in needed.items():
         try:
             find()
         except ProgramMissingError:
@@ -52,9 +55,9 @@ def missing() -> list[str]:
     return absent
 
 
-def install() -> None:
+def install(needed: Mapping[str, Callable[[], Path]] = NEEDED) -> None:
     """Install or unpack the missing packages. Raises ``ProgramMissingError`` with what to do if that fails."""
-    packages = missing()
+    packages = missing(needed)
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         raise ProgramMissingError(f"{', '.join(packages)} not found, and there is no apt-get here: {INSTALL_HINT}")
     sys.stderr.write(f"tidemark: getting {', '.join(packages)} with apt-get, once\n")
@@ -62,7 +65,7 @@ def install() -> None:
         _install_as_root(packages)
     else:
         _unpack(packages)
-    if still := missing():
+    if still := missing(needed):
         raise ProgramMissingError(f"{', '.join(still)} not found even after installing: {INSTALL_HINT}")
 
 
@@ -74,7 +77,8 @@ def _install_as_root(packages: list[str]) -> None:
             _run("apt-get", "update")
             _run("apt-get", *arguments)
     if shutil.which("systemctl"):
-        _run("systemctl", "disable", *SERVICES, check=False)
+        for service in SERVICES:
+            _run("systemctl", "disable", service, check=False)
 
 
 @contextmanager

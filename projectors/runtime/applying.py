@@ -12,6 +12,7 @@ reports that its dead letter is confirmed (``confirmed``): after a crash in betw
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -48,6 +49,8 @@ from projectors.stores.port import (
 )
 from shared.messaging.broker import Outgoing
 from shared.runtime.failpoints import Failpoint, reached
+
+log: Final = logging.getLogger(__name__)
 
 KILLED: Final = Failure(
     reason="process-killed",
@@ -276,6 +279,9 @@ class Applier:
             commit = taken.commit
             await self._store.commit(commit)
             measuring.count_commit(self._policy.projector, self.role, commit, self._clock())
+            for stream, hold in taken.letters.items():
+                fields = {"projection": self._policy.projector, "stream": stream, "version": hold.version}
+                log.warning("a dead letter: %s (%s)", hold.reason, hold.fingerprint, extra=fields)
             reached(Failpoint.AFTER_HOLD if commit.holds else Failpoint.AFTER_COMMIT)
             if not self.role.awaits_history:  # a generation that is being built serves no queries, so none waits for it
                 self._publish_changes(

@@ -16,6 +16,7 @@ from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
 from shared.messaging import amqp_properties
 from shared.messaging.broker import CLOSE_DEADLINE_S, CONNECT_DEADLINE_S, BrokerError, deadline, with_heartbeat
+from shared.observability.connections import watch_broker
 from shared.runtime.reasons import reason
 from shared.runtime.stalls import StallDetector
 
@@ -59,6 +60,13 @@ class Replies:
         self.error: BrokerError | None = None
         """The last error."""
         self._progress = StallDetector(stalled_after_s=SILENT_AFTER_S)
+        self.label = f"{name} replies"
+        self.waiting = None
+        watch_broker(self)
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.queue)
 
     @property
     def trouble(self) -> str | None:

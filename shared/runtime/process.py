@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 import uvloop
 
 from shared.messaging.announcing import Announcer
-from shared.observability import connections, metrics, sampling
+from shared.observability import connections, logs, metrics, sampling
 from shared.observability.exposition import Exposition
 from shared.runtime import descriptors, failpoints
 from shared.runtime.health import Probe, TroubleLog, troubles
@@ -38,6 +38,11 @@ GC_YOUNG_OBJECTS: Final = 200_000
 """A batch makes tens of thousands of short-lived objects; with the default of 700 the collector would run dozens of times in each."""
 
 T = TypeVar("T")
+
+
+class _Lines:
+    form: logs.Format = "text"
+    """That of the lines of this process."""
 
 
 class CannotStartError(RuntimeError):
@@ -117,7 +122,8 @@ class Process:
             if not announced and not found.keys() - set(starts_without):
                 announced = True
                 _freeze_startup_objects()
-                print(f"tidemark ready: {self.name}{self._address}", flush=True)
+                ready = f"tidemark ready: {self.name}{self._address}"
+                print(logs.line(self.name, ready, form=_Lines.form), flush=True)
             now = time.monotonic()
             if now - sampled_at >= HEALTH_EVERY_S:
                 sampled_at = now
@@ -139,15 +145,15 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
         settings = Settings()
         descriptors.raise_limit()
         failpoints.arm(name, settings.failpoint)
-        logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-        for noisy in ("aio_pika", "aiormq", "httpx"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
+        _Lines.form = settings.log_format
+        logs.set_up(name, level=settings.log_level, by_module=settings.log_levels, form=settings.log_format)
         metrics.begin(name)
         if settings.metrics_port:
             Exposition(settings.metrics_host, settings.metrics_port)
         code = uvloop.run(_awaited(lambda: main(settings)))
     except (MissingSettingError, CannotStartError, ValueError) as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        words = f"{name}: {' '.join(str(error).split())}"
+        print(logs.line(name, words, form=_Lines.form, level=logging.CRITICAL), file=sys.stderr)
         code = 1
     sys.stdout.flush()
     # Hanging library threads must not keep a stopped process alive.

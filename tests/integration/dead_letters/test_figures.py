@@ -107,7 +107,7 @@ async def test_queues_are_counted_the_lanes_of_a_projector_together(harness: Har
 
 
 async def test_while_a_server_is_unavailable_its_figures_are_unknown(harness: Harness) -> None:
-    async with Proxy(harness.settings.operations_db_url) as proxy:
+    async with Proxy(harness.settings.operations_db_url).running() as proxy:
         database = Database(proxy.url, schema=SCHEMA)
         running = asyncio.create_task(Figures(OperationsFigures(database).read, *figures.FAMILIES, every_s=0.02).run())
 
