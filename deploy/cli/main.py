@@ -257,6 +257,17 @@ def verify(
 
 
 @app.command()
+def status(output: OutputOption = Output.TABLE) -> None:
+    """Whether anything is lost, held, late or stopped, on one screen, and what to type next. Exit code 0: all is well, 1: it is not.
+
+    It asks the query service, the command service and the databases; what does not answer is named, and counts as not well.
+    """
+    from deploy.observability.status.command import run_status
+
+    raise typer.Exit(0 if run_status(settings(), output) else 1)
+
+
+@app.command()
 def health(name: Annotated[str, typer.Argument(help="A deployable: worker, relay, summary …")]) -> None:
     """Whether a deployable on this machine is ready, by its health file in TIDEMARK_RUNTIME_DIR. Exit code 0 or 1."""
     folder = settings().runtime_dir

@@ -275,7 +275,8 @@ def begin(deployable: str) -> None:
     BUILD_INFO.set(1, version("tidemark"), python_version())
     names = PROCESS_MANAGERS if deployable == "processes" else (deployable,) if deployable in NAMES else ()
     for name in names:
-        for counter in (APPLIED, GAPS, RESENDS):
+        VISIBLE_SECONDS.observe_all((), name)
+        for counter in (APPLIED, GAPS, RESENDS, *((REBUILT,) if name in NAMES else ())):
             counter.add(0, name)
         for result in ("retrying", "dead"):
             FAILURES.add(0, name, result)

@@ -1,13 +1,18 @@
 """Every process of a running system serves its metrics: the declared ones, whose labels have few values."""
 
 import asyncio
+import json
+import os
+import sys
 from collections.abc import Mapping
+from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.run.deployables import DEPLOYABLES
+from deploy.servers.ports import free_port
 from shared.observability import metrics, targets
 from shared.observability.families import FAMILIES
 from shared.processes import NAMES as PROCESS_MANAGERS
@@ -102,6 +107,46 @@ async def test_every_deployable_serves_what_is_declared_for_it_and_no_more_than_
 async def test_the_public_ports_serve_no_metrics(system: System) -> None:
     assert (await system.queries.get("/metrics")).status_code == 404
     assert (await system.commands.get("/metrics")).status_code == 404
+
+
+async def status(system: System, **changed: str) -> tuple[int, dict[str, Any]]:
+    environ = system.servers.environ() | {
+        "PATH": os.environ["PATH"],
+        "TIDEMARK_QUERY_URL": str(system.queries.base_url),
+        "TIDEMARK_COMMAND_URL": str(system.commands.base_url),
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "deploy.cli.main", "status", "--output", "json"),
+        env=environ | changed,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, json.loads(said)
+
+
+async def test_status_reads_every_part_of_a_running_system(system: System) -> None:
+    """Other tests leave letters behind, so it need not be well."""
+    code, found = await status(system)
+    assert found["down"] == {}
+    assert set(found["projections"]) == set(NAMES)
+    assert found["outbox"]["pending"] >= 0
+    assert found["dead_letters"] is not None
+    assert code == (0 if found["well"] else 1)
+    assert found["well"] == (not found["findings"])
+
+
+async def test_status_names_the_parts_that_are_down_and_shows_the_others(system: System) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    code, found = await status(
+        system, TIDEMARK_QUERY_URL=f"http://{dead}", TIDEMARK_OPERATIONS_DB_URL=f"postgresql://x:y@{dead}/x"
+    )
+    assert code == 1
+    assert set(found["down"]) == {"the query service", "the operations database"}
+    assert found["projections"] is None
+    assert found["dead_letters"] is None
+    assert found["outbox"] is not None
+    unknown = [each for each in found["findings"] if each["kind"] == "unknown"]
+    assert {each["where"] for each in unknown} == set(found["down"])
 
 
 DECLARED = {family.name + suffix for family in FAMILIES for suffix in SUFFIXES}
