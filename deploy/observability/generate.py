@@ -1,4 +1,5 @@
-"""``python -m deploy.observability.generate``: writes the rules, runbooks and dashboards that follow from the tables of alerts and panels."""
+"""``python -m deploy.observability.generate``: writes the rules, runbooks and dashboards that follow "
+"from the tables of alerts and panels."""
 
 from pathlib import Path
 from typing import Final

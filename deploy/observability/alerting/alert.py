@@ -8,12 +8,13 @@ Severity = Literal["page", "ticket"]
 """``page``: somebody has to act now, at any hour. ``ticket``: on the next working day."""
 
 EVERY_S: Final = 15
-"""Seconds between the samples of a case, and between evaluations."""
+SLOW_S: Final = 240
+"""Seconds between the samples of a case, and between evaluations; the second for what takes hours."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """``series``: series → values in promtool's notation, EVERY_S apart. ``at``: when the alert is looked at."""
+    """``series``: series → values in promtool's notation, ``every_s`` of the alert apart. ``at``: when the alert is looked at."""
 
     series: Mapping[str, str]
     at: str
@@ -35,6 +36,7 @@ class Alert:
     silent: Case
     lasts: str = ""
     """For how long the expression has to hold before the alert fires; empty: at once."""
+    every_s: int = EVERY_S
 
     @property
     def runbook(self) -> str:

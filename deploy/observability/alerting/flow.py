@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from deploy.observability.alerting.alert import Alert, Case
+from deploy.observability.alerting.alert import SLOW_S, Alert, Case
 
 FRESH: Final = 'max by (projection) (tidemark_query_projection_current{job="tidemark"})'
 SUMMARY: Final = 'tidemark_query_projection_current{job="tidemark",projection="summary"}'
@@ -19,13 +19,15 @@ ALERTS: Final = (
         severity="page",
         expression=f"({_burn('1h', 14.4)}) and ({_burn('1m', 14.4)})",
         summary="{{ $labels.projection }} is not current: at this rate a month's budget of old answers is gone in two days",
-        meaning="The objective: answers of every projection are current (at most 3 s old) for 99.9 % of the time. In the last hour, and still in "
+        meaning="The objective: answers of every projection are current (at most 3 s old) for 99.9 % of the time. In the "
+        "last hour, and still in "
         "the last minute, it was missed 14 times as often as the objective allows.",
         steps=(
             "See which step makes no progress, and why:",
             "$ tidemark status",
             "$ curl -s http://127.0.0.1:8080/freshness",
-            "A process that is named as silent is not running or frozen: start it again. A store or RabbitMQ that does not answer: bring it "
+            "A process that is named as silent is not running or frozen: start it again. A store or RabbitMQ that "
+            "does not answer: bring it "
             "back; nothing is lost, and everything goes on by itself.",
             "Where it is merely behind, compare arrivals with what is applied, and add processes up to the number of lanes:",
             "$ tidemark top",
@@ -39,7 +41,8 @@ ALERTS: Final = (
         expression=f"({_burn('6h', 3)}) and ({_burn('30m', 3)})",
         lasts="5m",
         summary="{{ $labels.projection }} is often not current: the month's budget of old answers will not last",
-        meaning="In the last six hours, and still in the last half hour, answers were older than 3 s for three times as long as the objective "
+        meaning="In the last six hours, and still in the last half hour, answers were older than 3 s for three times as "
+        "long as the objective "
         "of 99.9 % allows.",
         steps=(
             "See whether it is one projection or all: all point to the relay, RabbitMQ or the worker, one to its store.",
@@ -48,8 +51,9 @@ ALERTS: Final = (
             "A rebuild, an archive run or a backup at the same time explains it: a rebuild can be slowed down.",
             "$ tidemark projections rebuild --help",
         ),
-        fires=Case({SUMMARY: "1+0x1200 " + "0+0x0 1+0x18 " * 12}, "355m", {"projection": "summary"}),
-        silent=Case({SUMMARY: "1+0x200 0+0x8 1+0x1400"}, "355m"),
+        fires=Case({SUMMARY: "1+0x70 " + "0+0x0 1+0x3 " * 4}, "360m", {"projection": "summary"}),
+        silent=Case({SUMMARY: "1+0x20 0+0x2 1+0x90"}, "360m"),
+        every_s=SLOW_S,
     ),
     Alert(
         name="TidemarkOutboxOld",
@@ -75,12 +79,14 @@ ALERTS: Final = (
         expression='sum by (reason) (increase(tidemark_relay_publish_failures_total{reason=~"unroutable|refused"}[2m])) > 0',
         lasts="30s",
         summary="RabbitMQ takes events back from the relay: {{ $labels.reason }}",
-        meaning="A lane of events is not published: its events stay in the outbox, in order, and are tried again once a second. Other lanes go on.",
+        meaning="A lane of events is not published: its events stay in the outbox, in order, and are tried again once a "
+        "second. Other lanes go on.",
         steps=(
             "$ tidemark health relay",
             "unroutable: a queue or binding is missing. It can be made again while everything runs:",
             "$ tidemark migrate",
-            "refused: a queue is full (a policy with a maximum length), or a quorum queue has no majority. See what does not consume from it:",
+            "refused: a queue is full (a policy with a maximum length), or a quorum queue has no majority. See what "
+            "does not consume from it:",
             "$ tidemark status",
         ),
         fires=Case(
@@ -95,7 +101,8 @@ ALERTS: Final = (
         severity="page",
         expression='sum by (type, code) (increase(tidemark_commands_total{outcome="failed"}[5m])) > 0',
         summary="{{ $labels.type }} fails inside the service: {{ $labels.code }}",
-        meaning="Our code, not the sender, is at fault: these commands have no outcome yet. Each is a dead letter, and its sender was answered with "
+        meaning="Our code, not the sender, is at fault: these commands have no outcome yet. Each is a dead letter, and "
+        "its sender was answered with "
         "`command.pending`.",
         steps=(
             "See what failed, and where in the code:",
@@ -124,7 +131,8 @@ ALERTS: Final = (
         severity="page",
         expression="max by (projection) (tidemark_dead_letter_newest_group_timestamp_seconds) > time() - 3600",
         summary="something new has failed in {{ $labels.projection }}: dead letters with a cause that was not there before",
-        meaning="In the last hour the first event (or command) failed for a new cause, after all retries. Its stream waits behind it in this projection alone; "
+        meaning="In the last hour the first event (or command) failed for a new cause, after all retries. Its stream "
+        "waits behind it in this projection alone; "
         "all other streams go on. It ends when these letters are replayed or discarded, or after an hour.",
         steps=(
             "$ tidemark dead-letters groups",
@@ -135,14 +143,15 @@ ALERTS: Final = (
             '$ tidemark dead-letters discard --like ID --reason "…"',
         ),
         fires=Case(
-            {'tidemark_dead_letter_newest_group_timestamp_seconds{job="tidemark",projection="summary"}': "3000+0x400"},
+            {'tidemark_dead_letter_newest_group_timestamp_seconds{job="tidemark",projection="summary"}': "3000+0x20"},
             "60m",
             {"projection": "summary"},
         ),
         silent=Case(
-            {'tidemark_dead_letter_newest_group_timestamp_seconds{job="tidemark",projection="summary"}': "3000+0x500"},
+            {'tidemark_dead_letter_newest_group_timestamp_seconds{job="tidemark",projection="summary"}': "3000+0x40"},
             "120m",
         ),
+        every_s=SLOW_S,
     ),
     Alert(
         name="TidemarkDeadLettersWait",
@@ -156,17 +165,18 @@ ALERTS: Final = (
             '$ tidemark dead-letters replay --like ID --canary 5 --wait --reason "fixed in …"',
         ),
         fires=Case(
-            {'tidemark_dead_letters{job="tidemark",projection="search",state="dead"}': "2+0x3600"},
+            {'tidemark_dead_letters{job="tidemark",projection="search",state="dead"}': "2+0x200"},
             "13h",
             {"projection": "search"},
         ),
         silent=Case(
             {
-                'tidemark_dead_letters{job="tidemark",projection="search",state="dead"}': "2+0x2000 0+0x2000",
-                'tidemark_dead_letters{job="tidemark",projection="search",state="replaying"}': "2+0x3600",
+                'tidemark_dead_letters{job="tidemark",projection="search",state="dead"}': "2+0x100 0+0x100",
+                'tidemark_dead_letters{job="tidemark",projection="search",state="replaying"}': "2+0x200",
             },
             "13h",
         ),
+        every_s=SLOW_S,
     ),
     Alert(
         name="TidemarkGapsStay",
@@ -174,7 +184,8 @@ ALERTS: Final = (
         expression='max by (projection) (tidemark_streams_held{state="gap"}) > 0',
         lasts="3m",
         summary="events of {{ $labels.projection }} are missing, and do not come although they were requested",
-        meaning="A message was lost on the way. That heals within seconds: the projection requests it again from the event store. Here it does not.",
+        meaning="A message was lost on the way. That heals within seconds: the projection requests it again from the "
+        "event store. Here it does not.",
         steps=(
             "The relay answers such requests; is it well, and does its queue exist?",
             "$ tidemark health relay",
@@ -202,7 +213,8 @@ ALERTS: Final = (
         ' / sum(rate(tidemark_http_request_seconds_count{route!~"/health/.*"}[2m])) > 0.01',
         lasts="30s",
         summary="more than 1 % of the requests over HTTP fail",
-        meaning="Answers with a status of 500 or more: a store does not answer, or the service is at fault. What a client did wrong does not count.",
+        meaning="Answers with a status of 500 or more: a store does not answer, or the service is at fault. What a client "
+        "did wrong does not count.",
         steps=(
             "$ tidemark status",
             "Which routes:",
