@@ -10,7 +10,12 @@ from query_service.consistency.freshness_monitor import FreshnessMonitor
 from query_service.http.operators import Operators
 from query_service.live.change_listener import ChangeListener
 from query_service.live.listener_limits import Listeners
+from shared.http.identities.credentials import Authentication
+from shared.http.rate_limits import rate_limits
+from shared.http.screening.configuration import screening
 from shared.http.server import HttpServer, max_connections
+from shared.messaging.broker import Publisher
+from shared.messaging.denials import Denials
 from shared.observability import metrics
 from shared.runtime.health import Probe
 from shared.runtime.process import Process, execute
@@ -25,18 +30,29 @@ DRAIN_S: Final = 1.0
 async def run(settings: Settings) -> int:
     """The deployable ``query``."""
     stores = open_stores(settings)
-    operators = Operators(settings.operator_key, settings.rabbitmq_url)
+    operators = Operators(settings.rabbitmq_url)
+    authentication = Authentication(settings)
+    publisher = Publisher(settings.rabbitmq_url, "query denials")
+    denials = Denials("query_service", publisher)
     # A quarter of the connections stays free for ordinary requests.
     listeners = Listeners(min(settings.listeners, max_connections() * 3 // 4), settings.listeners_per_client)
     app = create_app(
-        stores, operators, longest_wait_s=settings.longest_wait_s, currency=settings.currency, listeners=listeners
+        stores,
+        operators,
+        longest_wait_s=settings.longest_wait_s,
+        currency=settings.currency,
+        listeners=listeners,
+        authenticator=authentication.authenticator,
+        limits=rate_limits(settings),
+        report_denial=denials.note if settings.rabbitmq_url else None,
     )
-    server = HttpServer(app, settings.host, settings.query_port, websockets=True)
+    server = HttpServer(app, settings.host, settings.query_port, screening=screening(settings), websockets=True)
     listener = ChangeListener(settings.rabbitmq_url, stores)
     probes: dict[str, Probe] = {
         "server": lambda: server.trouble,
         "news": lambda: listener.trouble,
         "processes": stores.processes.trouble,
+        **authentication.probes,
         **{name: partial(_trouble_of, monitor) for name, monitor in stores.monitors.items()},
     }
     process = Process("query", runtime_dir=settings.runtime_dir, address=server.address)
@@ -60,12 +76,20 @@ async def run(settings: Settings) -> int:
         finally:
             drained.set()
 
-    return await process.run(
-        {"server": lambda: server.run(drained), "draining": drain},
-        background={"news": listener.run, "watch": stores.watch},
-        probes=probes,
-        starts_without=probes.keys() - {"server"},
-    )
+    try:
+        return await process.run(
+            {
+                "server": lambda: server.run(drained),
+                "draining": drain,
+                "denials": lambda: denials.run(process.stopping),
+            },
+            background={"news": listener.run, "watch": stores.watch, **authentication.background},
+            probes=probes,
+            starts_without=probes.keys() - {"server"},
+        )
+    finally:
+        await publisher.close()
+        await authentication.close()
 
 
 def show_freshness(name: str, monitor: FreshnessMonitor) -> None:

@@ -5,7 +5,7 @@ Operators' actions on dead letters (``routes.operator_actions``) are sent to the
 
 import functools
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any, Final, assert_never
@@ -14,7 +14,6 @@ from litestar import Litestar
 from litestar.datastructures import ResponseHeader, State
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import BaseRouteHandler
-from litestar.openapi.spec import Components
 from litestar.types import Message, Send
 
 from query_service import routes
@@ -24,14 +23,23 @@ from query_service.http.operators import Operators
 from query_service.http.parameters import validate_http_request
 from query_service.http.problems import on_wrong_method
 from query_service.http.requests import HEAD, QueryRequest, Stores
-from query_service.live.listener_limits import Listeners, TooManyListenersError
+from query_service.live.listener_limits import SLOTS, Listeners
 from query_service.stores.answer_cache import CAPACITY, AnswerCache
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
-from shared.http.admission import refuse
-from shared.http.operator_key import KEY, key_scheme
+from shared.http.identities.guard import (
+    AUTHENTICATOR,
+    DENIAL_HANDLERS,
+    REPORT_DENIAL,
+    AuthenticationOff,
+    Authenticator,
+    ReportDenial,
+    authorise,
+)
+from shared.http.json_bodies import require_json
 from shared.http.problems import EXCEPTION_HANDLERS
+from shared.http.rate_limits import RATE_LIMITS, RateLimits
 from shared.http.service import Service, documentation
 from shared.processes import PROCESSES
 from shared.read_models import READ_MODELS, ReadModel, StoreKind
@@ -59,7 +67,8 @@ Responses have an `ETag`; send `If-None-Match` to get 304 while nothing has chan
 send `next_cursor` as `cursor` with the same filters. Errors are problem+json (RFC 9457). Unknown parameters are refused,
 because a misspelt filter would give a wrong result.
 
-Operators act on dead letters with their key, `Authorization: Bearer ...`, and their name, `Tidemark-Actor`.
+Every route needs a credential, `Authorization: Bearer ...`, with the scope that the route names; `Tidemark-Actor` may name the person whom
+it acts for.
 """
 _AS_OF: Final = "RFC 3339: everything committed before this time is included. Absent before the first heartbeat."
 _ETAG: Final = "Changes whenever the response does; send it as `If-None-Match`."
@@ -72,9 +81,14 @@ def create_app(
     longest_wait_s: int = LONGEST_WAIT_S,
     currency: str = "",
     listeners: Listeners | None = None,
+    authenticator: Authenticator | None = None,
+    limits: RateLimits | None = None,
+    report_denial: ReportDenial | None = None,
 ) -> Litestar:
-    """The application over ``stores``, which it closes at shutdown. Without ``operators``, operator actions are disabled.
+    """The application over ``stores``, which it closes at shutdown. Without ``operators``, none can be carried out.
 
+    ``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded.
+    ``limits``: of requests of one identity; default: none.
     ``currency``: the default currency of analytics queries; empty: the currency of the first order seen.
     """
 
@@ -90,14 +104,17 @@ def create_app(
             "longest_wait_s": longest_wait_s,
             "currency": currency,
             "listeners": listeners or Listeners(),
+            AUTHENTICATOR: authenticator or AuthenticationOff(),
+            RATE_LIMITS: limits,
+            REPORT_DENIAL: report_denial,
         }
     )
     return QueryService(
         route_handlers=list(_routes()),
         request_class=QueryRequest,
         plugins=schema_plugins(),
-        guards=[validate_http_request],
-        exception_handlers={**EXCEPTION_HANDLERS, MethodNotAllowedException: on_wrong_method},
+        guards=[authorise, validate_http_request, require_json],
+        exception_handlers={**EXCEPTION_HANDLERS, **DENIAL_HANDLERS, MethodNotAllowedException: on_wrong_method},
         state=state,
         lifespan=[closing],
         response_headers=[
@@ -109,8 +126,6 @@ def create_app(
             title="Tidemark query service",
             version="1",
             description=_DESCRIPTION,
-            components=Components(security_schemes={KEY: key_scheme("query service")}),
-            operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         ),
         logging_config=None,
         debug=False,
@@ -140,14 +155,13 @@ def _store(model: ReadModel, url: str) -> PostgresStore | RedisStore:
 class QueryService(Service):
     """Answers HEAD like GET, without the body (RFC 9110 §9.3.2). A WebSocket counts as a listener from its handshake on."""
 
+    schema_alias = "/schema/queries"
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
             # Not in the handler: the framework keeps state of a refused handshake, which would keep the connection open.
-            try:
-                with self.state.listeners.slot(scope):
-                    await super().__call__(scope, receive, send)
-            except TooManyListenersError as error:
-                await refuse(scope, send, error)
+            with ExitStack() as slots:
+                await super().__call__({**scope, SLOTS: slots}, receive, send)
         elif scope["type"] == "http" and scope["method"] == "HEAD":
             as_get: Any = {**scope, "method": "GET", HEAD: True}
             await super().__call__(as_get, receive, functools.partial(_without_body, send))

@@ -18,7 +18,7 @@ from shared.runtime import descriptors
 AT_ONCE: Final = 50
 """Connections that are being made at the same time."""
 BYTE_EVERY_S: Final = 1.0
-LISTEN: Final = "GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
+LISTEN: Final = "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class SlowClients:
@@ -34,7 +34,7 @@ class SlowClients:
 
     async def hold(self, *, bodies: int, request: str, listeners: int) -> None:
         """Return when each has been there. ``request``: a head, without the length of its body."""
-        slow = f"{request}\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+        slow = f"{request}\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
         for text, count, trickles in ((slow, bodies, True), (LISTEN, listeners, False)):
             there = [asyncio.Event() for _ in range(count)]
             self._there += there

@@ -296,6 +296,7 @@ def _record(command: Command, stream: str, version: int, event: EventData, now: 
         correlationid=command.correlation_id or command.envelope.id,
         traceparent=command.envelope.traceparent or msgspec.UNSET,
         actor=command.envelope.actor or msgspec.UNSET,
+        behind=command.envelope.behind or msgspec.UNSET,
     )
     return NewEvent(stream, version, event_type, envelope.to_json().decode())
 

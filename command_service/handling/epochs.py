@@ -22,7 +22,8 @@ WHERE system_identifier = (SELECT system_identifier FROM pg_control_system())
     AND database_oid = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND table_oid = 'epochs'::regclass::oid
 """
-LOCK_EPOCHS: Final = "LOCK TABLE epochs IN SHARE ROW EXCLUSIVE MODE"
+LOCK_EPOCHS: Final = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark epochs', 0))"
+"""Not a lock on the table: that would need the privilege to change its rows, which are never changed."""
 BEGIN: Final = """
 INSERT INTO epochs (epoch, reason, system_identifier, timeline, database_oid, table_oid)
 SELECT $1, $2, system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint,

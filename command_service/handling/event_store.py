@@ -109,7 +109,7 @@ INSERT INTO claims (scope, value, stream)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS new (scope, value, stream) ORDER BY 1, 2
 """
 OUTCOME: Final = """
-SELECT outcome, body_hash FROM commands WHERE command_id = $1 AND source IN ($2, '') ORDER BY source DESC LIMIT 1
+SELECT outcome, body_hash, source FROM commands WHERE command_id = $1 AND source IN ($2, '') ORDER BY source DESC LIMIT 1
 """
 SOURCES: Final = """
 SELECT source FROM commands WHERE command_id = $1

@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from command_service.archiving import retention
 from command_service.handling.dead_commands import apply_mark
 from command_service.handling.decision import Scheduled
 from command_service.handling.handler import Handler
@@ -127,15 +128,17 @@ async def run(settings: Settings) -> int:
     handler = Handler(settings.require("write_db_url"), decide=with_poison(settings), stopping=process.stopping)
     queues = QueueWatch(publisher.connected, [topology.dead_queue("commands")])
     worker = Worker(consumer, publisher, handler, batch=settings.command_batch)
+    pruner = retention.pruner(settings.write_db_url)
     try:
         return await process.run(
-            {"worker": lambda: worker.run(process.stopping)},
+            {"worker": lambda: worker.run(process.stopping), "retention": lambda: pruner.run(process.stopping)},
             background={"consumer": consumer.run, "queues": queues.run},
             probes={
                 "consumer": lambda: consumer.trouble,
                 "database": lambda: handler.trouble,
                 "publisher": lambda: publisher.trouble,
                 "queues": lambda: queues.trouble or consumer.queues_trouble,
+                "retention": lambda: pruner.trouble,
             },
             announcer=Announcer("worker", publisher),
         )

@@ -15,7 +15,7 @@ from command_service.handling.parsing import CommandKey
 from shared.http.problems import FieldError, Problem
 
 SOURCE: Final = "tidemark/http"
-"""The source of commands whose sender names none."""
+"""The source of commands whose sender names none, while authentication is off."""
 SOURCE_HEADER: Final = "Tidemark-Source"
 ID_HEADER: Final = "Idempotency-Key"
 ACTOR_HEADER: Final = "Tidemark-Actor"
@@ -40,10 +40,9 @@ def given_id(headers: Mapping[str, str]) -> str:
     return id_
 
 
-def given_source(headers: Mapping[str, str]) -> str:
-    """The source that the sender names; SOURCE by default."""
-    given = _text(headers, SOURCE_HEADER)
-    return SOURCE if given is None else given
+def claimed_source(headers: Mapping[str, str]) -> str | None:
+    """The source that the sender names, if it names one."""
+    return _text(headers, SOURCE_HEADER)
 
 
 def given_actor(headers: Mapping[str, str]) -> str | None:

@@ -13,13 +13,13 @@ import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
-from litestar.openapi.spec import Components, Example
+from litestar.openapi.spec import Example
 from litestar.params import FromPath, PathParameter, QueryParameter
 
 from command_service.handling.parsing import CommandKey, digest_of
 from command_service.handling.pending import PendingCommand
 from command_service.http.asyncapi import document
-from command_service.http.command_names import SOURCE, location
+from command_service.http.command_names import location
 from command_service.http.openapi import (
     COMMAND_TYPE,
     DESCRIPTION,
@@ -33,10 +33,26 @@ from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, S
 from command_service.http.parameters import refuse_unknown_parameters
 from command_service.http.request_reading import read_body, read_envelope, serialise
 from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
+from command_service.http.senders import own_source, require_sight
 from command_service.http.streams import Streams, get_stream
+from shared.contracts.registry import COMMANDS
 from shared.http import prefer
-from shared.http.operator_key import KEY, key_scheme
+from shared.http.identities.guard import (
+    AUTHENTICATED,
+    AUTHENTICATOR,
+    DENIAL_HANDLERS,
+    PUBLIC,
+    REPORT_DENIAL,
+    AuthenticationOff,
+    Authenticator,
+    Needs,
+    ReportDenial,
+    authorise,
+)
+from shared.http.identities.identity import Identity, identity_of
+from shared.http.json_bodies import require_json
 from shared.http.problems import EXCEPTION_HANDLERS, Problem
+from shared.http.rate_limits import RATE_LIMITS, RateLimits
 from shared.http.service import Service, documentation
 from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope
 from shared.messaging import topology
@@ -45,10 +61,18 @@ from shared.runtime.health import Probe, troubles
 from shared.runtime.reasons import reason
 
 LONGEST_WAIT_S: Final = 30
+OUTCOMES: Final = "outcomes:read"
+"""The scope to see the outcomes of all senders."""
+OF_COMMAND: Final = Needs(
+    lambda request: [f"commands:{name}" for name in [request.path_params["command_type"]] if name in COMMANDS],
+    "commands:<the command's type>",
+)
+"""A type that there is not needs none: the answer is that there is none."""
 
 
 @post(
     "/commands/{command_type:str}",
+    needs=OF_COMMAND,
     status_code=202,
     raises=[],
     responses=SEND_RESPONSES,
@@ -72,8 +96,9 @@ async def post_command(
 ) -> Response[bytes]:
     """Send a command: its data as JSON in the body.
 
-    `Idempotency-Key` is the command's id; one is generated if it is missing. `Tidemark-Source` names the sending service
-    (default `tidemark/http`): ids of different services never collide. The same command, sent again with the same key, gets the
+    `Idempotency-Key` is the command's id; one is generated if it is missing. `Tidemark-Source` names the sending service, by default the
+    credential's subject (`tidemark/http` while authentication is off): ids of different services never collide. Another's source needs the
+    scope `sources:<source>`. The same command, sent again with the same key, gets the
     same outcome. 202: the broker has stored it, and the outcome will be at `Location`; with a `reason` there is none yet because of an
     error inside the service. With `Prefer: wait=SECONDS` (at most 30) the outcome itself: 200 when accepted, otherwise a problem with the
     refusal's `code`. Send the `Tidemark-Consistency` of an accepted one with a query, and its result includes the command's effect. 413:
@@ -87,9 +112,15 @@ async def post_command(
 
 
 @get(
-    "/commands/{command_id:str}", raises=[], responses=OUTCOME_RESPONSES, tags=[TAG], summary="What became of a command"
+    "/commands/{command_id:str}",
+    needs=AUTHENTICATED,
+    raises=[],
+    responses=OUTCOME_RESPONSES,
+    tags=[TAG],
+    summary="What became of a command",
 )
 async def get_outcome(
+    request: Request[Any, Any, State],
     state: State,
     command_id: FromPath[str],
     source: Annotated[
@@ -97,13 +128,16 @@ async def get_outcome(
         QueryParameter(description="The service that sent it, as `Tidemark-Source` or on the bus."),
     ] = None,
 ) -> Response[bytes]:
-    """The outcome of a command. 202 with a `reason`: there is none yet, because of an error inside the service. 404: it is not decided yet,
+    """The outcome of a command of your own, or of any sender's with the scope `outcomes:read`.
+
+    202 with a `reason`: there is none yet, because of an error inside the service. 404: it is not decided yet,
     or was never received.
 
-    Without `source`: of `tidemark/http`, or else of the one service that has used this id; 409 if several have.
+    Without `source`: of what you sent without `Tidemark-Source`, or else, with `outcomes:read`, of the one service that has used this
+    id; 409 if several have.
     """
     ingress: Ingress = state.ingress
-    key, known = await ingress.find(command_id, source)
+    key, known = await ingress.find(identity_of(request), command_id, source)
     if known is None:
         detail = "no outcome is known for this id: it has not been decided yet, or never came"
         raise Problem(detail, status=404, code="outcome-not-found", headers={"Retry-After": "1"})
@@ -112,25 +146,25 @@ async def get_outcome(
     return Response(known.body, media_type=CONTENT_TYPE, headers=consistency_token(msgspec.json.decode(known.body)))
 
 
-@get("/contracts")
+@get("/contracts", needs=PUBLIC)
 async def get_contracts() -> Response[bytes]:
     """The messages that other services may send and receive over RabbitMQ: an AsyncAPI 3 document, including JSON Schemas."""
     return Response(_contracts(), media_type="application/json")
 
 
-@get("/health/live", include_in_schema=False)
+@get("/health/live", needs=PUBLIC, include_in_schema=False)
 async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-@get("/health/ready", include_in_schema=False)
+@get("/health/ready", needs=PUBLIC, include_in_schema=False)
 async def ready(state: State) -> dict[str, str]:
     """503 also while nothing is decided: commands are stored, but have to wait."""
     ingress: Ingress = state.ingress
     return _status(ingress.troubles(), "ready", code="not-ready")
 
 
-@get("/health/serving", include_in_schema=False)
+@get("/health/serving", needs=PUBLIC, include_in_schema=False)
 async def serving(state: State) -> dict[str, str]:
     """Whether commands can be accepted and stored: for load balancers."""
     ingress: Ingress = state.ingress
@@ -180,11 +214,20 @@ class Ingress:
                     return outcome_response(known.body, headers)
         return pending_response(key, known if isinstance(known, PendingCommand) else None)
 
-    async def find(self, command_id: str, source: str | None) -> tuple[CommandKey, CommandStatus | None]:
-        """What is known of a command, and its key. Raises Problem where the id is ambiguous without the source."""
-        key = (source or SOURCE, command_id)
+    async def find(
+        self, identity: Identity, command_id: str, source: str | None, scope: str = OUTCOMES
+    ) -> tuple[CommandKey, CommandStatus | None]:
+        """What is known of a command, and its key. ``scope``: to see all senders'.
+
+        Raises ForbiddenError, and Problem where the id is ambiguous without the source.
+        """
+        key = (source or own_source(identity), command_id)
+        require_sight(identity, key[0], scope)
         known = await self.outcomes.read(key)
-        if known is not None or source is not None:
+        sees_all = identity.may(scope)
+        if isinstance(known, StoredOutcome) and not known.source and not sees_all:
+            known = None  # whose it is was not stored then
+        if known is not None or source is not None or not sees_all:
             return key, known
         others = await self.outcomes.sources(command_id)
         if len(others) > 1:
@@ -220,20 +263,40 @@ def _message(envelope: CommandEnvelope, body: bytes, reply_to: str | None) -> Ou
     )
 
 
-def create_app(ingress: Ingress, streams: Streams, more_routes: Sequence[BaseRouteHandler] = ()) -> Litestar:
-    return Service(
+class CommandService(Service):
+    schema_alias = "/schema/commands"
+
+
+def create_app(
+    ingress: Ingress,
+    streams: Streams,
+    more_routes: Sequence[BaseRouteHandler] = (),
+    *,
+    authenticator: Authenticator | None = None,
+    limits: RateLimits | None = None,
+    report_denial: ReportDenial | None = None,
+) -> Litestar:
+    """``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded.
+    ``limits``: of requests of one identity; default: none."""
+    return CommandService(
         route_handlers=[post_command, get_outcome, *more_routes, get_stream, get_contracts, live, ready, serving],
-        state=State({"ingress": ingress, "streams": streams}),
-        exception_handlers=EXCEPTION_HANDLERS,
-        guards=[refuse_unknown_parameters],
+        state=State(
+            {
+                "ingress": ingress,
+                "streams": streams,
+                AUTHENTICATOR: authenticator or AuthenticationOff(),
+                RATE_LIMITS: limits,
+                REPORT_DENIAL: report_denial,
+            }
+        ),
+        exception_handlers={**EXCEPTION_HANDLERS, **DENIAL_HANDLERS},
+        guards=[authorise, refuse_unknown_parameters, require_json],
         request_max_body_size=MAX_MESSAGE_BYTES,
         openapi_config=documentation(
             title="Tidemark command service",
             version="1",
             description=DESCRIPTION,
             tags=TAGS,
-            components=Components(security_schemes={KEY: key_scheme("command service")}),
-            operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         ),
         logging_config=None,
     )

@@ -7,6 +7,7 @@ from typing import Any, Final
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import (
     Example,
+    OpenAPIFormat,
     OpenAPIMediaType,
     OpenAPIType,
     Operation,
@@ -77,6 +78,33 @@ SCHEDULED_RESPONSES: Final = {
     409: problem("It was decided before, or several services have sent a command with this id: name one in `source`."),
     503: _UNREADABLE,
 }
+
+
+RESCHEDULE_RESPONSES: Final = {
+    **SCHEDULED_RESPONSES,
+    413: problem("The body is larger than a message may be."),
+    415: problem("The body is not application/json."),
+    422: problem("The new time is not valid."),
+}
+
+
+@dataclass
+class RescheduleOperation(Operation):
+    """Adds the body, which the handler reads from the request itself."""
+
+    def __post_init__(self) -> None:
+        time = Schema(
+            type=OpenAPIType.STRING,
+            format=OpenAPIFormat.DATE_TIME,
+            description="RFC 3339: when it is due; if that has passed, it is decided at once.",
+        )
+        body = Schema(
+            type=OpenAPIType.OBJECT,
+            properties={"notbefore": time},
+            required=["notbefore"],
+            additional_properties=False,
+        )
+        self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema=body)}, required=True)
 
 
 @dataclass

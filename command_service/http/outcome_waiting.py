@@ -28,10 +28,11 @@ POLL_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class StoredOutcome:
-    """``body``: the outcome's envelope; ``digest``: that of its command."""
+    """``body``: the outcome's envelope; ``digest``: that of its command; ``source``: its sender, empty where that was not stored yet."""
 
     body: bytes
     digest: bytes
+    source: str
 
 
 CommandStatus = StoredOutcome | PendingCommand
@@ -91,7 +92,7 @@ class OutcomeReader:
             source, command_id = key
             row = await connection.fetchrow(OUTCOME, command_id, source)
             if row is not None:
-                return StoredOutcome(row["outcome"].encode(), row["body_hash"])
+                return StoredOutcome(row["outcome"].encode(), row["body_hash"], row["source"])
             return await pending_of(connection, key)
 
         return await self._query(step) if "\x00" not in "".join(key) else None

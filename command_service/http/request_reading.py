@@ -10,10 +10,12 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from pydantic import ValidationError
 
 from command_service.handling.parsing import TOO_LARGE, Invalid, validate
-from command_service.http.command_names import given_actor, given_id, given_source
+from command_service.http.command_names import given_actor, given_id
 from command_service.http.responses import STATUS_OF_CODE, refusal
+from command_service.http.senders import sending_source
 from shared.contracts.registry import EXACT_NUMBERS
 from shared.contracts.validation_errors import describe
+from shared.http.identities.identity import identity_of
 from shared.http.problems import Problem
 from shared.messages.envelope import MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, is_batch, parse, split
 
@@ -30,9 +32,6 @@ async def read_body(request: Request[Any, Any, State], command_type: str) -> Any
     if "ce-specversion" in request.headers:
         # Its ce-id is meant as the idempotency key: with the body alone it would be decided again each time.
         raise Problem(NO_BINARY_MODE, status=415, code="unsupported-media-type")
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type not in {"application/json", ""}:
-        raise Problem("the body is a command's data, as application/json", status=415, code="unsupported-media-type")
     try:
         body = await request.body()
         elements = split(body)
@@ -69,15 +68,20 @@ def read_envelope(
     expected: int | None,
     notbefore: str | None = None,
 ) -> CommandEnvelope:
-    """Raises Problem for a command that its contract does not allow."""
+    """Raises Problem for a command that its contract does not allow, or that is sent as another's source.
+
+    The identity is the ``actor``, and the person whom it says it acts for is ``behind``.
+    """
+    identity = identity_of(request)
     attributes = {
         "id": given_id(request.headers),
-        "source": given_source(request.headers),
+        "source": sending_source(request.headers, identity),
         "type": command_type,
         "subject": subject,
         "expectedversion": expected,
         "notbefore": notbefore,
-        "actor": given_actor(request.headers),
+        "actor": given_actor(request.headers) if identity.is_anonymous else identity.subject,
+        "behind": identity.behind,
         "traceparent": request.headers.get("traceparent"),
         "data": data,
     }

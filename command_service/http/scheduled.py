@@ -13,21 +13,28 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Request, Response, delete, get, patch
 from litestar.datastructures import State
-from litestar.params import Body, FromPath, QueryParameter
-from pydantic import BaseModel, ConfigDict, Field
+from litestar.params import FromPath, QueryParameter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from command_service.handling.parsing import CommandKey
-from command_service.http.command_names import ACTOR_HEADER, SOURCE, given_actor
+from command_service.http.command_names import ACTOR_HEADER, given_actor
 from command_service.http.ingress import Ingress
-from command_service.http.openapi import SCHEDULED_RESPONSES, TAG
+from command_service.http.openapi import RESCHEDULE_RESPONSES, SCHEDULED_RESPONSES, TAG, RescheduleOperation
 from command_service.http.outcome_waiting import StoredOutcome
-from command_service.http.responses import outcome_response
+from command_service.http.responses import outcome_response, refusal
+from command_service.http.senders import own_source, require_sight
 from command_service.scheduling.scheduled_commands import ScheduledCommand
+from shared.contracts.validation_errors import describe
 from shared.contracts.values import Actor, Timestamp
+from shared.http.identities.guard import AUTHENTICATED
+from shared.http.identities.identity import identity_of
+from shared.http.json_bodies import json_object
 from shared.http.problems import Problem
 from shared.http.query_string import InvalidParameterError
 from shared.messages.control import Reason
 
+SCHEDULED: Final = "scheduled:act"
+"""The scope for the scheduled commands of all senders."""
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 WAIT_S: Final = 5.0
@@ -72,12 +79,14 @@ class Cancellation(BaseModel):
 
 @get(
     "/scheduled-commands",
+    needs=AUTHENTICATED,
     raises=[],
     responses=SCHEDULED_RESPONSES,
     tags=[TAG],
     summary="Commands that wait for their time",
 )
 async def list_scheduled(
+    request: Request[Any, Any, State],
     state: State,
     source: Source = None,
     command_type: Annotated[
@@ -90,8 +99,15 @@ async def list_scheduled(
         str | None, QueryParameter(description="`next_cursor` of the page before.", max_length=200)
     ] = None,
 ) -> ScheduledPage:
-    """By the time at which they are due, then in the order in which they were scheduled."""
+    """By the time at which they are due, then in the order in which they were scheduled.
+
+    Your own; with the scope `scheduled:act` those of all senders.
+    """
     ingress: Ingress = state.ingress
+    identity = identity_of(request)
+    if source is not None or not identity.may(SCHEDULED):
+        source = source or own_source(identity)
+        require_sight(identity, source, SCHEDULED)
     after = _FIRST if cursor is None else _position(cursor)
     found = await ingress.outcomes.scheduled_page(after, limit + 1, source=source, command_type=command_type)
     items, more = found[:limit], len(found) > limit
@@ -99,22 +115,39 @@ async def list_scheduled(
 
 
 @get(
-    "/scheduled-commands/{command_id:str}", raises=[], responses=SCHEDULED_RESPONSES, tags=[TAG], summary="One of them"
+    "/scheduled-commands/{command_id:str}",
+    needs=AUTHENTICATED,
+    raises=[],
+    responses=SCHEDULED_RESPONSES,
+    tags=[TAG],
+    summary="One of them",
 )
-async def get_scheduled(state: State, command_id: FromPath[str], source: Source = None) -> ScheduledView:
+async def get_scheduled(
+    request: Request[Any, Any, State], state: State, command_id: FromPath[str], source: Source = None
+) -> ScheduledView:
     """404: it is not scheduled (any more); its outcome, if there is one, is at `/commands/{command_id}`."""
-    return _view(await _find(state.ingress, command_id, source))
+    return _view(await _find(request, command_id, source))
 
 
 @patch(
-    "/scheduled-commands/{command_id:str}", raises=[], responses=SCHEDULED_RESPONSES, tags=[TAG], summary="Another time"
+    "/scheduled-commands/{command_id:str}",
+    needs=AUTHENTICATED,
+    raises=[],
+    responses=RESCHEDULE_RESPONSES,
+    operation_class=RescheduleOperation,
+    tags=[TAG],
+    summary="Another time",
 )
 async def reschedule(
-    state: State, command_id: FromPath[str], data: Annotated[NewTime, Body()], source: Source = None
+    request: Request[Any, Any, State], state: State, command_id: FromPath[str], source: Source = None
 ) -> Response[Any]:
     """200: it is due at the new time, or decided if that has passed. 202: the worker has not done it yet. 404: it is not scheduled now."""
     ingress: Ingress = state.ingress
-    found = await _find(ingress, command_id, source)
+    try:
+        data = NewTime.model_validate(await json_object(request))
+    except ValidationError as error:
+        raise refusal("validation-failed", "the new time is not valid", describe(error, NewTime), 422) from error
+    found = await _find(request, command_id, source)
     await ingress.publish(found.rescheduled(data.notbefore), (found.source, found.command_id))
 
     async def outcome() -> Response[Any] | None:
@@ -128,6 +161,7 @@ async def reschedule(
 
 @delete(
     "/scheduled-commands/{command_id:str}",
+    needs=AUTHENTICATED,
     status_code=200,
     raises=[],
     responses=SCHEDULED_RESPONSES,
@@ -143,15 +177,15 @@ async def cancel(
     ],
     source: Source = None,
 ) -> Response[Any]:
-    """The header `Tidemark-Actor` says who cancels it. 200: its outcome is the refusal `cancelled` now, which its sender gets too.
+    """It is cancelled in the name of the credential; while authentication is off, the header `Tidemark-Actor` says who does it.
+
+    200: its outcome is the refusal `cancelled` now, which its sender gets too.
 
     409: it was decided before. 202: the worker has not done it yet. 404: it is not scheduled (any more).
     """
     ingress: Ingress = state.ingress
-    actor = given_actor(request.headers)
-    if not actor:
-        raise InvalidParameterError(ACTOR_HEADER, "is needed: who cancels it")
-    found = await _find(ingress, command_id, source)
+    actor = _actor(request)
+    found = await _find(request, command_id, source)
     key = (found.source, found.command_id)
     await ingress.publish(found.cancelled(actor, reason), key)
 
@@ -169,11 +203,25 @@ async def cancel(
 ROUTES: Final = (list_scheduled, get_scheduled, reschedule, cancel)
 
 
-async def _find(ingress: Ingress, command_id: str, source: str | None) -> ScheduledCommand:
-    key = (source or SOURCE, command_id)
+def _actor(request: Request[Any, Any, State]) -> str:
+    identity = identity_of(request)
+    if not identity.is_anonymous:
+        return f"{identity.subject}, for {identity.behind}" if identity.behind else identity.subject
+    actor = given_actor(request.headers)
+    if not actor:
+        raise InvalidParameterError(ACTOR_HEADER, "is needed: who cancels it")
+    return actor
+
+
+async def _find(request: Request[Any, Any, State], command_id: str, source: str | None) -> ScheduledCommand:
+    """Raises ForbiddenError for another's, and Problem where there is none."""
+    ingress: Ingress = request.app.state.ingress
+    identity = identity_of(request)
+    key = (source or own_source(identity), command_id)
+    require_sight(identity, key[0], SCHEDULED)
     found = await ingress.outcomes.scheduled(key)
-    if found is None and source is None:
-        key, _ = await ingress.find(command_id, source)
+    if found is None and source is None and identity.may(SCHEDULED):
+        key, _ = await ingress.find(identity, command_id, source, SCHEDULED)
         found = await ingress.outcomes.scheduled(key)
     if found is None:
         raise Problem("no scheduled command with this id waits for its time", status=404, code="not-scheduled")

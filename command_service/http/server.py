@@ -7,10 +7,13 @@ from command_service.http.ingress import Ingress, create_app
 from command_service.http.outcome_waiting import OutcomeReader
 from command_service.http.stream_reading import StreamReader
 from command_service.http.streams import Streams
-from shared.http.operator_key import OperatorKey
+from shared.http.identities.credentials import Authentication
+from shared.http.rate_limits import rate_limits
+from shared.http.screening.configuration import screening
 from shared.http.server import HttpServer
 from shared.messaging import topology
 from shared.messaging.broker import Publisher
+from shared.messaging.denials import Denials
 from shared.messaging.queue_watch import QueueWatch
 from shared.runtime.health import Probe
 from shared.runtime.process import Process
@@ -34,16 +37,32 @@ async def run(settings: Settings) -> int:
         "replies": lambda: outcomes.replies.trouble,
         WORKER: lambda: outcomes.processes.trouble(WORKER),
     }
-    key = OperatorKey(settings.operator_key, "command service", "reads of states")
-    streams = Streams(StreamReader(write_db_url), key)
-    ingress = Ingress(publisher, outcomes, probes, serves_without={WORKER})
-    server = HttpServer(create_app(ingress, streams, scheduled.ROUTES), settings.host, settings.command_port)
+    authentication = Authentication(settings)
+    probes |= authentication.probes
+    denials = Denials("command_service", publisher)
+    streams = Streams(StreamReader(write_db_url))
+    # Without the keys' database the known keys go on.
+    ingress = Ingress(publisher, outcomes, probes, serves_without={WORKER, *authentication.probes})
+    app = create_app(
+        ingress,
+        streams,
+        scheduled.ROUTES,
+        authenticator=authentication.authenticator,
+        limits=rate_limits(settings),
+        report_denial=denials.note,
+    )
+    server = HttpServer(app, settings.host, settings.command_port, screening=screening(settings))
     probes["server"] = lambda: server.trouble
     process = Process("http", runtime_dir=settings.runtime_dir, address=server.address)
     try:
         return await process.run(
-            {"server": lambda: server.run(process.stopping)},
-            background={"replies": outcomes.run, "queues": queues.run, "database": outcomes.watch},
+            {"server": lambda: server.run(process.stopping), "denials": lambda: denials.run(process.stopping)},
+            background={
+                "replies": outcomes.run,
+                "queues": queues.run,
+                "database": outcomes.watch,
+                **authentication.background,
+            },
             probes=probes,
             starts_without={WORKER},
         )
@@ -51,3 +70,4 @@ async def run(settings: Settings) -> int:
         await publisher.close()
         await outcomes.close()
         await streams.reader.close()
+        await authentication.close()

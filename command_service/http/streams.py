@@ -11,9 +11,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Request, Response, get
 from litestar.datastructures import State
-from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example, Operation
+from litestar.openapi.spec import Example
 from litestar.params import PathParameter
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -24,15 +23,12 @@ from command_service.http.responses import consistency_header
 from command_service.http.stream_reading import StreamReader
 from shared.contracts.values import Id
 from shared.http.etags import etag, matches
-from shared.http.operator_key import KEY, AnyConnection, OperatorKey
 from shared.http.problems import FieldError, Problem
 
 BY_KIND: Final[Mapping[str, Aggregate]] = {aggregate.kind: aggregate for aggregate in AGGREGATES}
 RESPONSES: Final = {
     304: ResponseSpec(None, description="It is still the one that `If-None-Match` names.", generate_examples=False),
     400: problem("The id is none."),
-    401: problem("No operator key, or a wrong one."),
-    403: problem("The service has no operator key, so it shows no states."),
     404: problem("There is no such kind, or no such stream."),
     500: problem("The stored state is of older code, and replaying the stream's events failed."),
     503: problem("The write database is unavailable. Retry-After says when to try again."),
@@ -53,29 +49,13 @@ class StreamView(BaseModel):
 @dataclass(frozen=True)
 class Streams:
     reader: StreamReader
-    key: OperatorKey
-
-
-@dataclass
-class StreamOperation(Operation):
-    """Says that the key is needed."""
-
-    def __post_init__(self) -> None:
-        self.security = [{KEY: []}]
-
-
-async def key_required(connection: AnyConnection, _: BaseRouteHandler) -> None:
-    """A guard. ``async``, because Litestar calls a synchronous one in a thread."""
-    streams: Streams = connection.app.state.streams
-    streams.key.require(connection)
 
 
 @get(
     "/streams/{kind:str}/{stream_id:str}",
-    guards=[key_required],
+    needs="streams:read",
     raises=[],
     responses=RESPONSES,
-    operation_class=StreamOperation,
     tags=[STREAMS_TAG],
     summary="A stream's state and version, exactly now",
 )

@@ -33,6 +33,9 @@ app.add_typer(
     lazy_group("deploy.cli.dead_letters.commands", "What failed, and what to do about it."), name="dead-letters"
 )
 app.add_typer(
+    lazy_group("deploy.cli.audit.commands", "Who did what, when and why, and whether that was changed."), name="audit"
+)
+app.add_typer(
     lazy_group(
         "deploy.cli.epoch", "Epochs of the write database: within one, a stream's version never means two things."
     ),
@@ -54,30 +57,40 @@ app.add_typer(
 )
 
 
+app.add_typer(lazy_group("deploy.keys.commands", "API keys of the HTTP services: who may do what."), name="keys")
+
+
 @app.command()
 def up(
     data: Annotated[Path, typer.Option(help="The data folder of servers that this starts.")] = environment.HOME
     / "servers",
+    gateway: Annotated[
+        bool, typer.Option("--gateway", help="Also start HAProxy: one port for commands, queries and event streams.")
+    ] = False,
 ) -> None:
     """Start every deployable, and the servers they need, and run until Ctrl-C.
 
     Servers are those that TIDEMARK_*_URL name; else containers, where Docker runs; else private instances with their
     data in --data. In another terminal, in the same folder, `tidemark send` and the other commands find them, and
-    `tidemark env` prints their URLs for other programs. Ports stay the same from run to run unless they are taken.
+    `tidemark env` prints their URLs, and an API key with all scopes, for other programs. Ports stay the same from run to run unless they
+    are taken. The key is made and printed at the first start, and kept in .tidemark.
     """
     from deploy.run.up import run_all
     from deploy.servers.provide import ServersError, provide
+    from shared.runtime.process import CannotStartError
 
     try:
         with provide(data) as servers:
-            raise typer.Exit(run(run_all(servers, data)))
+            raise typer.Exit(run(run_all(servers, data, gateway=gateway)))
+    except CannotStartError as error:
+        raise fail(str(error), WRONG_USE) from error
     except ServersError as error:
         raise fail(str(error), UNAVAILABLE) from error
 
 
 @app.command()
 def env(output: OutputOption = Output.TABLE) -> None:
-    """Print every URL of the running `tidemark up` of this folder, passwords included, as lines for a shell. Exit code 3: none is running.
+    """Print all URLs of the running `tidemark up` of this folder, with passwords, and its API key, for a shell. Exit code 3: there is none.
 
     \b
     eval "$(tidemark env)"; node order.js

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from deploy.demo.display import Display
-from deploy.run.deployables import program
+from deploy.run.deployables import PRIVATE, program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.servers import ports
@@ -36,7 +36,7 @@ async def run(servers: Servers, display: Display, flow: Flow[Report]) -> Report:
     display.print_line(f"servers: {servers.origin}")
     await migrate(settings_for(servers))
     port = ports.free_port()
-    environment = dict(os.environ) | {"TIDEMARK_QUERY_PORT": str(port), "TIDEMARK_LOG_LEVEL": "WARNING"}
+    environment = dict(os.environ) | PRIVATE | {"TIDEMARK_QUERY_PORT": str(port), "TIDEMARK_LOG_LEVEL": "WARNING"}
     async with Supervisor(output=None) as supervisor:
         await supervisor.start(program(name, servers, environment) for name in DEPLOYABLES)
         display.print_line(f"running: {', '.join(DEPLOYABLES)}")

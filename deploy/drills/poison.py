@@ -23,7 +23,7 @@ from deploy.demo.shop.report import Report
 from deploy.demo.shop.source import RetailYear
 from deploy.demo.system import settings_for
 from deploy.run.child import Program
-from deploy.run.deployables import program
+from deploy.run.deployables import PRIVATE, program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.sending.sender import CommandSender
@@ -53,7 +53,7 @@ async def poison(servers: Servers, orders: int, display: Display, console: Conso
     settings = settings_for(servers)
     await migrate(settings)
     port = ports.free_port()
-    environment = dict(os.environ) | {"TIDEMARK_QUERY_PORT": str(port), "TIDEMARK_LOG_LEVEL": "WARNING"}
+    environment = dict(os.environ) | PRIVATE | {"TIDEMARK_QUERY_PORT": str(port), "TIDEMARK_LOG_LEVEL": "WARNING"}
     failing_environment = environment | {"TIDEMARK_POISON": RULE, "TIDEMARK_SUMMARY_RETRIES": "1"}
     async with Supervisor(output=None) as supervisor:
         display.print_line(f"1. deploying a {PROJECTION} that fails on one stream in {ONE_IN}")

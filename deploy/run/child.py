@@ -74,7 +74,7 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_terminate_with_parent(os.getpid()),
+            preexec_fn=terminate_with_parent(os.getpid()),
         )
         return cls(program, process, on_line)
 
@@ -139,7 +139,7 @@ class Child:
         self._on_line(text)
 
 
-def _terminate_with_parent(parent: int) -> Callable[[], None] | None:
+def terminate_with_parent(parent: int) -> Callable[[], None] | None:
     """What a child runs before exec: request SIGTERM from the kernel when its parent dies (Linux only)."""
     if _libc is None:
         return None

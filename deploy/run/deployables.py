@@ -1,7 +1,7 @@
 """Every deployable of Tidemark: how it is started, and which settings it receives.
 
-Least privilege: a process receives only the URLs of the stores that it uses, and the query service receives reader
-URLs. All other variables of the environment (ports, lanes, log level) are passed on.
+Least privilege: a process receives only the URLs of the servers that it uses, with accounts of its own
+(``deploy/servers/accounts.py``). All other variables of the environment (ports, lanes, log level) are passed on.
 """
 
 import os
@@ -12,47 +12,40 @@ from typing import Final
 
 from deploy.run.child import Program
 from deploy.run.metrics_ports import metrics_port
+from deploy.servers.accounts import PAYMENT_PROVIDER, QUERY
 from deploy.servers.provide import Servers
-from shared.read_models import READ_MODELS
+from shared.read_models import NAMES
 
-RABBITMQ: Final = "TIDEMARK_RABBITMQ_URL"
-WRITE: Final = "TIDEMARK_WRITE_DB_URL"
-OPERATIONS: Final = "TIDEMARK_OPERATIONS_DB_URL"
-PROCESSES: Final = "TIDEMARK_PROCESSES_DB_URL"
-STORES: Final = {model.name: model.variable for model in READ_MODELS}
 OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
+API_KEY: Final = "TIDEMARK_API_KEY"
+"""A client's key, with which commands and examples use a running system: no deployable receives it."""
+JWKS: Final = "TIDEMARK_JWT_JWKS_URL"
+PRIVATE: Final[dict[str, str]] = {"TIDEMARK_AUTH": "off", "TIDEMARK_HOST": "127.0.0.1"}
+"""The settings of a system that only the program which starts it uses: a demo, a drill, a test, a benchmark."""
 
 
 @dataclass(frozen=True)
 class Deployable:
-    """A Python module with its arguments, and the URLs it needs."""
+    """A Python module with its arguments."""
 
     arguments: tuple[str, ...]
-    needs: frozenset[str]
-    read_only: bool = False
     needs_operator_key: bool = False
     """Whether it receives the key with which it authenticates operators."""
 
 
 DEPLOYABLES: Final[Mapping[str, Deployable]] = {
-    "worker": Deployable(("command_service", "worker"), frozenset({RABBITMQ, WRITE})),
-    "relay": Deployable(("command_service", "relay"), frozenset({RABBITMQ, WRITE})),
-    "http": Deployable(("command_service", "http"), frozenset({RABBITMQ, WRITE}), needs_operator_key=True),
-    **{name: Deployable(("projectors", name), frozenset({RABBITMQ, url})) for name, url in STORES.items()},
-    "processes": Deployable(("projectors", "processes"), frozenset({RABBITMQ, PROCESSES})),
-    "dead_letters": Deployable(("projectors", "dead_letters"), frozenset({RABBITMQ, OPERATIONS})),
-    "query": Deployable(
-        ("query_service",),
-        frozenset({RABBITMQ, OPERATIONS, PROCESSES, *STORES.values()}),
-        read_only=True,
-        needs_operator_key=True,
-    ),
+    "worker": Deployable(("command_service", "worker")),
+    "relay": Deployable(("command_service", "relay")),
+    "http": Deployable(("command_service", "http"), needs_operator_key=True),
+    **{name: Deployable(("projectors", name)) for name in NAMES},
+    "processes": Deployable(("projectors", "processes")),
+    "dead_letters": Deployable(("projectors", "dead_letters")),
+    QUERY: Deployable(("query_service",), needs_operator_key=True),
 }
-"""By the name that ``tidemark up``, the line ``tidemark ready: <name>`` and the health files use."""
-PAYMENT_PROVIDER: Final = "payment_provider"
+"""By the name that ``tidemark up``, the line ``tidemark ready: <name>``, the health files and ``ACCOUNTS`` use."""
 PROVIDERS: Final[Mapping[str, Mapping[str, Deployable]]] = {
     "": {},
-    "local": {PAYMENT_PROVIDER: Deployable(("deploy.demo.payments",), frozenset({RABBITMQ}))},
+    "local": {PAYMENT_PROVIDER: Deployable(("deploy.demo.payments",))},
 }
 """What stands in for a service of others, for demos, drills and tests: by the value of the setting ``payment_provider``."""
 
@@ -61,12 +54,12 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
     """The deployable's environment: ``base`` (by default this process's) with only the URLs that it needs."""
     deployable = _deployable(name)
     inherited = os.environ if base is None else base
-    urls = servers.reader_environ() if deployable.read_only else servers.environ()
     kept = {key: value for key, value in inherited.items() if not _is_url(key)}
+    kept.pop(API_KEY, None)
     if not deployable.needs_operator_key:
         kept.pop(OPERATOR_KEY, None)
     kept |= metrics_port(name, inherited)
-    return kept | {key: url for key, url in urls.items() if key in deployable.needs} | {"PYTHONUNBUFFERED": "1"}
+    return kept | servers.environ_of(name) | {"PYTHONUNBUFFERED": "1"}
 
 
 def program(name: str, servers: Servers, base: Mapping[str, str] | None = None) -> Program:
@@ -86,4 +79,4 @@ def _deployable(name: str) -> Deployable:
 
 
 def _is_url(key: str) -> bool:
-    return key.startswith("TIDEMARK_") and key.endswith("_URL")
+    return key.startswith("TIDEMARK_") and key.endswith("_URL") and key != JWKS

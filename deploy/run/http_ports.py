@@ -16,11 +16,14 @@ PORT_SETTINGS: Final[Mapping[str, str]] = {"queries": "query_port", "commands": 
 """Service → the setting for its port."""
 
 
-def choose(folder: Path) -> tuple[dict[str, str], Sequence[str]]:
+GATEWAY_SETTING: Final[Mapping[str, str]] = {"gateway requests": "gateway_port"}
+
+
+def choose(folder: Path, settings: Mapping[str, str] = PORT_SETTINGS) -> tuple[dict[str, str], Sequence[str]]:
     """The ports as environment variables, and messages for the operator. A port that a setting names is never replaced."""
     chosen, messages = {}, []
     host = Settings().host
-    for what, setting in PORT_SETTINGS.items():
+    for what, setting in settings.items():
         variable = f"TIDEMARK_{setting.upper()}"
         port = int(os.environ.get(variable) or Settings.model_fields[setting].default)
         named = bool(os.environ.get(variable)) and port != 0

@@ -1,9 +1,10 @@
-"""The deploy step that creates and updates what the services require: database schemas, exchanges, queues and bindings."""
+"""The deploy step that creates and updates what the services require: database schemas, privileges, exchanges, queues and bindings."""
 
 from pathlib import Path
 from typing import Final
 
 import command_service
+from deploy.run import privileges
 from deploy.run.topology import declare
 from projectors.dead_letters.migrations import migrate as migrate_operations
 from projectors.process_runtime.migrations import migrate as migrate_process
@@ -32,5 +33,6 @@ async def migrate(settings: Settings) -> list[str]:
         done += [f"{process}: {name}" for name in await migrate_process(process, settings.processes_url())]
     names = await migrate_operations(settings.require("operations_db_url"))
     done += [f"operations: {name}" for name in names]
+    done += await privileges.apply(settings)
     done += [f"rabbitmq: {line}" for line in await declare(settings.require("rabbitmq_url"), settings.lanes)]
     return done

@@ -2,38 +2,65 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
+from deploy.gateway.environment import url as gateway_url
+from deploy.gateway.program import ON_THIS_MACHINE, TRUSTED_PROXIES
+from deploy.gateway.program import program as gateway_program
+from deploy.keys.local import ready_key
 from deploy.run import environment, http_ports, metrics_ports
-from deploy.run.deployables import DEPLOYABLES, programs
+from deploy.run.deployables import API_KEY, DEPLOYABLES, programs
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor, run_until_stopped
 from deploy.servers.provide import Servers
+from shared.http.identities.credentials import require_loopback
 from shared.runtime.settings import Settings
 
+KEY_FILE: Final = environment.HOME / "api_key"
 
-async def run_all(servers: Servers, data: Path) -> int:
-    """Migrate, start every deployable, and run; returns 0 when stopped, 1 when a deployable died. ``data``: the folder for port records."""
-    chosen, messages = http_ports.choose(data)
+
+async def run_all(servers: Servers, data: Path, *, gateway: bool = False) -> int:
+    """Migrate, start every deployable, and run; returns 0 when stopped, 1 when a deployable died. ``data``: the folder for port records.
+
+    ``gateway``: also one port for both services. Raises ServersError if HAProxy is missing and cannot be installed, CannotStartError where
+    authentication is off on an address that others reach.
+    """
+    ports = {**http_ports.PORT_SETTINGS, **(http_ports.GATEWAY_SETTING if gateway else {})}
+    chosen, messages = http_ports.choose(data, ports)
     os.environ.update(servers.environ() | chosen | metrics_ports.choose(data, DEPLOYABLES))
+    if gateway:
+        os.environ.setdefault(TRUSTED_PROXIES, ON_THIS_MACHINE)
     os.environ.setdefault("TIDEMARK_RUNTIME_DIR", str((environment.HOME / "health").absolute()))
     settings = Settings()
+    if settings.auth == "off":
+        require_loopback(settings.host)
     await migrate(settings)
     console = Console()
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
     query_url, command_url = f"http://{host}:{settings.query_port}", f"http://{host}:{settings.command_port}"
+    front_door = [gateway_program()] if gateway else []
     variables = {
         "TIDEMARK_QUERY_URL": query_url,
         "TIDEMARK_COMMAND_URL": command_url,
         "TIDEMARK_LANES": str(settings.lanes),
         "TIDEMARK_RUNTIME_DIR": settings.runtime_dir,
         metrics_ports.TARGETS: os.environ[metrics_ports.TARGETS],
-    }
+    } | ({"TIDEMARK_GATEWAY_URL": gateway_url(settings)} if gateway else {})
+    if settings.auth == "off":
+        messages = [*messages, "authentication is off: every request may do everything"]
+    else:
+        key, is_new = await ready_key(settings, KEY_FILE)
+        variables[API_KEY] = str(key)
+        if is_new:
+            messages = [*messages, f"API key with all scopes, kept in {KEY_FILE} and shown only now: {key}"]
     with environment.published(servers.environ() | variables):
         for line in messages:
             console.print(line, highlight=False)
         console.print(f"servers: {servers.origin}; `tidemark env` prints their URLs", highlight=False)
         console.print(f"queries: {query_url}/schema", highlight=False)
         console.print(f"commands: {command_url}/schema", highlight=False)
-        return await run_until_stopped(Supervisor(), programs(servers))
+        if gateway:
+            console.print(f"gateway: {gateway_url(settings)}, for both", highlight=False)
+        return await run_until_stopped(Supervisor(), [*programs(servers), *front_door])

@@ -21,7 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from deploy.servers import databases, postgres, rabbitmq, redis
+from deploy.servers import databases, postgres, rabbitmq, redis_users
+from deploy.servers.accounts import ROLES
 from deploy.servers.credentials import credentials
 from deploy.servers.errors import ServersError
 from deploy.servers.persistent_ports import PersistentPorts, report_changed_port
@@ -87,7 +88,7 @@ def running(root: Path | None) -> Iterator[RunningContainers]:
     with ExitStack() as stack:
         folder = root if root is not None else Path(stack.enter_context(TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        names = (postgres.ADMIN, databases.OWNER, databases.READER, "redis-tidemark", "redis-reader", "rabbitmq")
+        names = (postgres.ADMIN, *ROLES, *(f"redis-{user}" for user in redis_users.RULES), "rabbitmq")
         passwords = credentials(folder, *names)
         fixed_ports = None if root is None else PersistentPorts(folder, *(str(port) for port in PORTS))
         volumes = None if root is None else "tidemark-" + hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
@@ -150,11 +151,15 @@ def _postgres(passwords: dict[str, str]) -> tuple["DockerContainer", int]:
 
 
 def _redis(passwords: dict[str, str]) -> tuple["DockerContainer", int]:
-    command = ["redis-server", "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-    command += ["--maxmemory-policy", "noeviction", "--user", "default", "off"]
-    for user, rules in redis.RULES.items():
-        command += ["--user", user, "on", f">{passwords[f'redis-{user}']}", *rules.split()]
-    return _container(REDIS_IMAGE, command), 6379
+    # The users by way of the environment: arguments are seen by everybody on the machine.
+    start = """
+    umask 077; printf "%s" "$TIDEMARK_USERS" > /tmp/users.acl; chown redis /tmp/users.acl; unset TIDEMARK_USERS
+    exec docker-entrypoint.sh redis-server "$@"
+    """
+    settings = ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
+    container = _container(REDIS_IMAGE, ["sh", "-c", start, "sh", *settings, "--aclfile", "/tmp/users.acl"])  # noqa: S108
+    users = redis_users.acl({user: passwords[f"redis-{user}"] for user in redis_users.RULES})
+    return container.with_env("TIDEMARK_USERS", users), 6379
 
 
 def _rabbitmq(passwords: dict[str, str]) -> tuple["DockerContainer", int]:

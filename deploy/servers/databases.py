@@ -1,15 +1,17 @@
-"""Creates the databases and the two roles in a new PostgreSQL: ``tidemark`` owns them, ``tidemark_reader`` only reads.
+"""Creates the databases and the roles in a new PostgreSQL: ``tidemark`` owns them, and each deployable has its own.
 
-The reader cannot connect to the write database; the migrations that create the other tables grant what it may
-read. On a local server the owner may also create databases, for tests.
-``deploy/postgres/init.sh`` does the same for docker compose.
+``deploy/postgres/roles.sql`` and ``database.sql`` are all of it, for docker compose and other servers, too. What a role may do is granted
+by the migrations (``deploy/run/grants.py``). On a local server the owner may also create databases, for tests.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import asyncpg
 
+import deploy
+from deploy.servers.accounts import ROLES
 from shared.read_models import IN_POSTGRES
 
 WRITE: Final = "tidemark_write"
@@ -18,21 +20,20 @@ READ: Final = "tidemark_read"
 OPERATIONS: Final = "tidemark_operations"
 PROCESSES: Final = "tidemark_processes"
 """The database of the process managers, each in its own schema."""
-OWNER: Final = "tidemark"
-READER: Final = "tidemark_reader"
 
 NOT_READY_ERRORS: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)
 """The errors of a connection to a server that is still starting."""
 
-HAS_ROLE: Final = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)"
-CREATE_ROLE: Final = "SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)"
+_SQL: Final = Path(deploy.__file__).parent / "postgres"
+CREATE_ROLES: Final = (_SQL / "roles.sql").read_text()
+CLOSE_DATABASE: Final = (_SQL / "database.sql").read_text()
+NAME_ROLES: Final = "SELECT set_config('tidemark.roles', $1, false)"
+NEW_ROLES: Final = "SELECT rolname FROM pg_authid WHERE rolname = ANY ($1::text[]) AND rolpassword IS NULL"
+LET_LOG_IN: Final = "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)"
 ALLOW_CREATEDB: Final = "ALTER ROLE tidemark CREATEDB"
-MAKE_READER_READ_ONLY: Final = "ALTER ROLE tidemark_reader SET default_transaction_read_only = on"
 HAS_DATABASE: Final = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
 CREATE_DATABASE: Final = "SELECT format('CREATE DATABASE %I OWNER tidemark', $1::text)"
-REVOKE_PUBLIC: Final = "SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', $1::text)"
-GRANT_READER: Final = "SELECT format('GRANT CONNECT ON DATABASE %I TO tidemark_reader', $1::text)"
-RESTRICT_PUBLIC_SCHEMA: Final = "REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT ALL ON SCHEMA public TO tidemark"
+GRANT_CONNECT: Final = "SELECT format('GRANT CONNECT ON DATABASE %I TO tidemark_reader', $1::text)"
 
 
 async def create(host: str, port: int, admin: str, admin_password: str, passwords: dict[str, str]) -> Mapping[str, str]:
@@ -48,30 +49,30 @@ async def create(host: str, port: int, admin: str, admin_password: str, password
             host=host, port=port, user=admin, password=admin_password, database=database, timeout=20
         )
 
-    readable = (READ, OPERATIONS, PROCESSES)
     connection = await connect("postgres")
     try:
-        for role in (OWNER, READER):
-            if not await connection.fetchval(HAS_ROLE, role):
-                await connection.execute(await connection.fetchval(CREATE_ROLE, role, passwords[role]))
+        await connection.execute(NAME_ROLES, ",".join(ROLES))
+        await connection.execute(CREATE_ROLES)
+        for row in await connection.fetch(NEW_ROLES, list(ROLES)):
+            role = row["rolname"]
+            await connection.execute(await connection.fetchval(LET_LOG_IN, role, passwords[role]))
         await connection.execute(ALLOW_CREATEDB)
-        await connection.execute(MAKE_READER_READ_ONLY)
         read_databases = {model.name: READ for model in IN_POSTGRES}
         for name in read_databases:
             if await connection.fetchval(HAS_DATABASE, f"tidemark_{name}"):
                 read_databases[name] = f"tidemark_{name}"
-        for database in (WRITE, *readable):
+        every = dict.fromkeys((WRITE, READ, OPERATIONS, PROCESSES, *read_databases.values()))
+        for database in every:
             if not await connection.fetchval(HAS_DATABASE, database):
                 await connection.execute(await connection.fetchval(CREATE_DATABASE, database))
-            await connection.execute(await connection.fetchval(REVOKE_PUBLIC, database))
-        for database in readable:
-            await connection.execute(await connection.fetchval(GRANT_READER, database))
     finally:
         await connection.close()
-    for database in (WRITE, *readable):
+    for database in every:
         connection = await connect(database)
         try:
-            await connection.execute(RESTRICT_PUBLIC_SCHEMA)
+            await connection.execute(CLOSE_DATABASE)
+            if database != WRITE:
+                await connection.execute(await connection.fetchval(GRANT_CONNECT, database))
         finally:
             await connection.close()
     return read_databases

@@ -1,4 +1,4 @@
-"""Gets missing programs of PostgreSQL, Redis and RabbitMQ from the system's package manager.
+"""Gets missing programs of PostgreSQL, Redis, RabbitMQ and HAProxy from the system's package manager.
 
 As root they are installed, with every service start prevented and the installed services disabled, so that nothing
 takes the default ports. Otherwise the packages and their missing dependencies are downloaded and unpacked into a folder
@@ -26,6 +26,8 @@ NEEDED: Final[dict[str, Callable[[], Path]]] = {
     "redis-server": programs.redis_server,
     "rabbitmq-server": programs.rabbitmq_server,
 }
+GATEWAY: Final[dict[str, Callable[[], Path]]] = {"haproxy": programs.haproxy}
+"""Needed only where the gateway runs."""
 MONITORING: Final[dict[str, Callable[[], Path]]] = {"prometheus": programs.prometheus}
 """For ``tidemark up --observe``, and for the tests of the rules."""
 SERVICES: Final = (
@@ -34,6 +36,7 @@ SERVICES: Final = (
     "rabbitmq-server.service",
     "epmd.socket",
     "epmd.service",
+    "haproxy.service",
     "prometheus.service",
 )
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
@@ -53,6 +56,12 @@ def missing(needed: Mapping[str, Callable[[], Path]] = NEEDED) -> list[str]:
         except ProgramMissingError:
             absent.append(package)
     return absent
+
+
+def install_missing(needed: Mapping[str, Callable[[], Path]]) -> None:
+    """Install or unpack packages if there are any that are missing. Raises ``ProgramMissingError``."""
+    if missing(needed):
+        install(needed)
 
 
 def install(needed: Mapping[str, Callable[[], Path]] = NEEDED) -> None:

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from deploy.servers import databases, programs
+from deploy.servers.accounts import ROLES
 from deploy.servers.credentials import credentials
 from deploy.servers.errors import ServersError
 from deploy.servers.persistent_ports import PersistentPorts
 from deploy.servers.process import ServerProcess
+from shared.runtime.roles import OWNER
 
 ADMIN: Final = "tidemark_admin"
 SETTINGS: Final = {
@@ -53,7 +55,7 @@ class Postgres:
         self._user = unprivileged_user()
         self.data = accessible_folder(folder) / "data"
         self._process = ServerProcess("PostgreSQL", folder, user=self._user, quick_signal=signal.SIGQUIT)
-        self._passwords = credentials(folder, ADMIN, databases.OWNER, databases.READER)
+        self._passwords = credentials(folder, ADMIN, *ROLES)
         self.read_databases: Mapping[str, str] = {}
         """Read model → its database; filled when the server is ready."""
 
@@ -106,8 +108,8 @@ class Postgres:
         """Choose a new port for the next start."""
         self.ports.choose_new_ports()
 
-    def url(self, database: str, role: str = databases.OWNER) -> str:
-        """The URL of one database for the owner, the reader or the administrator."""
+    def url(self, database: str, role: str = OWNER) -> str:
+        """The URL of one database for one role, or for the administrator."""
         return f"postgresql://{role}:{self._passwords[role]}@127.0.0.1:{self.port}/{database}"
 
     def admin_url(self, database: str = "postgres") -> str:

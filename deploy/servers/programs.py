@@ -1,4 +1,4 @@
-"""Finds the programs of PostgreSQL, Redis (or Valkey) and RabbitMQ on this machine.
+"""Finds the programs of PostgreSQL, Redis (or Valkey), RabbitMQ and HAProxy on this machine.
 
 It searches the folder that ``packages`` unpacks into, the PATH, and the usual folders outside the PATH
 (Debian's ``/usr/lib/postgresql/<version>/bin``, the ``sbin`` folders, Homebrew). The newest version wins.
@@ -64,6 +64,13 @@ def rabbitmq_server() -> Path:
     if found := find("rabbitmq-server"):
         return found
     raise ProgramMissingError("rabbitmq-server is not on this machine")
+
+
+def haproxy() -> Path:
+    """The gateway's program. Raises ``ProgramMissingError``."""
+    if found := find("haproxy"):
+        return found
+    raise ProgramMissingError("haproxy is not on this machine")
 
 
 def prometheus() -> Path:

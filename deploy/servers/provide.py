@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from deploy.servers import containers, databases, packages, redis
+from deploy.servers import containers, databases, packages, redis_users
+from deploy.servers.accounts import ACCOUNTS, QUERY, own_setting, variable
 from deploy.servers.errors import ServersError
 from deploy.servers.private import PrivateServers, private_servers
-from shared.read_models import IN_POSTGRES, READ_MODELS, StoreKind
+from shared.read_models import IN_POSTGRES, READ_MODELS
+from shared.runtime.roles import OWNER, role_of
 
 __all__ = ["Servers", "ServersError", "from_environment", "provide"]
 
@@ -33,38 +35,49 @@ STORE_SETTINGS: Final = tuple(model.setting for model in READ_MODELS)
 
 @dataclass(frozen=True, kw_only=True)
 class Servers:
-    """The URLs of all servers. Reader URLs address the same stores with read-only users; the write database has none."""
+    """The URLs of all servers: the owner's, for migrations and operators, and each deployable's own."""
 
     rabbitmq_url: str = field(repr=False)
     write_db_url: str = field(repr=False)
     operations_db_url: str = field(repr=False)
-    operations_reader_url: str = field(repr=False)
     processes_db_url: str = field(repr=False)
-    processes_reader_url: str = field(repr=False)
     stores: Mapping[str, str] = field(repr=False)
     """The URL of each read model's store."""
-    reader_stores: Mapping[str, str] = field(repr=False)
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Deployable → setting → the URL with its own account. Where one is missing, the owner's is the deployable's."""
     origin: str
     """``environment``, ``docker`` or ``private``."""
     private: PrivateServers | None = field(default=None, repr=False, compare=False)
     """The instances, if they are private: tests kill, freeze and restart them."""
 
-    def environ(self) -> dict[str, str]:
-        """The settings with write access, and the reader URLs."""
-        urls = {
-            name: getattr(self, name)
-            for name in (*REQUIRED, "operations_reader_url", PROCESSES, "processes_reader_url")
-        }
-        for model in READ_MODELS:
-            urls |= {model.setting: self.stores[model.name], f"{model.name}_reader_url": self.reader_stores[model.name]}
-        return {_variable(name): url for name, url in urls.items()}
+    def url(self, deployable: str, setting: str) -> str:
+        """The URL with which this deployable uses the server of this setting (``write_db_url``)."""
+        return self.own.get(deployable, {}).get(setting) or self._owner_urls()[setting]
 
-    def reader_environ(self) -> dict[str, str]:
-        """The settings of the query service: RabbitMQ, and the read stores with reader URLs under their usual names."""
-        urls = {"rabbitmq_url": self.rabbitmq_url, "operations_db_url": self.operations_reader_url}
-        urls[PROCESSES] = self.processes_reader_url
-        urls |= {model.setting: self.reader_stores[model.name] for model in READ_MODELS}
-        return {_variable(name): url for name, url in urls.items()}
+    def environ_of(self, deployable: str) -> dict[str, str]:
+        """The deployable's settings: the URLs of the servers that it uses, with its own accounts."""
+        return {variable(setting): self.url(deployable, setting) for setting in ACCOUNTS[deployable]}
+
+    def environ(self) -> dict[str, str]:
+        """The owner's settings, and, by ``own_setting``, those of every deployable: ``from_environment`` finds the same servers in them."""
+        urls = self._owner_urls()
+        for deployable, settings in ACCOUNTS.items():
+            urls |= {own_setting(deployable, setting): self.url(deployable, setting) for setting in settings}
+        return {variable(name): url for name, url in urls.items()}
+
+    @property
+    def reader_stores(self) -> Mapping[str, str]:
+        """The URL of each read model's store for the query service."""
+        return {model.name: self.url(QUERY, model.setting) for model in READ_MODELS}
+
+    @property
+    def operations_reader_url(self) -> str:
+        """The operations database for the query service."""
+        return self.url(QUERY, "operations_db_url")
+
+    def _owner_urls(self) -> dict[str, str]:
+        urls = {name: str(getattr(self, name)) for name in (*REQUIRED, PROCESSES)}
+        return urls | {model.setting: self.stores[model.name] for model in READ_MODELS}
 
 
 @contextmanager
@@ -85,7 +98,7 @@ def provide(root: Path | None = None, *, keep: bool = False) -> Iterator[Servers
             return
         if choice == "environment":
             raise ServersError(
-                f"{CHOICE}=environment needs {', '.join(map(_variable, (*REQUIRED, PROCESSES, *STORE_SETTINGS)))}"
+                f"{CHOICE}=environment needs {', '.join(map(variable, (*REQUIRED, PROCESSES, *STORE_SETTINGS)))}"
             )
     if choice == "docker" or (choice is None and containers.available()):
         with containers.running(root) as started:
@@ -106,7 +119,7 @@ def from_environment(environ: Mapping[str, str]) -> Servers | None:
     given = {
         name: url
         for name in (*REQUIRED, PROCESSES, SHARED_READ_DB, *STORE_SETTINGS)
-        if (url := environ.get(_variable(name)))
+        if (url := environ.get(variable(name)))
     }
     if not given:
         return None
@@ -114,18 +127,20 @@ def from_environment(environ: Mapping[str, str]) -> Servers | None:
         for model in IN_POSTGRES:
             given.setdefault(model.setting, given[SHARED_READ_DB])
         given.setdefault(PROCESSES, given[SHARED_READ_DB])
-    if missing := [_variable(name) for name in (*REQUIRED, PROCESSES, *STORE_SETTINGS) if name not in given]:
+    if missing := [variable(name) for name in (*REQUIRED, PROCESSES, *STORE_SETTINGS) if name not in given]:
         raise ServersError(f"set all server URLs or none: {', '.join(missing)} missing from the environment")
-    stores = {model.name: given[model.setting] for model in READ_MODELS}
     return Servers(
         rabbitmq_url=given["rabbitmq_url"],
         write_db_url=given["write_db_url"],
         operations_db_url=given["operations_db_url"],
-        operations_reader_url=environ.get("TIDEMARK_OPERATIONS_READER_URL") or given["operations_db_url"],
         processes_db_url=given[PROCESSES],
-        processes_reader_url=environ.get("TIDEMARK_PROCESSES_READER_URL") or given[PROCESSES],
-        stores=stores,
-        reader_stores={name: environ.get(_variable(f"{name}_reader_url")) or url for name, url in stores.items()},
+        stores={model.name: given[model.setting] for model in READ_MODELS},
+        own={
+            deployable: {
+                setting: url for setting in settings if (url := environ.get(variable(own_setting(deployable, setting))))
+            }
+            for deployable, settings in ACCOUNTS.items()
+        },
         origin="environment",
     )
 
@@ -154,27 +169,31 @@ def _servers(
     origin: str,
     private: PrivateServers | None = None,
 ) -> Servers:
-    def stores(database_role: str, redis_user: str) -> dict[str, str]:
-        return {
-            model.name: database_url(read_databases[model.name], database_role)
-            if model.store is StoreKind.POSTGRES
-            else redis_url(redis_user)
-            for model in READ_MODELS
-        }
+    names = {
+        "write_db_url": databases.WRITE,
+        "operations_db_url": databases.OPERATIONS,
+        PROCESSES: databases.PROCESSES,
+        **{model.setting: read_databases[model.name] for model in IN_POSTGRES},
+    }
+
+    def url(setting: str, role: str, redis_user: str) -> str:
+        return database_url(names[setting], role) if setting in names else redis_url(redis_user)
+
+    def own(deployable: str, setting: str) -> str:
+        if setting == "rabbitmq_url":
+            return rabbitmq_url
+        return url(setting, role_of(deployable), redis_users.user_of(deployable))
+
+    def owners(setting: str) -> str:
+        return url(setting, OWNER, redis_users.OWNER)
 
     return Servers(
         rabbitmq_url=rabbitmq_url,
-        write_db_url=database_url(databases.WRITE, databases.OWNER),
-        operations_db_url=database_url(databases.OPERATIONS, databases.OWNER),
-        operations_reader_url=database_url(databases.OPERATIONS, databases.READER),
-        processes_db_url=database_url(databases.PROCESSES, databases.OWNER),
-        processes_reader_url=database_url(databases.PROCESSES, databases.READER),
-        stores=stores(databases.OWNER, redis.OWNER),
-        reader_stores=stores(databases.READER, redis.READER),
+        write_db_url=owners("write_db_url"),
+        operations_db_url=owners("operations_db_url"),
+        processes_db_url=owners(PROCESSES),
+        stores={model.name: owners(model.setting) for model in READ_MODELS},
+        own={name: {setting: own(name, setting) for setting in settings} for name, settings in ACCOUNTS.items()},
         origin=origin,
         private=private,
     )
-
-
-def _variable(name: str) -> str:
-    return "TIDEMARK_" + name.upper()

@@ -1,11 +1,10 @@
 """A private Redis (or Valkey): acknowledged writes are on disk, so a ``kill`` and a new ``start`` lose nothing.
 
-Every write is synced to the append-only file before its reply. Two users: ``tidemark`` may do everything,
-``reader`` may only read; the default user is disabled. It listens on 127.0.0.1 only.
+Every write is synced to the append-only file before its reply. Its users are in an ACL file (``redis_users``), which has no password, only
+hashes; the default user is disabled. It listens on 127.0.0.1 only.
 """
 
 import contextlib
-import hashlib
 import signal
 import socket
 from pathlib import Path
@@ -15,13 +14,8 @@ from deploy.servers import programs
 from deploy.servers.credentials import credentials
 from deploy.servers.persistent_ports import PersistentPorts
 from deploy.servers.process import ServerProcess
+from deploy.servers.redis_users import OWNER, RULES, acl
 
-OWNER: Final = "tidemark"
-READER: Final = "reader"
-RULES: Final = {
-    OWNER: "~* &* +@all",
-    READER: "~* resetchannels -@all +@read +@connection +multi +exec +discard +time -@dangerous",
-}
 SETTINGS: Final = """\
 bind 127.0.0.1
 appendonly yes
@@ -30,7 +24,6 @@ save ""
 maxmemory-policy noeviction
 daemonize no
 loglevel notice
-user default off ~* &* +@all
 """
 
 
@@ -43,7 +36,7 @@ class Redis:
         self.ports = PersistentPorts(folder, "port")
         self._program = programs.redis_server()
         self._process = ServerProcess("Redis", folder, quick_signal=signal.SIGKILL)
-        self._passwords = credentials(folder, OWNER, READER)
+        self._passwords = credentials(folder, *RULES)
 
     @property
     def port(self) -> int:
@@ -57,10 +50,11 @@ class Redis:
     def start(self) -> None:
         """Start the server on its existing data, if any; ``wait_ready`` returns when it can be used."""
         self.data.mkdir(mode=0o700, exist_ok=True)
-        users = "".join(f"user {user} on {self._hash(user)} {rules}\n" for user, rules in RULES.items())
-        settings = self.folder / "redis.conf"
-        settings.touch(mode=0o600)
-        settings.write_text(f'{SETTINGS}port {self.port}\ndir "{self.data}"\n{users}')
+        settings, users = self.folder / "redis.conf", self.folder / "users.acl"
+        for file in (settings, users):
+            file.touch(mode=0o600)
+        users.write_text(acl(self._passwords))
+        settings.write_text(f'{SETTINGS}port {self.port}\ndir "{self.data}"\naclfile "{users}"\n')
         self._process.start([str(self._program), str(settings)], programs.environment(), self.data)
 
     def wait_ready(self, timeout: float = 30.0) -> None:
@@ -88,11 +82,8 @@ class Redis:
         self.ports.choose_new_ports()
 
     def url(self, user: str = OWNER) -> str:
-        """The URL of database 0 for the owner or the reader."""
+        """The URL of database 0 for one user."""
         return f"redis://{user}:{self._passwords[user]}@127.0.0.1:{self.port}/0"
-
-    def _hash(self, user: str) -> str:
-        return "#" + hashlib.sha256(self._passwords[user].encode()).hexdigest()
 
     def _is_ready(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:

@@ -14,11 +14,12 @@ from shared.views.operations import SCHEMA
 DISCARDED: Final = """
 SELECT stream, version FROM letters WHERE origin = $1 AND stream = ANY ($2::text[]) AND status = 'discarded'
 """
+# From the audit's own details: the letter may have been removed by retention since.
 AUDITED: Final = """
-SELECT letters.stream, letters.version, letters.id AS letter, audit.actor, audit.reason, audit.at
-FROM letters JOIN audit ON audit.letter_id = letters.id AND audit.act = 'discard'
-WHERE letters.origin = $1 AND letters.stream = ANY ($2::text[])
-ORDER BY audit.id
+SELECT details ->> 'stream' AS stream, (details ->> 'version')::bigint AS version, letter_id AS letter, actor, reason, at
+FROM audit
+WHERE act = 'discard' AND details ->> 'origin' = $1 AND details ->> 'stream' = ANY ($2::text[])
+ORDER BY id
 """
 LIVE: Final = """
 SELECT stream, version, id FROM letters

@@ -1,7 +1,7 @@
 """Consumes all queues of the dead-letter worker, one delivery batch at a time; a delivery is acknowledged only after its commit.
 
     <origin>.dead ─────▶ letters ──committed──▶ inquiry to the projections: have you passed these events? ──▶ acknowledge
-    dead_letters.passed ▶ progress messages: close letters and items, audit acts on generations ──committed──▶ acknowledge
+    dead_letters.passed ▶ progress messages: close letters and items; reports of acts and denials: audit ──committed──▶ acknowledge
     control.operations ─▶ requests (``requests``) ──committed──▶ reply ──▶ acknowledge
 
 Letters and progress messages use different queues, so the message that an event was passed may arrive before its letter. Therefore an
@@ -19,14 +19,14 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from projectors.dead_letters.actions.audit import record_acted
+from projectors.dead_letters.actions.audit import record_reported
 from projectors.dead_letters.letters.ingest import ingest
 from projectors.dead_letters.letters.letter import Incoming, event_identity
 from projectors.dead_letters.letters.reading import ORIGIN_OF, parse_letters, unreadable
 from projectors.dead_letters.outgoing import HeldEvent, inquiries
 from projectors.dead_letters.replaying.items import resolve
 from projectors.dead_letters.requests import handle, reply
-from shared.messages.control import Acted, Passed, Request
+from shared.messages.control import Acted, Denied, Passed, Request
 from shared.messaging import topology
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer, Delivery
@@ -38,6 +38,8 @@ from shared.runtime.process import Stopped
 log: Final = logging.getLogger(__name__)
 
 QUEUES: Final = (*ORIGIN_OF, topology.PASSED_QUEUE, topology.OPERATIONS_QUEUE)
+REPORTS: Final[dict[str, type[Request[Any]]]] = {"acted": Request[Acted], "denied": Request[Denied]}
+"""By the last word of the routing key: what is recorded in the audit. All others are progress messages, ``Passed``."""
 PREFETCH: Final = 200
 MAX_DELIVERIES: Final = 500
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
@@ -119,13 +121,14 @@ class Inbox:
     async def _handle_progress(self, deliveries: Sequence[Delivery]) -> None:
         messages = [message for delivery in deliveries if (message := _parse(delivery)) is not None]
         passed = [each for message in messages if isinstance(message.data, Passed) for each in _events(message.data)]
-        acted = [message for message in messages if isinstance(message.data, Acted)]
+        reported = [message for message in messages if not isinstance(message.data, Passed)]
 
         async def step() -> int:
             pool = await self._database.pool()
             async with pool.acquire(timeout=10) as connection, connection.transaction():
-                await record_acted(connection, acted)
-                return await resolve(connection, passed)
+                closed = await resolve(connection, passed)
+                await record_reported(connection, reported)
+                return closed
 
         closed = await self._outages.until_up(step)
         if closed:
@@ -157,7 +160,7 @@ def _batches(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
 
 def _parse(delivery: Delivery) -> Request[Any] | None:
     """The progress message; None if it is invalid. Only our own processes publish it, so that is a bug: it is logged and dropped."""
-    shape = Request[Acted] if delivery.routing_key.endswith(topology.acted_key("")) else Request[Passed]
+    shape = REPORTS.get(delivery.routing_key.rpartition(".")[2], Request[Passed])
     try:
         return shape.model_validate_json(delivery.body)
     except ValidationError as error:

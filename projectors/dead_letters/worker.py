@@ -1,14 +1,15 @@
 """The dead-letter worker: the only writer of the operations database.
 
-    inbox    letters, progress messages and operators' requests, from RabbitMQ into tables
-    engine   replay jobs, discards and edited commands, from tables to RabbitMQ
+    inbox      letters, progress messages, reports and operators' requests, from RabbitMQ into tables
+    engine     replay jobs, discards and edited commands, from tables to RabbitMQ
+    retention  removes what is too old
 
 They communicate through the tables only: either may die at any point, and its successor continues from the tables.
 """
 
 from typing import Final
 
-from projectors.dead_letters import figures, outage, queue_figures
+from projectors.dead_letters import figures, outage, queue_figures, retention
 from projectors.dead_letters.inbox import PREFETCH, QUEUES, Inbox
 from projectors.dead_letters.replaying.engine import ReplayEngine
 from shared.messaging import topology
@@ -41,12 +42,17 @@ async def run(settings: Settings) -> int:
     database = Database(database_url, schema=SCHEMA)
     queues = QueueWatch(publisher.connected, WRITTEN_TO)
     engine = ReplayEngine(database_url, SCHEMA, publisher, outage.retry(process.stopping))
+    pruner = retention.pruner(database_url)
     inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), on_change=engine.wake)
     letters = figures.OperationsFigures(database)
     census = queue_figures.QueueFigures(publisher.connected, settings.lanes)
     try:
         return await process.run(
-            {"inbox": lambda: inbox.run(process.stopping), "engine": lambda: engine.run(process.stopping)},
+            {
+                "inbox": lambda: inbox.run(process.stopping),
+                "engine": lambda: engine.run(process.stopping),
+                "retention": lambda: pruner.run(process.stopping),
+            },
             background={
                 "consumer": consumer.run,
                 "queues": queues.run,
@@ -59,6 +65,7 @@ async def run(settings: Settings) -> int:
                 "engine": lambda: engine.trouble,
                 "publisher": lambda: publisher.trouble,
                 "queues": lambda: queues.trouble or consumer.queues_trouble,
+                "retention": lambda: pruner.trouble,
             },
             announcer=Announcer(NAME, publisher),
         )

@@ -49,7 +49,7 @@ STORE: Final = """
 UPDATE processes SET
     status = new.status, version = new.version, state_version = new.state_version, state = new.state::jsonb,
     waiting_for = ARRAY(SELECT jsonb_array_elements_text(new.waiting_for::jsonb)), result = new.result, failure = new.failure::jsonb,
-    received = new.received, decided = new.decided, started_at = new.started_at, done_at = new.done_at, updated_at = $13
+    received = new.received, decided = new.decided, started_at = new.started_at, done_at = new.done_at, updated_at = $13, pruned_at = NULL
 FROM unnest($1::text[], $2::text[], $3::integer[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::text[],
             $9::integer[], $10::integer[], $11::timestamptz[], $12::timestamptz[])
     AS new (id, status, version, state_version, state, waiting_for, result, failure, received, decided, started_at, done_at)

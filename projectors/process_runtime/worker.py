@@ -17,6 +17,7 @@ from typing import Final
 from projectors.generations.gauges import GenerationGauges
 from projectors.generations.hosting import Generations, HostedGeneration, role_of
 from projectors.generations.requests import RefusedError
+from projectors.process_runtime import retention
 from projectors.process_runtime.figures import ProcessFigures
 from projectors.process_runtime.inbox import PREFETCH as INBOX_PREFETCH
 from projectors.process_runtime.inbox import QUEUES, Inbox
@@ -119,12 +120,14 @@ class RunningManager:
         )
         self._relay = CommandRelay(self.name, url, commands, resend_after_s=settings.command_resend_after_s)
         self._timers = Timers(self.store, self.outages)
+        self._retention = retention.pruner(manager.name, url)
 
     def workers(self, stop: asyncio.Event) -> Mapping[str, Task]:
         return {
             self.name: lambda: self._projector.run(stop),
             f"{self.name} commands": lambda: self._relay.run(stop),
             f"{self.name} timers": lambda: _until_stopped(self._timers.run(stop)),
+            f"{self.name} retention": lambda: self._retention.run(stop),
         }
 
     def background(self) -> Mapping[str, Task]:
@@ -145,6 +148,7 @@ class RunningManager:
             f"{self.name} lanes": lambda: self._projector.silent_lanes,
             f"{self.name} commands": lambda: self._relay.trouble,
             f"{self.name} queues": lambda: self._consumer.queues_trouble,
+            f"{self.name} retention": lambda: self._retention.trouble,
         }
 
     async def close(self) -> None:

@@ -1,5 +1,6 @@
 """The schemas of the read stores: positions, holds and progress first, then each projection's own tables; in every generation."""
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +9,7 @@ import asyncpg
 from shared.read_models import StoreKind, named
 from shared.runtime.postgres import CONNECT_TIMEOUT_S
 from shared.runtime.postgres import migrate as migrate_schema
+from shared.runtime.roles import role_of
 from shared.views.generations import FIRST, generation_name, registry_schema
 
 NUMBERS: Final = "SELECT number FROM generations ORDER BY number"
@@ -33,20 +35,17 @@ def registry_files() -> list[Path]:
 async def migrate(projector: str, url: str, *, schema: str | None = None) -> list[str]:
     """Migrate a projector's store, with all its generations and their registry; returns the names of the applied migrations.
 
+    All of it is the projector's own: it makes and drops generations, and partitions, while it runs.
     ``schema``: migrate this one generation only. Safe to run at any time, also concurrently. Raises UnknownReadModelError.
     """
     if named(projector).store is not StoreKind.POSTGRES:
         return []
+    migrate_one = partial(migrate_schema, url, owner=role_of(projector), readable=True)
     if schema is not None:
-        return await migrate_schema(url, files(projector), schema=schema, readable=True)
-    done = await migrate_schema(
-        url,
-        registry_files(),
-        schema=registry_schema(projector),
-        readable=True,
-    )
+        return await migrate_one(files(projector), schema=schema)
+    done = await migrate_one(registry_files(), schema=registry_schema(projector))
     for number in await _numbers(url, registry_schema(projector)):
-        done += await migrate_schema(url, files(projector), schema=generation_name(projector, number), readable=True)
+        done += await migrate_one(files(projector), schema=generation_name(projector, number))
     return done
 
 

@@ -24,7 +24,7 @@ def conditional_response(
     media_type: str = MediaType.JSON,
 ) -> Response[Any]:
     """200 with ``body`` (text, sent unchanged), or 304 without it; both with ``ETag`` and the headers ``as_of``."""
-    headers = {"ETag": etag(body, *versions), "Cache-Control": "no-cache", **as_of}
+    headers = {"ETag": etag(body, *versions), "Cache-Control": "private, no-cache", **as_of}
     if WHOLE not in request.scope and (unchanged := not_modified(request, headers)):
         return unchanged
     return Response(body, media_type=media_type, headers=headers)

@@ -109,23 +109,6 @@ _NOT_READY: Final = problem_response(
     "/health/ready",
 )
 
-KEY_RESPONSES: Final = {
-    401: problem_response(
-        401,
-        "The key in the request is not the operator's key.",
-        "operator-key-required",
-        "this is not the operator's key",
-        "/dead-letters/17",
-    ),
-    403: problem_response(
-        403,
-        "The request has a key, and the service has none to compare it with.",
-        "acts-are-off",
-        "operator actions are disabled: the query service has no TIDEMARK_OPERATOR_KEY",
-        "/dead-letters/17",
-    ),
-}
-
 _UNMET: Final = problem_response(
     412,
     "The projection has not applied a version required by Tidemark-Consistency: not within the wait, or it cannot by itself,"

@@ -16,8 +16,8 @@ from litestar.openapi.spec import (
 from pydantic import BaseModel
 
 from query_service.http.openapi import INVALID, problem_response
-from query_service.http.operators import ACTOR, REQUEST_ID
-from shared.http.operator_key import KEY
+from query_service.http.operators import REQUEST_ID
+from shared.http.identities.credentials import ACTOR
 from shared.messages.control import Discard, Edit, Replay, Steer
 from shared.views.operations import Done
 
@@ -25,12 +25,6 @@ _PATH: Final = "/dead-letters/replay"
 ACTION_RESPONSES: Final = {
     202: ResponseSpec(Done, description="Accepted and recorded; it is being carried out.", generate_examples=False),
     400: INVALID,
-    401: problem_response(
-        401, "No operator key, or a wrong one.", "operator-key-required", "this is for operators", _PATH
-    ),
-    403: problem_response(
-        403, "The service has no operator key.", "acts-are-off", "operator actions are disabled", _PATH
-    ),
     404: problem_response(404, "No such letter or job.", "letter-not-found", "there is no letter 17", _PATH),
     409: problem_response(
         409, "The action does not fit the current state.", "nothing-selected", "no live letter matches", _PATH
@@ -54,14 +48,13 @@ ACTION_RESPONSES: Final = {
 
 @dataclass
 class ActionOperation(Operation):
-    """An operator action: its headers, its body, and the key. ``not_in_body``: the members taken from headers and path."""
+    """An operator action: its headers and its body. ``not_in_body``: the members taken from headers and path."""
 
     act: ClassVar[type[BaseModel]]
-    not_in_body: ClassVar[frozenset[str]] = frozenset({"actor"})
+    not_in_body: ClassVar[frozenset[str]] = frozenset({"actor", "behind"})
 
     def __post_init__(self) -> None:
         self.parameters = [*(self.parameters or []), *_headers()]
-        self.security = [{KEY: []}]
         for response in (self.responses or {}).values():
             if isinstance(response, OpenAPIResponse):
                 response.headers = None  # the application's default headers are those of read routes
@@ -88,15 +81,7 @@ class EditOperation(ActionOperation):
 @dataclass
 class SteerOperation(ActionOperation):
     act = Steer
-    not_in_body = frozenset({"actor", "job_id", "to"})
-
-
-@dataclass
-class LetterOperation(Operation):
-    """The key is optional; with it the response includes the payload."""
-
-    def __post_init__(self) -> None:
-        self.security = [{}, {KEY: []}]
+    not_in_body = frozenset({"actor", "behind", "job_id", "to"})
 
 
 def _headers() -> list[Parameter]:
@@ -106,8 +91,7 @@ def _headers() -> list[Parameter]:
             ACTOR,
             "header",
             Schema(type=text, min_length=1, max_length=200),
-            description="The operator's name, for the audit.",
-            required=True,
+            description="The person whom the credential acts for, as it says, for the audit. Required while authentication is off.",
         ),
         Parameter(
             REQUEST_ID,

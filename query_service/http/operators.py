@@ -1,11 +1,9 @@
-"""Authenticates operators over HTTP and sends their requests to the dead-letter worker.
+"""Sends operators' requests to the dead-letter worker, in the name of the identity that each request has.
 
-Every action requires the operator key (``shared.http.operator_key``). The key proves that the sender is an operator;
-``Tidemark-Actor`` states which one, and is recorded in the audit.
+The identity is the actor in the audit, and ``Tidemark-Actor`` the person whom it says it acts for. While authentication is off, there is
+no identity, and ``Tidemark-Actor`` is the actor.
 
     Problem
-    ├── 403 acts-are-off              the service has no key
-    ├── 401 operator-key-required     no key, or a wrong one
     ├── 400 invalid-parameter         a header is missing or malformed
     ├── 503 broker-unavailable        RabbitMQ is unavailable: whether it has the request is unknown
     └── 504 no-answer                 the broker keeps the request; the worker has not replied
@@ -15,12 +13,12 @@ import asyncio
 from typing import Final
 from uuid import uuid4
 
-from litestar.handlers import BaseRouteHandler
 from pydantic import TypeAdapter, ValidationError
 
 from query_service.http.problems import InvalidParameterError
 from shared.contracts.values import Actor
-from shared.http.operator_key import AnyConnection, OperatorKey
+from shared.http.identities.credentials import ACTOR, claimed_person
+from shared.http.identities.identity import AnyConnection, identity_of
 from shared.http.problems import FieldError, Problem
 from shared.messaging.broker import BrokerError, UnroutableError
 from shared.messaging.control_client import NoReplyError
@@ -28,7 +26,6 @@ from shared.messaging.operations_client import Act, request, send_request
 from shared.views.operations import Done, Refused
 
 SOURCE: Final = "tidemark/query"
-ACTOR: Final = "Tidemark-Actor"
 REQUEST_ID: Final = "Idempotency-Key"
 ANSWER_TIMEOUT_S: Final = 10.0
 MAX_CONCURRENT: Final = 8
@@ -48,20 +45,11 @@ _LABEL: Final[TypeAdapter[str]] = TypeAdapter(Actor)
 
 
 class Operators:
-    """The operator key of one application, and a client of the broker that takes operators' requests."""
+    """A client of the broker that takes operators' requests."""
 
-    def __init__(self, key: str = "", rabbitmq_url: str = "") -> None:
-        self._key = OperatorKey(key, "query service", "operator actions")
+    def __init__(self, rabbitmq_url: str = "") -> None:
         self._url = rabbitmq_url
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
-
-    def is_authenticated(self, connection: AnyConnection) -> bool:
-        """Whether the request has the operator key. Raises Problem for a wrong key, which must not be treated like none."""
-        return self._key.is_given(connection)
-
-    def require_key(self, connection: AnyConnection) -> None:
-        """Raises Problem unless the request has the operator key."""
-        self._key.require(connection)
 
     async def ask(self, act: Act, request_id: str) -> Done:
         """The result of the action. Raises Problem, with the worker's own code if it refuses."""
@@ -86,18 +74,15 @@ class Operators:
         return result
 
 
-def operators_only(connection: AnyConnection, _: BaseRouteHandler) -> None:
-    """A guard: the key is checked before anything else of the request."""
-    operators: Operators = connection.app.state.operators
-    operators.require_key(connection)
-
-
-def actor(connection: AnyConnection) -> str:
-    """The operator's name. Raises InvalidParameterError."""
-    name = _header(connection, ACTOR)
+def acting(connection: AnyConnection) -> dict[str, str | None]:
+    """The members ``actor`` and ``behind`` of a request. Raises InvalidParameterError."""
+    identity = identity_of(connection)
+    if not identity.is_anonymous:
+        return {"actor": identity.subject, "behind": identity.behind}
+    name = claimed_person(connection)
     if name is None:
         raise InvalidParameterError(ACTOR, "is required: the operator's name for the audit, 1 to 200 characters")
-    return name
+    return {"actor": name}
 
 
 def request_id(connection: AnyConnection) -> str:

@@ -24,6 +24,7 @@ MAX_ATTEMPTS: Final = 3
 def read_route(
     path: str,
     *,
+    needs: str,
     one: bool = False,
     tags: list[str],
     summary: str,
@@ -32,12 +33,13 @@ def read_route(
 ) -> Callable[[Handler], HTTPRouteHandler]:
     """``get``, with the documented responses of every read from a projection; ``one``: including 404; ``responses``: the route's own.
 
+    ``needs``: the scope that it is read with, ``queries:<context>``: by whose data it is, not by which read model has it.
     ``cached``: see ``http.cached``.
     """
     documented = {**(READ_ONE if one else READ), **responses}
 
     def decorate(handler: Handler) -> HTTPRouteHandler:
-        route = get(path, responses=documented, operation_class=ReadOperation, tags=tags, summary=summary)
+        route = get(path, needs=needs, responses=documented, operation_class=ReadOperation, tags=tags, summary=summary)
         return route(_retried_on_switch(handler if cached is None else _cached(handler, cached)))
 
     return decorate

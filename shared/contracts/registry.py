@@ -34,8 +34,15 @@ def _collected(name: str) -> dict[Any, Any]:
     return found
 
 
+NAMES: Final[tuple[str, ...]] = tuple(context.__name__.rpartition(".")[2] for context in _CONTEXTS)
+"""Every context, by the name of its module: ``orders``."""
+
 KINDS: Final[tuple[str, ...]] = tuple(kind for context in _CONTEXTS for kind in context.KINDS)
 """Every kind of stream there is, ``<kind>/<id>``."""
+
+CONTEXT_OF_KIND: Final[Mapping[str, str]] = {
+    kind: name for name, context in zip(NAMES, _CONTEXTS, strict=True) for kind in context.KINDS
+}
 
 KINDS_OF: Final[Mapping[type[EventData], tuple[str, ...]]] = {
     cls: tuple(context.KINDS) for context in _CONTEXTS for cls in context.EVENTS

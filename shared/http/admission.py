@@ -7,11 +7,13 @@ There are fewer slots than connections, so that a request without a slot is refu
 to be accepted. Health checks need no slot: a server that is full is still alive.
 """
 
+from ipaddress import IPv6Network
 from typing import Any, Final
 
 from litestar.types import Receive, Send
 
 from shared.http.bodies import ClientGoneError, RequestBodies
+from shared.http.identities.identity import IDENTITY, Identity
 from shared.http.problems import MEDIA_TYPE, Problem, encode
 from shared.messages.envelope import MAX_MESSAGE_BYTES
 
@@ -78,6 +80,23 @@ def client_of(scope: Any) -> str:
     """The address of the peer; behind a proxy, the proxy's."""
     client = scope.get("client")
     return str(client[0]) if client else ""
+
+
+def sender_of(scope: Any) -> str:
+    """Who is counted as one where a limit is for each: the identity; without one the client's address, of IPv6 its network of 64 bits."""
+    identity: Identity | None = scope.get(IDENTITY)
+    if identity is not None and not identity.is_anonymous:
+        return f"identity {identity.subject}"
+    address = client_of(scope)
+    return f"address {network_of(address) if ':' in address else address}"
+
+
+def network_of(address: str) -> str:
+    """The network of 64 bits of an IPv6 address: one client has as many addresses there as it likes."""
+    try:
+        return str(IPv6Network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address
 
 
 async def refuse(scope: Any, send: Any, problem: Problem) -> None:

@@ -1,7 +1,8 @@
 """Serving an application over HTTP: granian inside our own event loop, so that one process has one loop and one set of signal handlers.
 
 What a client can hold is bounded. A connection without a complete request head is closed after HEADERS_S, and so is an idle one; bodies
-and slots are limited by ``shared.http.admission``. At most MAX_CONNECTIONS are open, and never more than file descriptors allow; one in
+and slots are limited by ``shared.http.admission``, heads by ``shared.http.screening``.
+At most MAX_CONNECTIONS are open, and never more than file descriptors allow; one in
 eight of them is reserved for refusing requests without a slot. HTTP/1.1 only: where granian also accepts HTTP/2, it waits for the
 first byte, to detect the version, without a time limit.
 """
@@ -17,12 +18,15 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 
 from shared.http.admission import Admission
+from shared.http.screening.screen import Screen, Screening
 from shared.runtime import descriptors
 from shared.runtime.process import CannotStartError
 
 STOPPING_S: Final = 5.0
 BACKLOG: Final = 1024
 HEADERS_S: Final = 30.0
+HEAD_BUFFER_BYTES: Final = 64 * 1024
+"""A head that is larger is answered 431 by the server itself; ``Screen`` refuses smaller ones than that."""
 MAX_CONNECTIONS: Final = 20_000
 MIN_CONNECTIONS: Final = 32
 
@@ -55,17 +59,19 @@ def require_free_port(host: str, port: int) -> None:
 class HttpServer:
     """Serves an application on an address that was free. ``trouble``: None once it answers a request that it sends to itself."""
 
-    def __init__(self, application: Any, host: str, port: int, *, websockets: bool = False) -> None:
-        """Raises CannotServeError."""
+    def __init__(
+        self, application: Any, host: str, port: int, *, screening: Screening | None = None, websockets: bool = False
+    ) -> None:
+        """``screening``: default: of a service that listens on ``host`` only for itself. Raises CannotServeError."""
         connections = max_connections()
         require_free_port(host, port)
         self._server = Server(
-            Admission(application, slots=connections - connections // 8),
+            Screen(Admission(application, slots=connections - connections // 8), screening or Screening()),
             address=host,
             port=port,
             interface=Interfaces.ASGI,
             http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=int(HEADERS_S * 1000)),
+            http1_settings=HTTP1Settings(header_read_timeout=int(HEADERS_S * 1000), max_buffer_size=HEAD_BUFFER_BYTES),
             websockets=websockets,
             backlog=BACKLOG,
             backpressure=connections,

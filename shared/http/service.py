@@ -1,18 +1,22 @@
 """What the HTTP services share as applications: path decoding, and documentation at ``/schema``."""
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import unquote
 
 from litestar import Litestar, Response, Router
 from litestar.datastructures import ResponseHeader
 from litestar.datastructures.headers import Accept
 from litestar.enums import MediaType, OpenAPIMediaType
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import NotFoundException, WebSocketDisconnect
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
+from shared.http.admission import refuse
+from shared.http.identities.guard import NEEDS, PUBLIC, REFUSED, require_declarations
+from shared.http.identities.openapi import SECURITY, document_needs
 from shared.http.measuring import measured
-from shared.http.schema_page.plugin import SECURITY_POLICY, PageRenderPlugin
+from shared.http.problems import Problem
+from shared.http.schema_page.plugin import ADDRESS, SECURITY_POLICY, PageRenderPlugin
 
 SCHEMA: Final = "/schema"
 _PAGE: Final = "/page"
@@ -21,21 +25,62 @@ _FORMS: Final = [OpenAPIMediaType.OPENAPI_JSON.value, MediaType.JSON.value, Medi
 
 
 class Service(Litestar):
-    """Encoded slashes in paths stay encoded, and ``/schema`` is a page for clients that prefer HTML, JSON for all others.
+    """Every route declares which scope it needs (``shared.http.identities.guard``), or the application cannot be made.
+
+    Encoded slashes in paths stay encoded, and ``/schema`` is a page for clients that prefer HTML, JSON for all others.
+
+    The documentation is also below ``schema_alias``: where several services share a port, it tells them apart.
 
     An encoded slash is part of its segment, not a separator (RFC 3986 §2.2). The server decodes the whole path before it is split, so
     that ``/orders/a%2Fb`` would have three segments, and no route; here the second segment stays ``a%2Fb``, and is refused like every
     other invalid id.
     """
 
+    schema_alias: ClassVar[str] = SCHEMA
+
+    def __init__(self, **settings: Any) -> None:
+        """Raises UndeclaredRouteError."""
+        document_needs(settings.get("route_handlers") or ())
+        super().__init__(**settings)
+        require_declarations(self)
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path") or ""
+        if path.startswith(self.schema_alias) and path.removeprefix(self.schema_alias)[:1] in {"", "/"}:
+            scope = {**scope, "path": SCHEMA + path.removeprefix(self.schema_alias), ADDRESS: self.schema_alias}
         raw = scope.get("raw_path") or b""
         if b"%2f" in raw.lower():
             kept = raw.decode("latin-1").replace("%2F", "%252F").replace("%2f", "%252f")
             scope = {**scope, "path": unquote(kept)}
         elif scope.get("path") in {SCHEMA, f"{SCHEMA}/"} and _wants_page(scope["headers"]):
             scope = {**scope, "path": SCHEMA + _PAGE}
-        await measured(super().__call__, scope, receive, send)
+        if scope["type"] != "websocket":
+            await measured(super().__call__, scope, receive, send)
+            return
+        with _Lent(receive) as receiving, _Lent(_refusing_handshakes(scope, send)) as sending:
+            await super().__call__(scope, receiving, sending)
+
+
+class _Lent:
+    """A function of the server, for the time of one call of the application.
+
+    The server closes the connection of a refused handshake when nothing refers to its functions any more, and the framework's WebSockets
+    refer to themselves: without this, such a connection would stay open until the garbage collector runs.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    async def __call__(self, *arguments: Any) -> Any:
+        if self._function is None:
+            raise WebSocketDisconnect(detail="the connection has ended")
+        return await self._function(*arguments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._function = None
 
 
 def documentation(**settings: Any) -> OpenAPIConfig:
@@ -44,6 +89,7 @@ def documentation(**settings: Any) -> OpenAPIConfig:
         SCHEMA,
         route_handlers=[],
         include_in_schema=False,
+        opt={NEEDS: PUBLIC},
         after_request=_unknown_page,
         response_headers=[
             ResponseHeader(name="Vary", value="Accept"),
@@ -55,8 +101,23 @@ def documentation(**settings: Any) -> OpenAPIConfig:
         path=SCHEMA,
         render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"]), PageRenderPlugin(path=_PAGE)],
         use_handler_docstrings=True,
+        components=SECURITY,
+        operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         **settings,
     )
+
+
+def _refusing_handshakes(scope: Any, send: Any) -> Any:
+    """A problem that a guard raises is the answer to a WebSocket's handshake; the framework would close the connection without it."""
+
+    async def send_or_refuse(message: Any) -> None:
+        problem = scope.get(REFUSED)
+        if message["type"] == "websocket.close" and isinstance(problem, Problem):
+            await refuse(scope, send, problem)
+        else:
+            await send(message)
+
+    return send_or_refuse
 
 
 def _wants_page(headers: Any) -> bool:

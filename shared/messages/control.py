@@ -8,9 +8,9 @@ Every operator request has its ``actor`` and ``reason``; repeating a request wit
 
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from shared.contracts.values import Actor, Count, Id, SafeText, Timestamp
+from shared.contracts.values import Actor, Count, Id, Label, SafeText, Timestamp
 
 MAX_STREAMS: Final = 1000
 
@@ -167,6 +167,15 @@ class Passed(ControlData):
     events: Annotated[tuple[PassedEvent, ...], Field(min_length=1)]
 
 
+class ClaimedPerson(ControlData):
+    """A request whose ``actor`` may act for a person: ``behind``, as it claims. Absent from the message where there is none, so that
+    workers of the previous version understand it, and repeated requests are the same as before."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name != "behind" or value is not None}
+
+
 class Selection(ControlData):
     """The dead letters that a request is about: those that meet all given criteria. ``everything`` must be explicit."""
 
@@ -186,7 +195,7 @@ class Selection(ControlData):
 REPLAY: Final = "control.replay"
 
 
-class Replay(ControlData):
+class Replay(ClaimedPerson):
     """Freeze a selection into a job and send its letters through the normal path again."""
 
     selection: Selection
@@ -201,24 +210,26 @@ class Replay(ControlData):
     stop_after: Annotated[int, Field(ge=1)] | None = 10
     """The job stops when this many of its letters fail again with their previous fingerprint; None: never."""
     dry_run: bool = False
+    behind: Actor | None = None
 
 
 DISCARD: Final = "control.discard"
 
 
-class Discard(ControlData):
+class Discard(ClaimedPerson):
     """Give up the selected letters: projections skip their events, commands are dropped."""
 
     selection: Selection
     actor: Actor
     reason: Annotated[SafeText, Field(min_length=1, max_length=2000)]
     dry_run: bool = False
+    behind: Actor | None = None
 
 
 EDIT: Final = "control.edit"
 
 
-class Edit(ControlData):
+class Edit(ClaimedPerson):
     """Send a dead command again with other data, under a new id; the original is kept, and both refer to each other."""
 
     letter_id: int
@@ -229,18 +240,20 @@ class Edit(ControlData):
     data: dict[str, Any]
     actor: Actor
     reason: Annotated[SafeText, Field(min_length=1, max_length=2000)]
+    behind: Actor | None = None
 
 
 STEER: Final = "control.steer"
 
 
-class Steer(ControlData):
+class Steer(ClaimedPerson):
     """Pause, resume or cancel a replay job."""
 
     job_id: int
     to: Literal["paused", "running", "cancelled"]
     actor: Actor
     reason: Reason = ""
+    behind: Actor | None = None
 
 
 REBUILD: Final = "control.rebuild"
@@ -316,3 +329,29 @@ class Acted(ControlData):
     request_id: str
     asked_at: Timestamp
     """The request's own time."""
+
+
+DENIED: Final = "identity.denied"
+
+
+class Denied(ControlData):
+    """From a service that checks identities: it refused this identity this action, ``count`` times within one minute.
+
+    Recorded in the audit, once for each envelope ``id``; publish them through ``shared.messaging.denials``.
+    """
+
+    service: Label
+    """The deployable that refused: ``query_service``, ``command_service``, ``worker`` …"""
+    identity: Actor
+    """The subject of the credential; ``anonymous`` where there was none, or none that is valid."""
+    behind: Actor | None = None
+    """Whom the identity claimed to act for."""
+    action: Label
+    """A route (``GET /dead-letters/{letter_id}``) or a command's type: never what a client may make up."""
+    code: Label
+    """The refusal's code, as the client got it."""
+    scope: Label | None = None
+    """The scope that the identity lacks; None: something else was wrong."""
+    minute: Timestamp
+    """Its beginning."""
+    count: Annotated[int, Field(ge=1)]

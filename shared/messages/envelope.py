@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from jiter import from_json
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -20,7 +21,6 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
-from pydantic_core import from_json
 
 from shared.contracts.values import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
 from shared.contracts.values import TYPE_NAME, Actor, EventData, Id, SafeText, Timestamp
@@ -29,6 +29,8 @@ from shared.messages.trace_context import trace_parent
 CONTENT_TYPE: Final = "application/cloudevents+json"
 BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
 MAX_BATCH: Final = 100
+MAX_DEPTH: Final = 200
+"""Of nested JSON values: the parser's own limit (jiter, ``DEFAULT_RECURSION_LIMIT``), far below those of what works with its result."""
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -50,8 +52,8 @@ def _none_if_unreadable(value: Any, handler: ValidatorFunctionWrapHandler) -> An
 class CommandEnvelope(BaseModel):
     """A request to change one stream. ``id`` is the idempotency key; ``data`` is checked against the type's contract.
 
-    Informative attributes (``time``, ``datacontenttype``, ``traceparent``, and all that are not named here) are ignored if malformed;
-    a malformed attribute that affects the command's meaning is a reason to refuse it.
+    Informative attributes (``time``, ``datacontenttype``, ``traceparent``, ``behind``, and all that are not named here) are ignored if
+    malformed; a malformed attribute that affects the command's meaning is a reason to refuse it.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
@@ -71,7 +73,9 @@ class CommandEnvelope(BaseModel):
     """The version that the sender last saw; 0: the stream must not exist yet."""
     notbefore: Timestamp | None = None
     actor: Actor | None = None
-    """The person or system that requests it."""
+    """The person or system that requests it; over HTTP the subject of the credential."""
+    behind: Annotated[Actor | None, WrapValidator(_none_if_unreadable)] = None
+    """The person whom the actor says it acts for; kept as claimed."""
     traceparent: Annotated[str | None, BeforeValidator(trace_parent)] = None
 
 
@@ -94,6 +98,8 @@ class EventEnvelope(msgspec.Struct, frozen=True, kw_only=True):
     """Unset rather than None: usually absent, and then serialised without a second pass to remove nulls."""
     actor: str | msgspec.UnsetType = msgspec.UNSET
     """The command's: the person or system that requested the change. Unset if the command names none."""
+    behind: str | msgspec.UnsetType = msgspec.UNSET
+    """The command's: whom the actor said it acted for."""
 
     def to_json(self) -> bytes:
         """The JSON without nulls: absent values are omitted."""
@@ -131,15 +137,36 @@ def split(body: bytes, exact: Collection[str] = ()) -> Sequence[Any]:
     """
     elements = _elements(parse(body))
     if any(_is_of(each, exact) for each in elements):
-        exactly = _elements(parse(body, exact=True))
+        exactly = _elements(_exact(body))
         return [one if _is_of(one, exact) else other for one, other in zip(exactly, elements, strict=True)]
     return elements
 
 
 def parse(body: bytes | str, *, exact: bool = False) -> Any:
-    """The JSON value. ``exact``: numbers with a fraction or an exponent as Decimals, never as floats. Raises EnvelopeError."""
+    """The JSON value: no object in it has a key twice (RFC 7493 §2.3), and at most MAX_DEPTH values are nested.
+
+    ``exact``: numbers with a fraction or an exponent as Decimals, never as floats. Raises EnvelopeError.
+    """
     try:
-        return _EXACT.decode(body) if exact else from_json(body, allow_inf_nan=False)
+        text = body.encode() if isinstance(body, str) else body
+        parsed = from_json(text, allow_inf_nan=False, catch_duplicate_keys=True)
+    except ValueError as error:
+        raise EnvelopeError(_described(str(error))) from error
+    return _exact(text) if exact else parsed
+
+
+def _described(error: str) -> str:
+    if "recursion limit" in error:
+        return f"JSON that is nested too deeply: {MAX_DEPTH} levels are the most"
+    if error.startswith("Detected duplicate key"):
+        return f"JSON with a key twice: {error.removeprefix('Detected duplicate key ')[:200]}"
+    return f"not JSON: {error[:200]}"
+
+
+def _exact(body: bytes) -> Any:
+    """What ``parse`` has accepted, with exact numbers."""
+    try:
+        return _EXACT.decode(body)
     except (ValueError, RecursionError) as error:
         raise EnvelopeError(f"not JSON: {str(error)[:200]}") from error
 

@@ -13,6 +13,7 @@
     events ──<projector>.history──▶ <projector>.history        history, for a generation that is being built
     changes ──*.passed──▶ dead_letters.passed                   a projection has advanced past an event that held its stream,
     changes ──*.acted──▶ dead_letters.passed                    or has executed an operator's request about its generations
+    changes ──*.denied──▶ dead_letters.passed                   a service has refused what an identity asked for
 
 All queues are quorum queues; those that dead-letter do so at-least-once, which RabbitMQ supports only together with
 ``overflow: reject-publish``. The services declare nothing: ``tidemark migrate`` does, from ``declarations``.
@@ -48,6 +49,7 @@ HISTORY_KEY: Final = "history"
 OPERATIONS_QUEUE: Final = "control.operations"
 OPERATIONS_KEYS: Final = ("replay", "discard", "edit", "steer")
 PASSED_QUEUE: Final = "dead_letters.passed"
+PASSED_KEYS: Final = ("*.passed", "*.acted", "*.denied")
 PROCESS_REPLIES_QUEUE: Final = "replies.processes"
 PROCESS_REQUESTS_QUEUE: Final = "control.processes"
 PROCESS_ACT_KEY: Final = "process-act"
@@ -191,6 +193,11 @@ def acted_key(projector: str) -> str:
     return f"{projector}.acted"
 
 
+def denied_key(service: str) -> str:
+    """Routing key of the message that a service has refused what an identity asked for."""
+    return f"{service}.denied"
+
+
 def process_key(process: str) -> str:
     """Routing key of a process's announcements."""
     return f"process.{process}"
@@ -276,7 +283,7 @@ def _queues(lanes: int) -> Iterator[Queue]:
     )
     yield Queue(HISTORY_QUEUE, _quorum() | _single_active(), ((CONTROL, HISTORY_KEY),))
     yield Queue(OPERATIONS_QUEUE, _quorum() | _single_active(), tuple((CONTROL, key) for key in OPERATIONS_KEYS))
-    yield Queue(PASSED_QUEUE, _quorum() | _single_active(), ((CHANGES, "*.passed"), (CHANGES, "*.acted")))
+    yield Queue(PASSED_QUEUE, _quorum() | _single_active(), tuple((CHANGES, key) for key in PASSED_KEYS))
     yield Queue(PROCESS_REPLIES_QUEUE, _quorum() | _single_active(), ())
     yield Queue(PROCESS_REQUESTS_QUEUE, _quorum() | _single_active(), ((CONTROL, PROCESS_ACT_KEY),))
     for projector in SUBSCRIBERS:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import asyncpg
 
 from shared.observability.connections import watch_pool
+from shared.runtime.roles import READER
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -46,8 +47,30 @@ CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, applied_at timesta
 """
 _APPLIED: Final = "SELECT name FROM migrations"
 _RECORD: Final = "INSERT INTO migrations (name) VALUES ($1)"
-_LOCK_MIGRATIONS: Final = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark migrations', 0))"
-_READER_EXISTS: Final = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tidemark_reader')"
+LOCK_MIGRATIONS: Final = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark migrations', 0))"
+_ROLE_EXISTS: Final = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)"
+_MAY_USE_SCHEMA: Final = """
+SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = $1 AND nspname <> 'public'
+"""
+# All that a migration makes. What belongs to a table (indexes, row types, sequences of identity columns) changes its owner with it.
+_OWNED_BY_OTHERS: Final = """
+WITH role AS (SELECT oid FROM pg_roles WHERE rolname = $2), schema AS (SELECT oid, nspowner FROM pg_namespace WHERE nspname = $1)
+SELECT format('ALTER SCHEMA %I OWNER TO %I', $1, $2) FROM schema, role WHERE nspowner <> role.oid
+UNION ALL
+SELECT format('ALTER TABLE %s OWNER TO %I', found.oid::regclass, $2)
+FROM pg_class AS found JOIN schema ON relnamespace = schema.oid CROSS JOIN role
+WHERE relowner <> role.oid AND (relkind IN ('r', 'p', 'v', 'm') OR relkind = 'S' AND NOT EXISTS (
+    SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = found.oid AND deptype IN ('a', 'i')
+))
+UNION ALL
+SELECT format('ALTER ROUTINE %s OWNER TO %I', found.oid::regprocedure, $2)
+FROM pg_proc AS found JOIN schema ON pronamespace = schema.oid CROSS JOIN role WHERE proowner <> role.oid
+UNION ALL
+SELECT format('ALTER TYPE %s OWNER TO %I', found.oid::regtype, $2)
+FROM pg_type AS found JOIN schema ON typnamespace = schema.oid CROSS JOIN role
+LEFT JOIN pg_class ON pg_class.oid = typrelid
+WHERE typowner <> role.oid AND (typtype IN ('d', 'e', 'r') OR relkind = 'c')
+"""
 
 
 def is_outage(error: BaseException) -> bool:
@@ -148,18 +171,24 @@ class Database:
             pool.terminate()
 
 
-async def migrate(url: str, migrations: Iterable[Path], *, schema: str = "public", readable: bool = False) -> list[str]:
+async def migrate(
+    url: str, migrations: Iterable[Path], *, schema: str = "public", owner: str | None = None, readable: bool = False
+) -> list[str]:
     """Apply the ``.sql`` files that are not applied yet, in order, in one transaction; return their names.
 
-    Safe to run concurrently and repeatedly. ``readable``: grants the role ``tidemark_reader``, where it exists, read access to every
-    table of the schema.
+    Safe to run concurrently and repeatedly. ``owner``: the role that owns the schema and all in it afterwards, where that role exists,
+    whatever older code has made. ``readable``: grants the role ``tidemark_reader``, where it exists, read access to every table of the
+    schema. Raises InsufficientPrivilegeError for a schema that a role has made that this one is not a member of.
     """
     connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, command_timeout=300)
     try:
         async with connection.transaction():
-            await connection.execute(_LOCK_MIGRATIONS)
+            await connection.execute(LOCK_MIGRATIONS)
             quoted = await connection.fetchval("SELECT quote_ident($1)", schema)
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted}")
+            if await connection.fetchval(_MAY_USE_SCHEMA, schema) is False:
+                # Whoever may make schemas could make this one first, with functions of its own in it.
+                raise asyncpg.InsufficientPrivilegeError(f"the schema {schema} belongs to another role")
             await connection.execute("SELECT set_config('search_path', $1, true)", f"{quoted}, public")
             await connection.execute(_CREATE_LEDGER)
             applied = {row["name"] for row in await connection.fetch(_APPLIED)}
@@ -170,9 +199,12 @@ async def migrate(url: str, migrations: Iterable[Path], *, schema: str = "public
                 await connection.execute(await asyncio.to_thread(path.read_text))
                 await connection.execute(_RECORD, path.name)
                 done.append(path.name)
-            if readable and await connection.fetchval(_READER_EXISTS):
-                await connection.execute(f"GRANT USAGE ON SCHEMA {quoted} TO tidemark_reader")
-                await connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {quoted} TO tidemark_reader")
+            if owner is not None and await connection.fetchval(_ROLE_EXISTS, owner):
+                for row in await connection.fetch(_OWNED_BY_OTHERS, schema, owner):
+                    await connection.execute(row[0])
+            if readable and await connection.fetchval(_ROLE_EXISTS, READER):
+                await connection.execute(f"GRANT USAGE ON SCHEMA {quoted} TO {READER}")
+                await connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {quoted} TO {READER}")
             return done
     finally:
         await connection.close(timeout=5)

@@ -12,6 +12,8 @@ from shared.views.search import Language
 LONGEST_WAIT_S: Final = 30
 LISTENERS: Final = 5_000
 LISTENERS_PER_CLIENT: Final = 2_500
+RATE_LIMIT: Final = 1_000.0
+RATE_BURST: Final = 2_000
 
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ class Settings(_ReadModelUrls):
     query_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     command_port: Annotated[int, Field(ge=0, le=65535)] = 8081
     console_port: Annotated[int, Field(ge=0, le=65535)] = 8082
+    gateway_port: Annotated[int, Field(ge=0, le=65535)] = 8088
+    gateway_certificate: str = ""
+    """A PEM file, or folder, with the certificate chain and the key of the gateway (``deploy/gateway``); empty: no TLS."""
     host: str = "127.0.0.1"
 
     command_batch: Annotated[int, Field(ge=1, le=2000)] = 200
@@ -92,9 +97,31 @@ class Settings(_ReadModelUrls):
     listeners: Annotated[int, Field(ge=1)] = LISTENERS
     """Maximum number of event streams (SSE and WebSocket) of a query service; fewer where file descriptors allow fewer connections."""
     listeners_per_client: Annotated[int, Field(ge=1)] = LISTENERS_PER_CLIENT
-    """Maximum number of these per client address. Behind a proxy all clients share its address: set it to ``listeners`` there."""
+    """Maximum number of these per identity, or per client address for those without one."""
+    allowed_hosts: str = ""
+    """The names that the HTTP services answer to, besides ``host`` and loopback names: ``shop.example.org``, ``*.example.org``, ``*``."""
+    cors_origins: str = ""
+    """The origins whose pages may use the HTTP services from a browser: ``https://shop.example.org``, separated by commas; empty: none."""
+    trusted_proxies: str = ""
+    """The addresses and networks of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed; empty: none."""
+    rate_limit: Annotated[float, Field(ge=0, le=1_000_000)] = RATE_LIMIT
+    """Requests a second that an identity may make of each HTTP service; 0: any number."""
+    rate_burst: Annotated[int, Field(ge=1, le=1_000_000)] = RATE_BURST
+    """How many of them at once."""
+    auth: Literal["on", "off"] = "on"
+    """``off``: every HTTP request is anonymous and may do everything; only on a loopback address (``shared/http/identities``)."""
     operator_key: str = ""
-    """The operators' key for both HTTP services; empty: operators' actions and reads of states over HTTP are disabled."""
+    """One key for all operators of both HTTP services, as the identity ``operator``; empty: there is none. API keys tell them apart."""
+    jwt_issuer: str = ""
+    """Whose tokens both HTTP services accept (``iss``); empty: tokens are not accepted."""
+    jwt_audience: str = ""
+    """What these tokens must be for (``aud``)."""
+    jwt_jwks_url: str = ""
+    """Where the issuer publishes its keys: an http or https URL, a file URL, or a path."""
+    jwt_algorithms: str = "RS256,ES256,EdDSA"
+    """The algorithms that tokens may be signed with, separated by commas."""
+    jwt_leeway_s: Annotated[float, Field(ge=0, le=300)] = 30.0
+    """By how many seconds the issuer's clock may differ."""
     runtime_dir: str = ""
     """The directory of the health files; empty: none is written."""
 

@@ -6,7 +6,7 @@
 - ``letter_failures``: each failure of a letter, once.
 - ``jobs``, ``job_items``: replay jobs, their frozen selections, and the result for each letter.
 - ``discards``: requests to skip events, until they are done. ``resent_commands``: edited commands, with the letter each replaces.
-- ``audit``: who did what, when and why; append-only.
+- ``audit``: who did what, when and why; append-only, each row chained to the one before it by a hash; ``audit_head``: its end.
 
 Statements: ``shared.views.operations_queries``. Counts of a job: queued + under_way + succeeded + failed + skipped = total.
 """
@@ -154,6 +154,8 @@ class JobView(BaseModel):
 
 class AuditEntry(BaseModel):
     id: int
+    number: int
+    """Its place in the chain: 1, 2, 3 … without gaps."""
     at: datetime
     actor: str
     act: str
@@ -161,9 +163,11 @@ class AuditEntry(BaseModel):
     letter_id: int | None
     job_id: int | None
     projection: str | None
-    """The projection whose generations the act changed."""
+    """The projection whose generations, or the process manager whose process the act changed; ``commands``: a scheduled command."""
     request_id: str | None
     details: dict[str, Any]
+    hash: str
+    """SHA-256 over the hash of the entry before it and its own content, in hexadecimal digits."""
 
 
 ACCEPTED: Final[Literal["operation.accepted"]] = "operation.accepted"

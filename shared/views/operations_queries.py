@@ -8,6 +8,8 @@ best index depends on the criteria. ``details``, ``headers`` and ``selection`` a
 from datetime import datetime
 from typing import Final
 
+from pydantic import BaseModel, ConfigDict
+
 from shared.messages.control import Selection
 
 MAX_ID: Final = 2**63 - 1
@@ -109,13 +111,46 @@ WHERE job_id = $1 AND ord > $2 AND ($4::text IS NULL OR status = $4) ORDER BY or
 """$2: the last ``ord`` of the previous page, or 0; $3: the limit; $4: with this status only."""
 
 AUDIT: Final = """
-SELECT id, at, actor, act, reason, letter_id, job_id, projection, request_id, details::text AS details FROM audit
+SELECT id, number, at, actor, act, reason, letter_id, job_id, projection, request_id, details::text AS details,
+    encode(hash, 'hex') AS hash
+FROM audit
 WHERE id < $1 AND ($2::bigint IS NULL OR letter_id = $2) AND ($3::bigint IS NULL OR job_id = $3)
   AND ($4::text IS NULL OR actor = $4) AND ($5::text IS NULL OR act = $5)
-  AND ($7::text[] IS NULL OR projection = ANY ($7))
-ORDER BY id DESC LIMIT $6
+  AND ($6::text[] IS NULL OR projection = ANY ($6)) AND ($7::text IS NULL OR request_id = $7)
+  AND ($8::timestamptz IS NULL OR at >= $8) AND ($9::timestamptz IS NULL OR at < $9)
+ORDER BY id DESC LIMIT $10
 """
-"""$1: the last id of the previous page, or MAX_ID; $7: only acts on the generations of these projections."""
+"""$1: the last id of the previous page, or MAX_ID; $2 … $9: an AuditFilter's ``parameters``; $10: the limit."""
+
+AUDIT_CHAIN: Final = """
+SELECT number, previous, hash, at, actor, act, reason, letter_id, job_id, projection, request_id, details::text AS details, once
+FROM audit ORDER BY number
+"""
+AUDIT_HEAD: Final = "SELECT number, hash FROM audit_head"
+
+
+class AuditFilter(BaseModel):
+    """The entries of the audit that meet all given criteria."""
+
+    model_config = ConfigDict(frozen=True)
+
+    letter_id: int | None = None
+    job_id: int | None = None
+    actor: str | None = None
+    act: str | None = None
+    projections: tuple[str, ...] | None = None
+    """Only acts on these: projections, process managers, ``commands``."""
+    request_id: str | None = None
+    at_from: datetime | None = None
+    at_to: datetime | None = None
+
+    @property
+    def parameters(self) -> tuple[object, ...]:
+        """As $2 … $9 of AUDIT. Text with NUL, which no entry contains, matches nothing."""
+        actor, act, request_id = (_without_nul(text) for text in (self.actor, self.act, self.request_id))
+        projections = None if self.projections is None else [_without_nul(one) for one in self.projections]
+        return self.letter_id, self.job_id, actor, act, projections, request_id, self.at_from, self.at_to
+
 
 Parameters = tuple[
     list[int] | None, str | None, str | None, str | None, str | None, datetime | None, datetime | None, str | None
@@ -126,5 +161,9 @@ def parameters(selection: Selection) -> Parameters:
     """A selection as ``$1 … $8``; an empty one selects everything. Text with NUL, which no letter contains, matches nothing."""
     ids = None if selection.letter_ids is None else [n for n in selection.letter_ids if 0 < n <= MAX_ID]
     texts = [selection.origin, selection.fingerprint, selection.stream, selection.type, selection.text]
-    origin, fingerprint, stream, kind, words = (None if t is None else t.replace("\x00", "\ufffd") for t in texts)
+    origin, fingerprint, stream, kind, words = map(_without_nul, texts)
     return ids, origin, fingerprint, stream, kind, selection.failed_from, selection.failed_to, words
+
+
+def _without_nul(text: str | None) -> str | None:
+    return None if text is None else text.replace("\x00", "\ufffd")

@@ -91,11 +91,14 @@ class ProcessDetail(ProcessView):
     history_total: int
     commands: list[SentCommandView] = Field(description=f"The latest {LATEST} commands.")
     commands_total: int
+    pruned_at: datetime | None = Field(
+        description="When the inputs and commands of a finished process were removed by their age; null: they are there."
+    )
 
 
 PROCESS: Final = """
 SELECT number, id AS process_id, status, to_json(waiting_for)::text AS waiting_for, result, failure::text AS failure, version,
-    state::text AS state, started_at, updated_at, done_at, received AS history_total,
+    state::text AS state, started_at, updated_at, done_at, pruned_at, received AS history_total,
     (SELECT count(*) FROM inputs WHERE process = processes.id AND decided IS NULL) AS inputs_waiting,
     (SELECT count(*) FROM commands WHERE process = processes.id AND outcome IS NULL) AS commands_without_outcome,
     (SELECT count(*) FROM commands WHERE process = processes.id) AS commands_total,

@@ -52,7 +52,7 @@ class Reader:
 
     async def open(self, port: int, query: str) -> None:
         reader, self._writer = await asyncio.open_connection("127.0.0.1", port)
-        self._writer.write(f"GET /events{query} HTTP/1.1\r\nHost: query\r\n\r\n".encode())
+        self._writer.write(f"GET /events{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         self._reading = asyncio.create_task(self._read(reader))
         await self.ready.wait()
 

@@ -142,7 +142,7 @@ async def read_until_told(host: str, port: int) -> int:
         nonlocal answers
         reader, writer = await asyncio.open_connection(host, port)
         while not closed.done():
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: query\r\n\r\n".encode())
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200"), head
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))

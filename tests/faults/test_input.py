@@ -76,9 +76,7 @@ async def test_a_body_of_a_gigabyte_is_refused_at_once_and_costs_no_memory(clust
 def _send_a_gigabyte(url: str, framing: str) -> tuple[int, int]:
     """The answer's status, and how much had been sent when it came, or when the connection was closed."""
     length = f"Content-Length: {GIGABYTE}" if framing == "content-length" else "Transfer-Encoding: chunked"
-    head = (
-        f"POST /commands/orders.place-order HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
-    )
+    head = f"POST /commands/orders.place-order HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
     piece = b" " * MEGABYTE
     framed = piece if framing == "content-length" else b"%x\r\n%s\r\n" % (len(piece), piece)
     sent = 0
@@ -136,7 +134,9 @@ async def _dawdle(url: str) -> None:
     """A request that comes byte by byte, and never comes to its end."""
     _, writer = await asyncio.open_connection(*_address(url))
     try:
-        writer.write(b"POST /commands/orders.place-order HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nX-Slow: ")
+        writer.write(
+            b"POST /commands/orders.place-order HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\nX-Slow: "
+        )
         while True:
             writer.write(b"x")
             await writer.drain()

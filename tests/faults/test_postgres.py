@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from deploy.servers import databases
+from deploy.servers.accounts import ROLES
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, demo_commands, demo_size, loading, order_lifecycles
@@ -24,7 +25,9 @@ MANY_LIVES = 2000
 SUMMARY = databases.READ
 HOG = "hog"
 
-TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND application_name <> $2"
+TERMINATE = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ANY ($1::text[]) AND application_name <> $2"
+)
 BLOCKED_BY = "SELECT count(*) AS count FROM pg_locks WHERE NOT granted AND $1::int = ANY (pg_blocking_pids(pid))"
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = $1"
 WRITTEN_STREAMS = "SELECT stream FROM streams ORDER BY stream DESC FOR UPDATE"
@@ -81,7 +84,7 @@ async def test_a_server_without_a_free_connection_is_waited_for(cluster: Cluster
     admin = await asyncpg.connect(cluster.private.postgres.admin_url())
 
     async def told_by(name: str) -> str:
-        await admin.fetch(TERMINATE, databases.OWNER, HOG)
+        await admin.fetch(TERMINATE, list(ROLES), HOG)
         await _take_all(cluster, hogs)
         return str(await cluster.troubles(name))
 

@@ -22,6 +22,7 @@ from deploy.verify.findings import Kind
 from deploy.verify.options import Options
 from shared.messages.control import Activate, Rebuild
 from shared.messaging.topology import PROJECTORS
+from shared.runtime.roles import OWNER
 from shared.views.generations import Generation, GenerationsChanged
 from tests.e2e.system import System, own_servers, running_system
 
@@ -42,7 +43,7 @@ async def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 async def backup(system: System) -> None:
-    await _as_admin(system, f"CREATE DATABASE {BACKUP} TEMPLATE {databases.WRITE} OWNER {databases.OWNER}")
+    await _as_admin(system, f"CREATE DATABASE {BACKUP} TEMPLATE {databases.WRITE} OWNER {OWNER}")
 
 
 async def restore(system: System) -> None:

@@ -78,13 +78,13 @@ async def test_a_reader_reads_the_read_stores_only(servers: Servers) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await asyncpg.connect(servers.reader_stores["summary"].removesuffix("tidemark_read") + "tidemark_write")
     async with Redis.from_url(servers.reader_stores["analytics"]) as redis:
-        assert await redis.get("nothing") is None
+        assert await redis.get("analytics:nothing") is None
         with pytest.raises(NoPermissionError):
             await redis.set("something", "1")
 
 
 def test_the_query_services_settings_name_no_write_database_and_no_writer(servers: Servers) -> None:
-    assert set(servers.reader_environ()) == set(servers.environ()) & {
+    assert set(servers.environ_of("query")) == set(servers.environ()) & {
         "TIDEMARK_RABBITMQ_URL",
         "TIDEMARK_SUMMARY_DB_URL",
         "TIDEMARK_SEARCH_DB_URL",
@@ -93,7 +93,7 @@ def test_the_query_services_settings_name_no_write_database_and_no_writer(server
         "TIDEMARK_PROCESSES_DB_URL",
         "TIDEMARK_ANALYTICS_REDIS_URL",
     }
-    stores = [url for name, url in servers.reader_environ().items() if name != "TIDEMARK_RABBITMQ_URL"]
+    stores = [url for name, url in servers.environ_of("query").items() if name != "TIDEMARK_RABBITMQ_URL"]
     assert all("//tidemark_reader:" in url or "//reader:" in url for url in stores)
 
 
@@ -320,13 +320,13 @@ def test_the_environment_names_all_servers_or_none() -> None:
     given["TIDEMARK_SUMMARY_READER_URL"] = "x://reader"
     found = from_environment(given)
     assert found is not None
-    assert found.reader_environ()["TIDEMARK_SUMMARY_DB_URL"] == "x://reader"
-    assert found.reader_environ()["TIDEMARK_SEARCH_DB_URL"] == "x://SEARCH_DB_URL"
+    assert found.environ_of("query")["TIDEMARK_SUMMARY_DB_URL"] == "x://reader"
+    assert found.environ_of("query")["TIDEMARK_SEARCH_DB_URL"] == "x://SEARCH_DB_URL"
     given["TIDEMARK_READ_DB_URL"] = "x://all"
     del given["TIDEMARK_SEARCH_DB_URL"], given["TIDEMARK_TELEMETRY_DB_URL"], given["TIDEMARK_PROCESSES_DB_URL"]
     found = from_environment(given)
     assert found is not None
-    assert found.processes_db_url == found.reader_environ()["TIDEMARK_PROCESSES_DB_URL"] == "x://all"
+    assert found.processes_db_url == found.environ_of("query")["TIDEMARK_PROCESSES_DB_URL"] == "x://all"
     assert found.stores == {"summary": "x://SUMMARY_DB_URL", "analytics": "redis://a"} | dict.fromkeys(
         ("search", "telemetry"), "x://all"
     )

@@ -15,6 +15,7 @@ import pytest
 from deploy.run.child import Program
 from deploy.run.deployables import DEPLOYABLES, environment
 from deploy.run.supervisor import ChildExitedError, Supervisor
+from deploy.servers.accounts import ACCOUNTS, variable
 from deploy.servers.provide import Servers, from_environment
 
 pytestmark = pytest.mark.timeout(60)
@@ -186,7 +187,11 @@ def servers() -> Servers:
     )
     found = from_environment(
         {f"TIDEMARK_{name}": f"x://owner@{name}" for name in names}
-        | {"TIDEMARK_SEARCH_READER_URL": "x://reader@search"}
+        | {
+            "TIDEMARK_SEARCH_READER_URL": "x://reader@search",
+            "TIDEMARK_RELAY_WRITE_DB_URL": "x://relay@write",
+            "TIDEMARK_QUERY_RABBITMQ_URL": "x://query@bus",
+        }
     )
     assert found is not None
     return found
@@ -196,7 +201,7 @@ def servers() -> Servers:
 def test_a_deployable_sees_the_stores_it_works_on_and_no_others(name: str, servers: Servers) -> None:
     base = {"TIDEMARK_WRITE_DB_URL": "x://inherited", "TIDEMARK_LANES": "2", "PATH": "/bin"}
     given = environment(name, servers, base)
-    assert {key for key in given if key.endswith("_URL")} == DEPLOYABLES[name].needs
+    assert {key for key in given if key.endswith("_URL")} == {variable(setting) for setting in ACCOUNTS[name]}
     assert given["TIDEMARK_LANES"] == "2"
     assert "x://inherited" not in given.values()
 
@@ -208,6 +213,20 @@ def test_only_the_command_service_sees_the_write_database_and_the_query_service_
     assert seeing == {"worker", "relay", "http"}
     assert environment("query", servers, {})["TIDEMARK_SEARCH_DB_URL"] == "x://reader@search"
     assert environment("search", servers, {})["TIDEMARK_SEARCH_DB_URL"] == "x://owner@SEARCH_DB_URL"
+
+
+def test_a_deployables_own_url_is_its_alone_and_the_others_keep_the_plain_one(servers: Servers) -> None:
+    assert environment("relay", servers, {})["TIDEMARK_WRITE_DB_URL"] == "x://relay@write"
+    assert environment("worker", servers, {})["TIDEMARK_WRITE_DB_URL"] == "x://owner@WRITE_DB_URL"
+    assert environment("query", servers, {})["TIDEMARK_RABBITMQ_URL"] == "x://query@bus"
+    assert environment("relay", servers, {})["TIDEMARK_RABBITMQ_URL"] == "x://owner@RABBITMQ_URL"
+
+
+def test_the_settings_that_servers_hand_on_name_the_same_servers_to_another_process(servers: Servers) -> None:
+    again = from_environment(servers.environ())
+    assert again is not None
+    assert {name: again.environ_of(name) for name in ACCOUNTS} == {name: servers.environ_of(name) for name in ACCOUNTS}
+    assert again.environ() == servers.environ()
 
 
 def _up(programs: list[tuple[str, str]]) -> subprocess.Popen[str]:

@@ -1,18 +1,17 @@
 """``tidemark dead-letters``: the commands that only read; those that change something are in ``actions`` and ``jobs``."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from deploy.cli import screen
+from deploy.cli.audit.commands import list_ as list_audit
 from deploy.cli.dead_letters import actions, options, tables
 from deploy.cli.dead_letters.jobs import app as jobs
 from deploy.cli.dead_letters.store import OperationsDatabase, open_operations_database
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
 from shared.messages.control import Selection
-from shared.views.operations import AuditEntry, LetterDetail, LetterStatus
-from shared.views.operations_queries import MAX_ID
+from shared.views.operations import LetterDetail, LetterStatus
 
 app = typer.Typer(
     help="""What failed, and what to do about it.
@@ -28,7 +27,7 @@ app = typer.Typer(
       (fix the projection, deploy it)
       tidemark dead-letters replay --like 17 --dry-run  what would be replayed
       tidemark dead-letters replay --like 17 --canary 5 --wait
-      tidemark dead-letters audit                       who did what, and why
+      tidemark audit list                               who did what, and why
     """,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -142,30 +141,23 @@ def audit(
     limit: Limit = 50,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Operator actions on dead letters and generations: who, when and why, the latest first. Entries never change.
+    """The same as `tidemark audit list`: who did what, when and why, the latest first.
 
     \b
     tidemark dead-letters audit --letter 17
     """
-    for name, number in (("--letter", letter), ("--job", job)):
-        if number is not None and number > MAX_ID:
-            raise fail(f"{name}: there is no such number", WRONG_USE)
-    for name, text in (("--actor", actor), ("--act", act)):
-        options.require_storable(name, text)
-
-    async def read() -> Any:
-        async with open_operations_database(settings()) as database:
-            return await database.audit(limit, letter_id=letter, job_id=job, actor=actor, act=act)
-
-    found = run(read())
-    print_audit(found, output)
-
-
-def print_audit(found: Sequence[AuditEntry], output: Output) -> None:
-    if output is Output.JSON:
-        screen.print_json({"items": [one.model_dump(mode="json") for one in found]})
-        return
-    screen.console().print(tables.audit(found) if found else "nothing has been done")
+    list_audit(
+        letter=letter,
+        job=job,
+        actor=actor,
+        act=act,
+        limit=limit,
+        output=output,
+        projection=None,
+        request=None,
+        since=None,
+        until=None,
+    )
 
 
 app.command()(actions.replay)

@@ -1,10 +1,10 @@
 """Reads the operations database for the command line: one read-only connection for the duration of a command."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 from pydantic_core import from_json
@@ -36,15 +36,19 @@ from shared.views.operations_queries import (
     LETTERS,
     LIVE_LETTERS,
     MAX_ID,
+    AuditFilter,
     parameters,
 )
 
 QUERY_TIMEOUT_S: Final = 30.0
 PAGE_SIZE: Final = 1000
 
+Result = TypeVar("Result")
+
 _NOT_MIGRATED_ERRORS: Final = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedColumnError,
     asyncpg.InvalidSchemaNameError,
 )
 
@@ -110,19 +114,17 @@ class OperationsDatabase:
         """A job's letters in the job's order, with ord, letter_id, status, outcome, sent_at."""
         return [dict(row) for row in await self._fetch(JOB_LETTERS, job_id, 0, limit, status)]
 
-    async def audit(
-        self,
-        limit: int,
-        *,
-        letter_id: int | None = None,
-        job_id: int | None = None,
-        actor: str | None = None,
-        act: str | None = None,
-        projections: Sequence[str] | None = None,
-    ) -> list[AuditEntry]:
-        """Audit entries, the latest first. ``projections``: only actions on generations of these."""
-        rows = await self._fetch(AUDIT, MAX_ID, letter_id, job_id, actor, act, limit, projections)
+    async def audit(self, chosen: AuditFilter, limit: int) -> list[AuditEntry]:
+        """Audit entries, the latest first."""
+        rows = await self._fetch(AUDIT, MAX_ID, *chosen.parameters, limit)
         return [AuditEntry(**{**row, "details": from_json(row["details"])}) for row in rows]
+
+    async def read(self, reading: Callable[[asyncpg.Connection], Awaitable[Result]]) -> Result:
+        """What ``reading`` finds, however long it takes."""
+        try:
+            return await reading(self._connection)
+        except _NOT_MIGRATED_ERRORS as error:
+            raise _not_migrated() from error
 
     async def _fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         try:
@@ -132,9 +134,7 @@ class OperationsDatabase:
         except TimeoutError as error:
             raise OperationsUnavailableError("the operations database did not answer in time") from error
         except _NOT_MIGRATED_ERRORS as error:
-            raise OperationsUnavailableError(
-                "the operations database has no tables yet: run tidemark migrate"
-            ) from error
+            raise _not_migrated() from error
 
 
 @asynccontextmanager
@@ -161,6 +161,10 @@ async def open_operations_database(settings: Settings) -> AsyncIterator[Operatio
         yield OperationsDatabase(connection)
     finally:
         connection.terminate()
+
+
+def _not_migrated() -> OperationsUnavailableError:
+    return OperationsUnavailableError("the operations database lacks tables of this version: run tidemark migrate")
 
 
 def _job(row: asyncpg.Record) -> JobView:

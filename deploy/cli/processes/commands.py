@@ -23,7 +23,7 @@ app = typer.Typer(
       tidemark processes show fulfilment o-17         one: state, history, timers, commands, outcomes
       (fix the code, deploy it)
       tidemark processes retry fulfilment o-17        or --all-failed
-      tidemark dead-letters audit                     who did what, and why
+      tidemark audit list                             who did what, and why
     """,
     no_args_is_help=True,
     rich_markup_mode="rich",

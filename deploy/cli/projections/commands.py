@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 
 from deploy.cli import screen
-from deploy.cli.dead_letters.commands import print_audit
-from deploy.cli.dead_letters.store import open_operations_database as operations
+from deploy.cli.audit.commands import show
 from deploy.cli.projections import actions, generation_choice, tables
 from deploy.cli.terminal import NEGATIVE, UNAVAILABLE, Output, OutputOption, fail, run, settings
 from deploy.compare.comparison import Comparison
 from deploy.compare.stores import GenerationGoneError, StoreUnavailableError, open_store
 from shared.messaging.topology import PROJECTORS
 from shared.runtime.settings import Settings
-from shared.views.operations import AuditEntry
+from shared.views.operations_queries import AuditFilter
 
 app = typer.Typer(
     help="""Read models, and rebuilding them while they are in use.
@@ -128,18 +127,13 @@ def audit(
 ) -> None:
     """Who rebuilt, activated, rolled back, adopted or dropped what, when and why, the latest first. Kept permanently.
 
-    An action appears after a short delay: the dead-letter worker records it. `tidemark dead-letters audit` shows these as well.
+    An action appears after a short delay: the dead-letter worker records it. `tidemark audit list` shows all that was done.
 
     \b
     tidemark projections audit summary
     """
     names = PROJECTORS if name is None else (generation_choice.projection(name),)
-
-    async def read() -> list[AuditEntry]:
-        async with operations(settings()) as database:
-            return await database.audit(limit, projections=names)
-
-    print_audit(run(read()), output)
+    show(AuditFilter(projections=tuple(names)), limit, output)
 
 
 async def compare_generations(

@@ -23,11 +23,12 @@ from deploy.demo.system import settings_for
 from deploy.drills.fulfilment.kills import Kills
 from deploy.drills.fulfilment.plan import Plan
 from deploy.drills.fulfilment.report import FulfilmentReport
-from deploy.run.deployables import PAYMENT_PROVIDER, program
+from deploy.run.deployables import PRIVATE, program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.sending.batches import CommandMessage
 from deploy.sending.sender import CommandSender
+from deploy.servers.accounts import PAYMENT_PROVIDER
 from deploy.servers.provide import Servers
 from deploy.verify.command import verify
 from deploy.verify.options import Options
@@ -188,7 +189,7 @@ async def _fetch(url: str, schema: str, statement: str, arguments: Sequence[obje
 
 @asynccontextmanager
 async def _running(servers: Servers, conditions: Conditions) -> AsyncIterator[Supervisor]:
-    environment: Mapping[str, str] = dict(os.environ) | conditions.environ()
+    environment: Mapping[str, str] = dict(os.environ) | PRIVATE | conditions.environ()
     async with Supervisor(output=None) as supervisor:
         await supervisor.start(program(name, servers, environment) for name in DEPLOYABLES)
         yield supervisor

@@ -28,7 +28,7 @@ from deploy.drills.rebuild.client import Client
 from deploy.drills.rebuild.dashboards import Dashboards
 from deploy.drills.rebuild.live_orders import LiveOrders
 from deploy.drills.rebuild.report import DrillReport, RebuildResult
-from deploy.run.deployables import program
+from deploy.run.deployables import PRIVATE, program
 from deploy.run.migrate import migrate
 from deploy.run.resource_usage import resource_usages
 from deploy.run.supervisor import Supervisor
@@ -182,11 +182,15 @@ async def _load(servers: Servers, orders: int | None, query_url: str, display: D
 async def running_system(servers: Servers) -> AsyncIterator[tuple[Supervisor, Client, Client]]:
     """The running system, and clients of its two services: commands, queries."""
     query_port, command_port = ports.free_port(), ports.free_port()
-    environment = dict(os.environ) | {
-        "TIDEMARK_QUERY_PORT": str(query_port),
-        "TIDEMARK_COMMAND_PORT": str(command_port),
-        "TIDEMARK_LOG_LEVEL": "WARNING",
-    }
+    environment = (
+        dict(os.environ)
+        | PRIVATE
+        | {
+            "TIDEMARK_QUERY_PORT": str(query_port),
+            "TIDEMARK_COMMAND_PORT": str(command_port),
+            "TIDEMARK_LOG_LEVEL": "WARNING",
+        }
+    )
     async with AsyncExitStack() as stack:
         supervisor = await stack.enter_async_context(Supervisor(output=None))
         await supervisor.start(program(name, servers, environment) for name in DEPLOYABLES)

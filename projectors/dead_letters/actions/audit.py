@@ -1,30 +1,60 @@
-"""The audit: who did what, when and why. It is append-only and never deleted, enforced by a trigger (``migrations``)."""
+"""The audit: who did what, when and why. It is append-only, and each row is chained to the one before it by a hash (``migrations/0008``).
 
-from collections.abc import Sequence
-from typing import Final
+``record_all`` is the one way into it: for the dead-letter worker, and for command-line programs in their own transactions. Services that
+may not write to the operations database send a message instead (``Acted``, ``Denied``), which the dead-letter worker records.
 
-from shared.messages.control import Acted, Request
+A transaction that has recorded something holds the end of the chain until it ends: keep it short.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from shared.messages.control import Acted, Denied, Request
 from shared.runtime.postgres import Connection
 
 SYSTEM: Final = "tidemark"
 """The actor of actions without an operator."""
 
-RECORD: Final = """
-INSERT INTO audit (actor, act, reason, letter_id, job_id, request_id, details)
-VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb)
-"""
+RECORD: Final = "SELECT operations.record_audit($1::operations.audit_entry[])"
 RECORD_LETTERS: Final = """
-INSERT INTO audit (actor, act, reason, letter_id, request_id, details)
-SELECT $1, $2, $3, id, $4, jsonb_build_object(
-    'origin', origin, 'stream', stream, 'version', version, 'type', type, 'command_id', command_id,
-    'fingerprint', fingerprint, 'attempts', attempts)
-FROM letters WHERE id = ANY ($5::bigint[]) ORDER BY id
+SELECT operations.record_audit(array_agg(ROW(
+    now(), $1, $2, $3, id, NULL, NULL, $4, jsonb_build_object(
+        'origin', origin, 'stream', stream, 'version', version, 'type', type, 'command_id', command_id,
+        'fingerprint', fingerprint, 'attempts', attempts) || $6::jsonb,
+    NULL)::operations.audit_entry ORDER BY id))
+FROM operations.letters WHERE id = ANY ($5::bigint[])
 """
+NOW: Final = "SELECT now()"
 
-RECORD_ACTED: Final = """
-INSERT INTO audit (at, actor, act, reason, projection, request_id, details)
-VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb) ON CONFLICT DO NOTHING
-"""
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row to be. ``details``: a JSON object. ``once``: recorded only if no row has it yet. The order is that of ``audit_entry``."""
+
+    at: datetime
+    actor: str
+    act: str
+    reason: str
+    letter_id: int | None = None
+    job_id: int | None = None
+    projection: str | None = None
+    request_id: str | None = None
+    details: str = "{}"
+    once: str | None = None
+
+
+async def record_all(connection: Connection, entries: Iterable[Entry]) -> int:
+    """Add these rows to the end of the chain, in their order, in the caller's transaction; returns how many were not there yet."""
+    unique: dict[str | int, Entry] = {}
+    for place, entry in enumerate(entries):
+        unique.setdefault(entry.once or place, entry)
+    if not unique:
+        return 0
+    added: int = await connection.fetchval(RECORD, [astuple(entry) for entry in unique.values()])
+    return added
 
 
 async def record(
@@ -37,22 +67,64 @@ async def record(
     job_id: int | None = None,
     request_id: str | None = None,
     details: str = "{}",
+    behind: str | None = None,
 ) -> None:
-    """Record one action, in the transaction that carries it out. ``details``: a JSON object."""
-    await connection.execute(RECORD, actor, act, reason, letter_id, job_id, request_id, details)
+    """Record one action, in the transaction that carries it out. ``details``: a JSON object; ``behind`` becomes part of it."""
+    details = with_behind(details, behind)
+    at = await connection.fetchval(NOW)
+    await record_all(connection, [Entry(at, actor, act, reason, letter_id, job_id, None, request_id, details)])
 
 
 async def record_letters(
-    connection: Connection, actor: str, act: str, reason: str, letter_ids: list[int], request_id: str
+    connection: Connection,
+    actor: str,
+    act: str,
+    reason: str,
+    letter_ids: list[int],
+    request_id: str,
+    *,
+    behind: str | None = None,
 ) -> None:
     """Record one action on many letters: one row for each, with the fields that identify it."""
-    await connection.execute(RECORD_LETTERS, actor, act, reason, request_id, letter_ids)
+    await connection.execute(RECORD_LETTERS, actor, act, reason, request_id, letter_ids, with_behind("{}", behind))
 
 
-async def record_acted(connection: Connection, messages: Sequence[Request[Acted]]) -> None:
-    """Record actions on generations and processes, as reported by their projectors; a repeated report is ignored."""
+def with_behind(details: str, behind: str | None) -> str:
+    """The details, and the person whom the actor says it acts for, as claimed."""
+    return details if behind is None else json.dumps({**json.loads(details), "behind": behind})
+
+
+async def record_reported(connection: Connection, messages: Sequence[Request[Any]]) -> None:
+    """Record what other processes report, ``Acted`` and ``Denied``; a repeated report is ignored."""
+    await record_all(connection, _entries(messages))
+
+
+def _entries(messages: Sequence[Request[Any]]) -> Iterator[Entry]:
     for message in messages:
-        act = message.data
-        details = act.model_dump_json(include={"subject" if act.subject else "generation", "asked_at"})
-        values = (act.actor, act.act, act.reason, act.projection, act.request_id, details)
-        await connection.execute(RECORD_ACTED, message.time, *values)
+        match message.data:
+            case Acted() as acted:
+                yield _acted(message.time, acted)
+            case Denied() as denied:
+                yield _denied(message.id, message.time, denied)
+
+
+def _acted(at: datetime, act: Acted) -> Entry:
+    details = act.model_dump_json(include={"subject" if act.subject else "generation", "asked_at"})
+    once = f"{act.projection}/{act.act}/{json.loads(details)['asked_at']}/{act.request_id}"
+    return Entry(
+        at,
+        act.actor,
+        act.act,
+        act.reason,
+        projection=act.projection,
+        request_id=act.request_id,
+        details=details,
+        once=once,
+    )
+
+
+def _denied(request_id: str, at: datetime, denied: Denied) -> Entry:
+    times = "once" if denied.count == 1 else f"{denied.count} times"
+    reason = f"{denied.service} refused {denied.action} {times} in this minute: {denied.code}"
+    details = denied.model_dump_json(exclude={"identity"}, exclude_none=True)
+    return Entry(at, denied.identity, "denied", reason, request_id=request_id, details=details, once=request_id)

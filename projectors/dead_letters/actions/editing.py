@@ -69,7 +69,14 @@ async def edit(connection: Connection, act: Edit, request_id: str) -> Done:
     await mark(connection, [act.letter_id], topology.SUPERSEDED)
     details = json.dumps({"command_id": envelope.id, "type": envelope.type, "instead_of": row["command_id"]})
     await record(
-        connection, act.actor, "edit", act.reason, letter_id=act.letter_id, request_id=request_id, details=details
+        connection,
+        act.actor,
+        "edit",
+        act.reason,
+        letter_id=act.letter_id,
+        request_id=request_id,
+        details=details,
+        behind=act.behind,
     )
     return Done(request_id=request_id, verb="edit", count=1, command_id=envelope.id)
 
@@ -78,7 +85,7 @@ def edited_command(act: Edit, original: dict[str, Any], now: datetime) -> Comman
     """The new command, validated against the envelope and its type's contract. Raises Refusal."""
     kept = {
         name: original[name]
-        for name in ("source", "type", "subject", "expectedversion", "notbefore", "actor", "traceparent")
+        for name in ("source", "type", "subject", "expectedversion", "notbefore", "actor", "behind", "traceparent")
         if original.get(name)
     }
     given = {"id": act.command_id or uuid7(), "time": now.isoformat(), "data": act.data}

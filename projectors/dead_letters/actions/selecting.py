@@ -76,8 +76,17 @@ async def replay(connection: Connection, act: Replay, request_id: str) -> Done:
         limits = (act.rate, act.canary, act.concurrency, act.stop_after)
         job_id = await connection.fetchval(NEW_JOB, request_id, act.actor, act.reason, selection, *limits)
         count = await connection.fetchval(FREEZE, *chosen, job_id)
-        details = act.model_dump_json(exclude={"actor", "reason", "dry_run"}, exclude_none=True)
-        await record(connection, act.actor, "replay", act.reason, job_id=job_id, request_id=request_id, details=details)
+        details = act.model_dump_json(exclude={"actor", "behind", "reason", "dry_run"}, exclude_none=True)
+        await record(
+            connection,
+            act.actor,
+            "replay",
+            act.reason,
+            job_id=job_id,
+            request_id=request_id,
+            details=details,
+            behind=act.behind,
+        )
     return Done(
         request_id=request_id,
         verb="replay",
@@ -96,7 +105,7 @@ async def discard(connection: Connection, act: Discard, request_id: str) -> Done
         raise await _nothing_selected(connection, act.selection, 0)
     letters = await _preview(connection, chosen, replayable=False)
     if not act.dry_run:
-        await record_letters(connection, act.actor, "discard", act.reason, ids, request_id)
+        await record_letters(connection, act.actor, "discard", act.reason, ids, request_id, behind=act.behind)
         closed = [row["id"] for row in await connection.fetch(CLOSE, ids)]
         await finish_items(connection, closed, ["discarded"] * len(closed))
         await mark(connection, closed, topology.DISCARDED)

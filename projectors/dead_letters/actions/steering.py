@@ -42,5 +42,14 @@ async def steer(connection: Connection, act: Steer, request_id: str) -> Done:
         await connection.execute(SKIP_QUEUED, act.job_id)
     act_name = {"paused": "pause", "running": "resume", "cancelled": "cancel"}[act.to]
     details = json.dumps({"from": found})
-    await record(connection, act.actor, act_name, act.reason, job_id=act.job_id, request_id=request_id, details=details)
+    await record(
+        connection,
+        act.actor,
+        act_name,
+        act.reason,
+        job_id=act.job_id,
+        request_id=request_id,
+        details=details,
+        behind=act.behind,
+    )
     return Done(request_id=request_id, verb="steer", job_id=act.job_id, state=JobState(to))

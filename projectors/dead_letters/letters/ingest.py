@@ -19,12 +19,14 @@ from shared.runtime.postgres import Connection
 
 # New letters are joined only with the rows just inserted: a nested loop would be quadratic.
 ENABLE_HASH_JOIN: Final = "SELECT set_config('enable_hashjoin', 'on', true)"
+# Locked, so that retention does not remove a letter that fails again at this moment.
 KNOWN: Final = """
 SELECT letters.origin, letters.identity, failures.letter_id IS NOT NULL AS repeated
 FROM unnest($1::text[], $2::bytea[], $3::timestamptz[]) AS wanted (origin, identity, failed_at)
 JOIN letters ON letters.origin = wanted.origin AND letters.identity = wanted.identity
 LEFT JOIN letter_failures AS failures
     ON failures.letter_id = letters.id AND failures.failed_at = wanted.failed_at
+FOR KEY SHARE OF letters
 """
 NEW_LETTERS: Final = (Path(__file__).parent / "new_letters.sql").read_text()
 FAILED_AGAIN: Final = (Path(__file__).parent / "failed_again.sql").read_text()

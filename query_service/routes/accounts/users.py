@@ -65,13 +65,13 @@ class UserKey(SortKey, frozen=True):
     user_id: str
 
 
-@read_route("/users/{user_id:str}", one=True, tags=["users"], summary="One user")
+@read_route("/users/{user_id:str}", needs="queries:accounts", one=True, tags=["users"], summary="One user")
 async def user(request: QueryRequest, user_id: UserId) -> Response[UserView]:
     """One user, active or deactivated."""
     return await document(request, request.stores.postgres("summary"), USER, "user", user_id)
 
 
-@read_route("/users", tags=["users"], summary="Users by id")
+@read_route("/users", needs="queries:accounts", tags=["users"], summary="Users by id")
 async def users(
     request: QueryRequest,
     role: Role = None,
@@ -88,7 +88,13 @@ async def users(
     return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
-@read_route("/users/{user_id:str}/audit", one=True, tags=["users"], summary="Who changed a user, when, and what")
+@read_route(
+    "/users/{user_id:str}/audit",
+    needs="queries:accounts",
+    one=True,
+    tags=["users"],
+    summary="Who changed a user, when, and what",
+)
 async def user_audit(
     request: QueryRequest, user_id: UserId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[UserAuditEntry]]:
@@ -100,7 +106,13 @@ async def user_audit(
     return await versions_page(request, summary, AUDIT, "user-audit", "user", user_id, limit, cursor)
 
 
-@read_route("/users/{user_id:str}/at", one=True, tags=["users"], summary="A user as of an earlier time")
+@read_route(
+    "/users/{user_id:str}/at",
+    needs="queries:accounts",
+    one=True,
+    tags=["users"],
+    summary="A user as of an earlier time",
+)
 async def user_at(request: QueryRequest, user_id: UserId, time: RequiredTime) -> Response[UserView]:
     """The user as they were at `time`, changes at that very time included: the audit up to then, replayed.
 

@@ -109,7 +109,7 @@ SELECT WHERE EXISTS (SELECT FROM patients WHERE patient_id = $1)
 """
 
 
-@read_route("/bookings/{booking_id:str}", one=True, tags=["bookings"], summary="One booking")
+@read_route("/bookings/{booking_id:str}", needs="queries:bookings", one=True, tags=["bookings"], summary="One booking")
 async def booking(request: QueryRequest, booking_id: BookingId) -> Response[BookingAnswer]:
     """One booking, with the names of its patient and its doctor: null until they are registered, and always the current ones.
 
@@ -125,7 +125,7 @@ async def booking(request: QueryRequest, booking_id: BookingId) -> Response[Book
     return conditional_response(request, body, as_of, *versions)
 
 
-@read_route("/bookings", tags=["bookings"], summary="Bookings, by their start")
+@read_route("/bookings", needs="queries:bookings", tags=["bookings"], summary="Bookings, by their start")
 async def bookings(
     request: QueryRequest,
     doctor_id: IdParameter = None,
@@ -147,7 +147,13 @@ async def bookings(
     return await list_bookings(request, doctor_id, patient_id, status, from_, to, limit, cursor)
 
 
-@read_route("/bookings/{booking_id:str}/history", one=True, tags=["bookings"], summary="A booking's history")
+@read_route(
+    "/bookings/{booking_id:str}/history",
+    needs="queries:bookings",
+    one=True,
+    tags=["bookings"],
+    summary="A booking's history",
+)
 async def booking_history(
     request: QueryRequest, booking_id: BookingId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[HistoryEntry]]:

@@ -63,13 +63,19 @@ class FreeTimes(BaseModel):
     items: list[FreeTime]
 
 
-@read_route("/doctors/{doctor_id:str}", one=True, tags=["bookings"], summary="One doctor")
+@read_route("/doctors/{doctor_id:str}", needs="queries:bookings", one=True, tags=["bookings"], summary="One doctor")
 async def doctor(request: QueryRequest, doctor_id: DoctorId) -> Response[DoctorView]:
     """One doctor, with the time zone of the practice."""
     return await document(request, request.stores.postgres("summary"), DOCTOR, "doctor", doctor_id)
 
 
-@read_route("/doctors/{doctor_id:str}/bookings", one=True, tags=["bookings"], summary="A doctor's bookings")
+@read_route(
+    "/doctors/{doctor_id:str}/bookings",
+    needs="queries:bookings",
+    one=True,
+    tags=["bookings"],
+    summary="A doctor's bookings",
+)
 async def doctor_bookings(
     request: QueryRequest,
     doctor_id: DoctorId,
@@ -88,7 +94,13 @@ async def doctor_bookings(
     )
 
 
-@read_route("/doctors/{doctor_id:str}/free-times", one=True, tags=["bookings"], summary="A doctor's free times")
+@read_route(
+    "/doctors/{doctor_id:str}/free-times",
+    needs="queries:bookings",
+    one=True,
+    tags=["bookings"],
+    summary="A doctor's free times",
+)
 async def doctor_free_times(
     request: QueryRequest, doctor_id: DoctorId, from_: RangeFrom, to: RangeTo, minutes: Least = SLOT_MINUTES
 ) -> Response[FreeTimes]:

@@ -15,13 +15,19 @@ from shared.views.bookings import BookingView, PatientView
 PATIENT: Final = "SELECT version, doc::text AS body FROM patients WHERE patient_id = $1"
 
 
-@read_route("/patients/{patient_id:str}", one=True, tags=["bookings"], summary="One patient")
+@read_route("/patients/{patient_id:str}", needs="queries:bookings", one=True, tags=["bookings"], summary="One patient")
 async def patient(request: QueryRequest, patient_id: PatientId) -> Response[PatientView]:
     """One patient."""
     return await document(request, request.stores.postgres("summary"), PATIENT, "patient", patient_id)
 
 
-@read_route("/patients/{patient_id:str}/bookings", one=True, tags=["bookings"], summary="A patient's bookings")
+@read_route(
+    "/patients/{patient_id:str}/bookings",
+    needs="queries:bookings",
+    one=True,
+    tags=["bookings"],
+    summary="A patient's bookings",
+)
 async def patient_bookings(
     request: QueryRequest,
     patient_id: PatientId,

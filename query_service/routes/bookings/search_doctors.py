@@ -51,7 +51,7 @@ class DoctorHits(Page[DoctorHit]):
     )
 
 
-@read_route("/search/doctors", tags=["search"], summary="Find doctors")
+@read_route("/search/doctors", needs="queries:bookings", tags=["search"], summary="Find doctors")
 async def search_doctors(
     request: QueryRequest,
     q: search_terms.OptionalWords = None,

@@ -55,13 +55,13 @@ ORDER BY device_id LIMIT $5
 """
 
 
-@read_route("/devices/{device_id:str}", one=True, tags=["devices"], summary="One device")
+@read_route("/devices/{device_id:str}", needs="queries:devices", one=True, tags=["devices"], summary="One device")
 async def device(request: QueryRequest, device_id: DeviceId) -> Response[DeviceView]:
     """One device: its metrics with their limits, and what became of its readings."""
     return await document(request, request.stores.postgres("telemetry"), DEVICE, "device", device_id)
 
 
-@read_route("/devices", tags=["devices"], summary="Devices, by id")
+@read_route("/devices", needs="queries:devices", tags=["devices"], summary="Devices, by id")
 async def devices(
     request: QueryRequest,
     site: Site = None,

@@ -81,7 +81,7 @@ ORDER BY s.device_id, s.metric LIMIT $4
 """
 
 
-@read_route("/fleet", tags=["devices"], summary="The fleet by site and model")
+@read_route("/fleet", needs="queries:devices", tags=["devices"], summary="The fleet by site and model")
 async def fleet(
     request: QueryRequest,
     site: Site = None,
@@ -100,7 +100,7 @@ async def fleet(
     return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
-@read_route("/alerts", tags=["devices"], summary="Alerts, by device and metric")
+@read_route("/alerts", needs="queries:devices", tags=["devices"], summary="Alerts, by device and metric")
 async def alerts(
     request: QueryRequest, state_: State = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[AlertView]]:

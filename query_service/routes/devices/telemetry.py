@@ -94,6 +94,7 @@ FROM devices d WHERE d.device_id = $1
 
 @read_route(
     "/devices/{device_id:str}/telemetry",
+    needs="queries:devices",
     one=True,
     tags=["devices"],
     summary="A metric's readings by minute, hour or day",
@@ -131,7 +132,13 @@ async def telemetry(
     return conditional_response(request, body.encode(), as_of, version)
 
 
-@read_route("/devices/{device_id:str}/latest", one=True, tags=["devices"], summary="The latest value of each metric")
+@read_route(
+    "/devices/{device_id:str}/latest",
+    needs="queries:devices",
+    one=True,
+    tags=["devices"],
+    summary="The latest value of each metric",
+)
 async def latest(request: QueryRequest, device_id: DeviceId) -> Response[LatestView]:
     """The reading with the latest time of each metric, whenever it came."""
     store, as_of = await request.read(request.stores.postgres("telemetry"))

@@ -1,6 +1,6 @@
 """Dead letters: groups, lists and single letters. Jobs and audit are in ``operation_log``, actions in ``operator_actions``.
 
-Payloads are shown only with the operator's key, because they contain senders' data; everything else is shown without it.
+Payloads contain senders' data: they are shown only with the scope ``dead-letters:payload``, everything else with ``dead-letters:read``.
 """
 
 from datetime import datetime
@@ -14,18 +14,19 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import from_json, to_json
 
 from query_service.http.conditional import conditional_response
-from query_service.http.openapi import INVALID, KEY_RESPONSES, RESPONSES, problem_response
-from query_service.http.operator_openapi import LetterOperation
+from query_service.http.openapi import INVALID, RESPONSES, problem_response
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import LetterId, TimeParameter, parse_time
 from query_service.http.problems import InvalidParameterError, StoreDownError
 from query_service.http.requests import QueryRequest
+from shared.http.identities.identity import identity_of
 from shared.http.problems import Problem
 from shared.messages.control import Selection
 from shared.read_models import NAMES
 from shared.views.operations import EditedCommandView, FailureView, GroupView, LetterStatus, LetterView
 from shared.views.operations_queries import EDITED, FAILURES, GROUPS, LETTER, LETTERS, LIVE_LETTERS, parameters
 
+PAYLOAD: Final = "dead-letters:payload"
 LIVE: Final = (LetterStatus.DEAD, LetterStatus.REPLAYING)
 
 
@@ -62,7 +63,7 @@ class Payload(BaseModel):
 
 
 class LetterAnswer(LetterView):
-    """A letter with its failures, and for operators with its payload."""
+    """A letter with its failures, and with its payload for those who may see it."""
 
     routing_key: str
     reply_to: str | None
@@ -71,7 +72,7 @@ class LetterAnswer(LetterView):
     failures: list[FailureView] = Field(description="The latest 100, the newest first.")
     edited: list[EditedCommandView] = Field(description="Edited commands sent in place of it.")
     payload: Payload | None
-    payload_hidden: bool = Field(description="True: the payload is shown only with the operator's key.")
+    payload_hidden: bool = Field(description="True: the payload is shown only with the scope `dead-letters:payload`.")
 
 
 _SAME: Final = "exact match."
@@ -93,7 +94,13 @@ _NO_LETTER: Final = problem_response(
 )
 
 
-@get("/dead-letters", responses=RESPONSES, tags=["operations"], summary="Dead letters, the latest first")
+@get(
+    "/dead-letters",
+    needs="dead-letters:read",
+    responses=RESPONSES,
+    tags=["operations"],
+    summary="Dead letters, the latest first",
+)
 async def dead_letters(
     request: QueryRequest,
     origin: Origin = None,
@@ -126,7 +133,13 @@ async def dead_letters(
     return conditional_response(request, page(items, following), {})
 
 
-@get("/dead-letters/groups", responses=RESPONSES, tags=["operations"], summary="Live dead letters by cause")
+@get(
+    "/dead-letters/groups",
+    needs="dead-letters:read",
+    responses=RESPONSES,
+    tags=["operations"],
+    summary="Live dead letters by cause",
+)
 async def dead_letter_groups(
     request: QueryRequest,
     origin: Origin = None,
@@ -147,17 +160,17 @@ async def dead_letter_groups(
 
 @get(
     "/dead-letters/{letter_id:str}",
-    responses={**RESPONSES, **KEY_RESPONSES, 400: INVALID, 404: _NO_LETTER},
-    operation_class=LetterOperation,
+    needs="dead-letters:read",
+    responses={**RESPONSES, 400: INVALID, 404: _NO_LETTER},
     tags=["operations"],
     summary="One dead letter",
 )
 async def dead_letter(request: QueryRequest, letter_id: LetterId) -> Response[LetterAnswer]:
-    """One letter with its failures; with the operator's key also its body, headers and stack trace.
+    """One letter with its failures; with the scope `dead-letters:payload` also its body, headers and stack trace.
 
     `waiting` counts the events known to wait behind it, from the projection's store if that is available.
     """
-    with_payload = request.operators.is_authenticated(request)
+    with_payload = identity_of(request).may(PAYLOAD)
     store = request.stores.operations
     row = await store.fetchrow(LETTER, letter_id)
     if row is None:

@@ -25,10 +25,12 @@ from query_service.http.parameters import REPEATABLE, validate_parameters
 from query_service.http.problems import InvalidParameterError
 from query_service.http.requests import HEAD, QueryRequest
 from query_service.live.broadcast import Broadcast
-from query_service.live.listener_limits import Listeners
+from query_service.live.listener_limits import Listeners, occupy_slot
 from query_service.live.stream_session import JsonMessages, ServerSentEvents, StreamSession
 from query_service.live.updates import Filter
-from shared.contracts.registry import KINDS
+from shared.contracts.registry import CONTEXT_OF_KIND, KINDS
+from shared.http.identities.guard import Needs
+from shared.http.identities.identity import AnyConnection
 from shared.messaging import topology
 
 MAX_STREAMS: Final = 100
@@ -104,16 +106,29 @@ _STREAM: Final = ResponseSpec(
 )
 _TOO_MANY: Final = problem_response(
     429,
-    "The limit of event streams is reached, for this address or in total. Retry-After states when to retry.",
+    "The limit of event streams is reached, for this identity (or address) or in total. Retry-After states when to retry.",
     "too-many-listeners",
-    "2500 event streams to one address are the most there may be",
+    "2500 event streams of one client are the most there may be",
     "/events",
+)
+
+
+def _contexts_of(connection: AnyConnection) -> Sequence[str]:
+    """The scopes of all kinds of stream that are asked for: those of the named streams, else the named kinds, else all kinds."""
+    kinds = [stream.partition("/")[0] for stream in connection.query_params.getall("stream", [])]
+    wanted = kinds or connection.query_params.getall("kind", []) or KINDS
+    return sorted({f"queries:{CONTEXT_OF_KIND.get(kind, '*')}" for kind in wanted})
+
+
+OF_KINDS: Final = Needs(
+    _contexts_of, "queries:<context> of each kind of stream asked for; of all without `stream` and `kind`"
 )
 _REPEATABLE: Final = {REPEATABLE: frozenset({"stream", "kind", "projection"})}
 
 
 @get(
     "/events",
+    needs=OF_KINDS,
     responses={200: _STREAM, 400: INVALID, 429: _TOO_MANY},
     opt=_REPEATABLE,
     operation_class=EventsOperation,
@@ -139,7 +154,7 @@ async def events(
     return EventStream(listeners, request.stores.broadcast, wanted, request.headers.get(LAST_ID) or last_event_id)
 
 
-@websocket("/events/ws", opt=_REPEATABLE)
+@websocket("/events/ws", guards=[occupy_slot], needs=OF_KINDS, opt=_REPEATABLE)
 async def events_ws(
     socket: WebSocket[Any, Any, Any],
     stream: Streams = None,

@@ -43,6 +43,7 @@ class FreshnessReport(BaseModel):
 
 @get(
     "/freshness",
+    needs="queries:freshness",
     responses={key: RESPONSES[key] for key in (304, 400)},
     tags=["operations"],
     summary="Freshness of each projection",

@@ -16,6 +16,7 @@ from query_service.http.problems import StoreDownError
 from query_service.http.requests import QueryRequest, Stores
 from query_service.stores.active_generation import ActiveGeneration
 from query_service.stores.port import ReadStore, promptly
+from shared.http.identities.guard import PUBLIC, Authenticator
 from shared.http.problems import Problem
 from shared.views.progress import FreshnessStatus
 
@@ -38,13 +39,13 @@ class NotServingError(Problem):
     code = "not-serving"
 
 
-@get("/health/live", responses=LIVENESS, tags=["operations"], summary="Liveness")
+@get("/health/live", needs=PUBLIC, responses=LIVENESS, tags=["operations"], summary="Liveness")
 async def live() -> Health:
     """Whether the process answers; no store is read."""
     return Health(status="live")
 
 
-@get("/health/serving", responses=SERVING, tags=["operations"], summary="Can queries be answered")
+@get("/health/serving", needs=PUBLIC, responses=SERVING, tags=["operations"], summary="Can queries be answered")
 async def serving(request: QueryRequest) -> Health:
     """Whether every read store answers. If not, routes whose own store is available still work."""
     down = await _problems(request.stores, _down_reason)
@@ -53,14 +54,21 @@ async def serving(request: QueryRequest) -> Health:
     return Health(status="serving")
 
 
-@get("/health/ready", responses=READINESS, tags=["operations"], summary="Readiness")
+@get("/health/ready", needs=PUBLIC, responses=READINESS, tags=["operations"], summary="Readiness")
 async def ready(request: QueryRequest) -> Health:
-    """Whether every read store answers, no projection is stalled or incomplete, changes are received, and no process reports a problem.
+    """Whether every read store answers, no projection is stalled or incomplete, changes are received, credentials can be
+    checked, and no process reports a problem.
 
     While not ready, queries are still answered, but their data may be growing old: see `/freshness` for its age, and `/health/serving`.
     """
     stores = request.stores
-    reports = [stores.changes_trouble(), stores.processes.trouble(), *await _problems(stores, _problem)]
+    authenticator: Authenticator = request.app.state.authenticator
+    reports = [
+        stores.changes_trouble(),
+        stores.processes.trouble(),
+        authenticator.trouble,
+        *await _problems(stores, _problem),
+    ]
     wrong = list(dict.fromkeys(reason for reason in reports if reason))
     if wrong:
         raise NotReadyError("; ".join(wrong), headers={"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""Replay jobs, and the audit of operators' actions, from the operations database."""
+"""Replay jobs, and the audit, from the operations database."""
 
 from typing import Annotated, Final
 
@@ -10,11 +10,11 @@ from pydantic_core import from_json
 from query_service.http.conditional import conditional_response
 from query_service.http.openapi import RESPONSES, problem_response
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
-from query_service.http.parameters import JobId
+from query_service.http.parameters import JobId, TimeParameter, parse_time
 from query_service.http.requests import QueryRequest
 from shared.http.problems import Problem
 from shared.views.operations import AuditEntry, JobView
-from shared.views.operations_queries import AUDIT, JOB, JOBS, MAX_ID
+from shared.views.operations_queries import AUDIT, JOB, JOBS, MAX_ID, AuditFilter
 
 
 class RowKey(SortKey, frozen=True):
@@ -27,19 +27,32 @@ _NO_JOB: Final = problem_response(
 OfLetter = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only actions on this letter.")]
 OfJob = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only actions on this job.")]
 OfProjection = Annotated[
-    str | None, QueryParameter(max_length=50, description="Only actions on this projection's generations.")
+    str | None,
+    QueryParameter(
+        max_length=50,
+        description="Only actions on this projection's generations, this process manager's processes, or `commands`.",
+    ),
 ]
-By = Annotated[str | None, QueryParameter(max_length=200, description="Only actions of this operator.")]
+By = Annotated[str | None, QueryParameter(max_length=200, description="Only actions of this operator or identity.")]
+OfRequest = Annotated[
+    str | None, QueryParameter(max_length=300, description="Only actions of the request with this id.")
+]
 Act = Annotated[
     str | None,
     QueryParameter(
         max_length=50,
-        description="`replay`, `discard`, `edit`, `pause`, `resume`, `cancel`; `rebuild`, `activate`, `rollback`, and the like.",
+        description="`replay`, `discard`, `edit`, `pause`, `resume`, `cancel`; `rebuild`, `activate`, `rollback`, `denied`, and the like.",
     ),
 ]
 
 
-@get("/dead-letters/jobs", responses=RESPONSES, tags=["operations"], summary="Replay jobs, the newest first")
+@get(
+    "/dead-letters/jobs",
+    needs="dead-letters:read",
+    responses=RESPONSES,
+    tags=["operations"],
+    summary="Replay jobs, the newest first",
+)
 async def jobs(request: QueryRequest, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response[Page[JobView]]:
     """Replay jobs with their counts: queued + under_way + succeeded + failed + skipped = total."""
     query = ListQuery("dead-letter-jobs")
@@ -52,6 +65,7 @@ async def jobs(request: QueryRequest, limit: Limit = DEFAULT_LIMIT, cursor: Curs
 
 @get(
     "/dead-letters/jobs/{job_id:str}",
+    needs="dead-letters:read",
     responses={**RESPONSES, 404: _NO_JOB},
     tags=["operations"],
     summary="One replay job",
@@ -65,13 +79,45 @@ async def job(request: QueryRequest, job_id: JobId) -> Response[JobView]:
     return conditional_response(request, view.model_dump_json().encode(), {})
 
 
+@get("/audit", responses=RESPONSES, tags=["operations"], summary="Who did what, when and why, the latest first")
+async def audit(
+    request: QueryRequest,
+    letter_id: OfLetter = None,
+    job_id: OfJob = None,
+    projection: OfProjection = None,
+    actor: By = None,
+    act: Act = None,
+    request_id: OfRequest = None,
+    at_from: TimeParameter = None,
+    at_to: TimeParameter = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response[Page[AuditEntry]]:
+    """Operators' acts, changes of keys, denials (counted by the minute) and erasures. `at_from` is inclusive, `at_to` exclusive.
+
+    The audit is append-only, and chained by hashes: `tidemark audit verify` finds what was changed.
+    """
+    chosen = AuditFilter(
+        letter_id=letter_id,
+        job_id=job_id,
+        actor=actor,
+        act=act,
+        projections=None if projection is None else (projection,),
+        request_id=request_id,
+        at_from=None if at_from is None else parse_time("at_from", at_from),
+        at_to=None if at_to is None else parse_time("at_to", at_to),
+    )
+    return await _entries(request, chosen, limit, cursor)
+
+
 @get(
     "/dead-letters/audit",
+    needs="audit:read",
     responses=RESPONSES,
     tags=["operations"],
-    summary="Audit of operators' actions, the latest first",
+    summary="Like /audit",
 )
-async def audit(
+async def dead_letter_audit(
     request: QueryRequest,
     letter_id: OfLetter = None,
     job_id: OfJob = None,
@@ -81,12 +127,18 @@ async def audit(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[AuditEntry]]:
-    """Every action on dead letters and on the generations of projections: who, when, why. The audit is append-only."""
-    query = ListQuery("dead-letter-audit", letter_id, job_id, actor, act, projection)
+    """The same entries as `/audit`, under the name they had before."""
+    projections = None if projection is None else (projection,)
+    chosen = AuditFilter(letter_id=letter_id, job_id=job_id, actor=actor, act=act, projections=projections)
+    return await _entries(request, chosen, limit, cursor)
+
+
+async def _entries(
+    request: QueryRequest, chosen: AuditFilter, limit: int, cursor: str | None
+) -> Response[Page[AuditEntry]]:
+    query = ListQuery("audit", *map(str, chosen.parameters))
     before = query.key(cursor, RowKey).id if cursor else MAX_ID
-    rows = await request.stores.operations.fetch(
-        AUDIT, before, letter_id, job_id, actor, act, limit + 1, None if projection is None else [projection]
-    )
+    rows = await request.stores.operations.fetch(AUDIT, before, *chosen.parameters, limit + 1)
     following = query.cursor(RowKey(rows[limit - 1]["id"])) if len(rows) > limit else None
     items = (AuditEntry(**{**row, "details": from_json(row["details"])}).model_dump_json() for row in rows[:limit])
     return conditional_response(request, page(items, following), {})
@@ -96,4 +148,5 @@ ROUTES: Final = (
     jobs,
     job,
     audit,
+    dead_letter_audit,
 )

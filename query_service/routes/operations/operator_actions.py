@@ -1,6 +1,6 @@
 """Operators' actions on dead letters: each is a request to the dead-letter worker, and the response is the worker's reply.
 
-    POST ──key, actor, body──▶ [control] ──▶ dead-letter worker ──▶ reply queue ──▶ 200 or 202, or a problem with the worker's code
+    POST ──identity, body──▶ [control] ──▶ dead-letter worker ──▶ reply queue ──▶ 200 or 202, or a problem with the worker's code
 
 The query service changes nothing itself. A repeated request with the same ``Idempotency-Key`` has no further effect and gets the same
 response.
@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 
 from litestar import MediaType, Response, post
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from query_service.http import operators
 from query_service.http.operator_openapi import (
@@ -23,6 +22,7 @@ from query_service.http.operator_openapi import (
 from query_service.http.parameters import JobId
 from query_service.http.requests import QueryRequest
 from shared.contracts.validation_errors import describe
+from shared.http.json_bodies import json_object
 from shared.http.problems import FieldError, Problem
 from shared.messages.control import Discard, Edit, Replay, Steer
 from shared.messages.envelope import MAX_MESSAGE_BYTES
@@ -31,14 +31,19 @@ from shared.views.operations import Done
 
 _ACT: Final[dict[str, Any]] = {
     "status_code": 200,
-    "guards": [operators.operators_only],
     "responses": ACTION_RESPONSES,
     "tags": ["operations"],
     "request_max_body_size": MAX_MESSAGE_BYTES,
 }
 
 
-@post("/dead-letters/replay", operation_class=ReplayOperation, summary="Replay dead letters", **_ACT)
+@post(
+    "/dead-letters/replay",
+    needs="dead-letters:replay",
+    operation_class=ReplayOperation,
+    summary="Replay dead letters",
+    **_ACT,
+)
 async def replay(request: QueryRequest) -> Response[Done]:
     """Create a job from the letters that match now, and send them through the normal path again.
 
@@ -48,31 +53,61 @@ async def replay(request: QueryRequest) -> Response[Done]:
     return await _request_action(request, Replay)
 
 
-@post("/dead-letters/discard", operation_class=DiscardOperation, summary="Discard dead letters", **_ACT)
+@post(
+    "/dead-letters/discard",
+    needs="dead-letters:discard",
+    operation_class=DiscardOperation,
+    summary="Discard dead letters",
+    **_ACT,
+)
 async def discard(request: QueryRequest) -> Response[Done]:
     """Discard the selected letters: projections skip their events and continue with those behind them; commands are dropped."""
     return await _request_action(request, Discard)
 
 
-@post("/dead-letters/edit", operation_class=EditOperation, summary="Edit a dead command and send it again", **_ACT)
+@post(
+    "/dead-letters/edit",
+    needs="dead-letters:edit",
+    operation_class=EditOperation,
+    summary="Edit a dead command and send it again",
+    **_ACT,
+)
 async def edit(request: QueryRequest) -> Response[Done]:
     """Send a dead command again with other data, under a new id. The original is kept. Events are facts and are never edited."""
     return await _request_action(request, Edit)
 
 
-@post("/dead-letters/jobs/{job_id:str}/pause", operation_class=SteerOperation, summary="Pause a replay job", **_ACT)
+@post(
+    "/dead-letters/jobs/{job_id:str}/pause",
+    needs="dead-letters:replay",
+    operation_class=SteerOperation,
+    summary="Pause a replay job",
+    **_ACT,
+)
 async def pause_job(request: QueryRequest, job_id: JobId) -> Response[Done]:
     """Stop sending the job's letters; the outcomes of those already sent are still recorded."""
     return await _steer(request, job_id, "paused")
 
 
-@post("/dead-letters/jobs/{job_id:str}/resume", operation_class=SteerOperation, summary="Resume a replay job", **_ACT)
+@post(
+    "/dead-letters/jobs/{job_id:str}/resume",
+    needs="dead-letters:replay",
+    operation_class=SteerOperation,
+    summary="Resume a replay job",
+    **_ACT,
+)
 async def resume_job(request: QueryRequest, job_id: JobId) -> Response[Done]:
     """Continue a job that was paused or that stopped itself."""
     return await _steer(request, job_id, "running")
 
 
-@post("/dead-letters/jobs/{job_id:str}/cancel", operation_class=SteerOperation, summary="Cancel a replay job", **_ACT)
+@post(
+    "/dead-letters/jobs/{job_id:str}/cancel",
+    needs="dead-letters:replay",
+    operation_class=SteerOperation,
+    summary="Cancel a replay job",
+    **_ACT,
+)
 async def cancel_job(request: QueryRequest, job_id: JobId) -> Response[Done]:
     """End a job permanently; letters that it has not sent stay dead."""
     return await _steer(request, job_id, "cancelled")
@@ -83,7 +118,7 @@ async def _steer(request: QueryRequest, job_id: int, to: Literal["paused", "runn
 
 
 async def _request_action(request: QueryRequest, kind: type[Act], **values: object) -> Response[Done]:
-    values = {"actor": operators.actor(request), **values}
+    values = {**operators.acting(request), **values}
     request_id = operators.request_id(request)
     body = await _body(request, required=kind is not Steer)
     if misplaced := sorted(values.keys() & body.keys()):
@@ -102,19 +137,7 @@ async def _request_action(request: QueryRequest, kind: type[Act], **values: obje
 
 
 async def _body(request: QueryRequest, *, required: bool) -> dict[str, Any]:
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type not in {"application/json", ""}:
-        raise Problem("the body is application/json", status=415, code="unsupported-media-type")
-    raw = await request.body()
-    if not raw.strip() and not required:
-        return {}
-    try:
-        parsed = from_json(raw, allow_inf_nan=False)
-    except ValueError as error:
-        raise Problem(f"the body is not JSON: {str(error)[:200]}", status=400, code="malformed-message") from error
-    if not isinstance(parsed, dict):
-        raise Problem("the body must be one JSON object", status=400, code="malformed-message")
-    return parsed
+    return {} if not required and not (await request.body()).strip() else await json_object(request)
 
 
 def _invalid(errors: list[FieldError]) -> Problem:

@@ -57,7 +57,7 @@ class ProcessKey(SortKey, frozen=True):
     number: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 
 
-@read_route("/processes", tags=["operations"], summary="Processes, the latest first")
+@read_route("/processes", needs="processes:read", tags=["operations"], summary="Processes, the latest first")
 async def processes(
     request: QueryRequest,
     name: ProcessName = None,
@@ -87,7 +87,12 @@ async def processes(
     return conditional_response(request, page(items, following), headers if len(names) == 1 else {})
 
 
-@read_route("/processes/figures", tags=["operations"], summary="What waits in each process manager, and what is late")
+@read_route(
+    "/processes/figures",
+    needs="processes:read",
+    tags=["operations"],
+    summary="What waits in each process manager, and what is late",
+)
 async def process_figures(request: QueryRequest) -> Response[Figures]:
     """For dashboards and alerts: failed processes, overdue timers, commands without an outcome."""
     figures = []
@@ -100,6 +105,7 @@ async def process_figures(request: QueryRequest) -> Response[Figures]:
 
 @read_route(
     "/processes/{process_id:str}",
+    needs="processes:read",
     one=True,
     tags=["operations"],
     summary="One process, with its history and its commands",

@@ -36,13 +36,13 @@ UNION ALL
 """
 
 
-@read_route("/payments/{payment_id:str}", one=True, tags=["payments"], summary="One payment")
+@read_route("/payments/{payment_id:str}", needs="queries:payments", one=True, tags=["payments"], summary="One payment")
 async def payment(request: QueryRequest, payment_id: PaymentId) -> Response[PaymentView]:
     """One payment: what was requested for which order, whether it was captured, and how much of it was refunded."""
     return await document(request, request.stores.postgres("summary"), PAYMENT, "payment", payment_id)
 
 
-@read_route("/payments", tags=["payments"], summary="Payments by id")
+@read_route("/payments", needs="queries:payments", tags=["payments"], summary="Payments by id")
 async def payments(
     request: QueryRequest,
     order_id: IdParameter = None,

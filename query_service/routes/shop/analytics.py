@@ -53,7 +53,11 @@ class Measure(StrEnum):
 
 
 @read_route(
-    "/analytics/revenue", tags=["analytics"], summary="Revenue by hour, day, week or month", cached=Cached("analytics")
+    "/analytics/revenue",
+    needs="queries:analytics",
+    tags=["analytics"],
+    summary="Revenue by hour, day, week or month",
+    cached=Cached("analytics"),
 )
 async def revenue(
     request: QueryRequest,
@@ -90,7 +94,13 @@ async def revenue(
     return conditional_response(request, msgspec.json.encode(body | by_currency(currencies, answers)), as_of)
 
 
-@read_route("/analytics/top-products", tags=["analytics"], summary="Best-selling products", cached=Cached("analytics"))
+@read_route(
+    "/analytics/top-products",
+    needs="queries:analytics",
+    tags=["analytics"],
+    summary="Best-selling products",
+    cached=Cached("analytics"),
+)
 async def top_products(
     request: QueryRequest,
     from_: From = None,
@@ -127,7 +137,13 @@ async def top_products(
     return conditional_response(request, msgspec.json.encode(first | several), as_of)
 
 
-@read_route("/analytics/customers", tags=["analytics"], summary="Number of customers", cached=Cached("analytics"))
+@read_route(
+    "/analytics/customers",
+    needs="queries:analytics",
+    tags=["analytics"],
+    summary="Number of customers",
+    cached=Cached("analytics"),
+)
 async def distinct_customers(request: QueryRequest, from_: From = None, to: To = None) -> Response[DistinctCustomers]:
     """The exact number of customers who placed an order that was not cancelled; whole days only."""
     query = requested_range(from_, to, Granularity.DAY)

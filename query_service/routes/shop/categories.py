@@ -30,7 +30,13 @@ class CategoryMeasure(StrEnum):
 _RANKED: Final = {CategoryMeasure.REVENUE: "revenue", CategoryMeasure.UNITS: "items", CategoryMeasure.ORDERS: "orders"}
 
 
-@read_route("/analytics/categories", tags=["analytics"], summary="Best-selling categories", cached=Cached("analytics"))
+@read_route(
+    "/analytics/categories",
+    needs="queries:analytics",
+    tags=["analytics"],
+    summary="Best-selling categories",
+    cached=Cached("analytics"),
+)
 async def top_categories(
     request: QueryRequest,
     from_: From = None,

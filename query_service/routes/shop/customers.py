@@ -15,13 +15,21 @@ from shared.views.summary import CustomerView, OrderSummary
 CUSTOMER: Final = "SELECT version, doc::text AS body FROM customers WHERE customer_id = $1"
 
 
-@read_route("/customers/{customer_id:str}", one=True, tags=["customers"], summary="One customer")
+@read_route(
+    "/customers/{customer_id:str}", needs="queries:customers", one=True, tags=["customers"], summary="One customer"
+)
 async def customer(request: QueryRequest, customer_id: CustomerId) -> Response[CustomerView]:
     """One customer."""
     return await document(request, request.stores.postgres("summary"), CUSTOMER, "customer", customer_id)
 
 
-@read_route("/customers/{customer_id:str}/orders", one=True, tags=["customers"], summary="A customer's orders")
+@read_route(
+    "/customers/{customer_id:str}/orders",
+    needs="queries:orders",
+    one=True,
+    tags=["customers"],
+    summary="A customer's orders",
+)
 async def customer_orders(
     request: QueryRequest,
     customer_id: CustomerId,

@@ -88,7 +88,7 @@ SELECT WHERE EXISTS (SELECT FROM customers WHERE customer_id = $1)
 """
 
 
-@read_route("/orders/{order_id:str}", one=True, tags=["orders"], summary="One order")
+@read_route("/orders/{order_id:str}", needs="queries:orders", one=True, tags=["orders"], summary="One order")
 async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswer]:
     """One order, with the customer's name, and with product names for lines that were placed without one.
 
@@ -104,7 +104,7 @@ async def order(request: QueryRequest, order_id: OrderId) -> Response[OrderAnswe
     return conditional_response(request, body, as_of, *versions)
 
 
-@read_route("/orders", tags=["orders"], summary="Orders, the newest first")
+@read_route("/orders", needs="queries:orders", tags=["orders"], summary="Orders, the newest first")
 async def orders(
     request: QueryRequest,
     customer_id: IdParameter = None,
@@ -120,7 +120,9 @@ async def orders(
     return await list_orders(request, customer_id, status, placed_from, placed_to, limit, cursor)
 
 
-@read_route("/orders/{order_id:str}/history", one=True, tags=["orders"], summary="An order's history")
+@read_route(
+    "/orders/{order_id:str}/history", needs="queries:orders", one=True, tags=["orders"], summary="An order's history"
+)
 async def history(
     request: QueryRequest, order_id: OrderId, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[HistoryEntry]]:

@@ -74,6 +74,7 @@ class ProductPage(ProductView):
 
 @read_route(
     "/products/{product_id:str}/page",
+    needs="queries:catalog",
     one=True,
     tags=["products"],
     summary="A product's page in one answer",
@@ -90,6 +91,7 @@ async def product_page(request: QueryRequest, product_id: ProductId) -> Response
 
 @read_route(
     "/products/{product_id:str}/related",
+    needs="queries:catalog",
     one=True,
     tags=["products"],
     summary="Products bought together with a product",

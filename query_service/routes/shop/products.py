@@ -40,13 +40,13 @@ FROM price_history WHERE product_id = $1 AND version > $2 ORDER BY version LIMIT
 """
 
 
-@read_route("/products/{product_id:str}", one=True, tags=["products"], summary="One product")
+@read_route("/products/{product_id:str}", needs="queries:catalog", one=True, tags=["products"], summary="One product")
 async def product(request: QueryRequest, product_id: ProductId) -> Response[ProductView]:
     """One product with its variants, stock (of which some may be reserved, and the rest is available) and rating."""
     return await document(request, request.stores.postgres("summary"), PRODUCT, "product", product_id)
 
 
-@read_route("/products", tags=["products"], summary="Products by id")
+@read_route("/products", needs="queries:catalog", tags=["products"], summary="Products by id")
 async def products(
     request: QueryRequest, category: Category = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[Page[ProductView]]:
@@ -61,6 +61,7 @@ async def products(
 
 @read_route(
     "/products/{product_id:str}/price-history",
+    needs="queries:catalog",
     one=True,
     tags=["products"],
     summary="A product's price history",

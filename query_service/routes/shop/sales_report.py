@@ -51,6 +51,7 @@ GROUP BY 1
 
 @read_route(
     "/analytics/report",
+    needs="queries:analytics",
     tags=["analytics"],
     summary="The monthly sales report",
     responses={406: _NOT_ACCEPTABLE},

@@ -143,7 +143,7 @@ class OrderHits(Page[OrderHit]):
     total: int = Field(description="The exact number of matching orders.")
 
 
-@read_route("/search/products", tags=["search"], summary="Find products")
+@read_route("/search/products", needs="queries:catalog", tags=["search"], summary="Find products")
 async def search_products(
     request: QueryRequest,
     q: search_terms.OptionalWords = None,
@@ -194,7 +194,7 @@ async def search_products(
     return conditional_response(request, body, as_of)
 
 
-@read_route("/search/orders", tags=["search"], summary="Find orders")
+@read_route("/search/orders", needs="queries:orders", tags=["search"], summary="Find orders")
 async def search_orders(
     request: QueryRequest, q: search_terms.Words, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response[OrderHits]:

@@ -27,7 +27,11 @@ END: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 @read_route(
-    "/analytics/segments", tags=["analytics"], summary="Customer segments and RFM quintiles", cached=Cached("summary")
+    "/analytics/segments",
+    needs="queries:analytics",
+    tags=["analytics"],
+    summary="Customer segments and RFM quintiles",
+    cached=Cached("summary"),
 )
 async def segments(
     request: QueryRequest,

@@ -30,7 +30,7 @@ _PAGE: Final = """\
 <main>
 <h1>{title}</h1>
 {introduction}
-<p>The same for programs: <a href="/schema/openapi.json">openapi.json</a>.</p>
+<p>The same for programs: <a href="{schema}/openapi.json">openapi.json</a>.</p>
 {sections}
 </main>
 </body>
@@ -39,9 +39,10 @@ _PAGE: Final = """\
 
 
 class Page:
-    """``address``: the service's base URL, for the examples."""
+    """``address``: the service's base URL, for the examples. ``schema``: the path of the documentation."""
 
-    def __init__(self, document: Mapping[str, Any], address: str) -> None:
+    def __init__(self, document: Mapping[str, Any], address: str, schema: str = "/schema") -> None:
+        self._schema = schema
         self._document = document
         self._address = address.rstrip("/")
         self._components: Mapping[str, Schema] = document.get("components", {}).get("schemas", {})
@@ -59,6 +60,7 @@ class Page:
             sections.append(f'<section id="schemas"><h2>Schemas</h2>{shapes}</section>')
         return _PAGE.format(
             title=escape(info["title"]),
+            schema=escape(self._schema),
             style=STYLE,
             introduction=_prose(info.get("description", "")),
             contents="".join(map(_contents, tags)) + ('<a href="#schemas">Schemas</a>' if self._components else ""),

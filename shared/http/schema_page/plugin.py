@@ -15,19 +15,21 @@ SECURITY_POLICY: Final = (
 )
 """Nothing is loaded and no script runs; the only style sheet allowed is the one in the page."""
 MAX_ADDRESSES: Final = 8
+ADDRESS: Final = "tidemark.schema"
+"""Key in the scope: the path at which the documentation was asked for."""
 
 
 class PageRenderPlugin(OpenAPIRenderPlugin):
-    """Renders the page once for each base URL of requests."""
+    """Renders the page once for each base URL of requests, and path of the documentation."""
 
     def __init__(self, *, path: str) -> None:
         super().__init__(path=path)
-        self._pages: dict[str, bytes] = {}
+        self._pages: dict[tuple[str, str], bytes] = {}
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        address = str(request.base_url)
-        if address not in self._pages:
+        key = str(request.base_url), str(request.scope.get(ADDRESS, "/schema"))
+        if key not in self._pages:
             if len(self._pages) >= MAX_ADDRESSES:
                 self._pages.clear()
-            self._pages[address] = Page(openapi_schema, address).html().encode()
-        return self._pages[address]
+            self._pages[key] = Page(openapi_schema, *key).html().encode()
+        return self._pages[key]

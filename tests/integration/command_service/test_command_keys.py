@@ -88,7 +88,7 @@ async def test_what_older_code_decided_keeps_its_outcome_byte_for_byte_whoever_s
                     assert isinstance(result, Outcome)
                     assert (result.body.decode(), result.accepted) == (OLD_OUTCOME, True)
                     assert await outcomes.read((source, id_)) == StoredOutcome(
-                        OLD_OUTCOME.encode(), register(id_, customer).digest
+                        OLD_OUTCOME.encode(), register(id_, customer).digest, ""
                     )
                 [other] = await handler.handle([register("pay-1", "another", source)])
                 assert body(other)["data"]["code"] == "idempotency-key-reused"

@@ -201,6 +201,7 @@ async def test_commands_wait_for_migrations_that_have_not_run_yet(settings: Sett
                 "0006_pre_undecided_commands.sql",
                 "0007_pre_state_versions.sql",
                 "0009_pre_scheduled_commands.sql",
+                "0012_pre_retention.sql",
             ):
                 before = handler.failures
                 async with asyncio.timeout(20):

@@ -1,4 +1,4 @@
-"""A stream's state and version exactly now, over HTTP: for those with the key, never outdated, and with a reason where there is none."""
+"""A stream's state and version exactly now, over HTTP: for those with the scope, never outdated, and with a reason where there is none."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +11,8 @@ from command_service.handling.handler import Handler
 from command_service.http.ingress import create_app
 from command_service.http.stream_reading import StreamReader
 from command_service.http.streams import Streams
-from shared.http.operator_key import OperatorKey
+from shared.http.identities.credentials import Credentials
+from shared.http.identities.key_cache import ApiKeyCache
 from shared.runtime.settings import Settings
 from tests.integration.command_service.test_handling import register, rename
 from tests.integration.command_service.test_state_versions import OLD_STATE, PLACE, command
@@ -23,7 +24,8 @@ WITH_KEY = {"Authorization": f"Bearer {KEY}"}
 def client_of(url: str, key: str) -> tuple[httpx.AsyncClient, StreamReader]:
     reader = StreamReader(url)
     nowhere: Any = None
-    app: Any = create_app(nowhere, streams=Streams(reader, OperatorKey(key, "command service", "reads of states")))
+    credentials = Credentials(ApiKeyCache(url), operator_key=key)
+    app: Any = create_app(nowhere, Streams(reader), authenticator=credentials)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://commands"), reader
 
 
@@ -79,8 +81,8 @@ async def test_outdated_state_that_cannot_be_replayed_is_not_shown(
         ("/streams/invoices/i", WITH_KEY, 404, "unknown-kind", "customers, "),
         ("/streams/orders/a%2Fb", WITH_KEY, 400, "invalid-parameter", "128 letters"),
         ("/streams/orders/none", WITH_KEY, 404, "stream-not-found", "orders/none"),
-        ("/streams/orders/none", {}, 401, "operator-key-required", "Bearer"),
-        ("/streams/orders/none", {"Authorization": "Bearer x"}, 401, "operator-key-required", "not the operator's key"),
+        ("/streams/orders/none", {}, 401, "unauthorised", "Bearer"),
+        ("/streams/orders/none", {"Authorization": "Bearer x"}, 401, "unauthorised", "not valid"),
         ("/streams/orders", WITH_KEY, 404, "no-such-route", ""),
     ],
 )
@@ -90,17 +92,6 @@ async def test_what_cannot_be_shown_is_a_problem_that_says_why(
     answer = await client.get(path, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert says in answer.json()["detail"]
-
-
-async def test_without_a_key_no_state_is_shown(migrated: Settings) -> None:
-    client, reader = client_of(migrated.write_db_url, "")
-    async with client:
-        answer = await client.get("/streams/orders/o", headers=WITH_KEY)
-    await reader.close()
-    assert (answer.status_code, answer.json()["code"]) == (403, "acts-are-off")
-    assert answer.json()["detail"].startswith(
-        "reads of states are disabled: the command service has no TIDEMARK_OPERATOR"
-    )
 
 
 async def test_a_database_that_is_unavailable_is_a_503() -> None:
@@ -114,8 +105,8 @@ async def test_a_database_that_is_unavailable_is_a_503() -> None:
 async def test_the_documentation_says_what_is_needed_and_what_may_come(client: httpx.AsyncClient) -> None:
     document = (await client.get("/schema/openapi.json")).json()
     operation = document["paths"]["/streams/{kind}/{stream_id}"]["get"]
-    assert operation["security"] == [{"operatorKey": []}]
-    assert document["components"]["securitySchemes"]["operatorKey"]["scheme"] == "bearer"
+    assert operation["security"] == [{"credential": ["streams:read"]}]
+    assert document["components"]["securitySchemes"]["credential"]["scheme"] == "bearer"
     assert operation["responses"].keys() == {"200", "304", "400", "401", "403", "404", "500", "503"}
     shape = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert document["components"]["schemas"][shape]["properties"].keys() == {"stream", "version", "state"}

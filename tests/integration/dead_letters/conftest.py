@@ -14,6 +14,9 @@ from shared.views.operations import SCHEMA
 from tests.integration.dead_letters.harness import Harness
 
 TABLES = "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, audit, verifications"
+EMPTY_CHAIN = """
+UPDATE audit_head SET number = 0, hash = decode(repeat('00', 32), 'hex'), pruned = 0, pruned_hash = decode(repeat('00', 32), 'hex')
+"""
 OTHERS = (topology.RESEND_QUEUE, topology.COMMAND_QUEUE, *map(topology.control_queue, topology.PROJECTORS))
 
 
@@ -34,6 +37,7 @@ async def db(operations: Settings) -> AsyncIterator[asyncpg.Connection]:
             await connection.execute("ALTER TABLE audit DISABLE TRIGGER audit_table_stays")
             await connection.execute(f"TRUNCATE {TABLES} RESTART IDENTITY")
             await connection.execute("ALTER TABLE audit ENABLE TRIGGER audit_table_stays")
+            await connection.execute(EMPTY_CHAIN)
         yield connection
     finally:
         await connection.close()

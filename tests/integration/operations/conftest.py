@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import aio_pika
 import asyncpg
 import httpx
 import pytest
 
+from deploy.keys.store import create
 from deploy.servers.provide import Servers
 from projectors.dead_letters.inbox import QUEUES
 from query_service.app import create_app
@@ -16,13 +19,18 @@ from query_service.http.requests import Stores
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
+from shared.http.identities import scopes
+from shared.http.identities.credentials import Credentials
+from shared.http.identities.key_cache import ApiKeyCache
 from shared.messaging import topology
 from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
 from tests.integration.dead_letters.harness import Harness
 
 KEY = "a key for tests"
-TABLES = "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, audit"
+TABLES = (
+    "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, api_keys, audit"
+)
 OTHERS = (topology.RESEND_QUEUE, topology.COMMAND_QUEUE, *map(topology.control_queue, topology.PROJECTORS))
 
 
@@ -72,21 +80,40 @@ def stores(servers: Servers, migrated: Settings) -> Stores:
 
 
 @pytest.fixture
-async def anybody(stores: Stores, migrated: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """Who asks without a key."""
-    app = create_app(stores, Operators(KEY, migrated.rabbitmq_url))
+async def nobody(stores: Stores, migrated: Settings, db: asyncpg.Connection) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a credential."""
+    keys = ApiKeyCache(migrated.operations_db_url)
+    credentials = Credentials(keys, operator_key=KEY)
+    app = create_app(stores, Operators(migrated.rabbitmq_url), authenticator=credentials)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://query") as client:  # type: ignore[arg-type]
         yield client
     await stores.close()
+    await keys.close()
+
+
+@asynccontextmanager
+async def client_of(
+    nobody: httpx.AsyncClient, db: asyncpg.Connection, subject: str, *scopes: str
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the same service with an API key."""
+    made = await create(db, subject, scopes, timedelta(hours=1), actor="a test", reason="a test")
+    headers = {"Authorization": f"Bearer {made.key}"}
+    transport = nobody._transport
+    async with httpx.AsyncClient(transport=transport, base_url="http://query", headers=headers, timeout=30) as client:
+        yield client
 
 
 @pytest.fixture
-async def ann(anybody: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
-    """An operator, by the same service."""
-    headers = {"Authorization": f"Bearer {KEY}", "Tidemark-Actor": "ann"}
-    async with httpx.AsyncClient(
-        transport=anybody._transport, base_url="http://query", headers=headers, timeout=30
-    ) as client:
+async def reader(nobody: httpx.AsyncClient, db: asyncpg.Connection) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that may look, but not at payloads, and not act."""
+    async with client_of(nobody, db, "reader", "queries:*", "dead-letters:read", "audit:read") as client:
+        yield client
+
+
+@pytest.fixture
+async def ann(nobody: httpx.AsyncClient, db: asyncpg.Connection) -> AsyncIterator[httpx.AsyncClient]:
+    """An operator."""
+    async with client_of(nobody, db, "ann", *scopes.OPERATOR) as client:
         yield client
 
 

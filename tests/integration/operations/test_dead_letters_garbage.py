@@ -31,19 +31,19 @@ def is_problem(answer: httpx.Response, *statuses: int) -> bool:
     ("path", "name", "values"), [(path, name, values) for path, names, values in PARAMETERS for name in names]
 )
 async def test_every_parameter_refuses_garbage(
-    anybody: httpx.AsyncClient, path: str, name: str, values: list[str]
+    reader: httpx.AsyncClient, path: str, name: str, values: list[str]
 ) -> None:
     for value in values:
-        answer = await anybody.get(f"{path}?{name}={value}")
+        answer = await reader.get(f"{path}?{name}={value}")
         assert is_problem(answer, 400), (value, answer.text)
     for query in (f"{name}=a&{name}=b", f"{name.upper()}=a", "everything=true"):
-        assert is_problem(await anybody.get(f"{path}?{query}"), 400)
+        assert is_problem(await reader.get(f"{path}?{query}"), 400)
 
 
 @pytest.mark.parametrize("number", [*NUMBERS, "%00", "%FF"])
-async def test_every_number_in_a_path_is_one(anybody: httpx.AsyncClient, ann: httpx.AsyncClient, number: str) -> None:
-    assert is_problem(await anybody.get(f"/dead-letters/{number}"), 400, 404)
-    assert is_problem(await anybody.get(f"/dead-letters/jobs/{number}"), 400, 404)
+async def test_every_number_in_a_path_is_one(reader: httpx.AsyncClient, ann: httpx.AsyncClient, number: str) -> None:
+    assert is_problem(await reader.get(f"/dead-letters/{number}"), 400, 404)
+    assert is_problem(await reader.get(f"/dead-letters/jobs/{number}"), 400, 404)
     assert is_problem(await ann.post(f"/dead-letters/jobs/{number}/pause"), 400, 404)
 
 

@@ -16,6 +16,7 @@ from query_service.stores.operations_store import OperationsStore
 from shared.runtime.settings import Settings
 from tests.integration.databases import note_kinds
 from tests.integration.dead_letters.harness import Harness
+from tests.integration.operations.conftest import KEY
 
 GONE = "postgresql://nobody:x@127.0.0.1:1/none"
 ORDER = {
@@ -32,21 +33,21 @@ ORDER = {
 }
 
 
-async def test_letters_are_listed_grouped_filtered_and_paged(harness: Harness, anybody: httpx.AsyncClient) -> None:
+async def test_letters_are_listed_grouped_filtered_and_paged(harness: Harness, reader: httpx.AsyncClient) -> None:
     for number in range(5):
         await harness.die(f"orders/o{number}", message="boom" if number < 3 else "[red]bang[/red]")
     await harness.command_dies("c-1")
     await harness.statuses(dead=6)
 
-    groups = (await anybody.get("/dead-letters/groups")).json()
+    groups = (await reader.get("/dead-letters/groups")).json()
     assert [group["count"] for group in groups["items"]] == [3, 2, 1]
     assert (groups["items"][0]["origin"], groups["items"][0]["waiting"], groups["more"]) == ("summary", 6, False)
-    assert (await anybody.get("/dead-letters/groups?limit=2")).json()["more"]
+    assert (await reader.get("/dead-letters/groups?limit=2")).json()["more"]
 
     seen: list[int] = []
     cursor = ""
     while True:
-        page = (await anybody.get(f"/dead-letters?limit=2{cursor}")).json()
+        page = (await reader.get(f"/dead-letters?limit=2{cursor}")).json()
         seen += [letter["id"] for letter in page["items"]]
         if page["next_cursor"] is None:
             break
@@ -55,7 +56,7 @@ async def test_letters_are_listed_grouped_filtered_and_paged(harness: Harness, a
     assert all("body" not in letter and "headers" not in letter for letter in page["items"])
 
     async def count(**filters: str) -> int:
-        answer = await anybody.get("/dead-letters", params=filters)
+        answer = await reader.get("/dead-letters", params=filters)
         assert answer.status_code == 200, answer.text
         return len(answer.json()["items"])
 
@@ -71,11 +72,11 @@ async def test_letters_are_listed_grouped_filtered_and_paged(harness: Harness, a
 
 
 async def test_a_payload_is_for_operators_only(
-    harness: Harness, anybody: httpx.AsyncClient, ann: httpx.AsyncClient
+    harness: Harness, reader: httpx.AsyncClient, ann: httpx.AsyncClient
 ) -> None:
     await harness.command_dies("c-2", {"name": "secret-name"})
     await harness.statuses(dead=1)
-    stranger = await anybody.get("/dead-letters/1")
+    stranger = await reader.get("/dead-letters/1")
     assert (stranger.json()["payload"], stranger.json()["payload_hidden"]) == (None, True)
     assert "secret-name" not in stranger.text
     assert "Traceback" not in stranger.text
@@ -85,9 +86,9 @@ async def test_a_payload_is_for_operators_only(
     assert letter["payload"]["headers"]["tidemark-reason"] == "handler-failed"
     assert not letter["payload_hidden"]
     assert len(letter["failures"]) == 1
-    wrong = await anybody.get("/dead-letters/1", headers={"Authorization": "Bearer wrong"})
-    assert (wrong.status_code, wrong.json()["code"]) == (401, "operator-key-required")
-    assert (await anybody.get("/dead-letters/2")).json()["code"] == "letter-not-found"
+    wrong = await reader.get("/dead-letters/1", headers={"Authorization": "Bearer wrong"})
+    assert (wrong.status_code, wrong.json()["code"]) == (401, "unauthorised")
+    assert (await reader.get("/dead-letters/2")).json()["code"] == "letter-not-found"
 
 
 async def test_a_replay_goes_from_dry_run_to_done(harness: Harness, ann: httpx.AsyncClient) -> None:
@@ -154,21 +155,41 @@ async def test_discarding_and_editing_leave_their_trace(harness: Harness, ann: h
 
 
 @pytest.mark.parametrize("path", ["replay", "discard", "edit", "jobs/1/pause", "jobs/1/resume", "jobs/1/cancel"])
-async def test_nobody_acts_without_the_key(
-    stores: Stores, anybody: httpx.AsyncClient, ann: httpx.AsyncClient, path: str
+async def test_nobody_acts_without_the_scope(
+    nobody: httpx.AsyncClient, reader: httpx.AsyncClient, ann: httpx.AsyncClient, path: str
 ) -> None:
     for headers in ({}, {"Authorization": "Bearer no"}, {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer"}):
-        answer = await anybody.post(f"/dead-letters/{path}", headers=headers, content=b"\xff")
-        assert (answer.status_code, answer.json()["code"]) == (401, "operator-key-required")
+        answer = await nobody.post(f"/dead-letters/{path}", headers=headers, content=b"\xff")
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorised")
         assert answer.headers["www-authenticate"].startswith("Bearer")
-    for actor in ("", " ", "x" * 201):
-        answer = await ann.post(f"/dead-letters/{path}", headers={"Tidemark-Actor": actor}, json={})
+    answer = await reader.post(f"/dead-letters/{path}", content=b"\xff")
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    verb = path if path in ("replay", "discard", "edit") else "replay"
+    assert answer.json()["scopes"] == [f"dead-letters:{verb}"]
+    for person in ("", " ", "x" * 201):
+        answer = await ann.post(f"/dead-letters/{path}", headers={"Tidemark-Actor": person}, json={})
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid-parameter")
-    transport = httpx.ASGITransport(app=create_app(stores))  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://query") as keyless:
-        answer = await keyless.post(f"/dead-letters/{path}", headers=ann.headers)
-    assert (answer.status_code, answer.json()["code"]) == (403, "acts-are-off")
-    assert "TIDEMARK_OPERATOR_KEY" in answer.json()["detail"]
+
+
+async def test_the_actor_is_the_credentials_subject_and_the_header_only_what_it_claims(
+    harness: Harness, nobody: httpx.AsyncClient, ann: httpx.AsyncClient
+) -> None:
+    for number in range(3):
+        await harness.die(f"orders/o{number}")
+    await harness.statuses(dead=3)
+    ids = [letter["id"] for letter in (await ann.get("/dead-letters")).json()["items"]]
+    claimed = {"Tidemark-Actor": "the queen"}
+    gone = {"selection": {"letter_ids": ids[:1]}, "reason": "gone"}
+    assert (await ann.post("/dead-letters/discard", json=gone, headers=claimed)).status_code == 202
+    replayed = {"selection": {"letter_ids": ids[1:2]}}
+    operator = claimed | {"Authorization": f"Bearer {KEY}"}
+    job = (await nobody.post("/dead-letters/replay", json=replayed, headers=operator)).json()["job_id"]
+    await harness.job(job, "completed")
+    assert (await ann.post("/dead-letters/discard", json=gone | {"selection": {"letter_ids": ids[2:]}})).is_success
+    items = (await ann.get("/dead-letters/audit")).json()["items"]
+    assert [
+        (one["act"], one["actor"], one["details"].get("behind")) for one in items if one["act"] in ("discard", "replay")
+    ] == [("discard", "ann", None), ("replay", "operator", "the queen"), ("discard", "ann", "the queen")]
 
 
 async def test_a_request_that_nobody_answers_is_kept_and_done_once(
@@ -202,8 +223,8 @@ async def test_away_is_said_by_the_routes_concerned_alone(
     for name in ("summary", "search"):
         await note_kinds(name, migrated.store_url(name))
     away = await without_operations(stores)
-    app = create_app(away, Operators("k", "amqp://nobody:x@127.0.0.1:1/"))
-    headers = {"Authorization": "Bearer k", "Tidemark-Actor": "ann"}
+    app = create_app(away, Operators("amqp://nobody:x@127.0.0.1:1/"))
+    headers = {"Tidemark-Actor": "ann"}
     transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://query", headers=headers) as client:
         for path in ("", "/groups", "/1", "/jobs", "/jobs/1", "/audit"):
@@ -217,12 +238,12 @@ async def test_away_is_said_by_the_routes_concerned_alone(
 
 
 async def test_a_held_order_names_its_letter_while_that_can_be_known(
-    harness: Harness, stores: Stores, anybody: httpx.AsyncClient, migrated: Settings
+    harness: Harness, stores: Stores, reader: httpx.AsyncClient, migrated: Settings
 ) -> None:
     await harness.die("orders/held-1", 2)
     await harness.die("orders/held-2", 1)
     await harness.statuses(dead=2)
-    ids = {letter["stream"]: letter["id"] for letter in (await anybody.get("/dead-letters")).json()["items"]}
+    ids = {letter["stream"]: letter["id"] for letter in (await reader.get("/dead-letters")).json()["items"]}
     summary = await asyncpg.connect(migrated.store_url("summary"), server_settings={"search_path": "summary, public"})
     try:
         await summary.execute("DELETE FROM orders WHERE order_id = 'held-1'")
@@ -236,11 +257,11 @@ async def test_a_held_order_names_its_letter_while_that_can_be_known(
                 stream,
                 version,
             )
-        held = (await anybody.get("/orders/held-1")).json()["held"]
+        held = (await reader.get("/orders/held-1")).json()["held"]
         assert (held["status"], held["version"], held["letter_id"]) == ("dead", 2, ids["orders/held-1"])
-        letter = (await anybody.get(held["letter"])).json()
+        letter = (await reader.get(held["letter"])).json()
         assert (letter["stream"], letter["waiting"]) == ("orders/held-1", 7)
-        missing = await anybody.get("/orders/held-2")
+        missing = await reader.get("/orders/held-2")
         assert (missing.status_code, f"/dead-letters/{ids['orders/held-2']}" in missing.json()["detail"]) == (404, True)
 
         away = await without_operations(stores)

@@ -161,7 +161,7 @@ async def shop(query_urls: tuple[str, str]) -> AsyncIterator[Shop]:
 async def analytics_keys(servers: Servers) -> AsyncIterator[tuple[Redis, Keys]]:
     """A writer to Redis, and keys that are ours alone; gone at the end."""
     redis = Redis.from_url(servers.stores["analytics"], decode_responses=True, protocol=2)
-    keys = Keys(f"query-{secrets.token_hex(4)}")
+    keys = Keys(f"analytics_query-{secrets.token_hex(4)}")
     yield redis, keys
     if found := [key async for key in redis.scan_iter(f"{keys.prefix}:*")]:
         await redis.delete(*found)

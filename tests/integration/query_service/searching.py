@@ -64,7 +64,7 @@ async def searching(servers: Servers, *, migrated: bool = True) -> AsyncIterator
     stores = Stores(
         PostgresStore("summary", servers.reader_stores["summary"], "summary"),
         PostgresStore("search", servers.reader_stores["search"], schema),
-        RedisStore("analytics", servers.reader_stores["analytics"], "none"),
+        RedisStore("analytics", servers.reader_stores["analytics"], "analytics_none"),
     )
     app: Any = create_app(stores)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://query") as client:

@@ -24,7 +24,7 @@ from shared.views.analytics import Keys
 from shared.views.generations import generation_name
 from tests import shop
 
-PREFIX = "currencies"
+PREFIX = "analytics_currencies"
 PATHS = ["/analytics/revenue", "/analytics/top-products", "/analytics/top-products?by=revenue"]
 
 

@@ -196,7 +196,7 @@ async def test_sigterm_ends_open_streams_in_time_also_of_those_who_do_not_read(s
     deaf.setblocking(False)
     await asyncio.get_running_loop().sock_connect(deaf, ("127.0.0.1", service.port))
     _, asking = await asyncio.open_connection(sock=deaf, limit=1)
-    asking.write(b"GET /events HTTP/1.1\r\nHost: query\r\n\r\n")
+    asking.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     _, writer = await web_socket(service, "?kind=products")
     async with service.listening("?kind=products") as events:
         assert (await following(events))["event"] == "ready"
@@ -220,7 +220,7 @@ async def web_socket(service: Service, query: str) -> tuple[asyncio.StreamReader
     """RFC 6455, as little of it as it takes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     key = base64.b64encode(os.urandom(16)).decode()
-    asked = f"GET /events/ws{query} HTTP/1.1\r\nHost: query\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    asked = f"GET /events/ws{query} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     writer.write(f"{asked}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode())
     async with asyncio.timeout(10):
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")

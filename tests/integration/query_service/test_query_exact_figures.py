@@ -29,7 +29,7 @@ from shared.views.analytics import Keys
 from shared.views.generations import generation_name, registry_key
 from tests import shop
 
-PREFIX = "exact"
+PREFIX = "analytics_exact"
 OLDER = Path(__file__).with_name("figures_of_older_code.json")
 """What the code that kept sums in scores alone wrote: see the test that reads it."""
 FIRST_DAY = datetime(2026, 1, 25, tzinfo=UTC)

@@ -86,7 +86,7 @@ class Generations:
 
 @pytest.fixture
 async def generations(servers: Servers) -> AsyncIterator[Generations]:
-    name, prefix = f"generations_{secrets.token_hex(4)}", f"generations-{secrets.token_hex(4)}"
+    name, prefix = f"generations_{secrets.token_hex(4)}", f"analytics_generations-{secrets.token_hex(4)}"
     owner = await asyncpg.connect(servers.stores["summary"])
     await owner.execute(f"CREATE DATABASE {name}")
     here, reader = (

@@ -78,7 +78,7 @@ async def test_bytes_that_no_client_library_sends_are_refused(environ: dict[str,
     async with started(environ) as process:
         await ready(process)
         reader, writer = await asyncio.open_connection("127.0.0.1", int(environ["TIDEMARK_QUERY_PORT"]))
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: query\r\nConnection: close\r\n\r\n".encode("latin-1"))
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode("latin-1"))
         async with asyncio.timeout(10):
             answer = await reader.read()
         writer.close()

@@ -29,7 +29,7 @@ from tests import shop
 from tests.integration.databases import database
 from tests.openapi import checked
 
-PREFIX = "sales-report"
+PREFIX = "analytics_sales-report"
 KEYS = Keys(PREFIX)
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 MONTH = ("2026-02-01", "2026-03-01")

@@ -13,7 +13,7 @@ AT_ONCE = 50
 """Connections that are being made at the same time."""
 SOON_S = 3.0
 WATCH_S = 2.0
-LISTEN = "GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
+LISTEN = "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def test_more_listeners_than_file_descriptors_cost_neither_cpu_nor_anybody_s_answer(start: Start) -> None:
@@ -58,7 +58,7 @@ async def test_too_few_to_serve_with_is_one_clear_line(start: Start) -> None:
 
 async def test_of_requests_that_only_wait_those_beyond_the_places_are_told_so(start: Start) -> None:
     """Health is asked for without a place."""
-    asked = "GET /orders/none HTTP/1.1\r\nHost: x\r\nTidemark-Consistency: orders/never@1\r\nPrefer: wait=20\r\n\r\n"
+    asked = "GET /orders/none HTTP/1.1\r\nHost: localhost\r\nTidemark-Consistency: orders/never@1\r\nPrefer: wait=20\r\n\r\n"
     async with start("query", descriptors=f"-n {FEW}") as served, AsyncExitStack() as stack:
         readers = []
         for _ in range(95):

@@ -56,10 +56,10 @@ async def test_who_leaves_in_mid_body_leaves_no_line_in_the_log(start: Start, se
 
 
 async def test_who_leaves_before_the_answer_leaves_no_line_in_the_log(start: Start) -> None:
-    wait = "Host: x\r\nTidemark-Consistency: orders/never@1\r\nPrefer: wait=1\r\n\r\n"
+    wait = "Host: localhost\r\nTidemark-Consistency: orders/never@1\r\nPrefer: wait=1\r\n\r\n"
     async with start("query") as served:
         await asyncio.gather(*(leave(served, f"GET /orders/x HTTP/1.1\r\n{wait}") for _ in range(LEAVE)))
-        await asyncio.gather(*(leave(served, "GET /schema HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(LEAVE)))
+        await asyncio.gather(*(leave(served, "GET /schema HTTP/1.1\r\nHost: localhost\r\n\r\n") for _ in range(LEAVE)))
         await asyncio.sleep(1)
         await still_serves(served)
         assert served.log == ""
@@ -74,7 +74,7 @@ async def test_a_listener_that_leaves_leaves_no_line_in_the_log_and_no_listener(
     async with start("query", listeners_per_client=LEAVE) as served:
 
         async def listened() -> list[int]:
-            text = f"{asked}\r\nHost: x\r\n\r\n"
+            text = f"{asked}\r\nHost: localhost\r\n\r\n"
             return await asyncio.gather(*(listen_and_leave(served, text) for _ in range(LEAVE)))
 
         assert 429 not in await listened()

@@ -8,8 +8,8 @@ import pytest
 from tests.integration.serving.conftest import Served, Start, answer
 from tests.integration.serving.test_leaving import UPGRADE
 
-SSE = "GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
-WEB_SOCKET = f"GET /events/ws HTTP/1.1\r\nHost: x\r\n{UPGRADE}\r\n\r\n"
+SSE = "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+WEB_SOCKET = f"GET /events/ws HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n\r\n"
 
 
 async def status(served: Served, asked: str, stack: AsyncExitStack) -> int:

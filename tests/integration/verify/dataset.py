@@ -45,9 +45,10 @@ WITH letter AS (
         origin, identity, stream, version, reason, exception, fingerprint, attempts, first_failed_at, last_failed_at,
         size, status, routing_key, content_type
     ) VALUES ($1, $4, $2, $3, 'projection-failed', '', '', 4, now(), now(), 1, 'discarded', '', '')
-    RETURNING id
+    RETURNING id, origin, stream, version
 )
-INSERT INTO audit (actor, act, reason, letter_id) SELECT 'ada', 'discard', 'not needed', id FROM letter
+INSERT INTO audit (actor, act, reason, letter_id, details)
+SELECT 'ada', 'discard', 'not needed', id, jsonb_build_object('origin', origin, 'stream', stream, 'version', version) FROM letter
 """
 ADD_EVENT = "INSERT INTO events (stream, version, envelope) VALUES ($1, $2, $3::json)"
 

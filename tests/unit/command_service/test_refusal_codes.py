@@ -15,7 +15,7 @@ from shared.http import problems
 ROOT = Path(__file__).parents[3]
 SOURCES = [
     *sorted((ROOT / "command_service").rglob("*.py")),
-    *(ROOT / "shared" / "http" / name for name in ("problems.py", "operator_key.py")),
+    *(ROOT / "shared" / "http" / name for name in ("problems.py", "identities/guard.py")),
 ]
 POSITION = {
     "Refused": 0,
@@ -38,6 +38,12 @@ def refused_in(source: Path) -> Iterator[str]:
         if isinstance(target, ast.Name)
     }
     for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Constant)
+            and [ast.unparse(one) for one in node.targets] == ["code"]
+        ):
+            yield str(node.value.value)
         if not isinstance(node, ast.Call):
             continue
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")

@@ -8,7 +8,8 @@ import pytest
 
 from deploy.demo.payments.provider import DECLINED, Answer, LocalProvider
 from deploy.demo.payments.service import QUEUE, REQUESTED, SOURCE, Service
-from deploy.run.deployables import PAYMENT_PROVIDER, programs
+from deploy.run.deployables import programs
+from deploy.servers.accounts import PAYMENT_PROVIDER
 from deploy.servers.provide import Servers
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
@@ -98,9 +99,8 @@ def test_what_cannot_be_read_is_skipped(body: bytes) -> None:
 
 def test_it_is_started_only_if_the_setting_says_so() -> None:
     urls = dict.fromkeys(READ_NAMES, "x")
-    fields = [*("rabbitmq_url", "write_db_url", "operations_db_url", "operations_reader_url")]
-    fields += ["processes_db_url", "processes_reader_url", "origin"]
-    servers = Servers(**dict.fromkeys(fields, "x"), stores=urls, reader_stores=urls)  # type: ignore[arg-type]
+    fields = ("rabbitmq_url", "write_db_url", "operations_db_url", "processes_db_url", "origin")
+    servers = Servers(**dict.fromkeys(fields, "x"), stores=urls)  # type: ignore[arg-type]
     assert PAYMENT_PROVIDER not in [each.name for each in programs(servers, {})]
     [*_, last] = programs(servers, {"TIDEMARK_PAYMENT_PROVIDER": "local"})
     assert last.name == PAYMENT_PROVIDER

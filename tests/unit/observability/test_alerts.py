@@ -119,7 +119,7 @@ def test_every_panel_names_declared_metrics_once_and_fits_its_row() -> None:
     for title in DASHBOARDS:
         name = title.lower().replace(" ", "-")
         document: dict[str, Any] = json.loads((generate.FOLDER / f"grafana/dashboards/{name}.json").read_text())
-        places = set()
+        places: set[tuple[int, int]] = set()
         for panel in document["panels"]:
             for target in panel["targets"]:
                 used = names_in(target["expr"])

@@ -134,15 +134,26 @@ def test_every_answer_from_a_projection_may_say_that_a_write_is_not_in_it(docume
     assert {path for path, one in operations(document).items() if "412" in one["responses"]} == READ
 
 
-def test_every_act_says_its_body_and_wants_the_key(document: dict[str, Any]) -> None:
+def test_every_act_says_its_body(document: dict[str, Any]) -> None:
     for path in ACTS:
         operation = operations(document)[path]
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         assert "reason" in schema["properties"]
-        assert not {"actor", "job_id", "to"} & schema["properties"].keys()
-        assert operation["security"] == [{"operatorKey": []}]
-        assert {"401", "403", "404", "409", "422", "503", "504"} <= operation["responses"].keys()
-    assert document["components"]["securitySchemes"]["operatorKey"]["scheme"] == "bearer"
+        assert not {"actor", "behind", "job_id", "to"} & schema["properties"].keys()
+        assert {"404", "409", "422", "503", "504"} <= operation["responses"].keys()
+
+
+def test_every_route_but_health_says_which_scope_it_needs(document: dict[str, Any]) -> None:
+    assert document["components"]["securitySchemes"]["credential"]["scheme"] == "bearer"
+    for path, operation in operations(document).items():
+        if path.startswith("/health/"):
+            assert "security" not in operation
+            continue
+        [[scopes]] = [list(each.values()) for each in operation["security"]]
+        assert {"401", "403"} <= operation["responses"].keys()
+        said = operation["responses"]["403"]["description"]
+        assert all(scope in said for scope in scopes)
+        assert scopes or path == "/events"
 
 
 def test_every_operation_says_what_it_is_and_has_a_name_of_its_own(document: dict[str, Any]) -> None:

@@ -1,0 +1,27 @@
+-- The roles of Tidemark in one cluster: the owner, and one for each deployable, which the setting tidemark.roles names, by commas
+-- (tidemark_worker,tidemark_relay…). Run as a superuser; safe to run again. They have no passwords yet, so that they cannot log in.
+-- What each may do is granted by `tidemark migrate` (deploy/run/grants.py). The owner migrates, and is a member of every other role: it sees
+-- their sessions, and gives them what it has made for them.
+DO $$
+DECLARE
+    roles text[] := string_to_array(current_setting('tidemark.roles'), ',');
+    name text;
+BEGIN
+    FOREACH name IN ARRAY array_prepend('tidemark', roles) LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+            EXECUTE format('CREATE ROLE %I LOGIN', name);
+        END IF;
+    END LOOP;
+    FOREACH name IN ARRAY array_remove(roles, 'tidemark') LOOP
+        EXECUTE format('GRANT %I TO tidemark', name);
+        EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', name);
+        IF name IN ('tidemark_reader', 'tidemark_http') THEN
+            EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', name);
+            EXECUTE format('ALTER ROLE %I SET statement_timeout = ''60s''', name);
+        END IF;
+    END LOOP;
+    -- No role has a reason to be in these, where it could make temporary tables.
+    REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC;
+    GRANT CONNECT ON DATABASE postgres TO tidemark;
+END
+$$;

@@ -1,0 +1,130 @@
+"""Who may do what in PostgreSQL: one table. What is not in it is revoked by every ``tidemark migrate`` (``deploy/run/privileges.py``).
+
+The owner ``tidemark`` may do everything, and no deployable runs as it. A projector owns its read model's schemas, because it makes and
+drops generations and partitions while it runs, and has no rights in any other. **A new table needs a line here**, and a new deployable its
+role in ``deploy/servers/accounts.py``; tests compare the table with what each role may really do, and run each one's statements as it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shared import processes
+from shared.read_models import IN_POSTGRES
+from shared.runtime.roles import role_of
+from shared.views.generations import registry_schema
+from shared.views.operations import SCHEMA as OPERATIONS
+
+READ: Final = "SELECT"
+APPEND: Final = "SELECT, INSERT"
+CHANGE: Final = "SELECT, INSERT, UPDATE"
+EDIT: Final = "SELECT, INSERT, UPDATE, DELETE"
+
+Tables = Mapping[str, str]
+"""Table or view → privileges, by commas. ``*``: all tables and views of the schema."""
+ALL_READABLE: Final[Tables] = {"*": READ}
+
+
+@dataclass(frozen=True)
+class Grants:
+    """What the deployables may do in some schemas of the database of one setting. ``schemas``: a regular expression."""
+
+    setting: str
+    schemas: str
+    tables: Mapping[str, Tables]
+    """Deployable → what it may do."""
+    maker: str | None = None
+    """The deployable that owns these schemas, and may make more of them."""
+
+
+WRITE: Final = Grants(
+    "write_db_url",
+    "public",
+    {
+        # Events, outcomes and epochs are added and never changed; `tidemark archive`, which moves events, runs as the owner.
+        "worker": {
+            "streams": CHANGE,
+            "events": "INSERT",
+            "all_events": READ,
+            "commands": APPEND,
+            "claims": "SELECT, INSERT, DELETE",
+            "outbox": "INSERT",
+            "epochs": APPEND,
+            "undecided_commands": EDIT,
+            "scheduled_commands": EDIT,
+        },
+        "relay": {
+            "outbox": "SELECT, DELETE",
+            "streams": READ,
+            "all_events": READ,
+            "epochs": APPEND,
+            "undecided_commands": READ,
+            "scheduled_commands": "SELECT, UPDATE",
+        },
+        # all_events: the state of a stream whose kept state has an older version is replayed.
+        "http": {
+            "commands": READ,
+            "undecided_commands": READ,
+            "scheduled_commands": READ,
+            "streams": READ,
+            "all_events": READ,
+        },
+    },
+)
+OPERATIONS_GRANTS: Final = Grants(
+    "operations_db_url",
+    OPERATIONS,
+    {
+        "dead_letters": {
+            "letters": CHANGE,
+            "payloads": CHANGE,
+            "letter_failures": APPEND,
+            "requests": APPEND,
+            "jobs": CHANGE,
+            "job_items": CHANGE,
+            "discards": CHANGE,
+            "resent_commands": CHANGE,
+            "marks": EDIT,
+            "audit": APPEND,
+        },
+        "query": ALL_READABLE,
+    },
+)
+PROCESS_GRANTS: Final = tuple(
+    Grants(
+        "processes_db_url",
+        f"{schema}|{registry_schema(schema)}",
+        {
+            "processes": {
+                "positions": CHANGE,
+                "held": EDIT,
+                "progress": CHANGE,
+                "discarded": APPEND,
+                "processes": CHANGE,
+                "inputs": CHANGE,
+                "timers": EDIT,
+                "commands": CHANGE,
+                "counters": CHANGE,
+                "generations": CHANGE,
+            },
+            "query": ALL_READABLE,
+        },
+    )
+    for schema in map(processes.folder_of, processes.NAMES)
+)
+READ_MODEL_GRANTS: Final = tuple(
+    Grants(
+        model.setting,
+        rf"{model.name}(_\d+)?|{registry_schema(model.name)}",
+        {"query": ALL_READABLE},
+        maker=model.name,
+    )
+    for model in IN_POSTGRES
+)
+GRANTS: Final = (WRITE, OPERATIONS_GRANTS, *PROCESS_GRANTS, *READ_MODEL_GRANTS)
+"""The database of the subjects' keys comes here, with its roles, when there is one."""
+
+ROLES: Final = frozenset(
+    role_of(name) for grants in GRANTS for name in (*grants.tables, *([grants.maker] if grants.maker else []))
+)
+"""Every role whose privileges are declared here."""

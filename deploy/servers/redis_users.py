@@ -1,0 +1,54 @@
+"""Redis's users: the owner, for operators, one for each read model in Redis, and the reader, which only reads.
+
+A read model's user may use its own keys and the commands that its store sends; the reader may read keys of read models. Neither may
+configure, list or empty the server. ``deploy/redis/start.sh`` makes the same users for docker compose.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+from shared.read_models import READ_MODELS, StoreKind
+
+OWNER: Final = "tidemark"
+READER: Final = "reader"
+
+_NAMES: Final = tuple(model.name for model in READ_MODELS if model.store is StoreKind.REDIS)
+_SESSION: Final = "+@connection +@transaction"
+_SCRIPTS: Final = "+eval +evalsha +script|load"
+_READS: Final = (
+    "+exists +hexists +hget +hgetall +hlen +hmget +hscan +scan +scard +sismember +smembers"
+    " +zcard +zmscore +zrange +zrangebyscore +zscore"
+)
+_WRITES: Final = "+copy +del +hdel +hincrby +hset +sadd +unlink +zadd +zincrby +zrem +zremrangebyscore +zunionstore"
+
+
+def _keys(name: str, kind: str) -> str:
+    """Those of a read model's first generation, of its others, and of its registry (``shared.views.generations``)."""
+    return f"{kind}{name}:* {kind}{name}_* {kind}{name}-registry"
+
+
+RULES: Final[Mapping[str, str]] = {
+    OWNER: "~* &* +@all",
+    **{
+        name: f"{_keys(name, '~')} resetchannels -@all {_SESSION} {_SCRIPTS} {_READS} {_WRITES} -@dangerous"
+        for name in _NAMES
+    },
+    READER: f"{' '.join(_keys(name, '%R~') for name in _NAMES)} resetchannels -@all {_SESSION} +@read +time -@dangerous",
+}
+"""User → its rules, as in an ACL file."""
+
+
+def user_of(deployable: str) -> str:
+    """The user of a deployable that uses Redis."""
+    return deployable if deployable in _NAMES else READER
+
+
+def acl(passwords: Mapping[str, str]) -> str:
+    """The lines of an ACL file, with hashes of the passwords. The default user, which has none, is off."""
+    users = (f"user {user} on {_hash(passwords[user])} {rules}" for user, rules in RULES.items())
+    return "\n".join(("user default off resetkeys resetchannels -@all", *users, ""))
+
+
+def _hash(password: str) -> str:
+    return "#" + hashlib.sha256(password.encode()).hexdigest()
