@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
+from deploy.cli import observing
 from deploy.cli.lazy import lazy_group
 from deploy.cli.terminal import UNAVAILABLE, WRONG_USE, Output, OutputOption, fail, run, settings
 from deploy.run import environment
@@ -67,6 +68,12 @@ def up(
     gateway: Annotated[
         bool, typer.Option("--gateway", help="Also start HAProxy: one port for commands, queries and event streams.")
     ] = False,
+    observe: Annotated[
+        bool,
+        typer.Option(
+            "--observe", help="Also start Prometheus, with Tidemark's rules, on the metrics of every process."
+        ),
+    ] = False,
 ) -> None:
     """Start every deployable, and the servers they need, and run until Ctrl-C.
 
@@ -81,7 +88,7 @@ def up(
 
     try:
         with provide(data) as servers:
-            raise typer.Exit(run(run_all(servers, data, gateway=gateway)))
+            raise typer.Exit(run(run_all(servers, data, gateway=gateway, observe=observe)))
     except CannotStartError as error:
         raise fail(str(error), WRONG_USE) from error
     except ServersError as error:
@@ -269,15 +276,8 @@ def verify(
     raise typer.Exit(0 if report.equal else 1)
 
 
-@app.command()
-def status(output: OutputOption = Output.TABLE) -> None:
-    """Whether anything is lost, held, late or stopped, on one screen, and what to type next. Exit code 0: all is well, 1: it is not.
-
-    It asks the query service, the command service and the databases; what does not answer is named, and counts as not well.
-    """
-    from deploy.observability.status.command import run_status
-
-    raise typer.Exit(0 if run_status(settings(), output) else 1)
+app.command()(observing.status)
+app.command()(observing.top)
 
 
 @app.command()

@@ -86,6 +86,7 @@ OPERATIONS_GRANTS: Final = Grants(
             "resent_commands": CHANGE,
             "marks": EDIT,
             "audit": APPEND,
+            "verifications": READ,
         },
         "query": ALL_READABLE,
     },
