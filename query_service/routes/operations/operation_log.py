@@ -79,7 +79,13 @@ async def job(request: QueryRequest, job_id: JobId) -> Response[JobView]:
     return conditional_response(request, view.model_dump_json().encode(), {})
 
 
-@get("/audit", responses=RESPONSES, tags=["operations"], summary="Who did what, when and why, the latest first")
+@get(
+    "/audit",
+    needs="audit:read",
+    responses=RESPONSES,
+    tags=["operations"],
+    summary="Who did what, when and why, the latest first",
+)
 async def audit(
     request: QueryRequest,
     letter_id: OfLetter = None,

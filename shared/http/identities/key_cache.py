@@ -96,12 +96,11 @@ class ApiKeyCache:
         return Identity(stored.subject, stored.scopes, behind)
 
     async def _read_for_unknown_key(self) -> None:
-        """It may have been created a moment ago."""
-        began = self._clock()
-        if began - self._tried_at < LEAST_PAUSE_S:
-            return
+        """It may have been created a moment ago: return when a read that began after this is done. All that wait share it."""
+        arrived = self._clock()
         async with self._reading:
-            if self._tried_at < began:
+            if self._tried_at < arrived:
+                await asyncio.sleep(max(0.0, LEAST_PAUSE_S - (self._clock() - self._tried_at)))
                 await self._read_now()
 
     async def _read(self) -> BaseException | None:

@@ -144,8 +144,6 @@ class Page:
                 query.append(f"{parameter['name']}={quote(value)}")
             elif parameter.get("required"):
                 headers.append(f"{parameter['name']}: {value}")
-        if operation.get("security"):
-            headers.append("Authorization: Bearer KEY")
         url = f"{self._address}{path}{'?' if query else ''}{'&'.join(query)}"
         method = "" if operation["method"] == "GET" else f"-X {operation['method']} "
         words = [f"curl -s {method}{shlex.quote(url)}"]
@@ -154,6 +152,8 @@ class Page:
             body = json.dumps(self._shapes.example(content.get("schema", {})), ensure_ascii=False)
             words.append(f"-d {shlex.quote(body)}")
         words[1:1] = [f"-H {shlex.quote(header)}" for header in headers]
+        if operation.get("security"):
+            words.insert(1, '-H "Authorization: Bearer $TIDEMARK_API_KEY"')
         return " \\\n  ".join(words)
 
     def _value(self, parameter: Schema) -> Any:
