@@ -16,6 +16,7 @@ from deploy.observability.alerting import files
 from deploy.observability.alerting.alert import Alert
 from deploy.observability.alerting.files import ALERTS
 from deploy.observability.panels import DASHBOARDS, RATE
+from deploy.run.deployables import DEPLOYABLES
 from deploy.servers import packages, programs
 from shared.observability.families import FAMILIES
 
@@ -139,3 +140,22 @@ def test_every_panel_names_declared_metrics_once_and_fits_its_row() -> None:
 def test_the_names_in_an_expression_are_found() -> None:
     expression = f'sum by (process, le) (rate(tidemark_x_total{{process_a="up"}}[{RATE}])) / on (up) up{{a="b"}}'
     assert names_in(expression) == {"tidemark_x_total", "up"}
+
+
+def test_the_configuration_for_containers_scrapes_every_deployable_and_is_valid(promtool: Path) -> None:
+    path = generate.FOLDER / "prometheus" / "prometheus.yml"
+    scraped = re.findall(r'targets: \["(\w+):9464"\], labels: \{deployable: (\w+)\}', path.read_text())
+    assert sorted(scraped) == sorted((name, name) for name in DEPLOYABLES)
+    services = re.findall(r"^  (\w+):$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
+    assert set(DEPLOYABLES) <= set(services)
+    assert "TIDEMARK_METRICS_PORT=9464" in (ROOT / "deploy" / "Dockerfile").read_text()
+    done = run(promtool, "check", "config", str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_severity_has_a_route() -> None:
+    routes = (generate.FOLDER / "alertmanager" / "alertmanager.yml").read_text()
+    assert 'matchers: [severity = "page"]' in routes
+    assert "receiver: ticket" in routes
+    named = set(re.findall(r"Tidemark\w+", routes))
+    assert named <= {alert.name for alert in ALERTS}
