@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .tidemark/setup
 PROCESSES ?= 2
 
-.PHONY: help setup test demo drill drill-fulfilment drill-rebuild up bench bench-letters bench-pages test-faults lint format compose-env clean
+.PHONY: help setup test demo drill drill-fulfilment drill-rebuild up bench bench-letters bench-pages test-faults lint format audit-packages sbom compose-env clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,10 +55,14 @@ format: $(STAMP) ## put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-compose-env: .env ## generate passwords for docker compose, once
+audit-packages: $(STAMP) ## look every locked package up in a database of known vulnerabilities (exit code 3: unreachable)
+	@deploy/packages.sh audit
 
-.env:
-	@deploy/compose-env.sh > .env.part && mv .env.part .env && echo "wrote .env"
+sbom: $(STAMP) ## write dist/sbom.cdx.json: every locked package with its hashes (CycloneDX)
+	@deploy/packages.sh sbom
+
+compose-env: ## generate passwords for docker compose, once; those that are there stay
+	@deploy/compose-env.sh .env
 
 clean: ## remove .venv, caches and the data that `make up` keeps
 	rm -rf .venv .tidemark dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

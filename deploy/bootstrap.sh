@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT="$PWD/.venv" UV_NO_PROGRESS=1
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-uv_wanted="uv>=0.9"
+uv_wanted=(--require-hashes --requirement deploy/build.txt)  # exported from uv.lock
 log=.tidemark/setup.log
 
 fail() {
@@ -46,9 +46,9 @@ existing_uv() {
 # Installs uv from PyPI into .tidemark/uv, in a virtual environment or else with pip alone.
 uv_from_pypi() {
   rm -rf .tidemark/uv
-  { "$1" -m venv .tidemark/uv && .tidemark/uv/bin/python -m pip install --quiet "$uv_wanted"; } && return
+  { "$1" -m venv .tidemark/uv && .tidemark/uv/bin/python -m pip install --quiet "${uv_wanted[@]}"; } && return
   rm -rf .tidemark/uv
-  "$1" -m pip install --quiet --target .tidemark/uv "$uv_wanted"
+  "$1" -m pip install --quiet --target .tidemark/uv "${uv_wanted[@]}"
 }
 
 install_uv() {

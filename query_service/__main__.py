@@ -17,6 +17,7 @@ from shared.http.server import HttpServer, max_connections
 from shared.messaging.broker import Publisher
 from shared.messaging.denials import Denials
 from shared.observability import metrics
+from shared.runtime import priority
 from shared.runtime.health import Probe
 from shared.runtime.process import Process, execute
 from shared.runtime.settings import Settings
@@ -29,6 +30,7 @@ DRAIN_S: Final = 1.0
 
 async def run(settings: Settings) -> int:
     """The deployable ``query``."""
+    priority.lower(settings.query_nice)
     stores = open_stores(settings)
     operators = Operators(settings.rabbitmq_url)
     authentication = Authentication(settings)

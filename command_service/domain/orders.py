@@ -7,11 +7,12 @@ A managed order (``fulfilment``) is confirmed instead of paid: placed → confir
 The event of its placing records the customer's region and each product's category at that moment: borrowed facts, unknown where there is
 no such customer or product. The order keeps them for the event of its cancellation.
 
-Refusals: order-already-placed, order-not-found, invalid-transition, payment-mismatch, order-managed, order-not-managed.
+Refusals: order-already-placed, order-not-found, invalid-transition, payment-mismatch, order-in-the-future, order-managed,
+order-not-managed.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NoReturn, assert_never
 
 from msgspec import UNSET
@@ -67,12 +68,16 @@ class Order(State, frozen=True, kw_only=True):
 
 
 NO_FACTS: Final[Facts] = {}
+MOST_AHEAD: Final = timedelta(days=1)
+"""As for readings: senders' clocks, and days of their time zones, may be ahead."""
 
 
 def decide(order: Order | None, command: Command, now: datetime, facts: Facts = NO_FACTS) -> Sequence[Event]:
     if isinstance(command, PlaceOrder):
         if order is not None:
             raise Refused("order-already-placed", f"order {command.order_id} has already been placed")
+        if command.placed_at is not None and command.placed_at > now + MOST_AHEAD:
+            raise Refused("order-in-the-future", "placed_at is more than a day ahead of the service's clock")
         return [_placed(command, now, facts)]
     if order is None:
         raise Refused("order-not-found", "there is no such order")

@@ -57,17 +57,16 @@ SELECT stream, kind, version, state::json, state_version, now()
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::integer[])
     AS new (stream, kind, version, state, state_version)
 """
+# What is to be written is joined once, by key: joined again to what is locked, it would be searched from its beginning for each row.
 UPDATE_STREAMS: Final = """
-WITH changed AS (
-    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[])
+WITH locked AS MATERIALIZED (
+    SELECT c.* FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[])
         AS c (stream, expected, version, state, state_version)
-), locked AS (
-    SELECT s.stream FROM streams s JOIN changed c ON s.stream = c.stream AND s.version = c.expected
+    JOIN streams s ON s.stream = c.stream AND s.version = c.expected
     ORDER BY s.stream FOR UPDATE OF s
 )
-UPDATE streams s SET version = c.version, state = c.state::json, state_version = c.state_version, updated_at = now()
-FROM changed c JOIN locked l ON l.stream = c.stream
-WHERE s.stream = c.stream AND s.version = c.expected
+UPDATE streams s SET version = l.version, state = l.state::json, state_version = l.state_version, updated_at = now()
+FROM locked l WHERE s.stream = l.stream AND s.version = l.expected
 """
 # Only for an unchanged version of the stream: a concurrent writer has stored a newer state.
 RESTORE_STATES: Final = """

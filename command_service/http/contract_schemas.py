@@ -71,6 +71,10 @@ EVENT_ENVELOPE: Final[Schema] = {
             "type": "string",
             "description": "The `actor` of the command that caused it; absent if it names none.",
         },
+        "behind": {
+            "type": "string",
+            "description": "Whom the actor said it acts for, kept as claimed; absent if it said nothing.",
+        },
     },
     "required": [
         *("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"),

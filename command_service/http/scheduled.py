@@ -32,6 +32,7 @@ from shared.http.json_bodies import json_object
 from shared.http.problems import Problem
 from shared.http.query_string import InvalidParameterError
 from shared.messages.control import Reason
+from shared.messaging.denials import ANONYMOUS
 
 SCHEDULED: Final = "scheduled:act"
 """The scope for the scheduled commands of all senders."""
@@ -139,15 +140,24 @@ async def get_scheduled(
     summary="Another time",
 )
 async def reschedule(
-    request: Request[Any, Any, State], state: State, command_id: FromPath[str], source: Source = None
+    request: Request[Any, Any, State],
+    state: State,
+    command_id: FromPath[str],
+    reason: Annotated[str, QueryParameter(description="Why, for the audit.", max_length=1000)] = "",
+    source: Source = None,
 ) -> Response[Any]:
-    """200: it is due at the new time, or decided if that has passed. 202: the worker has not done it yet. 404: it is not scheduled now."""
+    """Who moves it is in the audit.
+
+    200: it is due at the new time, or decided if that has passed. 202: the worker has not done it yet. 404: it is not scheduled now.
+    """
     ingress: Ingress = state.ingress
     try:
         data = NewTime.model_validate(await json_object(request))
     except ValidationError as error:
         raise refusal("validation-failed", "the new time is not valid", describe(error, NewTime), 422) from error
     found = await _find(request, command_id, source)
+    asked = found.asked("reschedule", _actor(request, ANONYMOUS), reason, notbefore=data.notbefore.isoformat())
+    await ingress.publish(asked, (found.source, found.command_id))
     await ingress.publish(found.rescheduled(data.notbefore), (found.source, found.command_id))
 
     async def outcome() -> Response[Any] | None:
@@ -187,6 +197,7 @@ async def cancel(
     actor = _actor(request)
     found = await _find(request, command_id, source)
     key = (found.source, found.command_id)
+    await ingress.publish(found.asked("cancel", actor, reason), key)
     await ingress.publish(found.cancelled(actor, reason), key)
 
     async def outcome() -> Response[Any] | None:
@@ -203,11 +214,12 @@ async def cancel(
 ROUTES: Final = (list_scheduled, get_scheduled, reschedule, cancel)
 
 
-def _actor(request: Request[Any, Any, State]) -> str:
+def _actor(request: Request[Any, Any, State], unnamed: str | None = None) -> str:
+    """Who acts. ``unnamed``: with authentication off, who it is when the request names nobody; None: it has to."""
     identity = identity_of(request)
     if not identity.is_anonymous:
         return f"{identity.subject}, for {identity.behind}" if identity.behind else identity.subject
-    actor = given_actor(request.headers)
+    actor = given_actor(request.headers) or unnamed
     if not actor:
         raise InvalidParameterError(ACTOR_HEADER, "is needed: who cancels it")
     return actor

@@ -10,16 +10,20 @@ writes the outcome deletes the row; a command that is put into the queue twice h
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+from uuid import uuid4
 
 from pydantic_core import from_json, to_json
 
 from command_service.handling.parsing import Command, CommandKey
+from shared.messages.control import ACTED, Acted, Request
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.runtime.postgres import Connection
+
+SOURCE: Final = "tidemark/command-service"
 
 # The reply queue and the correlation id of whom the outcome is for stay those of the first message that had them.
 SCHEDULE: Final = """
@@ -86,6 +90,24 @@ class ScheduledCommand:
         """The message that has it decided at another time, unless it has been decided."""
         envelope = from_json(self.envelope) | {"notbefore": notbefore}
         return self._message(to_json(envelope).decode(), {})
+
+    def asked(self, act: Literal["cancel", "reschedule"], actor: str, reason: str, **details: str) -> Outgoing:
+        """The record for the audit that an operator asks for this; published before the change, so that none is unrecorded."""
+        now = datetime.now(UTC)
+        acted = Acted(
+            projection=topology.COMMANDS,
+            act=f"{act}-scheduled",
+            generation=1,
+            subject=self.command_id,
+            details={"source": self.source, "command_type": self.command_type} | details,
+            actor=actor,
+            reason=reason,
+            request_id=f"scheduled/{uuid4()}",
+            asked_at=now,
+        )
+        message = Request[Acted](id=f"acted/{uuid4()}", source=SOURCE, type=ACTED, time=now, data=acted)
+        body = message.model_dump_json(exclude_none=True).encode()
+        return Outgoing(topology.CHANGES, topology.acted_key(topology.COMMANDS), body, CONTENT_TYPE, type=ACTED)
 
     def _message(self, envelope: str, headers: dict[str, Any]) -> Outgoing:
         return Outgoing(

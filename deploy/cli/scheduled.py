@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -45,8 +45,12 @@ SourceOption = Annotated[
 ]
 
 
-class _Cancellation(BaseModel):
+class _Act(BaseModel):
     actor: Actor
+    reason: Reason
+
+
+class _Cancellation(_Act):
     reason: Annotated[Reason, Field(min_length=1)]
 
 
@@ -84,7 +88,14 @@ def cancel(
     act = operator_options.validated(
         _Cancellation, {"reason": reason.strip(), "actor": operator_options.actor_name(actor)}
     )
-    outcome = run(_change(settings(), command_id, source, lambda one: one.cancelled(act.actor, act.reason)))
+    outcome = run(
+        _change(
+            settings(),
+            command_id,
+            source,
+            lambda one: (one.asked("cancel", act.actor, act.reason), one.cancelled(act.actor, act.reason)),
+        )
+    )
     if outcome.get("code") != "cancelled":
         raise fail(f"{command_id} was decided before it could be cancelled", NOT_SCHEDULED)
     print(f"{command_id} is cancelled")
@@ -95,10 +106,24 @@ def reschedule(
     command_id: CommandId,
     notbefore: Annotated[str, typer.Argument(help="The new time, RFC 3339; if it has passed, it is decided at once.")],
     source: SourceOption = None,
+    reason: operator_options.Reason = "",
+    actor: operator_options.ActorOption = None,
 ) -> None:
     """Have it decided at another time. Exit code 1: it is not scheduled (any more)."""
     time = operator_options.validated(_Time, {"notbefore": notbefore}, {"notbefore": "NOTBEFORE"}).notbefore
-    outcome = run(_change(settings(), command_id, source, lambda one: one.rescheduled(time), until=time))
+    act = operator_options.validated(_Act, {"reason": reason.strip(), "actor": operator_options.actor_name(actor)})
+    outcome = run(
+        _change(
+            settings(),
+            command_id,
+            source,
+            lambda one: (
+                one.asked("reschedule", act.actor, act.reason, notbefore=time.isoformat()),
+                one.rescheduled(time),
+            ),
+            until=time,
+        )
+    )
     print(f"{command_id} has been decided" if outcome else f"{command_id} is due at {time.isoformat()}")
 
 
@@ -112,11 +137,11 @@ async def _change(
     settings: Settings,
     command_id: str,
     source: str | None,
-    message: Callable[[ScheduledCommand], Outgoing],
+    messages: Callable[[ScheduledCommand], Sequence[Outgoing]],
     *,
     until: datetime | None = None,
 ) -> dict[str, Any]:
-    """Send the message about the command; return the data of its outcome, or nothing once it is due at ``until``."""
+    """Send the messages about the command, in their order; return the data of its outcome, or nothing once it is due at ``until``."""
     rabbitmq_url = settings.require("rabbitmq_url")
     async with write_database(settings) as connection:
         key = await _key(connection, command_id, source)
@@ -125,7 +150,8 @@ async def _change(
             raise fail(f"no scheduled command {command_id} waits for its time", NOT_SCHEDULED)
         publisher = Publisher(rabbitmq_url, "tidemark cli")
         try:
-            await publisher.publish(message(found))
+            for message in messages(found):
+                await publisher.publish(message)
         except BrokerError as error:
             raise ServerUnavailableError(f"RabbitMQ: {words_of(error)}") from error
         finally:

@@ -44,7 +44,7 @@ def fail(message: str, code: int) -> typer.Exit:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work. Raises typer.Exit, after one line on stderr, for errors of servers and settings."""
-    from shared.runtime.settings import MissingSettingError
+    from shared.runtime.settings import MissingSettingError, SettingError
 
     for driver in ("aio_pika", "aiormq"):
         # They also log the errors that they raise.
@@ -53,6 +53,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except MissingSettingError as error:
         raise fail(f"{error}; set it, or run this where `tidemark up` runs", WRONG_USE) from error
+    except SettingError as error:
+        raise fail(str(error), WRONG_USE) from error
     except ServerUnavailableError as error:
         raise fail(str(error), UNAVAILABLE) from error
     except typer.Exit:
@@ -80,8 +82,12 @@ def _failed_server(error: Exception) -> str | None:
 def settings() -> "Settings":
     from pydantic import ValidationError
 
+    from shared.runtime.setting_values import SettingError
+
     try:
         found = environment.settings()
+    except SettingError as error:
+        raise fail(str(error), WRONG_USE) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise fail(f"TIDEMARK_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}", WRONG_USE) from error

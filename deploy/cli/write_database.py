@@ -14,12 +14,12 @@ from shared.runtime.settings import Settings
 async def write_database(
     settings: Settings, session: Mapping[str, str] | None = None
 ) -> AsyncIterator[asyncpg.Connection]:
-    """``session``: server settings. Raises ServerUnavailableError for a URL that is none, MissingSettingError, and the server's errors."""
+    """``session``: server settings. Raises ServerUnavailableError for a URL that is none, SettingError, and the server's errors."""
     url = settings.require("write_db_url")
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=dict(session or {}))
     except ValueError as error:
-        raise ServerUnavailableError(f"TIDEMARK_WRITE_DB_URL is no address of a database: {error}") from error
+        raise ServerUnavailableError("TIDEMARK_WRITE_DB_URL is no address of a database") from error
     try:
         yield connection
     finally:

@@ -1,37 +1,30 @@
 #!/usr/bin/env bash
-# Runs once, when a PostgreSQL container initialises its data. Creates the databases named in TIDEMARK_DATABASES, the role
-# tidemark that owns them, and, if TIDEMARK_READER_DB_PASSWORD is set, the role tidemark_reader, which may connect to all of
-# them except the write database. The migrations grant what it may read. deploy/servers/databases.py does the same for
-# private servers.
+# Runs once, when a PostgreSQL container initialises its data; safe to run again by hand, for roles and databases that are new. Creates the
+# roles of TIDEMARK_ROLES (by commas) with their passwords, from <ROLE>_DB_PASSWORD, and the databases of TIDEMARK_DATABASES.
+# `tidemark migrate` grants what each role may do. deploy/servers/databases.py does the same for private servers, by the same files.
 set -euo pipefail
+here="${TIDEMARK_SQL:-/usr/local/share/tidemark}"
 
 as_admin() {
   psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" "$@"
 }
 
-as_admin --dbname postgres --set password="$TIDEMARK_DB_PASSWORD" <<'SQL'
-CREATE ROLE tidemark LOGIN PASSWORD :'password';
-SQL
+PGOPTIONS="-c tidemark.roles=$TIDEMARK_ROLES" as_admin --dbname postgres --file "$here/roles.sql"
 
-if [ -n "${TIDEMARK_READER_DB_PASSWORD:-}" ]; then
-  as_admin --dbname postgres --set password="$TIDEMARK_READER_DB_PASSWORD" <<'SQL'
-CREATE ROLE tidemark_reader LOGIN PASSWORD :'password';
-ALTER ROLE tidemark_reader SET default_transaction_read_only = on;
+for role in tidemark ${TIDEMARK_ROLES//,/ }; do
+  variable="${role^^}_DB_PASSWORD"
+  # By the environment: arguments are seen by everybody on the machine.
+  ROLE="$role" PASSWORD="${!variable:?}" as_admin --dbname postgres <<'SQL'
+\getenv role ROLE
+\getenv password PASSWORD
+ALTER ROLE :"role" PASSWORD :'password';
 SQL
-fi
+done
 
 for database in $TIDEMARK_DATABASES; do
   as_admin --dbname postgres --set database="$database" <<'SQL'
-CREATE DATABASE :"database" OWNER tidemark;
-REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
+SELECT format('CREATE DATABASE %I OWNER tidemark', :'database')
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
 SQL
-  as_admin --dbname "$database" <<'SQL'
-REVOKE CREATE ON SCHEMA public FROM PUBLIC;
-GRANT ALL ON SCHEMA public TO tidemark;
-SQL
-  if [ -n "${TIDEMARK_READER_DB_PASSWORD:-}" ] && [ "$database" != tidemark_write ]; then
-    as_admin --dbname postgres --set database="$database" <<'SQL'
-GRANT CONNECT ON DATABASE :"database" TO tidemark_reader;
-SQL
-  fi
+  as_admin --dbname "$database" --file "$here/database.sql"
 done

@@ -17,6 +17,7 @@ from typing import Final
 
 import psutil
 
+from deploy.run.unprivileged import Account
 from deploy.servers import leftovers
 
 MAX_LINE_BYTES: Final = 64 * 1024
@@ -29,11 +30,12 @@ _libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Program:
-    """A program to start. ``env`` is the whole environment of the child."""
+    """A program to start. ``env`` is the whole environment of the child, ``account`` the user to run it as (needs root)."""
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
+    account: Account | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,13 @@ class Child:
         """Start the program. Raises ``OSError`` if it does not exist."""
         process = await asyncio.create_subprocess_exec(
             *program.argv,
-            env=dict(program.env),
+            env=dict(program.env) | (program.account.environ() if program.account else {}),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=terminate_with_parent(os.getpid()),
+            **(program.account.options() if program.account else {}),
         )
         return cls(program, process, on_line)
 

@@ -15,6 +15,7 @@ from deploy.run.metrics_ports import metrics_port
 from deploy.servers.accounts import PAYMENT_PROVIDER, QUERY
 from deploy.servers.provide import Servers
 from shared.read_models import NAMES
+from shared.runtime.setting_values import FILE
 
 OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
 API_KEY: Final = "TIDEMARK_API_KEY"
@@ -58,6 +59,7 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
     kept.pop(API_KEY, None)
     if not deployable.needs_operator_key:
         kept.pop(OPERATOR_KEY, None)
+        kept.pop(OPERATOR_KEY + FILE, None)
     kept |= metrics_port(name, inherited)
     return kept | servers.environ_of(name) | {"PYTHONUNBUFFERED": "1"}
 
@@ -79,4 +81,4 @@ def _deployable(name: str) -> Deployable:
 
 
 def _is_url(key: str) -> bool:
-    return key.startswith("TIDEMARK_") and key.endswith("_URL") and key != JWKS
+    return key.startswith("TIDEMARK_") and key.removesuffix(FILE).endswith("_URL") and key.removesuffix(FILE) != JWKS

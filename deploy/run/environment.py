@@ -58,6 +58,7 @@ def settings(path: Path = FILE) -> "Settings":
     ``TIDEMARK_READ_DB_URL`` in the environment stands for all read models in PostgreSQL, here too.
     """
     from shared.read_models import IN_POSTGRES
+    from shared.runtime.setting_values import FILE as FROM_FILE
     from shared.runtime.settings import Settings
 
     found = running(path)
@@ -66,5 +67,6 @@ def settings(path: Path = FILE) -> "Settings":
             found.pop(model.variable, None)
         found.pop("TIDEMARK_PROCESSES_DB_URL", None)
     for name, value in found.items():
-        os.environ.setdefault(name, value)
+        if not os.environ.get(name + FROM_FILE):
+            os.environ.setdefault(name, value)
     return Settings()

@@ -19,9 +19,10 @@ READ: Final = "SELECT"
 APPEND: Final = "SELECT, INSERT"
 CHANGE: Final = "SELECT, INSERT, UPDATE"
 EDIT: Final = "SELECT, INSERT, UPDATE, DELETE"
+CALL: Final = "EXECUTE"
 
 Tables = Mapping[str, str]
-"""Table or view → privileges, by commas. ``*``: all tables and views of the schema."""
+"""Table or view → privileges, by commas. ``*``: all tables and views of the schema. ``name()``: a function that runs as its owner."""
 ALL_READABLE: Final[Tables] = {"*": READ}
 
 
@@ -41,12 +42,13 @@ WRITE: Final = Grants(
     "write_db_url",
     "public",
     {
-        # Events, outcomes and epochs are added and never changed; `tidemark archive`, which moves events, runs as the owner.
+        # Events, outcomes and epochs are added and never changed. Retention deletes old outcomes; `tidemark archive`, which moves events,
+        # runs as the owner.
         "worker": {
             "streams": CHANGE,
             "events": "INSERT",
             "all_events": READ,
-            "commands": APPEND,
+            "commands": "SELECT, INSERT, DELETE",
             "claims": "SELECT, INSERT, DELETE",
             "outbox": "INSERT",
             "epochs": APPEND,
@@ -76,18 +78,22 @@ OPERATIONS_GRANTS: Final = Grants(
     OPERATIONS,
     {
         "dead_letters": {
-            "letters": CHANGE,
-            "payloads": CHANGE,
-            "letter_failures": APPEND,
-            "requests": APPEND,
+            # Retention deletes what is closed.
+            "letters": EDIT,
+            "payloads": EDIT,
+            "letter_failures": "SELECT, INSERT, DELETE",
+            "requests": "SELECT, INSERT, DELETE",
             "jobs": CHANGE,
-            "job_items": CHANGE,
-            "discards": CHANGE,
-            "resent_commands": CHANGE,
+            "job_items": EDIT,
+            "discards": EDIT,
+            "resent_commands": EDIT,
             "marks": EDIT,
-            "audit": APPEND,
             "verifications": READ,
+            # The audit is added to by one function, which chains it, and cut off by another, as its retention says.
+            "record_audit()": CALL,
+            "prune_audit()": CALL,
         },
+        "http": {"api_keys": READ, "api_keys_revision": READ},
         "query": ALL_READABLE,
     },
 )
@@ -102,9 +108,9 @@ PROCESS_GRANTS: Final = tuple(
                 "progress": CHANGE,
                 "discarded": APPEND,
                 "processes": CHANGE,
-                "inputs": CHANGE,
+                "inputs": EDIT,
                 "timers": EDIT,
-                "commands": CHANGE,
+                "commands": EDIT,
                 "counters": CHANGE,
                 "generations": CHANGE,
             },

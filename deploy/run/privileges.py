@@ -27,6 +27,12 @@ TABLES: Final = """
 SELECT nspname AS schema, relname AS name FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT relispartition
 """
+# Others run with the rights of their callers.
+ROUTINES: Final = """
+SELECT nspname AS schema, quote_ident(proname) || '(' || pg_get_function_identity_arguments(pg_proc.oid) || ')' AS name
+FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND prosecdef
+"""
 # Objects that the current role may grant on. A grant to a column counts as one to its table, whose revocation takes it away as well.
 GRANTED: Final = """
 WITH schemas AS (
@@ -45,6 +51,10 @@ WITH schemas AS (
     SELECT 'SEQUENCE', nspname, relname, relowner, relacl FROM relations WHERE relkind = 'S'
     UNION ALL
     SELECT 'TABLE', nspname, relname, relowner, attacl FROM relations JOIN pg_attribute ON attrelid = relations.oid
+    UNION ALL
+    SELECT 'ROUTINE', nspname, quote_ident(proname) || '(' || pg_get_function_identity_arguments(pg_proc.oid) || ')', proowner,
+        coalesce(proacl, acldefault('f', proowner))
+    FROM pg_proc JOIN schemas ON schemas.oid = pronamespace WHERE prosecdef
 )
 SELECT DISTINCT kind, schema, name, coalesce(rolname, 'PUBLIC') AS role, privilege_type AS privilege
 FROM objects CROSS JOIN LATERAL aclexplode(acl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
@@ -53,7 +63,7 @@ WHERE acl IS NOT NULL AND grantee <> owner AND pg_has_role(owner, 'USAGE') AND (
 STATEMENT: Final = """
 SELECT format(
     CASE WHEN $1::boolean THEN 'GRANT ' ELSE 'REVOKE ' END || $2::text || ' ON ' || $3::text
-        || CASE WHEN $4::text = '' THEN ' %2$I' ELSE ' %1$I.%2$I' END
+        || CASE WHEN $3 = 'ROUTINE' THEN ' %1$I.%2$s' WHEN $4::text = '' THEN ' %2$I' ELSE ' %1$I.%2$I' END
         || CASE WHEN $1 THEN ' TO ' ELSE ' FROM ' END || CASE WHEN $6::boolean THEN 'PUBLIC' ELSE '%3$I' END,
     $4::text, $5::text, $7::text
 )
@@ -61,7 +71,7 @@ SELECT format(
 
 
 class Privilege(NamedTuple):
-    """``kind``: DATABASE, SCHEMA, TABLE or SEQUENCE; ``schema`` is empty for the first two."""
+    """``kind``: DATABASE, SCHEMA, TABLE, SEQUENCE or ROUTINE; ``schema`` is empty for the first two, a routine's name has its arguments."""
 
     kind: str
     schema: str
@@ -81,6 +91,8 @@ class Objects:
     schemas: Sequence[str]
     tables: Sequence[tuple[str, str]]
     """(schema, name) of each table and view."""
+    routines: Sequence[tuple[str, str]] = ()
+    """The same of each function that runs with its owner's rights."""
 
 
 async def apply(settings: Settings) -> list[str]:
@@ -134,7 +146,8 @@ async def apply_in(url: str, declared: Iterable[Grants]) -> list[str]:
 async def objects(connection: Connection) -> Objects:
     [(_, database)] = await connection.fetch(IDENTITY)
     schemas = [row[0] for row in await connection.fetch(SCHEMAS)]
-    return Objects(database, schemas, [(row["schema"], row["name"]) for row in await connection.fetch(TABLES)])
+    tables, routines = await connection.fetch(TABLES), await connection.fetch(ROUTINES)
+    return Objects(database, schemas, [tuple(row) for row in tables], [tuple(row) for row in routines])
 
 
 def privileges(grants: Grants, found: Objects) -> Iterator[Privilege]:
@@ -151,6 +164,9 @@ def privileges(grants: Grants, found: Objects) -> Iterator[Privilege]:
         for schema, table in found.tables:
             if schema in names:
                 yield from (Privilege("TABLE", schema, table, role, each) for each in _of(tables, table))
+        for schema, routine in found.routines:
+            if schema in names and f"{routine.partition('(')[0]}()" in tables:
+                yield Privilege("ROUTINE", schema, routine, role, "EXECUTE")
 
 
 def _of(tables: Mapping[str, str], table: str) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Runs every deployable on the given servers until it is stopped."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from deploy.run import environment, http_ports, metrics_ports
 from deploy.run.deployables import API_KEY, DEPLOYABLES, programs
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor, run_until_stopped
+from deploy.run.unprivileged import account_for_services
 from deploy.servers.provide import Servers
 from shared.http.identities.credentials import require_loopback
 from shared.runtime.settings import Settings
@@ -72,4 +74,6 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observ
             console.print(f"gateway: {gateway_url(settings)}, for both", highlight=False)
         if observe:
             console.print(f"prometheus: {prometheus_url}/alerts, with every rule", highlight=False)
-        return await run_until_stopped(Supervisor(), [*programs(servers), *beside])
+        account = account_for_services(Path(settings.runtime_dir))
+        services = [replace(each, account=account) for each in programs(servers)]
+        return await run_until_stopped(Supervisor(), [*services, *beside])

@@ -9,6 +9,9 @@ from typing import Final
 
 from shared.read_models import READ_MODELS
 from shared.runtime.roles import OWNER, role_of
+from shared.runtime.setting_values import variable
+
+__all__ = ["ACCOUNTS", "IN_POSTGRES", "PAYMENT_PROVIDER", "QUERY", "RABBITMQ", "ROLES", "own_setting", "variable"]
 
 RABBITMQ: Final = "rabbitmq_url"
 WRITE: Final = "write_db_url"
@@ -37,11 +40,6 @@ IN_POSTGRES: Final = tuple(
 """The deployables that use PostgreSQL."""
 ROLES: Final = (OWNER, *map(role_of, IN_POSTGRES))
 """All roles of ``deploy/postgres/roles.sql``."""
-
-
-def variable(setting: str) -> str:
-    """The setting's name in the environment."""
-    return "TIDEMARK_" + setting.upper()
 
 
 def own_setting(deployable: str, setting: str) -> str:

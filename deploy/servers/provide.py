@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from deploy.servers import containers, databases, packages, redis_users
-from deploy.servers.accounts import ACCOUNTS, QUERY, own_setting, variable
+from deploy.servers.accounts import ACCOUNTS, QUERY, own_setting
 from deploy.servers.errors import ServersError
 from deploy.servers.private import PrivateServers, private_servers
 from shared.read_models import IN_POSTGRES, READ_MODELS
 from shared.runtime.roles import OWNER, role_of
+from shared.runtime.setting_values import SettingError, value, variable
 
 __all__ = ["Servers", "ServersError", "from_environment", "provide"]
 
@@ -116,10 +117,15 @@ def provide(root: Path | None = None, *, keep: bool = False) -> Iterator[Servers
 
 def from_environment(environ: Mapping[str, str]) -> Servers | None:
     """The servers whose URLs the environment contains, ``None`` if it contains none. Raises ``ServersError`` if it contains only some."""
+    try:
+        return _from_environment(environ)
+    except SettingError as error:
+        raise ServersError(str(error)) from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> Servers | None:
     given = {
-        name: url
-        for name in (*REQUIRED, PROCESSES, SHARED_READ_DB, *STORE_SETTINGS)
-        if (url := environ.get(variable(name)))
+        name: url for name in (*REQUIRED, PROCESSES, SHARED_READ_DB, *STORE_SETTINGS) if (url := value(name, environ))
     }
     if not given:
         return None
@@ -137,7 +143,7 @@ def from_environment(environ: Mapping[str, str]) -> Servers | None:
         stores={model.name: given[model.setting] for model in READ_MODELS},
         own={
             deployable: {
-                setting: url for setting in settings if (url := environ.get(variable(own_setting(deployable, setting))))
+                setting: url for setting in settings if (url := value(own_setting(deployable, setting), environ))
             }
             for deployable, settings in ACCOUNTS.items()
         },

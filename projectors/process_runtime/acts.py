@@ -83,13 +83,13 @@ async def _act(store: ProcessStore, request: Request[ActOnProcess]) -> Process:
     act = request.data
     input_id = f"operator/{request.id}"
     async with store.transaction() as connection:
-        locked = await rows.lock(connection, [act.process_id], beginning=())
+        locked = await rows.lock(connection, [(act.process_id, input_id)])
         process = locked.processes.get(act.process_id)
         if process is None:
             raise ActRefused("process-not-found", f"{act.manager} has no process {act.process_id}")
         if act.act == "migrate":
             return await _migrate(store, connection, process, locked.now)
-        if await rows.known(connection, [(process.id, input_id)]):
+        if (process.id, input_id) in locked.known:
             return process
         if process.status is Status.AWAITING_START:
             raise ActRefused("process-not-started", "it has not begun: it only keeps what has arrived before its start")

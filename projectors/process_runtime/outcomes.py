@@ -27,7 +27,7 @@ WITH locked AS MATERIALIZED (
     ORDER BY seq
     FOR UPDATE OF commands
 )
-UPDATE commands SET outcome = locked.outcome::jsonb, outcome_at = locked.at, resend_at = NULL, pending = NULL
+UPDATE commands SET outcome = locked.outcome::json, outcome_at = locked.at, resend_at = NULL, pending = NULL
 FROM locked WHERE commands.seq = locked.seq AND commands.outcome IS NULL
 """
 

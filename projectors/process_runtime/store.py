@@ -77,14 +77,10 @@ class ProcessStore(PostgresStore[Correlated]):
             return {}
         manager = self.manager
         beginning = {process for process, each in given if is_start(manager, each) or is_kept_early(manager, each)}
-        locked = await rows.lock(connection, {process for process, _ in given}, beginning=beginning)
-        wanted = [(process, each) for process, each in given if process in locked.processes]
-        if not wanted:
-            return {}
-        known = await rows.known(connection, [(process, each.id) for process, each in wanted])
+        locked = await rows.lock(connection, [(process, each.id) for process, each in given], beginning=beginning)
         by_process: dict[str, dict[str, Input]] = {}
-        for process, each in wanted:
-            if (process, each.id) not in known:
+        for process, each in given:
+            if process in locked.processes and (process, each.id) not in locked.known:
                 by_process.setdefault(process, {}).setdefault(each.id, each)
         resumed = [
             locked.processes[name] for name, new in by_process.items() if self._resumes(locked.processes[name], new)

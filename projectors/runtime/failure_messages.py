@@ -197,7 +197,7 @@ def acted_message(act: Acted) -> Outgoing:
     message = Request[Acted](
         id=f"acted/{uuid4()}", source=_source(act.projection), type=ACTED, time=datetime.now(UTC), data=act
     )
-    body = message.model_dump_json().encode()
+    body = message.model_dump_json(exclude_none=True).encode()
     return Outgoing(topology.CHANGES, topology.acted_key(act.projection), body, CONTENT_TYPE, type=ACTED)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, assert_never
 
-from query_service.http.parameters import parse_time
+from query_service.http.parameters import EARLIEST, parse_time
 from query_service.http.problems import InvalidParameterError
 from shared.views.analytics import ALL, day_of, month_of
 
@@ -78,7 +78,7 @@ _EDGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RequestedRange:
-    """The requested range. None means from the first day with data, or to the last."""
+    """The requested range. None means from the first day with data, or to the last; of a series of buckets see ``in_buckets``."""
 
     start: datetime | None
     end: datetime | None
@@ -98,6 +98,26 @@ class RequestedRange:
         end = data.end if self.end is None else self.end
         return Range(start, max(start, end)) if self.end is None else Range(min(start, end), end)
 
+    def in_buckets(self, data: Range | None, granularity: Granularity, now: datetime) -> Range | None:
+        """Like ``resolve``, in whole buckets, and never too many of them for an end that was left open.
+
+        An open end is the last day with data, but not after tomorrow: what is dated later is found by asking for it. An open start is
+        the first day with data, but at most MAX_BUCKETS before the end.
+        """
+        range_ = self.resolve(granularity.widened(data) if data else None)
+        if range_ is None or self.complete:
+            return range_
+        start, end = range_.start, range_.end
+        latest = granularity.following(granularity.floor(now + DAY))
+        if self.end is None and start < latest:
+            end = min(end, latest)
+        if self.start is None:
+            longest = MAX_BUCKETS * _step(granularity)
+            earliest = max(end, EARLIEST + longest) - longest
+            edge = granularity.floor(earliest)
+            start = max(start, edge if edge == earliest else granularity.following(edge))
+        return Range(min(start, end), end)
+
 
 def requested_range(from_: str | None, to: str | None, granularity: Granularity) -> RequestedRange:
     """The range given by the parameters. Raises InvalidParameterError unless both lie on bucket boundaries and in order."""
@@ -110,10 +130,8 @@ def requested_range(from_: str | None, to: str | None, granularity: Granularity)
 
 def bucket_starts(range_: Range, granularity: Granularity) -> list[datetime]:
     """The start of each bucket. Raises InvalidParameterError if there are more than MAX_BUCKETS."""
-    step = timedelta(hours=1) if granularity is Granularity.HOUR else DAY
-    count = (range_.end - range_.start) // step
+    count = (range_.end - range_.start) // _step(granularity)
     if count > MAX_BUCKETS:
-        # Weeks and months are added up from the counters of their days.
         by = "hour" if granularity is Granularity.HOUR else "day"
         raise InvalidParameterError(
             "from", f"the range has {count} buckets by {by}, more than {MAX_BUCKETS}; narrow it with from and to"
@@ -123,6 +141,11 @@ def bucket_starts(range_: Range, granularity: Granularity) -> list[datetime]:
         starts.append(at)
         at = granularity.following(at)
     return starts
+
+
+def _step(granularity: Granularity) -> timedelta:
+    """How long a counter of the store counts: weeks and months are added up from the counters of their days."""
+    return timedelta(hours=1) if granularity is Granularity.HOUR else DAY
 
 
 def days_of(start: datetime, granularity: Granularity) -> list[datetime]:

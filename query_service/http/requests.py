@@ -63,6 +63,10 @@ class Stores:
         """The states reported by the worker, the relay and the projectors."""
         self.monitors = {active.projection: FreshnessMonitor(active, self.processes) for active in self.all}
         """Projection → whether it is current, behind or stalled."""
+        self.process_monitors = {
+            active.projection: FreshnessMonitor(active, self.processes) for active in self._process_managers.values()
+        }
+        """Process manager → the same."""
         self.changes_trouble: Callable[[], str | None] = lambda: None
         """Why no change messages are received; None if they are, or if RabbitMQ is not configured."""
 

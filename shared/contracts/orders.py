@@ -225,6 +225,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "order-not-found": Refusal("There is no order with this id, or not yet.", Retry.NEW_ID),
     "invalid-transition": Refusal("The order's status does not allow it.", Retry.NEW_ID),
     "payment-mismatch": Refusal("The amount is not the order's total.", Retry.NEW_ID),
+    "order-in-the-future": Refusal("`placed_at` is more than a day ahead of the service's clock.", Retry.NEW_ID),
     "order-managed": Refusal(
         "The order is managed: its process pays for it, and it is confirmed instead.", Retry.NEW_ID
     ),

@@ -32,6 +32,8 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticKnownError
 from pydantic_core.core_schema import no_info_after_validator_function, no_info_before_validator_function
 
+from shared.contracts.currencies import CURRENCIES
+
 MAX_AMOUNT: Final = 2**53 - 1
 MAX_QUANTITY: Final = 10**9
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
@@ -105,6 +107,12 @@ def _known_time_zone(name: str) -> str:
     return name
 
 
+def _known_currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise ValueError(A_CURRENCY)
+    return code
+
+
 _SAFE: Final = r"^[^\x00]*$"
 _ID: Final = r"^[\p{L}\p{N}._:~@+=-]{1,128}$"
 _CURRENCY: Final = r"^[A-Z]{3}$"
@@ -113,12 +121,13 @@ _TIME_ZONE: Final = r"^[A-Z][A-Za-z0-9+-]{1,31}(/[A-Za-z0-9_+-]{1,32}){0,2}$"
 MONTH: Final = r"^(19[7-9][0-9]|2[01][0-9][0-9])-(0[1-9]|1[0-2])$"
 TYPE_NAME: Final = r"^[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64}){1,3}$"
 
+A_CURRENCY: Final = "a currency is its ISO 4217 code: three capital letters, like EUR"
 A_TIME_ZONE: Final = "a time zone is its IANA name, like Europe/Berlin, or UTC"
 
 PATTERNS: Final[Mapping[str, str]] = {
     _SAFE: "a text without NUL (U+0000) is needed",
     _ID: "an id has 1 to 128 letters, digits or . _ : ~ @ + = -",
-    _CURRENCY: "a currency is its ISO 4217 code: three capital letters, like EUR",
+    _CURRENCY: A_CURRENCY,
     _EMAIL: "an e-mail address looks like name@example.org",
     _TIME_ZONE: A_TIME_ZONE,
     MONTH: "a month is YYYY-MM, like 2026-03, from 1970-01 to 2199-12",
@@ -138,7 +147,13 @@ Actor = Annotated[SafeText, Field(min_length=1, max_length=200)]
 Name = Annotated[SafeText, Field(min_length=1, max_length=500)]
 Text = Annotated[SafeText, Field(max_length=10_000)]
 Label = Annotated[SafeText, Field(min_length=1, max_length=200)]
-Currency = Annotated[str, Strict(), StringConstraints(pattern=_CURRENCY), Field(examples=["EUR"])]
+Currency = Annotated[
+    str,
+    Strict(),
+    StringConstraints(pattern=_CURRENCY),
+    AfterValidator(_known_currency),
+    Field(examples=["EUR"]),
+]
 """ISO 4217 alphabetic code."""
 
 Email = Annotated[str, Strict(), StringConstraints(pattern=_EMAIL, max_length=320)]

@@ -313,17 +313,17 @@ ACTED: Final = "projection.acted"
 
 
 class Acted(ControlData):
-    """From a projector: an operator's request about its generations, or about a process, is done.
-
-    Recorded in the audit, once for each ``asked_at``.
-    """
+    """From a process that is asked to act: an operator's request about a projection's generations, about a process, or about a scheduled
+    command, is done (of a scheduled command: is asked for). Recorded in the audit, once for each ``asked_at``."""
 
     projection: str
+    """A projection, a process manager, or ``commands``."""
     act: str
     generation: int
     """For a rollback, the one that is active again."""
     subject: str = ""
-    """The process that an act was about; of a projection: empty."""
+    """The process or the command that an act was about; of a projection: empty."""
+    details: dict[str, str] | None = None
     actor: Actor
     reason: Reason
     request_id: str

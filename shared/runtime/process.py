@@ -26,7 +26,7 @@ from shared.observability.exposition import Exposition
 from shared.runtime import descriptors, failpoints
 from shared.runtime.health import Probe, TroubleLog, troubles
 from shared.runtime.reasons import reason
-from shared.runtime.settings import MissingSettingError, Settings
+from shared.runtime.settings import SettingError, Settings
 
 log: Final = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
         if settings.metrics_port:
             Exposition(settings.metrics_host, settings.metrics_port)
         code = uvloop.run(_awaited(lambda: main(settings)))
-    except (MissingSettingError, CannotStartError, ValueError) as error:
+    except (SettingError, CannotStartError, ValueError) as error:
         words = f"{name}: {' '.join(str(error).split())}"
         print(logs.line(name, words, form=_Lines.form, level=logging.CRITICAL), file=sys.stderr)
         code = 1

@@ -1,13 +1,19 @@
-"""Settings, all from the environment with the prefix ``TIDEMARK_``. A deployable reads only those it needs."""
+"""Settings, all from the environment with the prefix ``TIDEMARK_``. A deployable reads only those it needs.
+
+Each may be in a file instead, which ``TIDEMARK_<NAME>_FILE`` names (``setting_values``).
+"""
 
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, create_model
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared import read_models
 from shared.read_models import READ_MODELS, StoreKind
+from shared.runtime.setting_values import FileSource, MissingSettingError, SettingError, require_url
 from shared.views.search import Language
+
+__all__ = ["MissingSettingError", "SettingError", "Settings"]
 
 LONGEST_WAIT_S: Final = 30
 LISTENERS: Final = 5_000
@@ -88,6 +94,8 @@ class Settings(_ReadModelUrls):
     """For tests and drills only: where a process is killed, see ``shared/runtime/failpoints.py``."""
     longest_wait_s: Annotated[int, Field(ge=0, le=3600)] = LONGEST_WAIT_S
     """The longest that a query waits for the writes it requires, whatever its ``Prefer: wait``."""
+    query_nice: Annotated[int, Field(ge=0, le=19)] = 0
+    """How far the query service steps back where CPU is short (``shared/runtime/priority.py``); 0: it is equal to the path of commands."""
     cache: bool = True
     """Whether the query service keeps answers that were costly to read (``query_service/stores/answer_cache.py``)."""
     currency: Annotated[str, Field(pattern="^([A-Z]{3})?$")] = ""
@@ -125,16 +133,27 @@ class Settings(_ReadModelUrls):
     runtime_dir: str = ""
     """The directory of the health files; empty: none is written."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, FileSource(settings_cls), env_settings
+
     @property
     def stemmed_languages(self) -> list[Language]:
         return [Language(name) for name in self.search_languages.split(",") if name]
 
     def require(self, name: str) -> str:
-        """The URL with that name. Raises MissingSettingError, with the variable's name, when it is not set."""
+        """The URL with that name. Raises MissingSettingError, or SettingError for what is no URL, with the variable's name."""
         value: str = getattr(self, name)
         if not value:
             raise MissingSettingError(f"TIDEMARK_{name.upper()} is not set")
-        return value
+        return require_url(name, value)
 
     def store_url(self, name: str) -> str:
         """The URL of a read model's store. Raises UnknownReadModelError, or MissingSettingError with the variable's name."""
@@ -142,15 +161,11 @@ class Settings(_ReadModelUrls):
         if model.store is StoreKind.POSTGRES and not getattr(self, model.setting):
             if not self.read_db_url:
                 raise MissingSettingError(f"{model.variable} is not set, and neither is TIDEMARK_READ_DB_URL")
-            return self.read_db_url
+            return self.require("read_db_url")
         return self.require(model.setting)
 
     def processes_url(self) -> str:
         """The URL of the process managers' database. Raises MissingSettingError with the variable's name."""
         if not (self.processes_db_url or self.read_db_url):
             raise MissingSettingError("TIDEMARK_PROCESSES_DB_URL is not set, and neither is TIDEMARK_READ_DB_URL")
-        return self.processes_db_url or self.read_db_url
-
-
-class MissingSettingError(RuntimeError):
-    """A setting that this process needs is not in the environment."""
+        return self.require("processes_db_url" if self.processes_db_url else "read_db_url")

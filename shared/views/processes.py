@@ -114,7 +114,8 @@ WITH found AS MATERIALIZED (
     (SELECT * FROM processes WHERE $2::text IS NULL AND status = $1 AND number < $3 ORDER BY number DESC LIMIT $4)
     UNION ALL
     (SELECT * FROM processes
-     WHERE waiting_for @> ARRAY[$2::text] AND ($1::text IS NULL OR status = $1) AND number < $3 ORDER BY number DESC LIMIT $4)
+     WHERE status <> 'done' AND waiting_for @> ARRAY[$2::text] AND ($1::text IS NULL OR status = $1) AND number < $3
+     ORDER BY number DESC LIMIT $4)
 )
 SELECT number, id AS process_id, status, to_json(waiting_for)::text AS waiting_for, result, failure::text AS failure, version,
     started_at, updated_at, done_at,
@@ -150,6 +151,22 @@ SELECT
     (SELECT count(*) FROM commands WHERE resend_at IS NOT NULL AND sends > 1) AS commands_overdue,
     coalesce((SELECT value FROM counters WHERE name = 'stale-timer'), 0) AS stale_timers
 """
+
+
+FAILED: Final = """
+SELECT count(*) AS failed, min(id) AS example, min((failure ->> 'at')::timestamptz) AS since FROM processes WHERE status = 'failed'
+"""
+"""``example``: one of them; ``since``: when the one that failed first did."""
+
+HISTORY_PAGE: Final = """
+SELECT number, input_id, kind, at, received_at, decided, body::text AS body FROM inputs WHERE process = $1 AND number < $2
+ORDER BY number DESC LIMIT $3
+"""
+"""$2: the number of the last input of the page before, or MAX_INPUT."""
+
+KNOWN: Final = "SELECT EXISTS (SELECT FROM processes WHERE id = $1) AS known"
+
+MAX_INPUT: Final = 2**31 - 1
 
 
 class ProcessFigures(BaseModel):

@@ -6,25 +6,34 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
 import asyncpg
-import psutil
 
+from deploy.run.deployables import program
+from deploy.run.supervisor import Supervisor
 from deploy.sending.outcomes import percentile
+from deploy.servers.ports import free_port
 from deploy.servers.provide import Servers
+from shared.runtime.priority import lower
+from tests.benchmarks.measuring import Costs, server_pids
 from tests.e2e.system import System, running_system
 
 RATE: Final = 20.0
 SECONDS: Final = 10.0
 ROUNDS: Final = 4
 WARM_UP: Final = 400
-LESS_IMPORTANT: Final = 19
-"""The nice value of the query service and its readers."""
+NICE: Final = {"while_read": 0, "while_read_at_lower_priority": 10}
+"""Values of ``TIDEMARK_QUERY_NICE`` of the query service that is read."""
+READERS_NICE: Final = 19
+READERS_DEADLINE_S: Final = 240.0
+"""On a machine that is busy with other things, such readers hardly get on."""
+ON_THE_WAY: Final = ("worker", "relay", "summary", "analytics", "search", "telemetry", "processes", "query")
 POLL_S: Final = 0.002
 SEEN: Final = "SELECT EXISTS (SELECT FROM positions WHERE stream = $1)"
 YEAR: Final = "from=2026-01-01&to=2027-01-01"
@@ -38,27 +47,52 @@ DASHBOARDS: Final = (
 
 
 async def order_latency(servers: Servers) -> dict[str, Any]:
-    times: dict[str, list[tuple[float, float]]] = {"idle": [], "while_read": []}
-    answered: list[dict[str, Any]] = []
+    times: dict[str, list[tuple[float, float]]] = {"idle": [], **{state: [] for state in NICE}}
+    answers, spent = dict.fromkeys(NICE, 0), {state: Counter[str]() for state in times}
     with tempfile.TemporaryDirectory() as folder:
-        async with running_system(servers, Path(folder) / "output.log") as system:
-            psutil.Process(system.supervisor.pid("query")).nice(LESS_IMPORTANT)
+        async with running_system(servers, Path(folder) / "output.log") as system, query_services(servers) as urls:
             await prepare(system)
             for _ in range(ROUNDS):
-                times["idle"] += await placed(system)
-                async with readers(str(system.queries.base_url)) as counts:
-                    times["while_read"] += await placed(system)
-                answered.append(counts)
+                for state in times:
+                    costs = Costs(system.supervisor, ON_THE_WAY, server_pids(servers))
+                    if state == "idle":
+                        times[state] += await placed(system)
+                    else:
+                        async with readers(urls[state]) as counts:
+                            times[state] += await placed(system)
+                        answers[state] += counts["answers"]
+                    spent[state].update({name: one.cpu_s for name, one in costs.spent().items()})
+    seconds = SECONDS * ROUNDS
     report: dict[str, Any] = {
         "orders_a_second": RATE,
-        "answers_a_second": round(sum(one["answers"] for one in answered) / (SECONDS * ROUNDS)),
+        "readers": f"{len(DASHBOARDS)} clients in a process and a session of their own, nice {READERS_NICE}: other machines",
+        "TIDEMARK_QUERY_NICE": NICE,
+        "answers_a_second": {state: round(count / seconds) for state, count in answers.items()},
+        "cpu_a_second": {
+            state: {name: round(one / seconds, 3) for name, one in found.items()} for state, found in spent.items()
+        },
     }
     for place, name in enumerate(("to_outcome", "to_visible")):
         by_state = {state: [pair[place] for pair in pairs] for state, pairs in times.items()}
         figures = {state: {f"p{s}_ms": at(found, s) for s in (50, 99)} for state, found in by_state.items()}
-        ratio = {f"p{s}": round(figures["while_read"][f"p{s}_ms"] / figures["idle"][f"p{s}_ms"], 2) for s in (50, 99)}
-        report[name] = figures | {"ratio": ratio}
+        ratios = {
+            state: {f"p{s}": round(figures[state][f"p{s}_ms"] / figures["idle"][f"p{s}_ms"], 2) for s in (50, 99)}
+            for state in NICE
+        }
+        report[name] = figures | {"ratio": ratios}
     return report
+
+
+@asynccontextmanager
+async def query_services(servers: Servers) -> AsyncIterator[Mapping[str, str]]:
+    """One for each priority; their URLs."""
+    ports = {state: str(free_port()) for state in NICE}
+    async with AsyncExitStack() as stack:
+        for state, nice in NICE.items():
+            supervisor = await stack.enter_async_context(Supervisor(output=None))
+            chosen = {"TIDEMARK_QUERY_PORT": ports[state], "TIDEMARK_QUERY_NICE": str(nice)}
+            await supervisor.start([program("query", servers, os.environ | chosen)])
+        yield {state: f"http://127.0.0.1:{port}" for state, port in ports.items()}
 
 
 def at(seconds: Sequence[float], share: int) -> float:
@@ -117,6 +151,7 @@ async def readers(url: str) -> AsyncIterator[dict[str, Any]]:
         url,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     counts: dict[str, Any] = {}
     try:
@@ -125,7 +160,7 @@ async def readers(url: str) -> AsyncIterator[dict[str, Any]]:
         assert await process.stdout.readline() == b"reading\n"
         yield counts
         process.stdin.close()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(READERS_DEADLINE_S):
             counts |= json.loads(await process.stdout.read())
             await process.wait()
     finally:
@@ -156,7 +191,7 @@ async def read_until_told(host: str, port: int) -> int:
 
 def main() -> None:
     """The readers' process."""
-    os.nice(LESS_IMPORTANT)
+    lower(READERS_NICE)
     host, port = sys.argv[1].removeprefix("http://").rstrip("/").split(":")
     print("reading", flush=True)
     print(json.dumps({"answers": asyncio.run(read_until_told(host, int(port)))}))

@@ -8,7 +8,8 @@ bought: a few products have most of the views, and most of the cost. Smaller siz
 joins grow with the data and pages do not.
 
 ``order_latency``: orders at a fixed rate on a system of their own, idle and while ten dashboards are read as fast as they answer, in turns.
-The query service and those readers run at a lower priority, since they would run on machines of their own. Servers are its own.
+Twice: of a query service at equal priority, and of one at a lower (``TIDEMARK_QUERY_NICE``). The readers stand for other machines, and run
+at the lowest priority. Servers are its own.
 """
 
 import argparse

@@ -22,7 +22,6 @@ from aio_pika.abc import AbstractExchange
 
 from shared.messages.envelope import CONTENT_TYPE
 
-ROUTING_KEY: Final = "orders.place-order"
 WINDOW: Final = 500
 CONFIRM_DEADLINE_S: Final = 30.0
 
@@ -30,6 +29,7 @@ CONFIRM_DEADLINE_S: Final = 30.0
 async def publish_all(exchange: AbstractExchange, bodies: Sequence[bytes], rate: float) -> list[float]:
     """When each was published. Raises what the broker refuses."""
     window = asyncio.Semaphore(WINDOW if rate == 0 else len(bodies))
+    types: list[str] = [json.loads(body)["type"] for body in bodies]
     published: list[float] = []
     began = time.monotonic() + 0.01
     async with asyncio.TaskGroup() as confirming:
@@ -38,20 +38,20 @@ async def publish_all(exchange: AbstractExchange, bodies: Sequence[bytes], rate:
                 await asyncio.sleep(early)
             await window.acquire()
             published.append(time.monotonic())
-            confirming.create_task(_publish(exchange, body, number, window))
+            confirming.create_task(_publish(exchange, body, types[number], number, window))
     return published
 
 
-async def _publish(exchange: AbstractExchange, body: bytes, number: int, window: asyncio.Semaphore) -> None:
+async def _publish(exchange: AbstractExchange, body: bytes, type_: str, number: int, window: asyncio.Semaphore) -> None:
     message = aio_pika.Message(
         body,
         content_type=CONTENT_TYPE,
-        type=ROUTING_KEY,
+        type=type_,
         message_id=str(number),
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
     )
     async with asyncio.timeout(CONFIRM_DEADLINE_S):
-        await exchange.publish(message, ROUTING_KEY, mandatory=True)
+        await exchange.publish(message, type_, mandatory=True)
     window.release()
 
 

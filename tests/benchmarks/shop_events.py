@@ -10,7 +10,7 @@ from deploy.servers.provide import Servers
 from projectors.models.analytics.store import AnalyticsStore
 from projectors.models.search.store import SearchStore
 from projectors.models.summary.store import SummaryStore
-from projectors.stores.port import Advance, Commit, LaneProgress
+from projectors.stores.port import Advance, Commit, LaneProgress, StalePositionError, StoreUnavailableError
 from shared.contracts.catalog import PriceChanged, ProductCreated, ReviewAdded, StockReceived, Variant
 from shared.contracts.orders import Line, OrderCancelled, OrderPlaced
 from shared.contracts.values import EventData
@@ -18,6 +18,7 @@ from tests.benchmarks.normalised import ORDERS, PRODUCTS, Normalised
 from tests.shop import NOON, run
 
 AT_ONCE: Final = 1000
+ATTEMPTS: Final = 10
 SIZES: Final = ("S", "L")
 
 
@@ -29,12 +30,26 @@ async def fill(servers: Servers, shop: Normalised) -> None:
         await store.open()
     async for rows in shop.rows(PRODUCTS, shop.products, AT_ONCE):
         commit = commit_of([run(f"products/{product_id(row)}", *product(row)) for row in rows])
-        await asyncio.gather(*(store.commit(commit) for store in (summary, search, analytics)))
+        await asyncio.gather(*(commit_for_certain(store, commit) for store in (summary, search, analytics)))
     async for rows in shop.rows(ORDERS, shop.orders, AT_ONCE):
         commit = commit_of([order(row) for row in rows])
-        await asyncio.gather(summary.commit(commit), analytics.commit(commit))
+        await asyncio.gather(commit_for_certain(summary, commit), commit_for_certain(analytics, commit))
     for store in (summary, search, analytics):
         await store.close()
+
+
+async def commit_for_certain(store: SummaryStore | SearchStore | AnalyticsStore, commit: Commit) -> None:
+    """Raises StoreUnavailableError after ATTEMPTS. A commit whose reply was lost has stale positions at the next attempt."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await store.commit(commit)
+        except StalePositionError:
+            if attempt == 1:
+                raise
+            return None
+        except StoreUnavailableError:
+            if attempt == ATTEMPTS:
+                raise
 
 
 def commit_of(advances: list[Advance]) -> Commit:

@@ -70,6 +70,9 @@ async def test_operators_see_what_a_process_waits_for_and_cancel_it(system: Syst
     (entry,) = [one for one in audit["items"] if booking in str(one)]
     assert (entry["act"], entry["actor"], entry["reason"]) == ("cancel", "ann", "patient asked")
     assert entry["details"]["subject"] == booking
+    managers = {one["projection"]: one for one in (await system.get("/freshness"))["process_managers"]}
+    assert (managers[NAME]["failed"], managers[NAME]["attention"]) == (0, None)
+    assert managers[NAME]["as_of"] is not None
 
 
 async def test_a_process_that_is_not_there_is_not_found_and_a_name_that_is_none_is_refused(system: System) -> None:

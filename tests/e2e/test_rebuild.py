@@ -42,7 +42,7 @@ HELD = "SELECT stream, version FROM held WHERE status <> 'gap' ORDER BY stream"
 async def place(system: System, order_id: str, customer_id: str) -> None:
     line = {"product_id": "p-rebuilt", "quantity": 1, "amount": 10}
     order = {"order_id": order_id, "customer_id": customer_id, "currency": "EUR", "lines": [line]}
-    await system.bus.accepted("orders.place-order", order | {"placed_at": "2032-05-04T12:00:00Z"})
+    await system.bus.accepted("orders.place-order", order | {"placed_at": "2012-05-04T12:00:00Z"})
 
 
 class Trickle:

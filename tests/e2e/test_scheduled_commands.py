@@ -146,6 +146,20 @@ async def test_over_http_it_is_scheduled_looked_at_moved_and_cancelled(system: S
     assert (await system.commands.delete(path, params={"reason": "again"}, headers=ada)).status_code == 404
     again = await scheduled_over_http(system, customer, id_, at(hours=1))
     assert (again.status_code, again.json()["code"]) == (409, "cancelled")
+    assert await audited(system, id_, 2) == [
+        ("anonymous", "reschedule-scheduled", ""),
+        ("ada", "cancel-scheduled", "not needed"),
+    ]
+
+
+async def audited(system: System, id_: str, acts: int) -> list[tuple[str, str, str]]:
+    """(actor, act, reason) of what operators have asked for about this command, as soon as that is in the audit."""
+
+    def of_it(found: dict[str, Any]) -> list[dict[str, Any]]:
+        return [one for one in found["items"] if one["details"].get("subject") == id_]
+
+    found = await system.visible("/audit", lambda found: len(of_it(found)) >= acts, projection="commands")
+    return [(one["actor"], one["act"], one["reason"]) for one in reversed(of_it(found))]
 
 
 @pytest.mark.parametrize(
@@ -201,12 +215,19 @@ async def test_the_command_line_schedules_lists_moves_and_cancels(system: System
     assert (sent.exit_code, json.loads(sent.stdout)["data"]["reason"]) == (0, "scheduled"), sent.output
     listed = await Program("scheduled").run("list", "--source", "tidemark/cli", "--output", "json", environ=environ)
     assert id_ in [one["command_id"] for one in json.loads(listed.stdout)["items"]]
-    moved = await Program("scheduled").run("reschedule", id_, at(hours=2), environ=environ)
+    why = ("--reason", "a holiday", "--actor", "bob")
+    moved = await Program("scheduled").run("reschedule", id_, at(hours=2), *why, environ=environ)
     assert (moved.exit_code, "is due at" in moved.stdout) == (0, True), moved.output
     cancelled = await Program("scheduled").run("cancel", id_, "--reason", "no need", "--actor", "ada", environ=environ)
     assert (cancelled.exit_code, cancelled.stdout.strip()) == (0, f"{id_} is cancelled"), cancelled.output
     again = await Program("scheduled").run("cancel", id_, "--reason", "no need", environ=environ)
     assert again.exit_code == 1
+    assert await audited(system, id_, 2) == [
+        ("bob", "reschedule-scheduled", "a holiday"),
+        ("ada", "cancel-scheduled", "no need"),
+    ]
+    verified = await Program("audit").json_of("verify", environ=environ)
+    assert verified["intact"], verified
 
 
 async def test_a_scheduled_command_that_is_put_into_the_queue_twice_is_decided_once(system: System) -> None:

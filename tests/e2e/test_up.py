@@ -34,9 +34,9 @@ class Up:
         self.ports = chosen
         self.lines: list[str] = []
 
-    async def until_ready(self) -> None:
+    async def until_ready(self, within_s: float = READY_WITHIN_S) -> None:
         ready: set[str] = set()
-        async with asyncio.timeout(READY_WITHIN_S):
+        async with asyncio.timeout(within_s):
             while ready < set(DEPLOYABLES):
                 line = await self._line()
                 assert line, f"it ended: {self.lines}"
@@ -65,11 +65,11 @@ class Up:
 
 
 @asynccontextmanager
-async def tidemark_up(folder: Path, environ: dict[str, str]) -> AsyncIterator[Up]:
+async def tidemark_up(folder: Path, environ: dict[str, str], python: str = sys.executable) -> AsyncIterator[Up]:
     chosen = ports()
     root = str(Path(__file__).parents[2])
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
+        python,
         "-m",
         "deploy.cli.main",
         "up",

@@ -196,4 +196,11 @@ async def empty(servers: Servers) -> None:
 
 
 def _seeing(one: Program, urls: Mapping[str, str]) -> Program:
-    return replace(one, env={**one.env} | {name: url for name, url in urls.items() if name in one.env})
+    """With the addresses of these URLs, and its own accounts."""
+    seen = {name: _at(one.env[name], url) for name, url in urls.items() if name in one.env}
+    return replace(one, env={**one.env} | seen)
+
+
+def _at(own: str, address: str) -> str:
+    login, (_, _, host) = urlsplit(own).netloc.rpartition("@")[0], urlsplit(address).netloc.rpartition("@")
+    return urlsplit(own)._replace(netloc=f"{login}@{host}").geturl()

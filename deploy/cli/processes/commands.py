@@ -11,7 +11,7 @@ from deploy.cli.processes import actions
 from deploy.cli.processes.store import chosen, open_process_database
 from deploy.cli.terminal import NEGATIVE, Output, OutputOption, fail, run, settings
 from shared.processes import NAMES
-from shared.views.processes import ProcessDetail, ProcessFigures, ProcessStatus, ProcessView
+from shared.views.processes import LATEST, ProcessDetail, ProcessFigures, ProcessStatus, ProcessView
 
 app = typer.Typer(
     help="""Processes that span several streams: what each has done, and what it waits for.
@@ -67,7 +67,14 @@ def list_(
 
 
 @app.command()
-def show(name: actions.Manager, process_id: actions.ProcessId, output: OutputOption = Output.TABLE) -> None:
+def show(
+    name: actions.Manager,
+    process_id: actions.ProcessId,
+    latest: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="How many of its inputs, and of its commands, at most.")
+    ] = LATEST,
+    output: OutputOption = Output.TABLE,
+) -> None:
     """One process: its state, what it waits for, its timers, what it was given, what it has sent and what came of it.
 
     \b
@@ -77,7 +84,7 @@ def show(name: actions.Manager, process_id: actions.ProcessId, output: OutputOpt
 
     async def read() -> ProcessDetail | None:
         async with open_process_database(settings()) as database:
-            return await database.process(manager, process_id)
+            return await database.process(manager, process_id, latest)
 
     found = run(read())
     if found is None:

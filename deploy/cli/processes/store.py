@@ -57,14 +57,14 @@ class ProcessDatabase:
                 below = rows[-1]["number"]
         return found
 
-    async def process(self, name: str, process_id: str) -> ProcessDetail | None:
+    async def process(self, name: str, process_id: str, latest: int = LATEST) -> ProcessDetail | None:
         rows = await self._fetch(name, PROCESS, process_id)
         if not rows:
             return None
         parts = {
             "timers": await self._fetch(name, TIMERS_SET, process_id),
-            "history": await self._fetch(name, HISTORY, process_id, LATEST),
-            "commands": await self._fetch(name, SENT_COMMANDS, process_id, LATEST),
+            "history": await self._fetch(name, HISTORY, process_id, latest),
+            "commands": await self._fetch(name, SENT_COMMANDS, process_id, latest),
         }
         fields: dict[str, Any] = {part: [_plain(row) for row in found] for part, found in parts.items()}
         return ProcessDetail(name=name, **_plain(rows[0]), **fields)

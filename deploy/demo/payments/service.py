@@ -1,6 +1,6 @@
 """A payment provider as a service of its own, as another team would run one: it knows Tidemark's messages and nothing else.
 
-    [events] lane.* ──▶ queue payment-provider ──payment-requested──▶ PaymentProvider ──notbefore──▶ [commands] capture | fail
+    [events] lane.* ──▶ queue payment-provider ──payment-requested──▶ PaymentProvider ──batches──▶ [commands] capture | fail
 
 Every requested payment is answered, with the effect of once: a delivery is acknowledged after its answers are confirmed, and an answer's id
 is that of its event, so that a repetition gets the outcome of the first. The wait for an answer is not the provider's: its command is
@@ -9,16 +9,17 @@ scheduled (``notbefore``), and survives everything that Tidemark survives. An ev
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
 from pydantic import ValidationError
 
 from deploy.demo.payments.provider import PaymentProvider
+from deploy.sending.batches import CommandMessage, batches
 from shared.contracts.payments import PaymentRequested
 from shared.contracts.registry import EVENTS, UnknownEventError, event_data
-from shared.messages.envelope import CONTENT_TYPE, CommandEnvelope, EnvelopeError, ReceivedEvent, split
+from shared.messages.envelope import CommandEnvelope, EnvelopeError, ReceivedEvent, split
 from shared.messaging import topology
 from shared.messaging.broker import CONNECT_DEADLINE_S, Outgoing, Publisher, deadline
 from shared.messaging.consuming import Consumer
@@ -63,10 +64,10 @@ class Service:
         while not stopping.is_set():
             if deliveries := await self._consumer.take(PREFETCH, timeout=1.0):
                 answers = [each for delivery in deliveries for each in self.answers(delivery.body)]
-                await self._publisher.publish_all(answers, sleep=lambda seconds: pause(stopping, seconds))
+                await self._publisher.publish_all(messages(answers), sleep=lambda seconds: pause(stopping, seconds))
                 await self._consumer.acknowledge(deliveries)
 
-    def answers(self, body: bytes) -> Iterator[Outgoing]:
+    def answers(self, body: bytes) -> Iterator[CommandMessage]:
         """The commands that answer the payments that are requested in a message."""
         for event in _events(body):
             try:
@@ -77,7 +78,7 @@ class Service:
             if isinstance(data, PaymentRequested):
                 yield self._answer(data)
 
-    def _answer(self, payment: PaymentRequested) -> Outgoing:
+    def _answer(self, payment: PaymentRequested) -> CommandMessage:
         answer = self._provider.answer(payment)
         verb, fields = ("capture", {}) if answer.failure is None else ("fail", {"reason": answer.failure})
         command = CommandEnvelope(
@@ -88,8 +89,7 @@ class Service:
             data=fields,
             notbefore=payment.requested_at + answer.after,
         )
-        body = command.model_dump_json(exclude_none=True).encode()
-        return Outgoing(topology.COMMANDS, command.type, body, CONTENT_TYPE, type=command.type)
+        return CommandMessage(command.id, command.type, command.model_dump_json(exclude_none=True).encode())
 
     async def _declare(self) -> None:
         """The provider's queue is its own affair: it sees the events from then on."""
@@ -99,6 +99,14 @@ class Service:
             queue = await channel.declare_queue(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
             await queue.bind(topology.EVENTS, "lane.*")
             await channel.close()
+
+
+def messages(answers: Iterable[CommandMessage]) -> list[Outgoing]:
+    """Answers of one type together, up to a hundred: each is about a payment of its own, so their order does not matter."""
+    return [
+        Outgoing(topology.COMMANDS, batch.type, batch.body, batch.content_type, type=batch.type)
+        for batch in batches(sorted(answers, key=lambda each: each.type))
+    ]
 
 
 def _events(body: bytes) -> Iterator[ReceivedEvent]:

@@ -109,8 +109,9 @@ def _entries(messages: Sequence[Request[Any]]) -> Iterator[Entry]:
 
 
 def _acted(at: datetime, act: Acted) -> Entry:
-    details = act.model_dump_json(include={"subject" if act.subject else "generation", "asked_at"})
-    once = f"{act.projection}/{act.act}/{json.loads(details)['asked_at']}/{act.request_id}"
+    stated = act.model_dump(mode="json", include={"subject" if act.subject else "generation", "asked_at"})
+    details = json.dumps((act.details or {}) | stated, ensure_ascii=False)
+    once = f"{act.projection}/{act.act}/{stated['asked_at']}/{act.request_id}"
     return Entry(
         at,
         act.actor,

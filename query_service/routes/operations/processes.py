@@ -20,12 +20,16 @@ from shared.processes import NAMES
 from shared.views.processes import (
     FIGURES,
     HISTORY,
+    HISTORY_PAGE,
+    KNOWN,
     LATEST,
+    MAX_INPUT,
     MAX_NUMBER,
     PROCESS,
     PROCESSES_PAGE,
     SENT_COMMANDS,
     TIMERS_SET,
+    InputView,
     ProcessDetail,
     ProcessFigures,
     ProcessStatus,
@@ -50,6 +54,10 @@ JSON_COLUMNS: Final = ("waiting_for", "failure", "state", "data", "body", "outco
 
 class Figures(BaseModel):
     items: list[ProcessFigures] = Field(description="One for each process manager.")
+
+
+class InputKey(SortKey, frozen=True):
+    number: Annotated[int, msgspec.Meta(ge=1, le=MAX_INPUT)]
 
 
 class ProcessKey(SortKey, frozen=True):
@@ -113,20 +121,12 @@ async def process_figures(request: QueryRequest) -> Response[Figures]:
 async def process(request: QueryRequest, process_id: ProcessId, name: ProcessName = None) -> Response[ProcessDetail]:
     """Its state, what it waits for, its timers, its latest inputs, and the commands it has sent with their outcomes.
 
-    `name` is needed only where several process managers have a process with this id.
+    All inputs: `/processes/{process_id}/history`. `name` is needed only where several process managers have a process with this id.
     """
-    found: dict[str, tuple[PostgresStore, Mapping[str, str], Record]] = {}
-    headers: Mapping[str, str] = {}
-    for each in _chosen(name):
-        store, headers = await request.read(request.stores.process_manager(each))
-        row = await store.fetchrow(PROCESS, process_id)
-        if row is not None:
-            found[each] = (store, headers, row)
-    if not found:
+    owner, store, headers = await _owner(request, process_id, name)
+    row = await store.fetchrow(PROCESS, process_id)
+    if row is None:
         raise NotFoundError("process", process_id, headers)
-    if len(found) > 1:
-        raise InvalidParameterError("name", f"several process managers have a process {process_id}: {', '.join(found)}")
-    ((owner, (store, headers, row)),) = found.items()
     detail = _fields(owner, row)
     for field, statement, arguments in (
         ("timers", TIMERS_SET, (process_id,)),
@@ -135,6 +135,49 @@ async def process(request: QueryRequest, process_id: ProcessId, name: ProcessNam
     ):
         detail[field] = [_plain(one) for one in await store.fetch(statement, *arguments)]
     return conditional_response(request, ProcessDetail(**detail).model_dump_json().encode(), headers)
+
+
+@read_route(
+    "/processes/{process_id:str}/history",
+    needs="processes:read",
+    one=True,
+    tags=["operations"],
+    summary="What a process was given, the latest first",
+)
+async def process_history(
+    request: QueryRequest,
+    process_id: ProcessId,
+    name: ProcessName = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response[Page[InputView]]:
+    """All inputs of a process, page by page. `name` is needed only where several process managers have a process with this id."""
+    query = ListQuery("process-history", process_id, name)
+    below = query.key(cursor, InputKey).number if cursor else MAX_INPUT
+    _, store, headers = await _owner(request, process_id, name)
+    rows = await store.fetch(HISTORY_PAGE, process_id, below, limit + 1)
+    following = query.cursor(InputKey(rows[limit - 1]["number"])) if len(rows) > limit else None
+    items = (InputView(**_plain(row)).model_dump_json() for row in rows[:limit])
+    return conditional_response(request, page(items, following), headers)
+
+
+async def _owner(
+    request: QueryRequest, process_id: str, name: str | None
+) -> tuple[str, PostgresStore, Mapping[str, str]]:
+    """The process manager that has this process, and its store. Raises NotFoundError and InvalidParameterError."""
+    found: dict[str, tuple[PostgresStore, Mapping[str, str]]] = {}
+    headers: Mapping[str, str] = {}
+    for each in _chosen(name):
+        store, headers = await request.read(request.stores.process_manager(each))
+        row = await store.fetchrow(KNOWN, process_id)
+        if row is not None and row["known"]:
+            found[each] = (store, headers)
+    if not found:
+        raise NotFoundError("process", process_id, headers)
+    if len(found) > 1:
+        raise InvalidParameterError("name", f"several process managers have a process {process_id}: {', '.join(found)}")
+    ((owner, (store, headers)),) = found.items()
+    return owner, store, headers
 
 
 def _chosen(name: str | None) -> Sequence[str]:
@@ -159,4 +202,4 @@ def _plain(row: Record) -> dict[str, Any]:
     }
 
 
-ROUTES: Final = (processes, process_figures, process)
+ROUTES: Final = (processes, process_figures, process, process_history)

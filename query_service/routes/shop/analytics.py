@@ -4,7 +4,7 @@ Amounts in different currencies are never added: see ``query_service.analytics.e
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -71,6 +71,8 @@ async def revenue(
     A cancelled order is subtracted from the bucket in which it was placed and counted there under `cancelled`.
     A week is that of ISO 8601: it starts on Monday, UTC. `average_order_value` is that of `total`:
     revenue divided by orders, rounded to the nearest minor unit, halves up; null without orders.
+    Without `to` the last bucket is that of tomorrow at the latest: what is dated later is found by asking for it. Without `from` there
+    are at most 10,000 buckets by hour or day.
     `currency` is null only as long as there has been no order. Sums are exact, with all digits, and may exceed 2^53.
     """
     query = requested_range(from_, to, granularity)
@@ -79,7 +81,7 @@ async def revenue(
     if not currencies or not query.complete:
         seen, data = await extent(store)
         currencies = currencies or currencies_of(seen, request.app.state.currency)
-    range_ = query.resolve(granularity.widened(data) if data else None)
+    range_ = query.in_buckets(data, granularity, datetime.now(UTC))
     times = bucket_starts(range_, granularity) if range_ else []
     several = 1 < len(currencies) <= MAX_CURRENCIES and len(times) * len(currencies) <= MAX_CURRENCY_BUCKETS
     sums = await _sums(store, currencies if several else currencies[:1], times, granularity)

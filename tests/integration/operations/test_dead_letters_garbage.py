@@ -19,6 +19,8 @@ PARAMETERS = [
     ("/dead-letters/jobs", ("limit", "cursor"), [*GARBAGE, *NUMBERS]),
     ("/dead-letters/audit", ("letter_id", "job_id", "limit", "cursor"), [*GARBAGE, *NUMBERS]),
     ("/dead-letters/audit", ("actor", "act", "projection"), GARBAGE),
+    ("/audit", ("letter_id", "job_id", "at_from", "at_to", "limit", "cursor"), [*GARBAGE, *NUMBERS]),
+    ("/audit", ("actor", "act", "projection", "request_id"), GARBAGE),
 ]
 EVERYTHING = {"everything": True}
 

@@ -54,7 +54,7 @@ class Parcels:
     async def seen(self, process: str) -> list[str]:
         """What the process has been given, in order."""
         found: list[str] = await self.db.fetchval(
-            "SELECT ARRAY(SELECT jsonb_array_elements_text(state->'seen')) FROM processes WHERE id = $1", process
+            "SELECT ARRAY(SELECT json_array_elements_text(state->'seen')) FROM processes WHERE id = $1", process
         )
         return found
 

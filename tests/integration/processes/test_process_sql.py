@@ -15,12 +15,12 @@ from tests.process_manager import NAME
 from tests.statements import statements
 
 SOME = ["p-1", "p-7000"]
+NOTHING: list[Any] = [[]] * 33
 HOT: dict[str, tuple[str, list[Any]]] = {
     "LOCK": (rows.LOCK, [SOME]),
-    "KNOWN": (rows.KNOWN, [SOME, ["i", "i"]]),
-    "TIMERS": (rows.TIMERS, [SOME]),
+    "BESIDE": (rows.BESIDE, [SOME, SOME, ["i", "i"]]),
     "WAITING": (rows.WAITING, [SOME]),
-    "DELETE_TIMERS": (rows.DELETE_TIMERS, [SOME, ["t", "t"]]),
+    "WRITE": (rows.WRITE, [*NOTHING[:12], None, *NOTHING[12:], "channel"]),
     "HOLD_TIMERS": (rows.HOLD_TIMERS, [SOME, True]),
     "DUE": (timers.DUE, [500]),
     "NEXT_IN_S": (timers.NEXT_IN_S, []),

@@ -1,7 +1,7 @@
 """given(events).when(command).then(events): what an order's life may be."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -179,3 +179,24 @@ def test_a_managed_order_s_id_leaves_room_for_that_of_its_payment() -> None:
     assert PlaceOrder.model_validate(fields).fulfilment is None
     with pytest.raises(ValueError, match="at most 100 characters"):
         PlaceOrder.model_validate(fields | {"fulfilment": "managed"})
+
+
+def test_an_order_is_placed_at_most_a_day_ahead() -> None:
+    def placed(at: datetime) -> PlaceOrder:
+        return PLACE.model_copy(update={"placed_at": at})
+
+    assert refusal(None, placed(NOW + timedelta(days=1, microseconds=1))) == "order-in-the-future"
+    assert refusal(None, placed(datetime(2126, 1, 1, tzinfo=UTC))) == "order-in-the-future"
+    for at in (NOW + timedelta(days=1), NOW, datetime(1999, 1, 1, tzinfo=UTC)):
+        (event,) = decide(None, placed(at), NOW)
+        assert isinstance(event, OrderPlaced)
+        assert event.placed_at == at
+
+
+def test_an_order_of_the_far_future_that_is_there_already_lives_on() -> None:
+    (event,) = decide(None, PLACE, datetime(2126, 1, 1, tzinfo=UTC))
+    order = evolve(None, event)
+    assert [type(one) for one in decide(order, PAY, NOW)] == [OrderPaid]
+    (cancelled,) = decide(order, CancelOrder(reason="a typing error"), NOW)
+    assert isinstance(cancelled, OrderCancelled)
+    assert cancelled.placed_at == datetime(2126, 1, 1, tzinfo=UTC)

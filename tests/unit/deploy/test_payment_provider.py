@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from deploy.demo.payments.provider import DECLINED, Answer, LocalProvider
-from deploy.demo.payments.service import QUEUE, REQUESTED, SOURCE, Service
+from deploy.demo.payments.service import QUEUE, REQUESTED, SOURCE, Service, messages
 from deploy.run.deployables import programs
 from deploy.servers.accounts import PAYMENT_PROVIDER
 from deploy.servers.provide import Servers
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
-from shared.messages.envelope import EventEnvelope, pack
+from shared.messages.envelope import CONTENT_TYPE, EventEnvelope, pack, split
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.read_models import NAMES as READ_NAMES
@@ -84,10 +84,22 @@ def test_requests_are_answered_by_scheduled_commands_with_the_payment_s_id_and_t
         "the same command for the same event"
     )
     [declined] = service(provider(failed=1)).answers(requests[0])
-    assert (declined.routing_key, msgspec.json.decode(declined.body)["data"]) == (
+    assert (declined.type, msgspec.json.decode(declined.body)["data"]) == (
         "payments.fail-payment",
         {"reason": DECLINED},
     )
+
+
+def test_answers_of_one_type_travel_together_and_each_of_them_is_sent() -> None:
+    requests = [envelope(payments.requested(f"y-{number}"), f"payments/y-{number}") for number in range(250)]
+    answers = list(service(provider(failed=0.5, late=0)).answers(pack(requests)))
+    sent = messages(answers)
+    assert len(sent) == 4
+    commands = [command for each in sent for command in split(each.body)]
+    assert sorted(command["subject"] for command in commands) == sorted(f"y-{number}" for number in range(250))
+    assert {each.routing_key for each in sent} == {command["type"] for command in commands}
+    [alone] = messages(answers[:1])
+    assert (alone.content_type, alone.body) == (CONTENT_TYPE, answers[0].body)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,10 @@ class Simulation:
                 self.give(process_id, given)
             self.positions[stream] = version
 
+    def deliver_all_of(self, stream: str) -> None:
+        while stream in self.unread():
+            self.deliver_an_event(stream)
+
     def unread(self) -> list[str]:
         return [
             name

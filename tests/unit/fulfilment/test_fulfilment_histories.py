@@ -75,6 +75,16 @@ class Histories(RuleBasedStateMachine):
     def the_provider_answers(self, order_id: str, captured: bool) -> None:
         self.simulation.settle(PAYMENT + order_id, captured=captured)
 
+    @precondition(lambda self: any(self.simulation.payments(PaymentStatus.REQUESTED)))
+    @rule(place=A_PLACE)
+    def a_payment_is_captured_while_reservations_are_released(self, place: int) -> None:
+        asked = [payment.order_id for payment in self.simulation.payments(PaymentStatus.REQUESTED)]
+        order_id = asked[place % len(asked)]
+        self.a_customer_cancels(order_id)
+        self.simulation.deliver_all_of(f"orders/{order_id}")
+        self.the_provider_answers(order_id, captured=True)
+        self.simulation.deliver_all_of(f"payments/{PAYMENT}{order_id}")
+
     @rule(order_id=AN_ORDER, act=st.sampled_from(Act))
     def an_operator_acts(self, order_id: str, act: Act) -> None:
         self.acts += 1

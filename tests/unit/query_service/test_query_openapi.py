@@ -17,10 +17,12 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 FILTERS = {"origin", "fingerprint", "stream", "type", "failed_from", "failed_to", "text"}
 OWN_WRITES = {"Tidemark-Consistency", "Prefer"}
 BY_WHOM = {"Tidemark-Actor", "Idempotency-Key"}
+AUDIT_FILTERS = {"letter_id", "job_id", "projection", "actor", "act"}
 ROUTES = {
     "/processes": {"name", "state", "waiting_for", "limit", "cursor"},
     "/processes/figures": set(),
     "/processes/{process_id}": {"process_id", "name"},
+    "/processes/{process_id}/history": {"process_id", "name", "limit", "cursor"},
     "/orders": {"customer_id", "status", "placed_from", "placed_to", "limit", "cursor"},
     "/orders/{order_id}": {"order_id"},
     "/orders/{order_id}/history": {"order_id", "limit", "cursor"},
@@ -68,7 +70,8 @@ ROUTES = {
     "/dead-letters/{letter_id}": {"letter_id"},
     "/dead-letters/jobs": {"limit", "cursor"},
     "/dead-letters/jobs/{job_id}": {"job_id"},
-    "/dead-letters/audit": {"letter_id", "job_id", "projection", "actor", "act", "limit", "cursor"},
+    "/audit": {*AUDIT_FILTERS, "request_id", "at_from", "at_to", "limit", "cursor"},
+    "/dead-letters/audit": {*AUDIT_FILTERS, "limit", "cursor"},
     "/events": {"stream", "kind", "projection", "last_event_id", "Last-Event-ID"},
     "/freshness": set(),
     "/health/live": set(),
@@ -130,7 +133,7 @@ def test_every_route_is_there_with_its_parameters(document: dict[str, Any]) -> N
 
 
 def test_every_answer_from_a_projection_may_say_that_a_write_is_not_in_it(document: dict[str, Any]) -> None:
-    assert len(READ) == 42
+    assert len(READ) == 43
     assert {path for path, one in operations(document).items() if "412" in one["responses"]} == READ
 
 

@@ -91,6 +91,60 @@ def test_too_many_buckets_are_refused() -> None:
         bucket_starts(Range(at(date(1970, 1, 1)), at(date(2026, 1, 1))), Granularity.HOUR)
 
 
+NOW = datetime(2026, 11, 30, 19, 45, tzinfo=UTC)
+
+
+def open_range(first: str, last: str, granularity: Granularity, **given: datetime) -> Range:
+    found = RequestedRange(given.get("start"), given.get("end")).in_buckets(day_range(first, last), granularity, NOW)
+    assert found is not None
+    bucket_starts(found, granularity)  # raises if there are too many
+    return found
+
+
+def test_one_order_of_a_far_future_costs_no_dashboard_its_answer() -> None:
+    found = open_range("20260301", "21260704", Granularity.DAY)
+    assert found == Range(at(date(2026, 3, 1)), at(date(2026, 12, 2)))
+    assert open_range("20260301", "21260704", Granularity.MONTH).end == at(date(2027, 1, 1))
+    assert open_range("20260301", "21260704", Granularity.DAY, start=at(date(2126, 7, 1))).end == at(date(2126, 7, 5))
+    assert open_range("21260704", "21260704", Granularity.DAY) == Range(at(date(2126, 7, 4)), at(date(2126, 7, 5)))
+
+
+def test_a_series_that_is_asked_for_without_ends_has_the_newest_buckets() -> None:
+    assert open_range("20260301", "20261015", Granularity.DAY) == Range(at(date(2026, 3, 1)), at(date(2026, 10, 16)))
+    found = open_range("19700101", "20261015", Granularity.DAY)
+    assert found == Range(at(date(2026, 10, 16)) - timedelta(days=MAX_BUCKETS), at(date(2026, 10, 16)))
+    found = open_range("20200101", "20261015", Granularity.HOUR)
+    assert found.end - found.start == timedelta(hours=MAX_BUCKETS)
+
+
+@given(st.dates(date(1970, 1, 1), date(2199, 12, 30)), st.integers(0, 80_000), st.sampled_from(Granularity))
+def test_a_series_without_ends_is_always_answered_in_whole_buckets(
+    first: date, days: int, granularity: Granularity
+) -> None:
+    last = min(first + timedelta(days=days), date(2199, 12, 31))
+    found = open_range(f"{first:%Y%m%d}", f"{last:%Y%m%d}", granularity)
+    assert found.start == granularity.floor(found.start)
+    assert found.end == granularity.floor(found.end)
+    assert found.start < found.end
+
+
+@pytest.mark.parametrize("granularity", list(Granularity))
+@pytest.mark.parametrize("end", [date(1, 1, 1), date(1990, 1, 1), date(2150, 1, 1), date(9999, 12, 1)])
+def test_an_open_start_is_never_too_early(end: date, granularity: Granularity) -> None:
+    edge = granularity.floor(at(end))
+    found = open_range("19700101", "21990101", granularity, end=edge)
+    assert found.end == edge
+    assert found.start <= edge
+
+
+def test_a_range_that_is_asked_for_too_widely_is_still_refused() -> None:
+    given = RequestedRange(at(date(1970, 1, 1)), None)
+    found = given.in_buckets(day_range("19700101", "20260101"), Granularity.HOUR, NOW)
+    assert found is not None
+    with pytest.raises(InvalidParameterError, match="narrow it"):
+        bucket_starts(found, Granularity.HOUR)
+
+
 @pytest.mark.parametrize(
     ("from_", "to", "granularity"),
     [

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
+from pydantic import ValidationError
 
-from shared.contracts.orders import OrderPaid, OrderPlaced
+from shared.contracts.orders import OrderPaid, OrderPlaced, PlaceOrder
 from shared.contracts.registry import COMMANDS, EVENTS, UPCASTERS, UnknownEventError, event_data
 from shared.contracts.values import EventData
 from shared.messages.envelope import EventEnvelope, ReceivedEvent
@@ -20,6 +21,9 @@ PLACED_V1 = {
     "lines": [{"product_id": "p", "quantity": 2, "amount": 30}, {"product_id": "q", "quantity": 1, "amount": 12}],
     "placed_at": "2026-03-01T12:00:00Z",
 }
+
+
+ORDER = {name: value for name, value in PLACED_V1.items() if name != "placed_at"}
 
 
 def test_an_order_placed_under_the_first_schema_gains_its_sums() -> None:
@@ -124,3 +128,21 @@ def test_every_queue_that_dead_letters_does_so_at_least_once() -> None:
         if "x-dead-letter-exchange" in queue.arguments:
             assert queue.arguments["x-dead-letter-strategy"] == "at-least-once"
             assert queue.arguments["x-overflow"] == "reject-publish"
+
+
+@pytest.mark.parametrize("code", ["EUR", "XOF", "ZWG", "HRK"])
+def test_an_amount_is_in_a_currency_of_iso_4217(code: str) -> None:
+    assert PlaceOrder.model_validate(ORDER | {"currency": code}).currency == code
+
+
+@pytest.mark.parametrize("code", ["XXZ", "AAA", "XXX", "XAU", "eur", "EU", "EURO", None])
+def test_what_is_no_currency_is_refused_by_the_name_of_the_field(code: str | None) -> None:
+    with pytest.raises(ValidationError) as refused:
+        PlaceOrder.model_validate(ORDER | {"currency": code})
+    assert [error["loc"] for error in refused.value.errors()] == [("currency",)]
+
+
+def test_an_event_in_a_currency_that_is_none_stays_readable() -> None:
+    event = event_data("orders.order-placed", 1, PLACED_V1 | {"currency": "XXZ"})
+    assert isinstance(event, OrderPlaced)
+    assert event.currency == "XXZ"
