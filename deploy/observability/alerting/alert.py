@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 Severity = Literal["page", "ticket"]
-"""``page``: somebody has to act now, at any hour. ``ticket``: on the next working day."""
+"""``page``: an operator has to act now, at any hour. ``ticket``: on the next working day."""
 
 EVERY_S: Final = 15
 SLOW_S: Final = 240

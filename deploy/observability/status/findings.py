@@ -3,7 +3,7 @@
 lost      something may be gone or different: the last verification found so
 held      streams wait for an operator, or for what comes by itself
 late      something takes longer than it should
-stopped   something does nothing until somebody acts, or until a server is there again
+stopped   something does nothing until an operator acts, or until a server is there again
 unknown   a part did not answer, so nothing can be said of it
 """
 
