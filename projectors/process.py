@@ -4,6 +4,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
+from projectors.generations.gauges import GenerationGauges
 from projectors.generations.hosting import Generations, HostedGeneration, role_of
 from projectors.rebuild.pacing import BatchSizer, LivePriority
 from projectors.rebuild.rebuilder import Rebuilder
@@ -21,6 +22,7 @@ from shared.messaging.announcing import INCOMPLETE, Announcer
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.observability import metrics, sampling
 from shared.privacy.key_cache import KeyCache
 from shared.privacy.key_database import KeyDatabase
 from shared.read_models import named
@@ -96,13 +98,20 @@ async def run(name: str, settings: Settings) -> int:
         max_batches=model.history_batches,
         opener=opener,
     )
+    gauges = GenerationGauges(name, generations)
+    process.samplers.append(gauges.sample)
     try:
         code = await process.run(
             {
                 name: lambda: projector.run(process.stopping),
                 "history": lambda: rebuilder.run(process.stopping),
             },
-            background={"consumer": consumer.run, "history consumer": history.run, "queues": queues.run},
+            background={
+                "consumer": consumer.run,
+                "history consumer": history.run,
+                "queues": queues.run,
+                "figures": sampling.Figures(gauges.read_held, metrics.HELD).run,
+            },
             probes={
                 "consumer": lambda: consumer.trouble,
                 "history": lambda: history.trouble,

@@ -16,10 +16,12 @@ from shared.http.screening.configuration import screening
 from shared.http.server import HttpServer, max_connections
 from shared.messaging.broker import Publisher
 from shared.messaging.denials import Denials
+from shared.observability import metrics
 from shared.runtime import priority
 from shared.runtime.health import Probe
 from shared.runtime.process import Process, execute
 from shared.runtime.settings import Settings
+from shared.views.progress import FreshnessStatus
 
 log: Final = logging.getLogger(__name__)
 
@@ -57,6 +59,12 @@ async def run(settings: Settings) -> int:
     }
     process = Process("query", runtime_dir=settings.runtime_dir, address=server.address)
 
+    def sample() -> None:
+        metrics.READERS.set(stores.broadcast.readers)
+        for name, monitor in stores.monitors.items():
+            show_freshness(name, monitor)
+
+    process.samplers.append(sample)
     drained = asyncio.Event()
 
     async def drain() -> None:
@@ -84,6 +92,13 @@ async def run(settings: Settings) -> int:
     finally:
         await publisher.close()
         await authentication.close()
+
+
+def show_freshness(name: str, monitor: FreshnessMonitor) -> None:
+    found = monitor.latest
+    metrics.CURRENT.set(found is not None and found.status is FreshnessStatus.CURRENT, name)
+    if found is not None and found.lag_seconds is not None:
+        metrics.AGE.set(found.lag_seconds, name)
 
 
 def _trouble_of(monitor: FreshnessMonitor) -> str | None:

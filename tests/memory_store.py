@@ -105,9 +105,9 @@ class MemoryStore:
     async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         return self._due(UNREPORTED, UNREPORTED, limit, now)
 
-    async def gaps(self) -> int:
+    async def held_by_status(self) -> Mapping[HoldStatus, int]:
         self._reach()
-        return sum(hold.status is HoldStatus.GAP for hold in self.holds.values())
+        return {status: sum(hold.status is status for hold in self.holds.values()) for status in HoldStatus}
 
     async def release_others(self, kinds: Collection[str]) -> None:
         self._reach()

@@ -146,6 +146,9 @@ class Handler:
         held = [
             (each, result.reason) for each, result in zip(commands, results, strict=True) if isinstance(result, Failed)
         ]
+        for command, why in held:
+            fields = {"command_id": command.envelope.id, "command_type": command.envelope.type, "reason": why}
+            log.error("a command has no outcome yet: %s", why, extra=fields)
         if held:
             await self._outages.until_up(
                 lambda: self._with_connection(lambda connection: record_undecided(connection, held)),

@@ -10,6 +10,7 @@ still holds, also in that order: each of those commands gets its existing outcom
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,7 @@ from command_service.handling.isolation import is_deadly, units_of_work
 from command_service.handling.parsing import Command, Message, read
 from command_service.handling.poison import with_poison
 from command_service.handling.replies import Result, replies_to
+from command_service.measuring import commands as command_metrics
 from command_service.senders.directory import SenderDirectory
 from command_service.senders.gate import Gate, NoGate
 from shared.messaging import topology
@@ -63,6 +65,7 @@ class Worker:
                     await self._handle(unit)
 
     async def _handle(self, unit: Sequence[Delivery]) -> None:
+        began = time.monotonic()
         received = [await self._read(each) for each in unit]
         deliveries, messages = await self._gate.pass_through(unit, received)
         commands = [part for message in messages for part in message.parts if isinstance(part, Command)]
@@ -77,6 +80,14 @@ class Worker:
             await self._publisher.publish_all(outgoing, sleep=partial(pause, self._stopping))
         reached(Failpoint.BEFORE_ACK)
         await self._consumer.acknowledge(deliveries)
+        command_metrics.count(
+            (
+                pair
+                for message, of_message in zip(messages, results, strict=True)
+                for pair in zip(message.parts, of_message, strict=True)
+            ),
+            time.monotonic() - began,
+        )
 
     async def _read(self, delivery: Delivery) -> Message:
         message = read(

@@ -24,6 +24,7 @@ import asyncpg
 from command_service.handling import epochs
 from command_service.handling.decision import SOURCE
 from command_service.handling.outbox import CHANNEL, DELETE, HEAD, NOW
+from command_service.measuring.outbox import FIGURES_EVERY_S, OutboxFigures, failure_label
 from command_service.privacy.eraser import Eraser
 from command_service.publishing.history import PREFETCH as HISTORY_PREFETCH
 from command_service.publishing.history import HistoryPublisher
@@ -37,6 +38,8 @@ from shared.messaging.announcing import Announcer
 from shared.messaging.broker import BrokerError, BrokerUnavailableError, Outgoing, Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.observability import metrics
+from shared.observability.sampling import Figures
 from shared.privacy.key_database import KeyDatabase
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.leading import Leader
@@ -81,6 +84,10 @@ class Relay:
         """What keeps events from being published; None while there is no problem, and while standing by."""
         return self._leader.trouble
 
+    @property
+    def leads(self) -> bool:
+        return self._leader.leads
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Lead, or stand by to lead, until stopped; retries during an outage of the database."""
         await self._leader.run(stopping, begin=self._begin, work=self._round)
@@ -123,6 +130,7 @@ class Relay:
 
     async def _publish(self, connection: asyncpg.Connection, packed: Sequence[RowBatch]) -> BrokerError | None:
         """Publish, and delete what is confirmed; return the error of the first message that was not published."""
+        began = time.monotonic()
         sent = await asyncio.gather(
             *(
                 self._send(batch.message(topology.lane_key(batch.lane), self._sequence_headers(batch.lane)))
@@ -130,16 +138,19 @@ class Relay:
             ),
             return_exceptions=True,
         )
+        metrics.CONFIRM_SECONDS.observe(time.monotonic() - began)
         failed: dict[int, BaseException] = {}
         confirmed: list[int] = []
         for batch, error in zip(packed, sent, strict=True):
             if error is not None:
+                metrics.PUBLISH_FAILURES.add(1, failure_label(error))
                 failed.setdefault(batch.lane, error)
             elif batch.lane not in failed:
                 confirmed += batch.ids()
         if confirmed:
             reached(Failpoint.BEFORE_DELETE)
             await connection.execute(DELETE, confirmed)
+            metrics.PUBLISHED.add(len(confirmed))
         for lane, error in failed.items():
             if not isinstance(error, BrokerError):
                 raise error
@@ -206,6 +217,8 @@ async def run(settings: Settings) -> int:
         write_db_url, KeyDatabase(settings.require("keys_db_url")), resend_publisher, stopping=process.stopping
     )
     scheduler = Scheduler(write_db_url, resend_publisher, stopping=process.stopping)
+    figures = OutboxFigures(write_db_url)
+    process.samplers.append(lambda: metrics.LEADING.set(relay.leads))
     try:
         return await process.run(
             {
@@ -215,7 +228,8 @@ async def run(settings: Settings) -> int:
                 "scheduler": lambda: scheduler.run(process.stopping),
                 "eraser": lambda: eraser.run(process.stopping),
             },
-            background={"requests": requests.run, "history requests": history_requests.run, "queues": queues.run},
+            background={"requests": requests.run, "history requests": history_requests.run, "queues": queues.run}
+            | {"figures": Figures(figures.read, metrics.OUTBOX, metrics.OUTBOX_AGE, every_s=FIGURES_EVERY_S).run},
             probes={
                 "relay": lambda: relay.trouble,
                 "requests": lambda: requests.trouble,
@@ -229,5 +243,5 @@ async def run(settings: Settings) -> int:
             announcer=Announcer("relay", publisher),
         )
     finally:
-        for each in (publisher, resend_publisher, history_publisher, resender, historian, scheduler, eraser):
+        for each in (publisher, resend_publisher, history_publisher, resender, historian, scheduler, eraser, figures):
             await each.close()

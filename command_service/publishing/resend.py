@@ -32,6 +32,7 @@ from shared.messages.lanes import HEADS, Heads
 from shared.messaging import topology
 from shared.messaging.broker import BrokerError, Outgoing, Publisher
 from shared.messaging.consuming import Consumer, Delivery
+from shared.observability import metrics
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.postgres import Database, is_outage
 from shared.runtime.stalls import StallDetector
@@ -134,6 +135,7 @@ class Resender:
             wanted = {stream: version + most for stream, version in wanted.items() if sent[stream] == most}
             if wanted:
                 reached(Failpoint.BETWEEN_PAGES)
+        metrics.RESENT.add(count, request.projection)
         log.info("sent %d events of %d streams again to %s", count, streams, request.projection)
 
     async def _publish(self, projection: str, page: Sequence[Row], headers: Mapping[str, Any]) -> None:

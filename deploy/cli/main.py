@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
+from deploy.cli import observing
 from deploy.cli.lazy import lazy_group
 from deploy.cli.terminal import UNAVAILABLE, WRONG_USE, Output, OutputOption, fail, run, settings
 from deploy.run import environment
@@ -72,6 +73,12 @@ def up(
     gateway: Annotated[
         bool, typer.Option("--gateway", help="Also start HAProxy: one port for commands, queries and event streams.")
     ] = False,
+    observe: Annotated[
+        bool,
+        typer.Option(
+            "--observe", help="Also start Prometheus, with Tidemark's rules, on the metrics of every process."
+        ),
+    ] = False,
 ) -> None:
     """Start every deployable, and the servers they need, and run until Ctrl-C.
 
@@ -86,7 +93,7 @@ def up(
 
     try:
         with provide(data) as servers:
-            raise typer.Exit(run(run_all(servers, data, gateway=gateway)))
+            raise typer.Exit(run(run_all(servers, data, gateway=gateway, observe=observe)))
     except CannotStartError as error:
         raise fail(str(error), WRONG_USE) from error
     except ServersError as error:
@@ -293,6 +300,10 @@ def verify(
     names = [named_projection(name) for name in projection or NAMES]
     report = run_verify(settings(), names, chosen, output, generation=generation, heal=heal, limit=limit)
     raise typer.Exit(0 if report.equal else 1)
+
+
+app.command()(observing.status)
+app.command()(observing.top)
 
 
 @app.command()

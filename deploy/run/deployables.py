@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from deploy.run.child import Program
+from deploy.run.metrics_ports import metrics_port
 from deploy.servers.accounts import PAYMENT_PROVIDER, QUERY
 from deploy.servers.provide import Servers
 from shared.read_models import NAMES
@@ -59,6 +60,7 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
     if not deployable.needs_operator_key:
         kept.pop(OPERATOR_KEY, None)
         kept.pop(OPERATOR_KEY + FILE, None)
+    kept |= metrics_port(name, inherited)
     return kept | servers.environ_of(name) | {"PYTHONUNBUFFERED": "1"}
 
 

@@ -92,6 +92,7 @@ OPERATIONS_GRANTS: Final = Grants(
             "discards": EDIT,
             "resent_commands": EDIT,
             "marks": EDIT,
+            "verifications": READ,
             # The audit is added to by one function, which chains it, and cut off by another, as its retention says.
             "record_audit()": CALL,
             "prune_audit()": CALL,

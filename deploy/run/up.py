@@ -11,8 +11,9 @@ from deploy.gateway.environment import url as gateway_url
 from deploy.gateway.program import ON_THIS_MACHINE, TRUSTED_PROXIES
 from deploy.gateway.program import program as gateway_program
 from deploy.keys.local import ready_key
-from deploy.run import environment, http_ports
-from deploy.run.deployables import API_KEY, programs
+from deploy.observability.private.program import program as prometheus_program
+from deploy.run import environment, http_ports, metrics_ports
+from deploy.run.deployables import API_KEY, DEPLOYABLES, programs
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor, run_until_stopped
 from deploy.run.unprivileged import account_for_services
@@ -23,15 +24,15 @@ from shared.runtime.settings import Settings
 KEY_FILE: Final = environment.HOME / "api_key"
 
 
-async def run_all(servers: Servers, data: Path, *, gateway: bool = False) -> int:
+async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observe: bool = False) -> int:
     """Migrate, start every deployable, and run; returns 0 when stopped, 1 when a deployable died. ``data``: the folder for port records.
 
-    ``gateway``: also one port for both services. Raises ServersError if HAProxy is missing and cannot be installed, CannotStartError where
-    authentication is off on an address that others reach.
+    ``gateway``: also one port for both services. ``observe``: also a Prometheus. Raises ServersError if HAProxy or Prometheus is
+    missing and cannot be installed, CannotStartError where authentication is off on an address that others reach.
     """
     ports = {**http_ports.PORT_SETTINGS, **(http_ports.GATEWAY_SETTING if gateway else {})}
     chosen, messages = http_ports.choose(data, ports)
-    os.environ.update(servers.environ() | chosen)
+    os.environ.update(servers.environ() | chosen | metrics_ports.choose(data, DEPLOYABLES))
     if gateway:
         os.environ.setdefault(TRUSTED_PROXIES, ON_THIS_MACHINE)
     os.environ.setdefault("TIDEMARK_RUNTIME_DIR", str((environment.HOME / "health").absolute()))
@@ -42,13 +43,20 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False) -> int
     console = Console()
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
     query_url, command_url = f"http://{host}:{settings.query_port}", f"http://{host}:{settings.command_port}"
-    front_door = [gateway_program()] if gateway else []
+    beside = [gateway_program()] if gateway else []
+    prometheus_url = ""
+    if observe:
+        prometheus, prometheus_url = prometheus_program(data)
+        beside.append(prometheus)
     variables = {
         "TIDEMARK_QUERY_URL": query_url,
         "TIDEMARK_COMMAND_URL": command_url,
         "TIDEMARK_LANES": str(settings.lanes),
         "TIDEMARK_RUNTIME_DIR": settings.runtime_dir,
+        metrics_ports.TARGETS: os.environ[metrics_ports.TARGETS],
     } | ({"TIDEMARK_GATEWAY_URL": gateway_url(settings)} if gateway else {})
+    if observe:
+        variables["TIDEMARK_PROMETHEUS_URL"] = prometheus_url
     if settings.auth == "off":
         messages = [*messages, "authentication is off: every request may do everything"]
     else:
@@ -64,6 +72,8 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False) -> int
         console.print(f"commands: {command_url}/schema", highlight=False)
         if gateway:
             console.print(f"gateway: {gateway_url(settings)}, for both", highlight=False)
+        if observe:
+            console.print(f"prometheus: {prometheus_url}/alerts, with every rule", highlight=False)
         account = account_for_services(Path(settings.runtime_dir))
         services = [replace(each, account=account) for each in programs(servers)]
-        return await run_until_stopped(Supervisor(), [*services, *front_door])
+        return await run_until_stopped(Supervisor(), [*services, *beside])

@@ -28,6 +28,8 @@ NEEDED: Final[dict[str, Callable[[], Path]]] = {
 }
 GATEWAY: Final[dict[str, Callable[[], Path]]] = {"haproxy": programs.haproxy}
 """Needed only where the gateway runs."""
+MONITORING: Final[dict[str, Callable[[], Path]]] = {"prometheus": programs.prometheus}
+"""For ``tidemark up --observe``, and for the tests of the rules."""
 SERVICES: Final = (
     "postgresql.service",
     "redis-server.service",
@@ -35,6 +37,7 @@ SERVICES: Final = (
     "epmd.socket",
     "epmd.service",
     "haproxy.service",
+    "prometheus.service",
 )
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 NO_CLUSTER: Final = Path("/etc/postgresql-common/createcluster.d/tidemark.conf")
@@ -83,7 +86,8 @@ def _install_as_root(packages: list[str]) -> None:
             _run("apt-get", "update")
             _run("apt-get", *arguments)
     if shutil.which("systemctl"):
-        _run("systemctl", "disable", *SERVICES, check=False)
+        for service in SERVICES:
+            _run("systemctl", "disable", service, check=False)
 
 
 @contextmanager

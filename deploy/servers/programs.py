@@ -73,6 +73,20 @@ def haproxy() -> Path:
     raise ProgramMissingError("haproxy is not on this machine")
 
 
+def prometheus() -> Path:
+    """Raises ``ProgramMissingError``."""
+    if found := find("prometheus"):
+        return found
+    raise ProgramMissingError("prometheus is not on this machine")
+
+
+def promtool() -> Path:
+    """Prometheus's checker of rules, from the same package. Raises ``ProgramMissingError``."""
+    if found := find("promtool"):
+        return found
+    raise ProgramMissingError("promtool is not on this machine")
+
+
 def epmd() -> Path:
     """Erlang's port mapper, which every node needs. Raises ``ProgramMissingError``."""
     if found := find("epmd"):

@@ -20,7 +20,7 @@ from deploy.verify.event_store import EventStore
 from deploy.verify.healing import Healer
 from deploy.verify.laws.process_commands import unanswered
 from deploy.verify.models import Model, NoFiguresError
-from deploy.verify.operations import open_operations
+from deploy.verify.operations import open_operations, record
 from deploy.verify.options import Options
 from deploy.verify.postgres import open_postgres
 from deploy.verify.report import Report, show
@@ -109,7 +109,7 @@ async def verify(
                 publisher = Publisher(settings.require("rabbitmq_url"), "tidemark verify")
                 stack.push_async_callback(publisher.close)
                 healed = await Healer(verifier, models, event_store, spill, publisher).heal(options.max_wait_s)
-        return Report(
+        report = Report(
             generations={model.name: model.generation for model in models},
             content=_content(options),
             tally=replace(verifier.tally),
@@ -118,6 +118,12 @@ async def verify(
             healed=healed,
             incomplete=await _incomplete(settings, models),
         )
+        if settings.operations_db_url:
+            complete = options.content and options.sample is None and set(projections) >= set(NAMES) and not generation
+            failed = await record(settings.operations_db_url, report, complete=complete)
+            if failed is not None:
+                display.print_line(f"the result could not be recorded for the metrics: {failed}")
+        return report
 
 
 async def _incomplete(settings: Settings, models: Sequence[Model]) -> dict[str, str]:

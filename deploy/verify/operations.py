@@ -1,12 +1,14 @@
-"""Reads the operations database for verify: the letters that hold streams, and the discarded events with their audit entries."""
+"""The operations database, for verify: letters that hold streams, discarded events with their audit entries, results of verify."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
 import asyncpg
 
 from deploy.verify.errors import server_errors
-from shared.runtime.postgres import connect_pool
+from deploy.verify.report import Report
+from shared.runtime.postgres import CONNECT_TIMEOUT_S, connect_pool
 from shared.views.operations import SCHEMA
 
 DISCARDED: Final = """
@@ -23,6 +25,7 @@ LIVE: Final = """
 SELECT stream, version, id FROM letters
 WHERE origin = $1 AND stream = ANY ($2::text[]) AND live
 """
+RECORD: Final = "INSERT INTO verifications (complete, differences, details) VALUES ($1, $2, $3::jsonb)"
 
 
 class Operations:
@@ -72,3 +75,20 @@ async def open_operations(url: str) -> Operations:
         return Operations(None)
     with server_errors("operations"):
         return Operations(await connect_pool(url, schema=SCHEMA, read_only=True))
+
+
+async def record(url: str, report: Report, *, complete: bool) -> str | None:
+    """Record the result, for the metrics; returns why it could not be recorded, or None.
+
+    ``complete``: every read model was compared, with all its content.
+    """
+    details = {key: value for key, value in report.as_json().items() if key != "findings"}
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings={"search_path": SCHEMA})
+        try:
+            await connection.execute(RECORD, complete, report.differences, json.dumps(details, default=str))
+        finally:
+            await connection.close(timeout=CONNECT_TIMEOUT_S)
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return str(error) or type(error).__name__
+    return None

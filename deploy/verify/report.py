@@ -43,7 +43,12 @@ class Report:
 
     @property
     def equal(self) -> bool:
-        return not any(count for (_, kind), count in self.counts.items() if kind not in NOT_WRONG)
+        return not self.differences
+
+    @property
+    def differences(self) -> int:
+        """How many findings are wrong."""
+        return sum(count for (_, kind), count in self.counts.items() if kind not in NOT_WRONG)
 
     def as_json(self) -> dict[str, Any]:
         counts: dict[str, dict[str, int]] = {name: {} for name in self.generations}

@@ -9,7 +9,7 @@ They communicate through the tables only: either may die at any point, and its s
 
 from typing import Final
 
-from projectors.dead_letters import outage, retention
+from projectors.dead_letters import figures, outage, queue_figures, retention
 from projectors.dead_letters.inbox import PREFETCH, QUEUES, Inbox
 from projectors.dead_letters.replaying.engine import ReplayEngine
 from projectors.dead_letters.sealing import sealing
@@ -18,6 +18,7 @@ from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.observability.sampling import Figures
 from shared.privacy.key_database import KeyDatabase
 from shared.runtime.postgres import Database
 from shared.runtime.process import Process
@@ -25,6 +26,8 @@ from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
 
 NAME: Final = "dead_letters"
+LETTERS_EVERY_S: Final = 15.0
+QUEUES_EVERY_S: Final = 10.0
 WRITTEN_TO: Final = (
     *map(topology.control_queue, topology.SUBSCRIBERS),
     topology.RESEND_QUEUE,
@@ -44,6 +47,8 @@ async def run(settings: Settings) -> int:
     pruner = retention.pruner(database_url)
     keys = KeyDatabase(settings.require("keys_db_url"))
     inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), sealing(keys), on_change=engine.wake)
+    letters = figures.OperationsFigures(database)
+    census = queue_figures.QueueFigures(publisher.connected, settings.lanes)
     try:
         return await process.run(
             {
@@ -51,7 +56,12 @@ async def run(settings: Settings) -> int:
                 "engine": lambda: engine.run(process.stopping),
                 "retention": lambda: pruner.run(process.stopping),
             },
-            background={"consumer": consumer.run, "queues": queues.run},
+            background={
+                "consumer": consumer.run,
+                "queues": queues.run,
+                "figures": Figures(letters.read, *figures.FAMILIES, every_s=LETTERS_EVERY_S).run,
+                "queue figures": Figures(census.read, *queue_figures.FAMILIES, every_s=QUEUES_EVERY_S).run,
+            },
             probes={
                 "consumer": lambda: consumer.trouble,
                 "database": lambda: inbox.trouble,

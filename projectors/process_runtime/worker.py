@@ -14,9 +14,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
+from projectors.generations.gauges import GenerationGauges
 from projectors.generations.hosting import Generations, HostedGeneration, role_of
 from projectors.generations.requests import RefusedError
 from projectors.process_runtime import retention
+from projectors.process_runtime.figures import ProcessFigures
 from projectors.process_runtime.inbox import PREFETCH as INBOX_PREFETCH
 from projectors.process_runtime.inbox import QUEUES, Inbox
 from projectors.process_runtime.managers import manager_named
@@ -37,6 +39,7 @@ from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.observability import metrics, sampling
 from shared.processes import NAMES, folder_of
 from shared.runtime.health import Probe
 from shared.runtime.outage import OutageRetry
@@ -104,6 +107,7 @@ class RunningManager:
             self.outages,
             manager.kinds,
         )
+        self.gauges = GenerationGauges(self.name, self._generations)
         self._projector = Projector(
             self.name,
             self._generations,
@@ -127,7 +131,14 @@ class RunningManager:
         }
 
     def background(self) -> Mapping[str, Task]:
-        return {f"{self.name} consumer": self._consumer.run}
+        figures = ProcessFigures(self.store)
+        return {
+            f"{self.name} consumer": self._consumer.run,
+            f"{self.name} holds": sampling.Figures(self.gauges.read_held, metrics.HELD).run,
+            f"{self.name} figures": sampling.Figures(
+                figures.read, metrics.PROCESS_COUNT, metrics.TIMERS_OVERDUE, metrics.PROCESS_COMMANDS
+            ).run,
+        }
 
     def probes(self) -> Mapping[str, Probe]:
         return {
@@ -182,6 +193,7 @@ async def run(settings: Settings, managers: Sequence[ProcessManager] | None = No
         workers |= each.workers(stop)
         background |= each.background()
         probes |= each.probes()
+        process.samplers.append(each.gauges.sample)
     try:
         return await process.run(workers, background=background, probes=probes, announcer=Announcer(NAME, publisher))
     finally:

@@ -30,6 +30,7 @@ from projectors.runtime.failure_messages import heads_request, history_request
 from projectors.runtime.lag import LagMeter
 from projectors.runtime.opening import EventOpener
 from projectors.runtime.options import Options
+from projectors.stores.port import HoldStatus
 from shared.messages.lanes import HistoryPage
 from shared.messaging import topology
 from shared.messaging.broker import Publisher
@@ -238,7 +239,8 @@ class Rebuilder:
 
     async def _finish(self, hosted: HostedGeneration) -> bool:
         """False: some streams have a gap."""
-        if await self._generations.run_step(hosted, hosted.store.gaps) == 0:
+        held = await self._generations.run_step(hosted, hosted.store.held_by_status)
+        if held is not None and not held[HoldStatus.GAP]:
             complete = partial(hosted.store.complete, self._live_priority.wait_for_turn)
             await self._generations.run_step(hosted, complete, takes_long=True)
             await self._outages.until_up(partial(self._generations.registry.ready, hosted.number))

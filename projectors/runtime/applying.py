@@ -12,6 +12,7 @@ reports that its dead letter is confirmed (``confirmed``): after a crash in betw
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ from functools import partial
 from typing import Final
 
 from projectors.generations.roles import Role
+from projectors.runtime import measuring
 from projectors.runtime.decoding import ArrivedEvent
 from projectors.runtime.failure_messages import dead_letter, resend_requests
 from projectors.runtime.gating import StreamPlan, gate, is_settled
@@ -47,6 +49,8 @@ from projectors.stores.port import (
 )
 from shared.messaging.broker import Outgoing
 from shared.runtime.failpoints import Failpoint, reached
+
+log: Final = logging.getLogger(__name__)
 
 KILLED: Final = Failure(
     reason="process-killed",
@@ -141,6 +145,7 @@ class Applier:
                 await self._store.commit(Commit(holds=holds))
             except StalePositionError:
                 return await self.compare(heads, insist=insist)
+            measuring.count_commit(self._policy.projector, self.role, Commit(holds=holds), now)
             reached(Failpoint.AFTER_HOLD)
             self._publish_changes({}, {stream: hold.version for stream, hold in holds.items()})
         return ApplyResult(outgoing=list(resend_requests(self._policy.projector, wanted)))
@@ -273,6 +278,10 @@ class Applier:
         if not taken.is_empty:
             commit = taken.commit
             await self._store.commit(commit)
+            measuring.count_commit(self._policy.projector, self.role, commit, self._clock())
+            for stream, hold in taken.letters.items():
+                fields = {"projection": self._policy.projector, "stream": stream, "version": hold.version}
+                log.warning("a dead letter: %s (%s)", hold.reason, hold.fingerprint, extra=fields)
             reached(Failpoint.AFTER_HOLD if commit.holds else Failpoint.AFTER_COMMIT)
             if not self.role.awaits_history:  # a generation that is being built serves no queries, so none waits for it
                 self._publish_changes(

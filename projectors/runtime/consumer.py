@@ -19,6 +19,7 @@ from projectors.generations.epochs import EpochDecision, decide
 from projectors.generations.hosting import Generations, HostedGeneration
 from projectors.generations.registry import UNIX_EPOCH
 from projectors.rebuild.pacing import LivePriority
+from projectors.runtime import measuring
 from projectors.runtime.control_handler import ControlHandler
 from projectors.runtime.decoding import decode
 from projectors.runtime.failure_messages import heads_request, rebuilt_generation, resend_requests, undecodable_letter
@@ -198,6 +199,7 @@ class Projector:
             return
         self._swept_at = now
         self.silent_lanes = self._find_silent_lanes()
+        measuring.show_lanes(self.name, self._confirmed_as_of, self._clock())
         await self._outages.until_up(self._generations.refresh)
         if await self._epochs.maintain():
             for lane in self._gaps.lanes:

@@ -32,6 +32,7 @@ from shared.messages.control import (
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing
+from shared.observability import metrics
 from shared.views.generations import Generation
 
 _REBUILD_PREFIX: Final = "heads/rebuild/"
@@ -71,6 +72,7 @@ def undecodable_letter(projector: str, item: Undecodable) -> Outgoing:
 def resend_requests(projector: str, wanted: Sequence[tuple[str, int]], *, automatic: bool = True) -> Iterator[Outgoing]:
     """``wanted``: (stream, first version) each. ``automatic``: sent by the projection itself, without an operator's request."""
     headers = {topology.AUTOMATIC_HEADER: True} if automatic else {}
+    metrics.RESENDS.add(len(wanted), projector)
     for start in range(0, len(wanted), MAX_STREAMS):
         streams = tuple(StreamFrom(stream=s, version=v) for s, v in wanted[start : start + MAX_STREAMS])
         request = Request[Resend](

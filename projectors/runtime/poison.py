@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 from zlib import crc32
 
-from projectors.stores.port import Commit, Event, Position, ProjectionError, Store, Turn
+from projectors.stores.port import Commit, Event, HoldStatus, Position, ProjectionError, Store, Turn
 from shared.runtime.settings import Settings
 
 KILL_PREFIX: Final = "kill:"
@@ -74,8 +74,8 @@ class PoisonedStore:
     async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         return await self._store.unreported(now, limit)
 
-    async def gaps(self) -> int:
-        return await self._store.gaps()
+    async def held_by_status(self) -> Mapping[HoldStatus, int]:
+        return await self._store.held_by_status()
 
     async def release_others(self, kinds: Collection[str]) -> None:
         await self._store.release_others(kinds)

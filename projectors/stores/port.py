@@ -173,8 +173,8 @@ class Store(Protocol):
     async def unreported(self, now: datetime, limit: int) -> Sequence[tuple[str, int]]:
         """The same for holds whose ``due_at`` is UNREPORTED: dead events without a letter."""
 
-    async def gaps(self) -> int:
-        """How many streams are held as a gap."""
+    async def held_by_status(self) -> Mapping[HoldStatus, int]:
+        """How many streams are held, by status; 0 for those of none."""
 
     async def release_others(self, kinds: Collection[str]) -> None:
         """Release the holds of all streams of other kinds."""

@@ -146,7 +146,7 @@ DISCARDS: Final = """
 SELECT stream, version FROM discarded WHERE (stream, version) > ($1, $2) ORDER BY stream, version LIMIT $3
 """
 
-GAPS: Final = "SELECT count(*) FROM held WHERE status = 'gap'"
+HELD_BY_STATUS: Final = "SELECT status, count(*) FROM held GROUP BY status"
 
 # SKIP LOCKED: a stream that is being written at this moment needs no resend, so there is no wait for its lock.
 OVERDUE: Final = """
@@ -241,8 +241,11 @@ async def unreported(connection: Connection, now: datetime, limit: int) -> list[
     return [(row["stream"], row["applied"]) for row in rows]
 
 
-async def gaps(connection: Connection) -> int:
-    return int(await connection.fetchval(GAPS))
+async def held_by_status(connection: Connection) -> dict[HoldStatus, int]:
+    """Every status; 0: no stream has it."""
+    return dict.fromkeys(HoldStatus, 0) | {
+        HoldStatus(status): count for status, count in await connection.fetch(HELD_BY_STATUS)
+    }
 
 
 async def release_others(connection: Connection, kinds: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Generic, TypeVar
 
 from projectors.stores import erasure, postgres_positions
 from projectors.stores.erasure import in_erased_form, subjects_in
-from projectors.stores.port import Advance, Commit, Position, StoreUnavailableError, Turn
+from projectors.stores.port import Advance, Commit, HoldStatus, Position, StoreUnavailableError, Turn
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.postgres import CONNECT_TIMEOUT_S, KEY_LOOKUPS, Connection, Database, is_outage
 from shared.runtime.reasons import reason
@@ -90,9 +90,9 @@ class PostgresStore(ABC, Generic[Changes]):
         async with self._connection() as connection:
             return await postgres_positions.unreported(connection, now, limit)
 
-    async def gaps(self) -> int:
+    async def held_by_status(self) -> Mapping[HoldStatus, int]:
         async with self._connection() as connection:
-            return await postgres_positions.gaps(connection)
+            return await postgres_positions.held_by_status(connection)
 
     async def release_others(self, kinds: Collection[str]) -> None:
         async with self._connection() as connection:

@@ -39,6 +39,8 @@ class FreshnessMonitor:
         self._clock = clock
         self.trouble: str | None = None
         """Why the projection is stalled, or its store does not answer; None if neither. Set by ``watch``."""
+        self.latest: Freshness | None = None
+        """What ``watch`` found last; None: the store does not answer."""
         self._last: tuple[int, ProjectionProgress] | None = None
         self._changed_at = clock()
 
@@ -54,9 +56,9 @@ class FreshnessMonitor:
             try:
                 found = await promptly(self.freshness(), self._active.projection)
             except StoreDownError as error:
-                self.trouble = error.reason
+                self.trouble, self.latest = error.reason, None
             else:
-                self.trouble = found.reason
+                self.trouble, self.latest = found.reason, found
             await asyncio.sleep(CHECK_INTERVAL_S)
 
     def evaluate(self, generation: int, progress: ProjectionProgress, now: datetime) -> Freshness:

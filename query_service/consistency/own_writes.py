@@ -1,15 +1,21 @@
 """Read-your-writes consistency: returns the store once it has applied the requested writes, or raises a 412 that states why not."""
 
+import time
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from query_service.consistency.not_met import ConsistencyNotMetError
 from query_service.consistency.tokens import Token
-from query_service.consistency.waiting import NotReached, PositionWaiters, Reached
+from query_service.consistency.waiting import NotReached, PositionWaiters, Reached, Wanted
 from query_service.http.problems import GenerationGoneError
 from query_service.stores.active_generation import ActiveGeneration, Store
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.port import StreamPosition
+from shared.observability import metrics
 from shared.read_models import is_of
+
+AT_ONCE_S: Final = 0.02
+"""What is found applied when it is looked up first takes less; what is waited for usually more."""
 
 
 async def with_own_writes(
@@ -36,7 +42,7 @@ async def with_own_writes(
     wanted: dict[str, int] = {}
     for token in tokens:
         wanted[token.stream] = max(token.version, wanted.get(token.stream, 0))
-    found = await waiting.until(wanted, seconds)
+    found = await _until(waiting, wanted, seconds, active.projection)
     if isinstance(found, Reached):
         reached = active.at(found.generation)
         if reached is None:  # activated and replaced again too long ago
@@ -45,6 +51,21 @@ async def with_own_writes(
             await _same_epoch(tokens, reached, active, headers)
         return reached
     raise await _not_met(found, await active.store(), operations, headers)
+
+
+async def _until(waiting: PositionWaiters, wanted: Wanted, seconds: float, projection: str) -> Reached | NotReached:
+    """``waiting.until``, counted by how it ended."""
+    began, result = time.monotonic(), "failed"
+    try:
+        found = await waiting.until(wanted, seconds)
+        if isinstance(found, Reached):
+            result = "at-once" if time.monotonic() - began < AT_ONCE_S else "waited"
+        else:
+            result = "held" if found.held_by_dead_letter else "timeout"
+    finally:
+        metrics.OWN_WRITE_WAITS.add(1, projection, result)
+        metrics.OWN_WRITE_SECONDS.observe(time.monotonic() - began)
+    return found
 
 
 async def _has_kinds(tokens: Sequence[Token], active: ActiveGeneration[Store], headers: Mapping[str, str]) -> None:

@@ -80,7 +80,7 @@ class ChangeListener:
             elif envelope.type == PROCESS_STATE:
                 self._stores.processes.handle_announcement(body)
         except (msgspec.MsgspecError, UnicodeError, ValidationError) as error:
-            log.warning("an unreadable change message was dropped: %s", str(error)[:200])
+            log.warning("an unreadable change message was dropped: %s", error)
 
     def _advanced(self, message: Advanced) -> None:
         active = self._projections.get(message.projection)

@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from shared.http.admission import refuse
 from shared.http.identities.guard import NEEDS, PUBLIC, REFUSED, require_declarations
 from shared.http.identities.openapi import SECURITY, document_needs
+from shared.http.measuring import measured
 from shared.http.problems import Problem
 from shared.http.schema_page.plugin import ADDRESS, SECURITY_POLICY, PageRenderPlugin
 
@@ -54,7 +55,7 @@ class Service(Litestar):
         elif scope.get("path") in {SCHEMA, f"{SCHEMA}/"} and _wants_page(scope["headers"]):
             scope = {**scope, "path": SCHEMA + _PAGE}
         if scope["type"] != "websocket":
-            await super().__call__(scope, receive, send)
+            await measured(super().__call__, scope, receive, send)
             return
         with _Lent(receive) as receiving, _Lent(_refusing_handshakes(scope, send)) as sending:
             await super().__call__(scope, receiving, sending)

@@ -23,6 +23,7 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryErr
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from shared.messaging import topology
+from shared.observability.connections import watch_broker
 from shared.runtime.client_certificate import ClientCertificateError, require_valid
 from shared.runtime.reasons import reason
 from shared.runtime.setting_values import SettingError, from_file
@@ -167,6 +168,13 @@ class Publisher:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._exchanges: dict[str, AbstractExchange] = {}
+        self.label = f"{name} publisher"
+        self.waiting = None
+        watch_broker(self)
+
+    @property
+    def is_open(self) -> bool:
+        return self._channel is not None and not self._channel.is_closed
 
     @property
     def trouble(self) -> str | None:

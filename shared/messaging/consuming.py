@@ -36,6 +36,7 @@ from shared.messaging.broker import (
 )
 from shared.messaging.queue_watch import MAX_NAMED, QueueWatch
 from shared.messaging.subscribing import LONGEST_PAUSE_S, WATCH_EVERY_S, Subscription
+from shared.observability.connections import watch_broker
 from shared.runtime.reasons import reason
 
 log: Final = logging.getLogger(__name__)
@@ -102,6 +103,16 @@ class Consumer:
         self._rate = 0.0
         self._disconnected: str | None = "not connected to RabbitMQ yet"
         self._watch: QueueWatch | None = None
+        self.label = f"{name} consumer"
+        watch_broker(self)
+
+    @property
+    def is_open(self) -> bool:
+        return self._disconnected is None
+
+    @property
+    def waiting(self) -> int:
+        return len(self._inbox)
 
     @property
     def trouble(self) -> str | None:

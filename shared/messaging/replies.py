@@ -23,6 +23,7 @@ from shared.messaging.broker import (
     deadline,
     with_heartbeat,
 )
+from shared.observability.connections import watch_broker
 from shared.runtime.reasons import reason
 from shared.runtime.stalls import StallDetector
 
@@ -69,6 +70,13 @@ class Replies:
         self.error: BrokerError | None = None
         """The last error."""
         self._progress = StallDetector(stalled_after_s=SILENT_AFTER_S)
+        self.label = f"{name} replies"
+        self.waiting = None
+        watch_broker(self)
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.queue)
 
     @property
     def trouble(self) -> str | None:

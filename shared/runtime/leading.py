@@ -41,6 +41,7 @@ class Leader:
         self._schema = schema
         self._woken = asyncio.Event()
         self.progress = StallDetector()
+        self.leads = False
         self.problem: str | None = "not started"
         """What the work reports about itself; None: no problem."""
 
@@ -85,11 +86,13 @@ class Leader:
         try:
             if not await self._lead(connection, stopping):
                 return
+            self.leads = True
             await begin(connection)
             await connection.add_listener(self._channel, self._on_notify)
             while not stopping.is_set():
                 await work(connection)
         finally:
+            self.leads = False
             connection.terminate()
 
     async def _lead(self, connection: asyncpg.Connection, stopping: asyncio.Event) -> bool:

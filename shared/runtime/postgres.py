@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
 
+from shared.observability.connections import watch_pool
 from shared.runtime.client_certificate import require_valid
 from shared.runtime.roles import READER
 
@@ -101,7 +102,7 @@ async def connect_pool(
     Raises errors for which ``is_outage`` is true when the server is unavailable.
     """
     require_valid(url)
-    return await asyncpg.create_pool(
+    pool = await asyncpg.create_pool(
         url,
         min_size=min_size,
         max_size=max_size,
@@ -119,6 +120,8 @@ async def connect_pool(
         },
         reset=_no_reset,
     )
+    watch_pool(pool, schema)
+    return pool
 
 
 async def _no_reset(_: Connection) -> None:

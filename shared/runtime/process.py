@@ -21,6 +21,8 @@ from typing import Final, TypeVar
 import uvloop
 
 from shared.messaging.announcing import Announcer
+from shared.observability import connections, logs, metrics, sampling
+from shared.observability.exposition import Exposition
 from shared.runtime import descriptors, failpoints
 from shared.runtime.health import Probe, TroubleLog, troubles
 from shared.runtime.reasons import reason
@@ -36,6 +38,11 @@ GC_YOUNG_OBJECTS: Final = 200_000
 """A batch makes tens of thousands of short-lived objects; with the default of 700 the collector would run dozens of times in each."""
 
 T = TypeVar("T")
+
+
+class _Lines:
+    form: logs.Format = "text"
+    """That of the lines of this process."""
 
 
 class CannotStartError(RuntimeError):
@@ -62,6 +69,8 @@ class Process:
         self.name = name
         self._address = f" {address}" if address else ""
         self.stopping = asyncio.Event()
+        self.samplers: list[sampling.Sampler] = [connections.sample]
+        """They set the gauges of ``/metrics``, once a second."""
         self._health_file = Path(runtime_dir) / f"{name}.json" if runtime_dir else None
 
     async def run(
@@ -106,14 +115,20 @@ class Process:
     ) -> None:
         """Print ``tidemark ready`` once, log problems, and write the health file, which ``tidemark health <name>`` reads."""
         announced, reported_at, began, trouble_log = False, 0.0, time.monotonic(), TroubleLog(self.name)
+        gauges, sampled_at = sampling.HealthGauges(list(probes)), 0.0
         while True:
             found = troubles(probes)
             trouble_log.note(found)
             if not announced and not found.keys() - set(starts_without):
                 announced = True
                 _freeze_startup_objects()
-                print(f"tidemark ready: {self.name}{self._address}", flush=True)
+                ready = f"tidemark ready: {self.name}{self._address}"
+                print(logs.line(self.name, ready, form=_Lines.form), flush=True)
             now = time.monotonic()
+            if now - sampled_at >= HEALTH_EVERY_S:
+                sampled_at = now
+                gauges.set(found)
+                sampling.sample(self.samplers)
             if now - reported_at >= HEALTH_EVERY_S and (announced or now - began >= STARTUP_S):
                 reported_at = now
                 if announcer is not None:
@@ -130,12 +145,15 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
         settings = Settings()
         descriptors.raise_limit()
         failpoints.arm(name, settings.failpoint)
-        logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-        for noisy in ("aio_pika", "aiormq", "httpx"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
+        _Lines.form = settings.log_format
+        logs.set_up(name, level=settings.log_level, by_module=settings.log_levels, form=settings.log_format)
+        metrics.begin(name)
+        if settings.metrics_port:
+            Exposition(settings.metrics_host, settings.metrics_port)
         code = uvloop.run(_awaited(lambda: main(settings)))
     except (SettingError, CannotStartError, ValueError) as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        words = f"{name}: {' '.join(str(error).split())}"
+        print(logs.line(name, words, form=_Lines.form, level=logging.CRITICAL), file=sys.stderr)
         code = 1
     sys.stdout.flush()
     # Hanging library threads must not keep a stopped process alive.

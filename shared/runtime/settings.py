@@ -82,6 +82,15 @@ class Settings(_ReadModelUrls):
     command_batch: Annotated[int, Field(ge=1, le=2000)] = 200
     """Maximum number of commands decided in one transaction."""
     log_level: str = "INFO"
+    log_levels: str = ""
+    """Levels of single modules, with what is below them: ``projectors.runtime=DEBUG,shared.messaging=WARNING``."""
+    log_format: Literal["text", "json"] = "text"
+    """``json``: each line of the log is a JSON object (``shared/observability/logs.py``)."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """The port on which this process serves ``/metrics`` for Prometheus; 0: it serves none. Each process of a host has its own."""
+    metrics_host: str = "127.0.0.1"
+    metrics_targets: str = ""
+    """Where each process serves its metrics, for `tidemark top` and `tidemark up --observe` (``shared/observability/targets.py``)."""
     poison: str = ""
     """For tests and drills only: which events a projection fails on (``projectors/runtime/poison.py``), or which commands kill the worker
     (``command_service/handling/poison.py``)."""

@@ -13,11 +13,12 @@ import httpx
 import pytest
 
 from deploy.demo.system import settings_for
-from deploy.run.deployables import programs
+from deploy.run.deployables import DEPLOYABLES, programs
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.servers.ports import free_port
 from deploy.servers.provide import CHOICE, PROCESSES, REQUIRED, STORE_SETTINGS, Servers, provide
+from shared.observability.targets import Target, unparse
 from shared.views import operations
 from tests.e2e.bus import Bus, bus_of
 
@@ -38,6 +39,8 @@ class System:
     bus: Bus
     queries: httpx.AsyncClient
     commands: httpx.AsyncClient
+    targets: str = ""
+    """Where its processes serve their metrics, as the setting says it."""
 
     async def get(self, path: str, **parameters: Any) -> Any:
         """The query service's answer as JSON; anything but 200 fails."""
@@ -93,7 +96,12 @@ def own_servers() -> Iterator[Servers]:
 
 
 def ports() -> dict[str, str]:
-    return {"TIDEMARK_QUERY_PORT": str(free_port()), "TIDEMARK_COMMAND_PORT": str(free_port())}
+    targets = unparse(Target(name, "127.0.0.1", free_port()) for name in DEPLOYABLES)
+    return {
+        "TIDEMARK_QUERY_PORT": str(free_port()),
+        "TIDEMARK_COMMAND_PORT": str(free_port()),
+        "TIDEMARK_METRICS_TARGETS": targets,
+    }
 
 
 @asynccontextmanager
@@ -108,7 +116,7 @@ async def running_system(servers: Servers, log: Path) -> AsyncIterator[System]:
                 httpx.AsyncClient(base_url=address(chosen, "QUERY"), trust_env=False, timeout=30) as queries,
                 httpx.AsyncClient(base_url=address(chosen, "COMMAND"), trust_env=False, timeout=40) as commands,
             ):
-                yield System(servers, supervisor, bus, queries, commands)
+                yield System(servers, supervisor, bus, queries, commands, chosen["TIDEMARK_METRICS_TARGETS"])
 
 
 def address(chosen: dict[str, str], which: str) -> str:

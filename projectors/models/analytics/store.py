@@ -38,7 +38,7 @@ PAGE: Final = 1000
 
 _HERE: Final = Path(__file__).parent
 _STALE, _DROPPED = 0, -2
-_GAP: Final = f'"status":"{HoldStatus.GAP}"'
+_STATUSES: Final = {status: f'"status":"{status}"' for status in HoldStatus}
 
 
 class AnalyticsStore:
@@ -128,9 +128,12 @@ class AnalyticsStore:
             )
         return [(stream, int(applied)) for stream, applied in zip(found[::2], found[1::2], strict=True)]
 
-    async def gaps(self) -> int:
+    async def held_by_status(self) -> Mapping[HoldStatus, int]:
+        found = dict.fromkeys(HoldStatus, 0)
         with raising_unavailable():
-            return sum([1 async for _, hold in self._redis.hscan_iter(self._keys.held, count=1000) if _GAP in hold])
+            async for _, hold in self._redis.hscan_iter(self._keys.held, count=PAGE):
+                found[next(status for status, mark in _STATUSES.items() if mark in hold)] += 1
+        return found
 
     async def release_others(self, kinds: Collection[str]) -> None:
         with raising_unavailable():

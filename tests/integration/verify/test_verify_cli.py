@@ -77,3 +77,18 @@ async def test_a_missing_generation_is_reported(dataset: Dataset) -> None:
     result = await verify("--generation", "78", "--projection", "summary")
     assert result.exit_code == 3
     assert "summary" in result.stderr
+
+
+async def test_each_verification_is_recorded_for_the_metrics(dataset: Dataset) -> None:
+    await dataset.operations.execute("TRUNCATE verifications")
+    assert (await verify()).exit_code == 0
+    await dataset.write.execute(
+        "UPDATE streams SET version = version + 1 WHERE stream = (SELECT min(stream) FROM streams)"
+    )
+    wrong = json.loads((await verify("--output", "json")).stdout)
+    rows = await dataset.operations.fetch("SELECT complete, differences, details FROM verifications ORDER BY id")
+    assert [(row["complete"], row["differences"] > 0) for row in rows] == [(False, False), (False, True)], (
+        "another generation than the active one is not all there is"
+    )
+    assert json.loads(rows[1]["details"])["counts"] == wrong["counts"]
+    assert "findings" not in json.loads(rows[1]["details"]), "they name streams"

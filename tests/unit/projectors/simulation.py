@@ -24,7 +24,7 @@ from projectors.runtime.consumer import Projector
 from projectors.runtime.gating import behind
 from projectors.runtime.lag import LagMeter
 from projectors.runtime.options import Options
-from projectors.stores.port import Commit, Position, StoreUnavailableError, Turn
+from projectors.stores.port import Commit, HoldStatus, Position, StoreUnavailableError, Turn
 from shared.contracts.registry import KINDS
 from shared.messages.control import INQUIRE, STEP_OVER, Inquire, Request, StepOver, StreamFrom
 from shared.messages.envelope import CONTENT_TYPE, pack
@@ -216,8 +216,8 @@ class Worker:
         self._fail_if_unavailable()
         return await self.simulation.store.unreported(now, limit)
 
-    async def gaps(self) -> int:
-        return await self.simulation.store.gaps()
+    async def held_by_status(self) -> Mapping[HoldStatus, int]:
+        return await self.simulation.store.held_by_status()
 
     async def release_others(self, kinds: Collection[str]) -> None:
         self._fail_if_unavailable()

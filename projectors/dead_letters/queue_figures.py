@@ -1,0 +1,72 @@
+"""Gauges of RabbitMQ's queues: how many messages wait, and which queues lack a consumer or do not exist.
+
+Passive declarations, one after another, over a channel of its own: they need no permission and change nothing. What a projector's lanes
+have in common is one series, whatever their number.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import aiormq.exceptions
+from aio_pika import Channel
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from shared.messaging import topology
+from shared.observability import metrics
+from shared.observability.families import Family
+
+FAMILIES: Final[tuple[Family, ...]] = (metrics.QUEUE_MESSAGES, metrics.UNCONSUMED, metrics.MISSING_QUEUES)
+LANES: Final = "lanes"
+
+
+class QueueFigures:
+    """``connected``: returns the connection to use, opening it if necessary; may raise BrokerError."""
+
+    def __init__(self, connected: Callable[[], Awaitable[AbstractConnection]], lanes: int) -> None:
+        self._connected = connected
+        self._labels = {queue.name: _label(queue.name) for queue in topology.declarations(lanes).queues}
+        self._with_consumer = {name for name in self._labels if not _is_delay(name)}
+
+    @property
+    def queues(self) -> int:
+        return len(self._labels)
+
+    async def read(self) -> None:
+        """Set FAMILIES. Raises BrokerError, and the driver's errors."""
+        connection = await self._connected()
+        channel: AbstractChannel | None = None
+        waiting: dict[str, int] = {}
+        unconsumed = Counter(dict.fromkeys((self._labels[name] for name in self._with_consumer), 0))
+        missing = 0
+        try:
+            for name, label in self._labels.items():
+                if channel is None or channel.is_closed:
+                    channel = Channel(connection, publisher_confirms=False)
+                    await channel.initialize()
+                try:
+                    found = (await channel.declare_queue(name, passive=True)).declaration_result
+                except aiormq.exceptions.ChannelNotFoundEntity:
+                    missing += 1
+                    continue
+                waiting[label] = max(waiting.get(label, 0), found.message_count or 0)
+                if name in self._with_consumer and not found.consumer_count:
+                    unconsumed[label] += 1
+        finally:
+            if channel is not None and not channel.is_closed:
+                await channel.close()
+        metrics.QUEUE_MESSAGES.replace({(label,): count for label, count in waiting.items()})
+        metrics.UNCONSUMED.replace({(label,): count for label, count in unconsumed.items()})
+        metrics.MISSING_QUEUES.set(missing)
+
+
+def _label(queue: str) -> str:
+    projector, _, lane = queue.rpartition(".")
+    return f"{projector} {LANES}" if projector in topology.SUBSCRIBERS and lane.isdecimal() else queue
+
+
+def _is_delay(queue: str) -> bool:
+    """Whether it is a tier of retries: nothing consumes from it."""
+    return any(
+        queue == topology.retry_queue(name, tier) for name in topology.SUBSCRIBERS for tier, _ in topology.RETRY_TIERS
+    )
