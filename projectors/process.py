@@ -11,7 +11,7 @@ from projectors.rebuild.rebuilder import Rebuilder
 from projectors.runtime.applying import Applier
 from projectors.runtime.change_publisher import ChangePublisher
 from projectors.runtime.consumer import Projector
-from projectors.runtime.lag import LagMeter
+from projectors.runtime.measuring import LagMeter
 from projectors.runtime.opening import EventOpener
 from projectors.runtime.options import Options
 from projectors.runtime.poison import with_poison

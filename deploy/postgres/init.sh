@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs once, when a PostgreSQL container initialises its data; safe to run again by hand, for roles and databases that are new. Creates the
 # roles of TIDEMARK_ROLES (by commas) with their passwords, from <ROLE>_DB_PASSWORD, and the databases of TIDEMARK_DATABASES.
-# `tidemark migrate` grants what each role may do. deploy/servers/databases.py does the same for private servers, by the same files.
+# `tidemark migrate` grants what each role may do. deploy/servers/accounts/databases.py does the same for private servers, by the same files.
 set -euo pipefail
 here="${TIDEMARK_SQL:-/usr/local/share/tidemark}"
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts Redis in docker compose with the users of deploy/servers/redis_users.py; arguments are further settings. The passwords come from the
+# Starts Redis in docker compose with the users of deploy/servers/accounts/redis_users.py; arguments are further settings. The passwords come from the
 # environment, and what is written down, in the ACL file, is their hashes.
 set -eu
 

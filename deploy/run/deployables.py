@@ -1,7 +1,7 @@
 """Every deployable of Tidemark: how it is started, and which settings it receives.
 
 Least privilege: a process receives only the URLs of the servers that it uses, with accounts of its own
-(``deploy/servers/accounts.py``). All other variables of the environment (ports, lanes, log level) are passed on.
+(``deploy/servers/accounts/urls.py``). All other variables of the environment (ports, lanes, log level) are passed on.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Final
 
 from deploy.run.child import Program
 from deploy.run.metrics_ports import metrics_port
-from deploy.servers.accounts import PAYMENT_PROVIDER, QUERY
+from deploy.servers.accounts.urls import PAYMENT_PROVIDER, QUERY
 from deploy.servers.provide import Servers
 from shared.read_models import NAMES
 from shared.runtime.setting_values import FILE

@@ -2,7 +2,7 @@
 
 The owner ``tidemark`` may do everything, and no deployable runs as it. A projector owns its read model's schemas, because it makes and
 drops generations and partitions while it runs, and has no rights in any other. **A new table needs a line here**, and a new deployable its
-role in ``deploy/servers/accounts.py``; tests compare the table with what each role may really do, and run each one's statements as it.
+role in ``deploy/servers/accounts/urls.py``; tests compare the table with what each role may really do, and run each one's statements as it.
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,7 @@ import command_service
 from deploy.broker.users import USERS, passwords_in, put_users
 from deploy.run import privileges
 from deploy.run.topology import declare
-from deploy.servers.accounts import PAYMENT_PROVIDER, RABBITMQ, own_setting
+from deploy.servers.accounts.urls import PAYMENT_PROVIDER, RABBITMQ, own_setting
 from deploy.services.store import management_of, put_operator, put_permissions
 from projectors.dead_letters.migrations import migrate as migrate_operations
 from projectors.process_runtime.migrations import migrate as migrate_process

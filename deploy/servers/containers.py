@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Final
 
 from deploy.broker.management import Management, ManagementError
 from deploy.broker.users import USERS, put_users
-from deploy.servers import databases, postgres, rabbitmq, redis_users
-from deploy.servers.accounts import ROLES
-from deploy.servers.credentials import credentials
+from deploy.servers import postgres, rabbitmq
+from deploy.servers.accounts import databases, redis_users
+from deploy.servers.accounts.credentials import credentials
+from deploy.servers.accounts.urls import ROLES
 from deploy.servers.errors import ServersError
 from deploy.servers.persistent_ports import PersistentPorts, report_changed_port
 

@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from deploy.servers import databases, programs
-from deploy.servers.accounts import ROLES
-from deploy.servers.credentials import credentials
+from deploy.servers import programs
+from deploy.servers.accounts import databases
+from deploy.servers.accounts.credentials import credentials
+from deploy.servers.accounts.urls import ROLES
 from deploy.servers.errors import ServersError
 from deploy.servers.persistent_ports import PersistentPorts
 from deploy.servers.process import ServerProcess

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from deploy.servers import containers, databases, packages, rabbitmq, redis_users
-from deploy.servers.accounts import ACCOUNTS, QUERY, RABBITMQ, own_setting
+from deploy.servers import containers, packages, rabbitmq
+from deploy.servers.accounts import databases, redis_users
+from deploy.servers.accounts.urls import ACCOUNTS, QUERY, RABBITMQ, own_setting
 from deploy.servers.errors import ServersError
 from deploy.servers.private import PrivateServers, private_servers
 from shared.messaging.access import user_of

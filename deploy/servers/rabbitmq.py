@@ -19,7 +19,7 @@ from typing import Final
 from deploy.broker.management import Management
 from deploy.broker.users import USERS, put_users
 from deploy.servers import leftovers, programs
-from deploy.servers.credentials import credentials
+from deploy.servers.accounts.credentials import credentials
 from deploy.servers.persistent_ports import PersistentPorts
 from deploy.servers.process import ServerProcess
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from deploy.servers import programs
-from deploy.servers.credentials import credentials
+from deploy.servers.accounts.credentials import credentials
+from deploy.servers.accounts.redis_users import OWNER, RULES, acl
 from deploy.servers.persistent_ports import PersistentPorts
 from deploy.servers.process import ServerProcess
-from deploy.servers.redis_users import OWNER, RULES, acl
 
 SETTINGS: Final = """\
 bind 127.0.0.1

@@ -29,7 +29,7 @@ from projectors.processes.process import ProcessManager
 from projectors.rebuild.pacing import LivePriority
 from projectors.runtime.applying import Applier
 from projectors.runtime.consumer import Projector
-from projectors.runtime.lag import LagMeter
+from projectors.runtime.measuring import LagMeter
 from projectors.runtime.options import Options
 from projectors.runtime.poison import with_poison
 from projectors.stores.port import StoreUnavailableError

@@ -27,7 +27,7 @@ from projectors.rebuild.rebuild_progress import RebuildProgress, page_size
 from projectors.runtime.consumer import ISOLATE_MESSAGE_AFTER
 from projectors.runtime.decoding import ArrivedEvent, decode
 from projectors.runtime.failure_messages import heads_request, history_request
-from projectors.runtime.lag import LagMeter
+from projectors.runtime.measuring import LagMeter
 from projectors.runtime.opening import EventOpener
 from projectors.runtime.options import Options
 from projectors.stores.port import HoldStatus

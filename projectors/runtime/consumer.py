@@ -24,7 +24,7 @@ from projectors.runtime.control_handler import ControlHandler
 from projectors.runtime.decoding import decode
 from projectors.runtime.failure_messages import heads_request, rebuilt_generation, resend_requests, undecodable_letter
 from projectors.runtime.gaps import GapDetector
-from projectors.runtime.lag import LagMeter
+from projectors.runtime.measuring import LagMeter
 from projectors.runtime.opening import EventOpener
 from projectors.runtime.options import Options
 from shared.messages.lanes import Heads, Heartbeat

@@ -1,11 +1,40 @@
-"""Measures a projection: what a commit did, counted once for the commit, and how far each lane is, once a second."""
+"""Measures a projection: what a commit did, counted once for the commit, how far each lane is, once a second, and the lag of live events.
 
+The lag is measured by heartbeats, independent of the offset between the two clocks: a heartbeat contains a time of the write database's
+clock. Its delay is that time's age by the local clock, which includes the clocks' offset; the least delay of the last WINDOW heartbeats
+counts as no lag.
+"""
+
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from projectors.generations.roles import Role
 from projectors.stores.port import Commit, HoldStatus
 from shared.observability import metrics
+
+WINDOW: Final = 240
+"""Heartbeats: one a second for each lane."""
+SILENT_S: Final = 3.0
+"""Without a heartbeat for this long the lag is unknown and counts as none: no live events arrive either, so none are worth waiting for."""
+
+
+@dataclass(slots=True)
+class LagMeter:
+    _delays: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    _received_at: float = float("-inf")
+
+    def note(self, as_of: datetime, now: datetime, monotonic: float) -> None:
+        """Record a heartbeat that has been applied."""
+        self._delays.append((now - as_of).total_seconds())
+        self._received_at = monotonic
+
+    def seconds(self, monotonic: float) -> float:
+        if not self._delays or monotonic - self._received_at > SILENT_S:
+            return 0.0
+        return self._delays[-1] - min(self._delays)
 
 
 def count_commit(projector: str, role: Role, commit: Commit, now: datetime) -> None:

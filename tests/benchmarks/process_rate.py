@@ -31,7 +31,7 @@ from pydantic_core import to_json
 
 from deploy.run.deployables import program
 from deploy.run.supervisor import Supervisor
-from deploy.servers.accounts import PAYMENT_PROVIDER
+from deploy.servers.accounts.urls import PAYMENT_PROVIDER
 from deploy.servers.provide import Servers, provide
 from shared.processes import NAMES, folder_of
 from tests.benchmarks.end_to_end import write_orders

@@ -15,7 +15,7 @@ from deploy.demo.system import settings_for
 from deploy.erasure.certificate import is_genuine
 from deploy.erasure.findings import Findings, look
 from deploy.erasure.stores import databases, redis_stores
-from deploy.servers import databases as names
+from deploy.servers.accounts import databases as names
 from deploy.servers.provide import CHOICE
 from deploy.verify.command import verify
 from deploy.verify.options import Options

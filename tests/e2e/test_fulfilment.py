@@ -11,7 +11,7 @@ import pytest
 
 from deploy.demo.payments.provider import LocalProvider
 from deploy.run.deployables import program
-from deploy.servers.accounts import PAYMENT_PROVIDER
+from deploy.servers.accounts.urls import PAYMENT_PROVIDER
 from projectors.processes.fulfilment.process import PAYMENT
 from tests import payments
 from tests.e2e.system import System

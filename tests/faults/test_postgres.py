@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 import pytest
 
-from deploy.servers import databases
-from deploy.servers.accounts import ROLES
+from deploy.servers.accounts import databases
+from deploy.servers.accounts.urls import ROLES
 from tests.faults.audit import caught_up, differences, figures
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, demo_commands, demo_size, loading, order_lifecycles

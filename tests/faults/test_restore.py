@@ -15,7 +15,7 @@ from deploy.cli.projections.control_requests import send_request
 from deploy.compare.stores import open_store
 from deploy.demo.display import Display
 from deploy.demo.system import settings_for
-from deploy.servers import databases
+from deploy.servers.accounts import databases
 from deploy.servers.provide import CHOICE
 from deploy.verify.command import verify
 from deploy.verify.findings import Kind

@@ -16,9 +16,10 @@ import yaml
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from deploy.servers import packages, redis_users
-from deploy.servers.accounts import ACCOUNTS, ROLES
-from deploy.servers.databases import OPERATIONS, PROCESSES, READ, WRITE
+from deploy.servers import packages
+from deploy.servers.accounts import redis_users
+from deploy.servers.accounts.databases import OPERATIONS, PROCESSES, READ, WRITE
+from deploy.servers.accounts.urls import ACCOUNTS, ROLES
 from deploy.servers.ports import free_port
 from deploy.servers.postgres import ADMIN, Postgres
 from shared.runtime.roles import OWNER, role_of

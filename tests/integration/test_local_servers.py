@@ -22,7 +22,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from deploy.run import http_ports
-from deploy.servers import databases, leftovers, packages, ports
+from deploy.servers import leftovers, packages, ports
+from deploy.servers.accounts import databases
 from deploy.servers.errors import ServersError
 from deploy.servers.postgres import Postgres
 from deploy.servers.private import PrivateServers, private_servers

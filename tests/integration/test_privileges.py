@@ -9,7 +9,7 @@ import pytest
 
 from deploy.run import privileges
 from deploy.run.grants import GRANTS, Grants
-from deploy.servers.accounts import ACCOUNTS, ROLES
+from deploy.servers.accounts.urls import ACCOUNTS, ROLES
 from deploy.servers.provide import Servers
 from projectors.stores import migrations
 from shared import processes

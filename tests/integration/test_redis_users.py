@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
+from deploy.servers.accounts.redis_users import OWNER, READER, RULES, user_of
 from deploy.servers.provide import Servers
-from deploy.servers.redis_users import OWNER, READER, RULES, user_of
 from shared.read_models import READ_MODELS, StoreKind
 
 MODELS = tuple(model.name for model in READ_MODELS if model.store is StoreKind.REDIS)

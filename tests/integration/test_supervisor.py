@@ -15,7 +15,7 @@ import pytest
 from deploy.run.child import Program
 from deploy.run.deployables import DEPLOYABLES, environment
 from deploy.run.supervisor import ChildExitedError, Supervisor
-from deploy.servers.accounts import ACCOUNTS
+from deploy.servers.accounts.urls import ACCOUNTS
 from deploy.servers.provide import Servers, from_environment
 from shared.runtime.setting_values import variable
 

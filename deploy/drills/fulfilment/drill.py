@@ -28,7 +28,7 @@ from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.sending.batches import CommandMessage
 from deploy.sending.sender import CommandSender
-from deploy.servers.accounts import PAYMENT_PROVIDER
+from deploy.servers.accounts.urls import PAYMENT_PROVIDER
 from deploy.servers.provide import Servers
 from deploy.verify.command import verify
 from deploy.verify.options import Options

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from deploy.broker.users import passwords_in, vhost_of
-from deploy.servers.accounts import RABBITMQ, own_setting
+from deploy.servers.accounts.urls import RABBITMQ, own_setting
 from shared.messaging.access import ACCESS, user_of
 from shared.runtime.setting_values import variable
 

@@ -9,7 +9,7 @@ import pytest
 from deploy.demo.payments.provider import DECLINED, Answer, LocalProvider
 from deploy.demo.payments.service import QUEUE, REQUESTED, SOURCE, Service, messages
 from deploy.run.deployables import programs
-from deploy.servers.accounts import PAYMENT_PROVIDER
+from deploy.servers.accounts.urls import PAYMENT_PROVIDER
 from deploy.servers.provide import Servers
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData

@@ -22,7 +22,7 @@ from projectors.runtime.applying import Applier
 from projectors.runtime.change_publisher import ChangePublisher
 from projectors.runtime.consumer import Projector
 from projectors.runtime.gating import behind
-from projectors.runtime.lag import LagMeter
+from projectors.runtime.measuring import LagMeter
 from projectors.runtime.options import Options
 from projectors.stores.port import Commit, HoldStatus, Position, StoreUnavailableError, Turn
 from shared.contracts.registry import KINDS

@@ -19,7 +19,7 @@ from projectors.runtime.consumer import Projector
 from projectors.runtime.control_handler import ControlHandler
 from projectors.runtime.decoding import UNKNOWN, ArrivedEvent, Unreadable, decode
 from projectors.runtime.failure_messages import history_request
-from projectors.runtime.lag import LagMeter
+from projectors.runtime.measuring import LagMeter
 from projectors.runtime.options import Options
 from projectors.stores.port import Commit, Event, Hold, HoldStatus, LaneProgress, StoreUnavailableError
 from shared.contracts.registry import KINDS

@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 
 import deploy
-from deploy.servers.accounts import ROLES
+from deploy.servers.accounts.urls import ROLES
 from shared.read_models import IN_POSTGRES
 
 WRITE: Final = "tidemark_write"
