@@ -7,6 +7,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+from shared.privacy.command_bodies import texts_of_command
+
 COMMANDS: Final = "commands"
 """The origin of dead commands; every other origin is a projector's name."""
 
@@ -56,10 +58,15 @@ def event_identity(stream: str, version: int) -> bytes:
 
 
 def command_identity(envelope: Mapping[str, Any]) -> bytes | None:
-    """Commands with the same source, id and content are the same letter; None for a command without an id."""
+    """Commands with the same source, id and content are the same letter; None for a command without an id.
+
+    Personal texts make no difference: they are sealed anew each time, and a digest of them in clear would outlive an erasure.
+    """
     if not isinstance(envelope.get("id"), str):
         return None
     asked = [envelope.get(name) for name in ("source", "id", "type", "subject", "expectedversion", "data")]
+    if texts := texts_of_command(envelope):
+        asked[-1] = {**envelope["data"], **dict.fromkeys(texts, "")}
     try:
         return _digest(b"command", json.dumps(asked, sort_keys=True).encode("utf-8", "replace"))
     except (ValueError, TypeError, RecursionError):
