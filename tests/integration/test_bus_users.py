@@ -29,7 +29,7 @@ KEYS = {
     "commands": ("orders.place-order", "payments.capture-payment"),
     "events": ("lane.0", "summary.lane.0", "fulfilment.lane.0", "search.history"),
     "outcomes": ("rejected.orders.place-order",),
-    "changes": ("summary", "summary.passed", "search.acted", "worker.denied", "process.relay", "process.summary"),
+    "changes": ("summary", "summary.passed", "search.acted", "commands.acted", "worker.denied", "process.relay", "process.summary"),
     "control": ("replay", "resend", "history", "summary.discard", "summary.compared", "summary.rebuild", "process-act"),
     "dead": ("commands", "summary", "fulfilment"),
     "replies": ("amq.gen-test",),

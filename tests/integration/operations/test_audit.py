@@ -237,6 +237,15 @@ async def test_retention_cuts_off_the_beginning_and_the_rest_stays_verifiable(db
     assert told(await verify_chain(db)) == [("missing", 21, 21)]
 
 
+async def test_what_was_done_in_the_last_30_days_stays_whatever_cutoff_is_asked_for(db: asyncpg.Connection) -> None:
+    now = datetime.now(UTC)
+    await record_all(db, entries(2, at=now - timedelta(days=31)))
+    await record_all(db, entries(3, first=3, at=now - timedelta(days=29)))
+    assert await db.fetchval("SELECT prune_audit('infinity', 100)") == 2
+    assert await db.fetchval("SELECT prune_audit($1, 100)", now + timedelta(days=1)) == 0
+    assert await db.fetchval("SELECT count(*) FROM audit WHERE act = 'replay'") == 3
+
+
 async def test_rows_after_what_was_cut_off_cannot_be_deleted(db: asyncpg.Connection) -> None:
     await record_all(db, entries(4, at=NOW - timedelta(days=10)))
     await record_all(db, entries(2, first=5, at=NOW))
