@@ -119,14 +119,14 @@ class Eraser:
         if again:
             await self._publisher.publish(_command(subject, "to free what was claimed meanwhile"))
         else:
-            asked = await pool.fetchrow(ASKED_BY, stream_of_subject(subject)) or {}
-            await self._publisher.publish(_record(subject, requested_at, asked))
+            asked = await pool.fetchrow(ASKED_BY, stream_of_subject(subject))
+            await self._publisher.publish(_record(subject, requested_at, {} if asked is None else dict(asked)))
         await pool.execute(SETTLED if again else ERASED, subject)
         log.info("%s is %s", subject, "erased for good" if again else "erased")
 
 
 def _record(subject: str, requested_at: datetime, asked: Mapping[str, str | None]) -> Outgoing:
-    """The erasure for the audit, recorded once however often it is sent. Its actor is the command's; without one, as after a restore, we are."""
+    """The erasure for the audit, recorded once however often it is sent. Its actor is the command's; without one, it is SYSTEM."""
     behind = asked.get("behind")
     acted = Acted(
         projection=topology.COMMANDS,

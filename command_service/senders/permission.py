@@ -109,10 +109,11 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
 
 
 def _refused(delivery: Delivery, message: Message, name: str, why: str) -> Checked:
-    """All commands refused; other parts are what they are."""
+    """All commands refused; other parts are what they are. One who does not say who it is gets no reply at a queue that has an owner."""
     parts = tuple(_refusal(part, why) if isinstance(part, Command) else part for part in message.parts)
     denials = tuple(_denial(name or NO_USER, part) for part in message.parts if isinstance(part, Command))
-    return Checked(delivery, replace(message, parts=parts), trusted=False, denials=denials)
+    own = replace(delivery, reply_to=_own_queue(name, delivery.reply_to))
+    return Checked(own, replace(message, parts=parts), trusted=False, denials=denials)
 
 
 def _refusal(command: Command, why: str) -> Undecodable:

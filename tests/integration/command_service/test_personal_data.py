@@ -334,9 +334,14 @@ async def test_every_erasure_is_reported_to_the_audit_once_with_who_asked_for_it
         message = await queue.get(timeout=30)
         assert message is not None
         acted = Request[Acted].model_validate_json(message.body).data
-        assert (acted.act, acted.subject, acted.actor, acted.reason) == ("erase-subject", subject, "shop", "asked for it")
+        assert (acted.act, acted.subject, acted.actor, acted.reason) == (
+            "erase-subject",
+            subject,
+            "shop",
+            "asked for it",
+        )
         assert acted.details == {"behind": "ann"}
-        assert await keys.load([subject]) == {subject: None}
+        assert await keys.keys([subject]) == {subject: None}, "it is reported once the key is gone"
         await handler.handle([erase(own_id)])
         await eraser.round(settle=AT_ONCE)
         assert await queue.get(fail=False, timeout=1) is None, "nobody is erased twice"
