@@ -104,7 +104,7 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
             denials.append(_denial(name, part))
         else:
             parts.append(replace(part, envelope=_as_sent_by(name, part.envelope)))
-    own = delivery if trusted else replace(delivery, reply_to=_own_queue(name, delivery.reply_to))
+    own = replace(delivery, reply_to=_own_queue(name, delivery.reply_to))
     return Checked(own, replace(message, parts=tuple(parts)), trusted, tuple(denials))
 
 

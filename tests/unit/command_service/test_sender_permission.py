@@ -183,6 +183,8 @@ def test_what_came_through_another_exchange_is_no_command(exchange: str, user: s
 def test_a_reply_goes_to_no_queue_of_another(reply_to: str, used: str) -> None:
     assert checked(envelope(), "shop", reply_to=reply_to).delivery.reply_to == used
     assert checked(envelope(), user_of("processes"), reply_to=reply_to).delivery.reply_to == reply_to
+    resent = {topology.SENDER_HEADER: "shop"}
+    assert checked(envelope(), user_of("dead_letters"), headers=resent, reply_to=reply_to).delivery.reply_to == used
 
 
 async def test_marks_count_only_from_ours() -> None:
