@@ -120,6 +120,8 @@ async def bus_of(url: str) -> AsyncIterator[Bus]:
     connection = await aio_pika.connect(url.replace(f"heartbeat={HEARTBEAT}", "heartbeat=600"), timeout=10)
     async with connection:
         channel = await connection.channel(on_return_raises=True)
-        bus = Bus(channel, await channel.declare_queue(exclusive=True))
+        replies = await channel.declare_queue(exclusive=True)
+        await replies.bind(topology.REPLIES, replies.name)
+        bus = Bus(channel, replies)
         await bus.take_replies()
         yield bus

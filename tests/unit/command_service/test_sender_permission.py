@@ -132,7 +132,7 @@ def test_the_actor_is_the_sender_and_whom_it_names_is_kept_as_claimed(
     assert (part.envelope.actor, part.envelope.behind) == (actor, behind)
 
 
-@pytest.mark.parametrize("user", [*TRUSTED, WORKER, "ops"])
+@pytest.mark.parametrize("user", [*sorted(TRUSTED), WORKER, "ops"])
 def test_what_is_ours_is_taken_as_it_is(user: str) -> None:
     found = checked(envelope("payments.capture-payment", source="billing", actor="ann"), user)
     assert (codes(found), found.trusted) == (["decided"], True)
