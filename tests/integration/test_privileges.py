@@ -86,7 +86,7 @@ def run_by(deployable: str) -> dict[tuple[str, str], Mapping[str, str]]:
         case "relay":
             others = statements("command_service.scheduling.scheduler", "command_service.handling.outbox")
             epochs = {name: text for name, text in written().items() if ".epochs." in name}
-            others |= statements("command_service.privacy.eraser")
+            others |= statements("command_service.privacy.eraser", "command_service.measuring")
             return {write: statements("command_service.publishing") | others | epochs, KEYS: of_keys(*ERASES)}
         case "http":
             names = {name: text for name, text in written().items() if name.endswith(OF_HTTP)}
