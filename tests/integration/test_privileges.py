@@ -80,7 +80,7 @@ def run_by(deployable: str) -> dict[tuple[str, str], Mapping[str, str]]:
     match deployable:
         case "worker":
             return {
-                write: written() | statements("command_service.archiving.retention"),
+                write: written() | statements("command_service.archiving.retention", "command_service.senders"),
                 KEYS: of_keys(*MAKES_KEYS, *HAS_SECRETS),
             }
         case "relay":

@@ -318,7 +318,9 @@ async def test_entries_are_found_by_actor_act_projection_request_and_time(
         await audit.refused("list", *wrong, environ=environ, code=2, says=wrong[0])
 
 
-async def test_the_audit_is_served_over_http_page_by_page(migrated: Settings, anybody: httpx.AsyncClient) -> None:
+async def test_the_audit_is_served_over_http_page_by_page(migrated: Settings, nobody: httpx.AsyncClient) -> None:
+    assert (await nobody.get("/audit")).status_code == 401
+    nobody.headers["Authorization"] = "Bearer a key for tests"
     connection = await asyncpg.connect(migrated.operations_db_url)
     about = f"of this test {datetime.now(UTC).isoformat()}"
     await record_all(connection, [Entry(NOW, about, "denied" if n % 2 else "replay", "") for n in range(5)])
@@ -329,7 +331,7 @@ async def test_the_audit_is_served_over_http_page_by_page(migrated: Settings, an
         cursor = None
         while True:
             params = {"actor": about, "limit": 2, **filters} | ({"cursor": cursor} if cursor else {})
-            response = await anybody.get(path, params=params)
+            response = await nobody.get(path, params=params)
             assert response.status_code == 200, response.text
             found += response.json()["items"]
             cursor = response.json()["next_cursor"]
@@ -344,5 +346,5 @@ async def test_the_audit_is_served_over_http_page_by_page(migrated: Settings, an
     assert len(await pages("/audit", act="denied")) == 2
     assert await pages("/audit", at_from="2026-05-02") == []
     assert len(await pages("/audit", at_to="2026-05-02T00:00:00Z")) == 5
-    assert (await anybody.get("/audit?at_from=soon")).status_code == 400
-    assert (await anybody.get("/audit?who=ann")).status_code == 400
+    assert (await nobody.get("/audit?at_from=soon")).status_code == 400
+    assert (await nobody.get("/audit?who=ann")).status_code == 400
