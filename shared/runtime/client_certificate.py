@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography import x509
-
 PARAMETERS: Final = ("certfile", "sslcert", "ssl_certfile")
 """The URL parameters that name its file: of RabbitMQ, PostgreSQL and Redis."""
 
@@ -19,6 +17,8 @@ def require_valid(url: str) -> None:
     """Raises ClientCertificateError. Nothing happens for a URL without a client certificate."""
     if "cert" not in url:
         return
+    from cryptography import x509  # here, because few processes need it, and it takes a fifth of a second to import
+
     given = parse_qs(urlsplit(url).query)
     for path in (path for name in PARAMETERS for path in given.get(name, ())):
         try:

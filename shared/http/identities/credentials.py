@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,13 +20,14 @@ from shared.contracts.values import Actor
 from shared.http.identities import api_keys, scopes
 from shared.http.identities.guard import AuthenticationOff, Authenticator, UnauthorisedError
 from shared.http.identities.identity import OPERATOR, AnyConnection, Identity
-from shared.http.identities.jwks import Jwks
 from shared.http.identities.key_cache import ApiKeyCache
-from shared.http.identities.tokens import TokenRules, TokenVerifier, allowed_algorithms
 from shared.http.query_string import InvalidParameterError
 from shared.runtime.health import Probe
 from shared.runtime.process import CannotStartError
 from shared.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.http.identities.tokens import TokenVerifier
 
 log: Final = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ _LABEL: Final[TypeAdapter[str]] = TypeAdapter(Actor)
 class Credentials:
     """An authenticator of requests by their credentials."""
 
-    def __init__(self, keys: ApiKeyCache, tokens: TokenVerifier | None = None, operator_key: str = "") -> None:
+    def __init__(self, keys: ApiKeyCache, tokens: "TokenVerifier | None" = None, operator_key: str = "") -> None:
         self._keys = keys
         self._tokens = tokens
         self._operator_key = operator_key.encode()
@@ -131,12 +132,16 @@ def require_loopback(host: str) -> None:
         )
 
 
-def _token_verifier(settings: Settings) -> TokenVerifier | None:
+def _token_verifier(settings: Settings) -> "TokenVerifier | None":
     given = {name: getattr(settings, name) for name in ("jwt_issuer", "jwt_audience", "jwt_jwks_url")}
     if not any(given.values()):
         return None
     if missing := [f"TIDEMARK_{name.upper()}" for name, value in given.items() if not value]:
         raise CannotStartError(f"tokens need {', '.join(missing)}, too")
+    # Here, because services without tokens start in two thirds of the time without these libraries.
+    from shared.http.identities.jwks import Jwks
+    from shared.http.identities.tokens import TokenRules, TokenVerifier, allowed_algorithms
+
     algorithms = allowed_algorithms(settings.jwt_algorithms)
     rules = TokenRules(settings.jwt_issuer, settings.jwt_audience, algorithms, settings.jwt_leeway_s)
     return TokenVerifier(rules, Jwks(settings.jwt_jwks_url, algorithms))
