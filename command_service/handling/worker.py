@@ -10,6 +10,7 @@ still holds, also in that order: each of those commands gets its existing outcom
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -37,6 +38,8 @@ from shared.privacy.marks import MARKER
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.process import Process, Stopped, pause
 from shared.runtime.settings import Settings
+
+log: Final = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 5
 """A worker frozen for 10 to 15 seconds loses the queue to the next one."""
@@ -144,6 +147,8 @@ async def run(settings: Settings) -> int:
     denials = Denials("worker", publisher)
     directory = SenderDirectory(handler.senders)
     gate = Gate(directory, denials, user_in(rabbitmq_url)) if settings.auth == "on" else NoGate()
+    if settings.auth == "off":
+        log.warning("authentication is off: every user of the broker may send every command, in anybody's name")
     worker = Worker(consumer, publisher, handler, gate, batch=settings.command_batch)
     pruner = retention.pruner(settings.write_db_url)
     try:

@@ -1,6 +1,6 @@
 """The eraser, a task of the relay: sees every erasure through, and keeps the two lists of erased persons equal.
 
-    privacy.subject-erased, erasures, claims freed ──one transaction of the worker──▶ the key is destroyed: erased_at
+    privacy.subject-erased, erasures, claims freed ──one transaction of the worker──▶ the key is destroyed ──audit──▶ erased_at
                                                    ──SETTLE later──▶ the command once more: settled_at
 
 Every step may be repeated, and is, until it is committed; a crash between two of them changes nothing. The second command frees what a
@@ -15,6 +15,7 @@ Where an older version has left personal data in clear, no erasure is complete b
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -22,7 +23,8 @@ from uuid import uuid4
 
 from pydantic_core import to_json
 
-from shared.contracts.privacy import ERASE_SUBJECT
+from shared.contracts.privacy import ERASE_SUBJECT, stream_of_subject
+from shared.messages.control import ACTED, Acted, Request
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
 from shared.messaging.broker import BrokerError, Outgoing, Publisher
@@ -35,6 +37,8 @@ from shared.runtime.process import Stopped
 log: Final = logging.getLogger(__name__)
 
 SOURCE: Final = "tidemark/eraser"
+SYSTEM: Final = "tidemark"
+"""The actor of an erasure that nobody has asked for."""
 PAUSE_S: Final = 1.0
 SETTLE: Final = timedelta(minutes=2)
 """A worker that has read a key writes with it for less than this; one that was frozen for longer has lost the queue."""
@@ -42,13 +46,17 @@ RECONCILE_EVERY_S: Final = 30.0
 AT_ONCE: Final = 20
 
 OPEN: Final = """
-SELECT subject, erased_at IS NOT NULL AS again FROM erasures
+SELECT subject, requested_at, erased_at IS NOT NULL AS again FROM erasures
 WHERE settled_at IS NULL AND (erased_at IS NULL OR erased_at < now() - $1::interval)
 ORDER BY requested_at LIMIT $2
 """
 ERASED: Final = "UPDATE erasures SET erased_at = now() WHERE subject = $1 AND erased_at IS NULL"
 SETTLED: Final = "UPDATE erasures SET settled_at = now() WHERE subject = $1"
 ALL: Final = "SELECT subject FROM erasures"
+ASKED_BY: Final = """
+SELECT envelope ->> 'actor' AS actor, envelope ->> 'behind' AS behind, envelope -> 'data' ->> 'reason' AS reason
+FROM all_events WHERE stream = $1 ORDER BY version DESC LIMIT 1
+"""
 IS_SEALED: Final = "SELECT done_at IS NOT NULL FROM sealing"
 
 
@@ -88,7 +96,7 @@ class Eraser:
         pool = await self._database.pool()
         found = await pool.fetch(OPEN, settle, AT_ONCE)
         for row in found:
-            await self._erase(row["subject"], again=row["again"])
+            await self._erase(row["subject"], row["requested_at"], again=row["again"])
         return len(found) == AT_ONCE
 
     async def reconcile(self) -> None:
@@ -104,14 +112,36 @@ class Eraser:
         if here and not await pool.fetchval(IS_SEALED):
             log.warning("persons are erased, but an older version has left data in clear: run `tidemark subjects seal`")
 
-    async def _erase(self, subject: str, *, again: bool) -> None:
+    async def _erase(self, subject: str, requested_at: datetime, *, again: bool) -> None:
         await self._keys.destroy(subject)
         reached(Failpoint.AFTER_KEY)
+        pool = await self._database.pool()
         if again:
             await self._publisher.publish(_command(subject, "to free what was claimed meanwhile"))
-        pool = await self._database.pool()
+        else:
+            asked = await pool.fetchrow(ASKED_BY, stream_of_subject(subject))
+            await self._publisher.publish(_record(subject, requested_at, {} if asked is None else dict(asked)))
         await pool.execute(SETTLED if again else ERASED, subject)
         log.info("%s is %s", subject, "erased for good" if again else "erased")
+
+
+def _record(subject: str, requested_at: datetime, asked: Mapping[str, str | None]) -> Outgoing:
+    """The erasure for the audit, recorded once however often it is sent. Its actor is the command's; without one, it is SYSTEM."""
+    behind = asked.get("behind")
+    acted = Acted(
+        projection=topology.COMMANDS,
+        act="erase-subject",
+        generation=1,
+        subject=subject,
+        details={"behind": behind} if behind else None,
+        actor=asked.get("actor") or SYSTEM,
+        reason=asked.get("reason") or "",
+        request_id=f"erasure/{subject}",
+        asked_at=requested_at,
+    )
+    message = Request[Acted](id=f"acted/{uuid4()}", source=SOURCE, type=ACTED, time=datetime.now(UTC), data=acted)
+    body = message.model_dump_json(exclude_none=True).encode()
+    return Outgoing(topology.CHANGES, topology.acted_key(topology.COMMANDS), body, CONTENT_TYPE, type=ACTED)
 
 
 def _command(subject: str, reason: str) -> Outgoing:

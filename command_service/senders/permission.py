@@ -104,15 +104,16 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
             denials.append(_denial(name, part))
         else:
             parts.append(replace(part, envelope=_as_sent_by(name, part.envelope)))
-    own = delivery if trusted else replace(delivery, reply_to=_own_queue(name, delivery.reply_to))
+    own = replace(delivery, reply_to=_own_queue(name, delivery.reply_to))
     return Checked(own, replace(message, parts=tuple(parts)), trusted, tuple(denials))
 
 
 def _refused(delivery: Delivery, message: Message, name: str, why: str) -> Checked:
-    """All commands refused; other parts are what they are."""
+    """All commands refused; other parts are what they are. One who does not say who it is gets no reply at a queue that has an owner."""
     parts = tuple(_refusal(part, why) if isinstance(part, Command) else part for part in message.parts)
     denials = tuple(_denial(name or NO_USER, part) for part in message.parts if isinstance(part, Command))
-    return Checked(delivery, replace(message, parts=parts), trusted=False, denials=denials)
+    own = replace(delivery, reply_to=_own_queue(name, delivery.reply_to))
+    return Checked(own, replace(message, parts=parts), trusted=False, denials=denials)
 
 
 def _refusal(command: Command, why: str) -> Undecodable:

@@ -55,7 +55,10 @@ class _Reasoned(BaseModel):
 def create(
     name: Name,
     may: Annotated[
-        list[str], typer.Option(help="Types of commands that it may send: orders.place-order, orders.*, or *.")
+        list[str],
+        typer.Option(
+            help="Types of commands that it may send: orders.place-order, orders.*, or *. No wildcard stands for privacy.erase-subject."
+        ),
     ],
     to: To = None,
     reason: operator_options.Reason = "",

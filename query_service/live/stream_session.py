@@ -1,4 +1,4 @@
-"""Sends updates to one reader until it disconnects or the process stops, independent of the transport."""
+"""Sends updates to one reader until it disconnects, may read no longer, or the process stops; independent of the transport."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -58,15 +58,17 @@ class StreamSession(Generic[Message]):
         *,
         send: Callable[[Sequence[Message]], Awaitable[None]],
         disconnected: Callable[[], Awaitable[None]],
+        allowed: Callable[[], Awaitable[bool]],
     ) -> None:
-        """``disconnected`` returns when the reader has disconnected."""
+        """``disconnected`` returns when the reader has disconnected; ``allowed``: whether it may read now, asked every KEEP_ALIVE_S."""
         self._broadcast = broadcast
         self._encoding = encoding
         self._send = send
         self._disconnected = disconnected
+        self._allowed = allowed
 
     async def run(self, wanted: Filter, last_id: str | None) -> bool:
-        """Send updates. Returns True when the reader has disconnected, False when the process stops."""
+        """Send updates. Returns True when the reader has disconnected, False when the process stops, or the reader may read no longer."""
         reader = self._broadcast.subscribe(wanted, last_id)
         disconnecting = asyncio.ensure_future(self._disconnected())
         disconnecting.add_done_callback(lambda _: reader.end())
@@ -77,7 +79,13 @@ class StreamSession(Generic[Message]):
             if not connected:
                 beginning.append(self._encoding.comment(CHANGES_UNAVAILABLE))
             await self._send(beginning)
+            clock = asyncio.get_running_loop().time
+            checked_at = clock()
             while (received := await reader.take(KEEP_ALIVE_S)) is not None:
+                if clock() - checked_at >= KEEP_ALIVE_S * 0.9:
+                    if not await self._allowed():
+                        return False
+                    checked_at = clock()
                 for messages in self._messages(received):
                     await self._send(messages)
             return disconnecting.done()

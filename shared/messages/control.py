@@ -302,7 +302,7 @@ ACTED: Final = "projection.acted"
 
 class Acted(ControlData):
     """From a process that is asked to act: an operator's request about a projection's generations, about a process, or about a scheduled
-    command, is done (of a scheduled command: is asked for). Recorded in the audit, once for each ``asked_at``."""
+    command, is done (of a scheduled command: is asked for), or a person is erased. Recorded in the audit, once for each ``asked_at``."""
 
     projection: str
     """A projection, a process manager, or ``commands``."""
@@ -310,7 +310,7 @@ class Acted(ControlData):
     generation: int
     """For a rollback, the one that is active again."""
     subject: str = ""
-    """The process or the command that an act was about; of a projection: empty."""
+    """The process, the command or the person that an act was about; of a projection: empty."""
     details: dict[str, str] | None = None
     actor: Actor
     reason: Reason

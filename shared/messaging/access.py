@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared import processes, read_models
+from shared.contracts.privacy import ERASE_SUBJECT
 from shared.messaging import topology
 from shared.messaging.topology import CHANGES, COMMANDS, CONTROL, DEAD, EVENTS, OUTCOMES, REPLIES
 
@@ -125,12 +126,12 @@ ACCESS: Final[Mapping[str, Access]] = {
             ),
             CONTROL: tuple(map(topology.compared_key, topology.SUBSCRIBERS)),
             COMMANDS: (ANY,),
-            CHANGES: (topology.process_key("relay"),),
+            CHANGES: (topology.process_key("relay"), topology.acted_key(COMMANDS)),
         },
         watches=(*map(topology.control_queue, topology.SUBSCRIBERS), topology.COMMAND_QUEUE),
     ),
     "http": Access(
-        publishes={COMMANDS: (ANY,), CHANGES: ("command_service.denied",)},
+        publishes={COMMANDS: (ANY,), CHANGES: ("command_service.denied", topology.acted_key(COMMANDS))},
         owns=(BROKER_NAMED,),
         listens={CHANGES: (topology.process_key("worker"),)},
         watches=(topology.COMMAND_QUEUE,),
@@ -220,7 +221,12 @@ def sender(name: str, may: Iterable[str]) -> Access:
 
 
 def may_send(may: Iterable[str], command_type: str) -> bool:
-    """Whether one of the types ``may`` is this one, or stands for it. The broker sees routing keys only; the worker checks each command."""
+    """Whether one of the types ``may`` is this one, or stands for it. The broker sees routing keys only; the worker checks each command.
+
+    No wildcard stands for the erasure of a person: who may ask for it is named for that, as over HTTP.
+    """
+    if command_type == ERASE_SUBJECT:
+        return command_type in may
     return any(
         pattern in ("*", command_type) or (pattern.endswith(".*") and command_type.startswith(pattern[:-1]))
         for pattern in may

@@ -53,7 +53,7 @@ class RetentionOptions(BaseSettings):
     jobs_retention_days: Days = 90
     """The letters of finished replay jobs, and answers to operators' requests: a request that is repeated later is a new one."""
     audit_retention_days: Days = 0
-    """The audit. What stays is still verifiable."""
+    """The audit; the database keeps it for 30 days whatever this says. What stays is still verifiable."""
     processes_retention_days: Days = 365
     """Inputs and commands of finished processes, from their last change on. The processes themselves stay."""
     retention_every_s: Annotated[float, Field(ge=0.1, le=7 * 86_400)] = 3600.0

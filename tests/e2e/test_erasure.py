@@ -117,6 +117,19 @@ async def erased_everywhere(system: System, subjects: Sequence[str]) -> None:
         pytest.fail(str([each.left for each in left]))
 
 
+async def in_the_audit(*wanted: tuple[str, str, str]) -> None:
+    """(actor, reason, subject) of all erasures, which are reported to it."""
+    found: list[tuple[str, str, str]] = []
+    try:
+        async with asyncio.timeout(SOON_S):
+            while sorted(found) != sorted(wanted):
+                rows = (await Program("audit").json_of("list", "--act", "erase-subject"))["items"]
+                found = [(row["actor"], row["reason"], row["details"]["subject"]) for row in rows]
+    except TimeoutError:
+        pytest.fail(str(found))
+    assert (await Program("audit").run("verify")).exit_code == 0
+
+
 async def as_admin(system: System, *statements: str) -> None:
     """While nothing writes to the write database."""
     assert system.servers.private is not None
@@ -151,12 +164,13 @@ async def test_nothing_of_an_erased_person_is_left_and_no_restore_brings_them_ba
     await as_admin(system, f"CREATE DATABASE {BACKUP} TEMPLATE {names.WRITE} OWNER tidemark")
 
     answer = await Program("subjects").json_of(
-        "erase", SUBJECTS[0], "--reason", "asked for it", "--yes", "--wait", "180"
+        "erase", SUBJECTS[0], "--reason", "asked for it", "--actor", "ann", "--yes", "--wait", "180"
     )
     assert answer["erased"], answer
     for subject in SUBJECTS[1:]:
         await system.bus.accepted("privacy.erase-subject", {"subject": subject})
     await erased_everywhere(system, SUBJECTS)
+    await in_the_audit(("ann", "asked for it", SUBJECTS[0]), *(("tidemark", "", each) for each in SUBJECTS[1:]))
     assert not await texts(system)
     await shows_the_erased_form(system)
 

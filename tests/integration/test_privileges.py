@@ -80,13 +80,13 @@ def run_by(deployable: str) -> dict[tuple[str, str], Mapping[str, str]]:
     match deployable:
         case "worker":
             return {
-                write: written() | statements("command_service.archiving.retention"),
+                write: written() | statements("command_service.archiving.retention", "command_service.senders"),
                 KEYS: of_keys(*MAKES_KEYS, *HAS_SECRETS),
             }
         case "relay":
             others = statements("command_service.scheduling.scheduler", "command_service.handling.outbox")
             epochs = {name: text for name, text in written().items() if ".epochs." in name}
-            others |= statements("command_service.privacy.eraser")
+            others |= statements("command_service.privacy.eraser", "command_service.measuring")
             return {write: statements("command_service.publishing") | others | epochs, KEYS: of_keys(*ERASES)}
         case "http":
             names = {name: text for name, text in written().items() if name.endswith(OF_HTTP)}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from deploy.cli import screen
+from deploy.cli import operator_options, screen
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
 from deploy.erasure.export import export as export_subject
 from deploy.erasure.findings import Findings, look
@@ -57,16 +57,18 @@ def erase(
     reason: Annotated[str, typer.Option(help="Kept as it is: no personal data.")],
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until nothing is left anywhere.")] = 60.0,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    actor: operator_options.ActorOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Erase a person: their key is destroyed, every projection overwrites their rows. There is no way back.
+    """Erase a person: their key is destroyed, every projection overwrites their rows. There is no way back. The audit says who did it.
 
     Exit code 0: nothing is left, 1: something is (it is named), 2: wrong use, 3: a server is unavailable.
     """
     checked(subject)
+    who = operator_options.actor_name(actor)
     if not yes:
         typer.confirm(f"Erase {subject}, for ever?", abort=True)
-    outcome, findings = run(_erase(settings(), subject, reason, wait))
+    outcome, findings = run(_erase(settings(), subject, reason, who, wait))
     if outcome["type"] != "command.accepted":
         raise fail(f"refused: {outcome['data'].get('message', outcome['type'])}", NEGATIVE)
     _print(findings, output)
@@ -100,8 +102,11 @@ def seal() -> None:
     print(f"{changed:,} events were in clear, and are sealed")
 
 
-async def _erase(found: Settings, subject: str, reason: str, wait: float) -> tuple[dict[str, Any], Findings]:
-    outcome = await send_one(found, ERASE_SUBJECT, {"subject": subject, "reason": reason}, {}, ANSWER_WITHIN_S)
+async def _erase(
+    found: Settings, subject: str, reason: str, actor: str, wait: float
+) -> tuple[dict[str, Any], Findings]:
+    data = {"subject": subject, "reason": reason}
+    outcome = await send_one(found, ERASE_SUBJECT, data, {"actor": actor}, ANSWER_WITHIN_S)
     if outcome["type"] != "command.accepted":
         return outcome, Findings(subject)
     deadline = time.monotonic() + wait

@@ -18,6 +18,7 @@ from projectors.dead_letters.letters.letter import COMMANDS
 from projectors.dead_letters.letters.marks import mark
 from projectors.dead_letters.replaying.items import finish_items
 from projectors.dead_letters.sealing import Seal, without_sealed_texts
+from shared.contracts.privacy import ERASE_SUBJECT
 from shared.contracts.registry import COMMANDS as CONTRACTS
 from shared.contracts.validation_errors import describe
 from shared.messages.control import Edit
@@ -103,6 +104,8 @@ def edited_command(act: Edit, original: dict[str, Any], now: datetime) -> Comman
         envelope = CommandEnvelope.model_validate({"source": "tidemark/dead_letters"} | kept | given | changed)
     except ValidationError as error:
         raise Refusal("validation-failed", "not a command envelope", describe(error)) from error
+    if envelope.type == ERASE_SUBJECT:
+        raise _invalid("type", f"{ERASE_SUBJECT} is never edited: it is sent by one who may have a person erased")
     contract = CONTRACTS.get(envelope.type)
     if contract is None:
         raise _invalid("type", f"there is no command {envelope.type!r}")

@@ -132,7 +132,8 @@ BEGIN
 END
 $$;
 
--- Cut off the oldest rows, at most ``most``, that are from before ``cutoff``. Returns their number.
+-- Cut off the oldest rows, at most ``most``, that are from before ``cutoff``, and at least 30 days old whatever it is: who may call this
+-- cannot remove the traces of what it has just done. Returns their number.
 CREATE FUNCTION prune_audit(cutoff timestamptz, most integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = operations, pg_temp AS $$
 DECLARE
@@ -142,7 +143,7 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT head FROM audit_head FOR UPDATE;
     SELECT oldest.number, oldest.hash INTO last FROM (
-        SELECT audit.number, audit.hash, bool_and(audit.at < cutoff) OVER (ORDER BY audit.number) AS old
+        SELECT audit.number, audit.hash, bool_and(audit.at < least(cutoff, now() - interval '30 days')) OVER (ORDER BY audit.number) AS old
         FROM audit ORDER BY audit.number LIMIT most
     ) AS oldest WHERE old ORDER BY oldest.number DESC LIMIT 1;
     IF NOT FOUND THEN

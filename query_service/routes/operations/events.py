@@ -5,9 +5,10 @@ of one connection is bounded by its queue and one write.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final
 
 from litestar import Response, WebSocket, get, websocket
@@ -29,7 +30,7 @@ from query_service.live.listener_limits import Listeners, occupy_slot
 from query_service.live.stream_session import JsonMessages, ServerSentEvents, StreamSession
 from query_service.live.updates import Filter
 from shared.contracts.registry import CONTEXT_OF_KIND, KINDS
-from shared.http.identities.guard import Needs
+from shared.http.identities.guard import Needs, is_still_allowed
 from shared.http.identities.identity import AnyConnection
 from shared.messaging import topology
 
@@ -40,6 +41,9 @@ GOING_AWAY: Final = 1001
 INVALID_REQUEST: Final = 4400
 """Close code of a WebSocket with invalid parameters, which over HTTP get a 400; the close reason has the detail (RFC 6455 §7.4)."""
 MAX_REASON: Final = 123
+
+Allowed = Callable[[], Awaitable[bool]]
+"""Whether the reader may read now."""
 
 Streams = Annotated[
     list[str] | None,
@@ -147,11 +151,12 @@ async def events(
     An event only states that a stream has changed. To get the data, query with its stream and version as `Tidemark-Consistency`.
     Filters of different names must all match. After 15 seconds without an event a comment is sent. Resume with `Last-Event-ID`; if that
     is not possible, and whenever updates may have been missed, a `reset` is sent. `/events/ws` sends the same as JSON messages over
-    WebSocket.
+    WebSocket. Both end soon after their credential is no longer valid.
     """
     wanted = _filter(stream, kind, projection)
     listeners: Listeners = request.app.state.listeners
-    return EventStream(listeners, request.stores.broadcast, wanted, request.headers.get(LAST_ID) or last_event_id)
+    last_id = request.headers.get(LAST_ID) or last_event_id
+    return EventStream(listeners, request.stores.broadcast, wanted, last_id, partial(is_still_allowed, request))
 
 
 @websocket("/events/ws", guards=[occupy_slot], needs=OF_KINDS, opt=_REPEATABLE)
@@ -190,25 +195,29 @@ async def events_ws(
                 await socket.receive_data("text")
 
     with suppress(WebSocketDisconnect):
-        if not await StreamSession(broadcast, JsonMessages(), send=send, disconnected=disconnected).run(
-            wanted, last_event_id
-        ):
+        allowed = partial(is_still_allowed, socket)
+        session = StreamSession(broadcast, JsonMessages(), send=send, disconnected=disconnected, allowed=allowed)
+        if not await session.run(wanted, last_event_id):
             await socket.close(GOING_AWAY)
 
 
 class EventStream(Response[Any]):
-    """A response that lasts until its reader disconnects or the process stops."""
+    """A response that lasts until its reader disconnects, may read no longer, or the process stops."""
 
-    def __init__(self, listeners: Listeners, broadcast: Broadcast, wanted: Filter, last_id: str | None) -> None:
+    def __init__(
+        self, listeners: Listeners, broadcast: Broadcast, wanted: Filter, last_id: str | None, allowed: Allowed
+    ) -> None:
         super().__init__(None)
-        self._arguments = listeners, broadcast, wanted, last_id
+        self._arguments = listeners, broadcast, wanted, last_id, allowed
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
         return _EventStreamResponse(*self._arguments)
 
 
 class _EventStreamResponse(ASGIResponse):
-    def __init__(self, listeners: Listeners, broadcast: Broadcast, wanted: Filter, last_id: str | None) -> None:
+    def __init__(
+        self, listeners: Listeners, broadcast: Broadcast, wanted: Filter, last_id: str | None, allowed: Allowed
+    ) -> None:
         super().__init__(
             media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
@@ -217,6 +226,7 @@ class _EventStreamResponse(ASGIResponse):
         self._broadcast = broadcast
         self._wanted = wanted
         self._last_id = last_id
+        self._allowed = allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def write(messages: Sequence[bytes]) -> None:
@@ -229,9 +239,14 @@ class _EventStreamResponse(ASGIResponse):
         with self._listeners.slot(scope):
             await self.start_response(send)
             if HEAD not in scope:
-                await StreamSession(self._broadcast, ServerSentEvents(), send=write, disconnected=disconnected).run(
-                    self._wanted, self._last_id
+                session = StreamSession(
+                    self._broadcast,
+                    ServerSentEvents(),
+                    send=write,
+                    disconnected=disconnected,
+                    allowed=self._allowed,
                 )
+                await session.run(self._wanted, self._last_id)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -134,10 +134,37 @@ async def authorise(connection: AnyConnection, handler: BaseRouteHandler) -> Non
 
 
 async def _authorise(connection: AnyConnection, needs: str | Needs) -> None:
-    authenticator: Authenticator = connection.app.state[AUTHENTICATOR]
-    identity = await authenticator.identify(connection)
+    try:
+        identity = await _identify(connection)
+    except UnauthorisedError:
+        limit_rate(connection)  # of its address: who guesses is one of those without an identity
+        raise
     connection.scope[IDENTITY] = identity  # type: ignore[typeddict-unknown-key]  # a key of our own
     limit_rate(connection)
+    _require_needs(connection, identity, needs)
+
+
+async def is_still_allowed(connection: AnyConnection) -> bool:
+    """Whether a connection that was let through would be so now: its key may be revoked, its token expired. Neither counted nor reported.
+
+    While that cannot be checked, it would.
+    """
+    needs = connection.route_handler.opt[NEEDS]
+    try:
+        _require_needs(connection, await _identify(connection), needs)
+    except (UnauthorisedError, ForbiddenError):
+        return False
+    except CredentialsUncheckedError:
+        return True
+    return True
+
+
+async def _identify(connection: AnyConnection) -> Identity:
+    authenticator: Authenticator = connection.app.state[AUTHENTICATOR]
+    return await authenticator.identify(connection)
+
+
+def _require_needs(connection: AnyConnection, identity: Identity, needs: str | Needs) -> None:
     require(identity, (needs,) if isinstance(needs, str) else needs.of(connection))
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import aio_pika
 import asyncpg
 import pytest
 
@@ -17,6 +18,8 @@ from command_service.privacy.eraser import Eraser
 from command_service.scheduling import scheduled_commands
 from deploy.erasure.sealing_history import seal
 from shared.contracts.registry import event_data
+from shared.messages.control import Acted, Request
+from shared.messaging import topology
 from shared.messaging.broker import Publisher
 from shared.privacy.key_database import KeyDatabase
 from shared.privacy.key_database import migrate as migrate_keys
@@ -314,3 +317,31 @@ async def test_an_erasure_that_was_interrupted_after_the_key_was_destroyed_is_co
     await eraser.round(settle=timedelta(hours=1))
     assert await write_db.fetchval("SELECT erased_at FROM erasures WHERE subject = $1", subject) is not None
     assert await write_db.fetchval("SELECT settled_at FROM erasures WHERE subject = $1", subject) is None
+
+
+async def test_every_erasure_is_reported_to_the_audit_once_with_who_asked_for_it_and_why(
+    handler: Handler, eraser: Eraser, own_id: str, migrated: Settings, keys: KeyDatabase
+) -> None:
+    subject = f"customers/{own_id}"
+    async with await aio_pika.connect(migrated.rabbitmq_url) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(topology.CHANGES, topology.acted_key(topology.COMMANDS))
+        data = {"subject": subject, "reason": "asked for it"}
+        asked = command("privacy.erase-subject", data, actor="shop", behind="ann")
+        await handler.handle([register(own_id, "Ann"), asked])
+        await eraser.round(settle=timedelta(hours=1))
+        message = await queue.get(timeout=30)
+        assert message is not None
+        acted = Request[Acted].model_validate_json(message.body).data
+        assert (acted.act, acted.subject, acted.actor, acted.reason) == (
+            "erase-subject",
+            subject,
+            "shop",
+            "asked for it",
+        )
+        assert acted.details == {"behind": "ann"}
+        assert await keys.keys([subject]) == {subject: None}, "it is reported once the key is gone"
+        await handler.handle([erase(own_id)])
+        await eraser.round(settle=AT_ONCE)
+        assert await queue.get(fail=False, timeout=1) is None, "nobody is erased twice"

@@ -65,9 +65,9 @@ async def test_who_asks_too_often_gets_429_and_nobody_else_does(
         assert 429 not in await statuses(served.client, path, shop, BURST)
         assert await statuses(served.client, path, {}, 1) == [401]
         assert await statuses(served.client, "/health/live", robot, 3 * BURST) == [200] * 3 * BURST
-        # What is public is counted by address.
+        # What is public is counted by address, and so was the request without a credential.
         public = await statuses(served.client, "/schema/openapi.json", {}, 2 * BURST)
-        assert (public.count(200), public.count(429)) == (BURST, BURST)
+        assert (public.count(200), public.count(429)) == (BURST - 1, BURST + 1)
         assert served.log == ""
 
 
@@ -119,3 +119,41 @@ async def test_event_streams_are_counted_for_each_identity_over_sse_and_web_sock
         assert await status(await listen(shop, web_socket=True)) == 101
         assert await status(await listen(shop, web_socket=False)) == 200
         assert served.log == ""
+
+
+@pytest.mark.parametrize("service", ["query", "http"])
+async def test_who_tries_credentials_that_are_none_is_counted_by_address(start: Start, service: str) -> None:
+    path = "/orders" if service == "query" else "/commands/none"
+    async with start(service, auth="on", rate_limit=SLOWLY, rate_burst=BURST) as served:
+        guesses = [await served.client.get(path, headers=bearer(f"guess-{number}")) for number in range(2 * BURST)]
+        assert [each.status_code for each in guesses] == [401] * BURST + [429] * BURST
+
+
+async def test_an_event_stream_ends_once_its_key_is_revoked_and_others_go_on(start: Start, migrated: Settings) -> None:
+    async with store.operations_database(migrated) as connection:
+        made = [
+            await store.create(connection, f"c-{uuid4().hex[:8]}", ("queries:*",), None, actor="tests", reason="")
+            for _ in range(2)
+        ]
+        gone, stays = made
+        async with start("query", auth="on") as served, AsyncExitStack() as stack:
+            streams = []
+            for one, upgrade in ((gone, ""), (gone, UPGRADE), (stays, "")):
+                head = [
+                    f"GET /events{'/ws' if upgrade else ''} HTTP/1.1",
+                    "Host: localhost",
+                    f"Authorization: Bearer {one.key}",
+                    *([upgrade] if upgrade else []),
+                ]
+                reader, writer = await served.send("\r\n".join(head) + "\r\n\r\n")
+                stack.callback(writer.close)
+                async with asyncio.timeout(30):
+                    assert (await reader.readuntil(b"\r\n\r\n")).split()[1] in (b"200", b"101")
+                streams.append(reader)
+            await store.revoke(connection, gone.key.id, actor="tests", reason="")
+            async with asyncio.timeout(60):
+                server_sent = await streams[0].readuntil(b"0\r\n\r\n")
+                web_socket = await streams[1].readuntil(b"\x88\x02\x03\xe9")
+            assert b"ready" in server_sent
+            assert b"ready" in web_socket, "and then closed: 1001"
+            assert b"0\r\n\r\n" not in bytes(streams[2]._buffer)  # type: ignore[attr-defined]

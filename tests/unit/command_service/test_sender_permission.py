@@ -183,6 +183,8 @@ def test_what_came_through_another_exchange_is_no_command(exchange: str, user: s
 def test_a_reply_goes_to_no_queue_of_another(reply_to: str, used: str) -> None:
     assert checked(envelope(), "shop", reply_to=reply_to).delivery.reply_to == used
     assert checked(envelope(), user_of("processes"), reply_to=reply_to).delivery.reply_to == reply_to
+    resent = {topology.SENDER_HEADER: "shop"}
+    assert checked(envelope(), user_of("dead_letters"), headers=resent, reply_to=reply_to).delivery.reply_to == used
 
 
 async def test_marks_count_only_from_ours() -> None:
@@ -215,3 +217,25 @@ async def test_senders_are_read_again_when_they_are_old_and_at_once_for_an_unkno
     assert reads == 2
     now = MAX_AGE_S + 0.1
     assert "shop" not in await directory.of(["shop"])
+
+
+@pytest.mark.parametrize("user", ["", "stranger", "shop"])
+@pytest.mark.parametrize("body", [envelope(source="billing"), {"x": 1}])
+def test_nobody_has_a_refusal_sent_to_the_queue_of_another(user: str, body: dict[str, Any]) -> None:
+    """A refusal with another's correlation id, at that one's queue, would be taken for the outcome of its command."""
+    assert checked(body, user, reply_to="reply.billing.main").delivery.reply_to == ""
+    assert checked(body, user, reply_to="amq.gen-x").delivery.reply_to == "amq.gen-x"
+
+
+def test_a_wildcard_does_not_let_a_service_have_anybody_erased() -> None:
+    erasure = envelope("privacy.erase-subject", source="ops", subject=None)
+    for may, code in (
+        (("*",), NOT_PERMITTED),
+        (("privacy.*",), NOT_PERMITTED),
+        (("privacy.erase-subject",), "decided"),
+    ):
+        delivery = delivered(erasure, "ops")
+        found = check(delivery, read(delivery.body, headers={}), {"ops": Sender("ops", may, "ops")}, WORKER)
+        assert codes(found) == [code]
+    operator = Sender("ops", ("*",), None)
+    assert codes(check(delivery, read(delivery.body, headers={}), {"ops": operator}, WORKER)) == ["decided"]

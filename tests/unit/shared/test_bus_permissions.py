@@ -104,6 +104,9 @@ def test_only_the_worker_may_write_to_queues_past_the_exchanges() -> None:
         ("changes", "summary.acted", {"summary"}),
         ("changes", "fulfilment.acted", {"processes"}),
         ("changes", "worker.denied", {"worker"}),
+        ("changes", "command_service.denied", {"http"}),
+        ("changes", "query_service.denied", {"query"}),
+        ("changes", "commands.acted", {"http", "relay"}),
         ("changes", "process.worker", {"worker"}),
         ("changes", "process.query", set()),
         ("control", "replay", {"query"}),
@@ -214,3 +217,8 @@ def test_types_are_matched_by_context() -> None:
     assert not may_send(("orders.*",), "orders")
     assert not may_send(("orders.place-order",), "orders.pay-order")
     assert not may_send((), "orders.pay-order")
+
+
+def test_no_wildcard_stands_for_an_erasure() -> None:
+    assert not may_send(("*", "privacy.*", "privacy.erase-subjects"), "privacy.erase-subject")
+    assert may_send(("privacy.erase-subject",), "privacy.erase-subject")
