@@ -39,7 +39,7 @@ async def test_each_wrong_use_is_one_line_and_an_exit_code(system: System, tmp_p
     (tmp_path / "empty").touch()
     cases: list[tuple[list[str], dict[str, str], int, str]] = [
         ([*send, "not JSON"], urls, 2, "not JSON"),
-        ([*send, '{"a":' * 10_000], urls, 2, "not JSON"),
+        ([*send, '{"a":' * 10_000], urls, 2, "nested too deeply"),
         ([*send, "[1]"], urls, 2, "data"),
         ([*send, '{"a": NaN}'], urls, 2, "not JSON"),
         (["send", "DROP TABLE", "{}"], urls, 2, "type"),

@@ -23,6 +23,7 @@ PARAMETERS = [
     ("/audit", ("actor", "act", "projection", "request_id"), GARBAGE),
 ]
 EVERYTHING = {"everything": True}
+JSON = {"Content-Type": "application/json"}
 
 
 def is_problem(answer: httpx.Response, *statuses: int) -> bool:
@@ -55,7 +56,7 @@ async def test_every_number_in_a_path_is_one(reader: httpx.AsyncClient, ann: htt
 )
 async def test_a_body_that_is_no_object_is_refused(ann: httpx.AsyncClient, body: bytes) -> None:
     for path in ("replay", "discard", "edit"):
-        assert is_problem(await ann.post(f"/dead-letters/{path}", content=body), 400)
+        assert is_problem(await ann.post(f"/dead-letters/{path}", content=body, headers=JSON), 400)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ async def test_other_types_sizes_and_headers_are_refused(ann: httpx.AsyncClient,
     path = "/dead-letters/replay"
     text = await ann.post(path, content=b"everything", headers={"Content-Type": "text/plain"})
     assert is_problem(text, 415)
-    assert is_problem(await ann.post(path, content=b" " * (2 * 1024 * 1024)), 413)
+    assert is_problem(await ann.post(path, content=b" " * (2 * 1024 * 1024), headers=JSON), 413)
     assert is_problem(await ann.post(f"{path}?dry_run=true", json={"selection": EVERYTHING}), 400)
     for key in (b"x" * 201, b"", b"\xff"):
         answer = await ann.post(path, json={"selection": EVERYTHING}, headers=[(b"Idempotency-Key", key)])

@@ -13,6 +13,8 @@ from query_service.http import operators
 from query_service.http.operators import Operators
 from query_service.http.requests import Stores
 from query_service.stores.operations_store import OperationsStore
+from shared.privacy.command_bodies import opened_command, subject_of_command
+from shared.privacy.sealing import is_sealed
 from shared.runtime.settings import Settings
 from tests.integration.databases import note_kinds
 from tests.integration.dead_letters.harness import Harness
@@ -81,7 +83,10 @@ async def test_a_payload_is_for_operators_only(
     assert "secret-name" not in stranger.text
     assert "Traceback" not in stranger.text
     letter = (await ann.get("/dead-letters/1")).json()
-    assert json.loads(letter["payload"]["body"])["data"] == {"name": "secret-name"}
+    body = json.loads(letter["payload"]["body"])
+    assert is_sealed(body["data"]["name"])
+    subject = str(subject_of_command(body))
+    assert opened_command(body, subject, await harness.keys.keys({subject}))["data"] == {"name": "secret-name"}
     assert letter["payload"]["trace"].startswith("Traceback")
     assert letter["payload"]["headers"]["tidemark-reason"] == "handler-failed"
     assert not letter["payload_hidden"]
