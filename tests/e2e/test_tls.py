@@ -140,6 +140,7 @@ async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sec
                 write_db_url=over_tls(plain.write_db_url),
                 operations_db_url=over_tls(plain.operations_db_url),
                 processes_db_url=over_tls(plain.processes_db_url),
+                keys_db_url=over_tls(plain.keys_db_url),
                 stores={name: over_tls(url) for name, url in plain.stores.items()},
                 own={
                     name: {setting: over_tls(url) for setting, url in urls.items()} for name, urls in plain.own.items()

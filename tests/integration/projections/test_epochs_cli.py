@@ -44,8 +44,8 @@ async def test_an_epoch_wants_a_reason_that_can_be_kept(of_its_own: dict[str, An
 
 async def test_a_write_database_that_cannot_be_asked_is_one_line(migrated: Settings) -> None:
     for verb in (["show"], ["new", "--reason", "x"]):
-        for url, says in (("postgresql://127.0.0.1:1/x", "PostgreSQL"), ("nonsense://x", "no address of a database")):
-            await epoch.refused(*verb, code=3, says=says, environ={"TIDEMARK_WRITE_DB_URL": url})
+        for url, code, says in (("postgresql://127.0.0.1:1/x", 3, "PostgreSQL"), ("nonsense://x", 2, "is no URL like")):
+            await epoch.refused(*verb, code=code, says=says, environ={"TIDEMARK_WRITE_DB_URL": url})
         async with database(migrated.write_db_url) as empty:
             await epoch.refused(*verb, code=3, says="epochs", environ={"TIDEMARK_WRITE_DB_URL": empty})
 

@@ -87,7 +87,7 @@ async def test_a_store_that_is_away_is_named_and_the_others_are_shown(migrated: 
         says="PostgreSQL",
         environ={"TIDEMARK_SUMMARY_DB_URL": "postgresql://127.0.0.1:1/x"},
     )
-    await refused("status", code=3, says="no address", environ={"TIDEMARK_SUMMARY_DB_URL": "nonsense://x"})
+    await refused("status", code=2, says="is no URL like", environ={"TIDEMARK_SUMMARY_DB_URL": "nonsense://x"})
 
 
 async def test_compare_says_equal_or_shows_what_differs(registry: Registry, migrated: Settings) -> None:

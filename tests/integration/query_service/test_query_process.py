@@ -68,7 +68,8 @@ async def test_it_serves_and_stops_on_sigterm_even_with_connections_open(environ
         async with asyncio.timeout(8):
             assert await process.wait() == 0
         assert process.stderr
-        assert await process.stderr.read() == b""
+        said = (await process.stderr.read()).decode().splitlines()
+        assert [line for line in said if "authentication is off" not in line] == []
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ async def test_a_port_that_is_taken_is_one_clear_line(environ: dict[str, str]) -
             async with asyncio.timeout(30):
                 out, error = await process.communicate()
     assert (process.returncode, out) == (1, b"")
-    assert error.decode().strip() == f"query: cannot listen on 127.0.0.1 port {port}: Address already in use"
+    assert error.decode().splitlines()[-1] == f"query: cannot listen on 127.0.0.1 port {port}: Address already in use"
 
 
 @pytest.mark.parametrize(
