@@ -105,7 +105,7 @@ def decode(
             decoded.arrived += [ArrivedEvent(event, delivery.body, None, epoch, at, automatic) for at, event in events]
             continue
         try:
-            elements = split(delivery.body)
+            elements = split(delivery.body, keys_once=False)
         except EnvelopeError as error:
             decoded.undecodable.append(Undecodable(delivery.body, failure_of(error, UNDECODABLE)))
             continue

@@ -128,28 +128,29 @@ class ReceivedEvent(BaseModel):
     actor: str | None = None
 
 
-def split(body: bytes, exact: Collection[str] = ()) -> Sequence[Any]:
+def split(body: bytes, exact: Collection[str] = (), *, keys_once: bool = True) -> Sequence[Any]:
     """The envelopes in a message, as plain JSON values: one for the structured form, several for the batch form.
 
     The first byte decides the form, not the content type, so that a wrong header loses nothing. ``exact``: the types whose numbers with a
-    fraction or an exponent are Decimals, with every digit; all others' are floats.
+    fraction or an exponent are Decimals, with every digit; all others' are floats. ``keys_once``: an object with a key twice is refused; else the
+    last counts, as it does for the fast decoder of events, which this service has written itself.
     Raises EnvelopeError for what is not JSON, not an object or array, or an empty batch.
     """
-    elements = _elements(parse(body))
+    elements = _elements(parse(body, keys_once=keys_once))
     if any(_is_of(each, exact) for each in elements):
         exactly = _elements(_exact(body))
         return [one if _is_of(one, exact) else other for one, other in zip(exactly, elements, strict=True)]
     return elements
 
 
-def parse(body: bytes | str, *, exact: bool = False) -> Any:
-    """The JSON value: no object in it has a key twice (RFC 7493 §2.3), and at most MAX_DEPTH values are nested.
+def parse(body: bytes | str, *, exact: bool = False, keys_once: bool = True) -> Any:
+    """The JSON value: no object in it has a key twice (RFC 7493 §2.3) unless ``keys_once`` is false, and at most MAX_DEPTH values are nested.
 
     ``exact``: numbers with a fraction or an exponent as Decimals, never as floats. Raises EnvelopeError.
     """
     try:
         text = body.encode() if isinstance(body, str) else body
-        parsed = from_json(text, allow_inf_nan=False, catch_duplicate_keys=True)
+        parsed = from_json(text, allow_inf_nan=False, catch_duplicate_keys=keys_once)
     except ValueError as error:
         raise EnvelopeError(_described(str(error))) from error
     return _exact(text) if exact else parsed

@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from deploy.servers import packages
 from deploy.servers.accounts import redis_users
-from deploy.servers.accounts.databases import OPERATIONS, PROCESSES, READ, WRITE
+from deploy.servers.accounts.databases import KEYS, OPERATIONS, PROCESSES, READ, WRITE
 from deploy.servers.accounts.urls import ACCOUNTS, ROLES
 from deploy.servers.ports import free_port
 from deploy.servers.postgres import ADMIN, Postgres
@@ -61,7 +61,7 @@ def test_a_service_gets_the_urls_that_it_needs_with_its_own_accounts(name: str) 
         url = urlsplit(SECRET.sub(r"\1", given[variable(setting)]))
         if setting.endswith("_db_url"):
             assert (url.username, url.password) == (role_of(name), f"{role_of(name).upper()}_DB_PASSWORD")
-            store = "write-db" if setting == "write_db_url" else "read-db"
+            store = {"write_db_url": "write-db", "keys_db_url": "keys-db"}.get(setting, "read-db")
             assert url.hostname == store
             assert role_of(name) in SERVICES[store]["environment"]["TIDEMARK_ROLES"].split(",")
         elif setting.endswith("_redis_url"):
@@ -124,7 +124,7 @@ def clusters(tmp_path: Path) -> Iterator[tuple[Postgres, Postgres]]:
 async def test_compose_makes_what_private_servers_have(clusters: tuple[Postgres, Postgres]) -> None:
     bare, _ = clusters
     passwords = {f"{role.upper()}_DB_PASSWORD": f'password of {role}\'s "own"' for role in ROLES}
-    names = (WRITE, READ, OPERATIONS, PROCESSES)
+    names = (WRITE, READ, OPERATIONS, PROCESSES, KEYS)
     environ = {
         "PATH": os.environ["PATH"],
         "PGHOST": "127.0.0.1",

@@ -310,7 +310,7 @@ def _started(server: Postgres) -> None:
 
 def test_the_environment_names_all_servers_or_none() -> None:
     names = (
-        *("RABBITMQ_URL", "WRITE_DB_URL", "OPERATIONS_DB_URL", "PROCESSES_DB_URL"),
+        *("RABBITMQ_URL", "WRITE_DB_URL", "OPERATIONS_DB_URL", "PROCESSES_DB_URL", "KEYS_DB_URL"),
         *("SUMMARY_DB_URL", "SEARCH_DB_URL", "TELEMETRY_DB_URL"),
     )
     given = {f"TIDEMARK_{name}": f"x://{name}" for name in names}

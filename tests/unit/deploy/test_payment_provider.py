@@ -111,7 +111,7 @@ def test_what_cannot_be_read_is_skipped(body: bytes) -> None:
 
 def test_it_is_started_only_if_the_setting_says_so() -> None:
     urls = dict.fromkeys(READ_NAMES, "x")
-    fields = ("rabbitmq_url", "write_db_url", "operations_db_url", "processes_db_url", "origin")
+    fields = ("rabbitmq_url", "write_db_url", "operations_db_url", "processes_db_url", "keys_db_url", "origin")
     servers = Servers(**dict.fromkeys(fields, "x"), stores=urls)  # type: ignore[arg-type]
     assert PAYMENT_PROVIDER not in [each.name for each in programs(servers, {})]
     [*_, last] = programs(servers, {"TIDEMARK_PAYMENT_PROVIDER": "local"})
