@@ -132,8 +132,8 @@ def split(body: bytes, exact: Collection[str] = (), *, keys_once: bool = True) -
     """The envelopes in a message, as plain JSON values: one for the structured form, several for the batch form.
 
     The first byte decides the form, not the content type, so that a wrong header loses nothing. ``exact``: the types whose numbers with a
-    fraction or an exponent are Decimals, with every digit; all others' are floats. ``keys_once``: an object with a key twice is refused; else the
-    last counts, as it does for the fast decoder of events, which this service has written itself.
+    fraction or an exponent are Decimals, with every digit; all others' are floats. ``keys_once``: an object with a key twice is
+    refused; else the last counts, as it does for the fast decoder of events, which this service has written itself.
     Raises EnvelopeError for what is not JSON, not an object or array, or an empty batch.
     """
     elements = _elements(parse(body, keys_once=keys_once))
@@ -144,7 +144,7 @@ def split(body: bytes, exact: Collection[str] = (), *, keys_once: bool = True) -
 
 
 def parse(body: bytes | str, *, exact: bool = False, keys_once: bool = True) -> Any:
-    """The JSON value: no object in it has a key twice (RFC 7493 §2.3) unless ``keys_once`` is false, and at most MAX_DEPTH values are nested.
+    """The JSON value: no object in it has a key twice (RFC 7493 §2.3), unless ``keys_once`` is false; at most MAX_DEPTH are nested.
 
     ``exact``: numbers with a fraction or an exponent as Decimals, never as floats. Raises EnvelopeError.
     """

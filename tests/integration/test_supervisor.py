@@ -184,6 +184,7 @@ def servers() -> Servers:
         "TELEMETRY_DB_URL",
         "PROCESSES_DB_URL",
         "OPERATIONS_DB_URL",
+        "KEYS_DB_URL",
         "ANALYTICS_REDIS_URL",
     )
     found = from_environment(
