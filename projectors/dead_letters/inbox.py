@@ -26,7 +26,7 @@ from projectors.dead_letters.letters.reading import ORIGIN_OF, parse_letters, un
 from projectors.dead_letters.outgoing import HeldEvent, inquiries
 from projectors.dead_letters.replaying.items import resolve
 from projectors.dead_letters.requests import handle, reply
-from projectors.dead_letters.sealing import Seal, seal_letters
+from projectors.dead_letters.sealing import Sealing
 from shared.messages.control import Acted, Passed, Request
 from shared.messages.denials import Denied
 from shared.messaging import topology
@@ -55,7 +55,7 @@ class Inbox:
         database: Database,
         publisher: Publisher,
         outages: OutageRetry,
-        seal: Seal,
+        seal: Sealing,
         *,
         on_change: Callable[[], None],
     ) -> None:
@@ -115,7 +115,7 @@ class Inbox:
 
     async def _store(self, letters: Sequence[Incoming]) -> None:
         async def step() -> None:
-            sealed = await seal_letters(letters, self._seal)
+            sealed = [await self._seal.letter(letter) for letter in letters]
             pool = await self._database.pool()
             async with pool.acquire(timeout=10) as connection, connection.transaction():
                 await ingest(connection, sealed)

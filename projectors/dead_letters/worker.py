@@ -12,7 +12,7 @@ from typing import Final
 from projectors.dead_letters import figures, outage, queue_figures, retention
 from projectors.dead_letters.inbox import PREFETCH, QUEUES, Inbox
 from projectors.dead_letters.replaying.engine import ReplayEngine
-from projectors.dead_letters.sealing import sealing
+from projectors.dead_letters.sealing import Sealing
 from shared.messaging import topology
 from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Publisher
@@ -46,7 +46,7 @@ async def run(settings: Settings) -> int:
     engine = ReplayEngine(database_url, SCHEMA, publisher, outage.retry(process.stopping))
     pruner = retention.pruner(database_url)
     keys = KeyDatabase(settings.require("keys_db_url"))
-    inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), sealing(keys), on_change=engine.wake)
+    inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), Sealing(keys), on_change=engine.wake)
     letters = figures.OperationsFigures(database)
     census = queue_figures.QueueFigures(publisher.connected, settings.lanes)
     try:

@@ -60,7 +60,8 @@ def event_identity(stream: str, version: int) -> bytes:
 def command_identity(envelope: Mapping[str, Any]) -> bytes | None:
     """Commands with the same source, id and content are the same letter; None for a command without an id.
 
-    Personal texts make no difference: they are sealed anew each time, and a digest of them in clear would outlive an erasure.
+    Personal texts make no difference here: they are sealed anew each time, and a digest of them in clear would outlive an erasure
+    (``projectors.dead_letters.sealing`` tells them apart).
     """
     if not isinstance(envelope.get("id"), str):
         return None

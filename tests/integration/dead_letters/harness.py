@@ -18,7 +18,7 @@ import asyncpg
 from projectors.dead_letters import outage
 from projectors.dead_letters.inbox import QUEUES, Inbox
 from projectors.dead_letters.replaying.engine import ReplayEngine, Timing
-from projectors.dead_letters.sealing import sealing
+from projectors.dead_letters.sealing import Sealing
 from shared.messages.control import PASSED, Passed, PassedEvent, Request
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
@@ -99,7 +99,7 @@ class Harness:
         database = Database(url, schema=SCHEMA)
         stopping = asyncio.Event()
         engine = ReplayEngine(url, SCHEMA, publisher, outage.retry(stopping), timing=timing)
-        inbox = Inbox(consumer, database, publisher, outage.retry(stopping), sealing(self.keys), on_change=engine.wake)
+        inbox = Inbox(consumer, database, publisher, outage.retry(stopping), Sealing(self.keys), on_change=engine.wake)
         runs: list[Awaitable[None]] = [consumer.run(), inbox.run(stopping), engine.run(stopping)]
         worker = Worker([asyncio.ensure_future(run) for run in runs], database, engine, publisher, consumer)
         self.workers.append(worker)
