@@ -53,7 +53,7 @@ class Sealing:
         return letter._replace(body=await self(letter.body), identity=await self._identity(letter))
 
     async def _identity(self, letter: Incoming) -> bytes:
-        """Of commands that differ in a personal text alone, each is a letter: told apart by a digest under the person's key, which
+        """Of commands that differ in a personal text alone, each is a letter, distinguished by a digest under the person's key, which
         says nothing once that key is destroyed."""
         elements = _elements(letter.body)
         if len(elements) != 1 or (subject := _person(elements[0])) is None:
