@@ -160,15 +160,13 @@ async def test_each_key_and_each_address_has_a_limit_and_the_others_go_on(tmp_pa
         found = [(await gateway.client.get("/orders")).status_code for _ in range(10)]
         assert (found[:5], set(found[5:]) <= {200, 429}, 429 in found) == ([200] * 5, True, True)
     async with front(tmp_path, connections_per_address=3) as gateway:
-        held = [await gateway.connect("") for _ in range(4)]
-        ended = [asyncio.create_task(closed(reader)) for reader, _ in held]
-        await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-        assert (
-            1 <= [task.done() for task in ended].count(True) < 4
-        )  # a slow machine may reach the time limit of the others, too
+        held = [await gateway.connect("") for _ in range(3)]
+        with contextlib.suppress(ConnectionError):  # refused at once, or after it was made
+            one_more, writer = await gateway.connect("")
+            await asyncio.wait_for(closed(one_more), 30)
+            writer.close()
         for _, writer in held:
             writer.close()
-        await asyncio.gather(*ended)
         async with asyncio.timeout(30):
             while b" 200 " not in await gateway.answer("GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n"):
                 pass
