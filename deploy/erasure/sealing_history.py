@@ -17,7 +17,7 @@ from command_service.privacy.stored_texts import (
     subject_of_event,
 )
 from deploy.erasure.stores import OPERATIONS, WRITE, connection, databases
-from projectors.dead_letters.sealing import sealing
+from projectors.dead_letters.sealing import Sealing
 from shared.contracts.registry import PERSONS
 from shared.privacy.key_database import KeyDatabase
 from shared.runtime.settings import Settings
@@ -66,9 +66,9 @@ async def seal(settings: Settings, progress: Callable[[int], None]) -> int:
             await write.execute(SCRUB_REJECTIONS, PERSONAL_COMMANDS, await write.fetchval(UPDATED_AT), timeout=None)
             await write.execute(DONE)
         async with connection(OPERATIONS, urls[OPERATIONS], schema=operations.SCHEMA) as found:
-            sealed = sealing(keys)
+            seal_body = Sealing(keys)
             for row in await found.fetch(LETTERS, PERSONAL_COMMANDS, timeout=None):
-                if (body := await sealed(row["body"])) != row["body"]:
+                if (body := await seal_body(row["body"])) != row["body"]:
                     await found.execute(WRITE_LETTER, row["letter_id"], body)
     finally:
         await keys.close()
