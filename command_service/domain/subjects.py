@@ -1,6 +1,6 @@
 """A person who is erased, once and for ever: asked again, nothing happens. Refusals: not-a-person.
 
-The key is destroyed, and what is stored in clear is overwritten, by ``command_service.erasing`` after the event is committed.
+After the event is committed, the eraser (``command_service.privacy``) destroys the key, and projections overwrite what they store in clear.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from command_service.handling.decision import Batch, ClaimKey, LoadedStreams, Ou
 from command_service.handling.epochs import Epoch
 from command_service.handling.outbox import CHANNEL
 from command_service.handling.parsing import Command, Task
-from command_service.privacy.personal_data import PERSONAL_CLAIMS, hashed_claim
+from command_service.privacy.personal_data import HASHED, PERSONAL_CLAIMS, hashed_claim
 from command_service.scheduling import scheduled_commands
 from shared.contracts.privacy import ERASE_SUBJECT
 from shared.messages.outcomes import ACCEPTED
@@ -114,7 +114,7 @@ INSERT INTO erasures (subject) SELECT subject FROM unnest($1::text[]) AS new (su
 """
 # From before such claims were hashed. All of one scope, by the primary key.
 CLAIMS_IN_CLEAR: Final = """
-SELECT scope, value FROM claims WHERE scope = ANY ($1::text[]) AND value NOT LIKE 'hmac:%' LIMIT 1000
+SELECT scope, value FROM claims WHERE scope = ANY ($1::text[]) AND NOT starts_with(value, $2) LIMIT 1000
 """
 HASH_CLAIMS: Final = """
 WITH clear AS (
@@ -124,7 +124,7 @@ WITH clear AS (
 )
 INSERT INTO claims (scope, value, stream) SELECT scope, hashed, stream FROM clear ON CONFLICT DO NOTHING
 """
-# Of persons who are erased.
+# Of persons who are erased. The scopes are PERSONAL_CLAIMS, spelt out as in the partial index ``claims_of_persons``, which serves it so.
 FREE_CLAIMS: Final = """
 DELETE FROM claims WHERE stream = ANY ($1::text[]) AND scope IN ('customer-email', 'user-email')
 """
@@ -183,7 +183,7 @@ async def load_claims(connection: Connection, keys: set[ClaimKey]) -> dict[Claim
 
 async def hash_claims(connection: Connection, secret: bytes) -> None:
     """Record what is unique of persons as keyed hashes, where an older version has recorded it in clear."""
-    while found := await connection.fetch(CLAIMS_IN_CLEAR, sorted(PERSONAL_CLAIMS)):
+    while found := await connection.fetch(CLAIMS_IN_CLEAR, sorted(PERSONAL_CLAIMS), HASHED):
         rows = [(row["scope"], row["value"], hashed_claim(row["scope"], row["value"], secret)) for row in found]
         await connection.execute(HASH_CLAIMS, *map(list, zip(*rows, strict=True)))
 

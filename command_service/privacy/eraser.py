@@ -24,9 +24,10 @@ from uuid import uuid4
 from pydantic_core import to_json
 
 from shared.contracts.privacy import ERASE_SUBJECT, stream_of_subject
-from shared.messages.control import ACTED, Acted, Request
+from shared.messages.control import Acted
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
+from shared.messaging.acted import acted_message
 from shared.messaging.broker import BrokerError, Outgoing, Publisher
 from shared.privacy.key_database import KeyDatabase
 from shared.runtime.failpoints import Failpoint, reached
@@ -139,9 +140,7 @@ def _record(subject: str, requested_at: datetime, asked: Mapping[str, str | None
         request_id=f"erasure/{subject}",
         asked_at=requested_at,
     )
-    message = Request[Acted](id=f"acted/{uuid4()}", source=SOURCE, type=ACTED, time=datetime.now(UTC), data=acted)
-    body = message.model_dump_json(exclude_none=True).encode()
-    return Outgoing(topology.CHANGES, topology.acted_key(topology.COMMANDS), body, CONTENT_TYPE, type=ACTED)
+    return acted_message(acted, SOURCE)
 
 
 def _command(subject: str, reason: str) -> Outgoing:

@@ -17,7 +17,7 @@ from shared.contracts.registry import COMMANDS, EVENTS
 from shared.messages.envelope import CommandEnvelope
 from shared.privacy.command_bodies import sealed_command, subject_of_command
 from shared.privacy.marks import ERASED, personal_fields, subject_of
-from shared.privacy.sealing import Keys, is_sealed, seal_text
+from shared.privacy.sealing import Keys, close_text, is_sealed, texts_in
 from shared.runtime.postgres import Connection
 
 PERSONAL_TYPES: Final = {name: cls for cls, (name, _) in EVENTS.items() if personal_fields(cls)}
@@ -66,10 +66,8 @@ def sealed_event(envelope: Mapping[str, Any], keys: Keys) -> dict[str, Any] | No
     subject = subject_of_event(envelope)
     if cls is None or subject is None:
         return None
-    data = envelope["data"]
-    clear = {name: data[name] for name in personal_fields(cls) if isinstance(data.get(name), str)}
-    texts = {name: _closed(text, subject, keys) for name, text in clear.items() if not _is_closed(text)}
-    return {**envelope, "data": {**data, **texts}} if texts else None
+    texts = _closed(texts_in(cls, envelope["data"]), subject, keys)
+    return {**envelope, "data": {**envelope["data"], **texts}} if texts else None
 
 
 async def seal_state(connection: Connection, stream: str, keys: Keys) -> None:
@@ -79,9 +77,7 @@ async def seal_state(connection: Connection, stream: str, keys: Keys) -> None:
     state = None if kept is None else from_json(kept)
     if aggregate is None or not isinstance(state, dict):
         return
-    clear = {name: state[name] for name in personal_fields(aggregate.state) if isinstance(state.get(name), str)}
-    texts = {name: _closed(text, stream, keys) for name, text in clear.items() if not _is_closed(text)}
-    if texts:
+    if texts := _closed(texts_in(aggregate.state, state), stream, keys):
         await connection.execute(WRITE_STATE, stream, to_json(state | texts).decode())
 
 
@@ -102,10 +98,7 @@ async def _write_scheduled(connection: Connection, row_id: int, command: dict[st
     )
 
 
-def _is_closed(text: str) -> bool:
-    return text == ERASED or is_sealed(text)
-
-
-def _closed(text: str, subject: str, keys: Keys) -> str:
-    key = keys.get(subject)
-    return ERASED if key is None else seal_text(text, subject, key)
+def _closed(texts: Mapping[str, str], subject: str, keys: Keys) -> dict[str, str]:
+    """Those in clear, as they are to be."""
+    clear = {name: text for name, text in texts.items() if text != ERASED and not is_sealed(text)}
+    return {name: close_text(text, subject, keys.get(subject)) for name, text in clear.items()}

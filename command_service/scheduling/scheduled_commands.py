@@ -17,9 +17,10 @@ from uuid import uuid4
 from pydantic_core import from_json, to_json
 
 from command_service.handling.parsing import Command, CommandKey
-from shared.messages.control import ACTED, Acted, Request
+from shared.messages.control import Acted
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
+from shared.messaging.acted import acted_message
 from shared.messaging.broker import Outgoing
 from shared.runtime.postgres import Connection
 
@@ -93,7 +94,6 @@ class ScheduledCommand:
 
     def asked(self, act: Literal["cancel", "reschedule"], actor: str, reason: str, **details: str) -> Outgoing:
         """The record for the audit that an operator asks for this; published before the change, so that none is unrecorded."""
-        now = datetime.now(UTC)
         acted = Acted(
             projection=topology.COMMANDS,
             act=f"{act}-scheduled",
@@ -103,11 +103,9 @@ class ScheduledCommand:
             actor=actor,
             reason=reason,
             request_id=f"scheduled/{uuid4()}",
-            asked_at=now,
+            asked_at=datetime.now(UTC),
         )
-        message = Request[Acted](id=f"acted/{uuid4()}", source=SOURCE, type=ACTED, time=now, data=acted)
-        body = message.model_dump_json(exclude_none=True).encode()
-        return Outgoing(topology.CHANGES, topology.acted_key(topology.COMMANDS), body, CONTENT_TYPE, type=ACTED)
+        return acted_message(acted, SOURCE)
 
     def _message(self, envelope: str, headers: dict[str, Any]) -> Outgoing:
         return Outgoing(

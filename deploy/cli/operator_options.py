@@ -14,6 +14,7 @@ from deploy.cli.screen import printable
 from deploy.cli.terminal import UNAVAILABLE, WRONG_USE, fail
 from shared.contracts.validation_errors import describe
 from shared.contracts.values import Actor
+from shared.messages.control import Reason as ReasonText
 from shared.messages.control import Request
 
 SOURCE: Final = "tidemark/cli"
@@ -35,6 +36,13 @@ RequestId = Annotated[
 ]
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class Reasoned(BaseModel):
+    """Who changes something, and why, as the audit keeps it."""
+
+    actor: Actor
+    reason: ReasonText = ""
 
 
 def actor_name(given: str | None) -> Actor:
@@ -86,3 +94,8 @@ def reporting_request_errors(envelope: Request[Any]) -> Iterator[None]:
         ) from error
     except UnroutableError as error:
         raise fail("RabbitMQ has no queue for operators' requests yet: run tidemark migrate", UNAVAILABLE) from error
+
+
+def reasoned(reason: str, actor: str | None) -> Reasoned:
+    """The options --reason and --actor. Raises typer.Exit with a message that names the invalid one."""
+    return validated(Reasoned, {"reason": reason, "actor": actor_name(actor)})

@@ -9,7 +9,7 @@ from deploy.cli.subjects.commands import checked
 from deploy.cli.terminal import run
 from deploy.erasure.certificate import public_key, signed
 from deploy.erasure.findings import as_document, look
-from shared.privacy.key_database import KeyDatabase
+from deploy.erasure.stores import key_database
 from shared.runtime.settings import Settings
 
 
@@ -29,16 +29,10 @@ def print_public_key(settings: Settings) -> None:
 
 async def _certificate(settings: Settings, subject: str, values: Sequence[str]) -> dict[str, Any]:
     findings = await look(settings, subject, values)
-    keys = KeyDatabase(settings.require("keys_db_url"))
-    try:
+    async with key_database(settings) as keys:
         return await signed(as_document(findings), keys)
-    finally:
-        await keys.close()
 
 
 async def _public_key(settings: Settings) -> str:
-    keys = KeyDatabase(settings.require("keys_db_url"))
-    try:
+    async with key_database(settings) as keys:
         return await public_key(keys)
-    finally:
-        await keys.close()

@@ -8,10 +8,9 @@ import msgspec
 from pydantic_core import from_json
 
 from command_service.privacy.stored_texts import REVIEWS_OF
-from deploy.erasure.stores import OPERATIONS, WRITE, connection, databases, generations
+from deploy.erasure.stores import OPERATIONS, WRITE, connection, databases, generations, key_database, rows_of
 from projectors.stores.tables import tables_of
 from shared.contracts.registry import event_data
-from shared.privacy.key_database import KeyDatabase
 from shared.privacy.marks import personal_fields, subject_of
 from shared.privacy.sealing import Keys, opened
 from shared.read_models import IN_POSTGRES
@@ -33,11 +32,8 @@ async def export(settings: Settings, subject: str) -> dict[str, Any]:
     """Raises ServerUnavailableError, KeyMissingError."""
     urls = databases(settings)
     kind, _, own_id = subject.partition("/")
-    keys = KeyDatabase(settings.require("keys_db_url"))
-    try:
+    async with key_database(settings) as keys:
         key = await keys.keys([subject])
-    finally:
-        await keys.close()
     async with connection(WRITE, urls[WRITE]) as write:
         rows = await write.fetch(EVENTS, subject)
         if kind == "customers":
@@ -51,10 +47,7 @@ async def export(settings: Settings, subject: str) -> dict[str, Any]:
         async with connection(model.name, settings.store_url(model.name), schema=schema) as store:
             for table in tables_of(model.name):
                 if table.kind == kind:
-                    key_name = await store.fetchval("SELECT quote_ident($1)", table.stream)
-                    name = await store.fetchval("SELECT quote_ident($1)", table.name)
-                    statement = f"SELECT to_jsonb(t)::text FROM {name} AS t WHERE {key_name} = $1"  # noqa: S608 - quoted
-                    documents[f"{model.name}.{table.name}"] = _parsed(await store.fetch(statement, own_id))
+                    documents[f"{model.name}.{table.name}"] = await rows_of(store, table, own_id)
             if model.name == "summary":
                 for name, statement in REFERENCES.get(kind, {}).items():
                     references[name] = _parsed(await store.fetch(statement, own_id))

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from command_service.privacy.stored_texts import PERSONAL_COMMANDS, PERSONAL_TYPES, REVIEWS_OF
 from deploy.erasure.queues import waiting
-from deploy.erasure.stores import KEYS, OPERATIONS, WRITE, connection, databases, generations, redis_stores
+from deploy.erasure.stores import KEYS, OPERATIONS, WRITE, connection, databases, generations, redis_stores, rows_of
 from projectors.stores.tables import Table, tables_of
 from shared.contracts.privacy import stream_of_subject
 from shared.contracts.registry import PERSONAL_EVENTS
@@ -150,13 +150,8 @@ async def _generation(
     for table in tables:
         if table.kind not in (kind, None):
             continue
-        key = await store.fetchval("SELECT quote_ident($1)", table.stream)
-        name = await store.fetchval("SELECT quote_ident($1)", table.name)
-        rows = await store.fetch(
-            f"SELECT to_jsonb(t)::text AS row FROM {name} AS t WHERE {key} = $1",  # noqa: S608 - quoted
-            own_id if table.kind == kind else findings.subject,
-        )
-        if names := sorted({name for row in rows for name in clear_names(from_json(row["row"]))}):
+        rows = await rows_of(store, table, own_id if table.kind == kind else findings.subject)
+        if names := clear_names(rows):
             findings.found(f"{schema}.{table.name}", f"{', '.join(names)} in clear")
 
 

@@ -16,7 +16,7 @@ from command_service.privacy.stored_texts import (
     seal_state,
     subject_of_event,
 )
-from deploy.erasure.stores import OPERATIONS, WRITE, connection, databases
+from deploy.erasure.stores import OPERATIONS, WRITE, connection, databases, key_database
 from projectors.dead_letters.sealing import Sealing
 from shared.contracts.registry import PERSONS
 from shared.privacy.key_database import KeyDatabase
@@ -56,8 +56,7 @@ WRITE_LETTER: Final = "UPDATE payloads SET body = $2 WHERE letter_id = $1"
 async def seal(settings: Settings, progress: Callable[[int], None]) -> int:
     """Returns how many events were in clear. ``progress`` gets the number of events read so far."""
     urls = databases(settings)
-    keys = KeyDatabase(settings.require("keys_db_url"))
-    try:
+    async with key_database(settings) as keys:
         async with connection(WRITE, urls[WRITE]) as write:
             changed = await _events(write, keys, progress)
             await _states(write, keys)
@@ -70,8 +69,6 @@ async def seal(settings: Settings, progress: Callable[[int], None]) -> int:
             for row in await found.fetch(LETTERS, PERSONAL_COMMANDS, timeout=None):
                 if (body := await seal_body(row["body"])) != row["body"]:
                     await found.execute(WRITE_LETTER, row["letter_id"], body)
-    finally:
-        await keys.close()
     return changed
 
 

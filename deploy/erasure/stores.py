@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
+from pydantic_core import from_json
 
 from deploy.compare.stores import open_store
 from deploy.verify.errors import server_errors
+from projectors.stores.tables import Table
+from shared.privacy.key_database import KeyDatabase
 from shared.read_models import IN_POSTGRES, READ_MODELS, StoreKind
 from shared.runtime.postgres import CONNECT_TIMEOUT_S
 from shared.runtime.settings import Settings
@@ -49,6 +52,24 @@ async def connection(name: str, url: str, *, schema: str = "public") -> AsyncIte
             yield found
         finally:
             found.terminate()
+
+
+@asynccontextmanager
+async def key_database(settings: Settings) -> AsyncIterator[KeyDatabase]:
+    """Raises MissingSettingError."""
+    keys = KeyDatabase(settings.require("keys_db_url"))
+    try:
+        yield keys
+    finally:
+        await keys.close()
+
+
+async def rows_of(store: asyncpg.Connection, table: Table[Any], value: str) -> list[Any]:
+    """The rows of a read model's table that belong to one stream, as plain JSON. ``value``: of the table's column ``stream``."""
+    key = await store.fetchval("SELECT quote_ident($1)", table.stream)
+    name = await store.fetchval("SELECT quote_ident($1)", table.name)
+    statement = f"SELECT to_jsonb(t)::text AS row FROM {name} AS t WHERE {key} = $1"  # noqa: S608 - quoted
+    return [from_json(row["row"]) for row in await store.fetch(statement, value)]
 
 
 async def generations(settings: Settings, name: str) -> Mapping[str, bool]:

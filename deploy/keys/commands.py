@@ -8,12 +8,11 @@ from typing import Annotated, Any, Final, TypeVar
 
 import asyncpg
 import typer
-from pydantic import BaseModel, Field
 
 from deploy.cli import operator_options, screen
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
 from deploy.keys import store
-from shared.contracts.values import Actor, SafeText
+from shared.contracts.values import Actor
 from shared.http.identities import scopes as scope_table
 from shared.http.identities.identity import is_reserved
 from shared.http.identities.key_cache import CURRENT_S
@@ -44,12 +43,7 @@ Lifetime = Annotated[str, typer.Option("--expires", help="When it expires: after
 KeyId = Annotated[str, typer.Argument(help="The key's id: the part between the underscores.")]
 
 
-class _Reasoned(BaseModel):
-    actor: Actor
-    reason: Annotated[SafeText, Field(max_length=2000)] = ""
-
-
-class _NewKey(_Reasoned):
+class _NewKey(operator_options.Reasoned):
     subject: Actor
 
 
@@ -109,7 +103,7 @@ def rotate(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Create the key that replaces this one, with the same subject and scopes, and print it once. Exit code 1: no live key has this id."""
-    asked = operator_options.validated(_Reasoned, {"reason": reason, "actor": operator_options.actor_name(actor)})
+    asked = operator_options.reasoned(reason, actor)
     longer, lifetime = _duration("--overlap", overlap), _lifetime(expires)
     made = _done(
         lambda connection: store.rotate(connection, key_id, lifetime, longer, actor=asked.actor, reason=asked.reason)
@@ -124,7 +118,7 @@ def revoke(
     actor: operator_options.ActorOption = None,
 ) -> None:
     """End a key now. The services refuse it within a few seconds. Exit code 1: there is no such key, or it has been revoked before."""
-    asked = operator_options.validated(_Reasoned, {"reason": reason, "actor": operator_options.actor_name(actor)})
+    asked = operator_options.reasoned(reason, actor)
     subject = _done(lambda connection: store.revoke(connection, key_id, actor=asked.actor, reason=asked.reason))
     print(f"{key_id} of {screen.printable(subject)} is revoked; the services refuse it within {CURRENT_S:.0f} s")
 

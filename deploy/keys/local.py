@@ -1,11 +1,11 @@
 """The ready key of ``tidemark up``: made once, kept in a file that only its owner can read, so that the first minutes need no set-up."""
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Final
 
 from deploy.keys import store
+from deploy.private_file import write_private
 from shared.http.identities.api_keys import ApiKey, parse
 from shared.http.identities.scopes import EVERYTHING
 from shared.runtime.settings import Settings
@@ -32,16 +32,10 @@ async def ready_key(settings: Settings, path: Path) -> tuple[ApiKey, bool]:
         for row in await connection.fetch(LIVE_OF, SUBJECT):
             await store.revoke(connection, row["id"], actor=SUBJECT, reason="its file is gone")
         made = await store.create(connection, SUBJECT, [EVERYTHING], None, actor=SUBJECT, reason=REASON)
-    await asyncio.to_thread(_write, path, made.key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(write_private, path, f"{made.key}\n")
     return made.key, True
 
 
 def _read(path: Path) -> str:
     return path.read_text().strip() if path.is_file() else ""
-
-
-def _write(path: Path, key: ApiKey) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{key}\n")

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from deploy.private_file import write_private
+
 if TYPE_CHECKING:
     from shared.runtime.settings import Settings
 
@@ -24,11 +26,9 @@ def published(variables: Mapping[str, str], path: Path = FILE) -> Iterator[Path]
     """Write the variables to the file, which exists until the end of the block; a shell can source it."""
     from deploy.servers import leftovers
 
+    lines = (f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"# {json.dumps(leftovers.identity(os.getpid()))}\n")
-        file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    write_private(path, "".join((f"# {json.dumps(leftovers.identity(os.getpid()))}\n", *lines)))
     try:
         yield path
     finally:

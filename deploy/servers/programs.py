@@ -61,30 +61,22 @@ def rabbitmq_server() -> Path:
         direct = base / "usr/lib/rabbitmq/bin/rabbitmq-server"
         if direct.is_file():
             return direct
-    if found := find("rabbitmq-server"):
-        return found
-    raise ProgramMissingError("rabbitmq-server is not on this machine")
+    return _required("rabbitmq-server")
 
 
 def haproxy() -> Path:
     """The gateway's program. Raises ``ProgramMissingError``."""
-    if found := find("haproxy"):
-        return found
-    raise ProgramMissingError("haproxy is not on this machine")
+    return _required("haproxy")
 
 
 def prometheus() -> Path:
     """Raises ``ProgramMissingError``."""
-    if found := find("prometheus"):
-        return found
-    raise ProgramMissingError("prometheus is not on this machine")
+    return _required("prometheus")
 
 
 def promtool() -> Path:
     """Prometheus's checker of rules, from the same package. Raises ``ProgramMissingError``."""
-    if found := find("promtool"):
-        return found
-    raise ProgramMissingError("promtool is not on this machine")
+    return _required("promtool")
 
 
 def epmd() -> Path:
@@ -95,6 +87,12 @@ def epmd() -> Path:
         if inside := sorted(base.glob("usr/lib*/erlang/erts-*/bin/epmd")):
             return inside[-1]
     raise ProgramMissingError("Erlang's epmd is not on this machine")
+
+
+def _required(name: str) -> Path:
+    if found := find(name):
+        return found
+    raise ProgramMissingError(f"{name} is not on this machine")
 
 
 def environment() -> dict[str, str]:

@@ -1,6 +1,5 @@
 """``tidemark services``: services that send commands over RabbitMQ."""
 
-import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,13 +7,12 @@ from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import typer
-from pydantic import BaseModel, Field
 
 from deploy.cli import operator_options, screen
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
+from deploy.private_file import write_private
 from deploy.services import store
 from shared.contracts.registry import COMMANDS
-from shared.contracts.values import Actor, SafeText
 from shared.http.identities.identity import is_reserved
 from shared.messaging.access import may_send
 from shared.runtime.settings import MissingSettingError, Settings
@@ -46,11 +44,6 @@ To = Annotated[
 ]
 
 
-class _Reasoned(BaseModel):
-    actor: Actor
-    reason: Annotated[SafeText, Field(max_length=2000)] = ""
-
-
 @app.command()
 def create(
     name: Name,
@@ -74,7 +67,7 @@ def create(
     for pattern in may:
         if not any(may_send([pattern], command_type) for command_type in COMMANDS):
             raise fail(f"--may: no command has the type {pattern!r}; `tidemark contracts export` lists them", WRONG_USE)
-    asked = _reasoned(reason, actor)
+    asked = operator_options.reasoned(reason, actor)
     types = list(dict.fromkeys(may))
     _hand_over(
         _done(lambda found: store.create(found, name, types, actor=asked.actor, reason=asked.reason)), to, output
@@ -107,20 +100,16 @@ def rotate(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Give it a new password. Open connections go on; the next one needs the new password. Exit code 1: there is no such service."""
-    asked = _reasoned(reason, actor)
+    asked = operator_options.reasoned(reason, actor)
     _hand_over(_done(lambda found: store.rotate(found, name, actor=asked.actor, reason=asked.reason)), to, output)
 
 
 @app.command()
 def revoke(name: Name, reason: operator_options.Reason = "", actor: operator_options.ActorOption = None) -> None:
     """Delete its user, which closes its connections; its commands are refused from then on. Exit code 1: no such service."""
-    asked = _reasoned(reason, actor)
+    asked = operator_options.reasoned(reason, actor)
     _done(lambda found: store.revoke(found, name, actor=asked.actor, reason=asked.reason))
     print(f"{name} is revoked")
-
-
-def _reasoned(reason: str, actor: str | None) -> _Reasoned:
-    return operator_options.validated(_Reasoned, {"reason": reason, "actor": operator_options.actor_name(actor)})
 
 
 def _done(step: Callable[[Settings], Awaitable[T]]) -> T:
@@ -137,7 +126,7 @@ def _done(step: Callable[[Settings], Awaitable[T]]) -> T:
 
 def _hand_over(made: store.Service, to: Path | None, output: Output) -> None:
     if to is not None:
-        _write(to, made.url)
+        write_private(to, f"{made.url}\n")
     if output is Output.JSON:
         url = {} if to is not None else {"url": made.url}
         screen.print_json({"name": made.name, "may": list(made.may), "source": made.name} | url)
@@ -150,12 +139,3 @@ def _hand_over(made: store.Service, to: Path | None, output: Output) -> None:
 
 def _listed(may: Sequence[str]) -> str:
     return ", ".join(map(screen.printable, may))
-
-
-def _write(path: Path, url: str) -> None:
-    """Replace the file at once: a reader gets the old URL or the new one."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{url}\n")
-    temporary.replace(path)

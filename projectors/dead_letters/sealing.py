@@ -4,7 +4,7 @@ What is not JSON, or no command whose type is known, is kept as it came: nothing
 """
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -14,14 +14,13 @@ from projectors.dead_letters.letters.letter import COMMANDS, Incoming
 from shared.contracts.registry import COMMANDS as CONTRACTS
 from shared.contracts.registry import PERSONS
 from shared.privacy.command_bodies import (
-    PersonErasedError,
     opened_command,
     sealed_command,
     subject_of_command,
     texts_of_command,
 )
 from shared.privacy.key_database import KeyDatabase
-from shared.privacy.sealing import KeyMissingError, is_sealed
+from shared.privacy.sealing import KeyMissingError, Keys, is_sealed
 
 Seal = Callable[[bytes], Awaitable[bytes]]
 """A command's message → the same, with its personal texts sealed. Raises what the key database raises in an outage."""
@@ -38,33 +37,44 @@ class Sealing:
 
     async def __call__(self, body: bytes) -> bytes:
         elements = _elements(body)
-        clear = [each for each in elements if any(not is_sealed(text) for text in texts_of_command(each).values())]
-        if not clear:
-            return body
-        subjects = {subject for each in clear if (subject := _person(each)) is not None}
-        found = await self._keys.keys(subjects, make=subjects)
-        sealed = [sealed_command(each, _person(each), found) if each in clear else each for each in elements]
-        return to_json(sealed if body.lstrip()[:1] == b"[" else sealed[0])
+        return _sealed(body, elements, await self._keys_of(elements))
 
     async def letter(self, letter: Incoming) -> Incoming:
         """The letter as it is stored. Events are sealed already."""
         if letter.origin != COMMANDS:
             return letter
-        return letter._replace(body=await self(letter.body), identity=await self._identity(letter))
-
-    async def _identity(self, letter: Incoming) -> bytes:
-        """Of commands that differ in a personal text alone, each is a letter, distinguished by a digest under the person's key, which
-        says nothing once that key is destroyed."""
         elements = _elements(letter.body)
-        if len(elements) != 1 or (subject := _person(elements[0])) is None:
-            return letter.identity
-        found = await self._keys.keys({subject}, make={subject})
-        key = found.get(subject)
-        try:
-            texts = texts_of_command(opened_command(elements[0], subject, found))
-        except (KeyMissingError, PersonErasedError):
-            return letter.identity
-        return letter.identity if key is None else hmac.digest(key, letter.identity + to_json(texts), sha256)
+        keys = await self._keys_of(elements)
+        return letter._replace(
+            body=_sealed(letter.body, elements, keys), identity=_identity(letter.identity, elements, keys)
+        )
+
+    async def _keys_of(self, elements: Sequence[Any]) -> Keys:
+        subjects = {subject for each in elements if (subject := _person(each)) is not None}
+        return await self._keys.keys(subjects, make=subjects)
+
+
+def _sealed(body: bytes, elements: Sequence[Any], keys: Keys) -> bytes:
+    clear = [any(not is_sealed(text) for text in texts_of_command(each).values()) for each in elements]
+    if not any(clear):
+        return body
+    sealed = [
+        sealed_command(each, _person(each), keys) if is_clear else each
+        for each, is_clear in zip(elements, clear, strict=True)
+    ]
+    return to_json(sealed if body.lstrip()[:1] == b"[" else sealed[0])
+
+
+def _identity(identity: bytes, elements: Sequence[Any], keys: Keys) -> bytes:
+    """Of commands that differ in a personal text alone, each is a letter, distinguished by a digest under the person's key, which
+    says nothing once that key is destroyed."""
+    if len(elements) != 1 or (subject := _person(elements[0])) is None or (key := keys.get(subject)) is None:
+        return identity
+    try:
+        texts = texts_of_command(opened_command(elements[0], subject, keys))
+    except KeyMissingError:
+        return identity
+    return hmac.digest(key, identity + to_json(texts), sha256)
 
 
 def without_sealed_texts(command_type: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from projectors.stores.port import Hold
 from shared.contracts.registry import KINDS
 from shared.messages.changes import ACTIVATED, Activated, ActivatedMessage
 from shared.messages.control import (
-    ACTED,
     COMPARE,
     HEADS,
     HISTORY,
@@ -31,6 +30,7 @@ from shared.messages.control import (
 )
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
+from shared.messaging.acted import acted_message as reported
 from shared.messaging.broker import Outgoing
 from shared.observability import metrics
 from shared.views.generations import Generation
@@ -194,11 +194,7 @@ def passed_message(projector: str, events: Sequence[PassedEvent]) -> Outgoing:
 
 def acted_message(act: Acted) -> Outgoing:
     """For the audit log, which the dead-letter worker writes."""
-    message = Request[Acted](
-        id=f"acted/{uuid4()}", source=_source(act.projection), type=ACTED, time=datetime.now(UTC), data=act
-    )
-    body = message.model_dump_json(exclude_none=True).encode()
-    return Outgoing(topology.CHANGES, topology.acted_key(act.projection), body, CONTENT_TYPE, type=ACTED)
+    return reported(act, _source(act.projection))
 
 
 def _source(projector: str) -> str:

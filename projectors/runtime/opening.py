@@ -10,23 +10,19 @@ Errors about events with personal data are recorded without their texts, which m
 from collections.abc import Sequence
 from functools import partial
 from pathlib import PurePath
-from typing import Final
 
 from msgspec.structs import replace
 
 from projectors.runtime.decoding import ArrivedEvent, Unreadable
 from projectors.runtime.retry import KEY_MISSING, Failure, failure_of
+from projectors.stores.erasure import CONCERNED, subject_of_event
 from projectors.stores.port import Event
 from shared.contracts.privacy import SubjectErased
 from shared.contracts.registry import PERSONAL_EVENTS
 from shared.privacy.errors import WITHHELD, frames_of
 from shared.privacy.key_cache import KeyCache
-from shared.privacy.marks import subject_of
 from shared.privacy.sealing import KeyMissingError, Keys, opened
 from shared.runtime.outage import OutageRetry
-
-PERSONAL: Final = frozenset(PERSONAL_EVENTS)
-CONCERNED: Final = PERSONAL | {SubjectErased}
 
 
 class EventOpener:
@@ -52,21 +48,16 @@ class EventOpener:
             return arrived
         what = f"reading the keys of {len(subjects)} persons"
         keys = await self._outages.until_up(partial(self._keys.keys, subjects), what=what)
-        return [_opened(item, keys) if type(item.event.data) in PERSONAL else item for item in arrived]
+        return [_opened(item, keys) if type(item.event.data) in PERSONAL_EVENTS else item for item in arrived]
 
     async def close(self) -> None:
         await self._keys.close()
 
 
-def subject_of_event(event: Event) -> str | None:
-    """Whose personal data the event has; None: nobody's."""
-    return subject_of(type(event.data), event.data, event.stream)
-
-
 def failure_of_event(event: Event, error: BaseException, reason: str) -> Failure:
     """As ``failure_of``; without the error's text, if the event has personal data."""
     found = failure_of(error, reason)
-    if type(event.data) not in PERSONAL:
+    if type(event.data) not in PERSONAL_EVENTS:
         return found
     name = type(error).__name__
     place = found.fingerprint.split("|", 2)[1]

@@ -27,15 +27,15 @@ RECORD_ERASED: Final = """
 INSERT INTO erased_subjects (subject) SELECT subject FROM unnest($1::text[]) AS new (subject) ORDER BY subject
 ON CONFLICT DO NOTHING
 """
-_PERSONAL: Final = frozenset(PERSONAL_EVENTS)
-_CONCERNED: Final = _PERSONAL | {SubjectErased}
+CONCERNED: Final = frozenset({*PERSONAL_EVENTS, SubjectErased})
+"""The events that have personal data, and those that erase them."""
 
 
 def subjects_in(advances: Sequence[Advance]) -> tuple[set[str], set[str]]:
     """The subjects whose personal data these events have, and those that they erase."""
-    concerned = [event for advance in advances for event in advance.events if type(event.data) in _CONCERNED]
+    concerned = [event for advance in advances for event in advance.events if type(event.data) in CONCERNED]
     erasing = {event.data.subject for event in concerned if isinstance(event.data, SubjectErased)}
-    return {subject for event in concerned if (subject := _subject(event)) is not None}, erasing
+    return {subject for event in concerned if (subject := subject_of_event(event)) is not None}, erasing
 
 
 async def begin(connection: Connection, with_data: Collection[str], erasing: Collection[str]) -> set[str]:
@@ -51,7 +51,7 @@ def in_erased_form(advances: Sequence[Advance], subjects: Collection[str]) -> li
     """The same, with the erased form of these subjects' personal data."""
 
     def changed(event: Event) -> Event:
-        if type(event.data) not in _PERSONAL or _subject(event) not in subjects:
+        if type(event.data) not in PERSONAL_EVENTS or subject_of_event(event) not in subjects:
             return event
         return replace(event, data=erased(event.data))
 
@@ -63,5 +63,6 @@ def ids_of(subjects: Collection[str], kind: str) -> list[str]:
     return sorted(subject.partition("/")[2] for subject in subjects if subject.startswith(f"{kind}/"))
 
 
-def _subject(event: Event) -> str | None:
+def subject_of_event(event: Event) -> str | None:
+    """Whose personal data the event has; None: nobody's."""
     return subject_of(type(event.data), event.data, event.stream)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared.contracts.registry import COMMANDS
-from shared.privacy.marks import ERASED, personal_fields, subject_of
-from shared.privacy.sealing import KeyMissingError, Keys, is_sealed, open_text, seal_text
+from shared.privacy.marks import subject_of
+from shared.privacy.sealing import KeyMissingError, Keys, close_text, is_sealed, open_text, texts_in
 
 Element = Mapping[str, Any]
 """A command's envelope as plain JSON."""
@@ -35,8 +35,7 @@ def texts_of_command(element: Any) -> dict[str, str]:
     contract = COMMANDS.get(element["type"]) if isinstance(element.get("type"), str) else None
     if contract is None:
         return {}
-    data = element["data"]
-    return {name: data[name] for name in personal_fields(contract) if isinstance(data.get(name), str)}
+    return texts_in(contract, element["data"])
 
 
 def has_sealed_texts(element: Any) -> bool:
@@ -48,9 +47,7 @@ def sealed_command(element: Element, subject: str | None, keys: Keys) -> Element
     key = keys.get(subject) if subject is not None else None
 
     def seal(text: str) -> str:
-        if is_sealed(text):
-            return text
-        return ERASED if key is None or subject is None else seal_text(text, subject, key)
+        return text if is_sealed(text) else close_text(text, subject or "", key)
 
     return _with_texts(element, seal)
 

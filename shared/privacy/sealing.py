@@ -35,6 +35,11 @@ def seal_text(text: str, subject: str, key: bytes) -> str:
     return MARKER + base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
+def close_text(text: str, subject: str, key: bytes | None) -> str:
+    """The text sealed; the erased form if there is no key."""
+    return ERASED if key is None else seal_text(text, subject, key)
+
+
 def open_text(sealed: str, subject: str, key: bytes) -> str:
     """Raises KeyMissingError if it was not sealed under this key for this subject."""
     body = sealed.removeprefix(MARKER)
@@ -54,10 +59,7 @@ def sealed(data: T, stream: str, keys: Keys) -> T:
 
     ``stream``: its stream, whose data they are unless its class says otherwise. Raises KeyMissingError if the subject has no key.
     """
-    if not personal_fields(type(data)):
-        return data
-    fields = texts_of(data)
-    subject = subject_of(type(data), data, stream) if fields else None
+    fields, subject = _personal(data, stream)
     if subject is None:
         return data
     key = _key(subject, keys)
@@ -70,10 +72,7 @@ def opened(data: T, stream: str, keys: Keys) -> T:
 
     Raises KeyMissingError if a text is sealed and the subject has no key, or another one.
     """
-    if not personal_fields(type(data)):
-        return data
-    fields = texts_of(data)
-    subject = subject_of(type(data), data, stream) if fields else None
+    fields, subject = _personal(data, stream)
     if subject is None:
         return data
     if subject in keys and keys[subject] is None:
@@ -95,6 +94,19 @@ def erased(data: T) -> T:
 def texts_of(data: Any) -> dict[str, str]:
     """The personal texts of an event, state or command, by field; absent ones are left out."""
     return {name: text for name in personal_fields(type(data)) if isinstance(text := getattr(data, name), str)}
+
+
+def texts_in(cls: type[Any], fields: Mapping[str, Any]) -> dict[str, str]:
+    """The same of an object of the class as plain JSON, valid or not."""
+    return {name: fields[name] for name in personal_fields(cls) if isinstance(fields.get(name), str)}
+
+
+def _personal(data: Any, stream: str) -> tuple[dict[str, str], str | None]:
+    """The personal texts, and whose they are; None: there are none, or they are nobody's."""
+    if not personal_fields(type(data)):
+        return {}, None
+    fields = texts_of(data)
+    return fields, subject_of(type(data), data, stream) if fields else None
 
 
 def _sealed_once(text: str, subject: str, key: bytes) -> str:

@@ -13,10 +13,10 @@ from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail,
 from deploy.erasure.export import export as export_subject
 from deploy.erasure.findings import Findings, look
 from deploy.erasure.sealing_history import seal as seal_history
+from deploy.erasure.stores import key_database
 from deploy.sending.send_one import send_one
 from shared.contracts.privacy import ERASE_SUBJECT, Subject
 from shared.contracts.registry import PERSONS
-from shared.privacy.key_database import KeyDatabase
 from shared.runtime.settings import Settings
 
 ANSWER_WITHIN_S: Final = 30.0
@@ -118,11 +118,8 @@ async def _erase(
 
 
 async def _erased(found: Settings) -> list[str]:
-    keys = KeyDatabase(found.require("keys_db_url"))
-    try:
+    async with key_database(found) as keys:
         return await keys.erased()
-    finally:
-        await keys.close()
 
 
 def _print(findings: Findings, output: Output) -> None:

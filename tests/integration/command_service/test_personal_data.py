@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,10 +13,13 @@ import asyncpg
 import pytest
 
 from command_service.handling.decision import Outcome, Result
+from command_service.handling.event_store import FREE_CLAIMS
 from command_service.handling.handler import Handler
 from command_service.handling.parsing import Command, read
 from command_service.privacy.eraser import Eraser
+from command_service.privacy.personal_data import PERSONAL_CLAIMS
 from command_service.scheduling import scheduled_commands
+from deploy.erasure.findings import CLAIMS
 from deploy.erasure.sealing_history import seal
 from shared.contracts.registry import event_data
 from shared.messages.control import Acted, Request
@@ -27,6 +31,7 @@ from shared.privacy.sealing import KeyMissingError, opened
 from shared.runtime.settings import Settings
 from tests.integration.databases import database
 
+ROOT = Path(__file__).parents[3]
 AT_ONCE = timedelta(0)
 TABLES = ("streams", "events", "outbox", "commands", "claims", "scheduled_commands", "undecided_commands", "erasures")
 
@@ -345,3 +350,9 @@ async def test_every_erasure_is_reported_to_the_audit_once_with_who_asked_for_it
         await handler.handle([erase(own_id)])
         await eraser.round(settle=AT_ONCE)
         assert await queue.get(fail=False, timeout=1) is None, "nobody is erased twice"
+
+
+def test_statements_spell_out_the_scopes_of_personal_claims_as_their_index_does() -> None:
+    spelt = "IN (" + ", ".join(f"'{scope}'" for scope in sorted(PERSONAL_CLAIMS)) + ")"
+    index = (ROOT / "command_service/migrations/0010_pre_erasures.sql").read_text()
+    assert all(f"scope {spelt}" in text for text in (FREE_CLAIMS, CLAIMS, index))

@@ -24,6 +24,7 @@ from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing, Publisher
 from shared.messaging.consuming import Consumer, Delivery
+from shared.privacy.command_bodies import opened_command, subject_of_command
 from shared.privacy.key_database import KeyDatabase
 from shared.runtime.postgres import Database
 from shared.runtime.settings import Settings
@@ -146,6 +147,13 @@ class Harness:
 
     async def command_dies(self, command_id: str, data: dict[str, Any] | None = None, **properties: Any) -> None:
         await self.letter("commands", command(command_id, data), command_headers(), **properties)
+
+    async def opened(self, command: dict[str, Any]) -> dict[str, Any]:
+        """A command's data, with its personal texts in clear."""
+        subject = subject_of_command(command)
+        keys = await self.keys.keys(set() if subject is None else {subject})
+        data: dict[str, Any] = opened_command(command, subject, keys)["data"]
+        return data
 
     async def passed(self, *keys: tuple[str, int], how: str = "applied") -> None:
         events = [PassedEvent.model_validate({"stream": s, "version": v, "how": how}) for s, v in keys]

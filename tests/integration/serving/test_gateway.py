@@ -165,6 +165,7 @@ async def test_each_key_and_each_address_has_a_limit_and_the_others_go_on(tmp_pa
             one_more, writer = await gateway.connect("")
             await asyncio.wait_for(closed(one_more), 30)
             writer.close()
+        assert not any(reader.at_eof() for reader, _ in held)
         for _, writer in held:
             writer.close()
         answer = b""
