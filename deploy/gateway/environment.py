@@ -7,15 +7,15 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
+from shared.http.address import authority, reachable
 from shared.runtime.settings import Settings
 
 PREFIX: Final = "TIDEMARK_GATEWAY_"
-LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to connect to, by those to listen on
 
 
 def addresses(settings: Settings) -> dict[str, str]:
     """Where the gateway listens, and where the services of the same machine do, unless the environment says otherwise."""
-    at = LOOPBACK.get(settings.host, settings.host)
+    at = reachable(settings.host)
     return {
         f"{PREFIX}BIND": authority(settings.host, settings.gateway_port),
         f"{PREFIX}QUERIES": authority(at, settings.query_port),
@@ -31,8 +31,4 @@ def of_gateway(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 def url(settings: Settings) -> str:
     """Where its clients on this machine find it."""
     scheme = "https" if settings.gateway_certificate else "http"
-    return f"{scheme}://{authority(LOOPBACK.get(settings.host, settings.host), settings.gateway_port)}"
-
-
-def authority(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{scheme}://{authority(reachable(settings.host), settings.gateway_port)}"

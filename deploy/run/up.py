@@ -18,6 +18,7 @@ from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor, run_until_stopped
 from deploy.run.unprivileged import account_for_services
 from deploy.servers.provide import Servers
+from shared.http.address import authority, reachable
 from shared.http.identities.credentials import require_loopback
 from shared.runtime.settings import Settings
 
@@ -41,8 +42,10 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observ
         require_loopback(settings.host)
     await migrate(settings)
     console = Console()
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
-    query_url, command_url = f"http://{host}:{settings.query_port}", f"http://{host}:{settings.command_port}"
+    host = reachable(settings.host)
+    query_url, command_url = (
+        f"http://{authority(host, port)}" for port in (settings.query_port, settings.command_port)
+    )
     beside = [gateway_program()] if gateway else []
     prometheus_url = ""
     if observe:

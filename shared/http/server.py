@@ -17,6 +17,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from shared.http.address import reachable
 from shared.http.admission import Admission
 from shared.http.screening.screen import Screen, Screening
 from shared.runtime import descriptors
@@ -77,7 +78,7 @@ class HttpServer:
             backpressure=connections,
             log_level=LogLevels.error,
         )
-        self._own_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        self._own_host = reachable(host)
         self._port = port
         self.address = f"http://{self._own_host}:{port}"
         self.trouble: str | None = "not serving yet"

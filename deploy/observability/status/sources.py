@@ -21,6 +21,7 @@ from deploy.observability.status.snapshot import (
     Snapshot,
     Verification,
 )
+from shared.http.address import authority, reachable
 from shared.processes import NAMES as PROCESS_MANAGERS
 from shared.processes import folder_of
 from shared.runtime.postgres import CONNECT_TIMEOUT_S
@@ -46,9 +47,9 @@ VERIFIED: Final = "SELECT finished_at, complete, differences FROM verifications 
 async def read(settings: Settings, environ: Mapping[str, str] = os.environ) -> Snapshot:
     """``environ``: may name the addresses of the HTTP services, and a key for them."""
     found = Snapshot(datetime.now(UTC))
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
-    queries = environ.get("TIDEMARK_QUERY_URL") or f"http://{host}:{settings.query_port}"
-    commands = environ.get("TIDEMARK_COMMAND_URL") or f"http://{host}:{settings.command_port}"
+    host = reachable(settings.host)
+    queries = environ.get("TIDEMARK_QUERY_URL") or f"http://{authority(host, settings.query_port)}"
+    commands = environ.get("TIDEMARK_COMMAND_URL") or f"http://{authority(host, settings.command_port)}"
     key = environ.get("TIDEMARK_API_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with httpx.AsyncClient(trust_env=False, timeout=DEADLINE_S, headers=headers) as client:
