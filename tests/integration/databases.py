@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from deploy.run.migrate import WRITE_MIGRATIONS
 from projectors.stores.postgres_registry import PostgresRegistry
@@ -39,5 +40,16 @@ async def database(server: str, statement: str = "CREATE DATABASE {name}") -> As
     try:
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
     finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await drop_database(admin, name)
         await admin.close()
+
+
+# Whoever is no superuser may not end an autovacuum worker by FORCE; it is over in a moment.
+@retry(
+    retry=retry_if_exception_type(asyncpg.InsufficientPrivilegeError),
+    stop=stop_after_delay(30),
+    wait=wait_fixed(0.2),
+    reraise=True,
+)
+async def drop_database(admin: asyncpg.Connection, name: str) -> None:
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -20,7 +20,7 @@ from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.views.analytics import Keys
 from shared.views.search_text import Weight, vector
-from tests.integration.databases import note_kinds
+from tests.integration.databases import drop_database, note_kinds
 from tests.openapi import checked
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -121,7 +121,7 @@ async def query_urls(servers: Servers) -> AsyncIterator[tuple[str, str]]:
         await migrate(schema, here)
         await note_kinds(schema, here)
     yield here, reader
-    await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await drop_database(owner, name)
     await owner.close()
 
 
