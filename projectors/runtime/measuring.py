@@ -16,7 +16,7 @@ from projectors.generations.roles import Role
 from projectors.runtime.decoding import ArrivedEvent
 from projectors.stores.port import Commit, Event, HoldStatus
 from shared.messaging import topology
-from shared.observability import metrics
+from shared.observability import metrics, tracing
 from shared.observability import trace_names as names
 from shared.observability.spans import Recorder, SpanKind
 from shared.observability.tracing import is_sampled
@@ -79,7 +79,10 @@ def record_spans(
     sampled = [event for event in events if event.traceparent is not None and is_sampled(event.traceparent)]
     name = f"{names.PROCESS} {projector}"
     for event in sampled:
-        seen = {names.VISIBLE_SECONDS: (now - event.time).total_seconds()}
+        seconds = (now - event.time).total_seconds()
+        seen = {names.VISIBLE_SECONDS: seconds}
+        if (trace_id := tracing.trace_id(event.traceparent)) is not None:
+            metrics.VISIBLE_SECONDS.exemplify(seconds, trace_id, projector)
         recorder.record(
             name, SpanKind.CONSUMER, _attributes(projector, event) | seen, parent=event.traceparent, at_ns=began_ns
         )

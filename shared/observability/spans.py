@@ -31,7 +31,7 @@ _W3C: Final = TraceContextTextMapPropagator()
 
 
 class Recorder:
-    """Whoever begins a span has asked first whether its trace is recorded: by ``tracing.is_sampled``, or ``is_drawn`` for a new one."""
+    """A span is begun only after asking whether its trace is recorded: by ``tracing.is_sampled``, or ``is_drawn`` for a new one."""
 
     def __init__(
         self,
