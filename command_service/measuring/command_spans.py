@@ -1,6 +1,7 @@
 """A span for each command that is decided and whose trace is recorded. Its context goes into the command, and so into its events.
 
-A command without a ``traceparent`` begins a trace here, if it is drawn. A scheduled command that is due begins one that links to its own.
+A command without a ``traceparent`` has that of its message's headers, where OpenTelemetry's instrumentations of AMQP put it. Without one it
+begins a trace here, if it is drawn. A scheduled command that is due begins one that links to its own.
 """
 
 import time
@@ -12,6 +13,7 @@ from command_service.handling.parsing import Command, Message
 from command_service.handling.replies import Result
 from command_service.measuring.commands import outcome_of
 from shared.contracts.registry import COMMANDS
+from shared.messages.trace_context import trace_parent
 from shared.messaging import topology
 from shared.messaging.consuming import Delivery
 from shared.observability import trace_names as names
@@ -54,9 +56,13 @@ class CommandSpans:
 
     def _begin_message(self, recorder: Recorder, place: int, delivery: Delivery, message: Message) -> Message:
         changed: dict[int, Command] = {}
+        of_message = trace_parent(delivery.headers.get("traceparent"))
         for number, part in enumerate(message.parts):
-            if isinstance(part, Command) and _is_recorded(recorder, part):
-                span = self._begin_command(recorder, delivery, part)
+            if not isinstance(part, Command):
+                continue
+            before = part.envelope.traceparent or of_message
+            if recorder.is_drawn() if before is None else tracing.is_sampled(before):
+                span = self._begin_command(recorder, delivery, part, before)
                 self._open.append((span, place, number))
                 envelope = part.envelope.model_copy(update={"traceparent": traceparent_of(span)})
                 changed[number] = replace(part, envelope=envelope)
@@ -64,7 +70,7 @@ class CommandSpans:
             return message
         return replace(message, parts=tuple(changed.get(number, part) for number, part in enumerate(message.parts)))
 
-    def _begin_command(self, recorder: Recorder, delivery: Delivery, command: Command) -> Span:
+    def _begin_command(self, recorder: Recorder, delivery: Delivery, command: Command, before: str | None) -> Span:
         envelope = command.envelope
         attributes = {
             names.SYSTEM: names.RABBITMQ,
@@ -75,12 +81,6 @@ class CommandSpans:
             names.COMMAND_TYPE: envelope.type if envelope.type in COMMANDS else OTHER,
             names.COMMAND_SOURCE: envelope.source,
         }
-        before = envelope.traceparent
         if before is not None and topology.SCHEDULED_HEADER in delivery.headers:
             return recorder.begin(NAME, SpanKind.CONSUMER, attributes, links=[before], at_ns=self._began_ns)
         return recorder.begin(NAME, SpanKind.CONSUMER, attributes, parent=before, at_ns=self._began_ns)
-
-
-def _is_recorded(recorder: Recorder, command: Command) -> bool:
-    traceparent = command.envelope.traceparent
-    return recorder.is_drawn() if traceparent is None else tracing.is_sampled(traceparent)

@@ -172,6 +172,26 @@ def test_a_command_without_a_trace_begins_one_if_it_is_drawn_and_its_events_belo
     assert [part.digest for part in traced.parts] == [part.digest for part in message.parts]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("flags", "recorded"), [("01", 1), ("00", 0)])
+def test_the_trace_in_the_headers_of_a_message_is_that_of_its_commands_which_name_none(
+    memory: InMemorySpanExporter, flags: str, recorded: int
+) -> None:
+    (of_message, in_headers), (of_command, in_envelope) = sampled(flags), sampled()
+    message = Message((command(), command(traceparent=in_envelope)), batch=True)
+    spans = CommandSpans()
+    spans.begin([delivery(traceparent=in_headers)], [message])
+    spans.end([[Outcome(b"{}", True)] * 2])
+    found = [trace_of(span) for span in memory.get_finished_spans()]
+    assert found == [*[of_message] * recorded, of_command]
+
+
+@pytest.mark.parametrize("header", [b"\xff", 7, "garbage", f"ff-{'c' * 32}-{'d' * 16}-01"])
+def test_a_wrong_trace_in_the_headers_is_ignored(memory: InMemorySpanExporter, header: object) -> None:
+    spans = CommandSpans()
+    message = Message((command(),), batch=False)
+    assert spans.begin([delivery(traceparent=header)], [message]) == [message]
+
+
 def test_the_share_of_what_is_drawn_is_the_setting() -> None:
     recorder = Recorder(TracerProvider().get_tracer("t"), 0.01, lambda: None, draw=Random(1).random)
     assert 800 <= sum(recorder.is_drawn() for _ in range(100_000)) <= 1200
