@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -14,6 +15,7 @@ from textwrap import dedent
 
 import msgspec
 import pytest
+from litestar import Response
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -22,12 +24,16 @@ from command_service.handling.decision import Outcome
 from command_service.handling.parsing import Message
 from command_service.measuring.command_spans import CommandSpans
 from command_service.measuring.event_spans import record_published, record_resent, sampled_traceparent
+from command_service.measuring.request_spans import send_traced
 from command_service.publishing.packing import Row, RowBatch
 from deploy.servers.ports import free_port
 from projectors.runtime.decoding import ArrivedEvent
 from projectors.runtime.measuring import record_spans
 from projectors.runtime.retry import gap_hold
 from projectors.stores.port import Advance, Commit, Event, HoldStatus
+from shared.http.problems import Problem
+from shared.messages.envelope import CommandEnvelope
+from shared.messages.trace_context import trace_parent
 from shared.messaging.broker import BrokerUnavailableError
 from shared.observability import trace_names as names
 from shared.observability import tracing
@@ -225,6 +231,52 @@ def test_only_a_command_with_a_recorded_cause_gets_a_trace_and_its_span_says_whe
     span = only(memory)
     assert f"{span.links[0].context.trace_id:032x}" == trace != trace_of(span)
     assert span.status.description == "BrokerUnavailableError"
+
+
+async def sent_over_http(*, traceparent: str | None = None, problem: Problem | None = None) -> str | None:
+    """The ``traceparent`` of what is published for a request with this one."""
+    published: list[CommandEnvelope] = []
+
+    async def send(envelope: CommandEnvelope) -> Response[bytes]:
+        published.append(envelope)
+        if problem is not None:
+            raise problem
+        return Response(b"{}", status_code=202)
+
+    with suppress(Problem):
+        await send_traced(command(traceparent=traceparent).envelope, send)
+    [envelope] = published
+    return envelope.traceparent
+
+
+async def test_a_request_that_is_not_drawn_is_not_drawn_again_by_the_worker(memory: InMemorySpanExporter) -> None:
+    published = await sent_over_http()
+    assert published is not None
+    assert published == trace_parent(published)
+    assert published.endswith("-00")
+    assert await sent_over_http(traceparent=published) == published
+    assert memory.get_finished_spans() == ()
+
+
+@pytest.mark.parametrize(("problem", "status"), [(None, 202), (Problem("x", status=409, code="x"), 409)])
+async def test_the_span_of_a_request_has_its_status(
+    memory: InMemorySpanExporter, problem: Problem | None, status: int
+) -> None:
+    published = await sent_over_http(traceparent=sampled()[1], problem=problem)
+    span = only(memory)
+    assert span.attributes is not None
+    assert (span.attributes[names.STATUS], span.status.description) == (status, None)
+    assert published is not None
+    assert published.split("-")[1] == trace_of(span)
+
+
+async def test_a_request_that_could_not_be_served_has_a_failed_span(memory: InMemorySpanExporter) -> None:
+    await sent_over_http(traceparent=sampled()[1], problem=Problem("gone", status=503, code="broker-unavailable"))
+    assert only(memory).status.description == "503"
+
+
+async def test_a_request_is_untouched_while_nothing_is_recorded() -> None:
+    assert await sent_over_http() is None
 
 
 @pytest.fixture
