@@ -25,6 +25,7 @@ from command_service.handling.parsing import Command, Message
 from command_service.handling.pending import PROCESS_KILLED, record_attempt, record_undecided
 from command_service.handling.state_replay import replay
 from command_service.privacy.personal_data import (
+    kept_digest,
     opened,
     sealed,
     subject_of_envelope,
@@ -98,7 +99,11 @@ class Handler:
     async def schedule(self, commands: Sequence[tuple[Command, datetime, str | None]]) -> None:
         """Keep these commands until they are due, sealed, committed before it returns: (command, when, ``reply_to``)."""
         keys = await self._keys_of(subjects_in((command for command, _, _ in commands), ()))
-        commands = [(sealed(command, keys), due_at, reply_to) for command, due_at, reply_to in commands]
+        secret = self._claims_secret
+        commands = [
+            (replace(sealed(command, keys), digest=kept_digest(command, keys, secret)), due_at, reply_to)
+            for command, due_at, reply_to in commands
+        ]
         await self._outages.until_up(
             lambda: self._with_connection(lambda connection: schedule(connection, commands)),
             what="recording what is scheduled",

@@ -29,12 +29,13 @@ from command_service.http.openapi import (
     TAGS,
     SendOperation,
 )
-from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, StoredOutcome
+from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, StoredOutcome, require_same_command
 from command_service.http.parameters import refuse_unknown_parameters
 from command_service.http.request_reading import read_body, read_envelope, serialise
-from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
+from command_service.http.responses import consistency_token, outcome_response, pending_response
 from command_service.http.senders import own_source, require_sight
 from command_service.http.streams import Streams, get_stream
+from command_service.privacy.personal_data import is_keyed
 from shared.contracts.registry import COMMANDS
 from shared.http import prefer
 from shared.http.identities.guard import (
@@ -62,6 +63,8 @@ from shared.runtime.health import Probe, troubles
 from shared.runtime.reasons import reason
 
 LONGEST_WAIT_S: Final = 30
+CERTAIN_WITHIN_S: Final = 5
+"""How long a command that is sent again waits for the worker to say whether it is the same, if only the worker can."""
 OUTCOMES: Final = "outcomes:read"
 """The scope to see the outcomes of all senders."""
 OF_COMMAND: Final = Needs(
@@ -205,12 +208,13 @@ class Ingress:
         key, digest, body = (envelope.source, envelope.id), digest_of(envelope), serialise(envelope)
         known = await self.outcomes.read(key)
         require_same_command(known, digest)
-        with self.outcomes.awaiting(envelope.id) as answered:
-            await self.publish(_message(envelope, body, self.outcomes.reply_to if wait else None), key)
-            if wait:
-                known = await self.outcomes.wait(key, answered, wait)
-                require_same_command(known, digest)
-                if isinstance(known, StoredOutcome):
+        is_uncertain = known is not None and known.digest is not None and is_keyed(known.digest)
+        seconds = wait or (CERTAIN_WITHIN_S if is_uncertain else 0)
+        with self.outcomes.awaiting(key, digest) as awaited:
+            await self.publish(_message(envelope, body, self.outcomes.reply_to if seconds else None), key)
+            if seconds:
+                known = await self.outcomes.wait(key, awaited, seconds)
+                if wait and isinstance(known, StoredOutcome):
                     headers = {"Location": location(key), prefer.APPLIED: f"wait={wait}"}
                     return outcome_response(known.body, headers)
         return pending_response(key, known if isinstance(known, PendingCommand) else None)

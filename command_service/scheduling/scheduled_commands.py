@@ -35,8 +35,9 @@ ON CONFLICT (command_id, source) DO UPDATE SET
     due_at = excluded.due_at,
     reply_to = coalesce(excluded.reply_to, known.reply_to),
     correlation_id = coalesce(excluded.correlation_id, known.correlation_id),
+    body_hash = excluded.body_hash,
     sent_at = NULL
-WHERE known.body_hash = excluded.body_hash
+WHERE known.body_hash = excluded.body_hash OR length(known.body_hash) < length(excluded.body_hash)
 """
 DELETE_SCHEDULED: Final = """
 DELETE FROM scheduled_commands USING unnest($1::text[], $2::text[]) AS decided (command_id, source)
