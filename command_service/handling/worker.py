@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 from command_service.archiving import retention
 from command_service.handling.decision import Scheduled
@@ -36,7 +37,7 @@ from shared.messaging.queue_watch import QueueWatch
 from shared.messaging.reply_to import reply_queue
 from shared.privacy.marks import MARKER
 from shared.runtime.failpoints import Failpoint, reached
-from shared.runtime.process import Process, Stopped, pause
+from shared.runtime.process import Process, Stopped, pause, require_loopback
 from shared.runtime.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -148,6 +149,7 @@ async def run(settings: Settings) -> int:
     directory = SenderDirectory(handler.senders)
     gate = Gate(directory, denials, user_in(rabbitmq_url)) if settings.auth == "on" else NoGate()
     if settings.auth == "off":
+        require_loopback(urlsplit(rabbitmq_url).hostname or "localhost", "TIDEMARK_RABBITMQ_URL")
         log.warning("authentication is off: every user of the broker may send every command, in anybody's name")
     worker = Worker(consumer, publisher, handler, gate, batch=settings.command_batch)
     pruner = retention.pruner(settings.write_db_url)

@@ -94,7 +94,7 @@ async def _handle(database: Database, delivery: Delivery, request_id: str, seal:
         raise Refusal("validation-failed", f"there is no operation {delivery.routing_key!r}")
     shape, act = known
     request: Request[ControlData] = shape.model_validate_json(delivery.body)
-    digest = sha256(delivery.routing_key.encode() + request.data.model_dump_json().encode()).digest()
+    digest = sha256(delivery.routing_key.encode() + request.data.model_dump_json(exclude={"may"}).encode()).digest()
     pool = await database.pool()
     async with pool.acquire(timeout=10) as connection, connection.transaction():
         before = await connection.fetchrow(PRIOR_ANSWER, request_id)
