@@ -26,6 +26,7 @@ from command_service.handling.parsing import Command, Message, read
 from command_service.handling.poison import with_poison
 from command_service.handling.replies import Result, replies_to
 from command_service.measuring import commands as command_metrics
+from command_service.scheduling.scheduled_commands import Waiting
 from command_service.senders.directory import SenderDirectory
 from command_service.senders.gate import Gate, NoGate
 from shared.messaging import topology
@@ -103,7 +104,7 @@ class Worker:
         self, deliveries: Sequence[Delivery], messages: Sequence[Message], results: Sequence[Sequence[Result]]
     ) -> None:
         waiting = [
-            (part, result.due_at, reply_queue(delivery.reply_to) or None)
+            Waiting(part, result.due_at, reply_queue(delivery.reply_to) or None, delivery.user_id)
             for delivery, message, of_message in zip(deliveries, messages, results, strict=True)
             for part, result in zip(message.parts, of_message, strict=True)
             if isinstance(result, Scheduled) and isinstance(part, Command)

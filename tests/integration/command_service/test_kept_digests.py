@@ -12,6 +12,7 @@ from command_service.handling.decision import Outcome
 from command_service.handling.handler import Handler
 from command_service.handling.parsing import Command, read
 from command_service.privacy.personal_data import KEYED, NOTHING
+from command_service.scheduling.scheduled_commands import Waiting
 from deploy.erasure.sealing_history import seal
 from shared.privacy.key_database import KeyDatabase
 from shared.runtime.settings import Settings
@@ -137,8 +138,9 @@ async def test_a_scheduled_command_of_a_person_can_be_moved_and_not_replaced(
             [result] = await handler.handle([sent])
             assert not isinstance(result, Outcome)
             assert sent.envelope.notbefore is not None
-            await handler.schedule([(sent, sent.envelope.notbefore, None)])
+            await handler.schedule([Waiting(sent, sent.envelope.notbefore)])
             row = await write_db.fetchrow("SELECT due_at, body_hash FROM scheduled_commands WHERE command_id = $1", id_)
+            assert row is not None
             assert row["due_at"] == sent.envelope.notbefore
             assert row["body_hash"].startswith(KEYED)
         other = command(RENAME, {"name": "Cea"}, own_id, id_, notbefore="2092-01-01T00:00:00Z")
