@@ -216,9 +216,7 @@ class Places:
             await redis.config_set("rdbcompression", "no")
             await redis.bgrewriteaof()
             async with asyncio.timeout(30):
-                while (state := await redis.info("persistence"))["aof_rewrite_in_progress"] or state[
-                    "aof_rewrite_scheduled"
-                ]:
+                while await is_rewriting(redis):  # noqa: ASYNC110 - another process decides
                     await asyncio.sleep(0.1)
         files = [path for path in self.private.redis.data.rglob("*") if path.is_file()]
         assert files
@@ -254,6 +252,11 @@ class Places:
             "pg_restore", "--clean", "--if-exists", "--create", "--exit-on-error",
             f"--dbname={self.private.postgres.admin_url()}", str(backup),
         )  # fmt: skip
+
+
+async def is_rewriting(redis: Redis) -> bool:
+    state = await redis.info("persistence")
+    return bool(state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"])
 
 
 async def peek(connection: aio_pika.abc.AbstractConnection, name: str) -> list[bytes]:
@@ -310,7 +313,7 @@ async def until(system: System, url: str, question: str, wanted: Any, within: fl
     found: Any = None
     try:
         async with asyncio.timeout(within):
-            while (found := await connection.fetchval(question)) != wanted:
+            while (found := await connection.fetchval(question)) != wanted:  # noqa: ASYNC110 - another process decides
                 await asyncio.sleep(0.25)
     except TimeoutError:
         pytest.fail(f"{question}: {found}, not {wanted}")
