@@ -6,26 +6,20 @@ file. The files of the servers themselves are not: deleted rows stay in a table'
 """
 
 import asyncio
-import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import aio_pika
 import asyncpg
 import pytest
-from redis.asyncio import Redis
 
 from deploy.cli.projections.control_requests import send_request
 from deploy.compare.stores import open_store
 from deploy.demo.system import settings_for
-from deploy.erasure.stores import databases as urls_of
 from deploy.run.deployables import DEPLOYABLES
-from deploy.servers import programs
 from deploy.servers.accounts import databases
 from deploy.servers.provide import CHOICE
 from shared.contracts.privacy import ERASE_SUBJECT
@@ -33,26 +27,15 @@ from shared.contracts.registry import PERSONS
 from shared.messages.control import Activate, Rebuild
 from shared.messaging import topology
 from shared.views.generations import GenerationsChanged
-from tests.canary import MARK, PERSONAL, Canaries, address_of, text_of
-from tests.e2e.bus import encode, envelope
+from tests.canary import MARK, PERSONAL, Canaries, text_of
 from tests.e2e.system import System, own_servers, running_system
+from tests.faults.persons import BROKEN, DISLIKED, POISONED, RENAME, SUBJECTS, Sender, in_groups, live
+from tests.faults.places import Places
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-EACH: Final = 50
-"""Persons of each kind."""
-KINDS: Final = ("customers", "users", "patients", "doctors")
-SUBJECTS: Final = tuple(f"{kind}/{kind[0]}-{number}" for kind in KINDS for number in range(EACH))
-POISONED: Final = tuple(f"{kind}/{kind[0]}-{number}" for kind in KINDS for number in (3, 4))
-"""Whose events the summary cannot apply."""
-DISLIKED: Final = tuple(f"{kind}/{kind[0]}-{number}" for kind in KINDS for number in (5, 6))
-"""Whose rows the summary's database refuses, with an error that quotes them."""
-BROKEN: Final = tuple(f"{kind}/{kind[0]}-{number}" for kind in KINDS for number in (7, 8))
-"""Whose second command the write database refuses: a dead command."""
 WITHIN_S: Final = 60.0
 SOON_S: Final = 240.0
-AT_ONCE: Final = 25
-
 DISLIKE: Final = """
 ALTER TABLE summary.{table} ADD CONSTRAINT disliked CHECK ({key} <> ALL ('{{{ids}}}'::text[]) OR doc::text !~ '{mark}')
 """
@@ -79,216 +62,6 @@ async def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
             monkeypatch.setenv(name, url)
         async with running_system(servers, tmp_path / "output.log") as system:
             yield system
-
-
-class Sender:
-    """Sends commands, and has the canaries know of them."""
-
-    def __init__(self, system: System, canaries: Canaries) -> None:
-        self._system = system
-        self._canaries = canaries
-
-    async def command(self, name: str, data: dict[str, Any], subject: str | None = None, **more: Any) -> dict[str, Any]:
-        self._canaries.sent(name, data, subject)
-        attributes = more if subject is None else {"subject": subject, **more}
-        return await self._system.bus.command(name, data, **attributes)
-
-    async def accepted(self, name: str, data: dict[str, Any], subject: str | None = None) -> None:
-        found = await self.command(name, data, subject)
-        assert found["type"] == "command.accepted", found
-
-    async def rejected(
-        self, code: str, name: str, data: dict[str, Any], subject: str | None = None, **more: Any
-    ) -> None:
-        found = await self.command(name, data, subject, **more)
-        assert found.get("code") == code, found
-        assert MARK not in str(found["errors"]), "quoted"
-
-    async def over_http(self, name: str, data: dict[str, Any], subject: str) -> int:
-        self._canaries.sent(name, data, subject)
-        answer = await self._system.commands.post(f"/commands/{name}", params={"subject": subject}, json=data)
-        return answer.status_code
-
-    async def lost(self, name: str, data: dict[str, Any], subject: str) -> None:
-        """Without an id: a dead letter."""
-        self._canaries.sent(name, data, subject)
-        body = {"type": name, "subject": subject, "source": "tests", "data": data}
-        await self._system.bus.put(topology.COMMAND_QUEUE, json.dumps(body).encode())
-
-    async def not_awaited(self, name: str, data: dict[str, Any], subject: str) -> None:
-        self._canaries.sent(name, data, subject)
-        await self._system.bus.send(encode(envelope(name, data, subject=subject)), routing_key=name)
-
-
-REGISTER: Final = {
-    "customers": ("customers.register-customer", "customer_id", {}),
-    "users": ("accounts.create-user", "user_id", {"role": "clerk"}),
-    "patients": ("bookings.register-patient", "patient_id", {}),
-    "doctors": ("bookings.register-doctor", "doctor_id", {"speciality": "Skin"}),
-}
-RENAME: Final = {
-    "customers": "customers.rename-customer",
-    "users": "accounts.rename-user",
-    "patients": "bookings.rename-patient",
-    "doctors": "bookings.rename-doctor",
-}
-CHANGE_EMAIL: Final = {"customers": "customers.change-email", "users": "accounts.change-email"}
-EXISTS: Final = {
-    "customers": "customer-already-registered",
-    "users": "user-already-exists",
-    "patients": "patient-already-registered",
-    "doctors": "doctor-already-registered",
-}
-
-
-async def live(sender: Sender, person: str) -> None:
-    """All that a person goes through: accepted, rejected in every way, scheduled, dead."""
-    kind, _, own_id = person.partition("/")
-    register, key, more = REGISTER[kind]
-    new = {key: own_id, "name": text_of(person, "name"), **more}
-    if kind != "doctors":
-        new["email"] = address_of(person, "email")
-    await sender.accepted(register, new)
-    if person in BROKEN:
-        await sender.not_awaited(RENAME[kind], {"name": text_of(person, "broken")}, own_id)
-        return
-    await sender.accepted(RENAME[kind], {"name": text_of(person, "renamed")}, own_id)
-    if change := CHANGE_EMAIL.get(kind):
-        await sender.accepted(change, {"email": address_of(person, "changed")}, own_id)
-        await sender.rejected("validation-failed", change, {"email": text_of(person, "no address")}, own_id)
-    if kind == "customers":
-        review = {"review_id": f"r-{own_id}", "rating": 5, "text": text_of(person, "review"), "customer_id": own_id}
-        await sender.accepted("catalog.add-review", review, "t-1")
-        line = {"product_id": "t-1", "quantity": 1, "amount": 499}
-        order = {"order_id": f"o-{own_id}", "customer_id": own_id, "currency": "EUR", "lines": [line]}
-        await sender.accepted("orders.place-order", order)
-    await sender.rejected(EXISTS[kind], register, {**new, "name": text_of(person, "again")})
-    await sender.rejected(
-        "version-conflict", RENAME[kind], {"name": text_of(person, "conflict")}, own_id, expectedversion=99
-    )
-    wrong = {"name": text_of(person, "wrong"), "unknown": text_of(person, "field")}
-    await sender.rejected("validation-failed", RENAME[kind], wrong, own_id)
-    assert await sender.over_http(RENAME[kind], {"name": text_of(person, "by HTTP")}, own_id) == 202
-    assert await sender.over_http(RENAME[kind], wrong, own_id) == 422
-    later = await sender.command(
-        RENAME[kind], {"name": text_of(person, "later")}, own_id, notbefore="2090-01-01T00:00:00Z"
-    )
-    assert later["reason"] == "scheduled"
-    await sender.lost(RENAME[kind], {"name": text_of(person, "lost")}, own_id)
-
-
-async def in_groups(work: Callable[[str], Awaitable[None]]) -> None:
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def one(person: str) -> None:
-        async with limit:
-            await work(person)
-
-    async with asyncio.TaskGroup() as group:
-        for person in SUBJECTS:
-            group.create_task(one(person))
-
-
-class Places:
-    """All places where something may be left, as bytes. The system is not running meanwhile."""
-
-    def __init__(self, system: System, folder: Path) -> None:
-        self._system = system
-        self._folder = folder
-        assert system.servers.private is not None
-        self.private = system.servers.private
-
-    async def left(self, canaries: Canaries) -> list[str]:
-        found = []
-        for place, content in [*await self.dumps(), *await self.append_only(), *await self.messages(), *self.files()]:
-            found += [f"{place}: {each}" for each in canaries.found_in(content)]
-        return found
-
-    async def dumps(self) -> list[tuple[str, bytes]]:
-        found = []
-        for name, url in urls_of(settings_for(self._system.servers)).items():
-            found.append((f"database {name}", await program("pg_dump", self.admin_url(url))))
-        return found
-
-    async def append_only(self) -> list[tuple[str, bytes]]:
-        async with Redis.from_url(self._system.servers.stores["analytics"]) as redis:
-            # Otherwise texts are compressed in the file.
-            await redis.config_set("rdbcompression", "no")
-            await redis.bgrewriteaof()
-            async with asyncio.timeout(30):
-                while await is_rewriting(redis):  # noqa: ASYNC110 - another process decides
-                    await asyncio.sleep(0.1)
-        files = [path for path in self.private.redis.data.rglob("*") if path.is_file()]
-        assert files
-        return [(f"Redis {path.name}", path.read_bytes()) for path in files]
-
-    async def messages(self) -> list[tuple[str, bytes]]:
-        """Every message of every queue; all go back."""
-        found = []
-        connection = await aio_pika.connect(self._system.servers.rabbitmq_url, timeout=10)
-        async with connection:
-            for queue in topology.declarations(lanes=4).queues:
-                async with asyncio.timeout(60):
-                    found += [(f"queue {queue.name}", each) for each in await peek(connection, queue.name)]
-        return found
-
-    def files(self) -> list[tuple[str, bytes]]:
-        """Logs of the deployables and of the servers, and health files."""
-        logs = [path for path in self.private.root.rglob("*.log") if path.is_file()]
-        logs += [path for path in self.private.postgres.data.rglob("*.log") if path.is_file()]
-        own = [path for path in self._folder.iterdir() if path.is_file()]
-        assert logs
-        return [(str(path), path.read_bytes()) for path in {*logs, *own}]
-
-    def admin_url(self, url: str) -> str:
-        return self.private.postgres.admin_url(urlsplit(url).path.removeprefix("/"))
-
-    async def back_up(self, database: str, to: Path) -> None:
-        await program("pg_dump", "--format=custom", f"--file={to}", self.private.postgres.admin_url(database))
-
-    async def restore(self, backup: Path) -> None:
-        """While nothing runs."""
-        await program(
-            "pg_restore", "--clean", "--if-exists", "--create", "--exit-on-error",
-            f"--dbname={self.private.postgres.admin_url()}", str(backup),
-        )  # fmt: skip
-
-
-async def is_rewriting(redis: Redis) -> bool:
-    state = await redis.info("persistence")
-    return bool(state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"])
-
-
-async def peek(connection: aio_pika.abc.AbstractConnection, name: str) -> list[bytes]:
-    """The bodies and headers of all messages of a queue without other consumers."""
-    channel = await connection.channel()
-    queue = await channel.get_queue(name, ensure=False)
-    count = (await channel.declare_queue(name, passive=True)).declaration_result.message_count or 0
-    found: list[bytes] = []
-    got = asyncio.Event()
-
-    async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-        found.append(message.body + repr(message.info()).encode())
-        if len(found) >= count:
-            got.set()
-
-    if count:
-        await queue.consume(take)
-        await got.wait()
-    await channel.close()
-    return found
-
-
-async def program(name: str, *arguments: str) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        str(programs.postgres_folder() / name),
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    said, wrong = await asyncio.wait_for(process.communicate(), 120)
-    assert process.returncode == 0, wrong.decode()
-    return said
 
 
 async def stop(system: System) -> None:
