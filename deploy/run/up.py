@@ -20,6 +20,7 @@ from deploy.run.unprivileged import account_for_services
 from deploy.servers.provide import Servers
 from shared.http.address import authority, reachable
 from shared.http.identities.credentials import require_loopback
+from shared.runtime.setting_values import FILE
 from shared.runtime.settings import Settings
 
 KEY_FILE: Final = environment.HOME / "api_key"
@@ -33,7 +34,9 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observ
     """
     ports = {**http_ports.PORT_SETTINGS, **(http_ports.GATEWAY_SETTING if gateway else {})}
     chosen, messages = http_ports.choose(data, ports)
-    os.environ.update(servers.environ() | chosen | metrics_ports.choose(data, DEPLOYABLES))
+    # URLs that are in files stay there.
+    urls = {name: url for name, url in servers.environ().items() if not os.environ.get(name + FILE)}
+    os.environ.update(urls | chosen | metrics_ports.choose(data, DEPLOYABLES))
     if gateway:
         os.environ.setdefault(TRUSTED_PROXIES, ON_THIS_MACHINE)
     os.environ.setdefault("TIDEMARK_RUNTIME_DIR", str((environment.HOME / "health").absolute()))

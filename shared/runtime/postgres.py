@@ -22,7 +22,15 @@ Connection: TypeAlias = "asyncpg.Connection | PoolConnectionProxy"
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 30.0
 CLOSE_TIMEOUT_S: Final = 2.0
-READ_ATTEMPTS: Final = 3
+LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionResetError,
+)
+"""The errors of a connection that is lost, or whose end has begun."""
+READ_AGAIN_AFTER_S: Final = (0.02, 0.1, 0.3)
 LOCK_TIMEOUT: Final = "4s"
 """A longer wait for a lock fails and is retried, so that the reason is known and can be reported."""
 
@@ -104,20 +112,16 @@ async def connect(url: str, **options: Any) -> asyncpg.Connection:
 
 
 async def reading(step: Callable[[], Awaitable[T]]) -> T:
-    """The result of a step that acquires a connection and only reads: again, at once, where that connection is lost.
+    """The result of a step that acquires a connection and only reads: again where that connection is lost, after READ_AGAIN_AFTER_S.
 
-    An administrator may close any connection, as after a password was replaced; the next one works.
+    An administrator may close any connection, as after a password was replaced; the next one works. A pool may give out the lost one
+    once more, for between the server's last message and the end of the connection the driver does not know yet.
     """
-    for _ in range(READ_ATTEMPTS - 1):
+    for pause in READ_AGAIN_AFTER_S:
         try:
             return await step()
-        except (
-            asyncpg.PostgresConnectionError,
-            asyncpg.AdminShutdownError,
-            asyncpg.InterfaceError,
-            ConnectionResetError,
-        ):
-            continue
+        except LOST:
+            await asyncio.sleep(pause)
     return await step()
 
 

@@ -78,6 +78,11 @@ async def connected(url: str, connect: Callable[[str], Awaitable[T]], refuses: C
         raise error.refusal from None
 
 
+def forget() -> None:
+    """Forget by which URLs connections were made: what follows is as in a new process."""
+    _let_in.clear()
+
+
 def _candidates(url: str) -> list[str]:
     """The URL as it is now, and, if it is from a file, the one that a connection was made by before its password was replaced there."""
     try:
