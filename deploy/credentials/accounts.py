@@ -81,14 +81,6 @@ def accounts(
     return list(found.values())
 
 
-def rewrite(urls: Mapping[Path, str]) -> None:
-    """Write each URL into its file, in place: the file may be mounted into containers, and keeps its owner and mode."""
-    for path, url in urls.items():
-        with path.open("r+b") as file:
-            file.write(f"{url}\n".encode())
-            file.truncate()
-
-
 def _with_password(url: str, password: str) -> str:
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")

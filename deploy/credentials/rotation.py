@@ -11,7 +11,8 @@ from typing import Final
 
 from tenacity import AsyncRetrying, retry_if_not_exception_type, stop_after_delay, wait_fixed
 
-from deploy.credentials.accounts import Account, rewrite
+from deploy.credentials.accounts import Account
+from deploy.credentials.files import rewrite, store
 from deploy.credentials.passwords import change, is_let_in
 from deploy.keys.store import operations_database
 from projectors.dead_letters.actions.audit import record
@@ -71,6 +72,7 @@ async def _rotate_one(settings: Settings, account: Account) -> None:
             account.urls = before
             raise RotationError(f"{_named(account)}: the server does not let the new password in")
         account.urls = before  # whose password is removed
+        store(account.user, account.password, new)
         await step.remove_old()
         account.urls = after
 

@@ -26,6 +26,7 @@ from redis.asyncio import Redis
 
 from deploy.credentials import rotation
 from deploy.credentials.accounts import Account, Server, accounts
+from deploy.credentials.files import in_files
 from deploy.credentials.passwords import is_let_in
 from deploy.demo.system import settings_for
 from deploy.keys import store as keys
@@ -34,12 +35,12 @@ from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.servers import packages
 from deploy.servers import programs as server_programs
-from deploy.servers.accounts.urls import ACCOUNTS, own_setting
+from deploy.servers.accounts.urls import ACCOUNTS
 from deploy.servers.postgres import ADMIN
 from deploy.servers.provide import CHOICE, Servers
 from deploy.services import store as services
 from shared.messaging.broker import Publisher
-from shared.runtime.setting_values import FILE, variable
+from shared.runtime.setting_values import FILE
 from shared.runtime.settings import Settings
 from tests.certificates import Authority, Files
 from tests.e2e.system import address, ports
@@ -190,18 +191,6 @@ class Certificates:
         """Replace the contents of ``files``, whose names stay."""
         for new, old in ((made.certificate, files.certificate), (made.key, files.key)):
             old.write_bytes(new.read_bytes())
-
-
-def in_files(servers: Servers, folder: Path) -> dict[str, str]:
-    """Each deployable's URLs, in a file for each: the variables that name them."""
-    folder.mkdir()
-    found = {}
-    for deployable, settings in ACCOUNTS.items():
-        for setting in settings:
-            own = own_setting(deployable, setting)
-            (folder / own).write_text(servers.url(deployable, setting))
-            found[variable(own) + FILE] = str(folder / own)
-    return found
 
 
 @pytest.fixture

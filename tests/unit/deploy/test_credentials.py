@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.credentials import commands
-from deploy.credentials.accounts import Server, accounts, rewrite
+from deploy.credentials.accounts import Server, accounts
+from deploy.credentials.files import rewrite
 from deploy.credentials.passwords import scram_verifier
 from deploy.run.deployables import environment
 from deploy.servers.provide import from_environment
