@@ -34,7 +34,6 @@ from deploy.run.deployables import DEPLOYABLES, programs
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.servers import packages
-from deploy.servers import programs as server_programs
 from deploy.servers.accounts.urls import ACCOUNTS
 from deploy.servers.postgres import ADMIN
 from deploy.servers.provide import CHOICE, Servers
@@ -44,7 +43,7 @@ from shared.runtime.setting_values import FILE
 from shared.runtime.settings import Settings
 from tests.certificates import Authority, Files
 from tests.e2e.system import address, ports
-from tests.e2e.test_tls import readable, tls_servers, with_tls
+from tests.e2e.test_tls import POSTGRES_KEY, rabbitmq_eval, readable, reload_certificates, tls_servers, with_tls
 from tests.faults.rotation import Clients
 from tests.issuer import AUDIENCE, ISSUER, Issuer, SigningKey, publishing, signing_key
 
@@ -129,30 +128,10 @@ class Rotations:
                 assert await execute("CLIENT", "KILL", "USER", account.user) >= 1, account.user
 
     async def end_rabbitmq(self) -> None:
-        await self.eval(CLOSE_ALL)
+        await rabbitmq_eval(self.plain, CLOSE_ALL)
 
     async def reload_certificates(self) -> None:
-        files = self.certificates
-        await self.admin.execute("SELECT pg_reload_conf()")
-        async with Redis.from_url(self.plain.stores["analytics"]) as owner:
-            execute: Any = owner.execute_command
-            await execute("CONFIG", "SET", "tls-ca-cert-file", str(files.authority.certificate))
-            await execute(
-                *("CONFIG", "SET", "tls-cert-file", str(files.server.certificate)),
-                *("tls-key-file", str(files.server.key)),
-            )
-        await self.eval("ssl:clear_pem_cache().")
-
-    async def eval(self, expression: str) -> None:
-        assert self.servers.private is not None
-        await asyncio.to_thread(
-            subprocess.run,
-            [str(server_programs.rabbitmq_server().with_name("rabbitmqctl")), "eval", expression],
-            env=self.servers.private.rabbitmq.environment(),
-            check=True,
-            capture_output=True,
-            timeout=90,
-        )
+        await reload_certificates(self.plain, self.certificates.authority.certificate, self.certificates.server)
 
 
 def _bearer(credential: str) -> dict[str, str]:
@@ -186,11 +165,6 @@ class Certificates:
     authority: Authority
     server: Files
     client: Files
-
-    def install(self, made: Files, files: Files) -> None:
-        """Replace the contents of ``files``, whose names stay."""
-        for new, old in ((made.certificate, files.certificate), (made.key, files.key)):
-            old.write_bytes(new.read_bytes())
 
 
 @pytest.fixture
@@ -373,11 +347,11 @@ async def certificates(running: Rotations) -> None:
         trusted.write_text(first_alone + second_alone)
 
     async def servers() -> None:
-        files.install(second.issue("second-server"), files.server)
-        shutil.copyfile(files.server.key, files.folder / "postgres.key")
+        second.issue("second-server").replace(files.server)
+        shutil.copyfile(files.server.key, files.folder / POSTGRES_KEY)
 
     async def clients() -> None:
-        files.install(second.issue("second-client"), files.client)
+        second.issue("second-client").replace(files.client)
 
     async def trust_second() -> None:
         trusted.write_text(second_alone)

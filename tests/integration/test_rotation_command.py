@@ -1,4 +1,4 @@
-"""``tidemark credentials rotate`` on real servers: the new password is in the file and let in, the old one is not, and the audit says so."""
+"""``tidemark credentials rotate`` on real servers: the new password is in the file and let in, the old one is not, and it is in the audit."""
 
 import json
 from collections.abc import AsyncIterator
