@@ -34,6 +34,8 @@ class Clients:
     sent: list[str] = field(default_factory=list)
     """The ids of all orders; each is its command's id, too."""
     errors: list[str] = field(default_factory=list)
+    open: set[asyncio.Future[None]] = field(default_factory=set)
+    """What was begun and has not ended."""
     took: list[float] = field(default_factory=list)
     """Seconds that each request, or confirmed message, since the last ``rest`` took."""
 
@@ -48,12 +50,17 @@ class Clients:
             (5, lambda: self._read(self.token())),
         ]
         stopping = asyncio.Event()
-        tasks = [asyncio.create_task(_at_rate(rate, step, stopping)) for rate, step in loads]
+        tasks = [asyncio.create_task(self._at_rate(rate, step, stopping)) for rate, step in loads]
         try:
             yield
         finally:
             stopping.set()
             await asyncio.gather(*tasks)
+
+    async def settled(self) -> None:
+        """Return when everything that was begun until now has ended: what it was sent with is used no more."""
+        if before := set(self.open):
+            await asyncio.wait(before)
 
     def rest(self) -> tuple[int, float]:
         """How many requests there have been since the last call, and the seconds that the slowest took."""
@@ -111,15 +118,14 @@ class Clients:
         line = {"product_id": "p-rotated", "name": "rotated", "quantity": 1, "amount": 100}
         return {"order_id": id_, "customer_id": f"c-{len(self.sent) % CUSTOMERS}", "currency": "EUR", "lines": [line]}
 
-
-async def _at_rate(rate: int, step: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
-    """``rate`` steps a second, whether or not those before have ended; returns when all have."""
-    began, steps = time.monotonic(), set()
-    for number in count():
-        await asyncio.sleep(max(0.0, began + number * ONE_S / rate - time.monotonic()))
-        if stopping.is_set():
-            break
-        task = asyncio.ensure_future(step())
-        steps.add(task)
-        task.add_done_callback(steps.discard)
-    await asyncio.gather(*steps)
+    async def _at_rate(self, rate: int, step: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+        """``rate`` steps a second, whether or not those before have ended; returns when all have."""
+        began = time.monotonic()
+        for number in count():
+            await asyncio.sleep(max(0.0, began + number * ONE_S / rate - time.monotonic()))
+            if stopping.is_set():
+                break
+            task = asyncio.ensure_future(step())
+            self.open.add(task)
+            task.add_done_callback(self.open.discard)
+        await self.settled()

@@ -272,7 +272,7 @@ async def api_key(running: Rotations) -> None:
             old = before.split("_")[1]
             made = await keys.rotate(operations, old, None, timedelta(hours=1), actor="tests", reason="")
             clients.key = str(made.key)
-            await asyncio.sleep(1)  # requests that were sent with the old one
+            await clients.settled()
             await keys.revoke(operations, old, actor="tests", reason="")
 
     await running.rotate("API key", rotate)
@@ -287,7 +287,7 @@ async def signing_keys(running: Rotations) -> None:
     async def rotate() -> None:
         running.issuer.keys.append(new)
         tokens.sign_with(new)
-        await asyncio.sleep(1)
+        await clients.settled()
         running.issuer.keys.remove(running.issuer.keys[0])
 
     await running.rotate("signing key of tokens", rotate)

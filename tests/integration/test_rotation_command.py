@@ -1,4 +1,4 @@
-"""``tidemark credentials rotate`` on real servers: the new password is in the file and let in, the old one is not, and it is in the audit."""
+"""``tidemark credentials rotate`` on real servers: the new password is in the file and let in, the old one is not, and the audit has it."""
 
 import json
 from collections.abc import AsyncIterator
