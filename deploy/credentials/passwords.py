@@ -28,6 +28,8 @@ from shared.runtime.settings import Settings
 ITERATIONS: Final = 4096
 """PostgreSQL's own number."""
 SET_OWN: Final = "SELECT format('ALTER ROLE %I PASSWORD %L', current_user, $1::text)"
+MAY_WRITE: Final = {"default_transaction_read_only": "off"}
+"""Roles that only read have it on."""
 REFUSALS: Final = (asyncpg.InvalidAuthorizationSpecificationError, ProbableAuthenticationError, AuthenticationError)
 
 Step = Callable[[], Awaitable[None]]
@@ -46,7 +48,9 @@ async def change(settings: Settings, account: Account, new: str) -> AsyncIterato
     """The steps, with what they need already connected. Raises the server's errors, and MissingSettingError."""
     match account.server:
         case Server.POSTGRESQL:
-            connection = await asyncpg.connect(account.url, timeout=CONNECT_TIMEOUT_S, command_timeout=30)
+            connection = await asyncpg.connect(
+                account.url, timeout=CONNECT_TIMEOUT_S, command_timeout=30, server_settings=MAY_WRITE
+            )
 
             async def set_own() -> None:
                 await connection.execute(await connection.fetchval(SET_OWN, scram_verifier(new)))

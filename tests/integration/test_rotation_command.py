@@ -47,6 +47,7 @@ async def account(
                 admin = await asyncpg.connect(servers.private.postgres.admin_url())
                 stack.push_async_callback(admin.close)
                 await admin.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'first' IN ROLE {READER}")
+                await admin.execute(f"ALTER ROLE {user} SET default_transaction_read_only = on")
                 stack.push_async_callback(admin.execute, f"DROP ROLE {user}")
                 setting, url = "summary_db_url", servers.stores["summary"]
             case Server.RABBITMQ:
