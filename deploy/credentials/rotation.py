@@ -1,7 +1,7 @@
 """Replaces the password of an account: first in its files, then at the server, each with its line in the audit.
 
 Between the two, running deployables connect by the password that they were let in with before (``shared/runtime/connecting``), so the order
-costs nobody a connection, and an interrupted rotation neither: it can be repeated.
+costs nobody a connection. Killed between the two, the file has the password that an administrator has to set: the next run says so.
 """
 
 import json

@@ -61,7 +61,8 @@ async def connected(url: str, connect: Callable[[str], Awaitable[T]], refuses: C
                     raise
                 refusals.append(error)
             else:
-                _let_in[_without_password(candidate)] = candidate
+                if _is_in_file(url):
+                    _let_in[_without_password(candidate)] = candidate
                 return made
         raise _RefusedError(refusals[0])
 
