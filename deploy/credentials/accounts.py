@@ -39,7 +39,7 @@ class Account:
     user: str
     address: str
     setting: str
-    urls: dict[Path, str] = field(repr=False)
+    urls: dict[Path, str] = field(repr=False, compare=False)
 
     @property
     def url(self) -> str:

@@ -19,6 +19,7 @@ from shared.messaging.broker import Outgoing, Publisher
 PLACE = "orders.place-order"
 ONE_S = 1.0
 CUSTOMERS = 50
+REVENUE = "/analytics/revenue?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&granularity=hour"
 
 
 @dataclass
@@ -95,8 +96,10 @@ class Clients:
 
     async def _read(self, credential: str) -> None:
         if self.sent:
-            paths = (f"/orders/{self.sent[len(self.sent) // 2]}", "/search/orders?q=rotated", "/analytics/customers")
-            await self.ask(self.queries, "GET", paths[len(self.took) % len(paths)], credential)
+            paths = (f"/orders/{self.sent[len(self.sent) // 2]}", "/search/orders?q=rotated", REVENUE)
+            response = await self.ask(self.queries, "GET", paths[len(self.took) % len(paths)], credential)
+            if response is not None and response.status_code not in (200, 404):
+                self.errors.append(f"a query: {response.status_code} {response.text[:300]}")
 
     async def _publish(self) -> None:
         """Until it is confirmed: over a connection that the broker has closed nothing is, and it is published again."""
