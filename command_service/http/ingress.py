@@ -5,6 +5,7 @@
 202 is sent only after the broker has confirmed that it stored the command.
 """
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Final
@@ -58,13 +59,15 @@ from shared.http.rate_limits import RATE_LIMITS, RateLimits
 from shared.http.service import Service, documentation
 from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope
 from shared.messaging import topology
-from shared.messaging.broker import BrokerError, Outgoing, Publisher
+from shared.messaging.broker import BrokerError, BrokerUnavailableError, Outgoing, Publisher
 from shared.runtime.health import Probe, troubles
 from shared.runtime.reasons import reason
 
 LONGEST_WAIT_S: Final = 30
 CERTAIN_WITHIN_S: Final = 5
 """How long a command that is sent again waits for the worker to say whether it is the same, if only the worker can."""
+AGAIN_WITHIN_S: Final = 1.0
+"""A later failure is no lost connection, but a broker that does not answer."""
 OUTCOMES: Final = "outcomes:read"
 """The scope to see the outcomes of all senders."""
 OF_COMMAND: Final = Needs(
@@ -244,9 +247,18 @@ class Ingress:
         return key, known
 
     async def publish(self, message: Outgoing, key: CommandKey) -> None:
-        """Raises Problem where RabbitMQ has not confirmed it."""
+        """Raises Problem where RabbitMQ has not confirmed it.
+
+        Where the connection is lost, as when an administrator closes it, it is published once more: a command is decided once.
+        """
+        began = time.monotonic()
         try:
-            await self._publisher.publish(message)
+            try:
+                await self._publisher.publish(message)
+            except BrokerUnavailableError:
+                if time.monotonic() - began > AGAIN_WITHIN_S:
+                    raise
+                await self._publisher.publish(message)
         except BrokerError as error:
             detail = (
                 "RabbitMQ has not confirmed that it keeps the command; it may have been kept all the same: "

@@ -20,7 +20,7 @@ from shared.messages.envelope import EnvelopeError, split
 from shared.messaging import topology
 from shared.messaging.announcing import Processes
 from shared.messaging.replies import Replies
-from shared.runtime.postgres import Connection, Database, is_outage
+from shared.runtime.postgres import Connection, Database, is_outage, reading
 from shared.runtime.stalls import StallDetector
 
 READ_DEADLINE_S: Final = 3.0
@@ -135,11 +135,14 @@ class OutcomeReader:
         return await self._query(step) if "\x00" not in command_id else []
 
     async def _query(self, step: Callable[[Connection], Awaitable[T]]) -> T:
+        async def read() -> T:
+            pool = await self._database.pool()
+            async with pool.acquire() as connection:
+                return await step(connection)
+
         try:
             async with asyncio.timeout(READ_DEADLINE_S):
-                pool = await self._database.pool()
-                async with pool.acquire() as connection:
-                    return await step(connection)
+                return await reading(read)
         except Exception as error:
             if not is_outage(error):
                 raise
