@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from deploy.cli.main import app
@@ -18,6 +19,7 @@ from deploy.observability.alerting.files import ALERTS
 from deploy.observability.panels import DASHBOARDS, RATE
 from deploy.run.deployables import DEPLOYABLES
 from deploy.servers import packages, programs
+from deploy.servers.errors import ProgramMissingError
 from shared.observability.families import FAMILIES
 
 ROOT = Path(__file__).parents[3]
@@ -151,6 +153,34 @@ def test_the_configuration_for_containers_scrapes_every_deployable_and_is_valid(
     assert "TIDEMARK_METRICS_PORT=9464" in (ROOT / "deploy" / "Dockerfile").read_text()
     done = run(promtool, "check", "config", str(path))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_servers_own_exporters_are_in_compose_and_scraped() -> None:
+    configuration = yaml.safe_load((generate.FOLDER / "prometheus" / "prometheus.yml").read_text())
+    scraped = {
+        target
+        for job in configuration["scrape_configs"]
+        for group in job["static_configs"]
+        for target in group["targets"]
+        if not target.endswith(":9464")
+    }
+    beside = yaml.safe_load((generate.FOLDER / "docker-compose.yml").read_text())["services"]
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    networks = set(beside["prometheus"]["networks"])
+    for target in scraped:
+        service = {**services, **beside}[target.partition(":")[0]]
+        assert networks & set(service["networks"]), target
+    assert {"rabbitmq:15692", "redis-exporter:9121", "write-db-exporter:9187", "read-db-exporter:9187"} <= scraped
+
+
+def test_amtool_accepts_the_routes() -> None:
+    try:
+        packages.install_missing(packages.ROUTING)
+    except ProgramMissingError as error:
+        pytest.skip(f"amtool cannot be had: {error}")
+    done = run(programs.amtool(), "check-config", str(generate.FOLDER / "alertmanager" / "alertmanager.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 receivers" in done.stdout
 
 
 def test_each_severity_has_a_route() -> None:
