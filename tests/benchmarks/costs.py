@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -93,6 +94,7 @@ class Bench:
         for variant in self._variants:
             await purge(self._servers.rabbitmq_url)
             self.runs.append(await self._run(variant))
+            print(f"{variant.name}: {self.runs[-1]['orders_per_second']} a second", file=sys.stderr)
 
     async def _run(self, variant: Variant) -> dict[str, Any]:
         port = str(free_port())
@@ -238,8 +240,10 @@ def main() -> int:
             return 2
         facts = environment(servers, began)
         bench = Bench(servers, variants, Path(folder), options.orders)
-        with contextlib.suppress(TimeoutError):
+        try:
             uvloop.run(measure(bench, options.rounds, until))
+        except TimeoutError:
+            print("the last round is not complete:", traceback.format_exc(), file=sys.stderr)
     complete = len(bench.runs) // len(variants) * len(variants)
     runs = bench.runs[:complete]
     document = {

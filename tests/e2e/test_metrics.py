@@ -77,7 +77,7 @@ async def test_every_deployable_serves_what_is_declared_for_it_and_no_more_than_
                 absent = missing(found)
                 # A query service has no inbox of its own kind, and the ingress none at all.
                 absent = {each for each in absent if each[1] != "tidemark_inbox_messages"}
-                absent = {each for each in absent if each not in WITHOUT_POOL and each not in WITHOUT_BROKER}
+                absent = {each for each in absent if each not in WITHOUT_BROKER}
                 if not absent:
                     break
                 await asyncio.sleep(0.5)
@@ -97,6 +97,9 @@ async def test_every_deployable_serves_what_is_declared_for_it_and_no_more_than_
     )
     for name in NAMES:
         assert found["query"]["tidemark_query_projection_current", frozenset({("projection", name)})] == 1
+        for deployable in ("query", name):
+            idle = frozenset({("pool", name), ("state", "idle")})
+            assert ("tidemark_pool_connections", idle) in found[deployable], deployable
     for name in (*NAMES, *PROCESS_MANAGERS):
         lanes = frozenset({("queue", f"{name} lanes")})
         assert found["dead_letters"]["tidemark_queues_without_consumer", lanes] == 0
@@ -150,5 +153,4 @@ async def test_status_names_the_parts_that_are_down_and_shows_the_others(system:
 
 
 DECLARED = {family.name + suffix for family in FAMILIES for suffix in SUFFIXES}
-WITHOUT_POOL = {("analytics", "tidemark_pool_connections")}
 WITHOUT_BROKER = {("query", "tidemark_broker_connected")}

@@ -99,7 +99,7 @@ async def _practise(system: DrilledSystem, fault: Fault, display: Display) -> tu
     await fault.mend(system)
     cleared = await watch.seconds_until(list(fired), firing=False)
     for alert in fired:
-        display.print_line(f"  mended: it {_after('ends', cleared.get(alert))}")
+        display.print_line(f"  mended: {alert} {_after('ends', cleared.get(alert))}")
     expected = {alert.name for alert in fault.alerts}
     return [
         Observation(fault=fault.name, alert=str(alert), fired_s=fired.get(alert), cleared_s=cleared.get(alert))

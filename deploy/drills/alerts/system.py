@@ -26,6 +26,7 @@ from shared.messaging.operations_client import request, send_request
 from shared.observability.targets import Target, unparse
 from shared.views.operations import Refused
 
+CURRENCY: Final = "EUR"
 PAUSE_S: Final = 0.5
 """Between two orders."""
 ORDER_TIMEOUT_S: Final = 5.0
@@ -61,7 +62,7 @@ class DrilledSystem:
     async def place(self, order_id: str) -> None:
         """Raises httpx.HTTPError if the command is not taken."""
         lines = [{"product_id": "drill", "name": "Drill", "quantity": 1, "amount": 250}]
-        order = {"order_id": order_id, "customer_id": "drill", "currency": "XTS", "lines": lines}
+        order = {"order_id": order_id, "customer_id": "drill", "currency": CURRENCY, "lines": lines}
         headers = {"Idempotency-Key": order_id}
         (await self.commands.post("/commands/orders.place-order", json=order, headers=headers)).raise_for_status()
 

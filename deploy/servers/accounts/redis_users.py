@@ -1,7 +1,8 @@
 """Redis's users: the owner, for operators, one for each read model in Redis, the reader, which only reads, and the exporter, for metrics.
 
 A read model's user may use its own keys and the commands that its store sends; the reader may read keys of read models. Neither may
-configure, list or empty the server. The exporter sees no key, and nothing but the server's figures. ``deploy/redis/start.sh`` makes the same users for docker compose.
+configure, list or empty the server. The exporter sees no key, and nothing but the server's figures. ``deploy/redis/start.sh`` makes the
+same users for docker compose.
 """
 
 import hashlib

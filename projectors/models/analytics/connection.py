@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import DataError, RedisError
 
 from projectors.stores.port import StoreUnavailableError
+from shared.observability.connections import watch_redis_pool
 from shared.runtime.reasons import reason
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -18,13 +19,15 @@ COMMAND_TIMEOUT_S: Final = 30.0
 
 def client(url: str) -> Redis:
     """A client without retries: if the reply to a write is lost, the caller determines whether it was made."""
-    return Redis.from_url(
+    redis: Redis = Redis.from_url(
         url,
         decode_responses=True,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=COMMAND_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
+    watch_redis_pool(redis.connection_pool, "analytics")
+    return redis
 
 
 @contextmanager
