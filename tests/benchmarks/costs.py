@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from tests.benchmarks.end_to_end import DISTURBED, capacity, environment, write_
 from tests.benchmarks.measuring import WARM_UP, Costs, Orders, Send, run_sender, server_pids, throughput
 from tests.benchmarks.pipelines import Probe, purge
 from tests.benchmarks.posting import API_KEY
+from tests.benchmarks.trace_sink import Sink, sink
 from tests.benchmarks.variants import BY_NAME, VARIANTS, Variant, Varied
 
 SCRAPE_EVERY_S: Final = 5.0
@@ -69,13 +70,22 @@ def write_customers(file: Path, count: int) -> Orders:
     return Orders(file, streams)
 
 
+def write_own_orders(file: Path, count: int) -> Orders:
+    """Those of ``tests.benchmarks.end_to_end``, sent by the service that may send them."""
+    orders = write_orders(file, count)
+    commands = [json.loads(line) | {"source": NAME} for line in file.read_bytes().splitlines()]
+    file.write_text("".join(f"{json.dumps(command)}\n" for command in commands))
+    return orders
+
+
 class Bench:
-    def __init__(self, servers: Servers, variants: Sequence[Variant], folder: Path, count: int) -> None:
+    def __init__(self, servers: Servers, variants: Sequence[Variant], folder: Path, count: int, sink: Sink) -> None:
         self.count = count
         self.runs: list[dict[str, Any]] = []
         self._servers = servers
         self._variants = variants
-        self._orders = write_orders(folder / "orders", WARM_UP + count)
+        self._sink = sink
+        self._orders = write_own_orders(folder / "orders", WARM_UP + count)
         self._customers = write_customers(folder / "customers", WARM_UP + count)
         self._user = self._user_url = self._key = ""
 
@@ -83,7 +93,7 @@ class Bench:
         """Databases, queues, and somebody who may send: a service on the bus, and an API key."""
         await Varied(self._servers, self._variants[0], {}).prepare()
         settings = settings_for(self._servers)
-        service = await services.create(settings, "bench", ("orders.*",), actor=NAME, reason="")
+        service = await services.create(settings, NAME, ("orders.*",), actor=NAME, reason="")
         self._user, self._user_url = service.name, service.url
         async with keys.operations_database(settings) as connection:
             scopes = ["commands:orders.*"]
@@ -99,6 +109,8 @@ class Bench:
     async def _run(self, variant: Variant) -> dict[str, Any]:
         port = str(free_port())
         own = {"TIDEMARK_COMMAND_PORT": port, "TIDEMARK_RATE_LIMIT": "0"} if variant.over_http else {}
+        own["OTEL_EXPORTER_OTLP_ENDPOINT"] = self._sink.url
+        self._sink.requests = self._sink.size = 0
         pipeline = Varied(self._servers, variant, own)
         url = f"http://127.0.0.1:{port}" if variant.over_http else self._servers.rabbitmq_url
         if variant.identified and not variant.over_http:
@@ -115,7 +127,8 @@ class Bench:
                 await probe.wait_for(WARM_UP)
                 begin = partial(Costs, supervisor, variant.roles, server_pids(self._servers))
                 async with scraping(pipeline.targets if variant.scraped else ""):
-                    return await throughput(probe, url, commands, self.count, begin, send)
+                    run = await throughput(probe, url, commands, self.count, begin, send)
+            return run | {"trace_requests": self._sink.requests, "trace_bytes": self._sink.size}
         finally:
             await probe.close()
 
@@ -206,7 +219,18 @@ def _compared(
     return ratios
 
 
-async def measure(bench: Bench, rounds: int, until: float) -> None:
+async def measure(make: Callable[[Sink], Bench], rounds: int, until: float) -> list[dict[str, Any]]:
+    """The runs; of the round that was not complete in time, or in which something timed out, some."""
+    async with sink() as traces:
+        bench = make(traces)
+        try:
+            await _measure(bench, rounds, until)
+        except TimeoutError:
+            print("the last round is not complete:", traceback.format_exc(), file=sys.stderr)
+        return bench.runs
+
+
+async def _measure(bench: Bench, rounds: int, until: float) -> None:
     """Raises TimeoutError."""
     took = 0.0
     async with asyncio.timeout(until - time.monotonic()):
@@ -239,13 +263,10 @@ def main() -> int:
             print("it empties the stores it runs on: unset TIDEMARK_*_URL, it starts its own", file=sys.stderr)
             return 2
         facts = environment(servers, began)
-        bench = Bench(servers, variants, Path(folder), options.orders)
-        try:
-            uvloop.run(measure(bench, options.rounds, until))
-        except TimeoutError:
-            print("the last round is not complete:", traceback.format_exc(), file=sys.stderr)
-    complete = len(bench.runs) // len(variants) * len(variants)
-    runs = bench.runs[:complete]
+        make = partial(Bench, servers, variants, Path(folder), options.orders)
+        runs = uvloop.run(measure(make, options.rounds, until))
+    complete = len(runs) // len(variants) * len(variants)
+    runs = runs[:complete]
     document = {
         "environment": facts,
         "commands": options.orders,
