@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -150,6 +151,21 @@ async def test_status_names_the_parts_that_are_down_and_shows_the_others(system:
     assert found["outbox"] is not None
     unknown = [each for each in found["findings"] if each["kind"] == "unknown"]
     assert {each["where"] for each in unknown} == set(found["down"])
+
+
+async def test_status_sees_that_the_worker_was_stopped_although_it_took_its_leave(system: System) -> None:
+    os.kill(system.supervisor.pid("worker"), signal.SIGTERM)
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while system.supervisor.running("worker"):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
+        code, found = await status(system)
+    finally:
+        await system.supervisor.restart("worker")
+    assert code == 1
+    of_worker = [each for each in found["findings"] if each["where"] == "worker"]
+    assert "nothing consumes from commands" in str(of_worker), found["findings"]
+    assert {each["next"] for each in of_worker} == {"tidemark health worker"}
 
 
 DECLARED = {family.name + suffix for family in FAMILIES for suffix in SUFFIXES}
