@@ -66,7 +66,8 @@ class Variant:
 
 
 def _traces(ratio: str) -> dict[str, str]:
-    return {"TIDEMARK_TRACES": "on", "TIDEMARK_TRACES_RATIO": ratio}
+    """Sent often enough for what a run costs to be spent in it."""
+    return {"TIDEMARK_TRACES": "on", "TIDEMARK_TRACES_RATIO": ratio, "OTEL_BSP_SCHEDULE_DELAY": "1000"}
 
 
 VARIANTS: Final = (
