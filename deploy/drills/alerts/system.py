@@ -17,11 +17,15 @@ from deploy.run.child import Program
 from deploy.run.deployables import DEPLOYABLES, PRIVATE, program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
+from deploy.sending.batches import command_message
 from deploy.servers.errors import ServersError
 from deploy.servers.ports import free_port
 from deploy.servers.private import PrivateServers, Server
 from deploy.servers.provide import Servers
 from shared.messages.control import Replay, Selection
+from shared.messages.envelope import CONTENT_TYPE
+from shared.messaging import topology
+from shared.messaging.broker import BrokerError, Outgoing, Publisher
 from shared.messaging.operations_client import request, send_request
 from shared.observability.targets import Target, unparse
 from shared.views.operations import Refused
@@ -29,7 +33,8 @@ from shared.views.operations import Refused
 CURRENCY: Final = "EUR"
 PAUSE_S: Final = 0.5
 """Between two orders."""
-ORDER_TIMEOUT_S: Final = 5.0
+PLACE_ORDER: Final = "orders.place-order"
+SOURCE: Final = "tidemark/drill"
 
 
 class DrillFailedError(Exception):
@@ -43,7 +48,7 @@ class DrilledSystem:
     supervisor: Supervisor
     programs: Mapping[str, Program]
     prometheus: httpx.AsyncClient
-    commands: httpx.AsyncClient
+    publisher: Publisher
 
     def server(self, name: str) -> Server:
         found: dict[str, Server] = {
@@ -60,25 +65,27 @@ class DrilledSystem:
         await self.supervisor.start([replace(usual, env={**usual.env, **settings})])
 
     async def place(self, order_id: str) -> None:
-        """Raises httpx.HTTPError if the command is not taken."""
+        """Send an order over the bus. Raises BrokerError."""
         lines = [{"product_id": "drill", "name": "Drill", "quantity": 1, "amount": 250}]
         order = {"order_id": order_id, "customer_id": "drill", "currency": CURRENCY, "lines": lines}
-        headers = {"Idempotency-Key": order_id}
-        (await self.commands.post("/commands/orders.place-order", json=order, headers=headers)).raise_for_status()
+        command = command_message(PLACE_ORDER, order_id, order, source=SOURCE)
+        await self.publisher.publish(
+            Outgoing(topology.COMMANDS, PLACE_ORDER, command.body, CONTENT_TYPE, type=PLACE_ORDER)
+        )
 
     async def place_all_the_time(self) -> None:
         """Until cancelled; what is not taken during an outage is left out."""
         number = 0
         while True:
             number += 1
-            with suppress(httpx.HTTPError):
+            with suppress(BrokerError):
                 await self.place(f"drill-{number}")
             await asyncio.sleep(PAUSE_S)
 
     async def replay(self, projection: str) -> None:
         """Replay all dead letters of the projection. Raises DrillFailedError."""
         act = Replay(selection=Selection(origin=projection), actor="drill", reason="the fix is deployed")
-        answer = await send_request(self.servers.rabbitmq_url, request(act, source="tidemark/drill"), seconds=30)
+        answer = await send_request(self.servers.rabbitmq_url, request(act, source=SOURCE), seconds=30)
         if isinstance(answer, Refused):
             raise DrillFailedError(f"the replay was refused: {answer}")
 
@@ -101,13 +108,12 @@ async def running(servers: Servers, folder: Path) -> AsyncIterator[DrilledSystem
         raise ServersError("the drill freezes servers, so it needs its own: unset TIDEMARK_SERVERS and TIDEMARK_*_URL")
     await migrate(settings_for(servers))
     targets = unparse(Target(name, metrics_ports.HOST, free_port()) for name in DEPLOYABLES)
-    query, command = str(free_port()), str(free_port())
     environment = {
         **os.environ,
         **PRIVATE,
         "TIDEMARK_LOG_LEVEL": "WARNING",
-        "TIDEMARK_QUERY_PORT": query,
-        "TIDEMARK_COMMAND_PORT": command,
+        "TIDEMARK_QUERY_PORT": str(free_port()),
+        "TIDEMARK_COMMAND_PORT": str(free_port()),
         metrics_ports.TARGETS: targets,
     }
     prometheus, url = await asyncio.to_thread(prometheus_program, folder)
@@ -116,7 +122,10 @@ async def running(servers: Servers, folder: Path) -> AsyncIterator[DrilledSystem
     async with (
         Supervisor(output=None) as supervisor,
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=10) as metrics,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{command}", trust_env=False, timeout=ORDER_TIMEOUT_S) as commands,
     ):
         await supervisor.start([*programs.values(), prometheus])
-        yield DrilledSystem(servers, servers.private, supervisor, programs, metrics, commands)
+        publisher = Publisher(servers.rabbitmq_url, "drill")
+        try:
+            yield DrilledSystem(servers, servers.private, supervisor, programs, metrics, publisher)
+        finally:
+            await publisher.close()
