@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from deploy.cli.main import app
+from deploy.drills.alerts.faults import FAULTS
 from deploy.observability import generate
 from deploy.observability.alerting import files
 from deploy.observability.alerting.alert import Alert
@@ -108,6 +109,18 @@ def test_an_alert_names_declared_metrics_and_commands_that_exist(alert: Alert) -
         assert not {option for option in re.findall(r"--[a-z-]+", command) if option != "--help"} - set(
             re.findall(r"--[a-z-]+", known)
         ), command
+
+
+def test_the_drill_expects_alerts_that_there_are_and_takes_no_fault_that_it_does_not_know() -> None:
+    labels = {alert.name: alert.fires.labels.keys() for alert in ALERTS}
+    for fault in FAULTS:
+        assert fault.alerts
+        for expected in fault.alerts:
+            assert expected.labels.keys() <= labels[expected.name], expected
+            assert expected.labels.get("deployable", "worker") in DEPLOYABLES
+    result = CliRunner().invoke(app, ["drill", "alerts", "--fault", "redis", "--fault", "disk"])
+    assert result.exit_code == 2
+    assert "there is no fault 'disk'" in result.output
 
 
 def test_labels_in_summaries_are_labels_that_the_case_has() -> None:
