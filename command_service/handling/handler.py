@@ -35,6 +35,7 @@ from command_service.privacy.personal_data import (
 from command_service.scheduling.scheduled_commands import Waiting, schedule
 from command_service.senders.directory import read_senders
 from command_service.senders.permission import Sender
+from shared.observability.tracing import log_field
 from shared.privacy.key_database import CLAIMS, KeyDatabase
 from shared.privacy.sealing import Keys
 from shared.runtime.outage import OutageRetry
@@ -153,7 +154,7 @@ class Handler:
         ]
         for command, why in held:
             fields = {"command_id": command.envelope.id, "command_type": command.envelope.type, "reason": why}
-            log.error("a command has no outcome yet: %s", why, extra=fields)
+            log.error("a command has no outcome yet: %s", why, extra=fields | log_field(command.envelope.traceparent))
         if held:
             await self._outages.until_up(
                 lambda: self._with_connection(lambda connection: record_undecided(connection, held)),

@@ -26,6 +26,7 @@ from command_service.handling.parsing import Command, Message, read
 from command_service.handling.poison import with_poison
 from command_service.handling.replies import Result, replies_to
 from command_service.measuring import commands as command_metrics
+from command_service.measuring.command_spans import CommandSpans
 from command_service.scheduling.scheduled_commands import Waiting
 from command_service.senders.directory import SenderDirectory
 from command_service.senders.gate import Gate, NoGate
@@ -73,10 +74,13 @@ class Worker:
         began = time.monotonic()
         received = [await self._read(each) for each in unit]
         deliveries, messages = await self._gate.pass_through(unit, received)
-        commands = [part for message in messages for part in message.parts if isinstance(part, Command)]
+        spans = CommandSpans()
+        traced = spans.begin(deliveries, messages)
+        commands = [part for message in traced for part in message.parts if isinstance(part, Command)]
         decided = iter(await self._decide(commands, one_by_one=is_deadly(deliveries[0])))
         results = [_in_order(message, decided) for message in messages]
-        await self._schedule(deliveries, messages, results)
+        await self._schedule(deliveries, traced, results)
+        spans.end(results)
         reached(Failpoint.AFTER_COMMIT)
         outgoing: list[Outgoing] = []
         for delivery, message, of_message in zip(deliveries, messages, results, strict=True):

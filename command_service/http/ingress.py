@@ -36,6 +36,7 @@ from command_service.http.request_reading import read_body, read_envelope, seria
 from command_service.http.responses import consistency_token, outcome_response, pending_response
 from command_service.http.senders import own_source, require_sight
 from command_service.http.streams import Streams, get_stream
+from command_service.measuring.request_spans import send_traced
 from command_service.privacy.personal_data import is_keyed
 from shared.contracts.registry import COMMANDS
 from shared.http import prefer
@@ -115,7 +116,7 @@ async def post_command(
     data = await read_body(request, command_type)
     envelope = read_envelope(request, command_type, data, subject, expected_version, notbefore)
     wait = prefer.wait(request.headers.getall(prefer.HEADER, []), LONGEST_WAIT_S)
-    return await ingress.send(envelope, wait)
+    return await send_traced(envelope, lambda traced: ingress.send(traced, wait))
 
 
 @get(

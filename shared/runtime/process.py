@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 import uvloop
 
 from shared.messaging.announcing import Announcer
-from shared.observability import connections, logs, metrics, sampling
+from shared.observability import connections, logs, metrics, sampling, tracing
 from shared.observability.exposition import Exposition
 from shared.runtime import descriptors, failpoints
 from shared.runtime.health import Probe, TroubleLog, troubles
@@ -163,6 +163,7 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
         _Lines.form = settings.log_format
         logs.set_up(name, level=settings.log_level, by_module=settings.log_levels, form=settings.log_format)
         metrics.begin(name)
+        tracing.begin(name, on=settings.traces == "on", ratio=settings.traces_ratio)
         if settings.metrics_port:
             Exposition(settings.metrics_host, settings.metrics_port)
         code = uvloop.run(_awaited(lambda: main(settings)))
@@ -171,6 +172,7 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
         print(logs.line(name, words, form=_Lines.form, level=logging.CRITICAL), file=sys.stderr)
         code = 1
     sys.stdout.flush()
+    tracing.end()
     # Hanging library threads must not keep a stopped process alive.
     os._exit(code)
 

@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ class System:
     commands: httpx.AsyncClient
     targets: str = ""
     """Where its processes serve their metrics, as the setting says it."""
+    log: Path = Path()
+    """What the deployables say."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What the deployables were given besides the environment."""
 
     async def get(self, path: str, **parameters: Any) -> Any:
         """The query service's answer as JSON; anything but 200 fails."""
@@ -105,10 +109,10 @@ def ports() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running_system(servers: Servers, log: Path) -> AsyncIterator[System]:
-    """Migrated and started; stopped at the end. What the deployables say goes to ``log``."""
+async def running_system(servers: Servers, log: Path, more: Mapping[str, str] | None = None) -> AsyncIterator[System]:
+    """Migrated and started, with ``more`` settings; stopped at the end. What the deployables say goes to ``log``."""
     await migrate(settings_for(servers))
-    chosen = ports()
+    chosen = ports() | dict(more or {})
     with log.open("w") as output:
         async with Supervisor(output) as supervisor, bus_of(servers.rabbitmq_url) as bus:
             await supervisor.start(programs(servers, os.environ | chosen))
@@ -116,7 +120,8 @@ async def running_system(servers: Servers, log: Path) -> AsyncIterator[System]:
                 httpx.AsyncClient(base_url=address(chosen, "QUERY"), trust_env=False, timeout=30) as queries,
                 httpx.AsyncClient(base_url=address(chosen, "COMMAND"), trust_env=False, timeout=40) as commands,
             ):
-                yield System(servers, supervisor, bus, queries, commands, chosen["TIDEMARK_METRICS_TARGETS"])
+                targets = chosen["TIDEMARK_METRICS_TARGETS"]
+                yield System(servers, supervisor, bus, queries, commands, targets, log, chosen)
 
 
 def address(chosen: dict[str, str], which: str) -> str:
