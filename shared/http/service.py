@@ -17,6 +17,7 @@ from shared.http.identities.openapi import SECURITY, document_needs
 from shared.http.measuring import measured
 from shared.http.problems import Problem
 from shared.http.schema_page.plugin import ADDRESS, SECURITY_POLICY, PageRenderPlugin
+from shared.http.screening.openapi import document_refusals
 
 SCHEMA: Final = "/schema"
 _PAGE: Final = "/page"
@@ -40,6 +41,7 @@ class Service(Litestar):
 
     def __init__(self, **settings: Any) -> None:
         """Raises UndeclaredRouteError."""
+        document_refusals(settings.get("route_handlers") or ())
         document_needs(settings.get("route_handlers") or ())
         super().__init__(**settings)
         require_declarations(self)

@@ -1,0 +1,168 @@
+"""A service's answers beside its OpenAPI document: schemathesis makes requests from the document, and checks what comes back.
+
+Valid requests and broken ones, for each documented operation, from one identity. No answer may be a server error, have a status, a media
+type or a body that the document does not name, take what the document forbids, or be for somebody else's eyes.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import Status, from_schema
+from schemathesis.engine.events import NonFatalError, ScenarioFinished
+
+from shared.http.identities.scopes import allows, of_command
+
+CREDENTIAL: Final = "credential"
+STREAM: Final = "/events"
+"""Its answer has no end."""
+CHECKS: Final = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "missing_required_header",
+    "unsupported_method",
+    "allow_header_conformance",
+    "within_scope",
+)
+REJECTED: Final = [
+    "400",
+    "401",
+    "403",
+    "404",
+    "405",
+    "406",
+    "408",
+    "409",
+    "412",
+    "413",
+    "414",
+    "415",
+    "421",
+    "422",
+    "431",
+]
+
+
+MAX_SAMPLE: Final = 1500
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks: the headers with the credential, the subject and the scopes that it has; nothing of all that: nobody."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    subject: str | None = None
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclass
+class Report:
+    findings: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """(operation, check, what is wrong) → a request that shows it."""
+    statuses: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """Operation → the statuses that it has answered with."""
+    requests: int = 0
+
+    def text(self) -> str:
+        return "\n\n".join(f"{' | '.join(found)}\n{sample}" for found, sample in sorted(self.findings.items()))
+
+
+def conform(
+    document: Mapping[str, Any],
+    url: str,
+    asker: Asker,
+    ids: Mapping[str, Sequence[str]],
+    *,
+    examples: int,
+    seed: int,
+    wait_s: int = 0,
+    only: str | None = None,
+) -> Report:
+    """The same seed makes the same requests.
+
+    ``ids``: values of path parameters that there are. ``examples``: requests for each operation, beside those at the limits of its
+    schemas. ``wait_s``: how long each may wait for an outcome, or for writes, which are made up. ``only``: operations whose path begins so.
+    """
+
+    def within_scope(_: Any, response: Any, case: Any) -> None:
+        if not 200 <= response.status_code < 300 or case.method.upper() != case.operation.method.upper():
+            return
+        security = case.operation.definition.raw.get("security")
+        if not security:
+            return
+        needed = [*security[0][CREDENTIAL]]
+        if "command_type" in (case.path_parameters or {}):
+            needed.append(of_command(case.path_parameters["command_type"]))
+        missing = [scope for scope in needed if not allows(asker.scopes, scope)]
+        assert asker.subject, "an answer without a credential"
+        assert not missing, f"an answer without {missing}"
+        foreign = set(_sources(response)) - {asker.subject}
+        assert not foreign or allows(asker.scopes, "outcomes:read"), f"an answer about the commands of {foreign}"
+
+    schemathesis.check(within_scope)
+    schema = schemathesis.openapi.from_dict(dict(document), config=_config(url, asker, ids, examples, seed, wait_s))
+    schema = schema.exclude(path=STREAM)
+    if only:
+        schema = schema.include(path_regex=f"^{only}")
+    report = Report()
+    for event in from_schema(schema).execute():
+        if isinstance(event, NonFatalError):
+            report.findings[event.label, "error", str(event.value)] = ""
+        if isinstance(event, ScenarioFinished):
+            _note(report, event)
+    return report
+
+
+def _note(report: Report, event: ScenarioFinished) -> None:
+    recorder = event.recorder
+    for interaction in recorder.interactions.values():
+        report.requests += 1
+        if interaction.response is not None:
+            report.statuses[recorder.label].add(interaction.response.status_code)
+    for checks in recorder.checks.values():
+        for check in checks:
+            if check.status is Status.FAILURE and check.failure_info is not None:
+                failure = check.failure_info.failure
+                report.findings.setdefault(
+                    (recorder.label, check.name, f"{failure.title}: {failure.message[:600]}"),
+                    check.failure_info.code_sample[:MAX_SAMPLE],
+                )
+
+
+def _sources(response: Any) -> Iterator[str]:
+    """The senders that an answer about commands names."""
+    if "json" not in response.headers.get("content-type", [""])[0]:
+        return
+    body = json.loads(response.content)
+    for one in [body, *body.get("items", [])] if isinstance(body, dict) else ():
+        yield from (one[name] for name in ("source", "commandsource") if name in one)
+
+
+def _config(
+    url: str, asker: Asker, ids: Mapping[str, Sequence[str]], examples: int, seed: int, wait_s: int
+) -> SchemathesisConfig:
+    return SchemathesisConfig.from_dict(
+        {
+            "seed": seed,
+            "base-url": url,
+            "headers": dict(asker.headers),
+            "continue-on-failure": True,
+            "request-timeout": 60,
+            "generation": {"max-examples": examples, "with-security-parameters": False, "no-shrink": True},
+            "phases": {"stateful": {"enabled": False}},
+            "checks": {"enabled": False}
+            | {name: {"enabled": True} for name in CHECKS}
+            | {"negative_data_rejection": {"enabled": True, "expected-statuses": REJECTED}},
+            "dictionaries": {name: {"values": list(values)} for name, values in ids.items()},
+            "parameters": {f"path.{name}": {"dictionary": name, "probability": 0.6} for name in ids}
+            | {"header.Prefer": f"wait={wait_s}"},
+        }
+    )
