@@ -6,9 +6,9 @@ type or a body that the document does not name, take what the document forbids, 
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import schemathesis
 from schemathesis.config import SchemathesisConfig
@@ -18,6 +18,7 @@ from schemathesis.engine.events import NonFatalError, ScenarioFinished
 from shared.http.identities.scopes import allows, of_command
 
 CREDENTIAL: Final = "credential"
+SENDING: Final = "/commands/"
 STREAM: Final = "/events"
 """Its answer has no end."""
 CHECKS: Final = (
@@ -52,6 +53,27 @@ REJECTED: Final = [
 
 
 MAX_SAMPLE: Final = 1500
+
+
+def with_a_path_for_each_command(document: Mapping[str, Any], types: Collection[str] | None = None) -> dict[str, Any]:
+    """The document of the command service with an operation for each command, instead of one for all: with its own body, and its scope.
+
+    ``types``: those alone.
+    """
+    found = json.loads(json.dumps(document))
+    [path] = [path for path, item in found["paths"].items() if "post" in item and path.startswith(SENDING)]
+    operation = found["paths"].pop(path)["post"]
+    parameters = [each for each in operation["parameters"] if each["in"] != "path"]
+    for body in operation["requestBody"]["content"]["application/json"]["schema"]["oneOf"]:
+        name = body["title"]
+        if types is None or name in types:
+            content = {"application/json": {"schema": body}}
+            found["paths"][f"{SENDING}{name}"] = {
+                "post": operation
+                | {"parameters": parameters, "operationId": name, "security": [{CREDENTIAL: [of_command(name)]}]}
+                | {"requestBody": {"content": content, "required": True}}
+            }
+    return cast("dict[str, Any]", found)
 
 
 @dataclass(frozen=True)
@@ -98,10 +120,7 @@ def conform(
         security = case.operation.definition.raw.get("security")
         if not security:
             return
-        needed = [*security[0][CREDENTIAL]]
-        if "command_type" in (case.path_parameters or {}):
-            needed.append(of_command(case.path_parameters["command_type"]))
-        missing = [scope for scope in needed if not allows(asker.scopes, scope)]
+        missing = [scope for scope in security[0][CREDENTIAL] if not allows(asker.scopes, scope)]
         assert asker.subject, "an answer without a credential"
         assert not missing, f"an answer without {missing}"
         foreign = set(_sources(response)) - {asker.subject}
@@ -109,11 +128,9 @@ def conform(
 
     schemathesis.check(within_scope)
     schema = schemathesis.openapi.from_dict(dict(document), config=_config(url, asker, ids, examples, seed, wait_s))
-    schema = schema.exclude(path=STREAM)
-    if only:
-        schema = schema.include(path_regex=f"^{only}")
+    chosen = schema.exclude(path=STREAM)
     report = Report()
-    for event in from_schema(schema).execute():
+    for event in from_schema(chosen.include(path_regex=f"^{only}") if only else chosen).execute():
         if isinstance(event, NonFatalError):
             report.findings[event.label, "error", str(event.value)] = ""
         if isinstance(event, ScenarioFinished):

@@ -64,7 +64,7 @@ class Door:
     async def until_instances(self, *, queries: int) -> None:
         """Return when the gateway finds so many query services healthy."""
         async with asyncio.timeout(BACK_WITHIN_S):
-            while await self._healthy("queries") < queries:
+            while await self._healthy("queries") < queries:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
 
     async def _healthy(self, backend: str) -> int:
