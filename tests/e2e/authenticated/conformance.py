@@ -4,6 +4,7 @@ Valid requests and broken ones, for each documented operation, from one identity
 type or a body that the document does not name, take what the document forbids, or be for somebody else's eyes.
 """
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,8 +17,13 @@ from schemathesis.engine import Status, from_schema
 from schemathesis.engine.events import NonFatalError, ScenarioFinished
 
 from shared.http.identities.scopes import allows, of_command
+from tests.e2e.authenticated.dataset import make_dataset
+from tests.e2e.authenticated.secured import Secured, subject
 
 CREDENTIAL: Final = "credential"
+SERVICES: Final = ("query", "http")
+OUTCOME_WITHIN_S: Final = 2
+A_FEW: Final = ("customers.register-customer", "orders.place-order", "devices.record-telemetry")
 SENDING: Final = "/commands/"
 STREAM: Final = "/events"
 """Its answer has no end."""
@@ -106,12 +112,12 @@ def conform(
     examples: int,
     seed: int,
     wait_s: int = 0,
-    only: str | None = None,
+    thorough: bool = False,
 ) -> Report:
     """The same seed makes the same requests.
 
-    ``ids``: values of path parameters that there are. ``examples``: requests for each operation, beside those at the limits of its
-    schemas. ``wait_s``: how long each may wait for an outcome, or for writes, which are made up. ``only``: operations whose path begins so.
+    ``ids``: values of path parameters that there are. ``examples``: at most so many requests of each operation; ``thorough``: and all
+    those at the limits of its schemas. ``wait_s``: how long each may wait for an outcome, or for writes, which are made up.
     """
 
     def within_scope(_: Any, response: Any, case: Any) -> None:
@@ -127,10 +133,11 @@ def conform(
         assert not foreign or allows(asker.scopes, "outcomes:read"), f"an answer about the commands of {foreign}"
 
     schemathesis.check(within_scope)
-    schema = schemathesis.openapi.from_dict(dict(document), config=_config(url, asker, ids, examples, seed, wait_s))
-    chosen = schema.exclude(path=STREAM)
+    schema = schemathesis.openapi.from_dict(
+        dict(document), config=_config(url, asker, ids, examples, seed, wait_s, thorough)
+    )
     report = Report()
-    for event in from_schema(chosen.include(path_regex=f"^{only}") if only else chosen).execute():
+    for event in from_schema(schema.exclude(path=STREAM)).execute():
         if isinstance(event, NonFatalError):
             report.findings[event.label, "error", str(event.value)] = ""
         if isinstance(event, ScenarioFinished):
@@ -164,7 +171,7 @@ def _sources(response: Any) -> Iterator[str]:
 
 
 def _config(
-    url: str, asker: Asker, ids: Mapping[str, Sequence[str]], examples: int, seed: int, wait_s: int
+    url: str, asker: Asker, ids: Mapping[str, Sequence[str]], examples: int, seed: int, wait_s: int, thorough: bool
 ) -> SchemathesisConfig:
     return SchemathesisConfig.from_dict(
         {
@@ -174,7 +181,7 @@ def _config(
             "continue-on-failure": True,
             "request-timeout": 60,
             "generation": {"max-examples": examples, "with-security-parameters": False, "no-shrink": True},
-            "phases": {"stateful": {"enabled": False}},
+            "phases": {"stateful": {"enabled": False}, "coverage": {"enabled": thorough}},
             "checks": {"enabled": False}
             | {name: {"enabled": True} for name in CHECKS}
             | {"negative_data_rejection": {"enabled": True, "expected-statuses": REJECTED}},
@@ -183,3 +190,42 @@ def _config(
             | {"header.Prefer": f"wait={wait_s}"},
         }
     )
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A system with data, the documents of its services, and the askers by name: ``everyone`` may do everything."""
+
+    urls: Mapping[str, str]
+    documents: Mapping[str, Mapping[str, Any]]
+    askers: Mapping[str, Asker]
+    ids: Mapping[str, Sequence[str]]
+
+    async def of(self, service: str, asker: str, *, examples: int, seed: int, thorough: bool = False) -> Report:
+        """The seed is printed."""
+        print(f"{service} asked by {asker}: {examples} examples, seed {seed}")
+        return await asyncio.to_thread(
+            conform,
+            self.documents[service],
+            self.urls[service],
+            self.askers[asker],
+            self.ids,
+            examples=examples,
+            seed=seed,
+            wait_s=OUTCOME_WITHIN_S if service == "http" else 0,
+            thorough=thorough,
+        )
+
+
+async def examination(system: Secured, *, every_command: bool = False) -> Examination:
+    """``every_command``: an operation for each, instead of a few."""
+    askers = {}
+    for name, granted in (("everyone", ["*"]), ("customers", ["queries:customers", "commands:customers.*"])):
+        who = subject(name)
+        askers[name] = Asker(await system.headers(who, *granted), who, frozenset(granted))
+    ids = await make_dataset(system, askers["everyone"].headers)
+    clients = {"query": system.queries, "http": system.commands}
+    documents = {name: (await each.get("/schema/openapi.json")).json() for name, each in clients.items()}
+    documents["http"] = with_a_path_for_each_command(documents["http"], None if every_command else A_FEW)
+    urls = {name: str(each.base_url).rstrip("/") for name, each in clients.items()}
+    return Examination(urls, documents, {**askers, "nobody": Asker()}, ids)
