@@ -116,8 +116,9 @@ def conform(
 ) -> Report:
     """The same seed makes the same requests.
 
-    ``ids``: values of path parameters that there are. ``examples``: at most so many requests of each operation; ``thorough``: and all
-    those at the limits of its schemas. ``wait_s``: how long each may wait for an outcome, or for writes, which are made up.
+    ``ids``: values of parameters, by place and name, that there are. ``examples``: at most so many requests of each operation;
+    ``thorough``: and all those at the limits of its schemas. ``wait_s``: how long each may wait for an outcome, or for writes, which are
+    made up.
     """
 
     def within_scope(_: Any, response: Any, case: Any) -> None:
@@ -186,7 +187,7 @@ def _config(
             | {name: {"enabled": True} for name in CHECKS}
             | {"negative_data_rejection": {"enabled": True, "expected-statuses": REJECTED}},
             "dictionaries": {name: {"values": list(values)} for name, values in ids.items()},
-            "parameters": {f"path.{name}": {"dictionary": name, "probability": 0.6} for name in ids}
+            "parameters": {name: {"dictionary": name, "probability": 0.6} for name in ids}
             | {"header.Prefer": f"wait={wait_s}"},
         }
     )

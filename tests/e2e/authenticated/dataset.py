@@ -11,7 +11,7 @@ VISIBLE_WITHIN_S = 60.0
 
 
 async def make_dataset(system: Secured, sender: Mapping[str, str]) -> dict[str, list[str]]:
-    """The values of path parameters, by name: what there is. ``sender``: headers of an identity that may send and read everything."""
+    """Values of parameters, by place and name (``path.order_id``): what there is. ``sender``: headers of one who may do everything."""
     mark = uuid4().hex[:8]
     user, doctor, patient, booking = f"u-{mark}", f"d-{mark}", f"p-{mark}", f"b-{mark}"
     device, product, customer, order, managed = f"v-{mark}", f"a-{mark}", f"c-{mark}", f"o-{mark}", f"m-{mark}"
@@ -68,10 +68,11 @@ async def make_dataset(system: Secured, sender: Mapping[str, str]) -> dict[str, 
         "job_id": "1",
     }
     await visible(system, sender, found)
-    return {name: [value] for name, value in found.items()} | {
-        "command_id": [outcome, later],
-        "kind": ["orders", "customers", "products"],
-        "stream_id": [order, customer, product],
+    return {f"path.{name}": [value] for name, value in found.items()} | {
+        "path.command_id": [outcome, later],
+        "path.kind": ["orders", "customers", "products"],
+        "path.stream_id": [order, customer, product],
+        "query.subject": [user, doctor, patient, booking, device, product, customer, order, managed, payment],
     }
 
 

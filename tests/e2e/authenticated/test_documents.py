@@ -1,8 +1,11 @@
 """Both services answer as their documents say, and nobody beyond its scopes: a few requests of each operation. Many: tests/faults."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from tests.e2e.authenticated.conformance import SERVICES, Examination, examination
+from tests.e2e.authenticated.conformance import CREDENTIAL, SERVICES, Examination, examination
 from tests.e2e.authenticated.secured import Secured
 
 pytestmark = pytest.mark.timeout(400)
@@ -36,3 +39,19 @@ async def test_nobody_gets_anything_but_what_is_public(examined: Examination, se
     report = await examined.of(service, "nobody", examples=1, seed=SEED)
     assert not report.findings, report.text()
     assert any(401 in statuses for statuses in report.statuses.values())
+
+
+async def test_a_document_that_lies_is_found(examined: Examination) -> None:
+    said = examined.documents["query"]
+    freshness, orders = json.loads(json.dumps([said["paths"]["/freshness"], said["paths"]["/orders"]]))
+    freshness["get"]["responses"]["200"]["content"]["application/json"]["schema"] = {"type": "string"}
+    orders["get"]["security"] = [{CREDENTIAL: ["queries:customers"]}]
+    lies = {**said, "paths": {"/freshness": freshness, "/orders": orders}}
+    asker = replace(examined.askers["everyone"], scopes=frozenset({"queries:freshness"}))
+    found = await replace(examined, documents={"query": lies}, askers={"liar": asker}).of(
+        "query", "liar", examples=3, seed=SEED
+    )
+    assert {(operation, check) for operation, check, _ in found.findings} >= {
+        ("GET /freshness", "response_schema_conformance"),
+        ("GET /orders", "within_scope"),
+    }
