@@ -10,7 +10,7 @@ from tests.e2e.authenticated.secured import Secured
 VISIBLE_WITHIN_S = 60.0
 
 
-async def make_dataset(system: Secured, sender: Mapping[str, str]) -> dict[str, list[str]]:
+async def make_dataset(system: Secured, sender: Mapping[str, str]) -> dict[str, list[Any]]:
     """Values of parameters, by place and name (``path.order_id``): what there is. ``sender``: headers of one who may do everything."""
     mark = uuid4().hex[:8]
     user, doctor, patient, booking = f"u-{mark}", f"d-{mark}", f"p-{mark}", f"b-{mark}"
@@ -64,11 +64,11 @@ async def make_dataset(system: Secured, sender: Mapping[str, str]) -> dict[str, 
         "order_id": order,
         "payment_id": payment,
         "process_id": managed,
-        "letter_id": str(letter),
-        "job_id": "1",
     }
-    await visible(system, sender, found)
+    await visible(system, sender, found, letter)
     return {f"path.{name}": [value] for name, value in found.items()} | {
+        "path.letter_id": [letter],
+        "path.job_id": [1],
         "path.command_id": [outcome, later],
         "path.kind": ["orders", "customers", "products"],
         "path.stream_id": [order, customer, product],
@@ -76,14 +76,10 @@ async def make_dataset(system: Secured, sender: Mapping[str, str]) -> dict[str, 
     }
 
 
-async def visible(system: Secured, reader: Mapping[str, str], ids: Mapping[str, str]) -> None:
+async def visible(system: Secured, reader: Mapping[str, str], ids: Mapping[str, str], letter: int) -> None:
     """Return when the query service has all of these."""
-    paths = {
-        f"/{name.removesuffix('_id')}s/{value}"
-        for name, value in ids.items()
-        if name not in ("letter_id", "job_id", "process_id")
-    }
+    paths = {f"/{name.removesuffix('_id')}s/{value}" for name, value in ids.items() if name != "process_id"}
     async with asyncio.timeout(VISIBLE_WITHIN_S):
-        for path in [*sorted(paths), f"/processes/{ids['process_id']}", f"/dead-letters/{ids['letter_id']}"]:
+        for path in [*sorted(paths), f"/processes/{ids['process_id']}", f"/dead-letters/{letter}"]:
             while (await system.queries.get(path, headers=dict(reader))).status_code != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
