@@ -152,8 +152,8 @@ def _note(report: Report, event: ScenarioFinished) -> None:
         report.requests += 1
         if interaction.response is not None:
             report.statuses[recorder.label].add(interaction.response.status_code)
-    # At the path that sends a command, its outcome is read if its id is the command's type: GET is allowed there, too.
-    shared_path = event.recorder.label.startswith(f"POST {SENDING}")
+    # A path that sends a command is also that of an outcome, of a command whose id is that type: both methods are allowed at both.
+    shared_path = f" {SENDING}" in recorder.label
     for checks in recorder.checks.values():
         for check in checks:
             if shared_path and check.name in OF_METHODS:
