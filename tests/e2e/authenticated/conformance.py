@@ -183,6 +183,7 @@ def _config(
             "seed": seed,
             "base-url": url,
             "headers": dict(asker.headers),
+            "cache": {"enabled": False},
             "continue-on-failure": True,
             "request-timeout": 60,
             "generation": {"max-examples": examples, "with-security-parameters": False, "no-shrink": True},
