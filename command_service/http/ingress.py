@@ -14,6 +14,7 @@ import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import FromPath, PathParameter, QueryParameter
 
@@ -154,7 +155,11 @@ async def get_outcome(
     return Response(known.body, media_type=CONTENT_TYPE, headers=consistency_token(msgspec.json.decode(known.body)))
 
 
-@get("/contracts", needs=PUBLIC)
+@get(
+    "/contracts",
+    needs=PUBLIC,
+    responses={200: ResponseSpec(dict[str, Any], description="The AsyncAPI document.", generate_examples=False)},
+)
 async def get_contracts() -> Response[bytes]:
     """The messages that other services may send and receive over RabbitMQ: an AsyncAPI 3 document, including JSON Schemas."""
     return Response(_contracts(), media_type="application/json")
