@@ -93,7 +93,7 @@ async def run_sender(module: str, *arguments: str, environ: Mapping[str, str]) -
     """What it prints, which is JSON. Raises RuntimeError, TimeoutError."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *arguments),
-        env=dict(os.environ) | environ,
+        env={**os.environ, **environ},
         stdout=asyncio.subprocess.PIPE,
     )
     try:

@@ -76,4 +76,4 @@ async def main(exchange_name: str, file: Path, first: int, count: int, rate: flo
 
 if __name__ == "__main__":
     name, path, begin, number, pace, *user_id = sys.argv[1:]
-    uvloop.run(main(name, Path(path), int(begin), int(number), float(pace), *(user_id or [None])))
+    uvloop.run(main(name, Path(path), int(begin), int(number), float(pace), user_id[0] if user_id else None))

@@ -94,7 +94,7 @@ class Varied(Tidemark):
         self.variant = variant
         self.targets = targets.unparse(targets.Target(role, HOST, free_port()) for role in variant.roles)
         own = {"TIDEMARK_LOG_LEVEL": "WARNING"} | ({TARGETS: self.targets} if variant.scraped else {})
-        self._environ = dict(os.environ) | own | environ | variant.environ
+        self._environ = {**os.environ, **own, **environ, **variant.environ}
 
     def programs(self) -> Sequence[Program]:
         programs = [deployables.program(role, self._servers, self._environ) for role in self.variant.roles]

@@ -305,7 +305,7 @@ async def test_refusals_are_in_the_audit(secured: Secured) -> None:
 
 
 async def test_what_a_revoked_service_has_scheduled_is_rejected_when_it_is_due_and_what_another_has_is_decided(
-    secured: System,
+    secured: Secured,
 ) -> None:
     settings = settings_for(secured.servers)
     due = (datetime.now(UTC) + timedelta(seconds=8)).isoformat()
