@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 from command_service.archiving import retention
 from command_service.handling.decision import Scheduled
@@ -26,6 +27,7 @@ from command_service.handling.poison import with_poison
 from command_service.handling.replies import Result, replies_to
 from command_service.measuring import commands as command_metrics
 from command_service.measuring.command_spans import CommandSpans
+from command_service.scheduling.scheduled_commands import Waiting
 from command_service.senders.directory import SenderDirectory
 from command_service.senders.gate import Gate, NoGate
 from shared.messaging import topology
@@ -37,7 +39,7 @@ from shared.messaging.queue_watch import QueueWatch
 from shared.messaging.reply_to import reply_queue
 from shared.privacy.marks import MARKER
 from shared.runtime.failpoints import Failpoint, reached
-from shared.runtime.process import Process, Stopped, pause
+from shared.runtime.process import Process, Stopped, pause, require_loopback
 from shared.runtime.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -106,7 +108,7 @@ class Worker:
         self, deliveries: Sequence[Delivery], messages: Sequence[Message], results: Sequence[Sequence[Result]]
     ) -> None:
         waiting = [
-            (part, result.due_at, reply_queue(delivery.reply_to) or None)
+            Waiting(part, result.due_at, reply_queue(delivery.reply_to) or None, delivery.user_id)
             for delivery, message, of_message in zip(deliveries, messages, results, strict=True)
             for part, result in zip(message.parts, of_message, strict=True)
             if isinstance(result, Scheduled) and isinstance(part, Command)
@@ -152,6 +154,7 @@ async def run(settings: Settings) -> int:
     directory = SenderDirectory(handler.senders)
     gate = Gate(directory, denials, user_in(rabbitmq_url)) if settings.auth == "on" else NoGate()
     if settings.auth == "off":
+        require_loopback(urlsplit(rabbitmq_url).hostname or "localhost", "TIDEMARK_RABBITMQ_URL")
         log.warning("authentication is off: every user of the broker may send every command, in anybody's name")
     worker = Worker(consumer, publisher, handler, gate, batch=settings.command_batch)
     pruner = retention.pruner(settings.write_db_url)

@@ -11,10 +11,12 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -47,6 +49,19 @@ class _Lines:
 
 class CannotStartError(RuntimeError):
     """A prerequisite of this process is missing; the message says which, in one line."""
+
+
+def require_loopback(host: str, setting: str) -> None:
+    """Raises CannotStartError for an address that other machines reach: authentication is off. ``setting``: where the address is from."""
+    try:
+        addresses = {ip_address(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except (OSError, ValueError) as error:
+        raise CannotStartError(f"{setting} names {host}, which is no address of a machine: {error}") from error
+    if not all(address.is_loopback for address in addresses):
+        raise CannotStartError(
+            f"TIDEMARK_AUTH=off is for this machine alone, and {host} in {setting} is reached from others:"
+            " use 127.0.0.1, or leave authentication on"
+        )
 
 
 class Stopped(Exception):  # not an error: the process was asked to stop while it waited

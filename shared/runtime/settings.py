@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from shared import read_models
 from shared.read_models import READ_MODELS, StoreKind
-from shared.runtime.setting_values import FileSource, MissingSettingError, SettingError, require_url
+from shared.runtime.setting_values import FileSource, MissingSettingError, SettingError, SettingUrl, require_url
 from shared.views.search import Language
 
 __all__ = ["MissingSettingError", "SettingError", "Settings"]
@@ -161,7 +161,7 @@ class Settings(_ReadModelUrls):
         value: str = getattr(self, name)
         if not value:
             raise MissingSettingError(f"TIDEMARK_{name.upper()} is not set")
-        return require_url(name, value)
+        return SettingUrl(name, require_url(name, value))
 
     def store_url(self, name: str) -> str:
         """The URL of a read model's store. Raises UnknownReadModelError, or MissingSettingError with the variable's name."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import httpx
@@ -23,6 +23,7 @@ from shared.views import operations
 from tests.e2e.bus import Bus, bus_of
 
 VISIBLE_WITHIN_S = 15.0
+NO_SETTINGS: Final[Mapping[str, str]] = {}
 
 LETTER = """
 SELECT letters.*, payloads.body FROM letters JOIN payloads ON payloads.letter_id = letters.id
@@ -109,10 +110,12 @@ def ports() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running_system(servers: Servers, log: Path, more: Mapping[str, str] | None = None) -> AsyncIterator[System]:
-    """Migrated and started, with ``more`` settings; stopped at the end. What the deployables say goes to ``log``."""
+async def running_system(
+    servers: Servers, log: Path, settings: Mapping[str, str] = NO_SETTINGS
+) -> AsyncIterator[System]:
+    """Migrated and started; stopped at the end. What the deployables say goes to ``log``. ``settings``: further variables for them."""
     await migrate(settings_for(servers))
-    chosen = ports() | dict(more or {})
+    chosen = {**ports(), **settings}
     with log.open("w") as output:
         async with Supervisor(output) as supervisor, bus_of(servers.rabbitmq_url) as bus:
             await supervisor.start(programs(servers, os.environ | chosen))
