@@ -156,6 +156,7 @@ class QueryService(Service):
     """Answers HEAD like GET, without the body (RFC 9110 §9.3.2). A WebSocket counts as a listener from its handshake on."""
 
     schema_alias = "/schema/queries"
+    head = True
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":

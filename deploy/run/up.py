@@ -20,7 +20,7 @@ from deploy.run.supervisor import Supervisor, run_until_stopped
 from deploy.run.unprivileged import account_for_services
 from deploy.servers.provide import Servers
 from shared.http.address import authority, reachable
-from shared.http.identities.credentials import require_loopback
+from shared.runtime.process import require_loopback
 from shared.runtime.setting_values import FILE
 from shared.runtime.settings import Settings
 
@@ -43,7 +43,7 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observ
     os.environ.setdefault("TIDEMARK_RUNTIME_DIR", str((environment.HOME / "health").absolute()))
     settings = Settings()
     if settings.auth == "off":
-        require_loopback(settings.host)
+        require_loopback(settings.host, "TIDEMARK_HOST")
     await migrate(settings)
     console = Console()
     host = reachable(settings.host)

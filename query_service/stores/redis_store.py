@@ -22,6 +22,7 @@ from query_service.http.problems import GenerationGoneError
 from query_service.stores.active_generation import Pointer
 from query_service.stores.port import DEADLINE_S, Hold, Pause, ProjectionProgress, StreamPosition
 from query_service.stores.single_flight_cache import SingleFlightCache
+from shared.observability.connections import watch_redis_pool
 from shared.runtime.connecting import redis_pool
 from shared.views.analytics import Keys
 from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key, stopped
@@ -90,6 +91,7 @@ class RedisStore:
             # One retry, for a connection that was lost while idle.
             retry=Retry(NoBackoff(), 1),
         )
+        watch_redis_pool(pool, projection)
         self._redis: Redis = Redis(connection_pool=pool)
         self._pause = Pause(self.projection)
         self._as_of = AsOf(self._read_as_of)

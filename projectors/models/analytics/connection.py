@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import DataError, RedisError
 
 from projectors.stores.port import StoreUnavailableError
+from shared.observability.connections import watch_redis_pool
 from shared.runtime.connecting.redis_pool import pool_of
 from shared.runtime.reasons import reason
 
@@ -27,6 +28,7 @@ def client(url: str) -> Redis:
         socket_timeout=COMMAND_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
+    watch_redis_pool(pool, "analytics")
     return Redis.from_pool(pool)
 
 
