@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +42,10 @@ class System:
     commands: httpx.AsyncClient
     targets: str = ""
     """Where its processes serve their metrics, as the setting says it."""
+    log: Path = Path()
+    """What the deployables say."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What the deployables were given besides the environment."""
 
     async def get(self, path: str, **parameters: Any) -> Any:
         """The query service's answer as JSON; anything but 200 fails."""
@@ -119,7 +123,8 @@ async def running_system(
                 httpx.AsyncClient(base_url=address(chosen, "QUERY"), trust_env=False, timeout=30) as queries,
                 httpx.AsyncClient(base_url=address(chosen, "COMMAND"), trust_env=False, timeout=40) as commands,
             ):
-                yield System(servers, supervisor, bus, queries, commands, chosen["TIDEMARK_METRICS_TARGETS"])
+                targets = chosen["TIDEMARK_METRICS_TARGETS"]
+                yield System(servers, supervisor, bus, queries, commands, targets, log, chosen)
 
 
 def address(chosen: dict[str, str], which: str) -> str:

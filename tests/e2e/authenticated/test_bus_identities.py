@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -301,3 +302,24 @@ async def test_refusals_are_in_the_audit(secured: Secured) -> None:
     denied = [json.loads(row["details"]) for row in found]
     assert sum(one["count"] for one in denied) == 3
     assert {(one["service"], one["action"], one["code"]) for one in denied} == {("worker", PLACE, "not-permitted")}
+
+
+async def test_what_a_revoked_service_has_scheduled_is_rejected_when_it_is_due_and_what_another_has_is_decided(
+    secured: Secured,
+) -> None:
+    settings = settings_for(secured.servers)
+    due = (datetime.now(UTC) + timedelta(seconds=8)).isoformat()
+    sent = {}
+    for is_revoked in (True, False):
+        name, url = await service(secured, "customers.*")
+        command = register(name, notbefore=due)
+        async with connected(url) as channel:
+            reply = await send(channel, command, name, REGISTER)
+        assert (reply["type"], reply["data"]["reason"]) == ("command.pending", "scheduled")
+        sent[command["id"]] = "not-permitted" if is_revoked else "command.accepted"
+        if is_revoked:
+            await store.revoke(settings, name, actor="tests", reason="")
+    kept = "SELECT coalesce(outcome -> 'data' ->> 'code', outcome ->> 'type') FROM commands WHERE command_id = $1"
+    for id_, expected in sent.items():
+        assert await in_write_db(secured, kept, id_) == expected
+    assert not await in_write_db(secured, "SELECT count(*) FROM scheduled_commands", holds=lambda found: not found)
