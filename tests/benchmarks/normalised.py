@@ -127,11 +127,10 @@ CROSS JOIN LATERAL (
 WHERE o.order_id BETWEEN $1 AND $2
 """
 POPULAR: Final = "SELECT popular(random()) FROM generate_series(1, $1)"
-IN_ORDERS: Final = """
-SELECT product_id, orders FROM (
-    SELECT product_id, count(DISTINCT order_id) AS orders FROM order_lines GROUP BY product_id
-) AS each ORDER BY abs(orders - $1::bigint), product_id LIMIT 1
+COUNT_ORDERS: Final = """
+CREATE TEMPORARY TABLE in_orders AS SELECT product_id, count(DISTINCT order_id) AS orders FROM order_lines GROUP BY product_id
 """
+IN_ORDERS: Final = "SELECT product_id, orders FROM in_orders ORDER BY abs(orders - $1::bigint), product_id LIMIT 1"
 WORDS: Final = "SELECT split_part(name, ' ', $2) FROM products WHERE product_id % 997 = 5 ORDER BY product_id LIMIT $1"
 COUNTS: Final = "SELECT (SELECT count(*) FROM products), (SELECT count(*) FROM orders)"
 SIZE: Final = "SELECT pg_database_size(current_database())"
