@@ -5,7 +5,8 @@
 
 Same data, server and run; on samples, both must give the same figures. A product's page is asked for as often as the product is
 bought: a few products have most of the views, and most of the cost. Smaller sizes (``--products``, ``--lines``) give smaller ratios, as
-joins grow with the data and pages do not.
+joins grow with the data and pages do not. Filling takes long where measuring does not, and wants no quiet machine: ``--fill DIR`` and
+``--measure DIR`` do one of the two, by servers whose data stay in that folder.
 
 ``order_latency``: orders at a fixed rate on a system of their own, idle and while ten dashboards are read as fast as they answer, in turns.
 Twice: of a query service at equal priority, and of one at a lower (``TIDEMARK_QUERY_NICE``). The readers stand for other machines, and run
