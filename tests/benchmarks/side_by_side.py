@@ -17,7 +17,7 @@ from deploy.run.resource_usage import process_tree_usage
 from deploy.sending.outcomes import percentile
 
 SHARES: Final = (50, 99)
-WITHIN_S: Final = 40.0
+WITHIN_S: Final = 20.0
 """After this time no further question is answered by joins: with very much data one takes seconds."""
 
 
