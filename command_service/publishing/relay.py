@@ -54,7 +54,7 @@ HEARTBEAT_EVERY_S: Final = 1.0
 PROBE_EVERY_S: Final = 1.0
 SHORTEST_LINGER_S: Final = 0.004
 LINGER_PER_ROW_S: Final = 0.0008
-LONGEST_LINGER_S: Final = 0.06
+LONGEST_LINGER_S: Final = 0.03
 """Pause after a round that found rows, longer for more rows: under load the next round packs larger messages."""
 
 

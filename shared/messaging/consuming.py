@@ -42,7 +42,7 @@ from shared.runtime.reasons import reason
 log: Final = logging.getLogger(__name__)
 
 RATE_WINDOW_S: Final = 0.1
-BUSY_RATE: Final = 40.0
+BUSY_RATE: Final = 75.0
 FULL_ENOUGH: Final = 50
 """Above this many messages a second, and below this many in the inbox, a batch that is not full waits to fill, for:"""
 LINGER_PER_RATE_S: Final = 2e-5
