@@ -159,7 +159,7 @@ class Normalised:
     async def opened(cls, server_url: str) -> "Normalised":
         """As it was filled before."""
         connection = await _connection(server_url, 0, 0)
-        products, orders = await connection.fetchrow(COUNTS)
+        ((products, orders),) = await connection.fetch(COUNTS)
         await connection.close()
         return cls(await _connection(server_url, products, orders), products, orders)
 
