@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -164,7 +165,11 @@ async def test_an_edited_command_is_one_that_its_editor_may_send(
     await harness.statuses(dead=1)
     edit = {"data": {"name": "Ann"}, "reason": "the name was no text", "command_id": "c-4"}
     price = {"type": "catalog.change-price", "subject": "p-1", "data": {"price": 1}}
-    refused = {(): [{}, price], ("commands:catalog.*",): [{}], ("commands:customers.rename-customer",): [price]}
+    refused: dict[tuple[str, ...], list[dict[str, Any]]] = {
+        (): [{}, price],
+        ("commands:catalog.*",): [{}],
+        ("commands:customers.rename-customer",): [price],
+    }
     for number, (scopes, changes) in enumerate(refused.items()):
         rights = ("dead-letters:read", "dead-letters:edit", *scopes)
         async with client_of(nobody, db, f"editor-{number}", *rights) as editor:
