@@ -10,7 +10,7 @@ from command_service.domain.aggregate import Aggregate, State
 from command_service.handling.event_store import STREAMS_BY_NAME
 from command_service.handling.state_replay import replay
 from shared.http.problems import Problem
-from shared.runtime.postgres import Database, is_outage
+from shared.runtime.postgres import Database, is_outage, reading
 from shared.runtime.reasons import reason
 
 READ_DEADLINE_S: Final = 20.0
@@ -30,7 +30,7 @@ class StreamReader:
         """None: there is no such stream. Raises Problem while the database is unavailable, and for a state that cannot be replayed."""
         try:
             async with asyncio.timeout(READ_DEADLINE_S):
-                found = await self._read(stream, aggregate)
+                found = await reading(lambda: self._read(stream, aggregate))
         except Exception as error:
             if not is_outage(error):
                 raise

@@ -19,6 +19,7 @@ from query_service.http.problems import InvalidParameterError
 from shared.contracts.values import Actor
 from shared.http.identities.credentials import ACTOR, claimed_person
 from shared.http.identities.identity import AnyConnection, identity_of
+from shared.http.identities.scopes import EVERYTHING
 from shared.http.problems import FieldError, Problem
 from shared.messaging.broker import BrokerError, UnroutableError
 from shared.messaging.control_client import NoReplyError
@@ -26,6 +27,7 @@ from shared.messaging.operations_client import Act, request, send_request
 from shared.views.operations import Done, Refused
 
 SOURCE: Final = "tidemark/query"
+COMMANDS: Final = "commands:"
 REQUEST_ID: Final = "Idempotency-Key"
 ANSWER_TIMEOUT_S: Final = 10.0
 MAX_CONCURRENT: Final = 8
@@ -35,6 +37,7 @@ _STATUS_OF_CODE: Final = {
     "not-a-command": 422,
     "not-editable": 422,
     "request-id-reused": 422,
+    "forbidden": 403,
     "letter-not-found": 404,
     "job-not-found": 404,
     "internal-error": 502,
@@ -83,6 +86,14 @@ def acting(connection: AnyConnection) -> dict[str, str | None]:
     if name is None:
         raise InvalidParameterError(ACTOR, "is required: the operator's name for the audit, 1 to 200 characters")
     return {"actor": name}
+
+
+def commands_of(connection: AnyConnection) -> tuple[str, ...]:
+    """The types of command that the identity may send, wildcards included."""
+    granted = identity_of(connection).scopes
+    return tuple(
+        sorted(scope.removeprefix(COMMANDS) for scope in granted if scope == EVERYTHING or scope.startswith(COMMANDS))
+    )
 
 
 def request_id(connection: AnyConnection) -> str:

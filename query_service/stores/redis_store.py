@@ -12,7 +12,7 @@ from typing import Any, Final, Self, TypeVar
 import hiredis
 import redis.exceptions
 from pydantic import BaseModel
-from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.typing import EncodableT
@@ -22,6 +22,8 @@ from query_service.http.problems import GenerationGoneError
 from query_service.stores.active_generation import Pointer
 from query_service.stores.port import DEADLINE_S, Hold, Pause, ProjectionProgress, StreamPosition
 from query_service.stores.single_flight_cache import SingleFlightCache
+from shared.observability.connections import watch_redis_pool
+from shared.runtime.connecting import redis_pool
 from shared.views.analytics import Keys
 from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key, stopped
 
@@ -57,7 +59,7 @@ class _Entry(BaseModel):
     kinds: tuple[str, ...] | None = None
 
 
-class _Connection(Connection):
+class _Connection(redis_pool.TcpConnection):
     """Packs commands in C, as the synchronous client does: a year by day requests 1,460 fields."""
 
     def pack_commands(self, commands: Iterable[Iterable[EncodableT]]) -> list[bytes]:
@@ -76,9 +78,10 @@ class RedisStore:
         self._url = url
         self._prefix = prefix
         self._registry = registry_key(prefix)
-        pool = BlockingConnectionPool.from_url(
+        pool = redis_pool.pool_of(
             url,
-            connection_class=_Connection,
+            BlockingConnectionPool,
+            connections={**redis_pool.CONNECTIONS, "redis": _Connection},
             max_connections=CONNECTIONS,
             timeout=DEADLINE_S,
             socket_timeout=DEADLINE_S,
@@ -88,6 +91,7 @@ class RedisStore:
             # One retry, for a connection that was lost while idle.
             retry=Retry(NoBackoff(), 1),
         )
+        watch_redis_pool(pool, projection)
         self._redis: Redis = Redis(connection_pool=pool)
         self._pause = Pause(self.projection)
         self._as_of = AsOf(self._read_as_of)

@@ -159,9 +159,8 @@ class Normalised:
     async def opened(cls, server_url: str) -> "Normalised":
         """As it was filled before."""
         connection = await _connection(server_url, 0, 0)
-        counts = await connection.fetch(COUNTS)
+        ((products, orders),) = await connection.fetch(COUNTS)
         await connection.close()
-        products, orders = counts[0]
         return cls(await _connection(server_url, products, orders), products, orders)
 
     async def rows(self, statement: str, last: int, size: int) -> AsyncIterator[list[asyncpg.Record]]:

@@ -63,7 +63,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
             "payload": "bodies, headers and stack traces of dead letters: what senders have sent",
             "replay": "replay dead letters; pause, resume and cancel replay jobs",
             "discard": "discard dead letters",
-            "edit": "edit dead commands and send them again",
+            "edit": "edit dead commands and send them again; each needs the scope of that command, too",
         }
     ),
     "audit": Family({"read": "who did what, when and why"}),
@@ -81,7 +81,7 @@ ERASURE: Final = "erasure:request"
 """What `privacy.erase-subject` needs."""
 OPERATOR: Final = frozenset(
     {
-        *("queries:*", "outcomes:read", "scheduled:act", "streams:read", "dead-letters:*", "audit:read"),
+        *("queries:*", "commands:*", "outcomes:read", "scheduled:act", "streams:read", "dead-letters:*", "audit:read"),
         *("projections:*", "processes:*"),
     }
 )
