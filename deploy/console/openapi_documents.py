@@ -1,6 +1,6 @@
 """Writes the OpenAPI documents of both HTTP services, without servers, for the types of the console's source.
 
-    python -m deploy.console.openapi_documents FOLDER     makes FOLDER/queries.json and FOLDER/commands.json
+python -m deploy.console.openapi_documents FOLDER     makes FOLDER/queries.json and FOLDER/commands.json
 """
 
 import json

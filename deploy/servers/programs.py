@@ -79,6 +79,13 @@ def promtool() -> Path:
     return _required("promtool")
 
 
+def chromium() -> Path:
+    """A browser for the console's tests. Raises ``ProgramMissingError``."""
+    if found := find("chromium", "chromium-browser", "google-chrome"):
+        return found
+    raise ProgramMissingError("chromium is not on this machine")
+
+
 def epmd() -> Path:
     """Erlang's port mapper, which every node needs. Raises ``ProgramMissingError``."""
     if found := find("epmd"):
