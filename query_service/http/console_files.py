@@ -1,4 +1,4 @@
-"""The console's files: a static page that the front end's build has written to ``query_service/console``. Read once, when the service starts.
+"""The console's files: a static page, which the front end's build has written to ``query_service/console``. Read once, at the start.
 
     /console, and any path below it that is no file    index.html, so that every address of the page can be opened, and asked for again
     /console/assets/…                                   files with a hash of their content in their names: kept by browsers for ever

@@ -11,7 +11,14 @@ import httpx
 from pydantic import ValidationError
 
 from command_service.measuring.outbox import OLDEST, PENDING
-from deploy.observability.status.snapshot import (
+from shared.http.address import authority, reachable
+from shared.processes import NAMES as PROCESS_MANAGERS
+from shared.processes import folder_of
+from shared.runtime.postgres import CONNECT_TIMEOUT_S
+from shared.runtime.reasons import reason
+from shared.runtime.settings import MissingSettingError, Settings
+from shared.status.reading import GROUPS, JOBS, VERIFIED
+from shared.status.snapshot import (
     COMMANDS,
     QUERIES,
     Job,
@@ -21,27 +28,12 @@ from deploy.observability.status.snapshot import (
     Snapshot,
     Verification,
 )
-from shared.http.address import authority, reachable
-from shared.processes import NAMES as PROCESS_MANAGERS
-from shared.processes import folder_of
-from shared.runtime.postgres import CONNECT_TIMEOUT_S
-from shared.runtime.reasons import reason
-from shared.runtime.settings import MissingSettingError, Settings
 from shared.views.operations import SCHEMA
 from shared.views.processes import FIGURES, ProcessFigures
 from shared.views.progress import Freshness
 
 DEADLINE_S: Final = 10.0
 READY: Final = "/health/ready"
-
-GROUPS: Final = """
-SELECT origin, min(reason) AS reason, count(*) AS count, max(id) AS example, min(first_failed_at) AS since
-FROM letters WHERE live GROUP BY origin, fingerprint ORDER BY count(*) DESC LIMIT 100
-"""
-JOBS: Final = (
-    "SELECT id, state, why FROM jobs WHERE state IN ('pending', 'canary', 'running', 'paused', 'stopped') ORDER BY id"
-)
-VERIFIED: Final = "SELECT finished_at, complete, differences FROM verifications ORDER BY id DESC LIMIT 1"
 
 
 async def read(settings: Settings, environ: Mapping[str, str] = os.environ) -> Snapshot:

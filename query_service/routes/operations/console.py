@@ -1,4 +1,4 @@
-"""The console's page and its files; ``query_service.http.console_files`` says which there are. Public, and not part of the API's document."""
+"""The console's page and its files, of ``query_service.http.console_files``. Public, and not part of the API's document."""
 
 import re
 from typing import Annotated, Any, Final

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from deploy.observability.status.command import MAX_SHOWN, as_json, show
-from deploy.observability.status.findings import Kind, findings, hints
-from deploy.observability.status.snapshot import Job, LetterGroup, Outbox, ReportedProcess, Snapshot, Verification
+from shared.status.findings import Kind, findings, hints
+from shared.status.snapshot import Job, LetterGroup, Outbox, ReportedProcess, Snapshot, Verification
 from shared.views.generations import Incomplete, Stopped
 from shared.views.processes import ProcessFigures
 from shared.views.progress import Freshness, FreshnessStatus
@@ -55,7 +55,7 @@ WELL = Snapshot(
     process_managers=[FIGURES],
 )
 STOPPED = Stopped(waits_for="operator", epoch="f", ahead=2, examples=("orders/o-1 at 3, not 2",), detail="2 are ahead")
-GROUP = LetterGroup("search", "projection-failed", 5, 17, NOW - timedelta(minutes=9))
+GROUP = LetterGroup("search", "f", "projection-failed", 5, 17, NOW - timedelta(minutes=9))
 
 
 def projection(**changes: Any) -> dict[str, Any]:
