@@ -27,6 +27,8 @@ from tests.e2e.system import VISIBLE_WITHIN_S, own_servers, ports
 POISONED: Final = 6
 PROJECTION: Final = "summary"
 ORDERS: Final = 12
+Sent = tuple[str, Mapping[str, Any], str]
+"""A command's type, its data, and its subject where the data do not name it."""
 PRODUCTS: Final = ("Earl Grey", "Red mug", "Linen towel")
 
 
@@ -132,7 +134,7 @@ async def _fill(system: ConsoleSystem) -> None:
         ],
         system,
     )
-    placed = [("catalog.receive-stock", {"quantity": 100}, "p-0")]
+    placed: list[Sent] = [("catalog.receive-stock", {"quantity": 100}, "p-0")]
     placed += [
         ("orders.place-order", order(f"order-{number}", "c-1" if number % 2 else "c-2", number % 3), "")
         for number in range(ORDERS)
@@ -140,7 +142,7 @@ async def _fill(system: ConsoleSystem) -> None:
     placed += [("orders.place-order", order(f"poisoned-{number}", "c-1", 1), "") for number in range(POISONED)]
     placed += [("orders.place-order", order("managed-1", "c-1", 0) | {"fulfilment": "managed"}, "")]
     await _accepted(placed, system)
-    behind = [("orders.pay-order", {"amount": 998}, f"poisoned-{number}") for number in range(POISONED)]
+    behind: list[Sent] = [("orders.pay-order", {"amount": 998}, f"poisoned-{number}") for number in range(POISONED)]
     behind += [("orders.cancel-order", {"reason": text}, f"order-{index}") for index, text in enumerate(HOSTILE)]
     await _accepted(behind, system)
     hostile = {
@@ -158,7 +160,7 @@ def order(order_id: str, customer: str, product: int) -> dict[str, Any]:
     return {"order_id": order_id, "customer_id": customer, "currency": "EUR", "lines": [line]}
 
 
-async def _accepted(commands: Sequence[tuple[str, Mapping[str, Any], str]], system: ConsoleSystem) -> None:
+async def _accepted(commands: Sequence[Sent], system: ConsoleSystem) -> None:
     """Send them, and wait until each is accepted."""
     for answer in await asyncio.gather(*(system.send(*each) for each in commands)):
         assert answer.status_code == 200, answer.text

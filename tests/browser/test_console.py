@@ -116,7 +116,7 @@ async def test_a_poison_is_found_understood_and_replayed_in_few_clicks(
         understood = time.monotonic() - begun
         await console.deploy_the_fix()
         begun = time.monotonic()
-        await found.click("Replay", exact=False)
+        await found.click("Replay all like it")
         await expect(page.locator("main")).to_contain_text("Dry run: nothing was sent", timeout=SHOWN_WITHIN_MS)
         await page.get_by_label("Reason, for the audit").fill(reason)
         await found.click("Freeze, and start", "button")

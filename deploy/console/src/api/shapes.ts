@@ -25,41 +25,14 @@ export interface Page<T> {
   next_cursor: string | null;
 }
 
-export interface ReadOnly {
-  on: boolean;
-  since?: string | null;
-  by?: string | null;
-  reason?: string | null;
-}
-
-export interface Me {
-  subject: string | null;
-  behind?: string | null;
-  anonymous: boolean;
-  scopes: string[];
-  role: string | null;
-  expires_at: string | null;
-  read_only: ReadOnly;
-}
-
-export interface Finding {
-  kind: string;
-  where: string;
-  what: string;
-  next: string;
-  link: string;
-}
-
-export interface Status {
-  at: string;
-  verdict: string;
-  state: "well" | "attention" | "broken" | "unknown";
-  findings: Finding[];
-  hints: string[];
-  projections?: Freshness[];
-  jobs?: Job[];
-  processes?: ProcessFigures[];
-}
+export type Me = Queries["Me"];
+export type Status = Queries["StatusView"];
+export type Finding = Queries["FindingView"];
+export type Projection = Queries["ProjectionView"];
+export type Generation = Queries["GenerationView"];
+export type Check = Queries["CheckView"];
+export type CheckDetail = Queries["CheckDetail"];
+export type Position = Queries["StreamPositionView"];
 
 export interface Group {
   origin: string;
@@ -78,56 +51,6 @@ export interface Group {
   note?: string | null;
   bug?: string | null;
   snoozed_until?: string | null;
-}
-
-export interface Generation {
-  number: number;
-  state: "building" | "ready";
-  active: boolean;
-  begun_at: string;
-  ready_at: string | null;
-  activated_at: string | null;
-  scanned: number;
-  total: number | null;
-  rate: number | null;
-  events_per_second: number | null;
-  seconds_left: number | null;
-  done: boolean;
-  epoch: string | null;
-  ahead: number;
-  kinds: string[] | null;
-}
-
-export interface Projection {
-  projection: string;
-  store: string;
-  kinds: string[];
-  error: string | null;
-  generations: Generation[];
-}
-
-export interface Check {
-  id: string | number;
-  kind: "verify" | "compare";
-  state: "queued" | "running" | "finished" | "failed" | "cancelled";
-  actor: string;
-  reason: string;
-  request: Record<string, unknown>;
-  progress: string;
-  created_at: string;
-  started_at: string | null;
-  finished_at: string | null;
-  result: Record<string, unknown> | null;
-  error: string | null;
-}
-
-export interface Position {
-  projection: string;
-  generation: number | null;
-  version: number | null;
-  held: { reason: string; version: number; attempts?: number } | null;
-  letter_id: number | null;
-  error?: string | null;
 }
 
 export interface StreamEvent {
