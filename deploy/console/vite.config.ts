@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vite";
@@ -8,13 +7,13 @@ const SERVER = process.env.TIDEMARK_QUERY_URL ?? "http://127.0.0.1:8080";
 
 export default defineConfig({
   base: "/console/",
-  plugins: [svelte({ compilerOptions: { css: "external" } }), { name: "clean-assets", buildStart: () => rmSync(`${OUT}/assets`, { recursive: true, force: true }) }],
+  plugins: [svelte({ compilerOptions: { css: "external", runes: true } })],
   build: {
     outDir: OUT,
-    emptyOutDir: false,
     target: "es2023",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: { checks: { bundlerTimings: false } },
     cssCodeSplit: false,
     license: { fileName: "licenses.txt" },
   },
