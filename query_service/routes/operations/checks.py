@@ -1,4 +1,4 @@
-"""Verifications and comparisons as jobs: asked for here, carried out by ``tidemark checks``, one after the other.
+"""Verifications and comparisons as jobs: asked for here, carried out by the runner of checks (``deploy.checks``), one after the other.
 
     POST ──identity, body──▶ [control] ──▶ dead-letter worker ──row, audit──▶ operations database ◀──▶ tidemark checks
 
