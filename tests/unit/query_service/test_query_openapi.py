@@ -101,6 +101,7 @@ ACTS = {
     "/checks/{check_id}/cancel": {*BY_WHOM, "check_id"},
     "/read-only/on": BY_WHOM,
     "/read-only/off": BY_WHOM,
+    **{f"/processes/{{process_id}}/{verb}": {*BY_WHOM, "process_id"} for verb in ("retry", "cancel", "compensate")},
     **{
         f"/projections/{{name}}/{verb}": {*BY_WHOM, "name"}
         for verb in ("rebuild", "activate", "rollback", "adopt-epoch", "drop")

@@ -124,7 +124,7 @@ def test_only_the_worker_may_write_to_queues_past_the_exchanges() -> None:
         ("control", "check", {"query"}),
         ("control", "summary.rebuild", {"query"}),
         ("control", "summary.activate", {"query"}),
-        ("control", "process-act", set()),
+        ("control", "process-act", {"query"}),
         ("replies", "amq.gen-x", {*PROJECTORS, "processes", "dead_letters"}),
     ],
 )
