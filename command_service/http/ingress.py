@@ -34,7 +34,7 @@ from command_service.http.parameters import refuse_unknown_parameters
 from command_service.http.request_reading import read_body, read_envelope, serialise
 from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
 from command_service.http.senders import own_source, require_sight
-from command_service.http.streams import Streams, get_stream
+from command_service.http.streams import Streams, get_stream, get_stream_events
 from shared.contracts.registry import COMMANDS
 from shared.http import prefer
 from shared.http.identities.guard import (
@@ -280,7 +280,17 @@ def create_app(
     """``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded.
     ``limits``: of requests of one identity; default: none."""
     return CommandService(
-        route_handlers=[post_command, get_outcome, *more_routes, get_stream, get_contracts, live, ready, serving],
+        route_handlers=[
+            post_command,
+            get_outcome,
+            *more_routes,
+            get_stream,
+            get_stream_events,
+            get_contracts,
+            live,
+            ready,
+            serving,
+        ],
         state=State(
             {
                 "ingress": ingress,

@@ -7,6 +7,7 @@ from typing import Final
 
 from rich.console import Console
 
+from deploy.checks.program import program as checks_program
 from deploy.gateway.environment import url as gateway_url
 from deploy.gateway.program import ON_THIS_MACHINE, TRUSTED_PROXIES
 from deploy.gateway.program import program as gateway_program
@@ -83,7 +84,7 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observ
         if observe:
             console.print(f"prometheus: {prometheus_url}/alerts, with every rule", highlight=False)
         account = account_for_services(Path(settings.runtime_dir))
-        services = [replace(each, account=account) for each in programs(servers)]
+        services = [replace(each, account=account) for each in (*programs(servers), checks_program(servers))]
         return await run_until_stopped(Supervisor(), [*services, *beside])
 
 

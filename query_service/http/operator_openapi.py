@@ -19,6 +19,7 @@ from query_service.http.openapi import INVALID, problem_response
 from query_service.http.operators import REQUEST_ID
 from shared.http.identities.credentials import ACTOR
 from shared.messages.control import Discard, Edit, Replay, Steer
+from shared.messages.operator_requests import Annotate
 from shared.views.operations import Done
 
 _PATH: Final = "/dead-letters/replay"
@@ -85,6 +86,11 @@ class DiscardOperation(ActionOperation):
 @dataclass
 class EditOperation(ActionOperation):
     act = Edit
+
+
+@dataclass
+class AnnotateOperation(ActionOperation):
+    act = Annotate
 
 
 @dataclass

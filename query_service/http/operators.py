@@ -21,7 +21,8 @@ from shared.contracts.values import Actor
 from shared.http.identities.credentials import ACTOR, claimed_person
 from shared.http.identities.identity import AnyConnection, identity_of
 from shared.http.problems import FieldError, Problem
-from shared.messaging import generations_client
+from shared.messages.process_acts import ActOnProcess, ProcessActed, ProcessRefused
+from shared.messaging import generations_client, processes_client
 from shared.messaging.broker import BrokerError, UnroutableError
 from shared.messaging.control_client import NoReplyError
 from shared.messaging.operations_client import Act, request, send_request
@@ -43,6 +44,8 @@ _STATUS_OF_CODE: Final = {
     "check-not-found": 404,
     "group-not-found": 404,
     "generation-not-found": 404,
+    "process-not-found": 404,
+    "unknown-process-manager": 404,
     "internal-error": 502,
 }
 """HTTP statuses of the worker's refusal codes. All others are conflicts with the current state: 409."""
@@ -77,6 +80,17 @@ class Operators:
             lambda url: generations_client.send_request(url, message, seconds=ANSWER_TIMEOUT_S), request_id
         )
         if isinstance(result, GenerationRefused):
+            status = _STATUS_OF_CODE.get(result.code, 409)
+            raise Problem(result.message, status=status, code=result.code)
+        return result
+
+    async def ask_process_manager(self, act: ActOnProcess, request_id: str) -> ProcessActed:
+        """The process after the act. Raises Problem, with the process managers' own code if they refuse."""
+        message = processes_client.request(act, source=SOURCE, request_id=request_id)
+        result = await self._ask(
+            lambda url: processes_client.send_request(url, message, seconds=ANSWER_TIMEOUT_S), request_id
+        )
+        if isinstance(result, ProcessRefused):
             status = _STATUS_OF_CODE.get(result.code, 409)
             raise Problem(result.message, status=status, code=result.code)
         return result

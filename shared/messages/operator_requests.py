@@ -66,7 +66,7 @@ CHECK: Final = "control.check"
 
 
 class Check(ClaimedPerson, ControlData):
-    """Verify read models against the event store, or compare two generations of one; carried out by ``tidemark checks``."""
+    """Verify read models against the event store, or compare two generations of one; ``deploy.checks`` carries it out."""
 
     kind: Literal["verify", "compare"]
     projections: Annotated[tuple[Projection, ...], Field(max_length=len(NAMES))] = ()

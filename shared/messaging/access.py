@@ -159,6 +159,7 @@ ACCESS: Final[Mapping[str, Access]] = {
         publishes={
             CONTROL: (
                 *topology.OPERATIONS_KEYS,
+                topology.PROCESS_ACT_KEY,
                 *(
                     topology.rebuild_key(name, verb)
                     for name in topology.PROJECTORS

@@ -164,6 +164,18 @@ class JobView(BaseModel):
     finished_at: datetime | None
 
 
+class JobLetterView(BaseModel):
+    """A letter of a job's frozen selection."""
+
+    ord: int
+    """Its place: 1, 2, 3 …"""
+    letter_id: int
+    status: str
+    """queued, sent, succeeded, failed or skipped."""
+    outcome: str | None
+    sent_at: datetime | None
+
+
 class AuditEntry(BaseModel):
     id: int
     number: int

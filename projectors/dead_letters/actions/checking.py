@@ -1,4 +1,4 @@
-"""Verifications and comparisons that are asked for: rows for ``tidemark checks``. Runs within the request's transaction."""
+"""Verifications and comparisons that are asked for: rows for ``deploy.checks``. Runs within the request's transaction."""
 
 from typing import Final
 
@@ -26,7 +26,9 @@ WHERE id = $1
 async def check(connection: Connection, act: Check, request_id: str) -> Done:
     """Raises Refusal."""
     if await connection.fetchval(OPEN) >= MAX_OPEN:
-        raise Refusal("too-many-checks", f"{MAX_OPEN} checks wait or run already: is `tidemark checks` running?")
+        raise Refusal(
+            "too-many-checks", f"{MAX_OPEN} checks wait or run: is their runner there (python -m deploy.checks)?"
+        )
     asked = act.model_dump_json(exclude={"actor", "behind", "reason", "kind"}, exclude_none=True)
     check_id = await connection.fetchval(ADD, request_id, act.kind, asked, act.actor, act.reason)
     details = act.model_dump_json(exclude={"actor", "behind", "reason"}, exclude_none=True)

@@ -1,4 +1,4 @@
-"""Verifications and comparisons as jobs: asked for here, carried out by ``tidemark checks``, one after the other.
+"""Verifications and comparisons as jobs: asked for here, carried out by the runner of checks (``deploy.checks``), one after the other.
 
     POST ──identity, body──▶ [control] ──▶ dead-letter worker ──row, audit──▶ operations database ◀──▶ tidemark checks
 
@@ -86,7 +86,7 @@ async def checks(
     tags=["operations"],
     summary="One verification or comparison, with its result",
 )
-async def check(request: QueryRequest, check_id: CheckId) -> Response[CheckDetail]:
+async def one_check(request: QueryRequest, check_id: CheckId) -> Response[CheckDetail]:
     """How far it is, or what came of it."""
     row = await request.stores.operations.fetchrow(CHECK, check_id)
     if row is None:
@@ -105,7 +105,7 @@ async def check(request: QueryRequest, check_id: CheckId) -> Response[CheckDetai
     summary="Verify read models against the event store",
     **_ACT,
 )
-async def verify(request: QueryRequest) -> Response[Done]:
+async def ask_to_verify(request: QueryRequest) -> Response[Done]:
     """Of the `projections`, or of all: stream by stream, with all content or that of a `sample`. `heal` also needs `checks:heal`."""
     act = await act_of(request, Check, kind=CheckKind.VERIFY)
     if act.heal:
@@ -122,7 +122,7 @@ async def verify(request: QueryRequest) -> Response[Done]:
     summary="Compare two generations of a read model",
     **_ACT,
 )
-async def compare(request: QueryRequest) -> Response[Done]:
+async def ask_to_compare(request: QueryRequest) -> Response[Done]:
     """Row by row, with up to `sample` differing rows of each table. Without numbers: the newest ready one with the active one."""
     return await _ask(request, await act_of(request, Check, kind=CheckKind.COMPARE))
 
@@ -136,7 +136,7 @@ async def compare(request: QueryRequest) -> Response[Done]:
     summary="Cancel a verification or comparison",
     **_ACT,
 )
-async def cancel(request: QueryRequest, check_id: CheckId) -> Response[Done]:
+async def cancel_check(request: QueryRequest, check_id: CheckId) -> Response[Done]:
     """One that runs ends within seconds. It changes nothing but what a healing has asked for already."""
     return await _ask(request, await act_of(request, CancelCheck, check_id=check_id), status=200)
 
@@ -152,8 +152,8 @@ async def _ask(request: QueryRequest, act: Act, *, status: int = 202) -> Respons
 
 ROUTES: Final = (
     checks,
-    check,
-    verify,
-    compare,
-    cancel,
+    one_check,
+    ask_to_verify,
+    ask_to_compare,
+    cancel_check,
 )

@@ -14,6 +14,7 @@ from query_service.http import operators
 from query_service.http.acting import act_of, require_acts_allowed
 from query_service.http.operator_openapi import (
     ACTION_RESPONSES,
+    AnnotateOperation,
     DiscardOperation,
     EditOperation,
     ReplayOperation,
@@ -23,6 +24,7 @@ from query_service.http.parameters import JobId
 from query_service.http.requests import QueryRequest
 from shared.messages.control import Discard, Edit, Replay, Steer
 from shared.messages.envelope import MAX_MESSAGE_BYTES
+from shared.messages.operator_requests import Annotate
 from shared.messaging.operations_client import Act
 from shared.views.operations import Done
 
@@ -75,6 +77,18 @@ async def edit(request: QueryRequest) -> Response[Done]:
 
 
 @post(
+    "/dead-letters/groups/annotate",
+    needs="dead-letters:annotate",
+    operation_class=AnnotateOperation,
+    summary="Say who owns a cause of dead letters, and what is known of it",
+    **_ACT,
+)
+async def annotate_group(request: QueryRequest) -> Response[Done]:
+    """Replaces all that was said of it before: what is absent is cleared. A snoozed cause is no finding of `/status` until its time."""
+    return await _request_action(request, Annotate)
+
+
+@post(
     "/dead-letters/jobs/{job_id:str}/pause",
     needs="dead-letters:replay",
     operation_class=SteerOperation,
@@ -123,7 +137,7 @@ async def _request_action(request: QueryRequest, kind: type[Act], **values: obje
     headers = operators.response_headers(request_id)
     if done.verb == "replay" and done.job_id is not None:
         headers["Location"] = f"/dead-letters/jobs/{done.job_id}"
-    accepted = done.verb != "steer" and not done.dry_run
+    accepted = done.verb not in ("steer", "annotate") and not done.dry_run
     text = done.model_dump_json(exclude_none=True).encode()
     return Response(text, status_code=202 if accepted else 200, media_type=MediaType.JSON, headers=headers)  # type: ignore[arg-type]
 
@@ -132,6 +146,7 @@ ROUTES: Final = (
     replay,
     discard,
     edit,
+    annotate_group,
     pause_job,
     resume_job,
     cancel_job,

@@ -1,7 +1,7 @@
 """Who one is and what one may do; the roles there are; and the switch with which an administrator forbids operators' acts for a time."""
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from litestar import MediaType, Response, get, post
 from pydantic import BaseModel, Field
@@ -46,6 +46,14 @@ class Roles(BaseModel):
 
 class ForbidOperation(ActionOperation):
     act = ForbidActs
+    not_in_body = frozenset({"actor", "behind", "on"})
+
+
+_ACT: Final[dict[str, Any]] = {
+    "responses": {status: each for status, each in ACTION_RESPONSES.items() if status not in (202, 423)},
+    "status_code": 200,
+    "tags": ["operations"],
+}
 
 
 @get("/me", needs=AUTHENTICATED, responses={304: RESPONSES[304], 400: INVALID}, tags=["operations"], summary="Who am I")
@@ -89,18 +97,32 @@ async def acts_forbidden(request: QueryRequest) -> Response[ReadOnlyView]:
 
 
 @post(
-    "/read-only",
+    "/read-only/on",
     needs="operations:read-only",
     operation_class=ForbidOperation,
-    responses={status: each for status, each in ACTION_RESPONSES.items() if status not in (202, 423)},
-    status_code=200,
-    tags=["operations"],
-    summary="Forbid operators' acts, or allow them again",
+    summary="Forbid operators' acts",
+    **_ACT,
 )
 async def forbid(request: QueryRequest) -> Response[Done]:
-    """From the answer on. It is in the audit, with its reason."""
+    """From the answer on every act over HTTP is refused, but this one's undoing. It is in the audit, with its reason."""
+    return await _forbid(request, on=True)
+
+
+@post(
+    "/read-only/off",
+    needs="operations:read-only",
+    operation_class=ForbidOperation,
+    summary="Allow operators' acts again",
+    **_ACT,
+)
+async def allow(request: QueryRequest) -> Response[Done]:
+    """It is in the audit, with its reason."""
+    return await _forbid(request, on=False)
+
+
+async def _forbid(request: QueryRequest, *, on: bool) -> Response[Done]:
     request_id = operators.request_id(request)
-    done = await request.operators.ask(await act_of(request, ForbidActs), request_id)
+    done = await request.operators.ask(await act_of(request, ForbidActs, on=on), request_id)
     body = done.model_dump_json(exclude_none=True).encode()
     return Response(body, media_type=MediaType.JSON, headers=operators.response_headers(request_id))  # type: ignore[arg-type]
 
@@ -110,4 +132,5 @@ ROUTES: Final = (
     roles,
     acts_forbidden,
     forbid,
+    allow,
 )

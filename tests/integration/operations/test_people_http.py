@@ -31,10 +31,10 @@ async def test_acts_that_are_forbidden_say_so_and_change_nothing(
 ) -> None:
     await harness.die("orders/o-1")
     await harness.statuses(dead=1)
-    assert (await ann.post("/read-only", json={"on": True, "reason": "no"})).status_code == 403
+    assert (await ann.post("/read-only/on", json={"reason": "no"})).status_code == 403
     async with client_of(nobody, harness.db, "root", "*") as admin:
-        assert (await admin.post("/read-only", json={"on": True})).status_code == 422
-        assert (await admin.post("/read-only", json={"on": True, "reason": "moving house"})).status_code == 200
+        assert (await admin.post("/read-only/on", json={})).status_code == 422
+        assert (await admin.post("/read-only/on", json={"reason": "moving house"})).status_code == 200
         for path, body in (
             ("/dead-letters/replay", REPLAY),
             ("/projections/summary/rebuild", {"reason": "fixed"}),
@@ -48,7 +48,7 @@ async def test_acts_that_are_forbidden_say_so_and_change_nothing(
         preview = await ann.post("/dead-letters/replay", json=REPLAY | {"dry_run": True})
         assert preview.status_code == 200
         assert await harness.db.fetchval("SELECT count(*) FROM jobs") == 0
-        assert (await admin.post("/read-only", json={"on": False, "reason": "moved"})).status_code == 200
+        assert (await admin.post("/read-only/off", json={"reason": "moved"})).status_code == 200
     assert (await ann.post("/dead-letters/replay", json=REPLAY)).status_code == 202
     entries = (await ann.get("/audit", params={"actor": "root"})).json()["items"]
     assert [(one["act"], one["reason"]) for one in entries] == [

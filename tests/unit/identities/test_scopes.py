@@ -77,7 +77,7 @@ def test_every_command_every_context_and_every_family_can_be_granted() -> None:
         ("queries:orders.*", "queries has"),
         ("commands:orders.pay", "commands has"),
         ("commands:orders", "commands has"),
-        ("dead-letters:write", "dead-letters has read, payload, replay, discard, edit"),
+        ("dead-letters:write", "dead-letters has read, annotate, payload, replay, discard, edit"),
         ("sources:a b", "sources has <source>"),
         ("", "there is no scope ''"),
         ("**", "there is no scope"),
