@@ -34,40 +34,13 @@ export type Check = Queries["CheckView"];
 export type CheckDetail = Queries["CheckDetail"];
 export type Position = Queries["StreamPositionView"];
 
-export interface Group {
-  origin: string;
-  fingerprint: string;
-  reason: string;
-  exception: string;
-  count: number;
-  replaying: number;
-  waiting: number;
-  types: string[];
-  first_failed_at: string;
-  last_failed_at: string;
-  example: number;
-  history?: number[];
-  owner?: string | null;
-  note?: string | null;
-  bug?: string | null;
-  snoozed_until?: string | null;
-}
+export type Group = Queries["GroupAnswer"];
+export type JobLetter = Queries["JobLetterView"];
+export type CommandType = Queries["CommandTypeView"];
+export type StreamEvents = C["schemas"]["StreamEvents"];
 
-export interface StreamEvent {
-  version: number;
-  id: string;
-  type: string;
-  time: string;
-  data: unknown;
-  actor?: string | null;
-  command?: { id: string; source: string; type?: string | null; outcome?: unknown } | null;
-}
-
-export interface CommandType {
-  type: string;
-  context: string;
-  scope: string;
-  schema: JsonSchema;
+export interface CommandTypeDetail extends CommandType {
+  data_schema: JsonSchema;
 }
 
 export interface JsonSchema {

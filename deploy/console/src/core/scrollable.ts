@@ -3,7 +3,7 @@ export function scrollable(node: HTMLElement): () => void {
   const look = () => {
     if (node.scrollWidth > node.clientWidth) {
       node.tabIndex = 0;
-      node.setAttribute("role", "region");
+      node.setAttribute("role", "group");
       node.setAttribute("aria-label", "Table, wider than the window");
     } else for (const name of ["tabindex", "role", "aria-label"]) node.removeAttribute(name);
   };
