@@ -12,6 +12,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+from deploy.checks.program import program as checks_program
 from deploy.demo.system import settings_for
 from deploy.keys import store
 from deploy.run.deployables import program, programs
@@ -99,7 +100,7 @@ async def console(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Con
             poison = environment | {"TIDEMARK_POISON": f"{PROJECTION}:{poisoned}"}
             await supervisor.start(
                 program(PROJECTION, servers, poison) if each.name == PROJECTION else each
-                for each in programs(servers, environment)
+                for each in (*programs(servers, environment), checks_program(servers, environment))
             )
             admin = {"Authorization": f"Bearer {keys['admin']}"}
             system = ConsoleSystem(
@@ -150,6 +151,7 @@ async def _fill(system: ConsoleSystem) -> None:
         **{f"x-note-{index}": text for index, text in enumerate(HOSTILE)},
     }
     await system.bus.put(dead_queue("commands"), HOSTILE[0].encode(), hostile)
+    await system.visible("/processes/managed-1", lambda found: found["commands"])
     await system.visible(
         "/dead-letters/groups", lambda found: sum(each["count"] for each in found["items"]) >= POISONED + 1
     )

@@ -32,12 +32,25 @@ class Visit:
 
     async def read(self) -> None:
         """Until the page shows what it has asked for."""
+        await expect(self.page.get_by_role("navigation", name="Pages")).to_be_visible(timeout=SHOWN_WITHIN_MS)
         await expect(self.page.locator("main h1").first).to_be_visible(timeout=SHOWN_WITHIN_MS)
         await expect(self.page.get_by_text("Reading…")).to_have_count(0, timeout=SHOWN_WITHIN_MS)
 
     async def click(self, name: str, role: str = "link", exact: bool = False) -> None:
         self.clicks += 1
         await self.page.get_by_role(role, name=name, exact=exact).first.click(timeout=SHOWN_WITHIN_MS)  # type: ignore[arg-type]
+
+    async def act(self, name: str, reason: str, expected: str = "") -> None:
+        """Carry an act out, as soon as it can be: its dialog says ``expected``, asks for the reason, and closes after the answer."""
+        button = self.page.locator("button:not([aria-disabled])", has_text=f"{name}…").first
+        await button.click(timeout=2 * SHOWN_WITHIN_MS)
+        dialog = self.page.get_by_role("dialog")
+        await expect(dialog).to_contain_text(expected, timeout=SHOWN_WITHIN_MS)
+        await dialog.get_by_label("Reason, for the audit").fill(reason)
+        await dialog.get_by_role("button", name=name, exact=True).click()
+        await expect(dialog.get_by_role("status")).to_be_visible(timeout=SHOWN_WITHIN_MS)
+        await self.page.keyboard.press("Escape")
+        await expect(dialog).to_have_count(0)
 
     async def serious(self) -> list[str]:
         """axe's serious and critical findings on what is shown."""

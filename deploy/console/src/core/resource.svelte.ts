@@ -7,6 +7,8 @@ export class Resource<T> {
   problem = $state.raw<Problem>();
   /** When the data was read; 0: not yet. */
   readAt = $state(0);
+  /** There is nothing to ask, or no right to: a page says why itself. */
+  idle = $state(false);
   /** Since when the first answer is waited for. */
   waitingSince = $state(Date.now());
   refresh: () => void = () => {};
@@ -31,6 +33,7 @@ export function poll<T>(load: (signal: AbortSignal) => Promise<T> | undefined, e
       untrack(() => void settle(promise));
     };
     const settle = async (promise: Promise<T> | undefined) => {
+      resource.idle = promise === undefined;
       if (!resource.readAt) resource.waitingSince = Date.now();
       try {
         const data = await promise;
