@@ -13,7 +13,7 @@ from shared.runtime.settings import Settings
 from shared.views.operations import Done, Refused
 
 if TYPE_CHECKING:
-    from shared.messaging.operations_client import Act
+    from shared.messaging.operators.operations_client import Act
 
 
 async def send_request(settings: Settings, act: "Act", *, request_id: str | None, seconds: float) -> Done:
@@ -29,7 +29,7 @@ async def send_request(settings: Settings, act: "Act", *, request_id: str | None
 
 
 def _envelope(act: "Act", request_id: str | None) -> Any:
-    from shared.messaging.operations_client import request
+    from shared.messaging.operators.operations_client import request
 
     try:
         return request(act, source=operator_options.SOURCE, request_id=request_id)
