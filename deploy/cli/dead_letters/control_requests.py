@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 async def send_request(settings: Settings, act: "Act", *, request_id: str | None, seconds: float) -> Done:
     """The result. Raises typer.Exit when it is refused (1), the request is invalid (2), or no reply arrives (3); BrokerError."""
-    from shared.messaging import operations_client
+    from shared.messaging.operators import operations_client
 
     envelope = _envelope(act, request_id)
     with operator_options.reporting_request_errors(envelope):
