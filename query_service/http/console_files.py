@@ -4,7 +4,7 @@
     /console/assets/…                                   files with a hash of their content in their names: kept by browsers for ever
     /console/config.json                                what the page has to know of its deployment
 
-Nothing of it is secret: the page has no data, and asks for them with the credential of whoever uses it.
+Nothing of it is secret: the page has no data, and asks for them with its user's credential.
 """
 
 import gzip

@@ -22,10 +22,10 @@ from shared.http.identities.credentials import ACTOR, claimed_person
 from shared.http.identities.identity import AnyConnection, identity_of
 from shared.http.problems import FieldError, Problem
 from shared.messages.process_acts import ActOnProcess, ProcessActed, ProcessRefused
-from shared.messaging import generations_client, processes_client
 from shared.messaging.broker import BrokerError, UnroutableError
 from shared.messaging.control_client import NoReplyError
-from shared.messaging.operations_client import Act, request, send_request
+from shared.messaging.operators import generations_client, processes_client
+from shared.messaging.operators.operations_client import Act, request, send_request
 from shared.views.generations import GenerationRefused, GenerationsChanged
 from shared.views.operations import Done, Refused
 

@@ -30,8 +30,10 @@ def _read_model(name: str) -> str:
     return name
 
 
-WebAddress = Annotated[SafeText, Field(max_length=500), AfterValidator(_web_address)]
-Projection = Annotated[str, AfterValidator(_read_model)]
+WebAddress = Annotated[
+    SafeText, Field(max_length=500, json_schema_extra={"pattern": "^https?://"}), AfterValidator(_web_address)
+]
+Projection = Annotated[str, Field(json_schema_extra={"enum": list(NAMES)}), AfterValidator(_read_model)]
 
 ANNOTATE: Final = "control.annotate"
 

@@ -13,7 +13,7 @@ WHERE live AND NOT EXISTS (
 GROUP BY origin, fingerprint ORDER BY count(*) DESC LIMIT 100
 """
 """The largest causes, without those that an operator has snoozed."""
-JOBS: Final = (
-    "SELECT id, state, why FROM jobs WHERE state IN ('pending', 'canary', 'running', 'paused', 'stopped') ORDER BY id"
-)
+JOBS: Final = """
+SELECT id, state, why FROM jobs WHERE state IN ('pending', 'canary', 'running', 'paused', 'stopped') ORDER BY id DESC LIMIT 100
+"""
 VERIFIED: Final = "SELECT finished_at, complete, differences FROM verifications ORDER BY id DESC LIMIT 1"

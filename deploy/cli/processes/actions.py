@@ -186,7 +186,7 @@ def _act_on(
 async def _send(
     settings_: Settings, data: ActOnProcess, request_id: str | None, seconds: float
 ) -> ProcessActed | ProcessRefused:
-    from shared.messaging import processes_client
+    from shared.messaging.operators import processes_client
 
     request = processes_client.request(data, source=operator_options.SOURCE, request_id=request_id)
     with operator_options.reporting_request_errors(request):

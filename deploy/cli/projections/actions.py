@@ -11,7 +11,7 @@ from deploy.cli.projections.following import follow
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
 from deploy.compare.stores import open_store
 from shared.messages.control import Activate, AdoptEpoch, Drop, Rebuild, Rollback
-from shared.messaging.generations_client import UNDER_WAY_CODE
+from shared.messaging.operators.generations_client import UNDER_WAY_CODE
 from shared.messaging.topology import PROJECTORS
 from shared.runtime.settings import Settings
 from shared.views.generations import Generation, GenerationRefused, GenerationsChanged, GenerationState

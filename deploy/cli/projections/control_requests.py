@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from deploy.cli import operator_options
 from deploy.cli.screen import printable
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, fail
-from shared.messaging import generations_client
-from shared.messaging.generations_client import Act
+from shared.messaging.operators import generations_client
+from shared.messaging.operators.generations_client import Act
 from shared.runtime.settings import Settings
 from shared.views.generations import GenerationRefused, GenerationsChanged
 

@@ -38,7 +38,7 @@ from deploy.servers.provide import Servers
 from deploy.verify.command import verify
 from deploy.verify.options import Options
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
-from shared.messaging.generations_client import Act
+from shared.messaging.operators.generations_client import Act
 from shared.read_models import NAMES, READ_MODELS
 from shared.runtime.settings import Settings
 from shared.views.generations import FIRST, Generation, GenerationRefused

@@ -23,7 +23,7 @@ from shared.http.identities.guard import require
 from shared.http.identities.identity import identity_of
 from shared.http.problems import Problem
 from shared.messages.operator_requests import CancelCheck, Check
-from shared.messaging.operations_client import Act
+from shared.messaging.operators.operations_client import Act
 from shared.views.checks import CHECK, CHECKS, CheckDetail, CheckKind, CheckView
 from shared.views.operations import Done
 from shared.views.operations_queries import MAX_ID

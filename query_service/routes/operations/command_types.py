@@ -3,11 +3,12 @@
 Commands are sent to the command service: this service has no right to publish any.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from litestar import Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, RequestBody, Schema
 from litestar.params import PathParameter
 from pydantic import BaseModel, Field, ValidationError
 
@@ -53,13 +54,17 @@ class Valid(BaseModel):
     valid: bool = True
 
 
+@dataclass
 class ValidateOperation(Operation):
+    """The body is an object of the command's own shape."""
+
     def __post_init__(self) -> None:
         self.request_body = RequestBody(
             {"application/json": OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT))}, required=True
         )
         for response in (self.responses or {}).values():
-            response.headers = None  # type: ignore[union-attr]
+            if isinstance(response, OpenAPIResponse):
+                response.headers = None
 
 
 _NO_TYPE: Final = problem_response(

@@ -16,7 +16,7 @@ from query_service.http.operator_openapi import ACTION_RESPONSES, ActionOperatio
 from query_service.http.requests import QueryRequest
 from query_service.routes.operations.projections import Name, named_projection
 from shared.messages.control import Activate, AdoptEpoch, Drop, Rebuild, Rollback
-from shared.messaging.generations_client import Act
+from shared.messaging.operators.generations_client import Act
 from shared.views.generations import FIRST, GenerationsChanged
 
 

@@ -25,7 +25,7 @@ from query_service.http.requests import QueryRequest
 from shared.messages.control import Discard, Edit, Replay, Steer
 from shared.messages.envelope import MAX_MESSAGE_BYTES
 from shared.messages.operator_requests import Annotate
-from shared.messaging.operations_client import Act
+from shared.messaging.operators.operations_client import Act
 from shared.views.operations import Done
 
 _ACT: Final[dict[str, Any]] = {

@@ -171,6 +171,8 @@ def test_every_answer_from_a_projection_may_say_that_a_write_is_not_in_it(docume
 
 
 def test_every_act_says_its_body(document: dict[str, Any]) -> None:
+    for path in OTHER_POSTS:
+        assert operations(document)[path]["requestBody"]["content"]["application/json"]["schema"] == {"type": "object"}
     for path in ACTS:
         operation = operations(document)[path]
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
