@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .tidemark/setup
 PROCESSES ?= 2
 
-.PHONY: help setup test demo drill drill-fulfilment drill-rebuild up bench bench-letters bench-pages test-faults lint format console audit-packages sbom compose-env clean
+.PHONY: help setup test demo drill drill-fulfilment drill-rebuild up bench bench-letters bench-pages test-faults lint format console test-console audit-packages sbom compose-env clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ format: $(STAMP) ## put the code into its form
 
 console: $(STAMP) ## build the console's pages into query_service/console (needs Node 20.19 or later)
 	@deploy/console/build.sh --check
+
+test-console: $(STAMP) ## every page of the console in a browser, on a running system
+	$(BIN)/pytest tests/browser -m "" -p no:xdist $(ARGS)
 
 audit-packages: $(STAMP) ## look every locked package up in a database of known vulnerabilities (exit code 3: unreachable)
 	@deploy/packages.sh audit

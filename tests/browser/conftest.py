@@ -183,8 +183,8 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-def pictures() -> Path:
-    """Where the pictures of the documentation are: tests take them anew."""
-    folder = Path(__file__).parents[2] / "deploy" / "console" / "screenshots"
+def pictures(tmp_path: Path) -> Path:
+    """Where pictures of the pages go: those of the documentation are kept when ``PICTURES`` names their folder."""
+    folder = Path(os.environ.get("PICTURES") or tmp_path)
     folder.mkdir(exist_ok=True)
     return folder

@@ -1,4 +1,7 @@
-"""The console in a browser, on a running system: every page, what may not happen on any, and a poison from sight to end."""
+"""The console in a browser, on a running system: every page, what may not happen on any, and a poison from sight to end: `make test-console`.
+
+``PICTURES=deploy/console/screenshots`` keeps pictures of the pages there.
+"""
 
 import re
 import time
@@ -11,7 +14,7 @@ from tests.browser.conftest import POISONED, PROJECTION, ConsoleSystem
 from tests.browser.corpus import HOSTILE
 from tests.browser.page_checks import SHOWN_WITHIN_MS, Visit, visit
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 PAGES = {
     "now": "",
