@@ -1,6 +1,6 @@
-"""The console in a browser, on a running system: every page, what may not happen on any, and a poison from sight to end: `make test-console`.
+"""The console in a browser, on a running system: every page, what may not happen on any, and a poison from sight to end.
 
-``PICTURES=deploy/console/screenshots`` keeps pictures of the pages there.
+`make test-console` runs it. ``PICTURES=deploy/console/screenshots`` keeps pictures of the pages there.
 """
 
 import re
