@@ -17,7 +17,7 @@ from query_service.http.conditional import conditional_response
 from query_service.http.openapi import INVALID, RESPONSES, problem_response
 from query_service.http.operator_openapi import ACTION_RESPONSES
 from query_service.http.requests import QueryRequest
-from shared.contracts.registry import COMMANDS
+from shared.contracts.registry import COMMANDS, EXACT_NUMBERS
 from shared.contracts.validation_errors import describe
 from shared.contracts.values import CommandData
 from shared.http.identities.guard import AUTHENTICATED
@@ -112,7 +112,7 @@ async def command_type(request: QueryRequest, command_type: TypeName) -> Respons
 async def validate(request: QueryRequest, command_type: TypeName) -> Response[Valid]:
     """The body is the command's data. 422 names each field that does not fit. Nothing is sent."""
     model = _named(command_type)
-    data = await json_object(request)
+    data = await json_object(request, exact=command_type in EXACT_NUMBERS)
     try:
         model.model_validate(data)
     except ValidationError as error:
