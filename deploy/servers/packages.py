@@ -30,6 +30,8 @@ GATEWAY: Final[dict[str, Callable[[], Path]]] = {"haproxy": programs.haproxy}
 """Needed only where the gateway runs."""
 MONITORING: Final[dict[str, Callable[[], Path]]] = {"prometheus": programs.prometheus}
 """For ``tidemark up --observe``, and for the tests of the rules."""
+ROUTING: Final[dict[str, Callable[[], Path]]] = {"prometheus-alertmanager": programs.amtool}
+"""For the test of the alerts' routes."""
 SERVICES: Final = (
     "postgresql.service",
     "redis-server.service",
@@ -38,6 +40,7 @@ SERVICES: Final = (
     "epmd.service",
     "haproxy.service",
     "prometheus.service",
+    "prometheus-alertmanager.service",
 )
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 NO_CLUSTER: Final = Path("/etc/postgresql-common/createcluster.d/tidemark.conf")

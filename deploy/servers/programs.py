@@ -79,6 +79,11 @@ def promtool() -> Path:
     return _required("promtool")
 
 
+def amtool() -> Path:
+    """Alertmanager's checker of its configuration. Raises ``ProgramMissingError``."""
+    return _required("amtool")
+
+
 def epmd() -> Path:
     """Erlang's port mapper, which every node needs. Raises ``ProgramMissingError``."""
     if found := find("epmd"):
