@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .tidemark/setup
 PROCESSES ?= 2
 
-.PHONY: help setup test demo drill drill-fulfilment drill-rebuild up bench bench-letters bench-pages test-faults lint format console test-console audit-packages sbom compose-env clean
+.PHONY: help setup test demo drill drill-alerts drill-fulfilment drill-rebuild up bench bench-costs bench-letters bench-pages test-faults lint format console test-console audit-packages sbom compose-env clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: $(STAMP) ## real orders through real servers, compared with their source (
 drill: $(STAMP) ## a projection fails: see, fix, canary, replay, compare
 	@$(BIN)/tidemark drill poison $(ARGS)
 
+drill-alerts: $(STAMP) ## freeze stores, kill the relay, poison an event: does each alert fire and end in time? (ARGS="--fault redis")
+	@$(BIN)/tidemark drill alerts $(ARGS)
+
 drill-fulfilment: $(STAMP) ## 10,000 managed orders while every process and server is killed (ARGS="--orders 1000")
 	@$(BIN)/tidemark drill fulfilment $(ARGS)
 
@@ -35,6 +38,9 @@ up: $(STAMP) ## start everything and stay; Ctrl-C stops it
 
 bench: $(STAMP) ## orders a second and lag, beside a bare yardstick, as JSON
 	@$(BIN)/python -m tests.benchmarks.end_to_end $(ARGS)
+
+bench-costs: $(STAMP) ## what metrics, traces, authentication and sealed personal data cost, in turns, as JSON (ARGS="--only metrics,personal")
+	@$(BIN)/python -m tests.benchmarks.costs $(ARGS)
 
 bench-letters: $(STAMP) ## a day with 100,000 dead letters: answers, and replay beside the normal rate, as JSON
 	@$(BIN)/python -m tests.benchmarks.dead_letters $(ARGS)

@@ -24,7 +24,7 @@ case "${1:-}" in
   sbom)
     file="${2:-dist/sbom.cdx.json}"
     mkdir -p "$(dirname "$file")"
-    "$uv" export --locked --no-dev --quiet --preview-features sbom-export --format cyclonedx1.5 --output-file "$file"
+    "$uv" export --locked --no-dev --extra telemetry --quiet --preview-features sbom-export --format cyclonedx1.5 --output-file "$file"
     echo "wrote $file"
     ;;
   *)

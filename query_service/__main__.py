@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -63,8 +64,7 @@ async def run(settings: Settings) -> int:
 
     def sample() -> None:
         metrics.READERS.set(stores.broadcast.readers)
-        for name, monitor in stores.monitors.items():
-            show_freshness(name, monitor)
+        show_freshness(stores.monitors)
 
     process.samplers.append(sample)
     drained = asyncio.Event()
@@ -106,11 +106,12 @@ def _console(settings: Settings) -> ConsoleFiles | None:
         raise CannotStartError(f"TIDEMARK_CONSOLE_COMMANDS: {error}") from error
 
 
-def show_freshness(name: str, monitor: FreshnessMonitor) -> None:
-    found = monitor.latest
-    metrics.CURRENT.set(found is not None and found.status is FreshnessStatus.CURRENT, name)
-    if found is not None and found.lag_seconds is not None:
-        metrics.AGE.set(found.lag_seconds, name)
+def show_freshness(monitors: Mapping[str, FreshnessMonitor]) -> None:
+    latest = {name: monitor.latest for name, monitor in monitors.items()}
+    for name, found in latest.items():
+        metrics.CURRENT.set(found is not None and found.status is FreshnessStatus.CURRENT, name)
+    ages = {(name,): found.lag_seconds for name, found in latest.items() if found is not None}
+    metrics.AGE.replace({name: age for name, age in ages.items() if age is not None})
 
 
 def _trouble_of(monitor: FreshnessMonitor) -> str | None:

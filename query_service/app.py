@@ -140,7 +140,7 @@ def open_stores(settings: Settings) -> Stores:
     """The stores named in the settings, not connected yet. Raises MissingSettingError."""
     return Stores(
         *(_store(model, settings.store_url(model.name)) for model in READ_MODELS),
-        operations=OperationsStore(settings.operations_db_url),
+        operations=OperationsStore(settings.require("operations_db_url") if settings.operations_db_url else ""),
         process_managers=[PostgresStore(each.name, settings.processes_url(), each.folder) for each in PROCESSES],
         answers=AnswerCache(CAPACITY if settings.cache else 0),
     )
@@ -160,6 +160,7 @@ class QueryService(Service):
     """Answers HEAD like GET, without the body (RFC 9110 §9.3.2). A WebSocket counts as a listener from its handshake on."""
 
     schema_alias = "/schema/queries"
+    head = True
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":

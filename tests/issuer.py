@@ -63,9 +63,11 @@ class Issuer:
     status: int = 200
     fetched: int = 0
     url: str = ""
+    request: str = ""
+    """The last one, as it came."""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        self.request = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         self.fetched += 1
         body = jwks(*self.keys)
         head = f"HTTP/1.1 {self.status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"

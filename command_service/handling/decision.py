@@ -4,7 +4,7 @@ Commands are decided in order, each with the changes of those before it. The ref
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ import msgspec
 from command_service.domain.aggregate import Aggregate, Refused, State
 from command_service.handling.borrowing import AGGREGATE_OF, BorrowedFacts
 from command_service.handling.parsing import Command, CommandKey, Held, Invalid, Task
-from command_service.privacy.personal_data import hashed_claim, require_not_erased
+from command_service.privacy.personal_data import hashed_claim, is_same_command, kept_digest, require_not_erased
 from shared.contracts.registry import EVENTS
 from shared.contracts.values import EventData
 from shared.messages.envelope import EventEnvelope
@@ -192,11 +192,11 @@ def _handle(batch: Batch, command: Command, known: LoadedStreams, now: datetime)
         earlier, outcome = batch.decided[command.key]
         before = PriorOutcome(earlier.digest, outcome)
     if before is not None:
-        if before.digest == command.digest or command.is_unreadable:
-            return before.outcome
-        return _reused(command, now)
-    if known.scheduled.get(command.key, command.digest) != command.digest and not command.is_unreadable:
-        return _reused(command, now)
+        same = is_same_command(before.digest, command, known.keys, known.claims_secret)
+        return before.outcome if same else _reused(command, known, now)
+    waiting = known.scheduled.get(command.key, command.digest)
+    if not is_same_command(waiting, command, known.keys, known.claims_secret):
+        return _reused(command, known, now)
     if isinstance(command.task, Held):
         return Failed(None, command.task.reason)
     due_at = command.envelope.notbefore
@@ -212,9 +212,10 @@ def _handle(batch: Batch, command: Command, known: LoadedStreams, now: datetime)
     return outcome
 
 
-def _reused(command: Command, now: datetime) -> Outcome:
+def _reused(command: Command, known: LoadedStreams, now: datetime) -> Outcome:
     """Not stored: what is under this key remains that of the first body."""
-    return rejection(command, REUSED, "this id was used before, for a command with another body", now)
+    shown = replace(command, digest=kept_digest(command, known.keys, known.claims_secret))
+    return rejection(shown, REUSED, "this id was used before, for a command with another body", now)
 
 
 def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: LoadedStreams, now: datetime) -> Outcome:
@@ -245,8 +246,7 @@ def _decide_one(batch: Batch, command: Command, task: Task | Invalid, known: Loa
     current.version += len(recorded)
     batch.facts.update(aggregate.kind, task.stream, state)
     batch.events += recorded
-    types = tuple(event.type for event in recorded)
-    return _acceptance(command, task.stream, current.version, types, now, known.epoch)
+    return _acceptance(command, task.stream, current.version, tuple(e.type for e in recorded), now, known.epoch)
 
 
 def _load(batch: Batch, task: Task, known: LoadedStreams) -> StreamState:

@@ -17,7 +17,7 @@ from command_service.handling.decision import Batch, ClaimKey, LoadedStreams, Ou
 from command_service.handling.epochs import Epoch
 from command_service.handling.outbox import CHANNEL
 from command_service.handling.parsing import Command, Task
-from command_service.privacy.personal_data import HASHED, PERSONAL_CLAIMS, hashed_claim
+from command_service.privacy.personal_data import HASHED, PERSONAL_CLAIMS, hashed_claim, kept_digest
 from command_service.scheduling import scheduled_commands
 from shared.contracts.privacy import ERASE_SUBJECT
 from shared.messages.outcomes import ACCEPTED
@@ -195,7 +195,7 @@ async def append(connection: Connection, batch: Batch, known: LoadedStreams, now
     try:
         async with connection.transaction():
             await _write_streams(connection, batch, known)
-            await _write_commands(connection, batch, now)
+            await _write_commands(connection, batch, known, now)
             if known.scheduled:
                 await scheduled_commands.delete(connection, [key for key in known.scheduled if key in batch.decided])
             if batch.claims:
@@ -254,14 +254,14 @@ async def _write_streams(connection: Connection, batch: Batch, known: LoadedStre
         )
 
 
-async def _write_commands(connection: Connection, batch: Batch, now: datetime) -> None:
+async def _write_commands(connection: Connection, batch: Batch, known: LoadedStreams, now: datetime) -> None:
     decided = sorted(batch.decided.items(), key=lambda item: item[0])
     await connection.execute(
         INSERT_COMMANDS,
         [command_id for (_, command_id), _ in decided],
         [source for (source, _), _ in decided],
         [command.envelope.type for _, (command, _) in decided],
-        [command.digest for _, (command, _) in decided],
+        [kept_digest(command, known.keys, known.claims_secret) for _, (command, _) in decided],
         [outcome.body.decode() for _, (_, outcome) in decided],
         now,
     )

@@ -25,15 +25,17 @@ from command_service.handling.parsing import Command, Message
 from command_service.handling.pending import PROCESS_KILLED, record_attempt, record_undecided
 from command_service.handling.state_replay import replay
 from command_service.privacy.personal_data import (
+    kept_digest,
     opened,
     sealed,
     subject_of_envelope,
     subjects_in,
     with_sealed_texts,
 )
-from command_service.scheduling.scheduled_commands import schedule
+from command_service.scheduling.scheduled_commands import Waiting, schedule
 from command_service.senders.directory import read_senders
 from command_service.senders.permission import Sender
+from shared.observability.tracing import log_field
 from shared.privacy.key_database import CLAIMS, KeyDatabase
 from shared.privacy.sealing import Keys
 from shared.runtime.outage import OutageRetry
@@ -95,10 +97,14 @@ class Handler:
         [result] = await self.handle([command])
         return result
 
-    async def schedule(self, commands: Sequence[tuple[Command, datetime, str | None]]) -> None:
-        """Keep these commands until they are due, sealed, committed before it returns: (command, when, ``reply_to``)."""
-        keys = await self._keys_of(subjects_in((command for command, _, _ in commands), ()))
-        commands = [(sealed(command, keys), due_at, reply_to) for command, due_at, reply_to in commands]
+    async def schedule(self, commands: Sequence[Waiting]) -> None:
+        """Keep these commands until they are due, sealed, committed before it returns."""
+        keys = await self._keys_of(subjects_in((waiting.command for waiting in commands), ()))
+        secret = self._claims_secret
+        commands = [
+            each._replace(command=replace(sealed(each.command, keys), digest=kept_digest(each.command, keys, secret)))
+            for each in commands
+        ]
         await self._outages.until_up(
             lambda: self._with_connection(lambda connection: schedule(connection, commands)),
             what="recording what is scheduled",
@@ -148,7 +154,7 @@ class Handler:
         ]
         for command, why in held:
             fields = {"command_id": command.envelope.id, "command_type": command.envelope.type, "reason": why}
-            log.error("a command has no outcome yet: %s", why, extra=fields)
+            log.error("a command has no outcome yet: %s", why, extra=fields | log_field(command.envelope.traceparent))
         if held:
             await self._outages.until_up(
                 lambda: self._with_connection(lambda connection: record_undecided(connection, held)),

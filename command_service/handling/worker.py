@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 from command_service.archiving import retention
 from command_service.handling.decision import Scheduled
@@ -25,6 +26,8 @@ from command_service.handling.parsing import Command, Message, read
 from command_service.handling.poison import with_poison
 from command_service.handling.replies import Result, replies_to
 from command_service.measuring import commands as command_metrics
+from command_service.measuring.command_spans import CommandSpans
+from command_service.scheduling.scheduled_commands import Waiting
 from command_service.senders.directory import SenderDirectory
 from command_service.senders.gate import Gate, NoGate
 from shared.messaging import topology
@@ -36,7 +39,7 @@ from shared.messaging.queue_watch import QueueWatch
 from shared.messaging.reply_to import reply_queue
 from shared.privacy.marks import MARKER
 from shared.runtime.failpoints import Failpoint, reached
-from shared.runtime.process import Process, Stopped, pause
+from shared.runtime.process import Process, Stopped, pause, require_loopback
 from shared.runtime.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -71,10 +74,13 @@ class Worker:
         began = time.monotonic()
         received = [await self._read(each) for each in unit]
         deliveries, messages = await self._gate.pass_through(unit, received)
-        commands = [part for message in messages for part in message.parts if isinstance(part, Command)]
+        spans = CommandSpans()
+        traced = spans.begin(deliveries, messages)
+        commands = [part for message in traced for part in message.parts if isinstance(part, Command)]
         decided = iter(await self._decide(commands, one_by_one=is_deadly(deliveries[0])))
         results = [_in_order(message, decided) for message in messages]
-        await self._schedule(deliveries, messages, results)
+        await self._schedule(deliveries, traced, results)
+        spans.end(results)
         reached(Failpoint.AFTER_COMMIT)
         outgoing: list[Outgoing] = []
         for delivery, message, of_message in zip(deliveries, messages, results, strict=True):
@@ -102,7 +108,7 @@ class Worker:
         self, deliveries: Sequence[Delivery], messages: Sequence[Message], results: Sequence[Sequence[Result]]
     ) -> None:
         waiting = [
-            (part, result.due_at, reply_queue(delivery.reply_to) or None)
+            Waiting(part, result.due_at, reply_queue(delivery.reply_to) or None, delivery.user_id)
             for delivery, message, of_message in zip(deliveries, messages, results, strict=True)
             for part, result in zip(message.parts, of_message, strict=True)
             if isinstance(result, Scheduled) and isinstance(part, Command)
@@ -148,6 +154,7 @@ async def run(settings: Settings) -> int:
     directory = SenderDirectory(handler.senders)
     gate = Gate(directory, denials, user_in(rabbitmq_url)) if settings.auth == "on" else NoGate()
     if settings.auth == "off":
+        require_loopback(urlsplit(rabbitmq_url).hostname or "localhost", "TIDEMARK_RABBITMQ_URL")
         log.warning("authentication is off: every user of the broker may send every command, in anybody's name")
     worker = Worker(consumer, publisher, handler, gate, batch=settings.command_batch)
     pruner = retention.pruner(settings.write_db_url)

@@ -5,6 +5,7 @@
 202 is sent only after the broker has confirmed that it stored the command.
 """
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Final
@@ -13,6 +14,7 @@ import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import FromPath, PathParameter, QueryParameter
 
@@ -29,12 +31,14 @@ from command_service.http.openapi import (
     TAGS,
     SendOperation,
 )
-from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, StoredOutcome
+from command_service.http.outcome_waiting import CommandStatus, OutcomeReader, StoredOutcome, require_same_command
 from command_service.http.parameters import refuse_unknown_parameters
 from command_service.http.request_reading import read_body, read_envelope, serialise
-from command_service.http.responses import consistency_token, outcome_response, pending_response, require_same_command
+from command_service.http.responses import consistency_token, outcome_response, pending_response
 from command_service.http.senders import own_source, require_sight
 from command_service.http.streams import Streams, get_stream, get_stream_events
+from command_service.measuring.request_spans import send_traced
+from command_service.privacy.personal_data import is_keyed
 from shared.contracts.registry import COMMANDS
 from shared.http import prefer
 from shared.http.identities.guard import (
@@ -57,11 +61,15 @@ from shared.http.rate_limits import RATE_LIMITS, RateLimits
 from shared.http.service import Service, documentation
 from shared.messages.envelope import CONTENT_TYPE, MAX_MESSAGE_BYTES, CommandEnvelope
 from shared.messaging import topology
-from shared.messaging.broker import BrokerError, Outgoing, Publisher
+from shared.messaging.broker import BrokerError, BrokerUnavailableError, Outgoing, Publisher
 from shared.runtime.health import Probe, troubles
 from shared.runtime.reasons import reason
 
 LONGEST_WAIT_S: Final = 30
+CERTAIN_WITHIN_S: Final = 5
+"""How long a command that is sent again waits for the worker to say whether it is the same, if only the worker can."""
+AGAIN_WITHIN_S: Final = 1.0
+"""A later failure is no lost connection, but a broker that does not answer."""
 OUTCOMES: Final = "outcomes:read"
 """The scope to see the outcomes of all senders."""
 OF_COMMAND: Final = Needs(
@@ -109,7 +117,7 @@ async def post_command(
     data = await read_body(request, command_type)
     envelope = read_envelope(request, command_type, data, subject, expected_version, notbefore)
     wait = prefer.wait(request.headers.getall(prefer.HEADER, []), LONGEST_WAIT_S)
-    return await ingress.send(envelope, wait)
+    return await send_traced(envelope, lambda traced: ingress.send(traced, wait))
 
 
 @get(
@@ -147,7 +155,11 @@ async def get_outcome(
     return Response(known.body, media_type=CONTENT_TYPE, headers=consistency_token(msgspec.json.decode(known.body)))
 
 
-@get("/contracts", needs=PUBLIC)
+@get(
+    "/contracts",
+    needs=PUBLIC,
+    responses={200: ResponseSpec(dict[str, Any], description="The AsyncAPI document.", generate_examples=False)},
+)
 async def get_contracts() -> Response[bytes]:
     """The messages that other services may send and receive over RabbitMQ: an AsyncAPI 3 document, including JSON Schemas."""
     return Response(_contracts(), media_type="application/json")
@@ -205,12 +217,13 @@ class Ingress:
         key, digest, body = (envelope.source, envelope.id), digest_of(envelope), serialise(envelope)
         known = await self.outcomes.read(key)
         require_same_command(known, digest)
-        with self.outcomes.awaiting(envelope.id) as answered:
-            await self.publish(_message(envelope, body, self.outcomes.reply_to if wait else None), key)
-            if wait:
-                known = await self.outcomes.wait(key, answered, wait)
-                require_same_command(known, digest)
-                if isinstance(known, StoredOutcome):
+        is_uncertain = known is not None and known.digest is not None and is_keyed(known.digest)
+        seconds = wait or (CERTAIN_WITHIN_S if is_uncertain else 0)
+        with self.outcomes.awaiting(key, digest) as awaited:
+            await self.publish(_message(envelope, body, self.outcomes.reply_to if seconds else None), key)
+            if seconds:
+                known = await self.outcomes.wait(key, awaited, seconds)
+                if wait and isinstance(known, StoredOutcome):
                     headers = {"Location": location(key), prefer.APPLIED: f"wait={wait}"}
                     return outcome_response(known.body, headers)
         return pending_response(key, known if isinstance(known, PendingCommand) else None)
@@ -240,9 +253,18 @@ class Ingress:
         return key, known
 
     async def publish(self, message: Outgoing, key: CommandKey) -> None:
-        """Raises Problem where RabbitMQ has not confirmed it."""
+        """Raises Problem where RabbitMQ has not confirmed it.
+
+        Where the connection is lost, as when an administrator closes it, it is published once more: a command is decided once.
+        """
+        began = time.monotonic()
         try:
-            await self._publisher.publish(message)
+            try:
+                await self._publisher.publish(message)
+            except BrokerUnavailableError:
+                if time.monotonic() - began > AGAIN_WITHIN_S:
+                    raise
+                await self._publisher.publish(message)
         except BrokerError as error:
             detail = (
                 "RabbitMQ has not confirmed that it keeps the command; it may have been kept all the same: "

@@ -9,9 +9,11 @@ from litestar.openapi.spec import (
     Example,
     OpenAPIFormat,
     OpenAPIMediaType,
+    OpenAPIResponse,
     OpenAPIType,
     Operation,
     Parameter,
+    Reference,
     RequestBody,
     Schema,
     Tag,
@@ -90,7 +92,7 @@ RESCHEDULE_RESPONSES: Final = {
 
 @dataclass
 class RescheduleOperation(Operation):
-    """Adds the body, which the handler reads from the request itself."""
+    """Adds the body, which the handler reads from the request itself, and the outcome, which is an answer besides the view."""
 
     def __post_init__(self) -> None:
         time = Schema(
@@ -105,6 +107,9 @@ class RescheduleOperation(Operation):
             additional_properties=False,
         )
         self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema=body)}, required=True)
+        done = (self.responses or {})["200"]
+        if isinstance(done, OpenAPIResponse) and done.content is not None:
+            done.content[CONTENT_TYPE] = OpenAPIMediaType(schema=Reference(ref="#/components/schemas/OutcomeEnvelope"))
 
 
 @dataclass

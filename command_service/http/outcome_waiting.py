@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
 
+from command_service.handling.decision import REUSED
 from command_service.handling.event_store import OUTCOME, SOURCES
 from command_service.handling.parsing import CommandKey
 from command_service.handling.pending import PendingCommand, pending_of
+from command_service.privacy.personal_data import is_keyed
 from command_service.scheduling import scheduled_commands
 from command_service.scheduling.scheduled_commands import ScheduledCommand
 from shared.http.problems import Problem
@@ -18,7 +20,7 @@ from shared.messages.envelope import EnvelopeError, split
 from shared.messaging import topology
 from shared.messaging.announcing import Processes
 from shared.messaging.replies import Replies
-from shared.runtime.postgres import Connection, Database, is_outage
+from shared.runtime.postgres import Connection, Database, is_outage, reading
 from shared.runtime.stalls import StallDetector
 
 READ_DEADLINE_S: Final = 3.0
@@ -35,6 +37,17 @@ class StoredOutcome:
     source: str
 
 
+@dataclass(eq=False, slots=True)
+class Awaited:
+    """A reply that a request waits for. ``digest``: of the request's command."""
+
+    source: str
+    digest: bytes
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    is_reused: bool = False
+    """Whether the worker has refused the command, as its id was used before."""
+
+
 CommandStatus = StoredOutcome | PendingCommand
 
 T = TypeVar("T")
@@ -43,7 +56,7 @@ T = TypeVar("T")
 class OutcomeReader:
     def __init__(self, write_db_url: str, rabbitmq_url: str) -> None:
         self._database = Database(write_db_url, read_only=True, max_size=4)
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiting: dict[str, set[Awaited]] = {}
         self._progress = StallDetector(stalled_after_s=READ_DEADLINE_S)
         self._reached = False
         self.processes = Processes()
@@ -122,11 +135,14 @@ class OutcomeReader:
         return await self._query(step) if "\x00" not in command_id else []
 
     async def _query(self, step: Callable[[Connection], Awaitable[T]]) -> T:
+        async def read() -> T:
+            pool = await self._database.pool()
+            async with pool.acquire() as connection:
+                return await step(connection)
+
         try:
             async with asyncio.timeout(READ_DEADLINE_S):
-                pool = await self._database.pool()
-                async with pool.acquire() as connection:
-                    return await step(connection)
+                return await reading(read)
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -134,20 +150,27 @@ class OutcomeReader:
             raise Problem(detail, status=503, code="store-unavailable", headers={"Retry-After": "1"}) from error
 
     @contextmanager
-    def awaiting(self, command_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when a reply about a command with this id arrives."""
-        answered = asyncio.Event()
-        self._waiting.setdefault(command_id, set()).add(answered)
+    def awaiting(self, key: CommandKey, digest: bytes) -> Iterator[Awaited]:
+        """The reply to the command with this key. Raises Problem while a reply to another one with the same key is awaited."""
+        source, command_id = key
+        waiting = self._waiting.setdefault(command_id, set())
+        if any(each.source == source and each.digest != digest for each in waiting):
+            raise reused()
+        awaited = Awaited(source, digest)
+        waiting.add(awaited)
         try:
-            yield answered
+            yield awaited
         finally:
-            waiting = self._waiting[command_id]
-            waiting.discard(answered)
+            waiting.discard(awaited)
             if not waiting:
                 del self._waiting[command_id]
 
-    async def wait(self, key: CommandKey, answered: asyncio.Event, seconds: float) -> CommandStatus | None:
-        """The outcome, or why there is none, as soon as it is known; otherwise what is known after ``seconds``."""
+    async def wait(self, key: CommandKey, awaited: Awaited, seconds: float) -> CommandStatus | None:
+        """The outcome, or why there is none, as soon as it is known; otherwise what is known after ``seconds``.
+
+        Where only the worker can compare it with the command, once the worker has replied. Raises Problem if it is another command's.
+        """
+        answered = awaited.answered
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while True:
@@ -158,7 +181,11 @@ class OutcomeReader:
             except TimeoutError:
                 pass
             known = await self.read(key)
-            if isinstance(known, StoredOutcome) or (known and answered.is_set()) or left <= POLL_S:
+            require_same_command(known, awaited.digest)
+            if awaited.is_reused:
+                raise reused()
+            is_final = isinstance(known, StoredOutcome) and not is_keyed(known.digest)
+            if is_final or (known and answered.is_set()) or left <= POLL_S:
                 return known
             answered.clear()
 
@@ -173,5 +200,19 @@ class OutcomeReader:
                 continue
             data = element.get("data") if isinstance(element, dict) else None
             command_id = data.get("command_id") if isinstance(data, dict) else correlation_id
-            for answered in self._waiting.get(str(command_id), ()):
-                answered.set()
+            for awaited in self._waiting.get(str(command_id), ()):
+                if isinstance(data, dict) and data.get("code") == REUSED and element["commandsource"] == awaited.source:
+                    awaited.is_reused = True
+                awaited.answered.set()
+
+
+def require_same_command(known: CommandStatus | None, digest: bytes) -> None:
+    """Raises Problem if the id was used for a command with another body. What is kept under a key only the worker can compare."""
+    kept = None if known is None else known.digest
+    if kept is not None and not is_keyed(kept) and kept != digest:
+        raise reused()
+
+
+def reused() -> Problem:
+    detail = "this id was used before, for a command with another body"
+    return Problem(detail, status=422, code=REUSED)

@@ -8,12 +8,14 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
+from shared.http.identities.guard import NEEDS
 from shared.http.query_string import check_query
 
 
 async def refuse_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Raises InvalidParameterError."""
-    if query := connection.scope["query_string"]:
+    """Raises InvalidParameterError. The framework's own answer to OPTIONS takes no parameters, and refuses none."""
+    query = connection.scope["query_string"]
+    if query and NEEDS in handler.opt:
         check_query(query, _query_parameters(handler.fn), frozenset())
 
 

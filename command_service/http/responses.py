@@ -10,7 +10,6 @@ from litestar import Response
 from command_service.handling.parsing import CommandKey
 from command_service.handling.pending import PendingCommand
 from command_service.http.command_names import location
-from command_service.http.outcome_waiting import CommandStatus
 from shared.http.problems import FieldError, Problem
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messages.outcomes import ACCEPTED
@@ -35,13 +34,6 @@ def pending_response(key: CommandKey, undecided: PendingCommand | None) -> Respo
             content["notbefore"] = undecided.notbefore
         headers["Retry-After"] = "10"
     return Response(msgspec.json.encode(content), status_code=202, media_type="application/json", headers=headers)
-
-
-def require_same_command(known: CommandStatus | None, digest: bytes) -> None:
-    """Raises Problem if the id was used for a command with another body."""
-    if known is not None and known.digest is not None and known.digest != digest:
-        detail = "this id was used before, for a command with another body"
-        raise Problem(detail, status=422, code="idempotency-key-reused")
 
 
 def outcome_response(outcome: bytes, headers: dict[str, str]) -> Response[bytes]:

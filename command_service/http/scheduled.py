@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Request, Response, delete, get, patch
 from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -69,6 +70,14 @@ class NewTime(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     notbefore: Timestamp = Field(description="The new time; one that has passed: it is decided at once.")
+
+
+_RESCHEDULED: Final = ResponseSpec(
+    ScheduledView, description="It is due at the new time; or its outcome, if that has passed.", generate_examples=False
+)
+_CANCELLED: Final = ResponseSpec(
+    dict[str, str], description="Its outcome is the refusal `cancelled` now.", generate_examples=False
+)
 
 
 class Cancellation(BaseModel):
@@ -134,7 +143,7 @@ async def get_scheduled(
     "/scheduled-commands/{command_id:str}",
     needs=AUTHENTICATED,
     raises=[],
-    responses=RESCHEDULE_RESPONSES,
+    responses={200: _RESCHEDULED, **RESCHEDULE_RESPONSES},
     operation_class=RescheduleOperation,
     tags=[TAG],
     summary="Another time",
@@ -174,7 +183,7 @@ async def reschedule(
     needs=AUTHENTICATED,
     status_code=200,
     raises=[],
-    responses=SCHEDULED_RESPONSES,
+    responses={200: _CANCELLED, **SCHEDULED_RESPONSES},
     tags=[TAG],
     summary="Cancel it",
 )

@@ -14,7 +14,7 @@ from command_service.domain.aggregate import Aggregate, State
 from command_service.handling.event_store import STREAMS_BY_NAME
 from command_service.handling.state_replay import replay
 from shared.http.problems import Problem
-from shared.runtime.postgres import Database, is_outage
+from shared.runtime.postgres import Database, is_outage, reading
 from shared.runtime.reasons import reason
 
 READ_DEADLINE_S: Final = 20.0
@@ -42,7 +42,7 @@ class StreamReader:
 
     async def read(self, stream: str, aggregate: Aggregate) -> ReadStream | None:
         """None: there is no such stream. Raises Problem while the database is unavailable, and for a state that cannot be replayed."""
-        return await _within_deadline(self._read(stream, aggregate))
+        return await _within_deadline(reading(lambda: self._read(stream, aggregate)))
 
     async def events(self, stream: str, after: int, until: datetime | None, limit: int) -> Sequence[Record]:
         """The stream's events after a version, as ``version`` and ``envelope`` (JSON text). Raises Problem."""
@@ -53,7 +53,7 @@ class StreamReader:
                 rows: Sequence[Record] = await connection.fetch(EVENTS, stream, after, until, limit)
                 return rows
 
-        return await _within_deadline(read())
+        return await _within_deadline(reading(read))
 
     async def close(self) -> None:
         await self._database.close()

@@ -28,7 +28,7 @@ _DECODER: Final = msgspec.json.Decoder(_Rejected)
 
 def count(results: Iterable[tuple[Command | Undecodable, Result]], seconds: float) -> None:
     """``results``: what was sent, and what became of it, of one batch that took ``seconds``."""
-    found = Counter((_type_of(part), *_outcome_of(result)) for part, result in results)
+    found = Counter((_type_of(part), *outcome_of(result)) for part, result in results)
     for labels, number in found.items():
         metrics.COMMANDS.add(number, *labels)
     if found:
@@ -40,7 +40,8 @@ def _type_of(part: Command | Undecodable) -> str:
     return name if name in TYPES else OTHER
 
 
-def _outcome_of(result: Result) -> tuple[str, str]:
+def outcome_of(result: Result) -> tuple[str, str]:
+    """(outcome, code) as ``COMMANDS`` counts them."""
     match result:
         case Outcome():
             return ("accepted", "") if result.accepted else ("rejected", _known(_DECODER.decode(result.body).data.code))

@@ -34,11 +34,15 @@ PERSONAL_CLAIMS: Final = frozenset(scope for aggregate in AGGREGATES for scope i
 """The scopes whose values are personal data."""
 HASHED: Final = "hmac:"
 """Begins the value of a claim that is hashed."""
+KEYED: Final = b"\x01"
+"""Begins a digest that is kept under a key; without one, it is that of the command itself, of 32 bytes."""
+NOTHING: Final = KEYED + bytes(32)
+"""Kept as the digest of a command of a person who is erased."""
 
 
 def subjects_in(commands: Iterable[Command], streams: Iterable[str]) -> set[str]:
     """Whose keys a batch needs. ``streams``: those of the commands' streams that exist."""
-    named = {subject for command in commands if (subject := _subject_with_texts(command)) is not None}
+    named = {subject for command in commands if (subject := _person(command)) is not None}
     return named | {stream for stream in streams if stream.partition("/")[0] in PERSONS}
 
 
@@ -47,6 +51,43 @@ def require_not_erased(task: Task, keys: Keys) -> None:
     subject = _subject_with_texts(task)
     if subject is not None and subject in keys and keys[subject] is None:
         raise Refused(ERASED.code, ERASED.message)
+
+
+def kept_digest(command: Command, keys: Keys, secret: bytes) -> bytes:
+    """The command's digest as it is kept. From one in clear anybody could find out a text by trying.
+
+    Under the key of the person whose texts the command has, it says nothing once that key is destroyed. Where nobody can be found out,
+    and the command may have texts all the same, it is under the ``secret`` of the key database.
+    """
+    if isinstance(command.task, Task) and not has_personal_texts(command):
+        return command.digest
+    person = _person(command)
+    key = keys.get(person, secret) if person is not None else secret
+    return keyed_digest(command.digest, key)
+
+
+def is_same_command(kept: bytes, command: Command, keys: Keys, secret: bytes) -> bool:
+    """Whether the digest that is kept is the command's. Of a person who is erased nobody can say any more: then it counts as the same."""
+    if not is_keyed(kept):
+        return kept == command.digest or command.is_unreadable
+    person = _person(command)
+    key = keys.get(person) if person is not None else None
+    known = [_keyed(command.digest, each) for each in (key, secret) if each is not None]
+    return kept in known or command.is_unreadable or (person is not None and person in keys and key is None)
+
+
+def is_keyed(kept: bytes) -> bool:
+    """Whether only one who has the key can compare this digest with another."""
+    return len(kept) > len(NOTHING) - len(KEYED)
+
+
+def keyed_digest(digest: bytes, key: bytes | None) -> bytes:
+    """The digest of a command as it is kept. ``key``: of its person; None: who is erased."""
+    return NOTHING if key is None else _keyed(digest, key)
+
+
+def _keyed(digest: bytes, key: bytes) -> bytes:
+    return KEYED + hmac.digest(key, digest, "sha256")
 
 
 def hashed_claim(scope: str, value: str, secret: bytes) -> str:
@@ -90,6 +131,12 @@ def sealed(command: Command, keys: Keys) -> Command:
 def has_personal_texts(command: Command) -> bool:
     """Whether a text of the command is personal, also if the command is not valid."""
     return bool(texts_of_command(_element(command.envelope)))
+
+
+def _person(command: Command) -> str | None:
+    """The person whose texts the command has, valid or not."""
+    subject = subject_of_envelope(command.envelope)
+    return subject if subject is not None and subject.partition("/")[0] in PERSONS else None
 
 
 def _subject_with_texts(command: Command | Task) -> str | None:

@@ -13,6 +13,7 @@ from pydantic_core import from_json, to_json
 
 from command_service.handling.borrowing import AGGREGATE_OF
 from command_service.handling.parsing import digest_of
+from command_service.privacy.personal_data import keyed_digest
 from shared.contracts.registry import COMMANDS, EVENTS
 from shared.messages.envelope import CommandEnvelope
 from shared.privacy.command_bodies import sealed_command, subject_of_command
@@ -82,19 +83,18 @@ async def seal_state(connection: Connection, stream: str, keys: Keys) -> None:
 
 
 async def _write_scheduled(connection: Connection, row_id: int, command: dict[str, Any], keys: Keys) -> None:
-    """Sealed, the command keeps its digest, which is that of the clear one; overwritten, it is another one."""
+    """The command's digest is that of the clear one, under the person's key."""
     subject = subject_of_command(command)
     before = CommandEnvelope.model_validate(command)
     closed = sealed_command(command, subject, keys)
     if closed == command:
         return
-    erased = subject is None or keys.get(subject) is None
     after = CommandEnvelope.model_validate(closed)
     await connection.execute(
         WRITE_SCHEDULED,
         row_id,
         after.model_dump_json(exclude_none=True),
-        digest_of(after if erased else before),
+        keyed_digest(digest_of(before), keys.get(subject) if subject is not None else None),
     )
 
 

@@ -24,6 +24,7 @@ import asyncpg
 from command_service.handling import epochs
 from command_service.handling.decision import SOURCE
 from command_service.handling.outbox import CHANNEL, DELETE, HEAD, NOW
+from command_service.measuring.event_spans import record_published
 from command_service.measuring.outbox import FIGURES_EVERY_S, OutboxFigures, failure_label
 from command_service.privacy.eraser import Eraser
 from command_service.publishing.history import PREFETCH as HISTORY_PREFETCH
@@ -38,7 +39,7 @@ from shared.messaging.announcing import Announcer
 from shared.messaging.broker import BrokerError, BrokerUnavailableError, Outgoing, Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
-from shared.observability import metrics
+from shared.observability import metrics, tracing
 from shared.observability.sampling import Figures
 from shared.privacy.key_database import KeyDatabase
 from shared.runtime.failpoints import Failpoint, reached
@@ -130,7 +131,7 @@ class Relay:
 
     async def _publish(self, connection: asyncpg.Connection, packed: Sequence[RowBatch]) -> BrokerError | None:
         """Publish, and delete what is confirmed; return the error of the first message that was not published."""
-        began = time.monotonic()
+        began, began_ns = time.monotonic(), time.time_ns()
         sent = await asyncio.gather(
             *(
                 self._send(batch.message(topology.lane_key(batch.lane), self._sequence_headers(batch.lane)))
@@ -139,6 +140,8 @@ class Relay:
             return_exceptions=True,
         )
         metrics.CONFIRM_SECONDS.observe(time.monotonic() - began)
+        if tracing.recorder is not None:
+            record_published(tracing.recorder, packed, sent, began_ns)
         failed: dict[int, BaseException] = {}
         confirmed: list[int] = []
         for batch, error in zip(packed, sent, strict=True):

@@ -14,6 +14,7 @@ confirmed by the broker before, and precedes the reply in the lane's queue, or w
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from tenacity import AsyncRetrying, retry_if_exception, retry_if_exception_type,
 
 from command_service.handling.decision import SOURCE
 from command_service.handling.epochs import ensure_current
+from command_service.measuring.event_spans import record_resent
 from command_service.publishing.control_requests import read
 from command_service.publishing.packing import Row, row_batches
 from command_service.publishing.version_comparison import compare_versions
@@ -32,7 +34,7 @@ from shared.messages.lanes import HEADS, Heads
 from shared.messaging import topology
 from shared.messaging.broker import BrokerError, Outgoing, Publisher
 from shared.messaging.consuming import Consumer, Delivery
-from shared.observability import metrics
+from shared.observability import metrics, tracing
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.postgres import Database, is_outage
 from shared.runtime.stalls import StallDetector
@@ -140,6 +142,7 @@ class Resender:
 
     async def _publish(self, projection: str, page: Sequence[Row], headers: Mapping[str, Any]) -> None:
         """Publish, pipelined, in this order. Raises BrokerError for the first that was not confirmed."""
+        began_ns = time.time_ns()
         sent = await asyncio.gather(
             *(
                 self._publisher.publish(batch.message(topology.private_lane_key(projection, batch.lane), headers))
@@ -150,6 +153,8 @@ class Resender:
         for error in sent:
             if error is not None:
                 raise error
+        if tracing.recorder is not None:
+            record_resent(tracing.recorder, projection, page, began_ns)
 
     async def _send_heads(self, asked: str, request: AskHeads) -> None:
         pool = await self._database.pool()

@@ -11,7 +11,7 @@ writes the outcome deletes the row; a command that is put into the queue twice h
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import uuid4
 
 from pydantic_core import from_json, to_json
@@ -28,30 +28,41 @@ SOURCE: Final = "tidemark/command-service"
 
 # The reply queue and the correlation id of whom the outcome is for stay those of the first message that had them.
 SCHEDULE: Final = """
-INSERT INTO scheduled_commands AS known (command_id, source, command_type, body_hash, envelope, due_at, reply_to, correlation_id)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[], $7::text[], $8::text[])
+INSERT INTO scheduled_commands AS known (command_id, source, command_type, body_hash, envelope, due_at, reply_to, correlation_id, sender)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::text[])
 ON CONFLICT (command_id, source) DO UPDATE SET
     envelope = excluded.envelope,
     due_at = excluded.due_at,
     reply_to = coalesce(excluded.reply_to, known.reply_to),
     correlation_id = coalesce(excluded.correlation_id, known.correlation_id),
+    sender = coalesce(known.sender, excluded.sender),
+    body_hash = excluded.body_hash,
     sent_at = NULL
-WHERE known.body_hash = excluded.body_hash
+WHERE known.body_hash = excluded.body_hash OR length(known.body_hash) < length(excluded.body_hash)
 """
 DELETE_SCHEDULED: Final = """
 DELETE FROM scheduled_commands USING unnest($1::text[], $2::text[]) AS decided (command_id, source)
 WHERE scheduled_commands.command_id = decided.command_id AND scheduled_commands.source = decided.source
 """
 SCHEDULED_COMMANDS: Final = """
-SELECT id, command_id, source, command_type, envelope, due_at, reply_to, correlation_id, scheduled_at
+SELECT id, command_id, source, command_type, envelope, due_at, reply_to, correlation_id, scheduled_at, sender
 FROM scheduled_commands
 WHERE (due_at, id) > ($1, $2) AND ($3::text IS NULL OR source = $3) AND ($4::text IS NULL OR command_type = $4)
 ORDER BY due_at, id LIMIT $5
 """
 SCHEDULED_COMMAND: Final = """
-SELECT id, command_id, source, command_type, envelope, due_at, reply_to, correlation_id, scheduled_at
+SELECT id, command_id, source, command_type, envelope, due_at, reply_to, correlation_id, scheduled_at, sender
 FROM scheduled_commands WHERE command_id = $1 AND source = $2
 """
+
+
+class Waiting(NamedTuple):
+    """A command that is to be kept until it is due. ``sender``: the broker's user that has sent it."""
+
+    command: Command
+    due_at: datetime
+    reply_to: str | None = None
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,8 @@ class ScheduledCommand:
     reply_to: str | None
     correlation_id: str | None
     scheduled_at: datetime
+    sender: str | None
+    """The broker's user that has sent it first."""
 
     @property
     def subject(self) -> str | None:
@@ -76,7 +89,8 @@ class ScheduledCommand:
 
     def due(self) -> Outgoing:
         """The message that has it decided now."""
-        return self._message(self.envelope, {topology.SCHEDULED_HEADER: topology.DUE})
+        sender = {topology.SENDER_HEADER: self.sender} if self.sender else {}
+        return self._message(self.envelope, {topology.SCHEDULED_HEADER: topology.DUE, **sender})
 
     def cancelled(self, actor: str, reason: str) -> Outgoing:
         """The message that has it refused as ``cancelled``, unless it has been decided."""
@@ -120,20 +134,23 @@ class ScheduledCommand:
         )
 
 
-async def schedule(connection: Connection, commands: Sequence[tuple[Command, datetime, str | None]]) -> None:
-    """Keep these commands until they are due: (command, when, ``reply_to``)."""
-    last = {command.key: (command, due_at, reply_to) for command, due_at, reply_to in commands}
+async def schedule(connection: Connection, commands: Sequence[Waiting]) -> None:
+    """Keep these commands until they are due."""
+    last = {waiting.command.key: waiting for waiting in commands}
     rows = [last[key] for key in sorted(last)]
+    kept, due, replies, senders = zip(*rows, strict=True)
+    envelopes = [command.envelope for command in kept]
     await connection.execute(
         SCHEDULE,
-        [command.envelope.id for command, _, _ in rows],
-        [command.envelope.source for command, _, _ in rows],
-        [command.envelope.type for command, _, _ in rows],
-        [command.digest for command, _, _ in rows],
-        [command.envelope.model_dump_json(exclude_none=True) for command, _, _ in rows],
-        [due_at for _, due_at, _ in rows],
-        [reply_to for _, _, reply_to in rows],
-        [command.correlation_id for command, _, _ in rows],
+        [envelope.id for envelope in envelopes],
+        [envelope.source for envelope in envelopes],
+        [envelope.type for envelope in envelopes],
+        [command.digest for command in kept],
+        [envelope.model_dump_json(exclude_none=True) for envelope in envelopes],
+        due,
+        replies,
+        [command.correlation_id for command in kept],
+        [sender or None for sender in senders],
     )
 
 

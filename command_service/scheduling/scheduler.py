@@ -28,7 +28,7 @@ LEAD: Final = "SELECT pg_try_advisory_xact_lock(hashtext('tidemark scheduler'))"
 # The clock is read once, in a sub-select, so that it can be a condition of the index.
 # A command that failed inside the service is a dead letter: its outcome follows when an operator replays it.
 DUE: Final = """
-SELECT id, command_id, source, command_type, envelope, due_at, reply_to, correlation_id, scheduled_at
+SELECT id, command_id, source, command_type, envelope, due_at, reply_to, correlation_id, scheduled_at, sender
 FROM scheduled_commands AS due
 WHERE due_at <= (SELECT clock_timestamp()) AND (sent_at IS NULL OR sent_at < clock_timestamp() - $1::interval)
     AND NOT EXISTS (SELECT FROM undecided_commands u WHERE u.command_id = due.command_id AND u.source = due.source)

@@ -6,13 +6,15 @@
 
 The broker checks a message's routing key; a batch, or a body of another type, only we can check. Nothing is kept under a refused
 command's key: a sender that may not send it must not be able to take the key from one that may. Once it is permitted, it is decided.
+
+A scheduled command is checked again when it is due: its sender may have been revoked.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from command_service.handling.parsing import Command, Message, Undecodable
+from command_service.handling.parsing import Command, Invalid, Message, Undecodable
 from shared.contracts.registry import COMMANDS
 from shared.contracts.validation_errors import shown
 from shared.messages.envelope import CommandEnvelope
@@ -84,6 +86,7 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
     name = sent_by(received.user_id, received.headers, own_user)
     delivery = received if name == received.user_id else replace(received, user_id=name)
     trusted = received.user_id in TRUSTED or received.user_id == own_user
+    is_due = trusted and received.headers.get(topology.SCHEDULED_HEADER) == topology.DUE
     if received.exchange not in COMMAND_EXCHANGES:
         return _refused(delivery, message, name, OTHER_WAY)
     if name in TRUSTED or name == own_user:
@@ -91,7 +94,7 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
     sender = DEPLOYABLES.get(name) or senders.get(name)
     if sender is None:
         why = f"{shown(name)} is not a service that may send commands" if name else NO_USER_ID
-        return _refused(delivery, message, name, why)
+        return _refused(delivery, message, name, why, is_due=is_due)
     if sender.source is None:
         return Checked(delivery, message, trusted=True)
     parts: list[Command | Undecodable] = []
@@ -100,7 +103,7 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
         if not isinstance(part, Command):
             parts.append(part)
         elif refusal := sender.refusal(part.envelope):
-            parts.append(_refusal(part, refusal))
+            parts.append(_refusal(part, refusal, is_due=is_due))
             denials.append(_denial(name, part))
         else:
             parts.append(replace(part, envelope=_as_sent_by(name, part.envelope)))
@@ -108,15 +111,18 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
     return Checked(own, replace(message, parts=tuple(parts)), trusted, tuple(denials))
 
 
-def _refused(delivery: Delivery, message: Message, name: str, why: str) -> Checked:
+def _refused(delivery: Delivery, message: Message, name: str, why: str, *, is_due: bool = False) -> Checked:
     """All commands refused; other parts are what they are. One who does not say who it is gets no reply at a queue that has an owner."""
-    parts = tuple(_refusal(part, why) if isinstance(part, Command) else part for part in message.parts)
+    parts = tuple(_refusal(part, why, is_due=is_due) if isinstance(part, Command) else part for part in message.parts)
     denials = tuple(_denial(name or NO_USER, part) for part in message.parts if isinstance(part, Command))
     own = replace(delivery, reply_to=_own_queue(name, delivery.reply_to))
     return Checked(own, replace(message, parts=parts), trusted=False, denials=denials)
 
 
-def _refusal(command: Command, why: str) -> Undecodable:
+def _refusal(command: Command, why: str, *, is_due: bool) -> Command | Undecodable:
+    """``is_due``: it was permitted when it was scheduled, so its key is its sender's, and the refusal is its outcome, which is kept."""
+    if is_due:
+        return replace(command, task=Invalid(NOT_PERMITTED, why))
     envelope = command.envelope
     body = envelope.model_dump_json(exclude_none=True).encode()
     return Undecodable(body, NOT_PERMITTED, why, envelope.id, envelope.type, is_dead_letter=False)

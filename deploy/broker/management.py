@@ -56,6 +56,15 @@ class Management:
     async def set_password(self, name: str, password: str) -> None:
         await self._request("PUT", f"users/{quote(name, safe='')}", {"password_hash": _hashed(password), "tags": ""})
 
+    async def with_other_passwords(self, passwords: Mapping[str, str]) -> list[str]:
+        """Those of these users that exist, and have another password, by name."""
+        found = {each["name"]: each for each in await self._request("GET", "users?columns=name,password_hash")}
+        return sorted(
+            name
+            for name, password in passwords.items()
+            if name in found and not _is_hash_of(found[name].get("password_hash") or "", password)
+        )
+
     async def delete(self, name: str) -> None:
         """Delete the user, and close its connections. Nothing happens if there is none."""
         await self._request("DELETE", f"users/{quote(name, safe='')}", missing_is_fine=True)
@@ -103,6 +112,11 @@ def _definitions(
     }
 
 
-def _hashed(password: str) -> str:
-    salt = secrets.token_bytes(SALT_BYTES)
+def _is_hash_of(found: str, password: str) -> bool:
+    salt = base64.b64decode(found)[:SALT_BYTES]
+    return found == _hashed(password, salt)
+
+
+def _hashed(password: str, salt: bytes | None = None) -> str:
+    salt = salt or secrets.token_bytes(SALT_BYTES)
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()

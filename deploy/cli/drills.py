@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.terminal import Output, OutputOption, fail, run
+from deploy.cli.terminal import WRONG_USE, Output, OutputOption, fail, run
 
 app = typer.Typer(help="Practise failure procedures on a separate system.", no_args_is_help=True)
 
@@ -51,6 +51,26 @@ def rebuild(
     from deploy.drills.rebuild.command import rebuild as run_drill
 
     raise typer.Exit(run_drill(None if all_orders else orders, live, output.value))
+
+
+@app.command()
+def alerts(
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="One of redis, postgres, rabbitmq, relay, poison; several times for several."),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Freeze stores, kill the relay, poison an event: does the right alert fire within 2 minutes, and end within 2 after the mend?
+
+    In a Prometheus of its own with every rule; all five faults take a quarter of an hour. Exit code 0: every alert did.
+    """
+    from deploy.drills.alerts.command import alerts as run_drill
+    from deploy.drills.alerts.faults import BY_NAME
+
+    if unknown := [name for name in fault or () if name not in BY_NAME]:
+        raise fail(f"there is no fault {unknown[0]!r}; there are {', '.join(BY_NAME)}", WRONG_USE)
+    raise typer.Exit(run_drill(fault or (), output))
 
 
 @app.command()

@@ -64,6 +64,10 @@ app.add_typer(
 
 app.add_typer(lazy_group("deploy.keys.commands", "API keys of the HTTP services: who may do what."), name="keys")
 app.add_typer(lazy_group("deploy.services.commands", "Services that send commands over RabbitMQ."), name="services")
+app.add_typer(
+    lazy_group("deploy.credentials.commands", "Passwords of the deployables at their servers, and new ones."),
+    name="credentials",
+)
 
 
 @app.command()

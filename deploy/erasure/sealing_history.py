@@ -9,6 +9,7 @@ from typing import Final
 import asyncpg
 from pydantic_core import from_json
 
+from command_service.privacy.personal_data import keyed_digest
 from command_service.privacy.stored_texts import (
     PERSONAL_COMMANDS,
     replace,
@@ -19,7 +20,7 @@ from command_service.privacy.stored_texts import (
 from deploy.erasure.stores import OPERATIONS, WRITE, connection, databases, key_database
 from projectors.dead_letters.sealing import Sealing
 from shared.contracts.registry import PERSONS
-from shared.privacy.key_database import KeyDatabase
+from shared.privacy.key_database import CLAIMS, KeyDatabase
 from shared.runtime.settings import Settings
 from shared.views import operations
 
@@ -45,6 +46,16 @@ WHERE command_type = ANY ($1::text[]) AND outcome -> 'data' ->> 'code' = 'valida
     AND outcome -> 'data' ->> 'message' <> 'the data were not valid' AND decided_at < $2
 """
 UPDATED_AT: Final = "SELECT applied_at FROM migrations WHERE name = '0010_pre_erasures.sql'"
+# Digests of commands, from before they were kept under a key: of a guessed text, too, anybody could make one.
+DIGESTS: Final = """
+SELECT command_id, source, body_hash FROM commands
+WHERE command_type = ANY ($1::text[]) AND length(body_hash) = 32 AND (command_id, source) > ($2, $3)
+ORDER BY command_id, source LIMIT $4
+"""
+WRITE_DIGESTS: Final = """
+UPDATE commands SET body_hash = new.digest FROM unnest($1::text[], $2::text[], $3::bytea[]) AS new (command_id, source, digest)
+WHERE commands.command_id = new.command_id AND commands.source = new.source
+"""
 DONE: Final = "UPDATE sealing SET done_at = now()"
 LETTERS: Final = """
 SELECT payloads.letter_id, payloads.body FROM payloads JOIN letters ON letters.id = payloads.letter_id
@@ -63,6 +74,7 @@ async def seal(settings: Settings, progress: Callable[[int], None]) -> int:
             async with write.transaction():
                 await seal_scheduled(write, lambda subjects: keys.keys(subjects, make=subjects))
             await write.execute(SCRUB_REJECTIONS, PERSONAL_COMMANDS, await write.fetchval(UPDATED_AT), timeout=None)
+            await _digests(write, await keys.secret(CLAIMS))
             await write.execute(DONE)
         async with connection(OPERATIONS, urls[OPERATIONS], schema=operations.SCHEMA) as found:
             seal_body = Sealing(keys)
@@ -83,6 +95,14 @@ async def _events(write: asyncpg.Connection, keys: KeyDatabase, progress: Callab
         stream, version, read = page[-1]["stream"], page[-1]["version"], read + len(page)
         progress(read)
     return changed
+
+
+async def _digests(write: asyncpg.Connection, secret: bytes) -> None:
+    after = ("", "")
+    while page := await write.fetch(DIGESTS, PERSONAL_COMMANDS, *after, PAGE, timeout=None):
+        ids, sources = [row["command_id"] for row in page], [row["source"] for row in page]
+        await write.execute(WRITE_DIGESTS, ids, sources, [keyed_digest(row["body_hash"], secret) for row in page])
+        after = (ids[-1], sources[-1])
 
 
 async def _states(write: asyncpg.Connection, keys: KeyDatabase) -> None:

@@ -18,9 +18,8 @@ from deploy.gateway.environment import PREFIX, addresses, of_gateway
 from deploy.run.child import terminate_with_parent
 from deploy.servers import programs
 from deploy.servers.errors import ServersError
-from shared.http.identities.credentials import require_loopback
 from shared.http.server import require_free_port
-from shared.runtime.process import CannotStartError
+from shared.runtime.process import CannotStartError, require_loopback
 from shared.runtime.settings import Settings
 
 NAME: Final = "gateway"
@@ -38,7 +37,7 @@ async def run(settings: Settings) -> int:
     """
     host, port = _listening(settings)
     if settings.auth == "off":
-        require_loopback(host)
+        require_loopback(host, "TIDEMARK_HOST")
     require_free_port(host, port)
     with TemporaryDirectory(prefix="tidemark-gateway-") as folder:
         socket = Path(folder) / "haproxy.sock"

@@ -206,7 +206,7 @@ SERVERS: Final = (
     Panel("Memory", {"{{deployable}}": "max by (deployable) (process_resident_memory_bytes)"}, "bytes"),
     Panel("Open files", {"{{deployable}}": "max by (deployable) (process_open_fds)"}),
     Panel(
-        "Connections to PostgreSQL",
+        "Connections to PostgreSQL and Redis",
         {"{{deployable}} {{pool}} {{state}}": "sum by (deployable, pool, state) (tidemark_pool_connections)"},
     ),
     Panel(

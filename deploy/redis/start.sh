@@ -14,8 +14,9 @@ user default off resetkeys resetchannels -@all
 user tidemark on #$(hash "$REDIS_PASSWORD") ~* &* +@all
 user analytics on #$(hash "$REDIS_ANALYTICS_PASSWORD") ~analytics:* ~analytics_* ~analytics-registry resetchannels -@all +@connection +@transaction +eval +evalsha +script|load +exists +hexists +hget +hgetall +hlen +hmget +hscan +scan +scard +sismember +smembers +zcard +zmscore +zrange +zrangebyscore +zscore +copy +del +hdel +hincrby +hset +sadd +unlink +zadd +zincrby +zrem +zremrangebyscore +zunionstore -@dangerous
 user reader on #$(hash "$REDIS_READER_PASSWORD") %R~analytics:* %R~analytics_* %R~analytics-registry resetchannels -@all +@connection +@transaction +@read +time -@dangerous
+user exporter on #$(hash "$REDIS_EXPORTER_PASSWORD") resetchannels -@all +@connection -@dangerous +info +latency|latest +slowlog|len
 ACL
-unset REDIS_PASSWORD REDIS_ANALYTICS_PASSWORD REDIS_READER_PASSWORD
+unset REDIS_PASSWORD REDIS_ANALYTICS_PASSWORD REDIS_READER_PASSWORD REDIS_EXPORTER_PASSWORD
 
 if [ "$(id -u)" = 0 ] && id redis > /dev/null 2>&1; then
   chown redis "$acl"

@@ -12,10 +12,10 @@ from typing import Final
 
 from deploy.run.child import Program
 from deploy.run.metrics_ports import metrics_port
-from deploy.servers.accounts.urls import PAYMENT_PROVIDER, QUERY
+from deploy.servers.accounts.urls import ACCOUNTS, PAYMENT_PROVIDER, QUERY, own_setting
 from deploy.servers.provide import Servers
 from shared.read_models import NAMES
-from shared.runtime.setting_values import FILE
+from shared.runtime.setting_values import FILE, from_file, variable
 
 OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
 API_KEY: Final = "TIDEMARK_API_KEY"
@@ -61,7 +61,7 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
         kept.pop(OPERATOR_KEY, None)
         kept.pop(OPERATOR_KEY + FILE, None)
     kept |= metrics_port(name, inherited)
-    return kept | servers.environ_of(name) | {"PYTHONUNBUFFERED": "1"}
+    return kept | _urls(name, servers, inherited) | {"PYTHONUNBUFFERED": "1"}
 
 
 def program(name: str, servers: Servers, base: Mapping[str, str] | None = None) -> Program:
@@ -74,6 +74,21 @@ def programs(servers: Servers, base: Mapping[str, str] | None = None) -> list[Pr
     """All deployables in start order; they are stopped in reverse order."""
     chosen = (os.environ if base is None else base).get("TIDEMARK_PAYMENT_PROVIDER", "")
     return [program(name, servers, base) for name in (*DEPLOYABLES, *PROVIDERS.get(chosen, {}))]
+
+
+def _urls(name: str, servers: Servers, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The URLs that it receives; of one that is in a file the file, so that it sees when it is replaced."""
+    found = {}
+    for setting in ACCOUNTS[name]:
+        url = servers.url(name, setting)
+        for own in (own_setting(name, setting), setting):
+            path = inherited.get(variable(own) + FILE)
+            if path and from_file(own, inherited) == url:
+                found[variable(setting) + FILE] = path
+                break
+        else:
+            found[variable(setting)] = url
+    return found
 
 
 def _deployable(name: str) -> Deployable:

@@ -1,14 +1,17 @@
 """The deploy step that creates and updates what the services require: schemas, privileges, exchanges, queues, bindings and users."""
 
+import json
 from pathlib import Path
 from typing import Final
 
 import command_service
 from deploy.broker.users import USERS, passwords_in, put_users
+from deploy.keys.store import operations_database
 from deploy.run import privileges
 from deploy.run.topology import declare
 from deploy.servers.accounts.urls import PAYMENT_PROVIDER, RABBITMQ, own_setting
 from deploy.services.store import management_of, put_operator, put_permissions
+from projectors.dead_letters.actions.audit import SYSTEM, record
 from projectors.dead_letters.migrations import migrate as migrate_operations
 from projectors.process_runtime.migrations import migrate as migrate_process
 from projectors.stores.migrations import migrate as migrate_projection
@@ -52,7 +55,13 @@ async def _users(settings: Settings) -> list[str]:
     if not settings.rabbitmq_management_url:
         return ["permissions are left as they are: TIDEMARK_RABBITMQ_MANAGEMENT_URL is not set"]
     urls = {name: value(own_setting(name, RABBITMQ)) for name in ACCESS}
-    missing = await put_users(management_of(settings), passwords_in(urls))
+    management, passwords = management_of(settings), passwords_in(urls)
+    changed = await management.with_other_passwords({name: passwords[name] for name in passwords if name in USERS})
+    missing = await put_users(management, passwords)
+    if changed:
+        async with operations_database(settings) as operations, operations.transaction():
+            details = json.dumps({"users": changed})
+            await record(operations, SYSTEM, "passwords-changed", "tidemark migrate", details=details)
     services = await put_permissions(settings)
     lines = [
         f"there is no user {name}: set {variable(own_setting(name.removeprefix(PREFIX), RABBITMQ))}"

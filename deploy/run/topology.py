@@ -23,7 +23,7 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 
 from shared.messaging import topology
 from shared.messaging.access import moving_exchange, moving_queue, sent_by
-from shared.messaging.broker import CONNECT_DEADLINE_S, BrokerError, current_url, deadline, user_in
+from shared.messaging.broker import CONNECT_DEADLINE_S, BrokerError, connect, deadline, user_in
 from shared.messaging.queue_watch import MissingQueueError, consumers_of
 from shared.messaging.topology import Queue
 
@@ -192,7 +192,7 @@ def _copy(message: AbstractIncomingMessage, user: str) -> aio_pika.Message:
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
     async with deadline(CONNECT_DEADLINE_S):
-        connection = await aio_pika.connect(current_url(url), timeout=CONNECT_DEADLINE_S)
+        connection = await connect(url)
     try:
         yield connection
     finally:

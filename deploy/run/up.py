@@ -8,6 +8,7 @@ from typing import Final
 from rich.console import Console
 
 from deploy.checks.program import program as checks_program
+from deploy.credentials.files import DATA, in_files
 from deploy.gateway.environment import url as gateway_url
 from deploy.gateway.program import ON_THIS_MACHINE, TRUSTED_PROXIES
 from deploy.gateway.program import program as gateway_program
@@ -20,7 +21,8 @@ from deploy.run.supervisor import Supervisor, run_until_stopped
 from deploy.run.unprivileged import account_for_services
 from deploy.servers.provide import Servers
 from shared.http.address import authority, reachable
-from shared.http.identities.credentials import require_loopback
+from shared.runtime.process import require_loopback
+from shared.runtime.setting_values import FILE
 from shared.runtime.settings import Settings
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -35,7 +37,9 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observ
     """
     ports = {**http_ports.PORT_SETTINGS, **(http_ports.GATEWAY_SETTING if gateway else {})}
     chosen, messages = http_ports.choose(data, ports)
-    os.environ.update(servers.environ() | chosen | metrics_ports.choose(data, DEPLOYABLES))
+    # URLs that are in files stay there.
+    kept = {name: url for name, url in servers.environ().items() if not os.environ.get(name + FILE)}
+    os.environ.update(kept | chosen | metrics_ports.choose(data, DEPLOYABLES))
     if gateway:
         os.environ.setdefault(TRUSTED_PROXIES, ON_THIS_MACHINE)
     os.environ.setdefault("TIDEMARK_RUNTIME_DIR", str((environment.HOME / "health").absolute()))
@@ -43,7 +47,7 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observ
     if not gateway:
         let_console_send(settings)
     if settings.auth == "off":
-        require_loopback(settings.host)
+        require_loopback(settings.host, "TIDEMARK_HOST")
     await migrate(settings)
     console = Console()
     host = reachable(settings.host)
@@ -71,7 +75,17 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observ
         variables[API_KEY] = str(key)
         if is_new:
             messages = [*messages, f"API key with all scopes, kept in {KEY_FILE} and shown only now: {key}"]
-    with environment.published(servers.environ() | variables):
+    account = account_for_services(Path(settings.runtime_dir))
+    urls = servers.environ()
+    if servers.origin != "environment":
+        files = in_files(servers, environment.HOME / "secrets", account)
+        urls = {name: url for name, url in urls.items() if name + FILE not in files} | files
+        for name in files:
+            os.environ.pop(name.removesuffix(FILE), None)
+        os.environ.update(files)
+    if servers.private is not None:
+        variables[DATA] = str(servers.private.root)
+    with environment.published(urls | variables):
         for line in messages:
             console.print(line, highlight=False)
         console.print(f"servers: {servers.origin}; `tidemark env` prints their URLs", highlight=False)
@@ -83,7 +97,6 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observ
             console.print(f"gateway: {gateway_url(settings)}, for both", highlight=False)
         if observe:
             console.print(f"prometheus: {prometheus_url}/alerts, with every rule", highlight=False)
-        account = account_for_services(Path(settings.runtime_dir))
         services = [replace(each, account=account) for each in (*programs(servers), checks_program(servers))]
         return await run_until_stopped(Supervisor(), [*services, *beside])
 

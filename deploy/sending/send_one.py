@@ -11,6 +11,8 @@ from shared.messages.envelope import CONTENT_TYPE, CommandEnvelope
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing, Publisher
 from shared.messaging.replies import Replies
+from shared.observability import tracing
+from shared.observability.sending import first_command_span
 from shared.runtime.settings import Settings
 
 SOURCE = "tidemark/cli"
@@ -23,11 +25,12 @@ async def send_one(
     attributes: Mapping[str, Any],
     timeout: float,  # noqa: ASYNC109
 ) -> dict[str, Any]:
-    """The outcome's envelope. Raises ValidationError for an invalid envelope, TimeoutError, BrokerError."""
+    """The outcome's envelope. Raises ValidationError for an invalid envelope, TimeoutError, BrokerError, ExtraMissingError."""
     given = {name: value for name, value in attributes.items() if value is not None}
     envelope = CommandEnvelope.model_validate(
         {"id": str(uuid4()), "source": SOURCE, "type": command_type, "data": data} | given
     )
+    tracing.begin("cli", on=settings.traces == "on", ratio=settings.traces_ratio)
     reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def received(body: bytes, _: str) -> None:
@@ -40,17 +43,8 @@ async def send_one(
     try:
         async with asyncio.timeout(timeout):
             await replies.ready()
-            await publisher.publish(
-                Outgoing(
-                    topology.COMMANDS,
-                    command_type,
-                    envelope.model_dump_json(exclude_none=True).encode(),
-                    CONTENT_TYPE,
-                    type=command_type,
-                    correlation_id=envelope.id,
-                    reply_to=replies.queue,
-                )
-            )
+            with first_command_span(envelope.id, command_type) as traceparent:
+                await publisher.publish(_message(envelope, traceparent, replies.queue))
             outcome: dict[str, Any] = msgspec.json.decode(await reply)
             return outcome
     except TimeoutError as error:
@@ -59,3 +53,17 @@ async def send_one(
         receiving.cancel()
         await asyncio.gather(receiving, return_exceptions=True)
         await publisher.close()
+        await asyncio.to_thread(tracing.end)
+
+
+def _message(envelope: CommandEnvelope, traceparent: str | None, reply_to: str) -> Outgoing:
+    traced = envelope.model_copy(update={"traceparent": traceparent})
+    return Outgoing(
+        topology.COMMANDS,
+        envelope.type,
+        traced.model_dump_json(exclude_none=True).encode(),
+        CONTENT_TYPE,
+        type=envelope.type,
+        correlation_id=envelope.id,
+        reply_to=reply_to,
+    )

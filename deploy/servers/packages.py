@@ -32,6 +32,8 @@ MONITORING: Final[dict[str, Callable[[], Path]]] = {"prometheus": programs.prome
 """For ``tidemark up --observe``, and for the tests of the rules."""
 BROWSER: Final[dict[str, Callable[[], Path]]] = {"chromium": programs.chromium}
 """For the console's tests."""
+ROUTING: Final[dict[str, Callable[[], Path]]] = {"prometheus-alertmanager": programs.amtool}
+"""For the test of the alerts' routes."""
 SERVICES: Final = (
     "postgresql.service",
     "redis-server.service",
@@ -40,6 +42,7 @@ SERVICES: Final = (
     "epmd.service",
     "haproxy.service",
     "prometheus.service",
+    "prometheus-alertmanager.service",
 )
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 NO_CLUSTER: Final = Path("/etc/postgresql-common/createcluster.d/tidemark.conf")

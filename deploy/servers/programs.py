@@ -86,6 +86,11 @@ def chromium() -> Path:
     raise ProgramMissingError("chromium is not on this machine")
 
 
+def amtool() -> Path:
+    """Alertmanager's checker of its configuration. Raises ``ProgramMissingError``."""
+    return _required("amtool")
+
+
 def epmd() -> Path:
     """Erlang's port mapper, which every node needs. Raises ``ProgramMissingError``."""
     if found := find("epmd"):

@@ -15,9 +15,9 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from shared.messaging import topology
 from shared.observability import metrics
 from shared.observability.families import Family
+from shared.status.queues import LANES, QueueStates
 
 FAMILIES: Final[tuple[Family, ...]] = (metrics.QUEUE_MESSAGES, metrics.UNCONSUMED, metrics.MISSING_QUEUES)
-LANES: Final = "lanes"
 
 
 class QueueFigures:
@@ -29,16 +29,28 @@ class QueueFigures:
         self._with_consumer = {name for name in self._labels if not _is_delay(name)}
 
     @property
+    def with_consumer(self) -> set[str]:
+        """The labels of queues that should have a consumer."""
+        return {self._labels[name] for name in self._with_consumer}
+
+    @property
     def queues(self) -> int:
         return len(self._labels)
 
     async def read(self) -> None:
         """Set FAMILIES. Raises BrokerError, and the driver's errors."""
+        found = await self.look()
+        metrics.QUEUE_MESSAGES.replace({(label,): count for label, count in found.waiting.items()})
+        metrics.UNCONSUMED.replace({(label,): count for label, count in found.unconsumed.items()})
+        metrics.MISSING_QUEUES.set(len(found.missing))
+
+    async def look(self) -> QueueStates:
+        """Raises BrokerError, and the driver's errors."""
         connection = await self._connected()
         channel: AbstractChannel | None = None
         waiting: dict[str, int] = {}
-        unconsumed = Counter(dict.fromkeys((self._labels[name] for name in self._with_consumer), 0))
-        missing = 0
+        unconsumed = Counter(dict.fromkeys(self.with_consumer, 0))
+        missing: list[str] = []
         try:
             for name, label in self._labels.items():
                 if channel is None or channel.is_closed:
@@ -47,7 +59,7 @@ class QueueFigures:
                 try:
                     found = (await channel.declare_queue(name, passive=True)).declaration_result
                 except aiormq.exceptions.ChannelNotFoundEntity:
-                    missing += 1
+                    missing.append(name)
                     continue
                 waiting[label] = max(waiting.get(label, 0), found.message_count or 0)
                 if name in self._with_consumer and not found.consumer_count:
@@ -55,9 +67,7 @@ class QueueFigures:
         finally:
             if channel is not None and not channel.is_closed:
                 await channel.close()
-        metrics.QUEUE_MESSAGES.replace({(label,): count for label, count in waiting.items()})
-        metrics.UNCONSUMED.replace({(label,): count for label, count in unconsumed.items()})
-        metrics.MISSING_QUEUES.set(missing)
+        return QueueStates(waiting, unconsumed, missing)
 
 
 def _label(queue: str) -> str:

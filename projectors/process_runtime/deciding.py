@@ -30,6 +30,7 @@ from projectors.processes.process import (
     EventInput,
     Input,
     OperatorInput,
+    OutcomeInput,
     ProcessManager,
     ProcessState,
     Rules,
@@ -83,6 +84,8 @@ class NewCommand:
     subject: str
     data: str
     actor: str
+    traceparent: str | None = None
+    """Of the input that has led to it."""
 
 
 @dataclass(slots=True)
@@ -267,6 +270,7 @@ def _commands(
             each.subject,
             json.dumps(dict(each.data), allow_nan=False),
             actor,
+            given.traceparent if isinstance(given, EventInput | OutcomeInput) else None,
         )
         for number, each in enumerate(sends, start=1)
     ]

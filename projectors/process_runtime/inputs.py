@@ -35,6 +35,8 @@ def kind_of(given: Input) -> str:
 def to_json(given: Input) -> str:
     """Everything but ``id`` and ``at``, which have columns of their own."""
     fields = {name: getattr(given, name) for name in given.__struct_fields__ if name not in ("id", "at")}
+    if isinstance(given, EventInput | OutcomeInput) and given.traceparent is None:
+        del fields["traceparent"]
     if isinstance(given, EventInput):
         fields["schemaversion"] = EVENTS[type(given.data)][1]
     return msgspec.json.encode(fields).decode()
@@ -45,7 +47,8 @@ def from_json(kind: str, input_id: str, at: datetime, body: str) -> Input:
     fields: Mapping[str, Any] = msgspec.json.decode(body)
     if kind == EVENT:
         data = event_data(fields["type"], fields["schemaversion"], fields["data"])
-        return EventInput(input_id, at, fields["stream"], fields["version"], fields["type"], data)
+        traceparent = fields.get("traceparent")
+        return EventInput(input_id, at, fields["stream"], fields["version"], fields["type"], data, traceparent)
     if kind == OUTCOME:
         return OutcomeInput(input_id, at, **fields)
     if kind == TIMER:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
 from pydantic import ValidationError
 from pydantic_core import to_json
 
@@ -16,7 +17,7 @@ from shared.messages.envelope import EnvelopeError, split
 from shared.messages.outcomes import Accepted, OutcomeEnvelope, Pending, Rejected
 from shared.runtime.failpoints import Failpoint, reached
 
-COMMANDS_OF: Final = "SELECT command_id, process, key FROM commands WHERE command_id = ANY ($1::text[])"
+COMMANDS_OF: Final = "SELECT command_id, process, key, traceparent FROM commands WHERE command_id = ANY ($1::text[])"
 
 # Locked in the order of seq, as the relay locks them. The first outcome of a command is the one that counts.
 KEEP_OUTCOMES: Final = """
@@ -61,18 +62,18 @@ async def receive(store: ProcessStore, outcomes: Sequence[OutcomeEnvelope]) -> N
     async with store.transaction() as connection:
         ids = list({outcome.data.command_id for outcome in outcomes})
         rows = await connection.fetch(COMMANDS_OF, ids)
-        commands = {row["command_id"]: (row["process"], row["key"]) for row in rows}
+        commands = {row["command_id"]: (row["process"], row["key"], row["traceparent"]) for row in rows}
         given: list[tuple[str, Input]] = []
         kept: dict[str, tuple[str, str, Any]] = {}
         for outcome in outcomes:
             data = outcome.data
             if data.command_id not in commands:
                 continue
-            process, key = commands[data.command_id]
+            process, key, traceparent = commands[data.command_id]
             if isinstance(data, Pending):
                 await connection.execute(KEEP_PENDING, data.command_id, f"{data.reason}: {data.message}"[:1000])
                 continue
-            given.append((process, input_of(outcome, key)))
+            given.append((process, replace(input_of(outcome, key), traceparent=traceparent)))
             kept.setdefault(data.command_id, (data.command_id, to_json(_record(data)).decode(), outcome.time))
         await store.handle(connection, given)
         if kept:

@@ -8,7 +8,7 @@
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -18,6 +18,7 @@ from projectors.process_runtime.rows import CHANNEL
 from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE, MAX_BATCH, pack
 from shared.messaging import topology
 from shared.messaging.broker import BrokerError, Outgoing, Publisher
+from shared.observability.sending import command_spans
 from shared.processes import folder_of, source_of
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.leading import Leader
@@ -35,10 +36,11 @@ LONGEST_LINGER_S: Final = 0.03
 """Pause after a round that found rows, longer for more rows: under load the next round packs larger messages."""
 
 OUTBOX: Final = """
-SELECT seq, process, command_id, type, subject, data::text, actor, decided_at FROM commands WHERE sent_at IS NULL ORDER BY seq LIMIT $1
+SELECT seq, process, command_id, type, subject, data::text, actor, decided_at, traceparent
+FROM commands WHERE sent_at IS NULL ORDER BY seq LIMIT $1
 """
 WITHOUT_OUTCOME: Final = """
-SELECT seq, process, command_id, type, subject, data::text, actor, decided_at FROM commands
+SELECT seq, process, command_id, type, subject, data::text, actor, decided_at, traceparent FROM commands
 WHERE resend_at <= (SELECT clock_timestamp()) ORDER BY resend_at LIMIT $1
 """
 # Locked in the order of seq, as the outcomes' transaction locks them. An outcome may have come before the confirm.
@@ -108,22 +110,24 @@ class CommandRelay:
         return problem
 
     async def _send(self, rows: Sequence[asyncpg.Record]) -> None:
-        envelopes = [to_json(envelope_of(self._name, row)) for row in rows]
+        with command_spans((row["command_id"], row["type"], row["traceparent"]) for row in rows) as traces:
+            await self._publisher.publish(self._message(rows, traces))
+        reached(Failpoint.BEFORE_CONFIRM)
+
+    def _message(self, rows: Sequence[asyncpg.Record], traces: Mapping[str, str]) -> Outgoing:
+        envelopes = [to_json(envelope_of(self._name, row, traces.get(row["command_id"]))) for row in rows]
         single = len(envelopes) == 1
         processes = {row["process"] for row in rows}
-        await self._publisher.publish(
-            Outgoing(
-                topology.COMMANDS,
-                rows[0]["type"],
-                envelopes[0] if single else pack(envelopes),
-                CONTENT_TYPE if single else BATCH_CONTENT_TYPE,
-                type=rows[0]["type"] if single else None,
-                # Of several processes, each event has its command's id, which begins with that of the process.
-                correlation_id=f"{self._name}/{processes.pop()}" if len(processes) == 1 else None,
-                reply_to=topology.PROCESS_REPLIES_QUEUE,
-            )
+        return Outgoing(
+            topology.COMMANDS,
+            rows[0]["type"],
+            envelopes[0] if single else pack(envelopes),
+            CONTENT_TYPE if single else BATCH_CONTENT_TYPE,
+            type=rows[0]["type"] if single else None,
+            # Of several processes, each event has its command's id, which begins with that of the process.
+            correlation_id=f"{self._name}/{processes.pop()}" if len(processes) == 1 else None,
+            reply_to=topology.PROCESS_REPLIES_QUEUE,
         )
-        reached(Failpoint.BEFORE_CONFIRM)
 
 
 def messages(rows: Iterable[asyncpg.Record]) -> Iterator[list[asyncpg.Record]]:
@@ -141,9 +145,9 @@ def messages(rows: Iterable[asyncpg.Record]) -> Iterator[list[asyncpg.Record]]:
         yield message
 
 
-def envelope_of(name: str, row: asyncpg.Record) -> dict[str, Any]:
-    """The command, the same each time that it is sent."""
-    return {
+def envelope_of(name: str, row: asyncpg.Record, traceparent: str | None = None) -> dict[str, Any]:
+    """The command, the same each time that it is sent, except for its trace."""
+    envelope = {
         "specversion": "1.0",
         "id": row["command_id"],
         "source": source_of(name),
@@ -153,3 +157,4 @@ def envelope_of(name: str, row: asyncpg.Record) -> dict[str, Any]:
         "actor": row["actor"],
         "data": from_json(row["data"]),
     }
+    return envelope if traceparent is None else envelope | {"traceparent": traceparent}

@@ -123,11 +123,21 @@ async def write(connection: Connection, steps: Sequence[Progress], now: datetime
     deleted = [(step.process.id, name) for step in steps for name in sorted(step.cancelled - step.timers.keys())]
     timers = [(step.process.id, name, *timer) for step in steps for name, timer in step.timers.items()]
     commands = [
-        (step.process.id, one.command_id, one.input_id, one.key, one.type, one.subject, one.data, one.actor)
+        (
+            step.process.id,
+            one.command_id,
+            one.input_id,
+            one.key,
+            one.type,
+            one.subject,
+            one.data,
+            one.actor,
+            one.traceparent,
+        )
         for step in steps
         for one in step.commands
     ]
-    tables = (_columns(rows, count) for rows, count in ((inputs, 7), (deleted, 2), (timers, 4), (commands, 8)))
+    tables = (_columns(rows, count) for rows, count in ((inputs, 7), (deleted, 2), (timers, 4), (commands, 9)))
     await connection.execute(WRITE, *columns_of(changed), now, *chain.from_iterable(tables), CHANNEL)
     await _hold_timers(connection, steps)
 

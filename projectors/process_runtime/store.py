@@ -22,6 +22,7 @@ from projectors.process_runtime.deciding import Process, Progress, Status, advan
 from projectors.processes.process import Act, EventInput, Input, OperatorInput, ProcessManager
 from projectors.stores.port import Advance, Commit, Event, ProjectionError
 from projectors.stores.postgres_store import PostgresStore
+from shared.observability.tracing import is_sampled
 from shared.processes import folder_of
 from shared.runtime.postgres import Connection
 
@@ -123,7 +124,13 @@ class ProcessStore(PostgresStore[Correlated]):
 
 def input_of(event: Event) -> EventInput:
     return EventInput(
-        f"{event.stream}@{event.version}", event.time, event.stream, event.version, event.type, event.data
+        f"{event.stream}@{event.version}",
+        event.time,
+        event.stream,
+        event.version,
+        event.type,
+        event.data,
+        event.traceparent if is_sampled(event.traceparent) else None,
     )
 
 

@@ -23,10 +23,10 @@ WITH stored AS (
     SELECT * FROM unnest($23::text[], $24::text[], $25::text[], $26::timestamptz[])
     ON CONFLICT (process, name) DO UPDATE SET token = excluded.token, due_at = excluded.due_at, held = false
 ), queued AS (
-    INSERT INTO commands (process, command_id, input_id, key, type, subject, data, actor, decided_at)
-    SELECT process, command_id, input_id, key, type, subject, data::json, actor, $13
-    FROM unnest($27::text[], $28::text[], $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[]) WITH ORDINALITY
-        AS new (process, command_id, input_id, key, type, subject, data, actor, place)
+    INSERT INTO commands (process, command_id, input_id, key, type, subject, data, actor, traceparent, decided_at)
+    SELECT process, command_id, input_id, key, type, subject, data::json, actor, traceparent, $13
+    FROM unnest($27::text[], $28::text[], $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[])
+        WITH ORDINALITY AS new (process, command_id, input_id, key, type, subject, data, actor, traceparent, place)
     ORDER BY place
 )
-SELECT pg_notify($35, current_schema()) WHERE cardinality($27::text[]) > 0
+SELECT pg_notify($36, current_schema()) WHERE cardinality($27::text[]) > 0

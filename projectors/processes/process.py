@@ -41,6 +41,8 @@ class EventInput(msgspec.Struct, frozen=True, gc=False):
     version: int
     type: str
     data: EventData
+    traceparent: str | None = None
+    """The trace that it belongs to; of no meaning to a process."""
 
 
 class OutcomeInput(msgspec.Struct, frozen=True, gc=False):
@@ -59,6 +61,8 @@ class OutcomeInput(msgspec.Struct, frozen=True, gc=False):
     code: str = ""
     """``code`` and ``message`` if it was rejected."""
     message: str = ""
+    traceparent: str | None = None
+    """The trace of what led to the command; of no meaning to a process."""
 
 
 class TimerInput(msgspec.Struct, frozen=True, gc=False):

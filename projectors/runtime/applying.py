@@ -14,6 +14,7 @@ reports that its dead letter is confirmed (``confirmed``): after a crash in betw
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,7 @@ from projectors.stores.port import (
     StoreUnavailableError,
 )
 from shared.messaging.broker import Outgoing
+from shared.observability import tracing
 from shared.runtime.failpoints import Failpoint, reached
 
 log: Final = logging.getLogger(__name__)
@@ -217,6 +219,7 @@ class Applier:
     async def _apply(
         self, arrived: Sequence[ArrivedEvent], applied: ApplyResult, *, recorded: bool, letters: Mapping[str, Hold]
     ) -> None:
+        began_ns = time.time_ns()
         stops: dict[str, Stop] = {}
         plans: list[StreamPlan] | None = None
         while True:
@@ -226,7 +229,7 @@ class Applier:
                 if not recorded:
                     plans, arrived = _without_suspects(plans, arrived, applied)
             try:
-                applied.add(await self._step(plans, stops))
+                applied.add(await self._step(plans, stops, began_ns))
             except StalePositionError:
                 plans = None
                 await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
@@ -270,17 +273,22 @@ class Applier:
                 await again(beyond)
             return
         stop = Stop(plan.run[0], failure_of_event(plan.run[0].event, error, FAILED))
-        applied.add(await self._step([plan], {plan.stream: stop}))
+        applied.add(await self._step([plan], {plan.stream: stop}, time.time_ns()))
 
-    async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, Stop]) -> ApplyResult:
-        """Make one commit. Returns the messages that must be published because of it."""
+    async def _step(self, plans: Sequence[StreamPlan], stops: Mapping[str, Stop], began_ns: int) -> ApplyResult:
+        """Make one commit. Returns the messages that must be published because of it. ``began_ns``: for traces."""
         taken = step(plans, stops, self._clock(), self._policy)
         if not taken.is_empty:
             commit = taken.commit
             await self._store.commit(commit)
             measuring.count_commit(self._policy.projector, self.role, commit, self._clock())
+            if tracing.recorder is not None and self.role.is_read:
+                measuring.record_spans(
+                    tracing.recorder, self._policy.projector, commit, taken.failed, began_ns, self._clock()
+                )
             for stream, hold in taken.letters.items():
                 fields = {"projection": self._policy.projector, "stream": stream, "version": hold.version}
+                fields |= tracing.log_field(taken.failed[stream].event.traceparent)
                 log.warning("a dead letter: %s (%s)", hold.reason, hold.fingerprint, extra=fields)
             reached(Failpoint.AFTER_HOLD if commit.holds else Failpoint.AFTER_COMMIT)
             if not self.role.awaits_history:  # a generation that is being built serves no queries, so none waits for it

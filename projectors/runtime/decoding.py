@@ -165,6 +165,7 @@ def _decode(
         data,
         lane,
         envelope.actor,
+        envelope.traceparent,
     )
     decoded.arrived.append(ArrivedEvent(event, element, failure, epoch, automatic=automatic))
 

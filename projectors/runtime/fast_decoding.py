@@ -117,7 +117,9 @@ def events_in(
 
 
 def _event(read: _Envelope, lane: int) -> Event:
-    return Event(read.id, read.type, read.subject, read.streamversion, read.time, read.data, lane, read.actor)
+    return Event(
+        read.id, read.type, read.subject, read.streamversion, read.time, read.data, lane, read.actor, read.traceparent
+    )
 
 
 def _events_of_kinds(

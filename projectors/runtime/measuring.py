@@ -1,4 +1,5 @@
-"""Measures a projection: what a commit did, counted once for the commit, how far each lane is, once a second, and the lag of live events.
+"""Measures a projection: what a commit did, counted once for the commit, how far each lane is, once a second, and the lag of live events;
+and records the spans of a commit's events whose traces are recorded.
 
 The lag is measured by heartbeats, independent of the offset between the two clocks: a heartbeat contains a time of the write database's
 clock. Its delay is that time's age by the local clock, which includes the clocks' offset; the least delay of the last WINDOW heartbeats
@@ -12,8 +13,13 @@ from datetime import datetime
 from typing import Final
 
 from projectors.generations.roles import Role
-from projectors.stores.port import Commit, HoldStatus
-from shared.observability import metrics
+from projectors.runtime.decoding import ArrivedEvent
+from projectors.stores.port import Commit, Event, HoldStatus
+from shared.messaging import topology
+from shared.observability import metrics, tracing
+from shared.observability import trace_names as names
+from shared.observability.spans import Recorder, SpanKind
+from shared.observability.tracing import is_sampled
 
 WINDOW: Final = 240
 """Heartbeats: one a second for each lane."""
@@ -58,3 +64,56 @@ def count_commit(projector: str, role: Role, commit: Commit, now: datetime) -> N
 def show_lanes(projector: str, as_of: Mapping[int, datetime], now: datetime) -> None:
     for lane, time in as_of.items():
         metrics.LAG.set((now - time).total_seconds(), projector, str(lane))
+
+
+def record_spans(
+    recorder: Recorder,
+    projector: str,
+    commit: Commit,
+    failed: Mapping[str, ArrivedEvent],
+    began_ns: int,
+    now: datetime,
+) -> None:
+    """A span for each event that was applied or failed, and one for the batch. ``failed``: by stream, those that ``commit`` holds."""
+    events = [event for each in commit.advances for event in each.events]
+    sampled = [event for event in events if event.traceparent is not None and is_sampled(event.traceparent)]
+    name = f"{names.PROCESS} {projector}"
+    for event in sampled:
+        seconds = (now - event.time).total_seconds()
+        seen = {names.VISIBLE_SECONDS: seconds}
+        if (trace_id := tracing.trace_id(event.traceparent)) is not None:
+            metrics.VISIBLE_SECONDS.exemplify(seconds, trace_id, projector)
+        recorder.record(
+            name, SpanKind.CONSUMER, _attributes(projector, event) | seen, parent=event.traceparent, at_ns=began_ns
+        )
+    for stream, item in failed.items():
+        event, hold = item.event, commit.holds[stream]
+        if is_sampled(event.traceparent):
+            held = {names.HELD: hold.status.value, names.ATTEMPTS: hold.attempts}
+            attributes = _attributes(projector, event) | held
+            recorder.record(
+                name, SpanKind.CONSUMER, attributes, parent=event.traceparent, at_ns=began_ns, error=hold.reason
+            )
+    if sampled and len(events) > 1:
+        batch = {**_OF_PROCESSING, names.PROJECTION: projector, names.BATCH_COUNT: len(events)}
+        links = [event.traceparent for event in sampled if event.traceparent is not None]
+        recorder.record(f"{names.PROCESS} batch", SpanKind.CONSUMER, batch, links=links, at_ns=began_ns)
+
+
+_OF_PROCESSING: Final[Mapping[str, str | int | float]] = {
+    names.SYSTEM: names.RABBITMQ,
+    names.OPERATION_NAME: names.PROCESS,
+    names.OPERATION_TYPE: names.PROCESS,
+}
+
+
+def _attributes(projector: str, event: Event) -> dict[str, str | int | float]:
+    return {
+        **_OF_PROCESSING,
+        names.DESTINATION: topology.lane_queue(projector, event.lane),
+        names.MESSAGE_ID: event.id,
+        names.PROJECTION: projector,
+        names.EVENT_TYPE: event.type,
+        names.STREAM: event.stream,
+        names.VERSION: event.version,
+    }

@@ -58,6 +58,8 @@ class Step:
     """To be published after the commit."""
     letters: dict[str, Hold] = field(default_factory=dict)
     """The holds whose dead letters are among ``outgoing``, by stream."""
+    failed: dict[str, ArrivedEvent] = field(default_factory=dict)
+    """The events at which streams are held because they failed, by stream."""
 
     @property
     def is_empty(self) -> bool:
@@ -72,6 +74,7 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
     letters: dict[str, Hold] = {}
     resends: list[tuple[str, int]] = []
     passed: list[PassedEvent] = []
+    failed: dict[str, ArrivedEvent] = {}
     per_lane: dict[int, int] = {}
     for plan in plans:
         stop = stops.get(plan.stream) or _stop_at_unreadable(plan)
@@ -88,6 +91,7 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
         if stop is not None:
             hold, copies = hold_failed(plan, stop, now, policy)
             holds[plan.stream] = hold
+            failed[plan.stream] = stop.item
             outgoing += copies
             if hold.status is HoldStatus.DEAD and copies:
                 letters[plan.stream] = hold
@@ -101,7 +105,7 @@ def step(plans: Sequence[StreamPlan], stops: Mapping[str, Stop], now: datetime, 
     outgoing += resend_requests(policy.projector, resends)
     if passed and policy.role.is_read:
         outgoing.append(passed_message(policy.projector, passed))
-    return Step(Commit(advances, holds, released, progress), outgoing, letters)
+    return Step(Commit(advances, holds, released, progress), outgoing, letters, failed)
 
 
 def hold_failed(plan: StreamPlan, stop: Stop, now: datetime, policy: Policy) -> tuple[Hold, list[Outgoing]]:

@@ -4,10 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import asyncpg
-
 from shared.read_models import StoreKind, named
-from shared.runtime.postgres import CONNECT_TIMEOUT_S
+from shared.runtime.postgres import CONNECT_TIMEOUT_S, connect
 from shared.runtime.postgres import migrate as migrate_schema
 from shared.runtime.roles import role_of
 from shared.views.generations import FIRST, generation_name, registry_schema
@@ -50,7 +48,7 @@ async def migrate(projector: str, url: str, *, schema: str | None = None) -> lis
 
 
 async def _numbers(url: str, registry: str) -> list[int]:
-    connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings={"search_path": registry})
+    connection = await connect(url, timeout=CONNECT_TIMEOUT_S, server_settings={"search_path": registry})
     try:
         return [row["number"] for row in await connection.fetch(NUMBERS)] or [FIRST]
     finally:

@@ -35,6 +35,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     lane: int
     actor: str | None = None
     """The person or system that requested the change; None: the command named none."""
+    traceparent: str | None = None
+    """The trace of the command (W3C Trace Context), if it has one."""
 
 
 UNREPORTED: Final = datetime(9999, 1, 1, tzinfo=UTC)

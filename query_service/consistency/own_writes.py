@@ -76,6 +76,7 @@ async def _has_kinds(tokens: Sequence[Token], active: ActiveGeneration[Store], h
     store, lacks = await active.store(), active.incomplete
     missing = next((token for token in tokens if lacks is not None and is_of(lacks.kinds, token.stream)), None)
     if lacks is not None and missing is not None:
+        metrics.OWN_WRITE_WAITS.add(1, active.projection, "incomplete")
         raise ConsistencyNotMetError(
             projection=store.projection,
             generation=store.number,
@@ -98,6 +99,7 @@ async def _same_epoch(
     if epoch is None or other is None:
         return
     positions = await store.positions([other.stream])
+    metrics.OWN_WRITE_WAITS.add(1, active.projection, "epoch-changed")
     raise ConsistencyNotMetError(
         projection=store.projection,
         generation=store.number,

@@ -86,6 +86,7 @@ class DiscardOperation(ActionOperation):
 @dataclass
 class EditOperation(ActionOperation):
     act = Edit
+    not_in_body = frozenset({"actor", "behind", "may"})
 
 
 @dataclass

@@ -20,6 +20,7 @@ from query_service.http.problems import InvalidParameterError
 from shared.contracts.values import Actor
 from shared.http.identities.credentials import ACTOR, claimed_person
 from shared.http.identities.identity import AnyConnection, identity_of
+from shared.http.identities.scopes import EVERYTHING
 from shared.http.problems import FieldError, Problem
 from shared.messages.process_acts import ActOnProcess, ProcessActed, ProcessRefused
 from shared.messaging.broker import BrokerError, UnroutableError
@@ -30,6 +31,7 @@ from shared.views.generations import GenerationRefused, GenerationsChanged
 from shared.views.operations import Done, Refused
 
 SOURCE: Final = "tidemark/query"
+COMMANDS: Final = "commands:"
 REQUEST_ID: Final = "Idempotency-Key"
 ANSWER_TIMEOUT_S: Final = 10.0
 MAX_CONCURRENT: Final = 8
@@ -39,6 +41,7 @@ _STATUS_OF_CODE: Final = {
     "not-a-command": 422,
     "not-editable": 422,
     "request-id-reused": 422,
+    "forbidden": 403,
     "letter-not-found": 404,
     "job-not-found": 404,
     "check-not-found": 404,
@@ -120,6 +123,14 @@ def acting(connection: AnyConnection) -> dict[str, str | None]:
     if name is None:
         raise InvalidParameterError(ACTOR, "is required: the operator's name for the audit, 1 to 200 characters")
     return {"actor": name}
+
+
+def commands_of(connection: AnyConnection) -> tuple[str, ...]:
+    """The types of command that the identity may send, wildcards included."""
+    granted = identity_of(connection).scopes
+    return tuple(
+        sorted(scope.removeprefix(COMMANDS) for scope in granted if scope == EVERYTHING or scope.startswith(COMMANDS))
+    )
 
 
 def request_id(connection: AnyConnection) -> str:

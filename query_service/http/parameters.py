@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from query_service.http.problems import InvalidParameterError
 from shared.contracts.values import Id
+from shared.http.identities.guard import NEEDS
 from shared.http.query_string import check_query
 
 EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
@@ -62,7 +63,8 @@ async def validate_http_request(connection: ASGIConnection[Any, Any, Any, Any], 
     WebSocket handlers validate after the handshake, because a client cannot read a refusal before. The guard is ``async`` although it
     awaits nothing: Litestar calls a synchronous guard in a thread, which costs more than the check.
     """
-    if connection.scope["type"] == ScopeType.HTTP and UNCHECKED not in handler.opt:
+    unchecked = NEEDS not in handler.opt or UNCHECKED in handler.opt  # the answer to OPTIONS takes none
+    if connection.scope["type"] == ScopeType.HTTP and not unchecked:
         validate_parameters(connection, handler)
 
 

@@ -17,7 +17,7 @@ from query_service.stores.port import ReadStore
 from query_service.stores.single_flight_cache import SingleFlightCache
 from shared.contracts.registry import KINDS
 from shared.read_models import is_of
-from shared.views.generations import FIRST, Generation, Incomplete, Stopped, incomplete
+from shared.views.generations import FIRST, Incomplete, Stopped, incomplete
 
 CACHED_S: Final = 1.0
 RETIRED_S: Final = 60.0
@@ -42,9 +42,6 @@ class GenerationStore(ReadStore, Protocol):
 
     async def pointer(self) -> Pointer:
         """The current entry of the registry; without a registry, generation 1 is active. Raises StoreDownError."""
-
-    async def generations(self) -> list[Generation]:
-        """All generations, by number; empty without a registry. Raises StoreDownError."""
 
     def generation(self, number: int) -> Self: ...
 

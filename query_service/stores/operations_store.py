@@ -6,7 +6,6 @@ routes return an error.
 
 import asyncio
 from typing import Any, Final
-from urllib.parse import urlencode
 
 import asyncpg
 
@@ -20,7 +19,7 @@ LETTER_ID_TIMEOUT_S: Final = 1.0
 """Maximum wait of a response about something else for the id of a dead letter."""
 
 # The best index depends on the parameters.
-_PLANS: Final = urlencode({"plan_cache_mode": "force_custom_plan"})
+_PLANS: Final = {"plan_cache_mode": "force_custom_plan"}
 
 
 class OperationsStore(PostgresStore):
@@ -28,7 +27,7 @@ class OperationsStore(PostgresStore):
 
     def __init__(self, url: str) -> None:
         self._named = bool(url)
-        super().__init__(NAME, url + ("&" if "?" in url else "?") + _PLANS, SCHEMA)
+        super().__init__(NAME, url, SCHEMA, session=_PLANS)
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         if not self._named:

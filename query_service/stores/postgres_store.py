@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Self
-from urllib.parse import urlencode
 
 import asyncpg
 
@@ -17,7 +16,7 @@ from query_service.consistency.as_of import AsOf
 from query_service.http.problems import GenerationGoneError, StoreDownError
 from query_service.stores.active_generation import Pointer
 from query_service.stores.port import DEADLINE_S, Hold, Pause, ProjectionProgress, StreamPosition
-from shared.runtime.postgres import connect_pool, is_outage
+from shared.runtime.postgres import connect_pool, is_outage, reading
 from shared.views.generations import FIRST, GENERATIONS, Generation, generation_name, registry_schema, stopped
 
 CONNECTIONS: Final = 8
@@ -25,13 +24,11 @@ MIN_WORD_SIMILARITY: Final = 0.45
 """Minimum ``word_similarity`` at which a word counts as a misspelling, not as a different word."""
 
 # Session settings: the server times out slightly before the client; searches with many matches stay in memory.
-_SESSION: Final = urlencode(
-    {
-        "statement_timeout": f"{int(DEADLINE_S * 900)}ms",
-        "work_mem": "32MB",
-        "pg_trgm.word_similarity_threshold": MIN_WORD_SIMILARITY,
-    }
-)
+_SESSION: Final = {
+    "statement_timeout": f"{int(DEADLINE_S * 900)}ms",
+    "work_mem": "32MB",
+    "pg_trgm.word_similarity_threshold": str(MIN_WORD_SIMILARITY),
+}
 
 _POINTER: Final = "SELECT number, epoch, kinds, moving_to, ahead, examples FROM generations WHERE active"
 _AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
@@ -63,7 +60,17 @@ class PostgresStore:
     Raises StoreDownError for outages and timeouts, GenerationGoneError if the tables do not exist. Other errors are the statement's own.
     """
 
-    def __init__(self, projection: str, url: str, schema: str, number: int = FIRST) -> None:
+    def __init__(
+        self,
+        projection: str,
+        url: str,
+        schema: str,
+        number: int = FIRST,
+        *,
+        session: Mapping[str, str] | None = None,
+    ) -> None:
+        """``session``: further server settings of its connections."""
+        self._session = {**_SESSION, **(session or {})}
         self.projection = projection
         self.number = number
         self._url = url
@@ -102,7 +109,7 @@ class PostgresStore:
         self._pause.check()
         try:
             async with asyncio.timeout(DEADLINE_S), self._slots:
-                return await self._run(statement, arguments)
+                return await reading(lambda: self._run(statement, arguments))
         except TimeoutError as error:
             raise self._pause.failed("it did not answer in time", error) from error
         except asyncpg.QueryCanceledError as error:
@@ -169,10 +176,14 @@ class PostgresStore:
         if self._pool is None:
             async with self._opening:
                 if self._pool is None:
-                    url = self._url + ("&" if "?" in self._url else "?") + _SESSION
                     schemas = f"{generation_name(self._schema, self.number)}, {registry_schema(self._schema)}"
                     self._pool = await connect_pool(
-                        url, schema=schemas, read_only=True, min_size=0, max_size=CONNECTIONS
+                        self._url,
+                        schema=schemas,
+                        read_only=True,
+                        min_size=0,
+                        max_size=CONNECTIONS,
+                        session=self._session,
                     )
         return self._pool
 

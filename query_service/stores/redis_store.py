@@ -13,7 +13,7 @@ import hiredis
 import redis.exceptions
 from pydantic import BaseModel
 from pydantic_core import from_json
-from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.typing import EncodableT
@@ -23,6 +23,8 @@ from query_service.http.problems import GenerationGoneError
 from query_service.stores.active_generation import Pointer
 from query_service.stores.port import DEADLINE_S, Hold, Pause, ProjectionProgress, StreamPosition
 from query_service.stores.single_flight_cache import SingleFlightCache
+from shared.observability.connections import watch_redis_pool
+from shared.runtime.connecting import redis_pool
 from shared.views.analytics import Keys
 from shared.views.generations import ACTIVE_FIELD, FIRST, Generation, generation_name, registry_key, stopped
 
@@ -58,7 +60,7 @@ class _Entry(BaseModel):
     kinds: tuple[str, ...] | None = None
 
 
-class _Connection(Connection):
+class _Connection(redis_pool.TcpConnection):
     """Packs commands in C, as the synchronous client does: a year by day requests 1,460 fields."""
 
     def pack_commands(self, commands: Iterable[Iterable[EncodableT]]) -> list[bytes]:
@@ -77,9 +79,10 @@ class RedisStore:
         self._url = url
         self._prefix = prefix
         self._registry = registry_key(prefix)
-        pool = BlockingConnectionPool.from_url(
+        pool = redis_pool.pool_of(
             url,
-            connection_class=_Connection,
+            BlockingConnectionPool,
+            connections={**redis_pool.CONNECTIONS, "redis": _Connection},
             max_connections=CONNECTIONS,
             timeout=DEADLINE_S,
             socket_timeout=DEADLINE_S,
@@ -89,6 +92,7 @@ class RedisStore:
             # One retry, for a connection that was lost while idle.
             retry=Retry(NoBackoff(), 1),
         )
+        watch_redis_pool(pool, projection)
         self._redis: Redis = Redis(connection_pool=pool)
         self._pause = Pause(self.projection)
         self._as_of = AsOf(self._read_as_of)

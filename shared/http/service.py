@@ -15,8 +15,10 @@ from shared.http.admission import refuse
 from shared.http.identities.guard import NEEDS, PUBLIC, REFUSED, require_declarations
 from shared.http.identities.openapi import SECURITY, document_needs
 from shared.http.measuring import measured
+from shared.http.options import options_handlers
 from shared.http.problems import Problem
 from shared.http.schema_page.plugin import ADDRESS, SECURITY_POLICY, PageRenderPlugin
+from shared.http.screening.openapi import document_refusals
 
 SCHEMA: Final = "/schema"
 _PAGE: Final = "/page"
@@ -37,11 +39,15 @@ class Service(Litestar):
     """
 
     schema_alias: ClassVar[str] = SCHEMA
+    head: ClassVar[bool] = False
+    """Whether it answers HEAD wherever it answers GET."""
 
     def __init__(self, **settings: Any) -> None:
         """Raises UndeclaredRouteError."""
-        document_needs(settings.get("route_handlers") or ())
-        super().__init__(**settings)
+        handlers = list(settings.pop("route_handlers", None) or ())
+        document_refusals(handlers)
+        document_needs(handlers)
+        super().__init__(route_handlers=[*options_handlers(handlers, head=self.head), *handlers], **settings)
         require_declarations(self)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -228,6 +228,8 @@ class Edit(ClaimedPerson, ControlData):
     type: str | None = None
     subject: str | None = None
     data: dict[str, Any]
+    may: tuple[SafeText, ...] | None = None
+    """The types of command that the actor may send, wildcards included; None: all, for an administrator of the broker."""
     actor: Actor
     reason: Annotated[SafeText, Field(min_length=1, max_length=2000)]
 

@@ -19,14 +19,19 @@ from uuid import uuid4
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
+from aio_pika.exceptions import (
+    AMQPError,
+    ChannelInvalidStateError,
+    DeliveryError,
+    ProbableAuthenticationError,
+    PublishError,
+)
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from shared.messaging import topology
 from shared.observability.connections import watch_broker
-from shared.runtime.client_certificate import ClientCertificateError, require_valid
+from shared.runtime.connecting.current_url import connected
 from shared.runtime.reasons import reason
-from shared.runtime.setting_values import SettingError, from_file
 from shared.runtime.stalls import StallDetector
 
 CONNECT_DEADLINE_S: Final = 10.0
@@ -34,7 +39,6 @@ PUBLISH_DEADLINE_S: Final = 30.0
 REPORT_AFTER_S: Final = 3.0
 """A publish that is refused or unconfirmed for this long is reported."""
 CLOSE_DEADLINE_S: Final = 2.0
-SETTING: Final = "rabbitmq_url"
 HEARTBEAT_S: Final = 10
 PUBLISH_BATCH: Final = 500
 MAX_SHORT_STRING: Final = 255
@@ -69,17 +73,24 @@ def with_heartbeat(url: str, most_s: int = HEARTBEAT_S) -> str:
     return parts._replace(query=urlencode(query)).geturl()
 
 
-def current_url(url: str) -> str:
-    """The URL to connect by now: where it is from a file, that may have been replaced since, with a new password.
+async def connect(url: str, name: str | None = None) -> AbstractConnection:
+    """A connection by the URL as its setting has it now (``connecting.current_url``). ``name``: as the broker shows it.
 
-    Raises BrokerUnavailableError while the file, or the URL's client certificate, cannot be used.
+    Raises the driver's errors, which ``deadline`` makes BrokerErrors.
     """
-    try:
-        current = from_file(SETTING) or url
-        require_valid(current)
-    except (SettingError, ClientCertificateError) as error:
-        raise BrokerUnavailableError(str(error)) from error
-    return current
+
+    async def by(current: str) -> AbstractConnection:
+        return await aio_pika.connect(
+            with_heartbeat(current),
+            timeout=CONNECT_DEADLINE_S,
+            client_properties={"connection_name": name} if name else None,
+        )
+
+    return await connected(url, by, refuses_login)
+
+
+def refuses_login(error: BaseException) -> bool:
+    return isinstance(error, ProbableAuthenticationError)
 
 
 def user_in(url: str) -> str:
@@ -261,13 +272,8 @@ class Publisher:
             if self._channel is not None and not self._channel.is_closed:
                 return self._channel
             await self.close()
-            url = current_url(self._url)
-            self._user = user_in(url)
-            self._connection = await aio_pika.connect(
-                with_heartbeat(url),
-                timeout=CONNECT_DEADLINE_S,
-                client_properties={"connection_name": f"{self._name} publisher"},
-            )
+            self._connection = connection = await connect(self._url, f"{self._name} publisher")
+            self._user = user_in(str(connection.url))  # type: ignore[attr-defined]
             self._exchanges = {}
             self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
             return self._channel

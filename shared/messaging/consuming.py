@@ -30,13 +30,14 @@ from shared.messaging.broker import (
     HEARTBEAT_S,
     BrokerError,
     BrokerUnavailableError,
-    current_url,
     deadline,
+    refuses_login,
     with_heartbeat,
 )
 from shared.messaging.queue_watch import MAX_NAMED, QueueWatch
 from shared.messaging.subscribing import LONGEST_PAUSE_S, WATCH_EVERY_S, Subscription
 from shared.observability.connections import watch_broker
+from shared.runtime.connecting.current_url import connected
 from shared.runtime.reasons import reason
 
 log: Final = logging.getLogger(__name__)
@@ -238,24 +239,31 @@ class Consumer:
             reraise=True,
         ):
             with attempt:
-                broker, lost = self._build()
                 try:
                     async with deadline(CONNECT_DEADLINE_S):
-                        await broker.start()
+                        return await connected(self._url, self._start, refuses_login)
                 except BaseException as error:
                     self._disconnected = f"RabbitMQ cannot be reached: {reason(error)}"
-                    await self._stop(broker)
                     raise
+        raise AssertionError("it is retried without end")
+
+    async def _start(self, url: str) -> tuple[RabbitBroker, asyncio.Event]:
+        broker, lost = self._build(url)
+        try:
+            await broker.start()
+        except BaseException:
+            await self._stop(broker)
+            raise
         return broker, lost
 
-    def _build(self) -> tuple[RabbitBroker, asyncio.Event]:
+    def _build(self, url: str) -> tuple[RabbitBroker, asyncio.Event]:
         lost = asyncio.Event()
 
         def on_close(*_: object) -> None:
             lost.set()
 
         broker = RabbitBroker(
-            with_heartbeat(current_url(self._url), self._heartbeat_s),
+            with_heartbeat(url, self._heartbeat_s),
             timeout=CONNECT_DEADLINE_S,
             on_close=[on_close],
             logger=None,

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
 from shared.messaging import amqp_properties, topology
@@ -19,9 +18,8 @@ from shared.messaging.broker import (
     CLOSE_DEADLINE_S,
     CONNECT_DEADLINE_S,
     BrokerError,
-    current_url,
+    connect,
     deadline,
-    with_heartbeat,
 )
 from shared.observability.connections import watch_broker
 from shared.runtime.reasons import reason
@@ -97,11 +95,7 @@ class Replies:
             connection: AbstractConnection | None = None
             try:
                 async with deadline(CONNECT_DEADLINE_S):
-                    connection = await aio_pika.connect(
-                        with_heartbeat(current_url(self._url)),
-                        timeout=CONNECT_DEADLINE_S,
-                        client_properties={"connection_name": f"{self._name} replies"},
-                    )
+                    connection = await connect(self._url, f"{self._name} replies")
                 failures = 0
                 await self._receive(connection)
             except BrokerError as error:

@@ -1,8 +1,8 @@
-"""Gauges of connections: those to RabbitMQ, and pools of connections to PostgreSQL. Connections that are gone are left out."""
+"""Gauges of connections: those to RabbitMQ, and pools of connections to PostgreSQL and Redis. Connections that are gone are left out."""
 
 import re
 from typing import Any, Final, Protocol
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from shared.observability.metrics import CONNECTED, INBOX, POOL
 
@@ -22,8 +22,14 @@ class BrokerConnection(Protocol):
         """Messages delivered, and not taken yet; None: nothing is delivered over it."""
 
 
+class RedisPool(Protocol):
+    def get_connection_count(self) -> list[tuple[int, dict[Any, Any]]]:
+        """Connections that are free, and those in use, each with what they are."""
+
+
 _brokers: Final[WeakSet[BrokerConnection]] = WeakSet()
 _pools: Final[dict[Any, str]] = {}
+_redis_pools: Final[WeakKeyDictionary[RedisPool, str]] = WeakKeyDictionary()
 
 
 def watch_broker(connection: BrokerConnection) -> None:
@@ -37,6 +43,11 @@ def watch_pool(pool: Any, schema: str) -> None:
     _pools[pool] = "write" if first == "public" else _NUMBER.sub("", first)
 
 
+def watch_redis_pool(pool: RedisPool, name: str) -> None:
+    """``name``: the read model's."""
+    _redis_pools[pool] = name
+
+
 def sample() -> None:
     _forget_closed_pools()
     for connection in list(_brokers):
@@ -47,6 +58,9 @@ def sample() -> None:
     for pool, name in _pools.items():
         idle = pool.get_idle_size()
         for state, count in (("idle", idle), ("in_use", pool.get_size() - idle)):
+            found[name, state] = found.get((name, state), 0) + count
+    for redis_pool, name in list(_redis_pools.items()):
+        for state, (count, _) in zip(("idle", "in_use"), redis_pool.get_connection_count(), strict=True):
             found[name, state] = found.get((name, state), 0) + count
     POOL.replace(found)
 

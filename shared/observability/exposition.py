@@ -2,24 +2,29 @@
 
     accept ──at most one every SPACING_S──▶ read the head, within DEADLINE_S ──▶ answer, rendered once every FRESH_S ──▶ close
 
-Bounded by construction: one thread, one connection at a time, 4 KiB of a request, one rendering that is kept. The gauges are set by the
-event loop (``sampling``); rendering reads nothing else of the process.
+Bounded by construction: one thread, one connection at a time, 4 KiB of a request, one rendering of each format that is kept. The gauges
+are set by the event loop (``sampling``); rendering reads nothing else of the process.
 """
 
 import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from shared.observability.families import REGISTRY
 
 log: Final = logging.getLogger(__name__)
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+TEXT: Final = ("text/plain; version=0.0.4; charset=utf-8", generate_latest)
+OPEN_METRICS: Final = (openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest)
+"""For those who accept it, as Prometheus does: it has exemplars."""
+Format = tuple[str, Callable[[CollectorRegistry], bytes]]
 SPACING_S: Final = 0.02
 DEADLINE_S: Final = 2.0
 FRESH_S: Final = 0.5
@@ -43,8 +48,8 @@ class Exposition:
             message = f"cannot serve metrics on {host} port {port}: {error.strerror or error}"
             raise CannotExposeError(message) from error
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
-        self._rendered = b""
-        self._rendered_at = float("-inf")
+        self._rendered: dict[str, tuple[float, bytes]] = {}
+        """By content type: when, and what."""
         threading.Thread(target=self._serve, name="metrics", daemon=True).start()
 
     def close(self) -> None:
@@ -69,15 +74,16 @@ class Exposition:
             return
         method, target = (*head.split(b" ", 2), b"")[:2]
         path = target.partition(b"?")[0]
+        form: Format = OPEN_METRICS if b"application/openmetrics-text" in head.lower() else TEXT
         if method not in (b"GET", b"HEAD"):
             status, body = "405 Method Not Allowed", b"only GET\n"
         elif path != b"/metrics":
             status, body = "404 Not Found", b"the metrics are at /metrics\n"
         else:
-            status, body = "200 OK", self._body()
+            status, body = "200 OK", self._body(form)
         lines = (
             f"HTTP/1.1 {status}",
-            f"Content-Type: {CONTENT_TYPE}",
+            f"Content-Type: {form[0]}",
             f"Content-Length: {len(body)}",
             "Connection: close",
         )
@@ -85,11 +91,14 @@ class Exposition:
         connection.settimeout(DEADLINE_S)
         connection.sendall(answer if method == b"HEAD" else answer + body)
 
-    def _body(self) -> bytes:
+    def _body(self, form: Format) -> bytes:
+        content_type, render = form
         now = time.monotonic()
-        if now - self._rendered_at >= FRESH_S:
-            self._rendered, self._rendered_at = generate_latest(REGISTRY), now
-        return self._rendered
+        rendered_at, body = self._rendered.get(content_type, (float("-inf"), b""))
+        if now - rendered_at >= FRESH_S:
+            body = render(REGISTRY)
+            self._rendered[content_type] = now, body
+        return body
 
 
 def _head(connection: socket.socket) -> bytes:

@@ -8,12 +8,14 @@ wherever that is possible. A family is exposed by a
 process once it is recorded there, or once ``begin`` was called for it.
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client.samples import Exemplar
 
 OTHER: Final = "other"
 MOST: Final = 100
@@ -121,6 +123,10 @@ class _Counts(prometheus_client.Histogram):
         self._sum.inc(total)
         self._buckets[place].inc(count)
 
+    def exemplify(self, place: int, value: float, trace_id: str) -> None:
+        """Name a trace as an example of the observations in the bucket ``place``."""
+        self._buckets[place].set_exemplar(Exemplar({"trace_id": trace_id}, value, time.time()))
+
 
 class Histogram(Family):
     kind = "histogram"
@@ -148,6 +154,10 @@ class Histogram(Family):
         child = self._child(values)
         for place, some in found.items():
             child.add(place, len(some), sum(some))
+
+    def exemplify(self, value: float, trace_id: str, *values: str) -> None:
+        """Name the trace of an observation of this value, which is recorded already: the latest of a bucket is shown (OpenMetrics)."""
+        self._child(values).exemplify(bisect_left(self.buckets, value), value, trace_id)
 
     def _made(self) -> Any:
         return _Counts(self.name, self.help, self.labels, buckets=self.buckets, registry=REGISTRY)

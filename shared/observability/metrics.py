@@ -51,7 +51,9 @@ INBOX: Final = Gauge(
     "connection",
     most=40,
 )
-POOL: Final = Gauge("tidemark_pool_connections", "Connections to PostgreSQL, in_use or idle.", "pool", "state", most=40)
+POOL: Final = Gauge(
+    "tidemark_pool_connections", "Connections to PostgreSQL and Redis, in_use or idle.", "pool", "state", most=40
+)
 REPEATED: Final = Counter("tidemark_log_lines_suppressed_total", "Log lines that were left out because they repeated.")
 
 # Commands
@@ -256,7 +258,8 @@ AGE: Final = Gauge(
 )
 OWN_WRITE_WAITS: Final = Counter(
     "tidemark_own_write_waits_total",
-    "Queries that required a write of their own: met at once, met after waiting, timeout, held, or failed (the store did not answer).",
+    "Queries that required a write of their own: at-once, waited, timeout, held, failed (the store did not answer), incomplete or "
+    "epoch-changed.",
     "projection",
     "result",
     of=QUERY,

@@ -23,6 +23,9 @@ Personal = Annotated[T, PERSONAL]
 ERASED: Final = "[erased]"
 """What stands for every personal text of a subject that has been erased, wherever it is shown. What was absent stays absent."""
 
+MAX_ID: Final = 128
+"""Characters: what is longer is nobody's id (``shared.contracts.values.Id``)."""
+
 MARKER: Final = "tmk1:"
 """Begins a sealed text (``shared.privacy.sealing``)."""
 
@@ -64,4 +67,4 @@ def subject_of(cls: type[Any], fields: Mapping[str, Any] | Any, stream: str) -> 
         found: Any = stream.partition("/")[2]
     else:
         found = fields.get(name) if isinstance(fields, Mapping) else getattr(fields, name)
-    return f"{kind}/{found}" if isinstance(found, str) and found else None
+    return f"{kind}/{found}" if isinstance(found, str) and 0 < len(found) <= MAX_ID and "\x00" not in found else None

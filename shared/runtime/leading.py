@@ -15,7 +15,7 @@ from typing import Any, Final
 import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
-from shared.runtime.postgres import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, LOCK_TIMEOUT, is_outage
+from shared.runtime.postgres import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, LOCK_TIMEOUT, connect, is_outage
 from shared.runtime.reasons import reason
 from shared.runtime.stalls import StallDetector
 
@@ -72,7 +72,7 @@ class Leader:
                 await self._woken.wait()
 
     async def _session(self, stopping: asyncio.Event, begin: Work, work: Work) -> None:
-        connection = await asyncpg.connect(
+        connection = await connect(
             self._url,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,

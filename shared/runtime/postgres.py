@@ -1,18 +1,20 @@
 """PostgreSQL: connections, what counts as an outage, and migrations."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 
 from shared.observability.connections import watch_pool
-from shared.runtime.client_certificate import require_valid
+from shared.runtime.connecting.current_url import connected
 from shared.runtime.roles import READER
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
+
+T = TypeVar("T")
 
 Connection: TypeAlias = "asyncpg.Connection | PoolConnectionProxy"
 """A connection, opened directly or acquired from a pool."""
@@ -20,6 +22,15 @@ Connection: TypeAlias = "asyncpg.Connection | PoolConnectionProxy"
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 30.0
 CLOSE_TIMEOUT_S: Final = 2.0
+LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionResetError,
+)
+"""The errors of a connection that is lost, or whose end has begun."""
+READ_AGAIN_AFTER_S: Final = (0.02, 0.1, 0.3)
 LOCK_TIMEOUT: Final = "4s"
 """A longer wait for a lock fails and is retried, so that the reason is known and can be reported."""
 
@@ -88,6 +99,32 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | TimeoutError)
 
 
+async def connect(url: str, **options: Any) -> asyncpg.Connection:
+    """A connection by the URL as its setting has it now (``connecting.current_url``); ``options`` as of ``asyncpg.connect``.
+
+    Raises errors for which ``is_outage`` is true when the server is unavailable.
+    """
+
+    async def by(current: str) -> asyncpg.Connection:
+        return await asyncpg.connect(current, **options)
+
+    return await connected(url, by, lambda error: isinstance(error, asyncpg.InvalidAuthorizationSpecificationError))
+
+
+async def reading(step: Callable[[], Awaitable[T]]) -> T:
+    """The result of a step that acquires a connection and only reads: again where that connection is lost, after READ_AGAIN_AFTER_S.
+
+    An administrator may close any connection, as after a password was replaced; the next one works. A pool may give out the lost one
+    once more, for between the server's last message and the end of the connection the driver does not know yet.
+    """
+    for pause in READ_AGAIN_AFTER_S:
+        try:
+            return await step()
+        except LOST:
+            await asyncio.sleep(pause)
+    return await step()
+
+
 async def connect_pool(
     url: str,
     *,
@@ -101,9 +138,12 @@ async def connect_pool(
 
     Raises errors for which ``is_outage`` is true when the server is unavailable.
     """
-    require_valid(url)
+
+    async def connect_one(*_: Any, **options: Any) -> asyncpg.Connection:
+        return await connect(url, **options)
+
     pool = await asyncpg.create_pool(
-        url,
+        connect=connect_one,
         min_size=min_size,
         max_size=max_size,
         timeout=CONNECT_TIMEOUT_S,
@@ -182,7 +222,7 @@ async def migrate(
     whatever older code has made. ``readable``: grants the role ``tidemark_reader``, where it exists, read access to every table of the
     schema. Raises InsufficientPrivilegeError for a schema that a role has made that this one is not a member of.
     """
-    connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, command_timeout=300)
+    connection = await connect(url, timeout=CONNECT_TIMEOUT_S, command_timeout=300)
     try:
         async with connection.transaction():
             await connection.execute(LOCK_MIGRATIONS)

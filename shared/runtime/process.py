@@ -11,17 +11,19 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, TypeVar
 
 import uvloop
 
 from shared.messaging.announcing import Announcer
-from shared.observability import connections, logs, metrics, sampling
+from shared.observability import connections, logs, metrics, sampling, tracing
 from shared.observability.exposition import Exposition
 from shared.runtime import descriptors, failpoints
 from shared.runtime.health import Probe, TroubleLog, troubles
@@ -47,6 +49,19 @@ class _Lines:
 
 class CannotStartError(RuntimeError):
     """A prerequisite of this process is missing; the message says which, in one line."""
+
+
+def require_loopback(host: str, setting: str) -> None:
+    """Raises CannotStartError for an address that other machines reach: authentication is off. ``setting``: where the address is from."""
+    try:
+        addresses = {ip_address(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except (OSError, ValueError) as error:
+        raise CannotStartError(f"{setting} names {host}, which is no address of a machine: {error}") from error
+    if not all(address.is_loopback for address in addresses):
+        raise CannotStartError(
+            f"TIDEMARK_AUTH=off is for this machine alone, and {host} in {setting} is reached from others:"
+            " use 127.0.0.1, or leave authentication on"
+        )
 
 
 class Stopped(Exception):  # not an error: the process was asked to stop while it waited
@@ -148,6 +163,7 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
         _Lines.form = settings.log_format
         logs.set_up(name, level=settings.log_level, by_module=settings.log_levels, form=settings.log_format)
         metrics.begin(name)
+        tracing.begin(name, on=settings.traces == "on", ratio=settings.traces_ratio)
         if settings.metrics_port:
             Exposition(settings.metrics_host, settings.metrics_port)
         code = uvloop.run(_awaited(lambda: main(settings)))
@@ -156,6 +172,7 @@ def execute(name: str, main: Callable[[Settings], Awaitable[int]]) -> None:
         print(logs.line(name, words, form=_Lines.form, level=logging.CRITICAL), file=sys.stderr)
         code = 1
     sys.stdout.flush()
+    tracing.end()
     # Hanging library threads must not keep a stopped process alive.
     os._exit(code)
 

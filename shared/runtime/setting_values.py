@@ -6,7 +6,7 @@ A problem is one line with the name of the setting, and never with its value: UR
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic.fields import FieldInfo
@@ -70,6 +70,22 @@ def from_file(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
 def value(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """The setting's value now, from the environment or from its file; empty if it is in neither. Raises SettingError."""
     return from_file(name, environ) or environ.get(variable(name), "")
+
+
+class SettingUrl(str):
+    """The URL of a setting, as it was when the setting was read: ``connecting.current_url`` finds what its file has now."""
+
+    __slots__ = ("setting",)
+    setting: str
+
+    def __new__(cls, setting: str, url: str) -> Self:
+        made = super().__new__(cls, url)
+        made.setting = setting
+        return made
+
+    @property
+    def is_in_file(self) -> bool:
+        return bool(os.environ.get(variable(self.setting) + FILE))
 
 
 def require_url(name: str, url: str) -> str:

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from shared import read_models
 from shared.read_models import READ_MODELS, StoreKind
-from shared.runtime.setting_values import FileSource, MissingSettingError, SettingError, require_url
+from shared.runtime.setting_values import FileSource, MissingSettingError, SettingError, SettingUrl, require_url
 from shared.views.search import Language
 
 __all__ = ["MissingSettingError", "SettingError", "Settings"]
@@ -91,6 +91,10 @@ class Settings(_ReadModelUrls):
     metrics_host: str = "127.0.0.1"
     metrics_targets: str = ""
     """Where each process serves its metrics, for `tidemark top` and `tidemark up --observe` (``shared/observability/targets.py``)."""
+    traces: Literal["on", "off"] = "off"
+    """``on``: record traces and send them by OTLP over HTTP (``shared/observability/tracing.py``); needs the extra ``telemetry``."""
+    traces_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """The share of the traces that begin here which are recorded; one that a sender began is recorded if the sender says so."""
     poison: str = ""
     """For tests and drills only: which events a projection fails on (``projectors/runtime/poison.py``), or which commands kill the worker
     (``command_service/handling/poison.py``)."""
@@ -161,7 +165,7 @@ class Settings(_ReadModelUrls):
         value: str = getattr(self, name)
         if not value:
             raise MissingSettingError(f"TIDEMARK_{name.upper()} is not set")
-        return require_url(name, value)
+        return SettingUrl(name, require_url(name, value))
 
     def store_url(self, name: str) -> str:
         """The URL of a read model's store. Raises UnknownReadModelError, or MissingSettingError with the variable's name."""

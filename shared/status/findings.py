@@ -14,6 +14,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from shared.messaging.access import ACCESS, LANE
+from shared.status.queues import LANES
 from shared.status.snapshot import COMMANDS, GROWING_MINUTES, QUERIES, Snapshot
 from shared.views.processes import ProcessFigures
 from shared.views.progress import Freshness, FreshnessStatus
@@ -21,6 +23,7 @@ from shared.views.progress import Freshness, FreshnessStatus
 OUTBOX_S: Final = 10.0
 """An event leaves the outbox within milliseconds; a relay that stands in takes a few seconds."""
 SILENT_S: Final = 6.0
+MOST_NAMED: Final = 3
 VERIFY_EVERY: Final = timedelta(days=1)
 IDLE_JOBS: Final = ("paused", "stopped")
 NEXT_FOR_PART: Final = {QUERIES: "tidemark health query", COMMANDS: "tidemark health http"}
@@ -54,6 +57,7 @@ def findings(found: Snapshot) -> Sequence[Finding]:
         *_projections(found),
         *_letters(found),
         *_outbox(found),
+        *_queues(found),
         *_reported(found),
         *(each for one in found.process_managers or () for each in _process_manager(one)),
     ]
@@ -163,6 +167,27 @@ def _outbox(found: Snapshot) -> Iterator[Finding]:
     if found.outbox is not None and found.outbox.oldest_s > OUTBOX_S:
         what = f"{found.outbox.pending:,} events wait in the outbox, the oldest for {_duration(found.outbox.oldest_s)}"
         yield Finding(Kind.LATE, "relay", what, "tidemark health relay")
+
+
+def _queues(found: Snapshot) -> Iterator[Finding]:
+    if found.queues is None:
+        return
+    for name in found.queues.missing:
+        yield Finding(Kind.STOPPED, "RabbitMQ", f"the queue {name} does not exist", "tidemark migrate")
+    unread: dict[str, list[str]] = {}
+    for label, count in found.queues.unconsumed.items():
+        if count:
+            unread.setdefault(_reader_of(label), []).append(label)
+    for reader, labels in unread.items():
+        others = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
+        what = f"nothing consumes from {', '.join(labels[:MOST_NAMED])}{others}: is it running?"
+        yield Finding(Kind.STOPPED, reader, what, f"tidemark health {reader}")
+
+
+def _reader_of(label: str) -> str:
+    """The deployable that consumes from these queues."""
+    queue = f"{label.removesuffix(f' {LANES}')}.{LANE}" if label.endswith(f" {LANES}") else label
+    return next(name for name, access in ACCESS.items() if queue in access.consumes)
 
 
 def _reported(found: Snapshot) -> Iterator[Finding]:

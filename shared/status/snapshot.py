@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from shared.status.queues import QueueStates
 from shared.views.processes import ProcessFigures
 from shared.views.progress import Freshness
 
@@ -70,6 +71,7 @@ class Snapshot:
     """Projection → why its store does not answer, as the query service says."""
     reported: Sequence[ReportedProcess] | None = None
     outbox: Outbox | None = None
+    queues: QueueStates | None = None
     groups: Sequence[LetterGroup] | None = None
     jobs: Sequence[Job] | None = None
     verified: Verification | None = None

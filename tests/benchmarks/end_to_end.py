@@ -31,7 +31,7 @@ from deploy.servers.provide import Servers, provide
 from shared.runtime.settings import Settings
 from tests.benchmarks.measuring import WARM_UP, Costs, Orders, lag, send, server_pids, throughput
 from tests.benchmarks.pipelines import Pipeline, Probe, Tidemark, Yardstick, purge
-from tests.benchmarks.yardstick import ROLES
+from tests.benchmarks.yardstick import ROLES, queues
 
 DEADLINE_S: Final = 180.0
 SLOW_RATE: Final = 50.0
@@ -63,7 +63,7 @@ async def measure(servers: Servers, orders: Orders, count: int, rounds: int) -> 
     lags: dict[str, Any] = {}
     for number in range(rounds):
         for pipeline in pipelines:
-            await purge(servers.rabbitmq_url)
+            await purge(servers.rabbitmq_url, *queues())
             last = number == rounds - 1 and pipeline.name == "tidemark"
             run, lags = await _run(servers, pipeline, orders, count, runs if last else None)
             runs.append(run)
@@ -73,7 +73,7 @@ async def measure(servers: Servers, orders: Orders, count: int, rounds: int) -> 
         "orders_per_second": medians,
         "ratio": round(medians["tidemark"] / medians["yardstick"], 3),
         "cpu_ratio": round(cpu["yardstick"]["total"] / cpu["tidemark"]["total"], 3),
-        "disturbed": any(run["machine"]["others"] > DISTURBED * _capacity(run) for run in (*runs, *lags.values())),
+        "disturbed": any(run["machine"]["others"] > DISTURBED * capacity(run) for run in (*runs, *lags.values())),
         "lag": lags,
         "cpu_ms_per_order": cpu,
         "peak_mib": {run["pipeline"]: run.pop("peak_mib") for run in runs},
@@ -125,12 +125,12 @@ def _cpu(runs: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
     return by_process | {"total": round(sum(by_process.values()), 3)}
 
 
-def _capacity(run: dict[str, Any]) -> float:
+def capacity(run: dict[str, Any]) -> float:
     """CPU seconds that the machine had for the run."""
     return float(run["seconds"]) * (psutil.cpu_count() or 1)
 
 
-def _environment(servers: Servers, began: float) -> dict[str, Any]:
+def environment(servers: Servers, began: float) -> dict[str, Any]:
     return {
         "cores": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -154,7 +154,7 @@ def main() -> int:
         if servers.origin == "environment":
             print("bench empties the stores it runs on: unset TIDEMARK_*_URL, it starts its own", file=sys.stderr)
             return 2
-        facts = _environment(servers, began)
+        facts = environment(servers, began)
         extra = int(SLOW_RATE * LAG_SECONDS) + int(LAG_SECONDS * 2500)
         orders = write_orders(Path(folder) / "orders", WARM_UP + options.orders + extra)
 

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -77,12 +77,23 @@ def server_pids(servers: Servers) -> dict[str, int]:
     return {record.parent.name: leftovers.read(record)["pid"] for record in records}
 
 
-async def send(probe: Probe, rabbitmq_url: str, orders: Orders, first: int, count: int, rate: float) -> dict[str, Any]:
-    """Run the sender over these orders; what it reports."""
+Send = Callable[[Probe, str, Orders, int, int, float], Awaitable[dict[str, Any]]]
+"""Sends some of the commands to the server at this URL: the first, how many, at what rate. What the sender reports."""
+
+
+async def send(
+    probe: Probe, rabbitmq_url: str, orders: Orders, first: int, count: int, rate: float, *user: str
+) -> dict[str, Any]:
+    """Run the sender over these orders; what it reports. ``user``: the ``user-id`` of its messages; by default they have none."""
+    arguments = (probe.pipeline.exchange, str(orders.file), str(first), str(count), str(rate), *user)
+    return await run_sender("tests.benchmarks.sending", *arguments, environ={"TIDEMARK_RABBITMQ_URL": rabbitmq_url})
+
+
+async def run_sender(module: str, *arguments: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """What it prints, which is JSON. Raises RuntimeError, TimeoutError."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.benchmarks.sending", probe.pipeline.exchange, str(orders.file)),
-        *(str(first), str(count), str(rate)),
-        env=dict(os.environ) | {"TIDEMARK_RABBITMQ_URL": rabbitmq_url},
+        *(sys.executable, "-m", module, *arguments),
+        env={**os.environ, **environ},
         stdout=asyncio.subprocess.PIPE,
     )
     try:
@@ -98,11 +109,14 @@ async def send(probe: Probe, rabbitmq_url: str, orders: Orders, first: int, coun
 
 
 async def throughput(
-    probe: Probe, rabbitmq_url: str, orders: Orders, count: int, begin: Callable[[], Costs]
+    probe: Probe, url: str, orders: Orders, count: int, begin: Callable[[], Costs], send: Send = send
 ) -> dict[str, Any]:
-    """Orders a second from the first publication to the last order in the last store, everything at full speed."""
+    """Orders a second from the first publication to the last order in the last store, everything at full speed.
+
+    ``url``: where ``send`` sends them, RabbitMQ's by default.
+    """
     cost = begin()
-    report = await send(probe, rabbitmq_url, orders, WARM_UP, count, 0)
+    report = await send(probe, url, orders, WARM_UP, count, 0)
     visible = await probe.wait_for(WARM_UP + count)
     began = report["published"][0]
     seconds = max(visible.values()) - began

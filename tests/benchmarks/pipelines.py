@@ -29,7 +29,7 @@ from tests.shop import WITH_ORDERS
 APPLIED: Final = "SELECT coalesce(sum(events_applied), 0)::bigint FROM progress"
 TABLES: Final = """
 SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
-WHERE schemaname IN ('public', 'summary', 'search') AND tablename <> 'migrations'
+WHERE schemaname IN ('public', 'summary', 'search') AND tablename NOT IN ('migrations', 'senders')
 """
 DATABASE_EXISTS: Final = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
 
@@ -117,6 +117,9 @@ class Yardstick:
 class Probe:
     """Looks at a pipeline's stores from outside, over connections of its own. One task at a time may use a store."""
 
+    stores: Sequence[str] = WITH_ORDERS
+    """Those that events are awaited in."""
+
     def __init__(self, pipeline: Pipeline, databases: Mapping[str, asyncpg.Connection], redis: Redis) -> None:
         self.pipeline = pipeline
         self.databases = databases
@@ -159,16 +162,16 @@ class Probe:
             return loop.time()
 
         async with asyncio.timeout(patience_s):
-            times = await asyncio.gather(*(wait(store) for store in WITH_ORDERS))
-        return dict(zip(WITH_ORDERS, times, strict=True))
+            times = await asyncio.gather(*(wait(store) for store in self.stores))
+        return dict(zip(self.stores, times, strict=True))
 
 
-async def purge(url: str) -> None:
-    """Empty every queue of both pipelines: a run that failed leaves nothing to the next."""
+async def purge(url: str, *others: str) -> None:
+    """Empty every queue of Tidemark, and ``others``: a run that failed leaves nothing to the next."""
     connection = await aio_pika.connect(url, timeout=10)
     channel = await connection.channel()
     names = [queue.name for queue in topology.declarations(Settings().lanes).queues]
-    for name in (*names, yardstick.COMMANDS, *map(yardstick.sink_queue, yardstick.SINKS)):
+    for name in (*names, *others):
         await (await channel.get_queue(name, ensure=False)).purge()
     await connection.close()
 

@@ -32,6 +32,10 @@ def sink_queue(sink: str) -> str:
     return f"yardstick.{sink}"
 
 
+def queues() -> tuple[str, ...]:
+    return (COMMANDS, *map(sink_queue, SINKS))
+
+
 async def declare(url: str) -> None:
     """The two exchanges and four queues."""
     connection = await aio_pika.connect(url, timeout=10)

@@ -7,6 +7,7 @@ import pytest
 from deploy.servers.provide import Servers
 from tests.e2e.bus import Bus
 from tests.e2e.system import System, own_servers, running_system
+from tests.otlp import Receiver, receiver
 
 
 @pytest.fixture(scope="package")
@@ -16,8 +17,16 @@ def own() -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="package")
-async def system(own: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    async with running_system(own, tmp_path_factory.mktemp("system") / "output.log") as system:
+def traces() -> Iterator[Receiver]:
+    with receiver() as found:
+        yield found
+
+
+@pytest.fixture(scope="package")
+async def system(own: Servers, traces: Receiver, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    """It records the traces that senders ask for, and begins none."""
+    log = tmp_path_factory.mktemp("system") / "output.log"
+    async with running_system(own, log, traces.settings()) as system:
         yield system
 
 

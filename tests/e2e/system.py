@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import httpx
@@ -23,6 +23,7 @@ from shared.views import operations
 from tests.e2e.bus import Bus, bus_of
 
 VISIBLE_WITHIN_S = 15.0
+NO_SETTINGS: Final[Mapping[str, str]] = {}
 
 LETTER = """
 SELECT letters.*, payloads.body FROM letters JOIN payloads ON payloads.letter_id = letters.id
@@ -41,6 +42,10 @@ class System:
     commands: httpx.AsyncClient
     targets: str = ""
     """Where its processes serve their metrics, as the setting says it."""
+    log: Path = Path()
+    """What the deployables say."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What the deployables were given besides the environment."""
 
     async def get(self, path: str, **parameters: Any) -> Any:
         """The query service's answer as JSON; anything but 200 fails."""
@@ -105,10 +110,12 @@ def ports() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running_system(servers: Servers, log: Path) -> AsyncIterator[System]:
-    """Migrated and started; stopped at the end. What the deployables say goes to ``log``."""
+async def running_system(
+    servers: Servers, log: Path, settings: Mapping[str, str] = NO_SETTINGS
+) -> AsyncIterator[System]:
+    """Migrated and started; stopped at the end. What the deployables say goes to ``log``. ``settings``: further variables for them."""
     await migrate(settings_for(servers))
-    chosen = ports()
+    chosen = {**ports(), **settings}
     with log.open("w") as output:
         async with Supervisor(output) as supervisor, bus_of(servers.rabbitmq_url) as bus:
             await supervisor.start(programs(servers, os.environ | chosen))
@@ -116,7 +123,8 @@ async def running_system(servers: Servers, log: Path) -> AsyncIterator[System]:
                 httpx.AsyncClient(base_url=address(chosen, "QUERY"), trust_env=False, timeout=30) as queries,
                 httpx.AsyncClient(base_url=address(chosen, "COMMAND"), trust_env=False, timeout=40) as commands,
             ):
-                yield System(servers, supervisor, bus, queries, commands, chosen["TIDEMARK_METRICS_TARGETS"])
+                targets = chosen["TIDEMARK_METRICS_TARGETS"]
+                yield System(servers, supervisor, bus, queries, commands, targets, log, chosen)
 
 
 def address(chosen: dict[str, str], which: str) -> str:

@@ -46,6 +46,31 @@ async def test_one_id_from_two_sources_is_two_commands_with_an_outcome_each(bus:
     assert reused["data"]["code"] == "idempotency-key-reused"
 
 
+async def test_over_http_another_name_under_a_used_id_is_refused_though_only_the_worker_can_tell(
+    system: System,
+) -> None:
+    """Commands of persons are compared by a digest under a key that the HTTP service does not have."""
+    key, data = {"Idempotency-Key": uuid4().hex}, customer()
+    first = await system.commands.post(REGISTER_URL, json=data, headers=key | WAIT)
+    assert first.status_code == 200
+    for more in ({}, WAIT, {"Prefer": "wait=1"}):
+        refused = await system.commands.post(REGISTER_URL, json=data | {"name": "Bea"}, headers=key | more)
+        assert (refused.status_code, refused.json()["code"]) == (422, "idempotency-key-reused")
+        again = await system.commands.post(REGISTER_URL, json=data, headers=key | more)
+        assert (again.status_code, again.content == first.content) == ((200, True) if more else (202, False))
+    key, names = {"Idempotency-Key": uuid4().hex}, ("Ann", "Bea", "Ann", "Bea")
+    data = customer()
+    answers = await asyncio.gather(
+        *(system.commands.post(REGISTER_URL, json=data | {"name": name}, headers=key | WAIT) for name in names)
+    )
+    accepted = {name for name, answer in zip(names, answers, strict=True) if answer.status_code == 200}
+    assert len(accepted) == 1
+    for name, answer in zip(names, answers, strict=True):
+        assert (answer.status_code == 200) == (name in accepted), answer.text
+    shown = await system.visible(f"/customers/{data['customer_id']}")
+    assert {shown["name"]} == accepted
+
+
 async def test_the_refusal_of_a_used_id_has_an_id_of_its_own_for_each_body(bus: Bus) -> None:
     id_ = uuid4().hex
     first = await outcome_of(bus, "shop", id_, customer())

@@ -158,7 +158,13 @@ async def test_nothing_of_an_erased_person_is_left_and_no_restore_brings_them_ba
         assert expected in places, "the test would prove nothing"
     for sealed in ("write public.events", "outbox", "claims", "scheduled_commands", "commands", "payloads", "letters"):
         assert sealed not in places, "sealed before it is stored"
-    exported = json.loads(await Program("subjects").said("export", "customers/c-1"))
+    exported = json.loads(
+        await Program("subjects").said("export", "customers/c-1", "--actor", "bob", "--reason", "asked")
+    )
+    shown = (await Program("audit").json_of("list", "--act", "subject-exported"))["items"]
+    assert [(row["actor"], row["reason"], row["details"]["subject"]) for row in shown] == [
+        ("bob", "asked", "customers/c-1")
+    ]
     assert [event["data"].get("name") for event in exported["events"]][:2] == [f"{CANARY} C", f"{CANARY} Cee"]
     assert exported["refers_to_the_person"]["orders"][0]["order_id"] == "o-1"
     await as_admin(system, f"CREATE DATABASE {BACKUP} TEMPLATE {names.WRITE} OWNER tidemark")

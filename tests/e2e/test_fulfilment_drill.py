@@ -12,12 +12,12 @@ import pytest
 from deploy.servers.provide import PROCESSES, REQUIRED, STORE_SETTINGS
 
 
-async def drilled(folder: Path, *arguments: str) -> dict[str, Any]:
-    """The report. The drill starts servers of its own, and kills them, where it can."""
+async def drill(folder: Path, *arguments: str) -> dict[str, Any]:
+    """The report of a drill that has passed. It starts servers of its own, and kills them, where it can."""
     urls = {f"TIDEMARK_{name.upper()}" for name in (*REQUIRED, PROCESSES, *STORE_SETTINGS)}
     environ = {name: value for name, value in os.environ.items() if name not in urls and name != "TIDEMARK_SERVERS"}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli.main", "drill", "fulfilment", *arguments, "--output", "json"),
+        *(sys.executable, "-m", "deploy.cli.main", "drill", *arguments, "--output", "json"),
         cwd=folder,
         env=environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=asyncio.subprocess.PIPE,
@@ -27,6 +27,11 @@ async def drilled(folder: Path, *arguments: str) -> dict[str, Any]:
     assert process.returncode == 0, (output.decode(), said.decode())
     report: dict[str, Any] = json.loads(output)
     assert report["passed"]
+    return report
+
+
+async def drilled(folder: Path, *arguments: str) -> dict[str, Any]:
+    report = await drill(folder, "fulfilment", *arguments)
     assert (report["stuck"], report["verified"], report["findings"]) == ([], True, [])
     assert sum(report["results"].values()) == report["orders"]
     return report

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -77,7 +78,7 @@ async def test_every_deployable_serves_what_is_declared_for_it_and_no_more_than_
                 absent = missing(found)
                 # A query service has no inbox of its own kind, and the ingress none at all.
                 absent = {each for each in absent if each[1] != "tidemark_inbox_messages"}
-                absent = {each for each in absent if each not in WITHOUT_POOL and each not in WITHOUT_BROKER}
+                absent = {each for each in absent if each not in WITHOUT_BROKER}
                 if not absent:
                     break
                 await asyncio.sleep(0.5)
@@ -97,6 +98,9 @@ async def test_every_deployable_serves_what_is_declared_for_it_and_no_more_than_
     )
     for name in NAMES:
         assert found["query"]["tidemark_query_projection_current", frozenset({("projection", name)})] == 1
+        for deployable in ("query", name):
+            idle = frozenset({("pool", name), ("state", "idle")})
+            assert ("tidemark_pool_connections", idle) in found[deployable], deployable
     for name in (*NAMES, *PROCESS_MANAGERS):
         lanes = frozenset({("queue", f"{name} lanes")})
         assert found["dead_letters"]["tidemark_queues_without_consumer", lanes] == 0
@@ -149,6 +153,20 @@ async def test_status_names_the_parts_that_are_down_and_shows_the_others(system:
     assert {each["where"] for each in unknown} == set(found["down"])
 
 
+async def test_status_sees_that_the_worker_was_stopped_although_it_took_its_leave(system: System) -> None:
+    os.kill(system.supervisor.pid("worker"), signal.SIGTERM)
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while system.supervisor.running("worker"):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
+        code, found = await status(system)
+    finally:
+        await system.supervisor.restart("worker")
+    assert code == 1
+    of_worker = [each for each in found["findings"] if each["where"] == "worker"]
+    assert "nothing consumes from commands" in str(of_worker), found["findings"]
+    assert {each["next"] for each in of_worker} == {"tidemark health worker"}
+
+
 DECLARED = {family.name + suffix for family in FAMILIES for suffix in SUFFIXES}
-WITHOUT_POOL = {("analytics", "tidemark_pool_connections")}
 WITHOUT_BROKER = {("query", "tidemark_broker_connected")}

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
+import sys
 import sysconfig
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -104,6 +106,33 @@ def test_services_of_root_run_as_a_user_without_privileges(up: Up, folder: Path)
     assert not any("WARNING: the services run as root" in line for line in up.lines)
     secret = (folder / ".tidemark" / "environment", *folder.glob(".tidemark/servers/*/credentials.json"))
     assert all(path.stat().st_uid == 0 and path.stat().st_mode & 0o077 == 0 for path in secret)
+
+
+async def test_the_passwords_of_all_deployables_are_replaced_while_they_run(up: Up, folder: Path) -> None:
+    before, environ = passwords(folder), {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "deploy.cli.main", "credentials", "rotate", "--all", "--output", "json"],
+        cwd=folder,
+        env=environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rotated = {(each["server"], each["user"]) for each in json.loads(done.stdout)["items"]}
+    assert {server for server, _ in rotated} == {"postgresql", "rabbitmq", "redis"}
+    # What is stored for the next start are the new ones; the owner's and the administrators' stay.
+    assert len(before - passwords(folder)) == len(rotated)
+    async with httpx.AsyncClient(base_url=address(up.ports, "COMMAND"), trust_env=False, timeout=20) as client:
+        body = {"customer_id": "rotated-1", "name": "Ann"}
+        answer = await client.post("/commands/customers.register-customer", json=body, headers={"Prefer": "wait=20"})
+    assert answer.status_code == 200, answer.text
+    secrets = list((folder / ".tidemark" / "secrets").iterdir())
+    assert len(secrets) > len(rotated)
+    account = unprivileged(os.environ)
+    assert {path.stat().st_uid for path in secrets} == {account.uid if account and os.geteuid() == 0 else os.geteuid()}
+    assert not any(path.stat().st_mode & 0o077 for path in secrets)
 
 
 async def test_no_log_has_a_password_also_while_servers_are_away(up: Up, folder: Path) -> None:

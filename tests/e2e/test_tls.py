@@ -3,8 +3,9 @@
 import asyncio
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,13 +21,15 @@ from redis.exceptions import RedisError
 
 from deploy.run.deployables import program
 from deploy.run.supervisor import Supervisor
-from deploy.servers import postgres, rabbitmq, redis
+from deploy.servers import postgres, programs, rabbitmq, redis
 from deploy.servers.ports import free_port
-from deploy.servers.postgres import unprivileged_user
+from deploy.servers.postgres import ADMIN, unprivileged_user
 from deploy.servers.provide import Servers
+from projectors.models.analytics.connection import client
 from shared.messaging.broker import BrokerUnavailableError, Publisher
-from shared.runtime.postgres import connect_pool
+from shared.runtime.postgres import connect_pool, reading
 from tests.certificates import Authority, Files
+from tests.e2e.bus import bus_of
 from tests.e2e.system import System, own_servers, running_system
 
 pytestmark = pytest.mark.timeout(400)
@@ -52,6 +55,12 @@ tls-key-file {key}
 tls-auth-clients yes
 """
 
+
+POSTGRES_KEY = "postgres.key"
+END_SESSIONS = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename LIKE 'tidemark%' AND usename <> $1"
+)
+CLOSE_CONNECTIONS = '[rabbit_networking:close_connection(Pid, "test") || Pid <- rabbit_networking:local_connections()].'
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 TODAY = {
@@ -96,7 +105,7 @@ def tls_servers(
     files = {"ca": authority.certificate, "certificate": server.certificate, "key": server.key}
     patch.setattr(rabbitmq, "SETTINGS", rabbitmq.SETTINGS + RABBITMQ_TLS.format(port=ports["rabbitmq"], **files))
     patch.setattr(redis, "SETTINGS", redis.SETTINGS + REDIS_TLS.format(port=ports["redis"], **files))
-    key = folder / "postgres.key"  # PostgreSQL takes a key that only its own user can read
+    key = folder / POSTGRES_KEY  # PostgreSQL takes a key that only its own user can read
     shutil.copy(server.key, key)
     key.chmod(0o600)
     if user := unprivileged_user():
@@ -114,6 +123,31 @@ def tls_servers(
     patch.setattr(postgres, "SETTINGS", postgres.SETTINGS | tls)
     with own_servers() as servers:
         yield servers, ports
+
+
+async def reload_certificates(plain: Servers, trusted: Path, server: Files) -> None:
+    """Have all three servers read the authority's file, and their own certificates and keys, again. Connections go on."""
+    assert plain.private is not None
+    admin = await asyncpg.connect(plain.private.postgres.admin_url())
+    await admin.execute("SELECT pg_reload_conf()")
+    await admin.close()
+    async with Redis.from_url(plain.stores["analytics"]) as owner:
+        execute: Any = owner.execute_command
+        await execute(
+            *("CONFIG", "SET", "tls-ca-cert-file", str(trusted)),
+            *("tls-cert-file", str(server.certificate), "tls-key-file", str(server.key)),
+        )
+    await rabbitmq_eval(plain, "ssl:clear_pem_cache().")
+
+
+async def rabbitmq_eval(plain: Servers, expression: str) -> None:
+    assert plain.private is not None
+    program = programs.rabbitmq_server().with_name("rabbitmqctl")
+    environ = plain.private.rabbitmq.environment()
+    done = await asyncio.to_thread(
+        subprocess.run, [str(program), "eval", expression], env=environ, capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def readable(name: str) -> Path:
@@ -247,6 +281,49 @@ async def test_a_deployable_says_in_its_health_what_is_wrong_with_the_certificat
                 await asyncio.sleep(0.1)
         assert not starting.done()
         starting.cancel()
+
+
+async def test_certificates_and_their_authority_are_replaced_while_everything_runs(secured: Secured) -> None:
+    """The last test here: the others' certificates are not valid afterwards."""
+    servers, plain = secured.system.servers, secured.plain
+    assert plain.private is not None
+    pool = await connect_pool(servers.write_db_url, max_size=1)
+    publisher, redis = Publisher(servers.rabbitmq_url, "tests"), client(servers.stores["analytics"])
+
+    async def use() -> None:
+        assert await reading(lambda: pool.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))
+        await publisher.open()
+        with suppress(RedisError):  # of a connection that was ended: the next is made again
+            await redis.ping()
+        await redis.ping()
+
+    await use()
+    second, server = (
+        Authority(secured.folder, "second"),
+        Files(*(secured.folder / f"server.{end}" for end in ("pem", "key"))),
+    )
+    secured.authority.certificate.write_bytes(second.certificate.read_bytes())
+    second.issue("second-client").replace(secured.client)
+    second.issue("second-server").replace(server)
+    shutil.copyfile(server.key, secured.folder / POSTGRES_KEY)
+    await reload_certificates(plain, secured.authority.certificate, server)
+    admin = await asyncpg.connect(plain.private.postgres.admin_url())
+    assert await admin.fetchval(END_SESSIONS, ADMIN)
+    await admin.close()
+    async with Redis.from_url(plain.stores["analytics"]) as owner:
+        await owner.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
+    await rabbitmq_eval(plain, CLOSE_CONNECTIONS)
+    await use()
+    await publisher.close()
+    await pool.close()
+    await redis.aclose()
+    async with bus_of(servers.rabbitmq_url) as bus:
+        order = f"o-{uuid4().hex}"
+        line = {"product_id": "p-1", "quantity": 1, "amount": 1}
+        placed = {"order_id": order, "customer_id": "c-1", "currency": "EUR", "lines": [line]}
+        await bus.accepted("orders.place-order", placed)
+    await secured.system.visible(f"/orders/{order}")
+    await secured.system.visible("/search/orders", lambda found: found["total"] == 1, q=order)
 
 
 def _read(path: Path) -> str:

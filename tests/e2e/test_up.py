@@ -16,9 +16,11 @@ import httpx
 import psutil
 import pytest
 
+from deploy.observability.alerting.files import ALERTS
 from deploy.run.deployables import DEPLOYABLES
 from deploy.servers.ports import free_port
 from deploy.servers.provide import Servers
+from shared.read_models import NAMES
 from tests.e2e.system import address, ports
 
 pytestmark = pytest.mark.timeout(300)
@@ -129,8 +131,8 @@ async def test_up_serves_until_it_is_told_to_stop_and_then_leaves_nothing(
         assert not any("Traceback" in line or "died" in line for line in up.lines), up.lines
 
 
-async def tidemark(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command in another terminal, which has no setting of ours."""
+async def tidemark(folder: Path, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command in another terminal, which has these settings, and none of ours."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -138,7 +140,7 @@ async def tidemark(folder: Path, *arguments: str) -> tuple[int, str, str]:
         "deploy.cli.main",
         *arguments,
         cwd=folder,
-        env=environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=environ | settings | {"PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -151,11 +153,12 @@ async def tidemark(folder: Path, *arguments: str) -> tuple[int, str, str]:
 @pytest.mark.timeout(400)
 async def test_up_has_a_key_ready_that_env_hands_out_and_no_deployable_sees(own: Servers, tmp_path: Path) -> None:
     keys = []
-    for _ in range(2):
-        async with tidemark_up(tmp_path, own.environ() | {"TIDEMARK_AUTH": "on"}) as up:
+    for options in ((), ("--observe",)):
+        async with tidemark_up(tmp_path, own.environ() | {"TIDEMARK_AUTH": "on"}, sys.executable, *options) as up:
             await up.until_ready(180)
             _, out, _ = await tidemark(tmp_path, "env", "--output", "json")
-            keys.append(json.loads(out)["TIDEMARK_API_KEY"])
+            variables = json.loads(out)
+            keys.append(variables["TIDEMARK_API_KEY"])
             assert sum(keys[0] in line for line in up.lines) == (1 if len(keys) == 1 else 0), (
                 "printed once, when it is new"
             )
@@ -164,8 +167,33 @@ async def test_up_has_a_key_ready_that_env_hands_out_and_no_deployable_sees(own:
                 url = f"{address(up.ports, 'QUERY')}/freshness"
                 assert (await client.get(url)).status_code == 401
                 assert (await client.get(url, headers={"Authorization": f"Bearer {keys[-1]}"})).status_code == 200
+                if options:
+                    await observed(tmp_path, client, variables["TIDEMARK_PROMETHEUS_URL"])
     assert keys[0] == keys[1]
     assert (tmp_path / ".tidemark" / "api_key").stat().st_mode & 0o777 == 0o600
+
+
+async def observed(folder: Path, client: httpx.AsyncClient, prometheus: str) -> None:
+    """Status, top and Prometheus see all of a system with authentication, without further settings."""
+    _, out, errors = await tidemark(folder, "status", "--output", "json")
+    found = json.loads(out)
+    assert found["down"] == {}, errors
+    assert set(found["projections"]) == set(NAMES)
+    assert not [each for each in found["findings"] if each["kind"] == "unknown"]
+    code, out, _ = await tidemark(folder, "status", "--output", "json", TIDEMARK_API_KEY="")
+    assert code == 1
+    assert "set TIDEMARK_API_KEY" in json.loads(out)["down"]["the query service"]
+    code, out, errors = await tidemark(folder, "top", "--once", "--output", "json")
+    assert code == 0, (out, errors)
+    assert {each["name"]: each["error"] for each in json.loads(out)["processes"]} == dict.fromkeys(DEPLOYABLES)
+    scraped: set[str] = set()
+    async with asyncio.timeout(READY_WITHIN_S):
+        while scraped != set(DEPLOYABLES):
+            await asyncio.sleep(0.2)
+            answer = await client.get(f"{prometheus}/api/v1/query", params={"query": 'up{job="tidemark"} == 1'})
+            scraped = {each["metric"]["deployable"] for each in answer.raise_for_status().json()["data"]["result"]}
+    rules = (await client.get(f"{prometheus}/api/v1/rules")).raise_for_status().json()["data"]["groups"]
+    assert sum(len(group["rules"]) for group in rules) == len(ALERTS)
 
 
 async def test_up_does_not_switch_authentication_off_where_others_can_reach_it(own: Servers, tmp_path: Path) -> None:

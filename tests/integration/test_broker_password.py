@@ -15,6 +15,7 @@ from shared.messaging.broker import BrokerUnavailableError, Outgoing, Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.permissions import EVERYTHING, Permissions
 from shared.messaging.replies import Replies
+from shared.runtime.settings import Settings
 from tests.proxy import Proxy
 
 pytestmark = pytest.mark.timeout(180)
@@ -43,14 +44,14 @@ async def test_connections_go_on_and_new_ones_read_the_new_password_from_the_fil
             host = proxy.url.rpartition("@")[2]
             file = tmp_path / "url"
 
-            def write(password: str) -> str:
+            def write(password: str) -> None:
                 url = f"amqp://{user}:{password}@{host}"
                 file.write_text(f"{url}\n")
-                return url
 
-            url = write("first")
+            write("first")
             monkeypatch.setenv("TIDEMARK_RABBITMQ_URL_FILE", str(file))
             monkeypatch.delenv("TIDEMARK_RABBITMQ_URL", raising=False)
+            url = Settings().require("rabbitmq_url")
             publisher, consumer = Publisher(url, "tests"), Consumer(url, [queue], prefetch=10, name="tests")
             replies = Replies(url, lambda *_: None, "tests")
             tasks = [asyncio.create_task(each.run()) for each in (consumer, replies)]

@@ -1,5 +1,6 @@
 """Every deployable's user tries everything on a real node: the broker allows exactly what was declared (``shared/messaging/access.py``)."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,12 +14,15 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from deploy.broker.management import Management, ManagementError
 from deploy.broker.users import USERS, put_users
+from deploy.keys.store import operations_database
 from deploy.run.migrate import migrate
+from deploy.servers.accounts.urls import RABBITMQ, own_setting
 from deploy.servers.provide import Servers
 from deploy.services import store
 from shared.messaging import topology
 from shared.messaging.access import ACCESS, ADMINISTRATOR, user_of
 from shared.messaging.permissions import EVERYTHING, Permissions
+from shared.runtime.setting_values import variable
 from shared.runtime.settings import Settings
 
 pytestmark = pytest.mark.timeout(300)
@@ -43,6 +47,7 @@ KEYS = {
     "replies": ("amq.gen-test",),
 }
 """Routing keys to publish to each exchange; to those of the retry tiers: a projector's."""
+CHANGED = "SELECT details::text AS details FROM audit WHERE act = $1 AND at > now() - interval '1 minute'"
 Attempt = Callable[[AbstractChannel], Awaitable[object]]
 COUNTS: Counter[bool] = Counter()
 
@@ -162,6 +167,24 @@ async def test_permissions_that_were_widened_by_hand_are_put_right_by_the_next_m
             assert not await is_allowed(connection, publish("events", "lane.0"))
             assert not await is_allowed(connection, delete("summary.0"))
     await store.revoke(migrated, service.name, actor="tests", reason="")
+
+
+async def test_a_migration_that_changes_a_password_says_so_in_the_audit_once(
+    servers: Servers, migrated: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not servers.rabbitmq_management_url:
+        pytest.skip("these servers have no management API")
+    url, name = servers.url("payment_provider", "rabbitmq_url"), user_of("payment_provider")
+    monkeypatch.setenv(variable(own_setting("payment_provider", RABBITMQ)), url)
+    await migrate(migrated)
+    await Management(servers.rabbitmq_management_url).set_password(name, uuid4().hex)
+    for _ in range(2):
+        await migrate(migrated)
+        async with operations_database(migrated) as operations:
+            found = await operations.fetch(CHANGED, "passwords-changed")
+        assert json.loads(found[0]["details"])["users"] == [name]
+        assert len(found) == 1
+    await (await aio_pika.connect(url)).close()
 
 
 async def test_a_user_that_is_not_there_is_named_and_the_others_are_put(servers: Servers) -> None:

@@ -178,8 +178,8 @@ async def test_compose_starts_redis_with_the_users_of_private_servers(tmp_path: 
         pytest.skip("the servers' programs are not on this machine")
     port, acl = free_port(), tmp_path / "users.acl"
     passwords = {user: f"of {user}" for user in redis_users.RULES}
-    names = {"tidemark": "REDIS_PASSWORD", "analytics": "REDIS_ANALYTICS_PASSWORD", "reader": "REDIS_READER_PASSWORD"}
-    environ = {names[user]: password for user, password in passwords.items()}
+    names = {"tidemark": "REDIS_PASSWORD"}
+    environ = {names.get(user, f"REDIS_{user.upper()}_PASSWORD"): password for user, password in passwords.items()}
     process = await asyncio.create_subprocess_exec(
         *(ROOT / "deploy/redis/start.sh", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path)),
         env={"PATH": os.environ["PATH"], "TIDEMARK_ACL_FILE": str(acl), **environ},

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from deploy.servers.accounts.redis_users import OWNER, READER, RULES, user_of
+from deploy.servers.accounts.redis_users import EXPORTER, OWNER, READER, RULES, user_of
 from deploy.servers.provide import Servers
 from shared.read_models import READ_MODELS, StoreKind
 
@@ -115,6 +115,17 @@ async def _allowed(owner: Any, user: str, command: str, details: Any) -> bool:
     return "permissions to run" not in str(await owner.acl_dryrun(user, command, *arguments))
 
 
+async def test_the_exporter_reads_the_server_s_figures_and_no_key(servers: Servers) -> None:
+    owner: Any = Redis.from_url(servers.stores["analytics"], decode_responses=True)
+    async with owner:
+        for figures in ("INFO", "LATENCY LATEST", "SLOWLOG LEN"):
+            assert await owner.acl_dryrun(EXPORTER, *figures.split()) == "OK", figures
+        for command in (*ANYTHING_ELSE, *WRITES, "GET analytics:x", "HGETALL analytics:positions", "SCAN 0"):
+            if command != "INFO":
+                found = str(await owner.acl_dryrun(EXPORTER, *command.split()))
+                assert "no permissions" in found, (command, found)
+
+
 def test_each_deployable_has_a_user_of_its_own() -> None:
-    assert set(RULES) == {OWNER, READER, *MODELS}
+    assert set(RULES) == {OWNER, READER, EXPORTER, *MODELS}
     assert {user_of(name) for name in (*MODELS, "query")} == {*MODELS, READER}

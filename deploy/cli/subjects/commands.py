@@ -14,7 +14,9 @@ from deploy.erasure.export import export as export_subject
 from deploy.erasure.findings import Findings, look
 from deploy.erasure.sealing_history import seal as seal_history
 from deploy.erasure.stores import key_database
+from deploy.keys.store import operations_database
 from deploy.sending.send_one import send_one
+from projectors.dead_letters.actions.audit import record
 from shared.contracts.privacy import ERASE_SUBJECT, Subject
 from shared.contracts.registry import PERSONS
 from shared.runtime.settings import Settings
@@ -76,9 +78,15 @@ def erase(
 
 
 @app.command()
-def export(subject: SubjectArgument) -> None:
-    """Everything that is stored of a person, in clear, as JSON: events, documents, and what refers to them (GDPR, Art. 15)."""
-    print(json.dumps(run(export_subject(settings(), checked(subject))), indent=2, ensure_ascii=False))
+def export(
+    subject: SubjectArgument, reason: operator_options.Reason = "", actor: operator_options.ActorOption = None
+) -> None:
+    """Everything that is stored of a person, in clear, as JSON: events, documents, and what refers to them (GDPR, Art. 15).
+
+    The audit says who has had it.
+    """
+    who = operator_options.reasoned(reason, actor)
+    print(json.dumps(run(_export(settings(), checked(subject), who)), indent=2, ensure_ascii=False))
 
 
 @app.command("list")
@@ -115,6 +123,15 @@ async def _erase(
         if findings.is_clean or time.monotonic() > deadline:
             return outcome, findings
         await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _export(found: Settings, subject: str, who: operator_options.Reasoned) -> dict[str, Any]:
+    """Recorded before anybody sees it."""
+    document = await export_subject(found, subject)
+    async with operations_database(found) as operations, operations.transaction():
+        details = json.dumps({"subject": subject})
+        await record(operations, who.actor, "subject-exported", who.reason, details=details)
+    return document
 
 
 async def _erased(found: Settings) -> list[str]:

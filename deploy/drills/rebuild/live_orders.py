@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from deploy.drills.rebuild.client import Client, ServiceError
 
-CURRENCY: Final = "XTS"
-"""ISO 4217's code for tests, so that the figures of other currencies are not changed."""
+CURRENCY: Final = "CHF"
+"""One that the demo's baskets do not have, so that their figures are not changed."""
 CUSTOMER: Final = "drill"
 PREFER_WAIT_S: Final = 20
 MAX_CONCURRENT_ORDERS: Final = 40

@@ -38,6 +38,7 @@ def arguments(folder: Path, port: int, scraped: list[Target]) -> tuple[str, ...]
         str(programs.prometheus()),
         f"--config.file={path}",
         f"--storage.tsdb.path={folder / 'data'}",
+        "--enable-feature=exemplar-storage",
         f"--storage.tsdb.retention.time={KEPT}",
         f"--web.listen-address={HOST}:{port}",
         "--log.level=warn",

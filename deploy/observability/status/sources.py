@@ -8,10 +8,13 @@ from typing import Any, Final
 
 import asyncpg
 import httpx
+from aiormq.exceptions import AMQPError
 from pydantic import ValidationError
 
 from command_service.measuring.outbox import OLDEST, PENDING
+from projectors.dead_letters.queue_figures import QueueFigures
 from shared.http.address import authority, reachable
+from shared.messaging.broker import BrokerError, Publisher
 from shared.processes import NAMES as PROCESS_MANAGERS
 from shared.processes import folder_of
 from shared.runtime.postgres import CONNECT_TIMEOUT_S
@@ -34,6 +37,11 @@ from shared.views.progress import Freshness
 
 DEADLINE_S: Final = 10.0
 READY: Final = "/health/ready"
+FAILURES: Final = (
+    *(OSError, TimeoutError, ValueError),
+    *(httpx.HTTPError, asyncpg.PostgresError, asyncpg.InterfaceError, BrokerError, AMQPError),
+)
+"""Why a part does not answer."""
 
 
 async def read(settings: Settings, environ: Mapping[str, str] = os.environ) -> Snapshot:
@@ -50,6 +58,7 @@ async def read(settings: Settings, environ: Mapping[str, str] = os.environ) -> S
             _part(found, QUERIES, lambda: _readiness(found, "query", client, queries)),
             _part(found, COMMANDS, lambda: _readiness(found, "http", client, commands)),
             _part(found, "the write database", lambda: _outbox(found, settings)),
+            _part(found, "RabbitMQ", lambda: _queues(found, settings)),
             _part(found, "the operations database", lambda: _operations(found, settings)),
             _part(found, "the process managers' database", lambda: _process_managers(found, settings)),
         )
@@ -62,12 +71,15 @@ async def _part(found: Snapshot, name: str, work: Callable[[], Awaitable[None]])
             await work()
     except MissingSettingError as error:
         found.down[name] = str(error)
-    except (OSError, TimeoutError, ValueError, httpx.HTTPError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except FAILURES as error:
         found.down[name] = reason(error)
 
 
 async def _freshness(found: Snapshot, client: httpx.AsyncClient, url: str) -> None:
-    answer = (await client.get(f"{url}/freshness")).raise_for_status().json()
+    response = await client.get(f"{url}/freshness")
+    if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        raise ValueError("it needs a key with the scope queries:freshness; set TIDEMARK_API_KEY")
+    answer = response.raise_for_status().json()
     projections = []
     for one in answer["projections"]:
         if "error" in one:
@@ -109,6 +121,14 @@ async def _outbox(found: Snapshot, settings: Settings) -> None:
         found.outbox = Outbox(pending, max(0.0, oldest or 0.0))
     finally:
         connection.terminate()
+
+
+async def _queues(found: Snapshot, settings: Settings) -> None:
+    publisher = Publisher(settings.require("rabbitmq_url"), "status")
+    try:
+        found.queues = await QueueFigures(publisher.connected, settings.lanes).look()
+    finally:
+        await publisher.close()
 
 
 async def _operations(found: Snapshot, settings: Settings) -> None:

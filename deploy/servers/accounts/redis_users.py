@@ -1,7 +1,8 @@
-"""Redis's users: the owner, for operators, one for each read model in Redis, and the reader, which only reads.
+"""Redis's users: the owner, for operators, one for each read model in Redis, the reader, which only reads, and the exporter, for metrics.
 
 A read model's user may use its own keys and the commands that its store sends; the reader may read keys of read models. Neither may
-configure, list or empty the server. ``deploy/redis/start.sh`` makes the same users for docker compose.
+configure, list or empty the server. The exporter sees no key, and nothing but the server's figures. ``deploy/redis/start.sh`` makes the
+same users for docker compose.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from shared.read_models import READ_MODELS, StoreKind
 
 OWNER: Final = "tidemark"
 READER: Final = "reader"
+EXPORTER: Final = "exporter"
 
 _NAMES: Final = tuple(model.name for model in READ_MODELS if model.store is StoreKind.REDIS)
 _SESSION: Final = "+@connection +@transaction"
@@ -35,6 +37,7 @@ RULES: Final[Mapping[str, str]] = {
         for name in _NAMES
     },
     READER: f"{' '.join(_keys(name, '%R~') for name in _NAMES)} resetchannels -@all {_SESSION} +@read +time -@dangerous",
+    EXPORTER: "resetchannels -@all +@connection -@dangerous +info +latency|latest +slowlog|len",
 }
 """User → its rules, as in an ACL file."""
 

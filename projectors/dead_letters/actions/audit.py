@@ -28,7 +28,9 @@ SELECT operations.record_audit(array_agg(ROW(
     NULL)::operations.audit_entry ORDER BY id))
 FROM operations.letters WHERE id = ANY ($5::bigint[])
 """
-NOW: Final = "SELECT now()"
+RECORD_ONE: Final = """
+SELECT operations.record_audit(ARRAY[ROW(now(), $1, $2, $3, $4::bigint, $5::bigint, NULL, $6, $7::jsonb, NULL)::operations.audit_entry])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,8 @@ async def record(
     behind: str | None = None,
 ) -> None:
     """Record one action, in the transaction that carries it out. ``details``: a JSON object; ``behind`` becomes part of it."""
-    details = with_behind(details, behind)
-    at = await connection.fetchval(NOW)
-    await record_all(connection, [Entry(at, actor, act, reason, letter_id, job_id, None, request_id, details)])
+    shown = with_behind(details, behind)
+    await connection.execute(RECORD_ONE, actor, act, reason, letter_id, job_id, request_id, shown)
 
 
 async def record_letters(

@@ -24,6 +24,7 @@ from shared.contracts.validation_errors import describe
 from shared.messages.control import Edit
 from shared.messages.envelope import MAX_MESSAGE_BYTES, CommandEnvelope, EnvelopeError, split
 from shared.messaging import topology
+from shared.messaging.access import may_send
 from shared.runtime.postgres import Connection
 from shared.views.operations import Done
 
@@ -106,6 +107,8 @@ def edited_command(act: Edit, original: dict[str, Any], now: datetime) -> Comman
         raise Refusal("validation-failed", "not a command envelope", describe(error)) from error
     if envelope.type == ERASE_SUBJECT:
         raise _invalid("type", f"{ERASE_SUBJECT} is never edited: it is sent by one who may have a person erased")
+    if act.may is not None and not may_send(act.may, envelope.type):
+        raise Refusal("forbidden", f"{act.actor} lacks the scope {COMMANDS}:{envelope.type}")
     contract = CONTRACTS.get(envelope.type)
     if contract is None:
         raise _invalid("type", f"there is no command {envelope.type!r}")

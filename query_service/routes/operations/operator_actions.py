@@ -72,8 +72,11 @@ async def discard(request: QueryRequest) -> Response[Done]:
     **_ACT,
 )
 async def edit(request: QueryRequest) -> Response[Done]:
-    """Send a dead command again with other data, under a new id. The original is kept. Events are facts and are never edited."""
-    return await _request_action(request, Edit)
+    """Send a dead command again with other data, under a new id. The original is kept. Events are facts and are never edited.
+
+    Besides `dead-letters:edit` it needs the scope to send that command, `commands:<type>`: 403 without.
+    """
+    return await _request_action(request, Edit, may=operators.commands_of(request))
 
 
 @post(

@@ -9,9 +9,7 @@ Exactly one header, of at most MAX_LENGTH characters; everything else is 401. ``
 
 import hmac
 import logging
-import socket
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,7 +21,7 @@ from shared.http.identities.identity import OPERATOR, AnyConnection, Identity
 from shared.http.identities.key_cache import ApiKeyCache
 from shared.http.query_string import InvalidParameterError
 from shared.runtime.health import Probe
-from shared.runtime.process import CannotStartError
+from shared.runtime.process import CannotStartError, require_loopback
 from shared.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -101,7 +99,7 @@ class Authentication:
         self.probes: Mapping[str, Probe] = {}
         self._keys: ApiKeyCache | None = None
         if settings.auth == "off":
-            require_loopback(settings.host)
+            require_loopback(settings.host, "TIDEMARK_HOST")
             log.warning(
                 "authentication is off: every request may do everything; only processes of this machine reach it"
             )
@@ -117,19 +115,6 @@ class Authentication:
     async def close(self) -> None:
         if self._keys is not None:
             await self._keys.close()
-
-
-def require_loopback(host: str) -> None:
-    """Raises CannotStartError where a service on this address could be reached from another machine."""
-    try:
-        addresses = {ip_address(info[4][0]) for info in socket.getaddrinfo(host, None)}
-    except (OSError, ValueError) as error:
-        raise CannotStartError(f"cannot listen on {host}: {error}") from error
-    if not all(address.is_loopback for address in addresses):
-        raise CannotStartError(
-            f"TIDEMARK_AUTH=off is for this machine alone, and TIDEMARK_HOST={host} is reached from others:"
-            " use 127.0.0.1, or leave authentication on"
-        )
 
 
 def _token_verifier(settings: Settings) -> "TokenVerifier | None":

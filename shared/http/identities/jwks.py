@@ -57,7 +57,11 @@ class Jwks:
     ) -> None:
         """``url``: http, https or file, or a path. Raises ValueError for what is none."""
         self._url = url
-        self._parts = urlsplit(url)
+        self._parts = parts = urlsplit(url)
+        self._auth = (unquote(parts.username or ""), unquote(parts.password or "")) if parts.username else None
+        self._address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        """Without the user and password, which neither health nor a log shows."""
+        self._shown = self._address.partition("?")[0]
         self._algorithms = algorithms
         self._clock = clock
         self._cooldown_s = cooldown_s
@@ -130,16 +134,16 @@ class Jwks:
             path = Path(unquote(parts.path) if parts.scheme == "file" else self._url)
             return await asyncio.to_thread(_read_file, path)
         async with (
-            httpx.AsyncClient(timeout=FETCH_DEADLINE_S) as client,
-            client.stream("GET", self._url, headers={"Accept": "application/json"}) as response,
+            httpx.AsyncClient(timeout=FETCH_DEADLINE_S, auth=self._auth) as client,
+            client.stream("GET", self._address, headers={"Accept": "application/json"}) as response,
         ):
             if response.status_code != 200:
-                raise JwksError(f"{self._url} answers {response.status_code}")
+                raise JwksError(f"{self._shown} answers {response.status_code}")
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > MAX_BYTES:
-                    raise JwksError(f"{self._url} sends more than {MAX_BYTES} bytes")
+                    raise JwksError(f"{self._shown} sends more than {MAX_BYTES} bytes")
             return bytes(body)
 
 

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Components, Example, SecurityScheme
+from litestar.openapi.spec import Components, SecurityScheme
 
 from shared.http.identities.guard import NEEDS, PUBLIC, Needs
-from shared.http.problems import MEDIA_TYPE, ProblemDocument
+from shared.http.screening.openapi import problem_response
 
 CREDENTIAL: Final = "credential"
 SECURITY: Final = Components(
@@ -33,8 +32,10 @@ def document_needs(handlers: Iterable[Any]) -> None:
         handler.security = [{CREDENTIAL: [needs] if isinstance(needs, str) else []}]
         handler.responses = {
             **(handler.responses or {}),
-            401: _response("No credential, or none that is valid.", 401, "unauthorised", "a credential is needed"),
-            403: _response(
+            401: problem_response(
+                "No credential, or none that is valid.", 401, "unauthorised", "a credential is needed"
+            ),
+            403: problem_response(
                 f"The credential lacks what this route needs: {described}.", 403, "forbidden", _lacks(needs)
             ),
         }
@@ -42,21 +43,3 @@ def document_needs(handlers: Iterable[Any]) -> None:
 
 def _lacks(needs: str | Needs) -> str:
     return f"shop lacks the scope {needs if isinstance(needs, str) else 'queries:orders'}"
-
-
-def _response(description: str, status: int, code: str, detail: str) -> ResponseSpec:
-    example = {
-        "type": f"urn:tidemark:problem:{code}",
-        "title": {401: "Unauthorized", 403: "Forbidden"}[status],
-        "status": status,
-        "detail": detail,
-        "instance": "/orders",
-        "code": code,
-    }
-    return ResponseSpec(
-        ProblemDocument,
-        generate_examples=False,
-        description=description,
-        media_type=MEDIA_TYPE,
-        examples=[Example(summary=code, value=example)],
-    )

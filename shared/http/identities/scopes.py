@@ -64,7 +64,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
             "payload": "bodies, headers and stack traces of dead letters: what senders have sent",
             "replay": "replay dead letters; pause, resume and cancel replay jobs",
             "discard": "discard dead letters",
-            "edit": "edit dead commands and send them again",
+            "edit": "edit dead commands and send them again; each needs the scope of that command, too",
         }
     ),
     "audit": Family({"read": "who did what, when and why"}),
@@ -99,7 +99,7 @@ ERASURE: Final = "erasure:request"
 """What `privacy.erase-subject` needs."""
 OPERATOR: Final = frozenset(
     {
-        *("queries:*", "outcomes:read", "scheduled:act", "streams:read", "dead-letters:*", "audit:read"),
+        *("queries:*", "commands:*", "outcomes:read", "scheduled:act", "streams:read", "dead-letters:*", "audit:read"),
         *("projections:*", "processes:*", "checks:*", "operations:read"),
     }
 )
@@ -121,13 +121,20 @@ _VIEWER: Final = frozenset(
     }
 )
 _OPERATOR: Final = _VIEWER | {
-    *("outcomes:read", "scheduled:act", "dead-letters:payload", "dead-letters:annotate", "dead-letters:replay"),
+    *(
+        "commands:*",
+        "outcomes:read",
+        "scheduled:act",
+        "dead-letters:payload",
+        "dead-letters:annotate",
+        "dead-letters:replay",
+    ),
     *("dead-letters:edit", "projections:rebuild", "processes:act", "checks:run", "checks:heal"),
 }
 _APPROVER: Final = _OPERATOR | {"dead-letters:discard", "projections:activate"}
 ROLES: Final[Mapping[str, Role]] = {
     "viewer": Role("sees everything but what senders have sent", _VIEWER),
-    "operator": Role("replays, edits, rebuilds, verifies: what loses nothing and can be undone", _OPERATOR),
+    "operator": Role("sends commands, replays, edits, rebuilds, verifies", _OPERATOR),
     "approver": Role("also discards, activates generations and drops them", _APPROVER),
     "admin": Role("everything", frozenset({EVERYTHING})),
 }

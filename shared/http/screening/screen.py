@@ -3,6 +3,7 @@
     connection ──▶ Screen ──▶ Admission ──▶ application
                      ├── 414, 431   the target or the head is too large
                      ├── 400, 421   ``Host`` is not one of the service's (hosts.py); health checks may use any
+     ├── 400        a header that says whose request it is, or what its body is, comes twice
                      ├── 403        a foreign page changes something, or opens a WebSocket (origins.py)
                      └── 204        the preflight request of a listed origin
 
@@ -34,7 +35,9 @@ HEADERS: Final = (
     (b"cache-control", b"private, no-cache"),
 )
 _STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
-_READ: Final = frozenset({b"host", b"origin", b"sec-fetch-site"})
+ONCE: Final = frozenset({b"content-type", b"idempotency-key", b"tidemark-source", b"tidemark-actor"})
+"""Given twice, a proxy may have read the one and we the other. ``Host`` and ``Authorization`` have rules of their own."""
+_READ: Final = frozenset({b"host", b"origin", b"sec-fetch-site"}) | ONCE
 
 
 class HeadTooLargeError(Problem):
@@ -51,6 +54,14 @@ class TargetTooLongError(Problem):
 
     def __init__(self) -> None:
         super().__init__(f"a path may have {MAX_PATH_BYTES} bytes, and a query string {MAX_QUERY_BYTES}")
+
+
+class DuplicateHeaderError(Problem):
+    status = 400
+    code = "duplicate-header"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is given more than once")
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,9 @@ class Screen:
             return
         hosts = found.get(b"host", [])
         self._hosts.require(hosts)
+        for name in ONCE & found.keys():
+            if len(found[name]) > 1:
+                raise DuplicateHeaderError(name.decode())
         if scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS:
             if len(found.get(b"origin", ())) > 1:
                 raise ForeignOriginError

@@ -19,6 +19,7 @@ from command_service.handling.parsing import Command, read
 from command_service.privacy.eraser import Eraser
 from command_service.privacy.personal_data import PERSONAL_CLAIMS
 from command_service.scheduling import scheduled_commands
+from command_service.scheduling.scheduled_commands import Waiting
 from deploy.erasure.findings import CLAIMS
 from deploy.erasure.sealing_history import seal
 from shared.contracts.registry import event_data
@@ -236,7 +237,7 @@ async def test_a_scheduled_command_is_kept_sealed_and_decided_as_it_was_sent(
     name, email = f"Name {uuid4()}", f"{uuid4()}@example.org"
     first, second = register(own_id, name, email), register(f"{own_id}-2", name)
     due = datetime(2100, 1, 1, tzinfo=UTC)
-    await handler.schedule([(first, due, None), (second, due, None)])
+    await handler.schedule([Waiting(first, due), Waiting(second, due)])
     stored = await everything(write_db)
     assert name not in stored
     assert email not in stored

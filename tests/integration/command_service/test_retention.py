@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from command_service.archiving import retention
 from command_service.handling.handler import Handler
 from command_service.handling.pending import record_undecided
-from command_service.scheduling.scheduled_commands import schedule
+from command_service.scheduling.scheduled_commands import Waiting, schedule
 from shared.runtime.retention import Pruner, RetentionOptions
 from shared.runtime.settings import Settings
 from tests.integration.command_service.test_handling import register, rename, verdicts
@@ -76,7 +76,7 @@ async def test_why_a_command_is_undecided_goes_and_what_waits_for_its_time_stays
     old, new, waits = rename("u1", "c", "Bea"), rename("u2", "c", "Bea"), rename("u3", "c", "Bea")
     await record_undecided(write_db, [(each, "handler-failed") for each in (old, new, waits)])
     due = await write_db.fetchval("SELECT now() - interval '400 days'")
-    await schedule(write_db, [(waits, due, None)])
+    await schedule(write_db, [Waiting(waits, due)])
     await write_db.execute("UPDATE undecided_commands SET since = now() - interval '400 days' WHERE command_id <> 'u2'")
     try:
         assert await pruner.once() == {"reasons of undecided commands": 1}

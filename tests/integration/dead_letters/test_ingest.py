@@ -111,6 +111,9 @@ async def test_what_the_broker_gave_up_is_a_letter_for_each_event_in_it(harness:
         b"[]",
         b"null",
         b'{"id": "\\ud800"}',
+        b'{"type": "customers.rename-customer", "subject": "c\\u0000", "data": {"name": "Ann"}}',
+        b'{"type": "customers.rename-customer", "subject": "' + b"c" * 10_000 + b'", "data": {"name": "Ann"}}',
+        b'{"id": "\\ud800", "type": "customers.rename-customer", "subject": "\\ud800", "data": {"name": "Ann"}}',
     ],
 )
 async def test_any_bytes_become_letters_and_those_after_them_come_in_too(harness: Harness, body: bytes) -> None:

@@ -1,6 +1,7 @@
 """Discard, edit, and everything an operator may get wrong; the audit that nobody can change."""
 
 import json
+from hashlib import sha256
 from typing import Any
 
 import aio_pika
@@ -11,7 +12,7 @@ from projectors.dead_letters import requests, sender
 from projectors.dead_letters.actions import audit, editing, selecting, steering
 from projectors.dead_letters.letters import ingest, marks
 from projectors.dead_letters.replaying import items, store
-from shared.messages.control import Selection
+from shared.messages.control import Edit, Selection
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing
@@ -72,8 +73,16 @@ async def test_an_edited_command_goes_out_under_a_new_id_and_each_knows_of_the_o
     await harness.start()
     await harness.command_dies("k1", {"name": "Zoë"}, correlation_id="c-9")
     await harness.statuses(dead=1)
-    answer = await harness.ask("edit", letter_id=1, data={"name": "Zoe"}, command_id="k1-mended", reason="no umlauts")
+    edit: dict[str, Any] = {"letter_id": 1, "command_id": "k1-mended", "reason": "no umlauts", "request_id": "r-1"}
+    answer = await harness.ask("edit", data={"name": "Zoe"}, **edit)
     assert answer["command_id"] == "k1-mended"
+    assert await harness.ask("edit", data={"name": "Zoe"}, **edit) == answer
+    assert (await harness.ask("edit", data={"name": "Bea"}, **edit))["code"] == "request-id-reused"
+    act = Edit(letter_id=1, command_id="k1-mended", reason="no umlauts", data={"name": "Zoe"}, actor="ann")
+    plain = sha256(b"edit" + act.model_dump_json(exclude={"may"}).encode()).digest()
+    assert await harness.db.fetchval("SELECT digest FROM requests WHERE request_id = 'r-1'") != plain
+    await harness.db.execute("UPDATE requests SET digest = $1 WHERE request_id = 'r-1'", plain)  # as it was kept before
+    assert await harness.ask("edit", data={"name": "Zoe"}, **edit) == answer
     await harness.statuses(superseded=1)
 
     async def sent() -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -17,7 +18,7 @@ from shared.privacy.sealing import is_sealed
 from shared.runtime.settings import Settings
 from tests.integration.databases import note_kinds
 from tests.integration.dead_letters.harness import Harness
-from tests.integration.operations.conftest import KEY
+from tests.integration.operations.conftest import KEY, client_of
 
 GONE = "postgresql://nobody:x@127.0.0.1:1/none"
 ORDER = {
@@ -155,6 +156,32 @@ async def test_discarding_and_editing_leave_their_trace(harness: Harness, ann: h
     assert [command["command_id"] for command in letter["edited"]] == ["c-4"]
     event = edited | {"letter_id": ids["summary"]}
     assert (await ann.post("/dead-letters/edit", json=event)).json()["code"] == "not-a-command"
+
+
+async def test_an_edited_command_is_one_that_its_editor_may_send(
+    harness: Harness, nobody: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    await harness.command_dies("c-3", {"name": 5})
+    await harness.statuses(dead=1)
+    edit = {"data": {"name": "Ann"}, "reason": "the name was no text", "command_id": "c-4"}
+    price: dict[str, Any] = {"type": "catalog.change-price", "subject": "p-1", "data": {"price": 1}}
+    refused: dict[tuple[str, ...], list[dict[str, Any]]] = {
+        (): [{}, price],
+        ("commands:catalog.*",): [{}],
+        ("commands:customers.rename-customer",): [price],
+    }
+    for number, (scopes, changes) in enumerate(refused.items()):
+        rights = ("dead-letters:read", "dead-letters:edit", *scopes)
+        async with client_of(nobody, db, f"editor-{number}", *rights) as editor:
+            [letter] = (await editor.get("/dead-letters")).json()["items"]
+            for change in changes:
+                answer = await editor.post("/dead-letters/edit", json={"letter_id": letter["id"], **edit, **change})
+                assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), answer.text
+            claimed = {"letter_id": letter["id"], **edit, "may": ["*"]}
+            assert (await editor.post("/dead-letters/edit", json=claimed)).status_code == 422
+    async with client_of(nobody, db, "last", "dead-letters:edit", "commands:customers.rename-customer") as editor:
+        done = await editor.post("/dead-letters/edit", json={"letter_id": letter["id"], **edit})
+        assert (done.status_code, done.json()["command_id"]) == (202, "c-4"), done.text
 
 
 @pytest.mark.parametrize("path", ["replay", "discard", "edit", "jobs/1/pause", "jobs/1/resume", "jobs/1/cancel"])

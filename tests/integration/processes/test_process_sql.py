@@ -15,7 +15,7 @@ from tests.process_manager import NAME
 from tests.statements import statements
 
 SOME = ["p-1", "p-7000"]
-NOTHING: list[Any] = [[]] * 33
+NOTHING: list[Any] = [[]] * 34
 HOT: dict[str, tuple[str, list[Any]]] = {
     "LOCK": (rows.LOCK, [SOME]),
     "BESIDE": (rows.BESIDE, [SOME, SOME, ["i", "i"]]),

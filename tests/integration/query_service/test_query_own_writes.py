@@ -27,6 +27,7 @@ from shared.messages.changes import AdvancedMessage as Envelope
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing, Publisher
+from shared.observability.families import REGISTRY
 from shared.runtime.settings import Settings
 from shared.views.analytics import Keys
 from tests.integration.query_service.conftest import Shop
@@ -217,6 +218,12 @@ async def test_a_dead_letter_is_named_at_once_however_long_one_would_wait(ask: A
         await shop.summary.execute("DELETE FROM held WHERE stream = 'orders/poisoned'")
 
 
+def refusals(projection: str, result: str) -> float:
+    """How many waits the metrics count that ended so."""
+    labels = {"projection": projection, "result": result}
+    return REGISTRY.get_sample_value("tidemark_own_write_waits_total", labels) or 0.0
+
+
 async def test_a_write_of_another_epoch_is_412_at_once_where_the_generation_knows_its_own(
     stores: Stores, ask: Ask, apply: Apply, analytics_keys: tuple[Redis, Keys]
 ) -> None:
@@ -228,8 +235,10 @@ async def test_a_write_of_another_epoch_is_412_at_once_where_the_generation_know
     try:
         stores.redis("analytics").forget()
         assert (await ask(PATHS["analytics"], "orders/epoch@1;epoch=old", wait=5)).status_code == 200
+        before = refusals("analytics", "epoch-changed")
         answer = await ask(PATHS["analytics"], "orders/epoch@1;epoch=new", wait=5)
         assert (answer.status_code, answer.json()["code"], answer.json()["epoch"]) == (412, "epoch-changed", "old")
+        assert refusals("analytics", "epoch-changed") == before + 1
     finally:
         await redis.delete(registry)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from command_service.handling.parsing import Command, Undecodable, read
+from command_service.handling.parsing import Command, Invalid, Undecodable, read
 from command_service.senders.directory import MAX_AGE_S, SenderDirectory
 from command_service.senders.gate import Gate
 from command_service.senders.permission import NO_USER, NOT_PERMITTED, UNKNOWN_TYPE, Checked, Sender, check
@@ -239,3 +239,21 @@ def test_a_wildcard_does_not_let_a_service_have_anybody_erased() -> None:
         assert codes(found) == [code]
     operator = Sender("ops", ("*",), None)
     assert codes(check(delivery, read(delivery.body, headers={}), {"ops": operator}, WORKER)) == ["decided"]
+
+
+def test_a_scheduled_command_is_refused_for_good_when_it_is_due_and_its_sender_may_no_longer_send_it() -> None:
+    due = {topology.SCHEDULED_HEADER: topology.DUE, topology.SENDER_HEADER: "shop"}
+    relay = user_of("relay")
+    assert codes(checked(envelope(), relay, headers=due)) == ["decided"]
+    gone = {**due, topology.SENDER_HEADER: "gone"}
+    for found in (
+        checked(envelope("payments.capture-payment"), relay, headers=due),
+        checked(envelope(), relay, headers=gone),
+    ):
+        [part] = found.message.parts
+        assert isinstance(part, Command)
+        assert isinstance(part.task, Invalid)
+        assert part.task.code == NOT_PERMITTED
+        assert len(found.denials) == 1
+    assert codes(checked(envelope(), "shop", headers=gone)) == ["decided"], "the mark of a service says nothing"
+    assert codes(checked(envelope(), "stranger", headers=due)) == [NOT_PERMITTED]

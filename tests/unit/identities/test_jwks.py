@@ -102,3 +102,18 @@ async def test_a_set_that_is_too_large_is_not_read(monkeypatch: pytest.MonkeyPat
     path = tmp_path / "jwks.json"
     path.write_bytes(b" " * 101)
     assert "more than 100 bytes" in str(await Jwks(f"file://{path}", ALGORITHMS)._fetch())
+
+
+async def test_a_password_in_its_address_is_used_and_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    async with publishing(OLD) as issuer:
+        jwks = Jwks(issuer.url.replace("http://", "http://reader:s3cr%2Ft@") + "?token=s3cret", ALGORITHMS)
+        assert await jwks._fetch() is None
+        assert "basic cmvhzgvyonmzy3ivda==" in issuer.request.lower()
+        issuer.status = 503
+        said = [str(await jwks._fetch())]
+    said.append(str(await jwks._fetch()))
+    assert "503" in said[0]
+    assert not [text for text in said if "s3cr" in text]
+    assert "s3cr%2F" not in caplog.text
+    assert "s3cr/" not in caplog.text

@@ -134,7 +134,7 @@ def test_each_role_has_all_that_the_one_before_it_has_and_is_known_by_its_scopes
         ("operator", "projections:rebuild", "projections:activate"),
         ("operator", "dead-letters:edit", "dead-letters:discard"),
         ("approver", "projections:activate", "operations:read-only"),
-        ("approver", "dead-letters:discard", "commands:orders.pay-order"),
+        ("approver", "dead-letters:discard", "erasure:request"),
     ],
 )
 def test_a_role_ends_where_the_next_one_begins(role: str, may: str, may_not: str) -> None:

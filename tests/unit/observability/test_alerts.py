@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from deploy.cli.main import app
+from deploy.drills.alerts.faults import FAULTS
 from deploy.observability import generate
 from deploy.observability.alerting import files
 from deploy.observability.alerting.alert import Alert
@@ -18,6 +20,7 @@ from deploy.observability.alerting.files import ALERTS
 from deploy.observability.panels import DASHBOARDS, RATE
 from deploy.run.deployables import DEPLOYABLES
 from deploy.servers import packages, programs
+from deploy.servers.errors import ProgramMissingError
 from shared.observability.families import FAMILIES
 
 ROOT = Path(__file__).parents[3]
@@ -108,6 +111,18 @@ def test_an_alert_names_declared_metrics_and_commands_that_exist(alert: Alert) -
         ), command
 
 
+def test_the_drill_expects_alerts_that_there_are_and_takes_no_fault_that_it_does_not_know() -> None:
+    labels = {alert.name: alert.fires.labels.keys() for alert in ALERTS}
+    for fault in FAULTS:
+        assert fault.alerts
+        for expected in fault.alerts:
+            assert expected.labels.keys() <= labels[expected.name], expected
+            assert expected.labels.get("deployable", "worker") in DEPLOYABLES
+    result = CliRunner().invoke(app, ["drill", "alerts", "--fault", "redis", "--fault", "disk"])
+    assert result.exit_code == 2
+    assert "there is no fault 'disk'" in result.output
+
+
 def test_labels_in_summaries_are_labels_that_the_case_has() -> None:
     for alert in ALERTS:
         assert set(files.LABEL.findall(alert.summary)) <= alert.fires.labels.keys(), alert.name
@@ -151,6 +166,34 @@ def test_the_configuration_for_containers_scrapes_every_deployable_and_is_valid(
     assert "TIDEMARK_METRICS_PORT=9464" in (ROOT / "deploy" / "Dockerfile").read_text()
     done = run(promtool, "check", "config", str(path))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_servers_own_exporters_are_in_compose_and_scraped() -> None:
+    configuration = yaml.safe_load((generate.FOLDER / "prometheus" / "prometheus.yml").read_text())
+    scraped = {
+        target
+        for job in configuration["scrape_configs"]
+        for group in job["static_configs"]
+        for target in group["targets"]
+        if not target.endswith(":9464")
+    }
+    beside = yaml.safe_load((generate.FOLDER / "docker-compose.yml").read_text())["services"]
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    networks = set(beside["prometheus"]["networks"])
+    for target in scraped:
+        service = {**services, **beside}[target.partition(":")[0]]
+        assert networks & set(service["networks"]), target
+    assert {"rabbitmq:15692", "redis-exporter:9121", "write-db-exporter:9187", "read-db-exporter:9187"} <= scraped
+
+
+def test_amtool_accepts_the_routes() -> None:
+    try:
+        packages.install_missing(packages.ROUTING)
+    except ProgramMissingError as error:
+        pytest.skip(f"amtool cannot be had: {error}")
+    done = run(programs.amtool(), "check-config", str(generate.FOLDER / "alertmanager" / "alertmanager.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 receivers" in done.stdout
 
 
 def test_each_severity_has_a_route() -> None:

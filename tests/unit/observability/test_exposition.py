@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from shared.observability import metrics
 from shared.observability.exposition import SPACING_S, CannotExposeError, Exposition
 
 
@@ -23,9 +26,11 @@ def url(exposition: Exposition, path: str = "/metrics") -> str:
     return f"http://{host}:{port}{path}"
 
 
-async def get(exposition: Exposition, path: str = "/metrics", method: str = "GET") -> httpx.Response:
+async def get(
+    exposition: Exposition, path: str = "/metrics", method: str = "GET", accept: str = "*/*"
+) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-        return await client.request(method, url(exposition, path))
+        return await client.request(method, url(exposition, path), headers={"Accept": accept})
 
 
 async def test_it_answers_only_for_metrics(exposition: Exposition) -> None:
@@ -38,6 +43,25 @@ async def test_it_answers_only_for_metrics(exposition: Exposition) -> None:
     assert (await get(exposition, "/metrics/../../etc/passwd")).status_code == 404
     assert (await get(exposition, method="POST")).status_code == 405
     assert (await get(exposition, method="HEAD")).content == b""
+
+
+async def test_who_accepts_open_metrics_gets_it_with_the_trace_of_an_observation(exposition: Exposition) -> None:
+    metrics.VISIBLE_SECONDS.observe_all([0.03, 0.04, 7.0], "summary")
+    metrics.VISIBLE_SECONDS.exemplify(0.03, "a" * 32, "summary")
+    accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
+    try:
+        found, plain = await get(exposition, accept=accept), await get(exposition)
+    finally:
+        metrics.VISIBLE_SECONDS.forget()
+    assert found.headers["content-type"].startswith("application/openmetrics-text")
+    assert "openmetrics" not in plain.headers["content-type"]
+    families = {each.name: each for each in parse(found.text)}  # type: ignore[no-untyped-call]
+    family = families[metrics.VISIBLE_SECONDS.name]
+    examples = {sample.labels["le"]: sample.exemplar for sample in family.samples if sample.exemplar}
+    assert [(le, example.labels, example.value) for le, example in examples.items()] == [
+        ("0.05", {"trace_id": "a" * 32}, 0.03)
+    ]
+    assert families.keys() == {each.name for each in parse_text(plain.text)}
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import pytest
 
 from command_service.handling.decision import Failed, Outcome, Scheduled
-from command_service.handling.parsing import Command, Undecodable, read
+from command_service.handling.parsing import Command, Undecodable
 from command_service.measuring import commands
 from projectors.dead_letters.figures import show_letters
 from projectors.generations.gauges import GenerationGauges
@@ -24,6 +23,7 @@ from shared.observability import metrics
 from shared.observability.families import FAMILIES, REGISTRY
 from shared.views.generations import GenerationState
 from tests import shop
+from tests.unit.observability.deliveries import command
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -37,20 +37,6 @@ def fresh() -> Iterator[None]:
 
 def value(name: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(name, labels)
-
-
-def command(type_: str) -> Command:
-    envelope = {
-        "specversion": "1.0",
-        "id": uuid4().hex,
-        "source": "tests",
-        "type": type_,
-        "subject": "o-1",
-        "data": {"amount": 5},
-    }
-    [part] = read(msgspec.json.encode(envelope), None).parts
-    assert isinstance(part, Command), part
-    return part
 
 
 def rejected(code: str) -> Outcome:

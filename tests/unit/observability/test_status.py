@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from deploy.observability.status.command import MAX_SHOWN, as_json, show
+from deploy.run.deployables import DEPLOYABLES
+from projectors.dead_letters.queue_figures import QueueFigures
 from shared.status.findings import Kind, findings, hints
+from shared.status.queues import QueueStates
 from shared.status.snapshot import Job, LetterGroup, Outbox, ReportedProcess, Snapshot, Verification
 from shared.views.generations import Incomplete, Stopped
 from shared.views.processes import ProcessFigures
@@ -49,6 +52,7 @@ WELL = Snapshot(
     projections=[CURRENT],
     reported=[ReportedProcess("worker", 0.4, {})],
     outbox=Outbox(3, 0.2),
+    queues=QueueStates({"commands": 5}, {"commands": 0}, []),
     groups=[],
     jobs=[Job(1, "running", "")],
     verified=Verification(NOW - timedelta(hours=3), True, 0),
@@ -111,6 +115,24 @@ TROUBLES: Mapping[str, tuple[dict[str, Any], Kind, str, str]] = {
         Kind.LATE,
         "9,000 events wait in the outbox, the oldest for 61 s",
         "tidemark health relay",
+    ),
+    "no consumer": (
+        {"queues": QueueStates({}, {"commands": 1, "commands.dead": 0}, [])},
+        Kind.STOPPED,
+        "nothing consumes from commands: is it running?",
+        "tidemark health worker",
+    ),
+    "lanes without a consumer": (
+        {"queues": QueueStates({}, {"fulfilment lanes": 2, "control.fulfilment": 1}, [])},
+        Kind.STOPPED,
+        "nothing consumes from fulfilment lanes, control.fulfilment: is it running?",
+        "tidemark health processes",
+    ),
+    "no queue": (
+        {"queues": QueueStates({}, {}, ["control.resend"])},
+        Kind.STOPPED,
+        "the queue control.resend does not exist",
+        "tidemark migrate",
     ),
     "silent": (
         {"reported": [ReportedProcess("relay", 7.0, {})]},
@@ -188,6 +210,18 @@ def test_each_trouble_is_one_finding_with_the_command_to_type(trouble: str) -> N
     assert what in finding.what
     assert finding.what in screen_of(found)
     assert as_json(found, [finding])["well"] is False
+
+
+async def nothing_connected() -> Any:
+    raise AssertionError("nothing is asked")
+
+
+def test_every_queue_that_needs_a_consumer_has_a_deployable_that_reads_it() -> None:
+    labels = QueueFigures(nothing_connected, lanes=4).with_consumer
+    assert {"commands", "summary lanes", "commands.dead", "control.resend"} <= labels
+    found = replace(WELL, queues=QueueStates({}, dict.fromkeys(labels, 1), []))
+    readers = {finding.where for finding in findings(found)}
+    assert readers == set(DEPLOYABLES) - {"http", "query"}
 
 
 def test_every_command_that_it_says_exists() -> None:

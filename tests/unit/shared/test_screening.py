@@ -11,7 +11,7 @@ from shared.http.screening.configuration import screening
 from shared.http.screening.forwarded import TrustedProxies, networks
 from shared.http.screening.hosts import AllowedHosts, InvalidHostError, MisdirectedError
 from shared.http.screening.origins import ForeignOriginError, Origins, is_same, origins
-from shared.http.screening.screen import HEADERS, MAX_HEAD_BYTES, MAX_PATH_BYTES, MAX_QUERY_BYTES, Screen
+from shared.http.screening.screen import HEADERS, MAX_HEAD_BYTES, MAX_PATH_BYTES, MAX_QUERY_BYTES, ONCE, Screen
 from shared.runtime.process import CannotStartError
 from shared.runtime.settings import Settings
 
@@ -274,3 +274,12 @@ def test_a_setting_that_is_malformed_keeps_the_service_from_starting_and_is_name
 
 def test_origins_are_compared_whatever_their_case() -> None:
     assert Origins(origins("HTTPS://Shop.Example.org")).is_listed("https://SHOP.example.org")
+
+
+@pytest.mark.parametrize("name", sorted(ONCE))
+async def test_a_header_that_says_who_sends_what_is_given_once(name: bytes) -> None:
+    app = Recorded()
+    async with client_of(app) as client:
+        twice = [(name, b"one"), (name, b"two")]
+        assert await refused(await client.get("/orders", headers=twice), app) == (400, "duplicate-header")
+        assert (await client.get("/orders", headers=twice[:1])).status_code == 200

@@ -107,3 +107,9 @@ def test_a_command_is_kept_without_its_texts_and_opens_as_it_was(name: str, subj
             opened_command(kept, STREAM, GONE)
         with pytest.raises(KeyMissingError):
             opened_command(kept, STREAM, {})
+
+
+@pytest.mark.parametrize("own_id", ["", "c\x00", "x" * 129, 5, None])
+def test_what_can_be_no_id_is_nobody(own_id: Any) -> None:
+    assert subject_of(AddReview, {"customer_id": own_id}, "/p-1") is None
+    assert subject_of(AddReview, {"customer_id": "x" * 128}, "/p-1") == f"customers/{'x' * 128}"

@@ -2,117 +2,26 @@
 
 import asyncio
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import asyncpg
-import httpx
-import psutil
 import pytest
 
-from deploy.demo.system import settings_for
-from deploy.gateway.__main__ import NAME
-from deploy.keys import store
-from deploy.run.deployables import program
-from deploy.run.supervisor import Supervisor
-from deploy.servers.ports import free_port
-from tests.e2e.system import System
-from tests.front_door import HOST, Gateway, certificates, running_gateway
-from tests.integration.serving.test_leaving import UPGRADE
+from tests.e2e.authenticated.door import BACK_WITHIN_S, Door, opened_door
+from tests.e2e.authenticated.secured import Secured
+from tests.front_door import HOST
 
 pytestmark = pytest.mark.timeout(300)
 
-BACK_WITHIN_S = 60.0
 LISTENERS = 50
 
 
-@dataclass(frozen=True)
-class Door:
-    """The gateway, before two query services and a command service; each of ``services`` can be killed."""
-
-    gateway: Gateway
-    services: Supervisor
-    second_query: Supervisor
-    key: dict[str, str]
-    system: System
-
-    async def get(self, path: str, **headers: str) -> httpx.Response:
-        return await self.gateway.client.get(path, headers=self.key | headers)
-
-    async def send(self, type_: str, data: dict[str, Any], **headers: str) -> httpx.Response:
-        wanted = {"Prefer": "wait=20", **headers}
-        return await self.gateway.client.post(f"/commands/{type_}", json=data, headers=self.key | wanted)
-
-    async def register(self, **headers: str) -> tuple[str, httpx.Response]:
-        """A new customer's id, and the answer."""
-        customer = f"door-{uuid4().hex}"
-        return customer, await self.send(
-            "customers.register-customer", {"customer_id": customer, "name": "Ann"}, **headers
-        )
-
-    async def listen(self, query: str, *, web_socket: bool = False) -> asyncio.StreamReader:
-        """An event stream whose head has been read; the caller closes nothing: it ends with the gateway."""
-        path = f"/events{'/ws' if web_socket else ''}{query}"
-        lines = [f"GET {path} HTTP/1.1", f"Host: {HOST}", f"Authorization: {self.key['Authorization']}"]
-        reader, _ = await self.gateway.connect("\r\n".join([*lines, *([UPGRADE] if web_socket else []), "", ""]))
-        async with asyncio.timeout(30):
-            head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 101 " if web_socket else b"HTTP/1.1 200 "), head
-        return reader
-
-
 @pytest.fixture(scope="module")
-async def door(system: System, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
-    async with opened(system, tmp_path_factory.mktemp("door")) as door:
+async def door(secured: Secured, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
+    async with opened_door(secured, tmp_path_factory.mktemp("door")) as door:
         yield door
-
-
-@asynccontextmanager
-async def opened(system: System, folder: Path) -> AsyncIterator[Door]:
-    async with store.operations_database(settings_for(system.servers)) as connection:
-        scopes = ("commands:*", "queries:*")
-        made = await store.create(
-            connection, f"door-{uuid4().hex}", scopes, timedelta(hours=1), actor="tests", reason=""
-        )
-    ports = {name: free_port() for name in ("queries", "second", "commands")}
-    own = {"TIDEMARK_AUTH": "on", "TIDEMARK_TRUSTED_PROXIES": "127.0.0.1", "TIDEMARK_ALLOWED_HOSTS": HOST}
-    own |= {"TIDEMARK_QUERY_PORT": str(ports["queries"]), "TIDEMARK_COMMAND_PORT": str(ports["commands"])}
-    own |= {"TIDEMARK_RATE_LIMIT": "0"}
-    environ = {**os.environ, **own}
-    second = environ | {"TIDEMARK_QUERY_PORT": str(ports["second"])}
-    async with AsyncExitStack() as stack:
-        output = stack.enter_context((folder / "services.log").open("w"))
-        services = await stack.enter_async_context(Supervisor(output))
-        second_query = await stack.enter_async_context(Supervisor(output))
-        await services.start([program(name, system.servers, environ) for name in ("query", "http")])
-        await second_query.start([program("query", system.servers, second)])
-        gateway = await stack.enter_async_context(
-            running_gateway(
-                folder / "gateway.log",
-                queries=f"127.0.0.1:{ports['queries']}",
-                commands=f"127.0.0.1:{ports['commands']}",
-                tls=certificates(folder),
-                queries_2=f"127.0.0.1:{ports['second']}",
-                requests_per_key=1_000_000,
-                requests_per_address=1_000_000,
-            )
-        )
-        await serving(gateway)
-        yield Door(gateway, services, second_query, {"Authorization": f"Bearer {made.key}"}, system)
-
-
-async def serving(gateway: Gateway) -> None:
-    async with asyncio.timeout(BACK_WITHIN_S):
-        while (await gateway.client.get("/health/serving")).status_code != 200:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.1)
 
 
 async def test_commands_queries_and_event_streams_go_through_one_port(door: Door) -> None:
@@ -205,7 +114,6 @@ async def test_a_killed_query_service_costs_no_answer_and_a_killed_command_servi
 
 async def test_a_reload_under_load_loses_no_request_and_no_event_stream(door: Door) -> None:
     readers = [await door.listen("?kind=customers&projection=summary") for _ in range(LISTENERS)]
-    workers = {child.pid for child in haproxy_of(door).children()}
     queried: Counter[int] = Counter()
     sent: Counter[int] = Counter()
     done = asyncio.Event()
@@ -223,11 +131,7 @@ async def test_a_reload_under_load_loses_no_request_and_no_event_stream(door: Do
     loading = [asyncio.create_task(work()) for work in (ask, ask, ask, order, order)]
     try:
         for _ in range(3):
-            door.gateway.reload()
-            async with asyncio.timeout(BACK_WITHIN_S):
-                while not {child.pid for child in haproxy_of(door).children()} - workers:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
-            workers |= {child.pid for child in haproxy_of(door).children()}
+            await door.reload()
             before = queried.total(), sent.total()
             async with asyncio.timeout(BACK_WITHIN_S):
                 while queried.total() < before[0] + 50 or sent.total() < before[1] + 5:  # noqa: ASYNC110
@@ -241,12 +145,6 @@ async def test_a_reload_under_load_loses_no_request_and_no_event_stream(door: Do
     wanted = f'"customers/{customer}"'.encode()
     async with asyncio.timeout(BACK_WITHIN_S):
         await asyncio.gather(*(reader.readuntil(wanted) for reader in readers))
-
-
-def haproxy_of(door: Door) -> psutil.Process:
-    """HAProxy's master, the only child of its launcher."""
-    [master] = psutil.Process(door.gateway.supervisor.pid(NAME)).children()
-    return master
 
 
 async def test_the_gateway_s_problems_are_like_those_of_the_services(door: Door) -> None:

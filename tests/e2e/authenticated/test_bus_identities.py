@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -22,8 +23,8 @@ from deploy.demo.system import settings_for
 from deploy.services import store
 from shared.messages.envelope import BATCH_CONTENT_TYPE, CONTENT_TYPE
 from shared.messaging import topology
+from tests.e2e.authenticated.secured import Secured
 from tests.e2e.bus import encode, envelope
-from tests.e2e.system import System, own_servers, running_system
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -32,17 +33,7 @@ PLACE = "orders.place-order"
 WITHIN_S = 60.0
 
 
-@pytest.fixture(scope="module")
-async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIDEMARK_AUTH", "on")
-        patch.setenv("TIDEMARK_PAYMENT_PROVIDER", "local")
-        with own_servers() as servers:
-            async with running_system(servers, tmp_path_factory.mktemp("secured") / "output.log") as system:
-                yield system
-
-
-async def tidemark(system: System, *arguments: str, code: int = 0) -> str:
+async def tidemark(system: Secured, *arguments: str, code: int = 0) -> str:
     command = [sys.executable, "-m", "deploy.cli.main", *arguments]
     env = os.environ | system.servers.environ()
     done = await asyncio.to_thread(subprocess.run, command, env=env, capture_output=True, text=True, timeout=WITHIN_S)
@@ -50,7 +41,7 @@ async def tidemark(system: System, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr if code else done.stdout
 
 
-async def service(system: System, *may: str) -> tuple[str, str]:
+async def service(system: Secured, *may: str) -> tuple[str, str]:
     """A new service that may send these: its name and its URL."""
     made = await store.create(settings_for(system.servers), f"shop-{uuid4().hex[:8]}", may, actor="tests", reason="")
     return made.name, made.url
@@ -86,7 +77,7 @@ def register(source: str, **attributes: Any) -> dict[str, Any]:
     return envelope(REGISTER, {"customer_id": uuid4().hex, "name": "Ann"}) | {"source": source} | attributes
 
 
-async def in_write_db(system: System, query: str, *values: Any, holds: Callable[[Any], bool] = bool) -> Any:
+async def in_write_db(system: Secured, query: str, *values: Any, holds: Callable[[Any], bool] = bool) -> Any:
     """The first value of the query's first row, as soon as it ``holds``."""
     connection = await asyncpg.connect(system.servers.write_db_url)
     try:
@@ -99,7 +90,7 @@ async def in_write_db(system: System, query: str, *values: Any, holds: Callable[
 
 
 async def test_a_created_service_sends_over_amqp_and_gets_its_outcome_and_is_the_actor_of_its_events(
-    secured: System,
+    secured: Secured,
 ) -> None:
     name = f"shop-{uuid4().hex[:8]}"
     made = json.loads(await tidemark(secured, "services", "create", name, "--may", "customers.*", "--output", "json"))
@@ -116,7 +107,7 @@ async def test_a_created_service_sends_over_amqp_and_gets_its_outcome_and_is_the
 
 
 async def test_another_type_is_refused_by_the_broker_and_inside_a_message_by_the_worker_for_that_command_alone(
-    secured: System,
+    secured: Secured,
 ) -> None:
     name, url = await service(secured, "customers.*")
     async with connected(url) as channel:
@@ -130,7 +121,7 @@ async def test_another_type_is_refused_by_the_broker_and_inside_a_message_by_the
 
 
 @pytest.mark.parametrize("who", ["the service", "the administrator"])
-async def test_a_command_without_user_id_is_refused(secured: System, who: str) -> None:
+async def test_a_command_without_user_id_is_refused(secured: Secured, who: str) -> None:
     name, url = await service(secured, "customers.*")
     async with connected(url if who == "the service" else secured.servers.rabbitmq_url) as channel:
         reply = await send(channel, register(name), None, REGISTER)
@@ -138,14 +129,14 @@ async def test_a_command_without_user_id_is_refused(secured: System, who: str) -
     assert "user-id" in reply["data"]["message"]
 
 
-async def test_a_user_id_cannot_be_forged(secured: System) -> None:
+async def test_a_user_id_cannot_be_forged(secured: Secured) -> None:
     _, url = await service(secured, "customers.*")
     async with connected(url) as channel:
         with pytest.raises(ChannelPreconditionFailed, match="user_id"):
             await send(channel, register("tests"), "tidemark_http", REGISTER)
 
 
-async def test_nothing_is_kept_under_the_key_of_a_refused_command(secured: System) -> None:
+async def test_nothing_is_kept_under_the_key_of_a_refused_command(secured: Secured) -> None:
     """Else whoever may not send a command could take its key from who may."""
     rightful, rightful_url = await service(secured, "customers.*")
     other, other_url = await service(secured, "customers.*")
@@ -161,7 +152,9 @@ async def test_nothing_is_kept_under_the_key_of_a_refused_command(secured: Syste
         assert verdict(await send(channel, command, other, REGISTER)) == "not-permitted"
 
 
-async def test_a_service_has_its_reply_queues_and_the_rejections_of_its_types_and_nothing_else(secured: System) -> None:
+async def test_a_service_has_its_reply_queues_and_the_rejections_of_its_types_and_nothing_else(
+    secured: Secured,
+) -> None:
     name, url = await service(secured, "customers.*")
     async with connected(url) as channel:
         await channel.declare_queue(f"reply.{name}.answers", exclusive=True)
@@ -205,7 +198,7 @@ async def test_a_service_has_its_reply_queues_and_the_rejections_of_its_types_an
         await refused(delete)
 
 
-async def test_the_query_service_s_url_can_neither_forge_an_event_nor_delete_a_queue(secured: System) -> None:
+async def test_the_query_service_s_url_can_neither_forge_an_event_nor_delete_a_queue(secured: Secured) -> None:
     url = secured.servers.url("query", "rabbitmq_url")
     for exchange, key in ((topology.EVENTS, "lane.0"), ("", "summary.0")):
         async with connected(url) as channel:
@@ -218,7 +211,7 @@ async def test_the_query_service_s_url_can_neither_forge_an_event_nor_delete_a_q
             await queue.delete(if_unused=False, if_empty=False)
 
 
-async def test_what_a_service_binds_to_the_queue_of_commands_is_no_command(secured: System) -> None:
+async def test_what_a_service_binds_to_the_queue_of_commands_is_no_command(secured: Secured) -> None:
     """It may bind that queue to what it may read, for the queue has the name of the exchange that it writes to."""
     name, url = await service(secured, "customers.*")
     async with connected(url) as channel:
@@ -232,7 +225,7 @@ async def test_what_a_service_binds_to_the_queue_of_commands_is_no_command(secur
     assert await in_write_db(secured, count, holds=lambda found: found is not None) == 0
 
 
-async def test_a_rotation_leaves_connections_alone_and_a_revocation_closes_them(secured: System) -> None:
+async def test_a_rotation_leaves_connections_alone_and_a_revocation_closes_them(secured: Secured) -> None:
     name, url = await service(secured, "customers.*")
     async with connected(url) as channel:
         rotated = (await store.rotate(settings_for(secured.servers), name, actor="tests", reason="")).url
@@ -260,17 +253,17 @@ async def test_a_rotation_leaves_connections_alone_and_a_revocation_closes_them(
     ],
 )
 async def test_a_service_has_a_name_of_its_own_and_types_that_exist(
-    secured: System, arguments: tuple[str, ...], words: str
+    secured: Secured, arguments: tuple[str, ...], words: str
 ) -> None:
     assert words in await tidemark(secured, "services", "create", *arguments, code=2)
 
 
-async def test_a_service_is_created_once(secured: System) -> None:
+async def test_a_service_is_created_once(secured: Secured) -> None:
     name, _ = await service(secured, "orders.*")
     assert "already" in await tidemark(secured, "services", "create", name, "--may", "orders.*", code=1)
 
 
-async def test_operators_send_and_processes_and_a_service_of_others_do_their_work(secured: System) -> None:
+async def test_operators_send_and_processes_and_a_service_of_others_do_their_work(secured: Secured) -> None:
     order, product = f"o-{uuid4().hex}", f"p-{uuid4().hex}"
 
     async def sent(type_: str, data: dict[str, Any], *more: str) -> None:
@@ -288,7 +281,7 @@ async def test_operators_send_and_processes_and_a_service_of_others_do_their_wor
     await in_write_db(secured, confirmed, f"orders/{order}")
 
 
-async def test_refusals_are_in_the_audit(secured: System) -> None:
+async def test_refusals_are_in_the_audit(secured: Secured) -> None:
     name, url = await service(secured, "customers.*")
     async with connected(url) as channel:
         for _ in range(3):
@@ -309,3 +302,24 @@ async def test_refusals_are_in_the_audit(secured: System) -> None:
     denied = [json.loads(row["details"]) for row in found]
     assert sum(one["count"] for one in denied) == 3
     assert {(one["service"], one["action"], one["code"]) for one in denied} == {("worker", PLACE, "not-permitted")}
+
+
+async def test_what_a_revoked_service_has_scheduled_is_rejected_when_it_is_due_and_what_another_has_is_decided(
+    secured: Secured,
+) -> None:
+    settings = settings_for(secured.servers)
+    due = (datetime.now(UTC) + timedelta(seconds=8)).isoformat()
+    sent = {}
+    for is_revoked in (True, False):
+        name, url = await service(secured, "customers.*")
+        command = register(name, notbefore=due)
+        async with connected(url) as channel:
+            reply = await send(channel, command, name, REGISTER)
+        assert (reply["type"], reply["data"]["reason"]) == ("command.pending", "scheduled")
+        sent[command["id"]] = "not-permitted" if is_revoked else "command.accepted"
+        if is_revoked:
+            await store.revoke(settings, name, actor="tests", reason="")
+    kept = "SELECT coalesce(outcome -> 'data' ->> 'code', outcome ->> 'type') FROM commands WHERE command_id = $1"
+    for id_, expected in sent.items():
+        assert await in_write_db(secured, kept, id_) == expected
+    assert not await in_write_db(secured, "SELECT count(*) FROM scheduled_commands", holds=lambda found: not found)
