@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .tidemark/setup
 PROCESSES ?= 2
 
-.PHONY: help setup test demo drill drill-alerts drill-fulfilment drill-rebuild up bench bench-costs bench-letters bench-pages test-faults lint format audit-packages sbom compose-env clean
+.PHONY: help setup test demo drill drill-alerts drill-fulfilment drill-rebuild up bench bench-costs bench-letters bench-pages test-faults lint format console test-console audit-packages sbom compose-env clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ format: $(STAMP) ## put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+console: $(STAMP) ## build the console's pages into query_service/console (needs Node 20.19 or later)
+	@deploy/console/build.sh --check
+
+test-console: $(STAMP) ## every page of the console in a browser, on a running system
+	$(BIN)/pytest tests/browser -m "" -p no:xdist $(ARGS)
+
 audit-packages: $(STAMP) ## look every locked package up in a database of known vulnerabilities (exit code 3: unreachable)
 	@deploy/packages.sh audit
 
@@ -71,5 +77,5 @@ compose-env: ## generate passwords for docker compose, once; those that are ther
 	@deploy/compose-env.sh .env
 
 clean: ## remove .venv, caches and the data that `make up` keeps
-	rm -rf .venv .tidemark dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tidemark dist deploy/console/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ from typing import Final
 
 from query_service.app import create_app, open_stores
 from query_service.consistency.freshness_monitor import FreshnessMonitor
+from query_service.http.console_files import ConsoleFiles
 from query_service.http.operators import Operators
 from query_service.live.change_listener import ChangeListener
 from query_service.live.listener_limits import Listeners
@@ -20,7 +21,7 @@ from shared.messaging.denials import Denials
 from shared.observability import metrics
 from shared.runtime import priority
 from shared.runtime.health import Probe
-from shared.runtime.process import Process, execute
+from shared.runtime.process import CannotStartError, Process, execute
 from shared.runtime.settings import Settings
 from shared.views.progress import FreshnessStatus
 
@@ -48,6 +49,7 @@ async def run(settings: Settings) -> int:
         authenticator=authentication.authenticator,
         limits=rate_limits(settings),
         report_denial=denials.note if settings.rabbitmq_url else None,
+        console=_console(settings),
     )
     server = HttpServer(app, settings.host, settings.query_port, screening=screening(settings), websockets=True)
     listener = ChangeListener(settings.rabbitmq_url, stores)
@@ -92,6 +94,16 @@ async def run(settings: Settings) -> int:
     finally:
         await publisher.close()
         await authentication.close()
+
+
+def _console(settings: Settings) -> ConsoleFiles | None:
+    """The console, unless it is turned off. Raises CannotStartError with the name of the setting that is malformed."""
+    if not settings.console:
+        return None
+    try:
+        return ConsoleFiles(commands=settings.console_commands)
+    except ValueError as error:
+        raise CannotStartError(f"TIDEMARK_CONSOLE_COMMANDS: {error}") from error
 
 
 def show_freshness(monitors: Mapping[str, FreshnessMonitor]) -> None:

@@ -18,6 +18,7 @@ from litestar.types import Message, Send
 
 from query_service import routes
 from query_service.consistency.as_of import HEADER
+from query_service.http.console_files import ConsoleFiles
 from query_service.http.openapi import schema_plugins
 from query_service.http.operators import Operators
 from query_service.http.parameters import validate_http_request
@@ -84,11 +85,13 @@ def create_app(
     authenticator: Authenticator | None = None,
     limits: RateLimits | None = None,
     report_denial: ReportDenial | None = None,
+    console: ConsoleFiles | None = None,
 ) -> Litestar:
     """The application over ``stores``, which it closes at shutdown. Without ``operators``, none can be carried out.
 
     ``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded.
     ``limits``: of requests of one identity; default: none.
+    ``console``: the console's page; default: there is none.
     ``currency``: the default currency of analytics queries; empty: the currency of the first order seen.
     """
 
@@ -107,6 +110,7 @@ def create_app(
             AUTHENTICATOR: authenticator or AuthenticationOff(),
             RATE_LIMITS: limits,
             REPORT_DENIAL: report_denial,
+            "console": console,
         }
     )
     return QueryService(

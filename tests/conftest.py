@@ -17,7 +17,7 @@ from shared.runtime.settings import Settings
 
 TESTS = Path(__file__).parent
 os.environ.setdefault("TIDEMARK_AUTH", "off")  # tests of identities switch it on
-TOGETHER = {"e2e": "system", "faults": "faults", "integration": "servers", "contract": "servers"}
+TOGETHER = {"e2e": "system", "browser": "browser", "faults": "faults", "integration": "servers", "contract": "servers"}
 """Folders whose tests share what is started once: with several test processes, each group stays in one of them."""
 
 # The machine is shared and slow at times: how long an example takes says nothing about the code.

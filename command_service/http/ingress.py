@@ -36,7 +36,7 @@ from command_service.http.parameters import refuse_unknown_parameters
 from command_service.http.request_reading import read_body, read_envelope, serialise
 from command_service.http.responses import consistency_token, outcome_response, pending_response
 from command_service.http.senders import own_source, require_sight
-from command_service.http.streams import Streams, get_stream
+from command_service.http.streams import Streams, get_stream, get_stream_events
 from command_service.measuring.request_spans import send_traced
 from command_service.privacy.personal_data import is_keyed
 from shared.contracts.registry import COMMANDS
@@ -302,7 +302,17 @@ def create_app(
     """``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded.
     ``limits``: of requests of one identity; default: none."""
     return CommandService(
-        route_handlers=[post_command, get_outcome, *more_routes, get_stream, get_contracts, live, ready, serving],
+        route_handlers=[
+            post_command,
+            get_outcome,
+            *more_routes,
+            get_stream,
+            get_stream_events,
+            get_contracts,
+            live,
+            ready,
+            serving,
+        ],
         state=State(
             {
                 "ingress": ingress,

@@ -4,7 +4,11 @@ The deadline is for a replay: a stream of 100,000 events takes about a second, a
 """
 
 import asyncio
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple, TypeVar
+
+from asyncpg import Record
 
 from command_service.domain.aggregate import Aggregate, State
 from command_service.handling.event_store import STREAMS_BY_NAME
@@ -15,6 +19,16 @@ from shared.runtime.reasons import reason
 
 READ_DEADLINE_S: Final = 20.0
 CONNECTIONS: Final = 2
+
+T = TypeVar("T")
+
+
+EVENTS: Final = """
+SELECT version, envelope::text AS envelope FROM all_events
+WHERE stream = $1 AND version > $2 AND ($3::timestamptz IS NULL OR (envelope ->> 'time')::timestamptz <= $3)
+ORDER BY version LIMIT $4
+"""
+"""$2: after this version; $3: only those until this time; $4: the limit."""
 
 
 class ReadStream(NamedTuple):
@@ -28,15 +42,18 @@ class StreamReader:
 
     async def read(self, stream: str, aggregate: Aggregate) -> ReadStream | None:
         """None: there is no such stream. Raises Problem while the database is unavailable, and for a state that cannot be replayed."""
-        try:
-            async with asyncio.timeout(READ_DEADLINE_S):
-                found = await reading(lambda: self._read(stream, aggregate))
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            detail = "the write database cannot be read at the moment"
-            raise Problem(detail, status=503, code="store-unavailable", headers={"Retry-After": "1"}) from error
-        return found
+        return await _within_deadline(reading(lambda: self._read(stream, aggregate)))
+
+    async def events(self, stream: str, after: int, until: datetime | None, limit: int) -> Sequence[Record]:
+        """The stream's events after a version, as ``version`` and ``envelope`` (JSON text). Raises Problem."""
+
+        async def read() -> Sequence[Record]:
+            pool = await self._database.pool()
+            async with pool.acquire() as connection:
+                rows: Sequence[Record] = await connection.fetch(EVENTS, stream, after, until, limit)
+                return rows
+
+        return await _within_deadline(reading(read))
 
     async def close(self) -> None:
         await self._database.close()
@@ -54,3 +71,15 @@ class StreamReader:
                 detail = f"the state of {stream} is of older code, and its events cannot be replayed: {reason(state)}"
                 raise Problem(detail, status=500, code="state-unreadable") from state
             return ReadStream(row["version"], state)
+
+
+async def _within_deadline(work: Awaitable[T]) -> T:
+    """Raises Problem 503 while the database is unavailable."""
+    try:
+        async with asyncio.timeout(READ_DEADLINE_S):
+            return await work
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        detail = "the write database cannot be read at the moment"
+        raise Problem(detail, status=503, code="store-unavailable", headers={"Retry-After": "1"}) from error

@@ -1,4 +1,4 @@
-"""``GET /streams/{kind}/{id}``: a stream's state and version exactly now, from the write database. For operators; the exception.
+"""``GET /streams/{kind}/{id}``: a stream's state and version exactly now, and its events, from the write database. For operators only.
 
 Everything else is read from the query service, which scales and can wait for a write. This is for the rare caller that may not wait at
 all, or that has to see what a decision sees. The state is the aggregate's own: its shape follows the code, and is no contract.
@@ -6,6 +6,7 @@ all, or that has to see what a decision sees. The state is the aggregate's own: 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -13,15 +14,16 @@ from litestar import Request, Response, get
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.params import PathParameter
+from litestar.params import PathParameter, QueryParameter
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from command_service.domain.aggregate import Aggregate
 from command_service.domain.aggregates import AGGREGATES
 from command_service.http.openapi import STREAMS_TAG, problem
 from command_service.http.responses import consistency_header
 from command_service.http.stream_reading import StreamReader
-from shared.contracts.values import Id
+from shared.contracts.values import A_TIME, Id, Timestamp
 from shared.http.etags import etag, matches
 from shared.http.problems import FieldError, Problem
 
@@ -36,6 +38,8 @@ RESPONSES: Final = {
 
 AN_ID: Final = "an id has 1 to 128 letters, digits or . _ : ~ @ + = -"
 _ID: Final[TypeAdapter[str]] = TypeAdapter(Id)
+_TIMESTAMP: Final[TypeAdapter[datetime]] = TypeAdapter(Timestamp)
+MAX_VERSION: Final = 2**53
 
 
 class StreamView(BaseModel):
@@ -44,6 +48,27 @@ class StreamView(BaseModel):
     stream: str
     version: int
     state: dict[str, Any]
+
+
+class StreamEvent(BaseModel):
+    """An event as it is stored; its data have the shape of its schema version."""
+
+    version: int
+    type: str
+    schema_version: int
+    time: datetime
+    command_id: str
+    correlation_id: str
+    actor: str | None
+    behind: str | None
+    traceparent: str | None
+    data: dict[str, Any]
+
+
+class StreamEvents(BaseModel):
+    stream: str
+    items: list[StreamEvent]
+    next_after: int | None
 
 
 @dataclass(frozen=True)
@@ -71,6 +96,79 @@ async def get_stream(
     internal: its fields follow the code, and may change with any release. For everything else there is the query service; with the
     `Tidemark-Consistency` of this response it shows this version or a later one.
     """
+    aggregate, stream = _named(kind, stream_id)
+    streams: Streams = state.streams
+    found = await streams.reader.read(stream, aggregate)
+    if found is None:
+        raise Problem(f"there is no stream {stream}, at this moment", status=404, code="stream-not-found")
+    body = msgspec.json.encode({"stream": stream, "version": found.version, "state": found.state})
+    return _answer(request, stream, found.version, body)
+
+
+@get(
+    "/streams/{kind:str}/{stream_id:str}/events",
+    needs="streams:read",
+    raises=[],
+    responses={status: each for status, each in RESPONSES.items() if status != 500},
+    tags=[STREAMS_TAG],
+    summary="A stream's events, as they are stored",
+)
+async def get_stream_events(
+    request: Request[Any, Any, State],
+    state: State,
+    kind: Annotated[str, PathParameter(description="The kind of stream.", examples=[Example(value="orders")])],
+    stream_id: Annotated[str, PathParameter(description="The id in it.", examples=[Example(value="o-1")])],
+    after: Annotated[int, QueryParameter(ge=0, le=MAX_VERSION, description="Only events after this version.")] = 0,
+    until: Annotated[
+        str | None,
+        QueryParameter(max_length=40, description="Only events until this time, RFC 3339: the stream as of then."),
+    ] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=200, description="At most so many.")] = 50,
+) -> Response[StreamEvents]:
+    """Each event with the id of the command that caused it: `GET /commands/{id}` has its outcome. Texts of persons are sealed.
+
+    `next_after` is the `after` of the next page.
+    """
+    _, stream = _named(kind, stream_id)
+    streams: Streams = state.streams
+    rows = await streams.reader.events(stream, after, _time(until), limit + 1)
+    if not rows and not after and until is None:
+        raise Problem(f"there is no stream {stream}, at this moment", status=404, code="stream-not-found")
+    items = [_event(from_json(row["envelope"])) for row in rows[:limit]]
+    following = rows[limit - 1]["version"] if len(rows) > limit else None
+    body = StreamEvents(stream=stream, items=items, next_after=following).model_dump_json().encode()
+    return _answer(request, stream, items[-1].version if items else after, body)
+
+
+def _event(envelope: dict[str, Any]) -> StreamEvent:
+    return StreamEvent(
+        version=envelope["streamversion"],
+        type=envelope["type"],
+        schema_version=envelope["schemaversion"],
+        time=envelope["time"],
+        command_id=envelope["causationid"],
+        correlation_id=envelope["correlationid"],
+        actor=envelope.get("actor"),
+        behind=envelope.get("behind"),
+        traceparent=envelope.get("traceparent"),
+        data=envelope["data"],
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    """Raises Problem 400."""
+    if text is None:
+        return None
+    try:
+        return _TIMESTAMP.validate_python(text)
+    except ValidationError as error:
+        raise Problem(
+            f"until: {A_TIME}", status=400, code="invalid-parameter", errors=[FieldError("until", A_TIME)]
+        ) from error
+
+
+def _named(kind: str, stream_id: str) -> tuple[Aggregate, str]:
+    """The kind's aggregate, and the stream's name. Raises Problem."""
     aggregate = BY_KIND.get(kind)
     if aggregate is None:
         detail = f"there is no kind of stream {kind[:100]!r}; there are {', '.join(sorted(BY_KIND))}"
@@ -80,14 +178,12 @@ async def get_stream(
     except ValidationError as error:
         errors = [FieldError("stream_id", AN_ID)]
         raise Problem(f"stream_id: {AN_ID}", status=400, code="invalid-parameter", errors=errors) from error
-    streams: Streams = state.streams
-    stream = f"{kind}/{stream_id}"
-    found = await streams.reader.read(stream, aggregate)
-    if found is None:
-        raise Problem(f"there is no stream {stream}, at this moment", status=404, code="stream-not-found")
-    body = msgspec.json.encode({"stream": stream, "version": found.version, "state": found.state})
-    tag = etag(body, found.version)
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache", **consistency_header(stream, found.version)}
+    return aggregate, f"{kind}/{stream_id}"
+
+
+def _answer(request: Request[Any, Any, State], stream: str, version: int, body: bytes) -> Response[Any]:
+    tag = etag(body, version)
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", **consistency_header(stream, version)}
     known = matches(request.headers.get("if-none-match"), tag)
     content: Any = None if known else body
     return Response(content, status_code=304 if known else 200, media_type="application/json", headers=headers)

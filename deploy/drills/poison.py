@@ -30,7 +30,7 @@ from deploy.sending.sender import CommandSender
 from deploy.servers import ports
 from deploy.servers.provide import Servers
 from shared.messages.control import Replay, Selection
-from shared.messaging.operations_client import request, send_request
+from shared.messaging.operators.operations_client import request, send_request
 from shared.read_models import NAMES
 from shared.views.operations import SCHEMA, Refused
 from shared.views.operations_queries import GROUPS, JOB, parameters

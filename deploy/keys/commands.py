@@ -25,6 +25,7 @@ app = typer.Typer(
 
     \b
     tidemark keys create shop --scope 'commands:orders.*' --scope queries:orders
+    tidemark keys create ann --role operator     # viewer, operator, approver, admin
     tidemark keys rotate 4fz0r1c9q2xk            # a new key; the old one is valid for another day
     tidemark keys revoke 4fz0r1c9q2xk --reason "found in a log"
     tidemark keys scopes                         # every scope there is
@@ -51,8 +52,11 @@ class _NewKey(operator_options.Reasoned):
 def create(
     subject: Annotated[str, typer.Argument(help="The service or person that it is for.")],
     scope: Annotated[
-        list[str], typer.Option(help="What it may do; may be repeated. `tidemark keys scopes` lists them.")
-    ],
+        list[str] | None, typer.Option(help="What it may do; may be repeated. `tidemark keys scopes` lists them.")
+    ] = None,
+    role: Annotated[
+        str | None, typer.Option(help=f"The scopes of a person's role: {', '.join(scope_table.ROLES)}.")
+    ] = None,
     expires: Lifetime = DEFAULT_LIFETIME,
     reason: operator_options.Reason = "",
     actor: operator_options.ActorOption = None,
@@ -63,7 +67,9 @@ def create(
     asked = operator_options.validated(_NewKey, values, {"subject": "SUBJECT"})
     if is_reserved(asked.subject):
         raise fail(f"SUBJECT: {asked.subject!r} is one of Tidemark's own", WRONG_USE)
-    granted = _checked(scope)
+    granted = _checked([*_of_role(role), *(scope or ())])
+    if not granted:
+        raise fail("what it may do is missing: --scope, or --role", WRONG_USE)
     lifetime = _lifetime(expires)
     made = _done(
         lambda connection: store.create(
@@ -125,15 +131,20 @@ def revoke(
 
 @app.command()
 def scopes(output: OutputOption = Output.TABLE) -> None:
-    """Every scope, and what it allows."""
+    """Every scope, and what it allows; and the roles of persons, which are sets of scopes."""
     found = list(scope_table.described())
     if output is Output.JSON:
-        screen.print_json({"items": [{"scope": scope, "allows": allows} for scope, allows in found]})
+        roles = [{"role": name, "scopes": sorted(role.scopes)} for name, role in scope_table.ROLES.items()]
+        screen.print_json({"items": [{"scope": scope, "allows": allows} for scope, allows in found], "roles": roles})
         return
     table = screen.table("scope", "allows")
     for scope, allows in found:
         table.add_row(*screen.cells(scope, allows))
     screen.console().print(table)
+    roles_table = screen.table("role", "who has it", "scopes")
+    for name, role in scope_table.ROLES.items():
+        roles_table.add_row(*screen.cells(name, role.meaning, " ".join(sorted(role.scopes))))
+    screen.console().print(roles_table)
 
 
 def _done(step: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
@@ -178,6 +189,14 @@ def _checked(given: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(scope_table.checked(scope) for scope in given))
     except scope_table.UnknownScopeError as error:
         raise fail(f"--scope: {error}", WRONG_USE) from error
+
+
+def _of_role(name: str | None) -> Sequence[str]:
+    if name is None:
+        return ()
+    if name not in scope_table.ROLES:
+        raise fail(f"--role: there is no role {name!r}; there are {', '.join(scope_table.ROLES)}", WRONG_USE)
+    return sorted(scope_table.ROLES[name].scopes)
 
 
 def _lifetime(text: str) -> timedelta | None:

@@ -93,6 +93,9 @@ OPERATIONS_GRANTS: Final = Grants(
             "resent_commands": EDIT,
             "marks": EDIT,
             "verifications": READ,
+            "group_notes": CHANGE,
+            "operators_acts": "SELECT, UPDATE",
+            "checks": EDIT,
             # The audit is added to by one function, which chains it, and cut off by another, as its retention says.
             "record_audit()": CALL,
             "prune_audit()": CALL,

@@ -7,6 +7,7 @@ from typing import Final
 
 from rich.console import Console
 
+from deploy.checks.program import program as checks_program
 from deploy.credentials.files import DATA, in_files
 from deploy.gateway.environment import url as gateway_url
 from deploy.gateway.program import ON_THIS_MACHINE, TRUSTED_PROXIES
@@ -24,6 +25,7 @@ from shared.runtime.process import require_loopback
 from shared.runtime.setting_values import FILE
 from shared.runtime.settings import Settings
 
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 KEY_FILE: Final = environment.HOME / "api_key"
 
 
@@ -42,6 +44,8 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observ
         os.environ.setdefault(TRUSTED_PROXIES, ON_THIS_MACHINE)
     os.environ.setdefault("TIDEMARK_RUNTIME_DIR", str((environment.HOME / "health").absolute()))
     settings = Settings()
+    if not gateway:
+        let_console_send(settings)
     if settings.auth == "off":
         require_loopback(settings.host, "TIDEMARK_HOST")
     await migrate(settings)
@@ -87,9 +91,23 @@ async def run_all(servers: Servers, data: Path, *, gateway: bool = False, observ
         console.print(f"servers: {servers.origin}; `tidemark env` prints their URLs", highlight=False)
         console.print(f"queries: {query_url}/schema", highlight=False)
         console.print(f"commands: {command_url}/schema", highlight=False)
+        if settings.console:
+            console.print(f"console: {query_url}/console", highlight=False)
         if gateway:
             console.print(f"gateway: {gateway_url(settings)}, for both", highlight=False)
         if observe:
             console.print(f"prometheus: {prometheus_url}/alerts, with every rule", highlight=False)
-        services = [replace(each, account=account) for each in programs(servers)]
+        services = [replace(each, account=account) for each in (*programs(servers), checks_program(servers))]
         return await run_until_stopped(Supervisor(), [*services, *beside])
+
+
+def let_console_send(settings: Settings) -> None:
+    """Without a gateway the console's page is of another origin than the command service: name each to the other, on this machine alone.
+
+    What is set is kept.
+    """
+    if not settings.console or settings.console_commands or settings.host not in LOOPBACK:
+        return
+    pages = dict.fromkeys(f"http://{authority(name, settings.query_port)}" for name in (settings.host, "localhost"))
+    os.environ["TIDEMARK_CONSOLE_COMMANDS"] = f"http://{authority(settings.host, settings.command_port)}"
+    os.environ.setdefault("TIDEMARK_CORS_ORIGINS", ",".join(pages))

@@ -30,6 +30,8 @@ GATEWAY: Final[dict[str, Callable[[], Path]]] = {"haproxy": programs.haproxy}
 """Needed only where the gateway runs."""
 MONITORING: Final[dict[str, Callable[[], Path]]] = {"prometheus": programs.prometheus}
 """For ``tidemark up --observe``, and for the tests of the rules."""
+BROWSER: Final[dict[str, Callable[[], Path]]] = {"chromium": programs.chromium}
+"""For the console's tests."""
 ROUTING: Final[dict[str, Callable[[], Path]]] = {"prometheus-alertmanager": programs.amtool}
 """For the test of the alerts' routes."""
 SERVICES: Final = (

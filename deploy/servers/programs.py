@@ -79,6 +79,13 @@ def promtool() -> Path:
     return _required("promtool")
 
 
+def chromium() -> Path:
+    """A browser for the console's tests. Raises ``ProgramMissingError``."""
+    if found := find("chromium", "chromium-browser", "google-chrome"):
+        return found
+    raise ProgramMissingError("chromium is not on this machine")
+
+
 def amtool() -> Path:
     """Alertmanager's checker of its configuration. Raises ``ProgramMissingError``."""
     return _required("amtool")

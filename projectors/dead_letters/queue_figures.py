@@ -5,8 +5,7 @@ have in common is one series, whatever their number.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import aiormq.exceptions
@@ -16,20 +15,9 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from shared.messaging import topology
 from shared.observability import metrics
 from shared.observability.families import Family
+from shared.status.queues import LANES, QueueStates
 
 FAMILIES: Final[tuple[Family, ...]] = (metrics.QUEUE_MESSAGES, metrics.UNCONSUMED, metrics.MISSING_QUEUES)
-LANES: Final = "lanes"
-
-
-@dataclass(frozen=True)
-class QueueStates:
-    """By label: a queue's name, or ``<projector> lanes``."""
-
-    waiting: Mapping[str, int]
-    """Messages, in the longest of them."""
-    unconsumed: Mapping[str, int]
-    """How many of those that should have a consumer have none."""
-    missing: Sequence[str]
 
 
 class QueueFigures:

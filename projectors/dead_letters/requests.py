@@ -16,6 +16,8 @@ import asyncpg
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from projectors.dead_letters.actions.annotating import annotate, forbid_acts
+from projectors.dead_letters.actions.checking import cancel_check, check
 from projectors.dead_letters.actions.editing import edit
 from projectors.dead_letters.actions.refusal import Refusal
 from projectors.dead_letters.actions.selecting import discard, replay
@@ -26,6 +28,7 @@ from projectors.dead_letters.sealing import Sealing
 from shared.contracts.validation_errors import describe
 from shared.messages.control import ControlData, Discard, Edit, Replay, Request, Steer
 from shared.messages.envelope import CONTENT_TYPE
+from shared.messages.operator_requests import Annotate, CancelCheck, Check, ForbidActs
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.messaging.consuming import Delivery
@@ -45,6 +48,10 @@ VERBS: Final[dict[str, tuple[type[Request[Any]], Action]]] = {
     "discard": (Request[Discard], discard),
     "edit": (Request[Edit], edit),  # with what seals it as well
     "steer": (Request[Steer], steer),
+    "annotate": (Request[Annotate], annotate),
+    "forbid-acts": (Request[ForbidActs], forbid_acts),
+    "check": (Request[Check], check),
+    "cancel-check": (Request[CancelCheck], cancel_check),
 }
 """Routing key → the type of the request, and the action that carries it out."""
 

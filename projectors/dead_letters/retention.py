@@ -57,6 +57,14 @@ WITH gone AS (
     )) RETURNING 1
 ) SELECT count(*) FROM gone
 """
+CHECKS: Final = """
+WITH gone AS (
+    DELETE FROM checks WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM checks WHERE state IN ('finished', 'failed', 'cancelled') AND finished_at < now() - $1::interval
+        LIMIT $2
+    )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
 # Whole days, so that a day costs one row of its own.
 AUDIT: Final = "SELECT operations.prune_audit(date_trunc('day', now() - $1::interval, 'UTC'), $2::integer)"
 
@@ -67,6 +75,7 @@ def rules(options: RetentionOptions) -> Sequence[Rule]:
         Rule("closed dead letters", options.letters_retention_days, LETTERS),
         Rule("failures of dead letters", options.failures_retention_days, FAILURES),
         Rule("answers to operators' requests", options.jobs_retention_days, REQUESTS),
+        Rule("verifications and comparisons", options.jobs_retention_days, CHECKS),
         Rule("rows of the audit", options.audit_retention_days, AUDIT, AUDIT_BATCH),
     )
 

@@ -19,6 +19,7 @@ from query_service.http.openapi import INVALID, problem_response
 from query_service.http.operators import REQUEST_ID
 from shared.http.identities.credentials import ACTOR
 from shared.messages.control import Discard, Edit, Replay, Steer
+from shared.messages.operator_requests import Annotate
 from shared.views.operations import Done
 
 _PATH: Final = "/dead-letters/replay"
@@ -29,16 +30,25 @@ ACTION_RESPONSES: Final = {
     409: problem_response(
         409, "The action does not fit the current state.", "nothing-selected", "no live letter matches", _PATH
     ),
+    423: problem_response(
+        423,
+        "An administrator has forbidden operators' acts for now.",
+        "read-only",
+        "operators' acts are forbidden since 2026-03-01 09:30 UTC by ann: the databases are being moved",
+        _PATH,
+    ),
     413: problem_response(413, "The body exceeds the maximum message size.", "message-too-large", "too large", _PATH),
     415: problem_response(
         415, "The body is not JSON.", "unsupported-media-type", "the body is application/json", _PATH
     ),
     422: problem_response(422, "The request is well-formed but not valid.", "validation-failed", "not valid", _PATH),
-    502: problem_response(502, "The worker failed; its log has the error.", "internal-error", "an error inside", _PATH),
+    502: problem_response(
+        502, "Who was asked failed; its log has the error.", "internal-error", "an error inside", _PATH
+    ),
     503: problem_response(503, "RabbitMQ is unavailable.", "broker-unavailable", "the broker cannot be reached", _PATH),
     504: problem_response(
         504,
-        "The broker keeps the request, and the worker has not replied in time.",
+        "The broker keeps the request, and who is asked has not replied in time.",
         "no-answer",
         "no dead-letter worker has answered within 10 s",
         _PATH,
@@ -77,6 +87,11 @@ class DiscardOperation(ActionOperation):
 class EditOperation(ActionOperation):
     act = Edit
     not_in_body = frozenset({"actor", "behind", "may"})
+
+
+@dataclass
+class AnnotateOperation(ActionOperation):
+    act = Annotate
 
 
 @dataclass

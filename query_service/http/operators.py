@@ -1,4 +1,4 @@
-"""Sends operators' requests to the dead-letter worker, in the name of the identity that each request has.
+"""Sends operators' requests to the dead-letter worker and to projectors, in the name of the identity that each request has.
 
 The identity is the actor in the audit, and ``Tidemark-Actor`` the person whom it says it acts for. While authentication is off, there is
 no identity, and ``Tidemark-Actor`` is the actor.
@@ -6,11 +6,12 @@ no identity, and ``Tidemark-Actor`` is the actor.
     Problem
     ├── 400 invalid-parameter         a header is missing or malformed
     ├── 503 broker-unavailable        RabbitMQ is unavailable: whether it has the request is unknown
-    └── 504 no-answer                 the broker keeps the request; the worker has not replied
+    └── 504 no-answer                 the broker keeps the request; who is asked has not replied
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
@@ -21,9 +22,12 @@ from shared.http.identities.credentials import ACTOR, claimed_person
 from shared.http.identities.identity import AnyConnection, identity_of
 from shared.http.identities.scopes import EVERYTHING
 from shared.http.problems import FieldError, Problem
+from shared.messages.process_acts import ActOnProcess, ProcessActed, ProcessRefused
 from shared.messaging.broker import BrokerError, UnroutableError
 from shared.messaging.control_client import NoReplyError
-from shared.messaging.operations_client import Act, request, send_request
+from shared.messaging.operators import generations_client, processes_client
+from shared.messaging.operators.operations_client import Act, request, send_request
+from shared.views.generations import GenerationRefused, GenerationsChanged
 from shared.views.operations import Done, Refused
 
 SOURCE: Final = "tidemark/query"
@@ -40,11 +44,19 @@ _STATUS_OF_CODE: Final = {
     "forbidden": 403,
     "letter-not-found": 404,
     "job-not-found": 404,
+    "check-not-found": 404,
+    "group-not-found": 404,
+    "generation-not-found": 404,
+    "process-not-found": 404,
+    "unknown-process-manager": 404,
     "internal-error": 502,
 }
 """HTTP statuses of the worker's refusal codes. All others are conflicts with the current state: 409."""
 
 _LABEL: Final[TypeAdapter[str]] = TypeAdapter(Actor)
+
+
+Answer = TypeVar("Answer")
 
 
 class Operators:
@@ -56,12 +68,42 @@ class Operators:
 
     async def ask(self, act: Act, request_id: str) -> Done:
         """The result of the action. Raises Problem, with the worker's own code if it refuses."""
+        message = request(act, source=SOURCE, request_id=request_id)
+        result = await self._ask(lambda url: send_request(url, message, seconds=ANSWER_TIMEOUT_S), request_id)
+        if isinstance(result, Refused):
+            errors = [FieldError(str(one.get("field", "?")), str(one.get("message", ""))) for one in result.errors]
+            status = _STATUS_OF_CODE.get(result.code, 409)
+            raise Problem(result.message, status=status, code=result.code, errors=errors or None)
+        return result
+
+    async def ask_projector(self, act: generations_client.Act, request_id: str) -> GenerationsChanged:
+        """All generations after the act. Raises Problem, with the projector's own code if it refuses."""
+        message = generations_client.request(act, source=SOURCE, request_id=request_id)
+        result = await self._ask(
+            lambda url: generations_client.send_request(url, message, seconds=ANSWER_TIMEOUT_S), request_id
+        )
+        if isinstance(result, GenerationRefused):
+            status = _STATUS_OF_CODE.get(result.code, 409)
+            raise Problem(result.message, status=status, code=result.code)
+        return result
+
+    async def ask_process_manager(self, act: ActOnProcess, request_id: str) -> ProcessActed:
+        """The process after the act. Raises Problem, with the process managers' own code if they refuse."""
+        message = processes_client.request(act, source=SOURCE, request_id=request_id)
+        result = await self._ask(
+            lambda url: processes_client.send_request(url, message, seconds=ANSWER_TIMEOUT_S), request_id
+        )
+        if isinstance(result, ProcessRefused):
+            status = _STATUS_OF_CODE.get(result.code, 409)
+            raise Problem(result.message, status=status, code=result.code)
+        return result
+
+    async def _ask(self, send: Callable[[str], Awaitable[Answer]], request_id: str) -> Answer:
         if not self._url:
             raise _no_broker("TIDEMARK_RABBITMQ_URL is not set", request_id)
         try:
             async with self._slots:
-                message = request(act, source=SOURCE, request_id=request_id)
-                result = await send_request(self._url, message, seconds=ANSWER_TIMEOUT_S)
+                return await send(self._url)
         except NoReplyError as error:
             detail = f"{error}; the broker keeps the request: ask again with the same {REQUEST_ID} for what came of it"
             headers = {REQUEST_ID: _header_text(request_id), "Retry-After": "10"}
@@ -70,11 +112,6 @@ class Operators:
             raise _no_broker("the broker has no queue for operators' requests yet", request_id) from error
         except BrokerError as error:
             raise _no_broker("the broker cannot be reached", request_id) from error
-        if isinstance(result, Refused):
-            errors = [FieldError(str(one.get("field", "?")), str(one.get("message", ""))) for one in result.errors]
-            status = _STATUS_OF_CODE.get(result.code, 409)
-            raise Problem(result.message, status=status, code=result.code, errors=errors or None)
-        return result
 
 
 def acting(connection: AnyConnection) -> dict[str, str | None]:

@@ -51,6 +51,8 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _SPACED_OFFSET: Final = re.compile(r".*\d \d\d:\d\d", re.ASCII)
 _NOT_PARAMETERS: Final = frozenset({"request", "socket", "return"})
+UNCHECKED: Final = "unchecked"
+"""Key in a handler's ``opt``: neither its path nor its query string is checked, because neither is for this service."""
 REPEATABLE: Final = "repeatable"
 """Key in a handler's ``opt``: the parameters that may be repeated."""
 
@@ -61,7 +63,8 @@ async def validate_http_request(connection: ASGIConnection[Any, Any, Any, Any], 
     WebSocket handlers validate after the handshake, because a client cannot read a refusal before. The guard is ``async`` although it
     awaits nothing: Litestar calls a synchronous guard in a thread, which costs more than the check.
     """
-    if connection.scope["type"] == ScopeType.HTTP and NEEDS in handler.opt:  # the answer to OPTIONS takes none
+    unchecked = NEEDS not in handler.opt or UNCHECKED in handler.opt  # the answer to OPTIONS takes none
+    if connection.scope["type"] == ScopeType.HTTP and not unchecked:
         validate_parameters(connection, handler)
 
 

@@ -17,7 +17,7 @@ from query_service.http.problems import GenerationGoneError, StoreDownError
 from query_service.stores.active_generation import Pointer
 from query_service.stores.port import DEADLINE_S, Hold, Pause, ProjectionProgress, StreamPosition
 from shared.runtime.postgres import connect_pool, is_outage, reading
-from shared.views.generations import FIRST, generation_name, registry_schema, stopped
+from shared.views.generations import FIRST, GENERATIONS, Generation, generation_name, registry_schema, stopped
 
 CONNECTIONS: Final = 8
 MIN_WORD_SIMILARITY: Final = 0.45
@@ -94,6 +94,13 @@ class PostgresStore:
             return Pointer()
         number, epoch, kinds, *stopped_by = row
         return Pointer(number, epoch, stopped(self.projection, *stopped_by), kinds)
+
+    async def generations(self) -> list[Generation]:
+        """All generations of the projection, from the registry; empty: it is older than the registry, and there is only the first."""
+        try:
+            return [Generation(**row) for row in await self.fetch(GENERATIONS)]
+        except GenerationGoneError:
+            return []
 
     async def headers(self) -> Mapping[str, str]:
         return await self._as_of.headers()

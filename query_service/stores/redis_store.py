@@ -12,6 +12,7 @@ from typing import Any, Final, Self, TypeVar
 import hiredis
 import redis.exceptions
 from pydantic import BaseModel
+from pydantic_core import from_json
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -25,7 +26,7 @@ from query_service.stores.single_flight_cache import SingleFlightCache
 from shared.observability.connections import watch_redis_pool
 from shared.runtime.connecting import redis_pool
 from shared.views.analytics import Keys
-from shared.views.generations import ACTIVE_FIELD, FIRST, generation_name, registry_key, stopped
+from shared.views.generations import ACTIVE_FIELD, FIRST, Generation, generation_name, registry_key, stopped
 
 CONNECTIONS: Final = 8
 HOLDS_AT_ONCE: Final = 1000
@@ -110,6 +111,14 @@ class RedisStore:
         number = int(registry[ACTIVE_FIELD])
         row = _Entry.model_validate_json(registry.get(str(number), "{}"))
         return Pointer(number, row.epoch, stopped(self.projection, row.moving_to, row.ahead, row.examples), row.kinds)
+
+    async def generations(self) -> list[Generation]:
+        """All generations of the projection, from the registry; empty: it is older than the registry, and there is only the first."""
+        (registry,) = await self._replies(("HGETALL", self._registry))
+        active = int(registry.pop(ACTIVE_FIELD, FIRST))
+        found = [from_json(text) for number, text in registry.items() if number.isdecimal()]
+        every = [Generation.model_validate(one | {"active": one["number"] == active}) for one in found]
+        return sorted(every, key=lambda one: one.number)
 
     async def ask(self, *commands: Command) -> list[Any]:
         """The reply to each command, in one round trip; not atomic, Redis may serve other clients between two commands.

@@ -38,10 +38,10 @@ def has_body(headers: Any) -> bool:
     )
 
 
-async def json_object(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """The body. Raises Problem."""
+async def json_object(request: Request[Any, Any, Any], *, exact: bool = False) -> dict[str, Any]:
+    """The body; ``exact``: numbers with a fraction or an exponent as Decimals. Raises Problem."""
     try:
-        parsed = parse(await request.body())
+        parsed = parse(await request.body(), exact=exact)
     except EnvelopeError as error:
         raise Problem(f"the body is {error}", status=400, code="malformed-message") from error
     if not isinstance(parsed, dict):

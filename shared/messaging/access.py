@@ -156,7 +156,18 @@ ACCESS: Final[Mapping[str, Access]] = {
         watches=(*map(topology.control_queue, topology.SUBSCRIBERS), topology.RESEND_QUEUE, topology.COMMAND_QUEUE),
     ),
     "query": Access(
-        publishes={CONTROL: topology.OPERATIONS_KEYS, CHANGES: ("query_service.denied",)},
+        publishes={
+            CONTROL: (
+                *topology.OPERATIONS_KEYS,
+                topology.PROCESS_ACT_KEY,
+                *(
+                    topology.rebuild_key(name, verb)
+                    for name in topology.PROJECTORS
+                    for verb in topology.GENERATION_VERBS
+                ),
+            ),
+            CHANGES: ("query_service.denied",),
+        },
         owns=(BROKER_NAMED,),
         listens={
             CHANGES: (*map(topology.advanced_key, topology.PROJECTORS), topology.process_key("*")),

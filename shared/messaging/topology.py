@@ -51,7 +51,9 @@ COMPARE_KEY: Final = "compare-versions"
 HISTORY_QUEUE: Final = "control.history"
 HISTORY_KEY: Final = "history"
 OPERATIONS_QUEUE: Final = "control.operations"
-OPERATIONS_KEYS: Final = ("replay", "discard", "edit", "steer")
+OPERATIONS_KEYS: Final = ("replay", "discard", "edit", "steer", "annotate", "forbid-acts", "check", "cancel-check")
+GENERATION_VERBS: Final = ("rebuild", "activate", "rollback", "adopt-epoch", "drop")
+"""What operators ask of a projection about its generations."""
 PASSED_QUEUE: Final = "dead_letters.passed"
 PASSED_KEYS: Final = ("*.passed", "*.acted", "*.denied")
 PROCESS_REPLIES_QUEUE: Final = "replies.processes"

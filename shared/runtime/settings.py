@@ -106,6 +106,10 @@ class Settings(_ReadModelUrls):
     """How far the query service steps back where CPU is short (``shared/runtime/priority.py``); 0: it is equal to the path of commands."""
     cache: bool = True
     """Whether the query service keeps answers that were costly to read (``query_service/stores/answer_cache.py``)."""
+    console: bool = True
+    """Whether the query service serves the console, under ``/console``."""
+    console_commands: str = ""
+    """The origin of the command service for the console's page, ``http://127.0.0.1:8081``; empty: the page's own, as behind the gateway."""
     currency: Annotated[str, Field(pattern="^([A-Z]{3})?$")] = ""
     """The currency (ISO 4217) of analytics for queries that name none; empty: the currency of the first order seen."""
     search_languages: Annotated[str, AfterValidator(_languages)] = ""

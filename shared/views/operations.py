@@ -6,6 +6,8 @@
 - ``letter_failures``: each failure of a letter, once.
 - ``jobs``, ``job_items``: replay jobs, their frozen selections, and the result for each letter.
 - ``discards``: requests to skip events, until they are done. ``resent_commands``: edited commands, with the letter each replaces.
+- ``group_notes``: what operators say of a cause. ``operators_acts``: whether acts over HTTP are forbidden.
+- ``checks``: verifications and comparisons that were asked for, and what came of them.
 - ``audit``: who did what, when and why; append-only, each row chained to the one before it by a hash; ``audit_head``: its end.
 
 Statements: ``shared.views.operations_queries``. Counts of a job: queued + under_way + succeeded + failed + skipped = total.
@@ -116,6 +118,16 @@ class GroupView(BaseModel):
     """The id of the latest letter."""
 
 
+class ReadOnlyView(BaseModel):
+    """Whether operators' acts over HTTP are forbidden, and by whom."""
+
+    on: bool
+    since: datetime | None = None
+    """When it was last changed; null: never."""
+    by: str | None = None
+    reason: str | None = None
+
+
 class JobState(StrEnum):
     PENDING = "pending"
     CANARY = "canary"
@@ -150,6 +162,18 @@ class JobView(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class JobLetterView(BaseModel):
+    """A letter of a job's frozen selection."""
+
+    ord: int
+    """Its place: 1, 2, 3 …"""
+    letter_id: int
+    status: str
+    """queued, sent, succeeded, failed or skipped."""
+    outcome: str | None
+    sent_at: datetime | None
 
 
 class AuditEntry(BaseModel):
@@ -202,11 +226,12 @@ class Done(BaseModel):
     command_id: str | None = None
     """The edited command's id."""
     state: JobState | None = None
+    check_id: int | None = None
 
 
 class Refused(BaseModel):
-    """``code``: validation-failed, nothing-selected, letter-not-found, letter-closed, not-a-command, not-editable, job-not-found,
-    invalid-transition, request-id-reused, internal-error."""
+    """``code``: validation-failed, nothing-selected, letter-not-found, letter-closed, group-not-found, not-a-command, not-editable,
+    job-not-found, invalid-transition, check-not-found, check-closed, too-many-checks, request-id-reused, internal-error."""
 
     request_id: str
     verb: str

@@ -110,6 +110,15 @@ WHERE job_id = $1 AND ord > $2 AND ($4::text IS NULL OR status = $4) ORDER BY or
 """
 """$2: the last ``ord`` of the previous page, or 0; $3: the limit; $4: with this status only."""
 
+READ_ONLY: Final = "SELECT forbidden AS on, since, by_whom AS by, reason FROM operators_acts"
+"""Whether operators' acts are forbidden: fits ReadOnlyView."""
+
+NOTES: Final = """
+SELECT origin, fingerprint, owner, note, bug, snoozed_until FROM group_notes
+WHERE (origin, fingerprint) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+"""
+"""What operators have said of these causes."""
+
 AUDIT: Final = """
 SELECT id, number, at, actor, act, reason, letter_id, job_id, projection, request_id, details::text AS details,
     encode(hash, 'hex') AS hash

@@ -25,7 +25,7 @@ from deploy.run.supervisor import Supervisor
 from deploy.servers.ports import free_port
 from deploy.servers.provide import provide
 from shared.messages.control import Replay, Selection
-from shared.messaging.operations_client import request, send_request
+from shared.messaging.operators.operations_client import request, send_request
 from shared.views.operations import Refused
 from tests.benchmarks.backlog import PROJECTION, Backlog
 

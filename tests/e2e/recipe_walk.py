@@ -19,7 +19,7 @@ from deploy.run.deployables import program
 from deploy.verify.command import verify
 from deploy.verify.options import Options
 from shared.messages.control import Activate, Rebuild, Replay, Selection
-from shared.messaging.operations_client import request, send_request
+from shared.messaging.operators.operations_client import request, send_request
 from shared.views.operations import Done
 from tests.e2e.generations import done, until_ready
 from tests.e2e.system import System, own_servers, running_system

@@ -10,7 +10,7 @@ from deploy.run.child import Program
 from deploy.run.deployables import program
 from deploy.run.supervisor import ChildExitedError
 from shared.messages.control import Replay, Selection
-from shared.messaging.operations_client import request, send_request
+from shared.messaging.operators.operations_client import request, send_request
 from shared.views.operations import Done
 from tests.e2e.system import System
 

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from shared.messages.control import Discard, Selection
 from shared.messaging import topology
-from shared.messaging.operations_client import request, send_request
+from shared.messaging.operators.operations_client import request, send_request
 from shared.processes import PROCESSES
 from shared.read_models import READ_MODELS
 from shared.views.operations import Done

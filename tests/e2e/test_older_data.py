@@ -22,7 +22,7 @@ from deploy.servers.provide import Servers
 from deploy.verify.command import verify
 from deploy.verify.options import Options
 from shared.messages.control import Activate, Replay, Rollback, Selection
-from shared.messaging.operations_client import request, send_request
+from shared.messaging.operators.operations_client import request, send_request
 from shared.views.operations import Done
 from tests.e2e.generations import done
 from tests.e2e.system import System, own_servers, running_system

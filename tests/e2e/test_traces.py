@@ -15,7 +15,7 @@ import pytest
 from deploy.run.deployables import program
 from shared.messages.control import Replay, Selection
 from shared.messages.envelope import BATCH_CONTENT_TYPE
-from shared.messaging.operations_client import request, send_request
+from shared.messaging.operators.operations_client import request, send_request
 from shared.observability import trace_names as names
 from shared.observability.spans import MAX_LINKS
 from shared.views.operations import Done

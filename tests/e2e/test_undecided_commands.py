@@ -16,7 +16,7 @@ from deploy.run.deployables import program
 from deploy.run.supervisor import ChildExitedError
 from shared.messages.control import Discard, Edit, Replay, Selection
 from shared.messaging import topology
-from shared.messaging.operations_client import Act, request, send_request
+from shared.messaging.operators.operations_client import Act, request, send_request
 from shared.views import operations
 from shared.views.operations import Done
 from tests.e2e.bus import Bus, encode, envelope

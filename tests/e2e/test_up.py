@@ -125,6 +125,7 @@ async def test_up_serves_until_it_is_told_to_stop_and_then_leaves_nothing(
         up.process.send_signal(number)
         assert await up.ended() == 0, up.lines
         assert time.monotonic() - began < OUT_WITHIN_S
+        assert any("tidemark ready: checks" in line for line in up.lines), up.lines
         assert not any(child.is_running() for child in (*children.values(), *started))
         assert not environment_file.exists()
         assert not any("Traceback" in line or "died" in line for line in up.lines), up.lines

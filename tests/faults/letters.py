@@ -11,7 +11,7 @@ from deploy.demo.catching_up import wait_until_applied
 from deploy.demo.read_stores import open_read_stores
 from deploy.sending.batches import CommandMessage, command_message
 from shared.messages.control import Replay, Selection
-from shared.messaging.operations_client import request, send_request
+from shared.messaging.operators.operations_client import request, send_request
 from shared.views import operations
 from tests.faults.audit import RECOVERY_S
 from tests.faults.cluster import Cluster

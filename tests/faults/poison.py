@@ -5,7 +5,7 @@ from typing import Final
 from zlib import crc32
 
 from shared.messages.control import Replay, Selection
-from shared.messaging.operations_client import request, send_request
+from shared.messaging.operators.operations_client import request, send_request
 from shared.views import operations
 from shared.views.operations import Done
 from tests.faults.cluster import Cluster

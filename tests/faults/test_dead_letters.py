@@ -16,7 +16,7 @@ from shared.messages.control import Replay, Selection
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing, Publisher
 from shared.messaging.control_client import NoReplyError
-from shared.messaging.operations_client import request, send_request
+from shared.messaging.operators.operations_client import request, send_request
 from shared.views.operations import Done, Refused
 from tests.faults.audit import caught_up, differences, queue_depths
 from tests.faults.cluster import Cluster

@@ -13,12 +13,12 @@ from shared.runtime.settings import Settings
 from shared.views.operations import Done, Refused
 
 if TYPE_CHECKING:
-    from shared.messaging.operations_client import Act
+    from shared.messaging.operators.operations_client import Act
 
 
 async def send_request(settings: Settings, act: "Act", *, request_id: str | None, seconds: float) -> Done:
     """The result. Raises typer.Exit when it is refused (1), the request is invalid (2), or no reply arrives (3); BrokerError."""
-    from shared.messaging import operations_client
+    from shared.messaging.operators import operations_client
 
     envelope = _envelope(act, request_id)
     with operator_options.reporting_request_errors(envelope):
@@ -29,7 +29,7 @@ async def send_request(settings: Settings, act: "Act", *, request_id: str | None
 
 
 def _envelope(act: "Act", request_id: str | None) -> Any:
-    from shared.messaging.operations_client import request
+    from shared.messaging.operators.operations_client import request
 
     try:
         return request(act, source=operator_options.SOURCE, request_id=request_id)

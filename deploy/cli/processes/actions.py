@@ -1,9 +1,7 @@
 """``tidemark processes retry|cancel|compensate|migrate``: requests to the process managers, each for one process, audited."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
-from uuid import uuid4
 
 import typer
 
@@ -11,8 +9,8 @@ from deploy.cli import operator_options, screen
 from deploy.cli.operator_options import ActorOption, Reason, RequestId
 from deploy.cli.processes.store import ProcessDatabase, chosen, open_process_database
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
-from shared.messages.control import AdoptEpoch, Request
-from shared.messages.process_acts import PROCESS_ACT, ActName, ActOnProcess, ProcessActed, ProcessAnswer, ProcessRefused
+from shared.messages.control import AdoptEpoch
+from shared.messages.process_acts import ActName, ActOnProcess, ProcessActed, ProcessRefused
 from shared.processes import NAMES, UnknownProcessError, named
 from shared.runtime.settings import Settings
 from shared.views.generations import FIRST
@@ -188,21 +186,11 @@ def _act_on(
 async def _send(
     settings_: Settings, data: ActOnProcess, request_id: str | None, seconds: float
 ) -> ProcessActed | ProcessRefused:
-    from shared.messaging import control_client, topology
+    from shared.messaging.operators import processes_client
 
-    own = str(uuid4()) if request_id is None else request_id
-    request = Request[ActOnProcess](
-        id=own, source=operator_options.SOURCE, type=PROCESS_ACT, time=datetime.now(UTC), data=data
-    )
+    request = processes_client.request(data, source=operator_options.SOURCE, request_id=request_id)
     with operator_options.reporting_request_errors(request):
-        return await control_client.send_request(
-            settings_.require("rabbitmq_url"),
-            request,
-            topology.PROCESS_ACT_KEY,
-            lambda body: ProcessAnswer.model_validate_json(body).data,
-            seconds=seconds,
-            recipient="process manager",
-        )
+        return await processes_client.send_request(settings_.require("rabbitmq_url"), request, seconds=seconds)
 
 
 async def _failed(manager: str) -> list[str]:

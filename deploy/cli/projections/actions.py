@@ -1,6 +1,6 @@
 """Rebuild, activate, rollback, adopt-epoch, drop: the commands that change something. Each records actor and reason."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -11,11 +11,10 @@ from deploy.cli.projections.following import follow
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
 from deploy.compare.stores import open_store
 from shared.messages.control import Activate, AdoptEpoch, Drop, Rebuild, Rollback
+from shared.messaging.operators.generations_client import UNDER_WAY_CODE
 from shared.messaging.topology import PROJECTORS
 from shared.runtime.settings import Settings
 from shared.views.generations import Generation, GenerationRefused, GenerationsChanged, GenerationState
-
-UNDER_WAY_CODE: Final = "rebuild-under-way"
 
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the projector's answer.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]

@@ -26,7 +26,7 @@ from shared.messages.control import Replay, Selection
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
 from shared.messaging.broker import BrokerError, Outgoing, Publisher
-from shared.messaging.operations_client import request, send_request
+from shared.messaging.operators.operations_client import request, send_request
 from shared.observability.targets import Target, unparse
 from shared.views.operations import Refused
 

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from deploy.cli.projections.actions import begin_rebuild
 from deploy.cli.projections.commands import compare_generations
-from deploy.cli.projections.control_requests import Act, send_request
+from deploy.cli.projections.control_requests import send_request
 from deploy.cli.projections.following import follow
 from deploy.demo.catching_up import CATCH_UP_TIMEOUT_S, read_by, wait_until_applied
 from deploy.demo.display import Display
@@ -38,6 +38,7 @@ from deploy.servers.provide import Servers
 from deploy.verify.command import verify
 from deploy.verify.options import Options
 from shared.messages.control import Activate, Drop, Rebuild, Rollback
+from shared.messaging.operators.generations_client import Act
 from shared.read_models import NAMES, READ_MODELS
 from shared.runtime.settings import Settings
 from shared.views.generations import FIRST, Generation, GenerationRefused

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from deploy.cli.screen import console, print_json, printable, table
 from deploy.cli.terminal import Output
-from deploy.observability.status.findings import Finding, Kind, findings, hints
-from deploy.observability.status.snapshot import Snapshot
 from deploy.observability.status.sources import read
 from deploy.run import environment
 from shared.runtime.settings import Settings
+from shared.status.findings import Finding, Kind, findings, hints
+from shared.status.snapshot import Snapshot
 from shared.views.progress import FreshnessStatus
 
 MAX_SHOWN: Final = 12
@@ -22,6 +22,7 @@ MAX_SHOWN: Final = 12
 STYLES: Final[Mapping[Kind, str]] = {
     Kind.LOST: "bold red",
     Kind.HELD: "yellow",
+    Kind.GROWING: "yellow",
     Kind.LATE: "yellow",
     Kind.STOPPED: "bold red",
     Kind.UNKNOWN: "magenta",

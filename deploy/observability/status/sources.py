@@ -12,7 +12,16 @@ from aiormq.exceptions import AMQPError
 from pydantic import ValidationError
 
 from command_service.measuring.outbox import OLDEST, PENDING
-from deploy.observability.status.snapshot import (
+from projectors.dead_letters.queue_figures import QueueFigures
+from shared.http.address import authority, reachable
+from shared.messaging.broker import BrokerError, Publisher
+from shared.processes import NAMES as PROCESS_MANAGERS
+from shared.processes import folder_of
+from shared.runtime.postgres import CONNECT_TIMEOUT_S
+from shared.runtime.reasons import reason
+from shared.runtime.settings import MissingSettingError, Settings
+from shared.status.reading import GROUPS, JOBS, VERIFIED
+from shared.status.snapshot import (
     COMMANDS,
     QUERIES,
     Job,
@@ -22,14 +31,6 @@ from deploy.observability.status.snapshot import (
     Snapshot,
     Verification,
 )
-from projectors.dead_letters.queue_figures import QueueFigures
-from shared.http.address import authority, reachable
-from shared.messaging.broker import BrokerError, Publisher
-from shared.processes import NAMES as PROCESS_MANAGERS
-from shared.processes import folder_of
-from shared.runtime.postgres import CONNECT_TIMEOUT_S
-from shared.runtime.reasons import reason
-from shared.runtime.settings import MissingSettingError, Settings
 from shared.views.operations import SCHEMA
 from shared.views.processes import FIGURES, ProcessFigures
 from shared.views.progress import Freshness
@@ -41,15 +42,6 @@ FAILURES: Final = (
     *(httpx.HTTPError, asyncpg.PostgresError, asyncpg.InterfaceError, BrokerError, AMQPError),
 )
 """Why a part does not answer."""
-
-GROUPS: Final = """
-SELECT origin, min(reason) AS reason, count(*) AS count, max(id) AS example, min(first_failed_at) AS since
-FROM letters WHERE live GROUP BY origin, fingerprint ORDER BY count(*) DESC LIMIT 100
-"""
-JOBS: Final = (
-    "SELECT id, state, why FROM jobs WHERE state IN ('pending', 'canary', 'running', 'paused', 'stopped') ORDER BY id"
-)
-VERIFIED: Final = "SELECT finished_at, complete, differences FROM verifications ORDER BY id DESC LIMIT 1"
 
 
 async def read(settings: Settings, environ: Mapping[str, str] = os.environ) -> Snapshot:

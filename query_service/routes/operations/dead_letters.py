@@ -24,7 +24,33 @@ from shared.http.problems import Problem
 from shared.messages.control import Selection
 from shared.read_models import NAMES
 from shared.views.operations import EditedCommandView, FailureView, GroupView, LetterStatus, LetterView
-from shared.views.operations_queries import EDITED, FAILURES, GROUPS, LETTER, LETTERS, LIVE_LETTERS, parameters
+from shared.views.operations_queries import (
+    EDITED,
+    FAILURES,
+    GROUPS,
+    LETTER,
+    LETTERS,
+    LIVE_LETTERS,
+    NOTES,
+    parameters,
+)
+
+HISTORY_HOURS: Final = 24
+HISTORY: Final = """
+WITH counted AS (
+    SELECT origin, fingerprint, floor(extract(epoch FROM now() - last_failed_at) / 3600)::integer AS hours_ago, count(*) AS count
+    FROM letters
+    WHERE live AND last_failed_at > now() - interval '24 hours' AND last_failed_at <= now()
+      AND (origin, fingerprint) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+    GROUP BY 1, 2, 3
+)
+SELECT origin, fingerprint,
+    (SELECT array_agg(coalesce(one.count, 0) ORDER BY hour DESC)
+     FROM generate_series(0, 23) AS hour
+     LEFT JOIN counted one ON (one.origin, one.fingerprint, one.hours_ago) = (cause.origin, cause.fingerprint, hour)) AS history
+FROM (SELECT DISTINCT origin, fingerprint FROM counted) AS cause
+"""
+"""Of these causes: live letters by the hour of their latest failure, the oldest hour first; causes without any in 24 hours are left out."""
 
 PAYLOAD: Final = "dead-letters:payload"
 LIVE: Final = (LetterStatus.DEAD, LetterStatus.REPLAYING)
@@ -47,10 +73,22 @@ class LetterKey(SortKey, frozen=True):
     id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 
+class GroupAnswer(GroupView):
+    """With what operators say of it."""
+
+    history: list[int] = Field(
+        description="Letters by the hour of their latest failure: the last 24 hours, the oldest first."
+    )
+    owner: str | None
+    note: str | None
+    bug: str | None = Field(description="The address of its report.")
+    snoozed_until: datetime | None
+
+
 class Groups(BaseModel):
     """The largest groups first."""
 
-    items: list[GroupView]
+    items: list[GroupAnswer]
     more: bool = Field(description="There are more, smaller groups: raise `limit` or narrow the filters.")
 
 
@@ -153,8 +191,17 @@ async def dead_letter_groups(
 ) -> Response[Groups]:
     """Live letters grouped by origin and fingerprint, so that each cause is one group; the largest group first."""
     chosen = _selection(origin, fingerprint, stream, type_, failed_from, failed_to, text)
-    rows = await request.stores.operations.fetch(GROUPS, *chosen, limit + 1)
-    groups = Groups(items=[GroupView(**row) for row in rows[:limit]], more=len(rows) > limit)
+    store = request.stores.operations
+    rows = await store.fetch(GROUPS, *chosen, limit + 1)
+    causes = [row["origin"] for row in rows[:limit]], [row["fingerprint"] for row in rows[:limit]]
+    notes = {(row["origin"], row["fingerprint"]): dict(row) for row in await store.fetch(NOTES, *causes)}
+    hours = {(row["origin"], row["fingerprint"]): row["history"] for row in await store.fetch(HISTORY, *causes)}
+    items = []
+    for row in rows[:limit]:
+        cause = row["origin"], row["fingerprint"]
+        said = dict.fromkeys(("owner", "note", "bug", "snoozed_until")) | notes.get(cause, {})
+        items.append(GroupAnswer(**{**row, **said}, history=hours.get(cause, [0] * HISTORY_HOURS)))
+    groups = Groups(items=items, more=len(rows) > limit)
     return conditional_response(request, groups.model_dump_json().encode(), {})
 
 

@@ -72,14 +72,11 @@ async def freshness(request: QueryRequest) -> Response[FreshnessReport]:
     null if nothing is known to be missing. `process_managers`: the same of each process manager, and how many of its processes have
     failed; `attention` then says what to do. The header `Tidemark-As-Of` is the oldest `as_of`.
     """
-    found = await asyncio.gather(*(_freshness_of(request, active) for active in request.stores.all))
+    found = await asyncio.gather(*(freshness_of(request, active) for active in request.stores.all))
     managers = await asyncio.gather(*(_manager(request, name) for name in request.stores.process_monitors))
     times = [one.as_of for one in found if isinstance(one, Freshness)]
     oldest = {HEADER: rfc3339(min(known))} if (known := [time for time in times if time]) else {}
-    processes = [
-        ProcessReport(process=name, heard_seconds_ago=round(seconds, 1), troubles=troubles)
-        for name, seconds, troubles in request.stores.processes.all()
-    ]
+    processes = process_reports(request)
     return conditional_response(
         request,
         FreshnessReport(projections=found, process_managers=managers, processes=processes).model_dump_json().encode(),
@@ -87,7 +84,14 @@ async def freshness(request: QueryRequest) -> Response[FreshnessReport]:
     )
 
 
-async def _freshness_of(request: QueryRequest, active: ActiveGeneration[Any]) -> Freshness | Unavailable:
+def process_reports(request: QueryRequest) -> list[ProcessReport]:
+    return [
+        ProcessReport(process=name, heard_seconds_ago=round(seconds, 1), troubles=troubles)
+        for name, seconds, troubles in request.stores.processes.all()
+    ]
+
+
+async def freshness_of(request: QueryRequest, active: ActiveGeneration[Any]) -> Freshness | Unavailable:
     try:
         return await promptly(request.stores.monitors[active.projection].freshness(), active.projection)
     except StoreDownError as error:

@@ -1,20 +1,57 @@
 """Replay jobs, and the audit, from the operations database."""
 
-from typing import Annotated, Final
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response, get
 from litestar.params import QueryParameter
 from pydantic_core import from_json
 
+from query_service.analytics.csv_table import MEDIA_TYPE as CSV
+from query_service.analytics.csv_table import Cell, csv_table
+from query_service.consistency.as_of import rfc3339
 from query_service.http.conditional import conditional_response
+from query_service.http.negotiation import ACCEPT, VARY
+from query_service.http.negotiation import chosen as chosen_type
 from query_service.http.openapi import RESPONSES, problem_response
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import JobId, TimeParameter, parse_time
 from query_service.http.requests import QueryRequest
 from shared.http.problems import Problem
-from shared.views.operations import AuditEntry, JobView
-from shared.views.operations_queries import AUDIT, JOB, JOBS, MAX_ID, AuditFilter
+from shared.views.operations import AuditEntry, JobLetterView, JobView
+from shared.views.operations_queries import AUDIT, JOB, JOB_LETTERS, JOBS, MAX_ID, AuditFilter
+
+JSON: Final = "application/json"
+MAX_CSV: Final = 10_000
+AUDIT_COLUMNS: Final = (
+    *(
+        "id",
+        "number",
+        "at",
+        "actor",
+        "act",
+        "reason",
+        "letter_id",
+        "job_id",
+        "projection",
+        "request_id",
+        "details",
+        "hash",
+    ),
+)
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class ItemStatus(StrEnum):
+    QUEUED = "queued"
+    SENT = "sent"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 class RowKey(SortKey, frozen=True):
@@ -24,6 +61,14 @@ class RowKey(SortKey, frozen=True):
 _NO_JOB: Final = problem_response(
     404, "There is no such job.", "job-not-found", "there is no job 3", "/dead-letters/jobs/3"
 )
+_NOT_ACCEPTABLE: Final = problem_response(
+    406,
+    "`Accept` allows neither JSON nor CSV.",
+    "not-acceptable",
+    "this route answers with application/json or text/csv; Accept allows neither",
+    "/audit",
+)
+ItemStatusFilter = Annotated[ItemStatus | None, QueryParameter(description="Only letters with this result.")]
 OfLetter = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only actions on this letter.")]
 OfJob = Annotated[int | None, QueryParameter(ge=1, le=MAX_ID, description="Only actions on this job.")]
 OfProjection = Annotated[
@@ -80,9 +125,35 @@ async def job(request: QueryRequest, job_id: JobId) -> Response[JobView]:
 
 
 @get(
+    "/dead-letters/jobs/{job_id:str}/letters",
+    needs="dead-letters:read",
+    responses={**RESPONSES, 404: _NO_JOB},
+    tags=["operations"],
+    summary="The letters of a replay job, in their order",
+)
+async def job_letters(
+    request: QueryRequest,
+    job_id: JobId,
+    status: ItemStatusFilter = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response[Page[JobLetterView]]:
+    """The selection as it was frozen, and what has come of each letter so far."""
+    query = ListQuery("job-letters", str(job_id), status)
+    after = query.key(cursor, RowKey).id if cursor else 0
+    store = request.stores.operations
+    if await store.fetchrow(JOB, job_id) is None:
+        raise Problem(f"there is no job {job_id}", status=404, code="job-not-found")
+    rows = await store.fetch(JOB_LETTERS, job_id, after, limit + 1, status)
+    following = query.cursor(RowKey(rows[limit - 1]["ord"])) if len(rows) > limit else None
+    items = (JobLetterView(**row).model_dump_json() for row in rows[:limit])
+    return conditional_response(request, page(items, following), {})
+
+
+@get(
     "/audit",
     needs="audit:read",
-    responses=RESPONSES,
+    responses={**RESPONSES, 406: _NOT_ACCEPTABLE},
     tags=["operations"],
     summary="Who did what, when and why, the latest first",
 )
@@ -102,7 +173,11 @@ async def audit(
     """Operators' acts, changes of keys, denials (counted by the minute) and erasures. `at_from` is inclusive, `at_to` exclusive.
 
     The audit is append-only, and chained by hashes: `tidemark audit verify` finds what was changed.
+
+    With `Accept: text/csv` the answer is CSV (RFC 4180) with the latest 10,000 entries that match, and no pages: narrow the time to get
+    more. A text that a spreadsheet would run as a formula, or that begins with an apostrophe, has an apostrophe in front.
     """
+    media_type = chosen_type(request.headers.getall(ACCEPT, []), (JSON, CSV))
     chosen = AuditFilter(
         letter_id=letter_id,
         job_id=job_id,
@@ -113,7 +188,9 @@ async def audit(
         at_from=None if at_from is None else parse_time("at_from", at_from),
         at_to=None if at_to is None else parse_time("at_to", at_to),
     )
-    return await _entries(request, chosen, limit, cursor)
+    if media_type == CSV:
+        return await _as_csv(request, chosen)
+    return await _entries(request, chosen, limit, cursor, VARY)
 
 
 @get(
@@ -140,19 +217,34 @@ async def dead_letter_audit(
 
 
 async def _entries(
-    request: QueryRequest, chosen: AuditFilter, limit: int, cursor: str | None
+    request: QueryRequest,
+    chosen: AuditFilter,
+    limit: int,
+    cursor: str | None,
+    headers: Mapping[str, str] = _NO_HEADERS,
 ) -> Response[Page[AuditEntry]]:
     query = ListQuery("audit", *map(str, chosen.parameters))
     before = query.key(cursor, RowKey).id if cursor else MAX_ID
     rows = await request.stores.operations.fetch(AUDIT, before, *chosen.parameters, limit + 1)
     following = query.cursor(RowKey(rows[limit - 1]["id"])) if len(rows) > limit else None
     items = (AuditEntry(**{**row, "details": from_json(row["details"])}).model_dump_json() for row in rows[:limit])
-    return conditional_response(request, page(items, following), {})
+    return conditional_response(request, page(items, following), headers)
+
+
+async def _as_csv(request: QueryRequest, chosen: AuditFilter) -> Response[Any]:
+    rows = await request.stores.operations.fetch(AUDIT, MAX_ID, *chosen.parameters, MAX_CSV)
+    cells = ([_cell(row[name]) for name in AUDIT_COLUMNS] for row in rows)
+    return conditional_response(request, csv_table(AUDIT_COLUMNS, cells), VARY, media_type=CSV)
+
+
+def _cell(value: Any) -> Cell:
+    return rfc3339(value) if isinstance(value, datetime) else value
 
 
 ROUTES: Final = (
     jobs,
     job,
+    job_letters,
     audit,
     dead_letter_audit,
 )

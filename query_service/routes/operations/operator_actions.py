@@ -9,11 +9,12 @@ response.
 from typing import Any, Final, Literal
 
 from litestar import MediaType, Response, post
-from pydantic import ValidationError
 
 from query_service.http import operators
+from query_service.http.acting import act_of, require_acts_allowed
 from query_service.http.operator_openapi import (
     ACTION_RESPONSES,
+    AnnotateOperation,
     DiscardOperation,
     EditOperation,
     ReplayOperation,
@@ -21,12 +22,10 @@ from query_service.http.operator_openapi import (
 )
 from query_service.http.parameters import JobId
 from query_service.http.requests import QueryRequest
-from shared.contracts.validation_errors import describe
-from shared.http.json_bodies import json_object
-from shared.http.problems import FieldError, Problem
 from shared.messages.control import Discard, Edit, Replay, Steer
 from shared.messages.envelope import MAX_MESSAGE_BYTES
-from shared.messaging.operations_client import Act
+from shared.messages.operator_requests import Annotate
+from shared.messaging.operators.operations_client import Act
 from shared.views.operations import Done
 
 _ACT: Final[dict[str, Any]] = {
@@ -81,6 +80,18 @@ async def edit(request: QueryRequest) -> Response[Done]:
 
 
 @post(
+    "/dead-letters/groups/annotate",
+    needs="dead-letters:annotate",
+    operation_class=AnnotateOperation,
+    summary="Say who owns a cause of dead letters, and what is known of it",
+    **_ACT,
+)
+async def annotate_group(request: QueryRequest) -> Response[Done]:
+    """Replaces all that was said of it before: what is absent is cleared. A snoozed cause is no finding of `/status` until its time."""
+    return await _request_action(request, Annotate)
+
+
+@post(
     "/dead-letters/jobs/{job_id:str}/pause",
     needs="dead-letters:replay",
     operation_class=SteerOperation,
@@ -121,36 +132,24 @@ async def _steer(request: QueryRequest, job_id: int, to: Literal["paused", "runn
 
 
 async def _request_action(request: QueryRequest, kind: type[Act], **values: object) -> Response[Done]:
-    values = {**operators.acting(request), **values}
     request_id = operators.request_id(request)
-    body = await _body(request, required=kind is not Steer)
-    if misplaced := sorted(values.keys() & body.keys()):
-        raise _invalid([FieldError(name, "is not part of the body") for name in misplaced])
-    try:
-        act = kind.model_validate(body | values)
-    except ValidationError as error:
-        raise _invalid([FieldError(one["field"], one["message"]) for one in describe(error, kind)]) from error
+    act = await act_of(request, kind, body_required=kind is not Steer, **values)
+    if not getattr(act, "dry_run", False):
+        await require_acts_allowed(request)
     done = await request.operators.ask(act, request_id)
     headers = operators.response_headers(request_id)
     if done.verb == "replay" and done.job_id is not None:
         headers["Location"] = f"/dead-letters/jobs/{done.job_id}"
-    accepted = done.verb != "steer" and not done.dry_run
+    accepted = done.verb not in ("steer", "annotate") and not done.dry_run
     text = done.model_dump_json(exclude_none=True).encode()
     return Response(text, status_code=202 if accepted else 200, media_type=MediaType.JSON, headers=headers)  # type: ignore[arg-type]
-
-
-async def _body(request: QueryRequest, *, required: bool) -> dict[str, Any]:
-    return {} if not required and not (await request.body()).strip() else await json_object(request)
-
-
-def _invalid(errors: list[FieldError]) -> Problem:
-    return Problem("the request is not valid", status=422, code="validation-failed", errors=errors)
 
 
 ROUTES: Final = (
     replay,
     discard,
     edit,
+    annotate_group,
     pause_job,
     resume_job,
     cancel_job,

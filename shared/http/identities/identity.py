@@ -26,6 +26,8 @@ class Identity:
     subject: str
     scopes: frozenset[str]
     behind: str | None = None
+    expires_at: float | None = None
+    """When its credential ends, in seconds since 1970; None: it is not known to."""
 
     @property
     def is_anonymous(self) -> bool:

@@ -93,7 +93,7 @@ class ApiKeyCache:
             raise UnauthorisedError(given=True)
         if stored.expires_at is not None and stored.expires_at <= self._now():
             raise UnauthorisedError(given=True)
-        return Identity(stored.subject, stored.scopes, behind)
+        return Identity(stored.subject, stored.scopes, behind, stored.expires_at)
 
     async def _read_for_unknown_key(self) -> None:
         """It may have been created a moment ago: return when a read that began after this is done. All that wait share it."""

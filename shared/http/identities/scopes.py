@@ -60,6 +60,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "dead-letters": Family(
         {
             "read": "dead letters without their payloads, and replay jobs",
+            "annotate": "say who owns a cause of dead letters, and what is known of it; snooze it",
             "payload": "bodies, headers and stack traces of dead letters: what senders have sent",
             "replay": "replay dead letters; pause, resume and cancel replay jobs",
             "discard": "discard dead letters",
@@ -68,7 +69,24 @@ FAMILIES: Final[Mapping[str, Family]] = {
     ),
     "audit": Family({"read": "who did what, when and why"}),
     "projections": Family(
-        {"rebuild": "build a new generation of a read model", "activate": "activate one, and roll back"}
+        {
+            "read": "the generations of read models, and which version of a stream each read model has",
+            "rebuild": "build a new generation of a read model",
+            "activate": "activate one, roll back, drop one, and go on in another epoch of the write database",
+        }
+    ),
+    "checks": Family(
+        {
+            "read": "verifications and comparisons: their progress and what they have found",
+            "run": "start and cancel verifications and comparisons",
+            "heal": "have a verification send again what read models lack",
+        }
+    ),
+    "operations": Family(
+        {
+            "read": "the state of the whole system: what is lost, held, growing, late or stopped",
+            "read-only": "forbid operators' acts over HTTP for a time, and allow them again",
+        }
     ),
     "processes": Family(
         {"read": "processes: their state, inputs, timers and commands", "act": "retry, cancel and migrate processes"}
@@ -82,10 +100,53 @@ ERASURE: Final = "erasure:request"
 OPERATOR: Final = frozenset(
     {
         *("queries:*", "commands:*", "outcomes:read", "scheduled:act", "streams:read", "dead-letters:*", "audit:read"),
-        *("projections:*", "processes:*"),
+        *("projections:*", "processes:*", "checks:*", "operations:read"),
     }
 )
 """What the key in ``TIDEMARK_OPERATOR_KEY`` may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A named set of scopes for a person. A key has the scopes, not the name: what a role means later changes no key."""
+
+    meaning: str
+    scopes: frozenset[str]
+
+
+_VIEWER: Final = frozenset(
+    {
+        *("queries:*", "streams:read", "dead-letters:read", "audit:read", "projections:read", "processes:read"),
+        *("checks:read", "operations:read"),
+    }
+)
+_OPERATOR: Final = _VIEWER | {
+    *(
+        "commands:*",
+        "outcomes:read",
+        "scheduled:act",
+        "dead-letters:payload",
+        "dead-letters:annotate",
+        "dead-letters:replay",
+    ),
+    *("dead-letters:edit", "projections:rebuild", "processes:act", "checks:run", "checks:heal"),
+}
+_APPROVER: Final = _OPERATOR | {"dead-letters:discard", "projections:activate"}
+ROLES: Final[Mapping[str, Role]] = {
+    "viewer": Role("sees everything but what senders have sent", _VIEWER),
+    "operator": Role("sends commands, replays, edits, rebuilds, verifies", _OPERATOR),
+    "approver": Role("also discards, activates generations and drops them", _APPROVER),
+    "admin": Role("everything", frozenset({EVERYTHING})),
+}
+"""The roles of persons, each with all that the one before it has."""
+
+
+def role_of(granted: Collection[str]) -> str | None:
+    """The highest role all of whose scopes are granted; None: not even the lowest one's are."""
+    for name, role in reversed(list(ROLES.items())):
+        if all(allows(granted, scope) for scope in role.scopes):
+            return name
+    return None
 
 
 class UnknownScopeError(ValueError):

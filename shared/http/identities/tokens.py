@@ -67,7 +67,7 @@ class TokenVerifier:
         if found.expires_at + self._rules.leeway_s <= self._now():
             self._checked.pop(digest, None)
             raise UnauthorisedError(given=True)
-        return Identity(found.subject, found.scopes, behind)
+        return Identity(found.subject, found.scopes, behind, found.expires_at)
 
     async def _check(self, token: str) -> _Checked:
         try:

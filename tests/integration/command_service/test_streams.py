@@ -57,6 +57,31 @@ async def test_the_state_and_its_version_are_those_of_the_last_command(
     assert changed.json()["state"]["name"] != found["state"]["name"]
 
 
+async def test_the_events_of_a_stream_are_paged_and_as_of_a_time(handler: Handler, client: httpx.AsyncClient) -> None:
+    await handler.handle([register("e1", "c", "ann@example.org"), rename("e2", "c", "Bea"), rename("e3", "c", "Cleo")])
+    first = await client.get("/streams/customers/c/events?limit=2", headers=WITH_KEY)
+    assert first.status_code == 200, first.text
+    found = first.json()
+    assert [(one["version"], one["command_id"]) for one in found["items"]] == [(1, "e1"), (2, "e2")]
+    assert found["items"][0]["type"] == "customers.customer-registered"
+    assert found["next_after"] == 2
+    rest = (await client.get("/streams/customers/c/events?limit=2&after=2", headers=WITH_KEY)).json()
+    assert [one["version"] for one in rest["items"]] == [3]
+    assert rest["next_after"] is None
+    before = await client.get("/streams/customers/c/events?until=2001-01-01T00:00:00Z", headers=WITH_KEY)
+    assert before.json()["items"] == []
+    times = [one["time"] for one in found["items"]]
+    then = await client.get("/streams/customers/c/events", params={"until": times[0]}, headers=WITH_KEY)
+    assert [one["version"] for one in then.json()["items"]][:1] == [1]
+    for path, status in (
+        ("/streams/customers/nobody/events", 404),
+        ("/streams/unicorns/c/events", 404),
+        ("/streams/customers/c/events?until=yesterday", 400),
+        ("/streams/customers/c/events?limit=1000", 400),
+    ):
+        assert (await client.get(path, headers=WITH_KEY)).status_code == status, path
+
+
 async def test_outdated_state_is_replayed_and_left_as_it_is(
     handler: Handler, client: httpx.AsyncClient, write_db: asyncpg.Connection
 ) -> None:

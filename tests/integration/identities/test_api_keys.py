@@ -303,6 +303,7 @@ async def test_the_command_line_creates_lists_rotates_and_revokes(
         (("create", "x" * 201, "--scope", "*"), "SUBJECT"),
         (("create", "shop", "--scope", "*", "--expires", "soon"), "--expires: 'soon' is no duration"),
         (("create", "shop"), "--scope"),
+        (("create", "shop", "--role", "boss"), "there is no role 'boss'; there are viewer, operator, approver, admin"),
         (("rotate", "x", "--overlap", "1w"), "--overlap: '1w' is no duration"),
     ],
 )

@@ -29,7 +29,8 @@ from tests.integration.dead_letters.harness import Harness
 
 KEY = "a key for tests"
 TABLES = (
-    "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, api_keys, audit"
+    "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, api_keys, audit,"
+    " group_notes, checks"
 )
 OTHERS = (topology.RESEND_QUEUE, topology.COMMAND_QUEUE, *map(topology.control_queue, topology.PROJECTORS))
 
@@ -42,6 +43,7 @@ async def db(migrated: Settings) -> AsyncIterator[asyncpg.Connection]:
     async with connection.transaction():
         await connection.execute("ALTER TABLE audit DISABLE TRIGGER USER")
         await connection.execute(f"TRUNCATE {TABLES} RESTART IDENTITY")
+        await connection.execute("UPDATE operators_acts SET forbidden = false")
         await connection.execute("ALTER TABLE audit ENABLE TRIGGER USER")
     yield connection
     await connection.close()

@@ -35,7 +35,7 @@ from tests.issuer import AUDIENCE, ISSUER, SigningKey, jwks, signing_key
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 NO_BROKER = "amqp://nobody:x@127.0.0.1:1/"
-PUBLIC_PATHS = ("/health/live", "/health/ready", "/health/serving", "/schema", "/contracts")
+PUBLIC_PATHS = ("/health/live", "/health/ready", "/health/serving", "/schema", "/contracts", "/console")
 """What may be used without a credential, and all below it. Anything else needs one."""
 VALUES = {"command_type": "orders.pay-order", "kind": "orders"}
 KEY: SigningKey = signing_key("k")

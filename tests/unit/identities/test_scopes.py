@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from shared.contracts.registry import COMMANDS, NAMES
 from shared.http.identities import scopes
-from shared.http.identities.scopes import UnknownScopeError, allows, checked, described, known, of_command
+from shared.http.identities.scopes import (
+    ROLES,
+    UnknownScopeError,
+    allows,
+    checked,
+    described,
+    known,
+    of_command,
+    role_of,
+)
 
 WORD = st.text("abc-", min_size=1, max_size=4)
 FAMILY = st.sampled_from(["commands", "queries", "dead-letters", "com"])
@@ -77,7 +86,7 @@ def test_every_command_every_context_and_every_family_can_be_granted() -> None:
         ("queries:orders.*", "queries has"),
         ("commands:orders.pay", "commands has"),
         ("commands:orders", "commands has"),
-        ("dead-letters:write", "dead-letters has read, payload, replay, discard, edit"),
+        ("dead-letters:write", "dead-letters has read, annotate, payload, replay, discard, edit"),
         ("sources:a b", "sources has <source>"),
         ("", "there is no scope ''"),
         ("**", "there is no scope"),
@@ -103,3 +112,31 @@ def test_no_scope_of_commands_has_anybody_erased() -> None:
     assert not allows(["commands:*", "commands:privacy.*", "commands:privacy.erase-subject"], needed)
     assert allows(["erasure:request"], needed)
     assert of_command("orders.pay-order") == "commands:orders.pay-order"
+
+
+def test_each_role_has_all_that_the_one_before_it_has_and_is_known_by_its_scopes() -> None:
+    before: frozenset[str] = frozenset()
+    for name, role in ROLES.items():
+        assert all(checked(scope) for scope in role.scopes)
+        assert all(allows(role.scopes, scope) for scope in before)
+        assert role_of(role.scopes) == name
+        before = role.scopes
+    assert role_of({"queries:*"}) is None
+    assert role_of(ROLES["operator"].scopes | {"dead-letters:*"}) == "operator"
+    assert role_of(ROLES["operator"].scopes | {"dead-letters:*", "projections:*"}) == "approver"
+
+
+@pytest.mark.parametrize(
+    ("role", "may", "may_not"),
+    [
+        ("viewer", "dead-letters:read", "dead-letters:payload"),
+        ("viewer", "checks:read", "checks:run"),
+        ("operator", "projections:rebuild", "projections:activate"),
+        ("operator", "dead-letters:edit", "dead-letters:discard"),
+        ("approver", "projections:activate", "operations:read-only"),
+        ("approver", "dead-letters:discard", "erasure:request"),
+    ],
+)
+def test_a_role_ends_where_the_next_one_begins(role: str, may: str, may_not: str) -> None:
+    assert allows(ROLES[role].scopes, may)
+    assert not allows(ROLES[role].scopes, may_not)

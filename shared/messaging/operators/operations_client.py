@@ -5,16 +5,30 @@ from typing import Any, Final
 from uuid import uuid4
 
 from shared.messages.control import DISCARD, EDIT, REPLAY, STEER, Discard, Edit, Replay, Request, Steer
+from shared.messages.operator_requests import (
+    ANNOTATE,
+    CANCEL_CHECK,
+    CHECK,
+    FORBID_ACTS,
+    Annotate,
+    CancelCheck,
+    Check,
+    ForbidActs,
+)
 from shared.messaging import control_client
 from shared.views.operations import Done, OperationAnswer, Refused
 
-Act = Replay | Discard | Edit | Steer
+Act = Replay | Discard | Edit | Steer | Annotate | ForbidActs | Check | CancelCheck
 
 SHAPES: Final[dict[type[Act], tuple[str, type[Request[Any]]]]] = {
     Replay: (REPLAY, Request[Replay]),
     Discard: (DISCARD, Request[Discard]),
     Edit: (EDIT, Request[Edit]),
     Steer: (STEER, Request[Steer]),
+    Annotate: (ANNOTATE, Request[Annotate]),
+    ForbidActs: (FORBID_ACTS, Request[ForbidActs]),
+    Check: (CHECK, Request[Check]),
+    CancelCheck: (CANCEL_CHECK, Request[CancelCheck]),
 }
 
 

@@ -2,6 +2,7 @@
 
 lost      something may be gone or different: the last verification found so
 held      streams wait for an operator, or for what comes by itself
+growing   more become held for a cause that has been there for some minutes
 late      something takes longer than it should
 stopped   something does nothing until an operator acts, or until a server is there again
 unknown   a part did not answer, so nothing can be said of it
@@ -13,9 +14,9 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from deploy.observability.status.snapshot import COMMANDS, QUERIES, Snapshot
-from projectors.dead_letters.queue_figures import LANES
 from shared.messaging.access import ACCESS, LANE
+from shared.status.queues import LANES
+from shared.status.snapshot import COMMANDS, GROWING_MINUTES, QUERIES, Snapshot
 from shared.views.processes import ProcessFigures
 from shared.views.progress import Freshness, FreshnessStatus
 
@@ -31,6 +32,7 @@ NEXT_FOR_PART: Final = {QUERIES: "tidemark health query", COMMANDS: "tidemark he
 class Kind(StrEnum):
     LOST = "lost"
     HELD = "held"
+    GROWING = "growing"
     LATE = "late"
     STOPPED = "stopped"
     UNKNOWN = "unknown"
@@ -38,12 +40,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """``next``: the command to type; empty: nothing, or what ``what`` says."""
+    """``next``: the command to type; empty: nothing, or what ``what`` says. ``see``: the query service's path that says more, likewise."""
 
     kind: Kind
     where: str
     what: str
     next: str = ""
+    see: str = ""
 
 
 def findings(found: Snapshot) -> Sequence[Finding]:
@@ -74,6 +77,38 @@ def hints(found: Snapshot) -> Sequence[str]:
     return []
 
 
+class Health(StrEnum):
+    WELL = "well"
+    UNKNOWN = "unknown"
+    ATTENTION = "attention"
+    BROKEN = "broken"
+
+
+BROKEN: Final = frozenset({Kind.LOST, Kind.STOPPED})
+
+
+def health(every: Sequence[Finding]) -> Health:
+    """The worst of what was found: something lost or stopped; held, growing or late; or only parts that did not answer."""
+    kinds = {each.kind for each in every}
+    if kinds & BROKEN:
+        return Health.BROKEN
+    if kinds - {Kind.UNKNOWN}:
+        return Health.ATTENTION
+    return Health.UNKNOWN if kinds else Health.WELL
+
+
+def verdict(every: Sequence[Finding]) -> str:
+    """One sentence."""
+    counts = {kind: sum(each.kind is kind for each in every) for kind in Kind}
+    named = [f"{count} {kind.value}" for kind, count in counts.items() if count and kind is not Kind.UNKNOWN]
+    silent = counts[Kind.UNKNOWN]
+    parts = f"{silent} {'part does' if silent == 1 else 'parts do'} not answer"
+    if not named:
+        return f"Nothing is known to be wrong, but {parts}." if silent else "Nothing is lost, held, late or stopped."
+    lost = "Something may be lost" if counts[Kind.LOST] else "Nothing is known to be lost"
+    return f"{lost}; findings: {', '.join(named)}{f'; {parts}' if silent else ''}."
+
+
 def _parts(found: Snapshot) -> Iterator[Finding]:
     for part, why in found.down.items():
         yield Finding(Kind.UNKNOWN, part, f"does not answer: {why}", NEXT_FOR_PART.get(part, ""))
@@ -84,45 +119,48 @@ def _verified(found: Snapshot) -> Iterator[Finding]:
     if last is not None and last.differences:
         ago = _duration((found.at - last.finished_at).total_seconds())
         what = f"the last verification, {ago} ago, found {last.differences:,} differences"
-        yield Finding(Kind.LOST, "verify", what, "tidemark verify")
+        yield Finding(Kind.LOST, "verify", what, "tidemark verify", "/checks")
 
 
 def _projections(found: Snapshot) -> Iterator[Finding]:
     for name, why in found.unavailable.items():
-        yield Finding(
-            Kind.STOPPED, name, f"its store does not answer the query service: {why}", f"tidemark health {name}"
-        )
+        what = f"its store does not answer the query service: {why}"
+        yield Finding(Kind.STOPPED, name, what, f"tidemark health {name}", f"/projections/{name}")
     for one in found.projections or ():
         yield from _projection(one)
 
 
 def _projection(one: Freshness) -> Iterator[Finding]:
-    name = one.projection
+    name, see = one.projection, f"/projections/{one.projection}"
     if one.stopped is not None:
         command = "tidemark verify" if one.stopped.waits_for == "operator" else "tidemark projections status"
-        yield Finding(Kind.STOPPED, name, one.stopped.detail, command)
+        yield Finding(Kind.STOPPED, name, one.stopped.detail, command, see)
     elif one.status is FreshnessStatus.STALLED:
-        yield Finding(Kind.STOPPED, name, one.reason or "nothing moves", f"tidemark health {name}")
+        yield Finding(Kind.STOPPED, name, one.reason or "nothing moves", f"tidemark health {name}", see)
     elif one.status is FreshnessStatus.BEHIND:
         behind = "its age is not known" if one.lag_seconds is None else f"{_duration(one.lag_seconds)} behind"
-        yield Finding(Kind.LATE, name, f"{behind}, and catching up", f"tidemark projections status {name}")
+        yield Finding(Kind.LATE, name, f"{behind}, and catching up", f"tidemark projections status {name}", see)
     if one.held:
-        yield Finding(
-            Kind.HELD, name, f"{one.held:,} streams are held", f"tidemark dead-letters groups --projector {name}"
-        )
+        command = f"tidemark dead-letters groups --projector {name}"
+        yield Finding(Kind.HELD, name, f"{one.held:,} streams are held", command, f"/dead-letters/groups?origin={name}")
     if one.incomplete is not None:
-        yield Finding(Kind.STOPPED, name, one.incomplete.detail, f"tidemark projections rebuild {name}")
+        yield Finding(Kind.STOPPED, name, one.incomplete.detail, f"tidemark projections rebuild {name}", see)
 
 
 def _letters(found: Snapshot) -> Iterator[Finding]:
     for group in found.groups or ():
         since = _duration((found.at - group.since).total_seconds())
         what = f"{group.count:,} dead letters for one cause ({group.reason}), the first {since} ago"
-        yield Finding(Kind.HELD, group.origin, what, f"tidemark dead-letters show {group.example}")
+        command, see = f"tidemark dead-letters show {group.example}", f"/dead-letters/{group.example}"
+        yield Finding(Kind.HELD, group.origin, what, command, see)
+        if group.recent and found.at - group.since > timedelta(minutes=GROWING_MINUTES):
+            what = f"{group.recent:,} more in the last {GROWING_MINUTES} minutes for one cause ({group.reason})"
+            yield Finding(Kind.GROWING, group.origin, what, command, see)
     for job in found.jobs or ():
         if job.state in IDLE_JOBS:
             what = f"replay job {job.id} is {job.state}{f': {job.why}' if job.why else ''}"
-            yield Finding(Kind.STOPPED, "dead_letters", what, f"tidemark dead-letters jobs resume {job.id}")
+            command, see = f"tidemark dead-letters jobs resume {job.id}", f"/dead-letters/jobs/{job.id}"
+            yield Finding(Kind.STOPPED, "dead_letters", what, command, see)
 
 
 def _outbox(found: Snapshot) -> Iterator[Finding]:
@@ -166,15 +204,17 @@ def _reported(found: Snapshot) -> Iterator[Finding]:
 
 
 def _process_manager(one: ProcessFigures) -> Iterator[Finding]:
+    of_manager = f"/processes?name={one.name}"
     if one.failed:
         what = f"{one.failed:,} processes have failed, and wait for a retry"
-        yield Finding(Kind.HELD, one.name, what, f"tidemark processes list --name {one.name} --state failed")
+        command, see = f"tidemark processes list --name {one.name} --state failed", f"{of_manager}&state=failed"
+        yield Finding(Kind.HELD, one.name, what, command, see)
     if one.timers_overdue:
         what = f"{one.timers_overdue:,} timers are overdue"
-        yield Finding(Kind.LATE, one.name, what, "tidemark health processes")
+        yield Finding(Kind.LATE, one.name, what, "tidemark health processes", of_manager)
     if one.commands_overdue:
         what = f"{one.commands_overdue:,} commands were sent again and have no outcome yet"
-        yield Finding(Kind.LATE, one.name, what, f"tidemark processes list --name {one.name}")
+        yield Finding(Kind.LATE, one.name, what, f"tidemark processes list --name {one.name}", of_manager)
 
 
 def _duration(seconds: float) -> str:

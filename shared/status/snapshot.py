@@ -1,14 +1,15 @@
-"""What ``tidemark status`` has read, part by part: a part that did not answer says so, and hides no other."""
+"""What is known of a system at one moment, part by part: a part that did not answer says so, and hides no other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from projectors.dead_letters.queue_figures import QueueStates
+from shared.status.queues import QueueStates
 from shared.views.processes import ProcessFigures
 from shared.views.progress import Freshness
 
+GROWING_MINUTES: Final = 5
 QUERIES: Final = "the query service"
 COMMANDS: Final = "the command service's HTTP"
 
@@ -18,10 +19,13 @@ class LetterGroup:
     """Live dead letters with one cause."""
 
     origin: str
+    fingerprint: str
     reason: str
     count: int
     example: int
     since: datetime
+    recent: int = 0
+    """Of them, those that became dead letters in the last GROWING_MINUTES."""
 
 
 @dataclass(frozen=True)

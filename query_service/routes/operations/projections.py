@@ -1,0 +1,206 @@
+"""Generations of read models, and how far each read model has come with one stream. Acts on generations are in ``generation_acts``."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from litestar import Response, get
+from litestar.params import PathParameter
+from pydantic import BaseModel, Field
+
+from query_service.http.conditional import conditional_response
+from query_service.http.openapi import INVALID, RESPONSES, problem_response
+from query_service.http.parameters import parse_id
+from query_service.http.problems import StoreDownError
+from query_service.http.requests import QueryRequest
+from query_service.stores.active_generation import ActiveGeneration
+from query_service.stores.port import promptly
+from shared.contracts.registry import KINDS
+from shared.http.problems import Problem
+from shared.read_models import NAMES, StoreKind, named
+from shared.views.generations import Generation, GenerationState, has
+
+Name = Annotated[str, PathParameter(description=f"A projection: {', '.join(NAMES)}.")]
+Kind = Annotated[str, PathParameter(description=f"The kind of stream: {', '.join(KINDS)}.")]
+StreamId = Annotated[str, PathParameter(description="The id in it.")]
+
+
+class GenerationView(BaseModel):
+    """One build of a read model."""
+
+    number: int
+    state: GenerationState
+    active: bool = Field(description="Queries are answered from it.")
+    begun_at: datetime
+    ready_at: datetime | None
+    activated_at: datetime | None = Field(description="When it last became active.")
+    scanned: int = Field(description="Events of history that have been applied.")
+    total: int | None = Field(description="Events of history; null: they are not counted yet.")
+    done: bool = Field(description="All of history has been applied.")
+    rate_limit: float | None = Field(description="At most so many events of history a second.")
+    events_per_second: float | None = Field(description="Events of history a second, on average since it was begun.")
+    seconds_left: float | None = Field(
+        description="At that rate, until all of history is applied; null: unknown, or done."
+    )
+    epoch: str | None
+    ahead: int = Field(description="Streams that are ahead of the write database.")
+    kinds: list[str] = Field(description="The kinds of stream that it has.")
+
+
+class ProjectionView(BaseModel):
+    """A read model and its generations, by number."""
+
+    projection: str
+    store: StoreKind
+    kinds: list[str] = Field(description="The kinds of stream that it reads.")
+    generations: list[GenerationView]
+    error: str | None = Field(description="Why its store does not answer; null: it does.")
+
+
+class ProjectionsView(BaseModel):
+    items: list[ProjectionView]
+
+
+class HeldView(BaseModel):
+    """Why a stream does not advance."""
+
+    status: str
+    version: int = Field(description="The version that holds it.")
+    reason: str
+    seen: int = Field(description="The highest version that waits behind it.")
+
+
+class StreamPositionView(BaseModel):
+    """How far one read model has come with a stream."""
+
+    projection: str
+    generation: int | None
+    version: int | None = Field(description="0: no event of it has been applied; null: the store does not answer.")
+    held: HeldView | None
+    letter_id: int | None = Field(description="The dead letter that holds it, if it is dead.")
+    error: str | None
+
+
+class StreamPositionsView(BaseModel):
+    stream: str
+    items: list[StreamPositionView] = Field(description="Of the read models that read streams of its kind.")
+
+
+_NO_PROJECTION: Final = problem_response(
+    404, "There is no such projection.", "projection-not-found", "there is no projection x", "/projections/x"
+)
+
+
+@get(
+    "/projections",
+    needs="projections:read",
+    responses={304: RESPONSES[304], 400: INVALID},
+    tags=["operations"],
+    summary="Read models and their generations",
+)
+async def projections(request: QueryRequest) -> Response[ProjectionsView]:
+    """Every generation with its state, and how far a rebuild has come. A store that does not answer is named in its own entry."""
+    found = await asyncio.gather(*(_view(active) for active in request.stores.all))
+    return conditional_response(request, ProjectionsView(items=found).model_dump_json().encode(), {})
+
+
+@get(
+    "/projections/{name:str}",
+    needs="projections:read",
+    responses={304: RESPONSES[304], 400: INVALID, 404: _NO_PROJECTION},
+    tags=["operations"],
+    summary="One read model and its generations",
+)
+async def projection(request: QueryRequest, name: Name) -> Response[ProjectionView]:
+    """The generations of one read model."""
+    found = await _view(named_projection(request, name))
+    return conditional_response(request, found.model_dump_json().encode(), {})
+
+
+@get(
+    "/stream-positions/{kind:str}/{stream_id:str}",
+    needs="projections:read",
+    responses={304: RESPONSES[304], 400: INVALID, 404: _NO_PROJECTION},
+    tags=["operations"],
+    summary="Which version of a stream each read model has",
+)
+async def stream_positions(request: QueryRequest, kind: Kind, stream_id: StreamId) -> Response[StreamPositionsView]:
+    """For each read model that reads streams of this kind: its version of the stream, and what holds it."""
+    if kind not in KINDS:
+        detail = f"there is no kind of stream {kind}; there are {', '.join(KINDS)}"
+        raise Problem(detail, status=404, code="unknown-kind")
+    stream = f"{kind}/{parse_id('stream_id', stream_id)}"
+    readers = [active for active in request.stores.all if active.reads(stream)]
+    found = await asyncio.gather(*(_position(request, active, stream) for active in readers))
+    body = StreamPositionsView(stream=stream, items=found).model_dump_json().encode()
+    return conditional_response(request, body, {})
+
+
+def named_projection(request: QueryRequest, name: str) -> ActiveGeneration[Any]:
+    """Raises Problem 404."""
+    for active in request.stores.all:
+        if active.projection == name:
+            return active
+    there_are = ", ".join(active.projection for active in request.stores.all)
+    raise Problem(f"there is no projection {name}; there are {there_are}", status=404, code="projection-not-found")
+
+
+async def _view(active: ActiveGeneration[Any]) -> ProjectionView:
+    error = None
+    generations: Sequence[Generation] = ()
+    try:
+        generations = await promptly(_generations(active), active.projection)
+    except StoreDownError as down:
+        error = down.reason
+    model = named(active.projection)
+    return ProjectionView(
+        projection=model.name,
+        store=model.store,
+        kinds=list(model.kinds),
+        generations=[_generation(one) for one in generations],
+        error=error,
+    )
+
+
+async def _generations(active: ActiveGeneration[Any]) -> Sequence[Generation]:
+    store = await active.store()
+    found: list[Generation] = await store.generations()
+    return found
+
+
+def _generation(one: Generation) -> GenerationView:
+    seconds = ((one.ready_at or one.updated_at) - one.begun_at).total_seconds()
+    speed = round(one.scanned / seconds, 1) if one.scanned and seconds > 0 else None
+    left = None
+    if one.state is GenerationState.BUILDING and speed and one.total is not None and not one.done:
+        left = round(max(0, one.total - one.scanned) / speed, 1)
+    shown = one.model_dump(include=set(GenerationView.model_fields) - {"kinds"})
+    return GenerationView(
+        **shown, rate_limit=one.rate, events_per_second=speed, seconds_left=left, kinds=list(has(one.kinds))
+    )
+
+
+async def _position(request: QueryRequest, active: ActiveGeneration[Any], stream: str) -> StreamPositionView:
+    name = active.projection
+    try:
+        store = await promptly(active.store(), name)
+        position = (await promptly(store.positions([stream]), name)).get(stream)
+    except StoreDownError as down:
+        return StreamPositionView(
+            projection=name, generation=None, version=None, held=None, letter_id=None, error=down.reason
+        )
+    hold = position.hold if position is not None else None
+    held = HeldView(status=hold.status, version=hold.version, reason=hold.reason, seen=hold.seen) if hold else None
+    letter_id = await request.stores.operations.holding(name, stream, hold.version) if hold and hold.dead else None
+    applied = position.applied if position is not None else 0
+    return StreamPositionView(
+        projection=name, generation=store.number, version=applied, held=held, letter_id=letter_id, error=None
+    )
+
+
+ROUTES: Final = (
+    projections,
+    projection,
+    stream_positions,
+)
