@@ -23,12 +23,13 @@ OLD, NEW = signing_key("old", "ES256"), signing_key("new", "RS256")
 
 @dataclass(frozen=True)
 class Secured(System):
-    settings: Mapping[str, str] = field(kw_only=True)
+    variables: Mapping[str, str] = field(kw_only=True)
+    """What its deployables have besides what the servers say."""
     issuer: Issuer = field(kw_only=True)
 
     def own(self, name: str, **settings: str) -> Program:
         """One more of a deployable, with other settings."""
-        return program(name, self.servers, {**os.environ, **self.settings, **settings})
+        return program(name, self.servers, {**os.environ, **self.variables, **settings})
 
     async def key(self, subject: str, *scopes: str, lifetime: timedelta | None = None) -> store.NewKey:
         async with store.operations_database(settings_for(self.servers)) as connection:
@@ -64,7 +65,7 @@ async def secured_system(folder: Path) -> AsyncIterator[Secured]:
         }
         with own_servers() as servers:
             async with running_system(servers, log, settings) as system:
-                yield Secured(**vars(system), settings=settings, issuer=issuer)
+                yield Secured(**vars(system), variables=settings, issuer=issuer)
     text = log.read_text()
     assert "Traceback" not in text
     assert "unexpected error" not in text
