@@ -16,7 +16,7 @@ app = typer.Typer(
     help="""Passwords of the deployables at PostgreSQL, RabbitMQ and Redis, where their URLs are in files.
 
     `TIDEMARK_WORKER_WRITE_DB_URL_FILE` names the file that the worker reads as `TIDEMARK_WRITE_DB_URL_FILE`. Deployables read it again for
-    each connection: nothing is restarted, open connections go on, and no request fails.
+    each connection: nothing is restarted, and open connections go on.
 
     \b
     tidemark credentials list

@@ -57,8 +57,8 @@ class Redis:
         settings.write_text(f'{SETTINGS}port {self.port}\ndir "{self.data}"\naclfile "{users}"\n')
         self._process.start([str(self._program), str(settings)], programs.environment(), self.data)
 
-    def wait_ready(self, timeout: float = 30.0) -> None:
-        """Return when it has loaded its data. Raises ``ServersError`` after ``timeout`` s."""
+    def wait_ready(self, timeout: float = 300.0) -> None:
+        """Return when it has loaded its data, for which a large store needs minutes. Raises ``ServersError`` after ``timeout`` s."""
         self._process.wait_until(self._is_ready, timeout, self.port)
 
     def stop(self, *, discard_data: bool = False) -> None:

@@ -13,7 +13,10 @@ _PARAMETER: Final = re.compile(r"{[^}]*}")
 
 
 def options_handlers(handlers: Iterable[Any], *, head: bool) -> list[HTTPRouteHandler]:
-    """A handler for each path of these. Paths that differ in their parameters' names alone are one. ``head``: whether GET implies HEAD."""
+    """A handler for each path of these that has none. Paths that differ in their parameters' names alone are one.
+
+    ``head``: whether GET implies HEAD.
+    """
     methods: dict[str, set[str]] = defaultdict(set)
     paths: dict[str, set[str]] = defaultdict(set)
     for handler in handlers:
@@ -24,7 +27,7 @@ def options_handlers(handlers: Iterable[Any], *, head: bool) -> list[HTTPRouteHa
                 if head and "GET" in methods[shape]:
                     methods[shape].add("HEAD")
                 paths[shape].add(path)
-    return [_answering(paths[shape], found) for shape, found in methods.items()]
+    return [_answering(paths[shape], found) for shape, found in methods.items() if "OPTIONS" not in found]
 
 
 def _answering(paths: Collection[str], methods: Collection[str]) -> HTTPRouteHandler:

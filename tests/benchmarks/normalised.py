@@ -127,17 +127,17 @@ CROSS JOIN LATERAL (
 WHERE o.order_id BETWEEN $1 AND $2
 """
 POPULAR: Final = "SELECT popular(random()) FROM generate_series(1, $1)"
-IN_ORDERS: Final = """
-SELECT product_id, orders FROM (
-    SELECT product_id, count(DISTINCT order_id) AS orders FROM order_lines GROUP BY product_id
-) AS each ORDER BY abs(orders - $1::bigint), product_id LIMIT 1
+COUNT_ORDERS: Final = """
+CREATE TEMPORARY TABLE in_orders AS SELECT product_id, count(DISTINCT order_id) AS orders FROM order_lines GROUP BY product_id
 """
+IN_ORDERS: Final = "SELECT product_id, orders FROM in_orders ORDER BY abs(orders - $1::bigint), product_id LIMIT 1"
 WORDS: Final = "SELECT split_part(name, ' ', $2) FROM products WHERE product_id % 997 = 5 ORDER BY product_id LIMIT $1"
+COUNTS: Final = "SELECT (SELECT count(*) FROM products), (SELECT count(*) FROM orders)"
 SIZE: Final = "SELECT pg_database_size(current_database())"
 
 
 class Normalised:
-    """The database, filled. ``connection`` is the only one."""
+    """The database. ``connection`` is the only one of this object."""
 
     def __init__(self, connection: asyncpg.Connection, products: int, orders: int) -> None:
         self.connection = connection
@@ -150,13 +150,18 @@ class Normalised:
         await owner.execute(f"CREATE DATABASE {DATABASE}")
         await owner.close()
         orders = lines // 10
-        sizes = {"products": products, "orders": orders, "customers": max(100, orders // 20)}
-        settings = {f"shop.{name}": str(size) for name, size in sizes.items()} | {"work_mem": "256MB"}
-        url = urlsplit(server_url)._replace(path=f"/{DATABASE}").geturl()
-        connection = await asyncpg.connect(url, server_settings=settings | {"maintenance_work_mem": "512MB"})
+        connection = await _connection(server_url, products, orders)
         await connection.execute(TABLES)
         await connection.execute("VACUUM ANALYZE")
         return cls(connection, products, orders)
+
+    @classmethod
+    async def opened(cls, server_url: str) -> "Normalised":
+        """As it was filled before."""
+        connection = await _connection(server_url, 0, 0)
+        ((products, orders),) = await connection.fetch(COUNTS)
+        await connection.close()
+        return cls(await _connection(server_url, products, orders), products, orders)
 
     async def rows(self, statement: str, last: int, size: int) -> AsyncIterator[list[asyncpg.Record]]:
         """All rows of PRODUCTS or ORDERS, by ranges of ids."""
@@ -165,3 +170,10 @@ class Normalised:
 
     async def value(self, statement: str, *arguments: Any) -> Any:
         return await self.connection.fetchval(statement, *arguments)
+
+
+async def _connection(server_url: str, products: int, orders: int) -> asyncpg.Connection:
+    sizes = {"products": products, "orders": orders, "customers": max(100, orders // 20), "spread": products**0.2 - 1}
+    settings = {f"shop.{name}": str(size) for name, size in sizes.items()} | {"work_mem": "256MB"}
+    url = urlsplit(server_url)._replace(path=f"/{DATABASE}").geturl()
+    return await asyncpg.connect(url, server_settings=settings | {"maintenance_work_mem": "1GB"})

@@ -1,9 +1,10 @@
 -- A shop as a normalised schema, with the keys and indexes that its transactions need. $-parameters are not possible here: sizes come
 -- as settings of the session. The same settings give the same data.
 CREATE FUNCTION size_of(name text) RETURNS bigint LANGUAGE sql STABLE AS $$ SELECT current_setting('shop.' || name)::bigint $$;
--- A product by popularity: a few are in very many orders, most in few. 0 <= chance < 1; the first in about 1 % of all lines.
+-- A product by popularity: a few are in very many orders, most in few. 0 <= chance < 1; the first in about 1 % of all lines. The setting
+-- ``shop.spread`` is the fifth root of the number of products, less 1.
 CREATE FUNCTION popular(chance double precision) RETURNS integer LANGUAGE sql STABLE AS $$
-    SELECT least(size_of('products'), floor(power((power(size_of('products'), 0.2) - 1) * chance + 1, 5)))::integer
+    SELECT least(size_of('products'), floor((current_setting('shop.spread')::double precision * chance + 1) ^ 5))::integer
 $$;
 CREATE FUNCTION word(number integer) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT string_agg(substr('bcdfghklmnprst', 1 + n % 14, 1) || substr('aeiou', 1 + (n / 14) % 5, 1), '')
@@ -76,6 +77,7 @@ SELECT n, popular(random()), least(5, 1 + floor(sqrt(random()) * 5))::smallint F
 ALTER TABLE reviews ADD FOREIGN KEY (product_id) REFERENCES products;
 CREATE INDEX ON reviews (product_id);
 
+-- In the order of their times, as a shop gets them.
 CREATE TABLE orders (
     order_id integer PRIMARY KEY,
     customer_id integer NOT NULL,
@@ -85,7 +87,7 @@ CREATE TABLE orders (
 );
 INSERT INTO orders
 SELECT n, 1 + (random() * (size_of('customers') - 1))::integer, CASE WHEN random() < 0.04 THEN 'cancelled' ELSE 'placed' END, 'EUR',
-    timestamptz '2026-01-01Z' + random() * interval '364 days'
+    timestamptz '2026-01-01Z' + (n - 1) * (interval '364 days' / size_of('orders'))
 FROM generate_series(1, size_of('orders')) AS n;
 ALTER TABLE orders ADD FOREIGN KEY (customer_id) REFERENCES customers;
 CREATE INDEX ON orders (customer_id);
@@ -96,12 +98,12 @@ CREATE TABLE order_lines (
     line integer NOT NULL,
     product_id integer NOT NULL,
     quantity integer NOT NULL,
-    amount bigint NOT NULL,
-    PRIMARY KEY (order_id, line)
+    amount bigint NOT NULL
 );
 -- 1 to 19 lines, 10 on average.
 INSERT INTO order_lines
 SELECT order_id, line, popular(random()), quantity, quantity * (100 + (order_id * 31 + line * 17) % 900)
 FROM orders, generate_series(1, 1 + order_id % 19) AS line, LATERAL (SELECT 1 + (order_id + line) % 3 AS quantity) AS bought;
+ALTER TABLE order_lines ADD PRIMARY KEY (order_id, line);
 ALTER TABLE order_lines ADD FOREIGN KEY (order_id) REFERENCES orders, ADD FOREIGN KEY (product_id) REFERENCES products;
 CREATE INDEX ON order_lines (product_id);

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -36,7 +37,9 @@ READERS_DEADLINE_S: Final = 240.0
 ON_THE_WAY: Final = ("worker", "relay", "summary", "analytics", "search", "telemetry", "processes", "query")
 POLL_S: Final = 0.002
 SEEN: Final = "SELECT EXISTS (SELECT FROM positions WHERE stream = $1)"
-YEAR: Final = "from=2026-01-01&to=2027-01-01"
+DAYS: Final = 360
+TODAY: Final = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+YEAR: Final = f"from={TODAY - timedelta(days=DAYS):%Y-%m-%d}&to={TODAY + timedelta(days=2):%Y-%m-%d}"
 DASHBOARDS: Final = (
     *(f"/analytics/revenue?{YEAR}&granularity={size}" for size in ("day", "day&currency=EUR")),
     *(f"/analytics/top-products?{YEAR}&by={measure}&limit=100" for measure in ("units", "revenue")),
@@ -106,17 +109,17 @@ async def prepare(system: System) -> None:
         fields = {"name": f"Product {number}", "category": "Goods", "price": 100 + number, "currency": "EUR"}
         await system.bus.accepted("catalog.create-product", {"product_id": f"product-{number}", **fields})
     for number in range(WARM_UP):
-        await place(system, f"2026-{1 + number % 12:02}-{1 + number % 28:02}T12:00:00Z")
+        await place(system, TODAY - timedelta(days=number % DAYS))
     await system.visible("/analytics/revenue", lambda found: found["total"]["orders"] == WARM_UP)
     await system.visible("/products/product-1/page", lambda page: page["related"])
 
 
-async def place(system: System, placed_at: str) -> str:
+async def place(system: System, placed_at: datetime) -> str:
     """The order's stream, once it has been accepted."""
     order_id = uuid4().hex
     lines = [{"product_id": f"product-{number}", "quantity": 1, "amount": 100 + number} for number in range(10)]
     order = {"order_id": order_id, "customer_id": f"customer-{order_id[:2]}", "currency": "EUR", "lines": lines}
-    found = await system.bus.accepted("orders.place-order", order | {"placed_at": placed_at})
+    found = await system.bus.accepted("orders.place-order", order | {"placed_at": placed_at.isoformat()})
     return str(found["stream"])
 
 
@@ -129,7 +132,7 @@ async def placed(system: System) -> list[tuple[float, float]]:
     async def one(delay: float) -> tuple[float, float]:
         await asyncio.sleep(delay)
         began = time.perf_counter()
-        stream = await place(system, "2026-11-30T12:00:00Z")
+        stream = await place(system, TODAY)
         outcome = time.perf_counter() - began
         async with asyncio.timeout(30), pool.acquire() as connection:
             while not await connection.fetchval(SEEN, stream):  # noqa: ASYNC110 (another process commits it)

@@ -5,7 +5,8 @@
 
 Same data, server and run; on samples, both must give the same figures. A product's page is asked for as often as the product is
 bought: a few products have most of the views, and most of the cost. Smaller sizes (``--products``, ``--lines``) give smaller ratios, as
-joins grow with the data and pages do not.
+joins grow with the data and pages do not. Filling takes long where measuring does not, and wants no quiet machine: ``--fill DIR`` and
+``--measure DIR`` do one of the two, by servers whose data stay in that folder.
 
 ``order_latency``: orders at a fixed rate on a system of their own, idle and while ten dashboards are read as fast as they answer, in turns.
 Twice: of a query service at equal priority, and of one at a lower (``TIDEMARK_QUERY_NICE``). The readers stand for other machines, and run
@@ -15,23 +16,28 @@ at the lowest priority. Servers are its own.
 import argparse
 import json
 import os
+import shutil
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 import psutil
+import redis.asyncio as redis
 import uvloop
 
 from deploy.demo.system import settings_for
 from deploy.run.deployables import program
 from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
+from deploy.servers import postgres
 from deploy.servers.ports import free_port
-from deploy.servers.provide import Servers
+from deploy.servers.provide import Servers, provide
 from tests.benchmarks import normalised
 from tests.benchmarks.measuring import server_pids
 from tests.benchmarks.normalised import Normalised
@@ -48,6 +54,11 @@ YARDSTICK_RUNS: Final = 3
 ASKED: Final = 200
 YEAR: Final = {"from": "2026-01-01", "to": "2027-01-01", "granularity": "day", "currency": "EUR"}
 RATED: Final = 4
+FILLING: Final = {
+    **{name: "off" for name in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")},
+    **{"wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "16GB", "shared_buffers": "1GB"},
+}
+"""Settings of PostgreSQL while it is filled."""
 
 
 def page_of(product_id: int) -> str:
@@ -56,21 +67,22 @@ def page_of(product_id: int) -> str:
 
 async def product_pages(joins: Joins, kept: Client, unkept: Client) -> dict[str, Any]:
     views = [row[0] for row in await joins.connection.fetch(normalised.POPULAR, VIEWS)]
-    paths = list(map(page_of, views))
     theirs, rows = await joins.ask(normalised.PRODUCT_PAGE, [(one,) for one in views])
+    paths = list(map(page_of, views[: len(rows)]))
     without, bodies = unkept.ask(paths)
     checked(check_page, rows, bodies)
     checked(check_page, rows, kept.ask(paths)[1])
     found: dict[str, Any] = {
-        "what": f"{VIEWS} views by popularity, {REPEATED} times each by us",
+        "what": f"{len(paths)} views by popularity, {REPEATED} times each by us",
         **compared(theirs, kept.ask(paths * REPEATED)[0]),
         "ours_with_TIDEMARK_CACHE_off": without.report(),
     }
+    await joins.connection.execute(normalised.COUNT_ORDERS)
     for orders in CLASSES:
         (row,) = await joins.connection.fetch(normalised.IN_ORDERS, orders)
         id_ = row["product_id"]
         theirs, rows = await joins.ask(normalised.PRODUCT_PAGE, [(id_,)] * YARDSTICK_RUNS)
-        without, bodies = unkept.ask([page_of(id_)] * YARDSTICK_RUNS)
+        without, bodies = unkept.ask([page_of(id_)] * len(rows))
         checked(check_page, rows, bodies)
         mine, _ = kept.ask([page_of(id_)] * ASKED)
         name = f"of_a_product_in_{row['orders']}_orders"
@@ -101,7 +113,7 @@ async def searches(joins: Joins, client: Client) -> dict[str, Any]:
         theirs, rows = await joins.ask(normalised.SEARCH, [(*one, 1000, 8000, RATED) for one in asked])
         paths = [
             url("/search/products", q=f"{word} ", **filters, **({"category": category} if category else {}))
-            for word, category in asked
+            for word, category in asked[: len(rows)]
         ]
         checked(check_hits, rows, client.ask(paths)[1])
         totals = [row["total"] for (row,) in rows]
@@ -186,14 +198,23 @@ def stores(servers: Servers) -> list[int]:
     return [pids["postgres"], pids["redis"]]
 
 
-async def vacuum(servers: Servers) -> dict[str, int]:
-    """The sizes of the read stores in PostgreSQL, in MiB."""
+async def vacuum(servers: Servers) -> None:
+    for name in ("summary", "search"):
+        connection = await asyncpg.connect(servers.stores[name])
+        await connection.execute("VACUUM ANALYZE")
+        await connection.close()
+
+
+async def sizes_of(servers: Servers) -> dict[str, int]:
+    """The read stores, in MiB."""
     sizes = {}
     for name in ("summary", "search"):
-        connection = await asyncpg.connect(servers.stores[name], server_settings={"search_path": f"{name}, public"})
-        await connection.execute("VACUUM ANALYZE")
+        connection = await asyncpg.connect(servers.stores[name])
         sizes[name] = await connection.fetchval(SCHEMA_SIZE, name) >> 20
         await connection.close()
+    server = redis.from_url(servers.stores["analytics"])
+    sizes["analytics"] = (await server.info("memory"))["used_memory"] >> 20
+    await server.aclose()
     return sizes
 
 
@@ -203,18 +224,27 @@ WHERE n.nspname = $1 AND c.relkind = 'r'
 """
 
 
-async def pages(servers: Servers, products: int, lines: int) -> dict[str, Any]:
+def say(what: str) -> None:
+    print(f"{time.strftime('%X')}  {what}", file=sys.stderr, flush=True)
+
+
+async def fill_servers(servers: Servers, products: int, lines: int) -> dict[str, Any]:
+    """How long it took, in seconds."""
     began = time.monotonic()
-
-    def say(what: str) -> None:
-        print(f"{time.monotonic() - began:6.0f} s  {what}", file=sys.stderr, flush=True)
-
     await migrate(settings_for(servers))
     shop = await Normalised.filled(servers.stores["summary"], products, lines)
+    await shop.connection.close()
+    normalised_s = time.monotonic() - began
     say("the normalised shop is there")
-    await fill(servers, shop)
-    sizes = await vacuum(servers)
+    await fill(servers)
+    await vacuum(servers)
     say("the read stores are filled")
+    return {"normalised_s": round(normalised_s), "all_s": round(time.monotonic() - began)}
+
+
+async def pages(servers: Servers) -> dict[str, Any]:
+    """Of servers that are filled."""
+    shop = await Normalised.opened(servers.stores["summary"])
     joins = Joins(shop.connection, stores(servers))
     async with query_services(servers) as (kept, unkept):
         found = {"product_page": await product_pages(joins, kept, unkept)}
@@ -223,10 +253,37 @@ async def pages(servers: Servers, products: int, lines: int) -> dict[str, Any]:
         say(f"search: {json.dumps(found['search'])}")
         found["dashboard"] = await dashboards(joins, kept)
         say(f"dashboards: {json.dumps(found['dashboard'])}")
-    sizes["normalised"] = await shop.value(normalised.SIZE) >> 20
+    sizes = {"normalised": await shop.value(normalised.SIZE) >> 20, **await sizes_of(servers)}
+    lines = await shop.value("SELECT count(*) FROM order_lines")
     await shop.connection.close()
-    counts = {"products": products, "orders": shop.orders, "lines": lines, "reviews": products * 3}
+    counts = {"products": shop.products, "orders": shop.orders, "lines": lines, "reviews": shop.products * 3}
     return {"data": counts, "mib": sizes, **found}
+
+
+@contextmanager
+def folder_for_servers(given: Path | None) -> Iterator[Path]:
+    """A temporary one, if none is given."""
+    folder = given or Path(tempfile.mkdtemp(prefix="pages-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711)  # PostgreSQL's user has to get through it
+    try:
+        yield folder
+    finally:
+        if given is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def filling_servers(folder: Path) -> Iterator[Servers]:
+    """They write nothing safely; what they have written when they end, they have."""
+    usual = dict(postgres.SETTINGS)
+    postgres.SETTINGS.update(FILLING)
+    try:
+        with provide(folder) as servers:
+            yield servers
+    finally:
+        postgres.SETTINGS.clear()
+        postgres.SETTINGS.update(usual)
 
 
 def main() -> int:
@@ -234,6 +291,10 @@ def main() -> int:
     parser.add_argument("--products", type=int, default=20_000, help="default 20,000; promised for 1,000,000")
     parser.add_argument("--lines", type=int, default=200_000, help="default 200,000; promised for 10,000,000")
     parser.add_argument("--only", choices=("pages", "latency"), help="only this part")
+    parser.add_argument("--fill", type=Path, metavar="DIR", help="only fill servers, whose data stay in this folder")
+    parser.add_argument(
+        "--measure", type=Path, metavar="DIR", help="only measure pages, of servers that --fill has filled"
+    )
     arguments = parser.parse_args()
     os.environ["TIDEMARK_SERVERS"] = "private"
     report: dict[str, Any] = {
@@ -241,9 +302,15 @@ def main() -> int:
         "load_average_before": [round(load, 2) for load in psutil.getloadavg()],
     }
     if arguments.only != "latency":
-        with own_servers() as servers:
-            report |= uvloop.run(pages(servers, arguments.products, arguments.lines))
-    if arguments.only != "pages":
+        with folder_for_servers(arguments.fill or arguments.measure) as folder:
+            if not arguments.measure:
+                with filling_servers(folder) as servers:
+                    sizes = arguments.products, arguments.lines
+                    report["filling"] = uvloop.run(fill_servers(servers, *sizes))
+            if not arguments.fill:
+                with provide(folder) as servers:
+                    report |= uvloop.run(pages(servers))
+    if arguments.only != "pages" and not arguments.fill and not arguments.measure:
         with own_servers() as servers:
             report["order_latency"] = uvloop.run(order_latency(servers))
     print(json.dumps(report, indent=2))

@@ -45,7 +45,7 @@ ENVIRONMENT: Final = {"TIDEMARK_LOG_LEVEL": "WARNING", "TIDEMARK_PAYMENT_DELAY_S
 PRODUCTS: Final = 500
 WARM_UP: Final = 300
 DEADLINE_S: Final = 400.0
-POLL_S: Final = 0.05
+POLL_S: Final = 0.25
 
 WAITING: Final = "SELECT count(*) FROM processes WHERE waiting_for = $2 AND id LIKE $1 || '%'"
 DONE: Final = "SELECT count(*) FROM processes WHERE status = 'done' AND result = $2 AND id LIKE $1 || '%'"

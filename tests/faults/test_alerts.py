@@ -10,7 +10,7 @@ from tests.e2e.test_fulfilment_drill import drill
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 LIMIT_S: Final = 120.0
-FAULTS: Final = ("redis", "postgres", "rabbitmq", "relay", "poison")
+FAULTS: Final = ("redis", "relay", "poison")
 
 
 async def test_the_right_alert_fires_within_two_minutes_and_ends_within_two_minutes_after_the_mend(

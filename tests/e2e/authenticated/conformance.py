@@ -56,8 +56,6 @@ REJECTED: Final = [
     "422",
     "431",
 ]
-
-
 MAX_SAMPLE: Final = 1500
 
 
