@@ -5,7 +5,7 @@ Each may be in a file instead, which ``TIDEMARK_<NAME>_FILE`` names (``setting_v
 
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, Field, ValidationInfo, create_model, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared import read_models
@@ -145,6 +145,13 @@ class Settings(_ReadModelUrls):
     runtime_dir: str = ""
     """The directory of the health files; empty: none is written."""
 
+    @field_validator("*")
+    @classmethod
+    def _keeps_its_setting(cls, value: object, info: ValidationInfo) -> object:
+        """So that connections by any URL from here see what its file has then, whether or not it was read by ``require``."""
+        name = info.field_name or ""
+        return SettingUrl(name, value) if isinstance(value, str) and name.endswith("_url") else value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -165,7 +172,7 @@ class Settings(_ReadModelUrls):
         value: str = getattr(self, name)
         if not value:
             raise MissingSettingError(f"TIDEMARK_{name.upper()} is not set")
-        return SettingUrl(name, require_url(name, value))
+        return require_url(name, value)
 
     def store_url(self, name: str) -> str:
         """The URL of a read model's store. Raises UnknownReadModelError, or MissingSettingError with the variable's name."""

@@ -102,21 +102,22 @@ class Rotations:
     async def recovered(self) -> None:
         """An order that is placed now is in every read model, and both services are ready."""
         order = await self.clients.place(self.clients.key)
-        async with asyncio.timeout(RECOVERED_WITHIN_S):
-            while not (await self._shows(order) and await self._is_fresh()):  # noqa: ASYNC110 - answers
-                await asyncio.sleep(0.05)
+        missing = ["not asked yet"]
+        try:
+            async with asyncio.timeout(RECOVERED_WITHIN_S):
+                while missing := await self._missing(order):  # noqa: ASYNC110 - answers
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"after {RECOVERED_WITHIN_S} s: {'; '.join(missing)}") from None
 
-    async def _shows(self, order: str) -> bool:
-        response = await self.clients.queries.get(f"/orders/{order}", headers=_bearer(self.clients.key))
-        return response.status_code == 200
-
-    async def _is_fresh(self) -> bool:
-        clients = (self.clients.commands, self.clients.queries)
-        ready = [(await client.get("/health/ready")).status_code == 200 for client in clients]
-        response = await self.clients.queries.get("/freshness", headers=_bearer(self.clients.key))
-        projections = response.json().get("projections", [])
-        lags = [each.get("lag_seconds") for each in projections]
-        return all(ready) and bool(lags) and all(lag is not None and lag < 3 for lag in lags)
+    async def _missing(self, order: str) -> list[str]:
+        """What the system lacks: readiness of both services, the order, and that every read model is fresh."""
+        queries, headers = self.clients.queries, _bearer(self.clients.key)
+        responses = [await client.get("/health/ready") for client in (self.clients.commands, queries)]
+        responses += [await queries.get(path, headers=headers) for path in (f"/orders/{order}", "/freshness")]
+        missing = [f"{each.url.path}: {each.text[:500]}" for each in responses if each.status_code != 200]
+        lags = {each["projection"]: each.get("lag_seconds") for each in responses[-1].json().get("projections", [])}
+        return missing + [f"{name} is behind: {lag}" for name, lag in lags.items() if lag is None or lag >= 3]
 
     async def end_postgres(self) -> None:
         assert await self.admin.fetchval(TERMINATE, ADMIN) > len(ACCOUNTS)

@@ -6,6 +6,7 @@ import pytest
 
 from deploy.servers.errors import ServersError
 from deploy.servers.provide import from_environment
+from shared.runtime.connecting.current_url import current_url
 from shared.runtime.setting_values import SettingError, from_file, require_url
 from shared.runtime.settings import MissingSettingError, Settings
 
@@ -45,6 +46,20 @@ def test_a_secret_that_was_replaced_is_seen_when_its_file_is_read_again(
         file.write_text(text)
         assert from_file("operator_key") == text
     assert from_file("write_db_url") is None
+
+
+@pytest.mark.parametrize("name", ["rabbitmq_url", "summary_db_url", "analytics_redis_url"])
+def test_a_url_sees_the_new_password_in_its_file_however_it_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    file, scheme = tmp_path / name, {"rabbitmq_url": "amqp", "summary_db_url": "postgresql"}.get(name, "redis")
+    monkeypatch.delenv(f"TIDEMARK_{name.upper()}", raising=False)
+    monkeypatch.setenv(f"TIDEMARK_{name.upper()}_FILE", str(file))
+    file.write_text(f"{scheme}://user:old@host")
+    settings = Settings()
+    read = (getattr(settings, name), settings.require(name))
+    file.write_text(f"{scheme}://user:new@host")
+    assert [current_url(url) for url in read] == [f"{scheme}://user:new@host"] * 2
 
 
 def test_a_setting_that_is_in_the_environment_and_in_a_file_is_refused(
