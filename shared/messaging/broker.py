@@ -175,7 +175,7 @@ class Publisher:
         self._name = name
         self._deadline_s = deadline_s
         self._progress = StallDetector(stalled_after_s=REPORT_AFTER_S, failing_after_s=REPORT_AFTER_S)
-        self._connecting = asyncio.Lock()
+        self._opening: asyncio.Task[AbstractChannel] | None = None
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._exchanges: dict[str, AbstractExchange] = {}
@@ -263,20 +263,37 @@ class Publisher:
             await self._open()
 
     async def close(self) -> None:
+        opening, self._opening = self._opening, None
+        if opening is not None and not opening.done():
+            opening.cancel()
+            await asyncio.wait([opening], timeout=CLOSE_DEADLINE_S)
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             await _close(connection)
 
     async def _open(self) -> AbstractChannel:
-        async with self._connecting:
-            if self._channel is not None and not self._channel.is_closed:
-                return self._channel
-            await self.close()
+        """The channel. All callers wait for the same attempt, which their deadlines do not end.
+
+        Otherwise many callers, whose deadlines end one soon after another, would each break off the attempt of the one before.
+        """
+        if self._channel is not None and not self._channel.is_closed:
+            return self._channel
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._connect())
+        return await asyncio.shield(self._opening)
+
+    async def _connect(self) -> AbstractChannel:
+        """Raises BrokerUnavailableError within CONNECT_DEADLINE_S."""
+        async with deadline(CONNECT_DEADLINE_S):
+            await self._disconnect()
             self._connection = connection = await connect(self._url, f"{self._name} publisher")
             self._user = user_in(str(connection.url))  # type: ignore[attr-defined]
             self._exchanges = {}
-            self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-            return self._channel
+            self._channel = channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            return channel
 
     async def _exchange(self, channel: AbstractChannel, name: str) -> AbstractExchange:
         exchange = await channel.get_exchange(name, ensure=False) if name else channel.default_exchange
