@@ -197,10 +197,10 @@ class Publisher:
 
         Concurrent calls are pipelined, and reach the broker in call order.
         """
-        channel: AbstractChannel | None = None
+        before = self._channel
         try:
             async with deadline(self._deadline_s):
-                channel = self._channel
+                channel = before
                 if channel is None or channel.is_closed:
                     channel = await self._open()
                 exchange = self._exchanges.get(message.exchange)
@@ -208,7 +208,7 @@ class Publisher:
                     exchange = await self._exchange(channel, message.exchange)
                 await exchange.publish(_to_wire(message, self._user), message.routing_key, mandatory=message.mandatory)
         except BrokerUnavailableError:
-            if channel is self._channel:
+            if before is self._channel:  # a new one had less than the whole deadline: it may be well
                 self._channel = None
             raise
         except UnroutableError as error:
