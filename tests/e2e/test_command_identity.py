@@ -206,8 +206,9 @@ def compact(value: Any) -> bytes:
 
 
 def envelope_bytes(data: bytes) -> int:
-    """How large a command sent over HTTP with a UUID for an id is on the bus."""
+    """How large a command sent over HTTP with a UUID for an id is on the bus of a system that records traces."""
     attributes = {"id": str(uuid4()), "source": "tidemark/http", "type": "orders.place-order"}
+    attributes["traceparent"] = f"00-{32 * '0'}-{16 * '0'}-00"
     whole = {"specversion": "1.0", **attributes, "datacontenttype": "application/json", "data": 0}
     return len(compact(whole)) - 1 + len(data)
 
