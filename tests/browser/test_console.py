@@ -46,7 +46,8 @@ def active_generation(number: int) -> re.Pattern[str]:
 
 async def check(found: Visit, name: str, path: str) -> None:
     await found.open(path)
-    assert await found.serious() == [], name
+    serious = await found.serious()
+    assert serious == [], (name, serious)
     overflows = await found.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflows <= 0, f"{name} is wider than the window by {overflows} px"
 
