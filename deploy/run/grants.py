@@ -94,7 +94,7 @@ OPERATIONS_GRANTS: Final = Grants(
             "marks": EDIT,
             "verifications": READ,
             "group_notes": CHANGE,
-            "operators_acts": "SELECT, UPDATE",
+            "operators_acts": "UPDATE",
             "checks": EDIT,
             # The audit is added to by one function, which chains it, and cut off by another, as its retention says.
             "record_audit()": CALL,

@@ -110,6 +110,21 @@ WHERE job_id = $1 AND ord > $2 AND ($4::text IS NULL OR status = $4) ORDER BY or
 """
 """$2: the last ``ord`` of the previous page, or 0; $3: the limit; $4: with this status only."""
 
+HISTORY: Final = """
+WITH counted AS (
+    SELECT origin, fingerprint, floor(extract(epoch FROM now() - last_failed_at) / 3600)::integer AS hours_ago, count(*) AS count
+    FROM letters
+    WHERE live AND last_failed_at > now() - interval '24 hours' AND last_failed_at <= now()
+      AND (origin, fingerprint) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+    GROUP BY 1, 2, 3
+)
+SELECT origin, fingerprint,
+    (SELECT array_agg(coalesce(one.count, 0) ORDER BY hour DESC)
+     FROM generate_series(0, 23) AS hour
+     LEFT JOIN counted one ON (one.origin, one.fingerprint, one.hours_ago) = (cause.origin, cause.fingerprint, hour)) AS history
+FROM (SELECT DISTINCT origin, fingerprint FROM counted) AS cause
+"""
+"""Of these causes: live letters by the hour of their latest failure, the oldest hour first; causes without any in 24 hours are left out."""
 READ_ONLY: Final = "SELECT forbidden AS on, since, by_whom AS by, reason FROM operators_acts"
 """Whether operators' acts are forbidden: fits ReadOnlyView."""
 

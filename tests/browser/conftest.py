@@ -127,7 +127,7 @@ async def _fill(system: ConsoleSystem) -> None:
             *(
                 (
                     "catalog.create-product",
-                    {"product_id": f"p-{index}", "name": name, "price": 500, "currency": "EUR"},
+                    {"product_id": f"p-{index}", "name": name, "category": "tea", "price": 500, "currency": "EUR"},
                     "",
                 )
                 for index, name in enumerate((*PRODUCTS, *HOSTILE))

@@ -15,7 +15,9 @@ from tests.browser.conftest import ConsoleSystem
 SERIOUS: Final = ("serious", "critical")
 SHOWN_WITHIN_MS: Final = 15_000
 # The browser itself writes these for answers that the page expects.
-EXPECTED: Final = re.compile(r"Failed to load resource: the server responded with a status of (403|404|412|422|423)")
+EXPECTED: Final = re.compile(
+    r"Failed to load resource: the server responded with a status of (401|403|404|412|422|423)"
+)
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Visit:
         await dialog.get_by_label("Reason, for the audit").fill(reason)
         await dialog.get_by_role("button", name=name, exact=True).click()
         await expect(dialog.get_by_role("status")).to_be_visible(timeout=SHOWN_WITHIN_MS)
-        await self.page.keyboard.press("Escape")
+        await dialog.locator("button.primary", has_text="Close").click()
         await expect(dialog).to_have_count(0)
 
     async def serious(self) -> list[str]:
@@ -63,7 +65,7 @@ class Visit:
 
     def is_clean(self) -> bool:
         """No error, and no request to another host than the services' own. Fails with what there was."""
-        assert self.errors == []
+        assert self.errors == [], self.errors
         assert self.hosts <= {"127.0.0.1"}, self.hosts
         return True
 

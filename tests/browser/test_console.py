@@ -14,7 +14,7 @@ from tests.browser.conftest import POISONED, PROJECTION, ConsoleSystem
 from tests.browser.corpus import HOSTILE
 from tests.browser.page_checks import SHOWN_WITHIN_MS, Visit, visit
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+pytestmark = pytest.mark.timeout(300)
 
 PAGES = {
     "now": "",
@@ -46,7 +46,8 @@ def active_generation(number: int) -> re.Pattern[str]:
 
 async def check(found: Visit, name: str, path: str) -> None:
     await found.open(path)
-    assert await found.serious() == [], name
+    serious = await found.serious()
+    assert serious == [], (name, serious)
     overflows = await found.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflows <= 0, f"{name} is wider than the window by {overflows} px"
 
@@ -61,6 +62,7 @@ async def test_every_page_works_without_an_error_another_host_or_a_serious_findi
         assert found.is_clean()
 
 
+@pytest.mark.slow
 async def test_pages_fit_a_telephone_and_the_dark(browser: Browser, console: ConsoleSystem, tmp_path: Path) -> None:
     async with visit(browser, console, width=360, height=740, dark=True) as found:
         for name, path in PAGES.items():
@@ -147,6 +149,7 @@ async def test_a_poison_is_found_understood_and_replayed_in_few_clicks(
     )
 
 
+@pytest.mark.slow
 async def test_a_rebuild_is_compared_activated_and_rolled_back(browser: Browser, console: ConsoleSystem) -> None:
     async with visit(browser, console) as found:
         await found.open("projections/search")
@@ -163,6 +166,7 @@ async def test_a_rebuild_is_compared_activated_and_rolled_back(browser: Browser,
         assert found.is_clean()
 
 
+@pytest.mark.slow
 async def test_a_lost_connection_is_said_and_mended(browser: Browser, console: ConsoleSystem) -> None:
     async with visit(browser, console) as found:
         await console.supervisor.kill("query")

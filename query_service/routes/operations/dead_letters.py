@@ -28,6 +28,7 @@ from shared.views.operations_queries import (
     EDITED,
     FAILURES,
     GROUPS,
+    HISTORY,
     LETTER,
     LETTERS,
     LIVE_LETTERS,
@@ -36,21 +37,6 @@ from shared.views.operations_queries import (
 )
 
 HISTORY_HOURS: Final = 24
-HISTORY: Final = """
-WITH counted AS (
-    SELECT origin, fingerprint, floor(extract(epoch FROM now() - last_failed_at) / 3600)::integer AS hours_ago, count(*) AS count
-    FROM letters
-    WHERE live AND last_failed_at > now() - interval '24 hours' AND last_failed_at <= now()
-      AND (origin, fingerprint) IN (SELECT * FROM unnest($1::text[], $2::text[]))
-    GROUP BY 1, 2, 3
-)
-SELECT origin, fingerprint,
-    (SELECT array_agg(coalesce(one.count, 0) ORDER BY hour DESC)
-     FROM generate_series(0, 23) AS hour
-     LEFT JOIN counted one ON (one.origin, one.fingerprint, one.hours_ago) = (cause.origin, cause.fingerprint, hour)) AS history
-FROM (SELECT DISTINCT origin, fingerprint FROM counted) AS cause
-"""
-"""Of these causes: live letters by the hour of their latest failure, the oldest hour first; causes without any in 24 hours are left out."""
 
 PAYLOAD: Final = "dead-letters:payload"
 LIVE: Final = (LetterStatus.DEAD, LetterStatus.REPLAYING)

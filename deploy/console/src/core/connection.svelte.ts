@@ -1,4 +1,5 @@
 // Whether the query service answers, and what the page has asked it.
+import { untrack } from "svelte";
 import type { Call } from "./api";
 
 class Connection {
@@ -18,6 +19,10 @@ class Connection {
   }
 
   note(call: Call): void {
+    untrack(() => this.keep(call));
+  }
+
+  private keep(call: Call): void {
     const id = JSON.stringify([call.path, call.query]);
     if (!this.calls.some((each) => JSON.stringify([each.path, each.query]) === id)) this.calls = [...this.calls.slice(-11), call];
   }
