@@ -42,8 +42,8 @@ RULES: Final[Mapping[str, str]] = {
 """User → its rules, as in an ACL file."""
 
 DEFAULT_USER: Final = "user default off resetpass ~* &* +@all"
-"""Nobody can be it: it is off and has no password. It has every permission because Redis (before 8.6) and Valkey load the append-only
-file as this user, and silently leave out each transaction, and so each commit of a script, that it may not make."""
+"""Nobody can be it: it is off and has no password. It has every permission because Redis and Valkey load the append-only file as this user,
+and silently leave out each transaction, and so each commit of a script, that it may not make (redis/redis#14541, valkey-io/valkey#3983)."""
 
 
 def user_of(deployable: str) -> str:
