@@ -104,7 +104,7 @@ async def test_nobody_gets_in_without_a_password(servers: Servers, private: Priv
     async with Redis(host="127.0.0.1", port=private.redis.port) as redis:
         for command in ("GET anything", "AUTH default ", "AUTH default anything"):
             with pytest.raises(AuthenticationError):
-                await redis.execute_command(*command.split(" "))
+                await redis.execute_command(*command.split(" "))  # type: ignore[no-untyped-call]
     with pytest.raises(aio_pika.exceptions.ProbableAuthenticationError):
         await aio_pika.connect(f"amqp://guest:guest@127.0.0.1:{private.rabbitmq.port}/")
 
