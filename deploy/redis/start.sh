@@ -7,10 +7,12 @@ hash() {
   printf '%s' "$1" | sha256sum | cut -d ' ' -f 1
 }
 
+# The default user is off, so nobody can be it. It has every permission because the append-only file is loaded as this user, and each transaction
+# that it may not make is silently left out.
 acl="${TIDEMARK_ACL_FILE:-/tmp/users.acl}"
 umask 077
 cat > "$acl" <<ACL
-user default off resetkeys resetchannels -@all
+user default off resetpass ~* &* +@all
 user tidemark on #$(hash "$REDIS_PASSWORD") ~* &* +@all
 user analytics on #$(hash "$REDIS_ANALYTICS_PASSWORD") ~analytics:* ~analytics_* ~analytics-registry resetchannels -@all +@connection +@transaction +eval +evalsha +script|load +exists +hexists +hget +hgetall +hlen +hmget +hscan +scan +scard +sismember +smembers +zcard +zmscore +zrange +zrangebyscore +zscore +copy +del +hdel +hincrby +hset +sadd +unlink +zadd +zincrby +zrem +zremrangebyscore +zunionstore -@dangerous
 user reader on #$(hash "$REDIS_READER_PASSWORD") %R~analytics:* %R~analytics_* %R~analytics-registry resetchannels -@all +@connection +@transaction +@read +time -@dangerous

@@ -102,8 +102,9 @@ async def test_nobody_gets_in_without_a_password(servers: Servers, private: Priv
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(host="127.0.0.1", port=private.postgres.port, user="tidemark", password="wrong")  # noqa: S106
     async with Redis(host="127.0.0.1", port=private.redis.port) as redis:
-        with pytest.raises(AuthenticationError):
-            await redis.get("anything")
+        for command in ("GET anything", "AUTH default ", "AUTH default anything"):
+            with pytest.raises(AuthenticationError):
+                await redis.execute_command(*command.split(" "))  # type: ignore[no-untyped-call]
     with pytest.raises(aio_pika.exceptions.ProbableAuthenticationError):
         await aio_pika.connect(f"amqp://guest:guest@127.0.0.1:{private.rabbitmq.port}/")
 
@@ -126,6 +127,7 @@ async def test_what_was_acknowledged_survives_kill_and_restart(servers: Servers,
     await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     async with Redis.from_url(servers.stores["analytics"]) as redis:
         await redis.set("kept", "42")
+        await redis.eval("redis.call('SET', 'both', 1) redis.call('SET', 'written', 1)", 0)  # a transaction in the file
     broker = await aio_pika.connect(servers.rabbitmq_url)
     channel = await broker.channel()
     await channel.declare_queue("kept", durable=True, arguments={"x-queue-type": "quorum"})
@@ -149,6 +151,7 @@ async def test_what_was_acknowledged_survives_kill_and_restart(servers: Servers,
     await connection.close()
     async with Redis.from_url(servers.stores["analytics"]) as redis:
         assert await redis.get("kept") == b"42"
+        assert await redis.mget("both", "written") == [b"1", b"1"]
     assert await _first_message(servers.rabbitmq_url, "kept") == b"42"
 
 

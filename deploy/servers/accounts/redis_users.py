@@ -41,6 +41,10 @@ RULES: Final[Mapping[str, str]] = {
 }
 """User → its rules, as in an ACL file."""
 
+DEFAULT_USER: Final = "user default off resetpass ~* &* +@all"
+"""Nobody can be it: it is off and has no password. It has every permission because Redis and Valkey load the append-only file as this user,
+and silently leave out each transaction, and so each commit of a script, that it may not make (redis/redis#14541, valkey-io/valkey#3983)."""
+
 
 def user_of(deployable: str) -> str:
     """The user of a deployable that uses Redis."""
@@ -48,9 +52,9 @@ def user_of(deployable: str) -> str:
 
 
 def acl(passwords: Mapping[str, str]) -> str:
-    """The lines of an ACL file, with hashes of the passwords. The default user, which has none, is off."""
+    """The lines of an ACL file, with hashes of the passwords."""
     users = (f"user {user} on {_hash(passwords[user])} {rules}" for user, rules in RULES.items())
-    return "\n".join(("user default off resetkeys resetchannels -@all", *users, ""))
+    return "\n".join((DEFAULT_USER, *users, ""))
 
 
 def _hash(password: str) -> str:
