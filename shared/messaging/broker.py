@@ -283,6 +283,7 @@ class Publisher:
             return self._channel
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._connect())
+            self._opening.add_done_callback(_retrieve)  # its callers may all have given up
         return await asyncio.shield(self._opening)
 
     async def _connect(self) -> AbstractChannel:
@@ -317,6 +318,11 @@ def _to_wire(message: Outgoing, user: str) -> aio_pika.Message:
         timestamp=datetime.now(UTC),
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT if message.durable else aio_pika.DeliveryMode.NOT_PERSISTENT,
     )
+
+
+def _retrieve(opening: asyncio.Task[AbstractChannel]) -> None:
+    if not opening.cancelled():
+        opening.exception()
 
 
 async def _close(connection: AbstractConnection) -> None:
