@@ -112,11 +112,12 @@ WHERE job_id = $1 AND ord > $2 AND ($4::text IS NULL OR status = $4) ORDER BY or
 
 HISTORY: Final = """
 WITH counted AS (
-    SELECT origin, fingerprint, floor(extract(epoch FROM current_timestamp - last_failed_at) / 3600)::integer AS hours_ago, count(*) AS count
+    SELECT origin, fingerprint, count(*) AS count,
+        floor(extract(epoch FROM current_timestamp - last_failed_at) / 3600)::integer AS hours_ago
     FROM letters
     WHERE live AND last_failed_at > current_timestamp - interval '24 hours' AND last_failed_at <= current_timestamp
       AND (origin, fingerprint) IN (SELECT * FROM unnest($1::text[], $2::text[]))
-    GROUP BY 1, 2, 3
+    GROUP BY origin, fingerprint, hours_ago
 )
 SELECT origin, fingerprint,
     (SELECT array_agg(coalesce(one.count, 0) ORDER BY hour DESC)

@@ -157,6 +157,20 @@ def readable(name: str) -> Path:
     return folder
 
 
+def with_urls(plain: Servers, changed: Callable[[str], str]) -> Servers:
+    """The same servers with all their URLs changed."""
+    return replace(
+        plain,
+        rabbitmq_url=changed(plain.rabbitmq_url),
+        write_db_url=changed(plain.write_db_url),
+        operations_db_url=changed(plain.operations_db_url),
+        processes_db_url=changed(plain.processes_db_url),
+        keys_db_url=changed(plain.keys_db_url),
+        stores={name: changed(url) for name, url in plain.stores.items()},
+        own={name: {setting: changed(url) for setting, url in urls.items()} for name, urls in plain.own.items()},
+    )
+
+
 @pytest.fixture(scope="module")
 async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secured]:
     with TemporaryDirectory(prefix="tidemark-tls-") as name, pytest.MonkeyPatch.context() as patch:
@@ -164,22 +178,7 @@ async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sec
         authority = Authority(folder)
         client, expired = authority.issue("client"), authority.issue("expired", expired=True)
         with tls_servers(patch, folder, authority) as (plain, ports):
-
-            def over_tls(url: str) -> str:
-                return with_tls(url, ports, authority.certificate, client)
-
-            servers = replace(
-                plain,
-                rabbitmq_url=over_tls(plain.rabbitmq_url),
-                write_db_url=over_tls(plain.write_db_url),
-                operations_db_url=over_tls(plain.operations_db_url),
-                processes_db_url=over_tls(plain.processes_db_url),
-                keys_db_url=over_tls(plain.keys_db_url),
-                stores={name: over_tls(url) for name, url in plain.stores.items()},
-                own={
-                    name: {setting: over_tls(url) for setting, url in urls.items()} for name, urls in plain.own.items()
-                },
-            )
+            servers = with_urls(plain, lambda url: with_tls(url, ports, authority.certificate, client))
             async with running_system(servers, tmp_path_factory.mktemp("tls") / "output.log") as system:
                 yield Secured(system, authority, client, expired, folder, plain)
 

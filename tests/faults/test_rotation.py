@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,7 +43,15 @@ from shared.runtime.setting_values import FILE
 from shared.runtime.settings import Settings
 from tests.certificates import Authority, Files
 from tests.e2e.system import address, ports
-from tests.e2e.test_tls import POSTGRES_KEY, rabbitmq_eval, readable, reload_certificates, tls_servers, with_tls
+from tests.e2e.test_tls import (
+    POSTGRES_KEY,
+    rabbitmq_eval,
+    readable,
+    reload_certificates,
+    tls_servers,
+    with_tls,
+    with_urls,
+)
 from tests.faults.rotation import Clients
 from tests.issuer import AUDIENCE, ISSUER, Issuer, SigningKey, publishing, signing_key
 
@@ -179,20 +187,7 @@ async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         client = authority.issue("client")
         plain, tls_ports = stack.enter_context(tls_servers(monkeypatch, folder, authority))
         assert plain.private is not None
-
-        def over_tls(url: str) -> str:
-            return with_tls(url, tls_ports, authority.certificate, client)
-
-        servers = replace(
-            plain,
-            rabbitmq_url=over_tls(plain.rabbitmq_url),
-            write_db_url=over_tls(plain.write_db_url),
-            operations_db_url=over_tls(plain.operations_db_url),
-            processes_db_url=over_tls(plain.processes_db_url),
-            keys_db_url=over_tls(plain.keys_db_url),
-            stores={name: over_tls(url) for name, url in plain.stores.items()},
-            own={name: {each: over_tls(url) for each, url in urls.items()} for name, urls in plain.own.items()},
-        )
+        servers = with_urls(plain, lambda url: with_tls(url, tls_ports, authority.certificate, client))
         settings = settings_for(servers)
         await migrate(settings)
         issuer = await stack.enter_async_context(publishing(old))
