@@ -11,6 +11,7 @@ from command_service.handling.decision import REUSED
 from command_service.handling.event_store import OUTCOME, SOURCES
 from command_service.handling.parsing import CommandKey
 from command_service.handling.pending import PendingCommand, pending_of
+from command_service.http.responses import available_within
 from command_service.privacy.personal_data import is_keyed
 from command_service.scheduling import scheduled_commands
 from command_service.scheduling.scheduled_commands import ScheduledCommand
@@ -20,7 +21,7 @@ from shared.messages.envelope import EnvelopeError, split
 from shared.messaging import topology
 from shared.messaging.announcing import Processes
 from shared.messaging.replies import Replies
-from shared.runtime.postgres import Connection, Database, is_outage, reading
+from shared.runtime.postgres import Connection, Database
 from shared.runtime.stalls import StallDetector
 
 READ_DEADLINE_S: Final = 3.0
@@ -135,19 +136,9 @@ class OutcomeReader:
         return await self._query(step) if "\x00" not in command_id else []
 
     async def _query(self, step: Callable[[Connection], Awaitable[T]]) -> T:
-        async def read() -> T:
-            pool = await self._database.pool()
-            async with pool.acquire() as connection:
-                return await step(connection)
-
-        try:
-            async with asyncio.timeout(READ_DEADLINE_S):
-                return await reading(read)
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            detail = "outcomes cannot be read at the moment; what was sent is not lost"
-            raise Problem(detail, status=503, code="store-unavailable", headers={"Retry-After": "1"}) from error
+        detail = "outcomes cannot be read at the moment; what was sent is not lost"
+        async with available_within(READ_DEADLINE_S, detail):
+            return await self._database.read(step)
 
     @contextmanager
     def awaiting(self, key: CommandKey, digest: bytes) -> Iterator[Awaited]:

@@ -1,6 +1,8 @@
 """Responses of the ingress: an outcome, "not yet", and refusals as problems."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ from command_service.http.command_names import location
 from shared.http.problems import FieldError, Problem
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messages.outcomes import ACCEPTED
+from shared.runtime.postgres import is_outage
 
 CONSISTENCY: Final = "Tidemark-Consistency"
 STATUS_OF_CODE: Final[Mapping[str, int]] = {"validation-failed": 422, "unknown-command": 404}
@@ -62,3 +65,15 @@ def consistency_header(stream: str, version: int, epoch: str | None = None) -> d
     """The header with the token to read this version of a stream in the query service. Percent-encoded beyond ASCII."""
     suffix = f";epoch={epoch}" if epoch else ""
     return {CONSISTENCY: f"{quote(stream, safe='/._:~@+=-')}@{version}{suffix}"}
+
+
+@asynccontextmanager
+async def available_within(seconds: float, detail: str) -> AsyncIterator[None]:
+    """Raises Problem 503 with this detail for an outage of the database in the block, and for a block that takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        raise Problem(detail, status=503, code="store-unavailable", headers={"Retry-After": "1"}) from error

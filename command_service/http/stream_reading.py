@@ -3,25 +3,23 @@
 The deadline is for a replay: a stream of 100,000 events takes about a second, and whose state is current is read by its key.
 """
 
-import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from asyncpg import Record
 
 from command_service.domain.aggregate import Aggregate, State
 from command_service.handling.event_store import STREAMS_BY_NAME
 from command_service.handling.state_replay import replay
+from command_service.http.responses import available_within
 from shared.http.problems import Problem
-from shared.runtime.postgres import Database, is_outage, reading
+from shared.runtime.postgres import Connection, Database
 from shared.runtime.reasons import reason
 
 READ_DEADLINE_S: Final = 20.0
 CONNECTIONS: Final = 2
-
-T = TypeVar("T")
-
+UNAVAILABLE: Final = "the write database cannot be read at the moment"
 
 EVENTS: Final = """
 SELECT version, envelope::text AS envelope FROM all_events
@@ -42,44 +40,30 @@ class StreamReader:
 
     async def read(self, stream: str, aggregate: Aggregate) -> ReadStream | None:
         """None: there is no such stream. Raises Problem while the database is unavailable, and for a state that cannot be replayed."""
-        return await _within_deadline(reading(lambda: self._read(stream, aggregate)))
+        async with available_within(READ_DEADLINE_S, UNAVAILABLE):
+            return await self._database.read(lambda connection: _read(connection, stream, aggregate))
 
     async def events(self, stream: str, after: int, until: datetime | None, limit: int) -> Sequence[Record]:
         """The stream's events after a version, as ``version`` and ``envelope`` (JSON text). Raises Problem."""
-
-        async def read() -> Sequence[Record]:
-            pool = await self._database.pool()
-            async with pool.acquire() as connection:
-                rows: Sequence[Record] = await connection.fetch(EVENTS, stream, after, until, limit)
-                return rows
-
-        return await _within_deadline(reading(read))
+        async with available_within(READ_DEADLINE_S, UNAVAILABLE):
+            rows: Sequence[Record] = await self._database.read(
+                lambda connection: connection.fetch(EVENTS, stream, after, until, limit)
+            )
+            return rows
 
     async def close(self) -> None:
         await self._database.close()
 
-    async def _read(self, stream: str, aggregate: Aggregate) -> ReadStream | None:
-        pool = await self._database.pool()
-        async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-            row = await connection.fetchrow(STREAMS_BY_NAME, [stream])
-            if row is None:
-                return None
-            state: State | Exception | None = aggregate.restored(row["state"], row["state_version"])
-            if state is None:
-                state = await replay(connection, stream, aggregate, row["version"])
-            if isinstance(state, Exception):
-                detail = f"the state of {stream} is of older code, and its events cannot be replayed: {reason(state)}"
-                raise Problem(detail, status=500, code="state-unreadable") from state
-            return ReadStream(row["version"], state)
 
-
-async def _within_deadline(work: Awaitable[T]) -> T:
-    """Raises Problem 503 while the database is unavailable."""
-    try:
-        async with asyncio.timeout(READ_DEADLINE_S):
-            return await work
-    except Exception as error:
-        if not is_outage(error):
-            raise
-        detail = "the write database cannot be read at the moment"
-        raise Problem(detail, status=503, code="store-unavailable", headers={"Retry-After": "1"}) from error
+async def _read(connection: Connection, stream: str, aggregate: Aggregate) -> ReadStream | None:
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        row = await connection.fetchrow(STREAMS_BY_NAME, [stream])
+        if row is None:
+            return None
+        state: State | Exception | None = aggregate.restored(row["state"], row["state_version"])
+        if state is None:
+            state = await replay(connection, stream, aggregate, row["version"])
+        if isinstance(state, Exception):
+            detail = f"the state of {stream} is of older code, and its events cannot be replayed: {reason(state)}"
+            raise Problem(detail, status=500, code="state-unreadable") from state
+        return ReadStream(row["version"], state)

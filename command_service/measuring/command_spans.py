@@ -73,9 +73,7 @@ class CommandSpans:
     def _begin_command(self, recorder: Recorder, delivery: Delivery, command: Command, before: str | None) -> Span:
         envelope = command.envelope
         attributes = {
-            names.SYSTEM: names.RABBITMQ,
-            names.OPERATION_NAME: names.PROCESS,
-            names.OPERATION_TYPE: names.PROCESS,
+            **names.PROCESSING,
             names.DESTINATION: topology.COMMANDS,
             names.MESSAGE_ID: envelope.id,
             names.COMMAND_TYPE: envelope.type if envelope.type in COMMANDS else OTHER,

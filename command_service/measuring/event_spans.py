@@ -14,7 +14,7 @@ from shared.observability.spans import Attributes, Recorder, SpanKind
 from shared.observability.tracing import is_sampled
 
 SEND: Final = f"{names.SEND} {topology.EVENTS}"
-RESEND: Final = f"resend {topology.EVENTS}"
+RESEND: Final = f"{names.RESEND} {topology.EVENTS}"
 _KEY: Final = '"traceparent":'
 _PATTERN: Final = re.compile(r'"traceparent":\s*"([^"\\]{55})"')
 
@@ -37,9 +37,7 @@ def record_published(
             parent = sampled_traceparent(row.envelope)
             if parent is not None:
                 attributes: Attributes = {
-                    names.SYSTEM: names.RABBITMQ,
-                    names.OPERATION_NAME: names.SEND,
-                    names.OPERATION_TYPE: names.SEND,
+                    **names.SENDING,
                     names.DESTINATION: topology.EVENTS,
                     names.ROUTING_KEY: topology.lane_key(batch.lane),
                     names.MESSAGE_ID: from_json(row.envelope)["id"],
@@ -59,9 +57,7 @@ def record_resent(recorder: Recorder, projection: str, rows: Sequence[Row], bega
     links = [found for row in rows if (found := sampled_traceparent(row.envelope)) is not None]
     if links:
         attributes: Attributes = {
-            names.SYSTEM: names.RABBITMQ,
-            names.OPERATION_NAME: "resend",
-            names.OPERATION_TYPE: names.SEND,
+            **names.RESENDING,
             names.DESTINATION: topology.EVENTS,
             names.PROJECTION: projection,
             names.BATCH_COUNT: len(rows),

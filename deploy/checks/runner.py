@@ -18,20 +18,18 @@ from typing import Any, Final
 
 import asyncpg
 
-from shared.runtime.postgres import CONNECT_TIMEOUT_S, is_outage
+from shared.runtime.leading import Leader
 from shared.runtime.process import Stopped, pause
-from shared.runtime.reasons import reason
 from shared.views.operations import SCHEMA
 
 log: Final = logging.getLogger(__name__)
 
+CHANNEL: Final = "checks"
 EVERY_S: Final = 1.0
-STATEMENT_TIMEOUT_S: Final = 10.0
 ENDING_S: Final = 5.0
 MAX_RESULT_BYTES: Final = 8 * 1024 * 1024
 MAX_TEXT: Final = 500
 
-LEAD: Final = "SELECT pg_try_advisory_lock(hashtext('tidemark checks'))"
 REQUEUE: Final = "UPDATE checks SET state = 'queued', progress = '' WHERE state = 'running' AND NOT cancelled"
 GIVE_UP: Final = "UPDATE checks SET state = 'cancelled', finished_at = now() WHERE state = 'running' AND cancelled"
 TAKE: Final = """
@@ -47,45 +45,37 @@ UPDATE checks SET state = $2, equal = $3, result = $4::jsonb, error = $5, finish
 
 class Runner:
     def __init__(self, operations_db_url: str, environ: Mapping[str, str] = os.environ) -> None:
-        self._url = operations_db_url
         self._environ = dict(environ)
-        self.trouble: str | None = "the operations database is not connected yet"
+        self._leader = Leader(
+            operations_db_url,
+            lock=f"tidemark {CHANNEL}",
+            channel=CHANNEL,
+            what="tidemark checks",
+            store="the operations database",
+            schema=SCHEMA,
+        )
+
+    @property
+    def trouble(self) -> str | None:
+        return self._leader.trouble
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until ``stopping``; while the database is unavailable, it waits."""
-        while not stopping.is_set():
-            try:
-                await self._run(stopping)
-            except Stopped:
-                return
-            except Exception as error:
-                if not is_outage(error):
-                    raise
-                self.trouble = f"the operations database: {reason(error)}"
-                with contextlib.suppress(Stopped):
-                    await pause(stopping, EVERY_S)
 
-    async def _run(self, stopping: asyncio.Event) -> None:
-        connection = await asyncpg.connect(
-            self._url,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=STATEMENT_TIMEOUT_S,
-            server_settings={"search_path": SCHEMA, "application_name": "tidemark checks"},
-        )
-        try:
-            self.trouble = None
-            while not await connection.fetchval(LEAD):  # another runner is active
-                await pause(stopping, EVERY_S)
+        async def begin(connection: asyncpg.Connection) -> None:
             await connection.execute(GIVE_UP)
             await connection.execute(REQUEUE)
-            while True:
-                row = await connection.fetchrow(TAKE)
-                if row is None:
+            self._leader.problem = None
+
+        async def work(connection: asyncpg.Connection) -> None:
+            row = await connection.fetchrow(TAKE)
+            if row is None:
+                with contextlib.suppress(Stopped):
                     await pause(stopping, EVERY_S)
-                else:
-                    await self._carry_out(connection, row, stopping)
-        finally:
-            connection.terminate()
+            else:
+                await self._carry_out(connection, row, stopping)
+
+        await self._leader.run(stopping, begin=begin, work=work)
 
     async def _carry_out(self, connection: asyncpg.Connection, row: asyncpg.Record, stopping: asyncio.Event) -> None:
         check_id, arguments = row["id"], command(row["kind"], json.loads(row["request"]))
@@ -113,9 +103,7 @@ class Runner:
         code = await process.wait()
         if cancelled:
             await connection.execute(FINISH, check_id, "cancelled", None, None, None)
-        elif stopping.is_set():
-            raise Stopped  # the next runner takes it up again
-        else:
+        elif not stopping.is_set():  # else the next runner takes it up again
             await connection.execute(FINISH, check_id, *outcome(code, output, said.last))
 
 

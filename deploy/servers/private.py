@@ -40,6 +40,11 @@ class PrivateServers:
         self.redis = Redis(_subfolder(root, "redis"))
         self.rabbitmq = RabbitMQ(_subfolder(root, "rabbitmq"))
 
+    def named(self, name: str) -> Server:
+        """postgres, redis or rabbitmq. Raises KeyError."""
+        found: dict[str, Server] = {"postgres": self.postgres, "redis": self.redis, "rabbitmq": self.rabbitmq}
+        return found[name]
+
     @property
     def all(self) -> tuple[Server, ...]:
         """The slowest to start first."""

@@ -95,21 +95,14 @@ def record_spans(
                 name, SpanKind.CONSUMER, attributes, parent=event.traceparent, at_ns=began_ns, error=hold.reason
             )
     if sampled and len(events) > 1:
-        batch = {**_OF_PROCESSING, names.PROJECTION: projector, names.BATCH_COUNT: len(events)}
+        batch: dict[str, str | int] = {**names.PROCESSING, names.PROJECTION: projector, names.BATCH_COUNT: len(events)}
         links = [event.traceparent for event in sampled if event.traceparent is not None]
         recorder.record(f"{names.PROCESS} batch", SpanKind.CONSUMER, batch, links=links, at_ns=began_ns)
 
 
-_OF_PROCESSING: Final[Mapping[str, str | int | float]] = {
-    names.SYSTEM: names.RABBITMQ,
-    names.OPERATION_NAME: names.PROCESS,
-    names.OPERATION_TYPE: names.PROCESS,
-}
-
-
 def _attributes(projector: str, event: Event) -> dict[str, str | int | float]:
     return {
-        **_OF_PROCESSING,
+        **names.PROCESSING,
         names.DESTINATION: topology.lane_queue(projector, event.lane),
         names.MESSAGE_ID: event.id,
         names.PROJECTION: projector,

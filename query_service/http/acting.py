@@ -7,7 +7,7 @@ Problem
 
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from query_service.http import operators
 from query_service.http.requests import QueryRequest
@@ -20,6 +20,12 @@ from shared.views.operations_queries import READ_ONLY
 Act = TypeVar("Act", bound=BaseModel)
 
 READ_ONLY_CODE: Final = "read-only"
+
+
+class Reasoned(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=2000, description="Why, for the audit.")
 
 
 async def read_only(request: QueryRequest) -> ReadOnlyView:

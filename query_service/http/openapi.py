@@ -130,7 +130,9 @@ _UNMET: Final = problem_response(
     letter="/dead-letters/17",
 )
 
-RESPONSES: Final = {304: _UNCHANGED, 400: INVALID, 503: _DOWN}
+UNREAD: Final = {304: _UNCHANGED, 400: INVALID}
+"""Of a route that answers whether or not its stores do."""
+RESPONSES: Final = {**UNREAD, 503: _DOWN}
 READ: Final = {**RESPONSES, 412: _UNMET}
 READ_ONE: Final = {**READ, 404: _MISSING}
 

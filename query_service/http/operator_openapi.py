@@ -54,6 +54,8 @@ ACTION_RESPONSES: Final = {
         _PATH,
     ),
 }
+ALWAYS_DONE: Final = {status: each for status, each in ACTION_RESPONSES.items() if status != 202}
+"""Of an act whose only success is the status that its route declares."""
 
 
 @dataclass

@@ -11,9 +11,10 @@ no identity, and ``Tidemark-Actor`` is the actor.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
+from litestar import MediaType, Response
 from pydantic import TypeAdapter, ValidationError
 
 from query_service.http.problems import InvalidParameterError
@@ -72,8 +73,7 @@ class Operators:
         result = await self._ask(lambda url: send_request(url, message, seconds=ANSWER_TIMEOUT_S), request_id)
         if isinstance(result, Refused):
             errors = [FieldError(str(one.get("field", "?")), str(one.get("message", ""))) for one in result.errors]
-            status = _STATUS_OF_CODE.get(result.code, 409)
-            raise Problem(result.message, status=status, code=result.code, errors=errors or None)
+            raise _refusal(result, errors)
         return result
 
     async def ask_projector(self, act: generations_client.Act, request_id: str) -> GenerationsChanged:
@@ -83,8 +83,7 @@ class Operators:
             lambda url: generations_client.send_request(url, message, seconds=ANSWER_TIMEOUT_S), request_id
         )
         if isinstance(result, GenerationRefused):
-            status = _STATUS_OF_CODE.get(result.code, 409)
-            raise Problem(result.message, status=status, code=result.code)
+            raise _refusal(result)
         return result
 
     async def ask_process_manager(self, act: ActOnProcess, request_id: str) -> ProcessActed:
@@ -94,8 +93,7 @@ class Operators:
             lambda url: processes_client.send_request(url, message, seconds=ANSWER_TIMEOUT_S), request_id
         )
         if isinstance(result, ProcessRefused):
-            status = _STATUS_OF_CODE.get(result.code, 409)
-            raise Problem(result.message, status=status, code=result.code)
+            raise _refusal(result)
         return result
 
     async def _ask(self, send: Callable[[str], Awaitable[Answer]], request_id: str) -> Answer:
@@ -112,6 +110,11 @@ class Operators:
             raise _no_broker("the broker has no queue for operators' requests yet", request_id) from error
         except BrokerError as error:
             raise _no_broker("the broker cannot be reached", request_id) from error
+
+
+def _refusal(refused: Refused | GenerationRefused | ProcessRefused, errors: list[FieldError] | None = None) -> Problem:
+    status = _STATUS_OF_CODE.get(refused.code, 409)
+    return Problem(refused.message, status=status, code=refused.code, errors=errors or None)
 
 
 def acting(connection: AnyConnection) -> dict[str, str | None]:
@@ -140,6 +143,12 @@ def request_id(connection: AnyConnection) -> str:
 
 def response_headers(request_id: str) -> dict[str, str]:
     return {REQUEST_ID: _header_text(request_id), "Cache-Control": "no-store"}
+
+
+def answer(body: bytes, request_id: str, *, status: int = 200, location: str | None = None) -> Response[Any]:
+    """The answer to an act that was taken. ``body``: JSON; ``location``: of what the act has made."""
+    headers = response_headers(request_id) | ({} if location is None else {"Location": location})
+    return Response(body, status_code=status, media_type=MediaType.JSON, headers=headers)
 
 
 def _header(connection: AnyConnection, name: str) -> str | None:

@@ -44,9 +44,7 @@ def first_command_span(id_: str, type_: str) -> Iterator[str | None]:
 
 def _begin(recorder: Recorder, id_: str, type_: str, links: Iterable[str]) -> Span:
     attributes = {
-        names.SYSTEM: names.RABBITMQ,
-        names.OPERATION_NAME: names.SEND,
-        names.OPERATION_TYPE: names.SEND,
+        **names.SENDING,
         names.DESTINATION: topology.COMMANDS,
         names.ROUTING_KEY: type_,
         names.MESSAGE_ID: id_,

@@ -15,6 +15,7 @@ what these have no name for begins with ``tidemark.``. Values are names, ids and
 A scheduled command that is due is decided in a trace of its own, which links to the one that it was sent in.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 # Messaging
@@ -23,6 +24,7 @@ RABBITMQ: Final = "rabbitmq"
 OPERATION_NAME: Final = "messaging.operation.name"
 OPERATION_TYPE: Final = "messaging.operation.type"
 SEND: Final = "send"
+RESEND: Final = "resend"
 PROCESS: Final = "process"
 DESTINATION: Final = "messaging.destination.name"
 """The exchange, or the queue that is consumed."""
@@ -57,3 +59,8 @@ ATTEMPTS: Final = "tidemark.attempts"
 """How many attempts at the event have failed, this one included."""
 HELD: Final = "tidemark.held"
 """retrying or dead: how the event holds its stream from now on."""
+
+# What the spans of an operation have in common
+SENDING: Final[Mapping[str, str]] = {SYSTEM: RABBITMQ, OPERATION_NAME: SEND, OPERATION_TYPE: SEND}
+RESENDING: Final[Mapping[str, str]] = {**SENDING, OPERATION_NAME: RESEND}
+PROCESSING: Final[Mapping[str, str]] = {SYSTEM: RABBITMQ, OPERATION_NAME: PROCESS, OPERATION_TYPE: PROCESS}

@@ -201,6 +201,16 @@ class Database:
                 )
             return self._pool
 
+    async def read(self, step: Callable[[Connection], Awaitable[T]]) -> T:
+        """The result of a step that only reads, with a connection of the pool; see ``reading``."""
+
+        async def once() -> T:
+            pool = await self.pool()
+            async with pool.acquire() as connection:
+                return await step(connection)
+
+        return await reading(once)
+
     async def close(self) -> None:
         """Close the connections: gracefully for CLOSE_TIMEOUT_S, then by terminating them."""
         pool, self._pool = self._pool, None

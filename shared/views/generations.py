@@ -78,6 +78,11 @@ class Generation(BaseModel):
     """The kinds of stream that it has; None: KINDS_BEFORE."""
 
 
+def next_free(generations: Iterable[Generation]) -> int:
+    """The number of the next generation, which no other has had."""
+    return max((one.number for one in generations), default=FIRST) + 1
+
+
 class Stopped(BaseModel):
     """A generation that applies no events: the write database is in another epoch than the generation."""
 

@@ -126,6 +126,7 @@ SELECT origin, fingerprint,
 FROM (SELECT DISTINCT origin, fingerprint FROM counted) AS cause
 """
 """Of these causes: live letters by the hour of their latest failure, the oldest hour first; causes without any in 24 hours are left out."""
+
 READ_ONLY: Final = "SELECT forbidden AS on, since, by_whom AS by, reason FROM operators_acts"
 """Whether operators' acts are forbidden: fits ReadOnlyView."""
 

@@ -53,12 +53,7 @@ class Cluster:
         return tuple(self.programs)
 
     def server(self, name: str) -> Server:
-        found: dict[str, Server] = {
-            "postgres": self.private.postgres,
-            "redis": self.private.redis,
-            "rabbitmq": self.private.rabbitmq,
-        }
-        return found[name]
+        return self.private.named(name)
 
     async def pause(self, least: float, most: float) -> None:
         await asyncio.sleep(self.random.uniform(least, most))

@@ -14,7 +14,13 @@ from shared.messages.control import Activate, AdoptEpoch, Drop, Rebuild, Rollbac
 from shared.messaging.operators.generations_client import UNDER_WAY_CODE
 from shared.messaging.topology import PROJECTORS
 from shared.runtime.settings import Settings
-from shared.views.generations import Generation, GenerationRefused, GenerationsChanged, GenerationState
+from shared.views.generations import (
+    Generation,
+    GenerationRefused,
+    GenerationsChanged,
+    GenerationState,
+    next_free,
+)
 
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the projector's answer.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
@@ -68,7 +74,7 @@ async def begin_rebuild(settings: Settings, act: Rebuild, *, seconds: float) -> 
         known = await store.generations()
     if under_way := generation_choice.building(known):
         return _report_building(act.projection, under_way)
-    number = generation_choice.next_free(known)
+    number = next_free(known)
     answer = await send_request(
         settings, act.model_copy(update={"generation": number}), request_id=None, seconds=seconds
     )

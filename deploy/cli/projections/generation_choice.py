@@ -9,7 +9,7 @@ import typer
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, fail
 from shared.messaging.topology import PROJECTORS
 from shared.read_models import named
-from shared.views.generations import FIRST, Generation, GenerationState, has
+from shared.views.generations import Generation, GenerationState, has
 
 ALL: Final = "all"
 MAX_GENERATION: Final = 9999
@@ -35,10 +35,6 @@ def active(generations: Sequence[Generation]) -> Generation:
 
 def building(generations: Sequence[Generation]) -> Generation | None:
     return next((one for one in generations if one.state is GenerationState.BUILDING), None)
-
-
-def next_free(generations: Sequence[Generation]) -> int:
-    return max(FIRST, *(one.number for one in generations)) + 1
 
 
 def existing(name: str, generations: Sequence[Generation], number: int) -> Generation:

@@ -51,12 +51,7 @@ class DrilledSystem:
     publisher: Publisher
 
     def server(self, name: str) -> Server:
-        found: dict[str, Server] = {
-            "postgres": self.private.postgres,
-            "redis": self.private.redis,
-            "rabbitmq": self.private.rabbitmq,
-        }
-        return found[name]
+        return self.private.named(name)
 
     async def deploy(self, name: str, **settings: str) -> None:
         """Start the deployable afresh, with these settings in addition to the usual ones."""

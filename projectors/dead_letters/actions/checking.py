@@ -7,8 +7,8 @@ from projectors.dead_letters.actions.refusal import Refusal
 from shared.messages.operator_requests import CancelCheck, Check
 from shared.runtime.postgres import Connection
 from shared.views.operations import Done
+from shared.views.operations_queries import MAX_ID
 
-MAX_ID: Final = 2**63 - 1
 MAX_OPEN: Final = 20
 
 OPEN: Final = "SELECT count(*) FROM checks WHERE state IN ('queued', 'running')"

@@ -27,8 +27,7 @@ from shared.messaging import topology
 from shared.messaging.access import may_send
 from shared.runtime.postgres import Connection
 from shared.views.operations import Done
-
-MAX_ID: Final = 2**63 - 1
+from shared.views.operations_queries import MAX_ID
 
 LETTER: Final = """
 SELECT l.origin, l.status, l.command_id, l.reply_to, l.correlation_id, p.body

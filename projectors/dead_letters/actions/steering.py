@@ -9,8 +9,7 @@ from projectors.dead_letters.replaying.jobs import State, requested_state
 from shared.messages.control import Steer
 from shared.runtime.postgres import Connection
 from shared.views.operations import Done, JobState
-
-MAX_ID: Final = 2**63 - 1
+from shared.views.operations_queries import MAX_ID
 
 STATE: Final = "SELECT state FROM jobs WHERE id = $1 FOR UPDATE"
 # An operator who resumes a job that stopped itself has seen why: the canary is over, and failures are counted from here.

@@ -8,7 +8,7 @@ The query service starts nothing itself: to verify means to read the write datab
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import MediaType, Response, get, post
+from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 from pydantic_core import from_json
 
@@ -16,7 +16,7 @@ from query_service.http import operators
 from query_service.http.acting import act_of, require_acts_allowed
 from query_service.http.conditional import conditional_response
 from query_service.http.openapi import RESPONSES, problem_response
-from query_service.http.operator_openapi import ACTION_RESPONSES, ActionOperation
+from query_service.http.operator_openapi import ALWAYS_DONE, ActionOperation
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.requests import QueryRequest
 from shared.http.identities.guard import require
@@ -56,8 +56,7 @@ class CancelOperation(ActionOperation):
 _NO_CHECK: Final = problem_response(
     404, "There is no such check.", "check-not-found", "there is no check 3", "/checks/3"
 )
-_ACT: Final[dict[str, Any]] = {"tags": ["operations"]}
-_WITHOUT_202: Final = {status: each for status, each in ACTION_RESPONSES.items() if status != 202}
+_ACT: Final[dict[str, Any]] = {"responses": ALWAYS_DONE, "tags": ["operations"]}
 
 
 @get(
@@ -100,7 +99,6 @@ async def one_check(request: QueryRequest, check_id: CheckId) -> Response[CheckD
     "/checks/verify",
     needs="checks:run",
     operation_class=VerifyOperation,
-    responses=_WITHOUT_202,
     status_code=202,
     summary="Verify read models against the event store",
     **_ACT,
@@ -117,7 +115,6 @@ async def ask_to_verify(request: QueryRequest) -> Response[Done]:
     "/checks/compare",
     needs="checks:run",
     operation_class=CompareOperation,
-    responses=_WITHOUT_202,
     status_code=202,
     summary="Compare two generations of a read model",
     **_ACT,
@@ -131,7 +128,6 @@ async def ask_to_compare(request: QueryRequest) -> Response[Done]:
     "/checks/{check_id:str}/cancel",
     needs="checks:run",
     operation_class=CancelOperation,
-    responses=_WITHOUT_202,
     status_code=200,
     summary="Cancel a verification or comparison",
     **_ACT,
@@ -145,9 +141,8 @@ async def _ask(request: QueryRequest, act: Act, *, status: int = 202) -> Respons
     request_id = operators.request_id(request)
     await require_acts_allowed(request)
     done = await request.operators.ask(act, request_id)
-    headers = {**operators.response_headers(request_id), "Location": f"/checks/{done.check_id}"}
     body = done.model_dump_json(exclude_none=True).encode()
-    return Response(body, status_code=status, media_type=MediaType.JSON, headers=headers)  # type: ignore[arg-type]
+    return operators.answer(body, request_id, status=status, location=f"/checks/{done.check_id}")
 
 
 ROUTES: Final = (

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from query_service.http.acting import invalid
 from query_service.http.conditional import conditional_response
-from query_service.http.openapi import INVALID, RESPONSES, problem_response
+from query_service.http.openapi import UNREAD, problem_response
 from query_service.http.operator_openapi import ACTION_RESPONSES
 from query_service.http.requests import QueryRequest
 from shared.contracts.registry import COMMANDS, EXACT_NUMBERS
@@ -70,10 +70,9 @@ class ValidateOperation(Operation):
 _NO_TYPE: Final = problem_response(
     404, "There is no such command.", "unknown-command", "there is no command orders.buy", "/command-types/orders.buy"
 )
-_UNCHANGED: Final = {304: RESPONSES[304], 400: INVALID}
 
 
-@get("/command-types", needs=AUTHENTICATED, responses=_UNCHANGED, tags=["operations"], summary="Types of commands")
+@get("/command-types", needs=AUTHENTICATED, responses=UNREAD, tags=["operations"], summary="Types of commands")
 async def command_types(request: QueryRequest) -> Response[CommandTypes]:
     """Every type of command that there is, and whether one may send it."""
     items = [CommandTypeView(**_described(request, name, model)) for name, model in COMMANDS.items()]
@@ -84,7 +83,7 @@ async def command_types(request: QueryRequest) -> Response[CommandTypes]:
 @get(
     "/command-types/{command_type:str}",
     needs=AUTHENTICATED,
-    responses={**_UNCHANGED, 404: _NO_TYPE},
+    responses={**UNREAD, 404: _NO_TYPE},
     tags=["operations"],
     summary="One type of command, with the JSON Schema of its data",
 )

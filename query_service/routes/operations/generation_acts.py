@@ -7,23 +7,17 @@ A repeated request with the same ``Idempotency-Key`` has no further effect.
 
 from typing import Any, Final
 
-from litestar import MediaType, Response, post
-from pydantic import BaseModel, ConfigDict, Field
+from litestar import Response, post
+from pydantic import BaseModel, Field
 
 from query_service.http import operators
-from query_service.http.acting import body_of, require_acts_allowed
-from query_service.http.operator_openapi import ACTION_RESPONSES, ActionOperation
+from query_service.http.acting import Reasoned, body_of, require_acts_allowed
+from query_service.http.operator_openapi import ALWAYS_DONE, ActionOperation
 from query_service.http.requests import QueryRequest
 from query_service.routes.operations.projections import Name, named_projection
 from shared.messages.control import Activate, AdoptEpoch, Drop, Rebuild, Rollback
 from shared.messaging.operators.generations_client import Act
-from shared.views.generations import FIRST, GenerationsChanged
-
-
-class Reasoned(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    reason: str = Field(min_length=1, max_length=2000, description="Why, for the audit.")
+from shared.views.generations import GenerationsChanged, next_free
 
 
 class RebuildBody(Reasoned):
@@ -47,7 +41,7 @@ class GenerationOperation(ActionOperation):
 
 
 _ACT: Final[dict[str, Any]] = {
-    "responses": {status: each for status, each in ACTION_RESPONSES.items() if status != 202},
+    "responses": ALWAYS_DONE,
     "tags": ["operations"],
 }
 
@@ -65,7 +59,7 @@ async def rebuild(request: QueryRequest, name: Name) -> Response[GenerationsChan
     active, request_id = named_projection(request, name), operators.request_id(request)
     known = await (await active.store()).generations()
     begun = next((one.number for one in known if one.begun_by == request_id), None)
-    number = begun or max(FIRST, *(one.number for one in known), FIRST) + 1
+    number = begun or next_free(known)
     return await _act(request, request_id, Rebuild, RebuildBody, projection=name, generation=number)
 
 
@@ -133,12 +127,8 @@ async def _act(
     act = kind.model_validate({**given.model_dump(exclude_none=True), **values, "actor": actor})
     await require_acts_allowed(request)
     done = await request.operators.ask_projector(act, request_id)
-    status = 202 if isinstance(act, Rebuild) else 200
-    return Response(
-        done.model_dump_json().encode(),  # type: ignore[arg-type]
-        status_code=status,
-        media_type=MediaType.JSON,
-        headers=operators.response_headers(request_id),
+    return operators.answer(
+        done.model_dump_json().encode(), request_id, status=202 if isinstance(act, Rebuild) else 200
     )
 
 

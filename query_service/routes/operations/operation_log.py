@@ -27,22 +27,7 @@ from shared.views.operations_queries import AUDIT, JOB, JOB_LETTERS, JOBS, MAX_I
 
 JSON: Final = "application/json"
 MAX_CSV: Final = 10_000
-AUDIT_COLUMNS: Final = (
-    *(
-        "id",
-        "number",
-        "at",
-        "actor",
-        "act",
-        "reason",
-        "letter_id",
-        "job_id",
-        "projection",
-        "request_id",
-        "details",
-        "hash",
-    ),
-)
+AUDIT_COLUMNS: Final = tuple(AuditEntry.model_fields)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 

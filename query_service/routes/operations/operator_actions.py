@@ -8,7 +8,7 @@ response.
 
 from typing import Any, Final, Literal
 
-from litestar import MediaType, Response, post
+from litestar import Response, post
 
 from query_service.http import operators
 from query_service.http.acting import act_of, require_acts_allowed
@@ -137,12 +137,10 @@ async def _request_action(request: QueryRequest, kind: type[Act], **values: obje
     if not getattr(act, "dry_run", False):
         await require_acts_allowed(request)
     done = await request.operators.ask(act, request_id)
-    headers = operators.response_headers(request_id)
-    if done.verb == "replay" and done.job_id is not None:
-        headers["Location"] = f"/dead-letters/jobs/{done.job_id}"
+    location = f"/dead-letters/jobs/{done.job_id}" if done.verb == "replay" and done.job_id is not None else None
     accepted = done.verb not in ("steer", "annotate") and not done.dry_run
-    text = done.model_dump_json(exclude_none=True).encode()
-    return Response(text, status_code=202 if accepted else 200, media_type=MediaType.JSON, headers=headers)  # type: ignore[arg-type]
+    body = done.model_dump_json(exclude_none=True).encode()
+    return operators.answer(body, request_id, status=202 if accepted else 200, location=location)
 
 
 ROUTES: Final = (

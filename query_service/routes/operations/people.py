@@ -3,14 +3,14 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from litestar import MediaType, Response, get, post
+from litestar import Response, get, post
 from pydantic import BaseModel, Field
 
 from query_service.http import operators
 from query_service.http.acting import act_of, read_only
 from query_service.http.conditional import conditional_response
-from query_service.http.openapi import INVALID, RESPONSES
-from query_service.http.operator_openapi import ACTION_RESPONSES, ActionOperation
+from query_service.http.openapi import RESPONSES, UNREAD
+from query_service.http.operator_openapi import ALWAYS_DONE, ActionOperation
 from query_service.http.problems import StoreDownError
 from query_service.http.requests import QueryRequest
 from shared.http.identities.guard import AUTHENTICATED
@@ -50,13 +50,13 @@ class ForbidOperation(ActionOperation):
 
 
 _ACT: Final[dict[str, Any]] = {
-    "responses": {status: each for status, each in ACTION_RESPONSES.items() if status not in (202, 423)},
+    "responses": {status: each for status, each in ALWAYS_DONE.items() if status != 423},
     "status_code": 200,
     "tags": ["operations"],
 }
 
 
-@get("/me", needs=AUTHENTICATED, responses={304: RESPONSES[304], 400: INVALID}, tags=["operations"], summary="Who am I")
+@get("/me", needs=AUTHENTICATED, responses=UNREAD, tags=["operations"], summary="Who am I")
 async def me(request: QueryRequest) -> Response[Me]:
     """The identity of this request's credential, what it may do, and until when."""
     identity = identity_of(request)
@@ -77,7 +77,7 @@ async def me(request: QueryRequest) -> Response[Me]:
     return conditional_response(request, view.model_dump_json().encode(), {"Vary": "Authorization"})
 
 
-@get("/roles", needs=AUTHENTICATED, responses={304: RESPONSES[304], 400: INVALID}, tags=["operations"], summary="Roles")
+@get("/roles", needs=AUTHENTICATED, responses=UNREAD, tags=["operations"], summary="Roles")
 async def roles(request: QueryRequest) -> Response[Roles]:
     """Named sets of scopes for persons: `tidemark keys create ann --role operator`."""
     items = [RoleView(name=name, meaning=role.meaning, scopes=sorted(role.scopes)) for name, role in ROLES.items()]
@@ -123,8 +123,7 @@ async def allow(request: QueryRequest) -> Response[Done]:
 async def _forbid(request: QueryRequest, *, on: bool) -> Response[Done]:
     request_id = operators.request_id(request)
     done = await request.operators.ask(await act_of(request, ForbidActs, on=on), request_id)
-    body = done.model_dump_json(exclude_none=True).encode()
-    return Response(body, media_type=MediaType.JSON, headers=operators.response_headers(request_id))  # type: ignore[arg-type]
+    return operators.answer(done.model_dump_json(exclude_none=True).encode(), request_id)
 
 
 ROUTES: Final = (

@@ -5,13 +5,13 @@ POST ──identity, body──▶ [control] ──▶ process managers ──�
 
 from typing import Annotated, Any, Final
 
-from litestar import MediaType, Response, post
+from litestar import Response, post
 from litestar.params import PathParameter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from query_service.http import operators
-from query_service.http.acting import body_of, require_acts_allowed
-from query_service.http.operator_openapi import ACTION_RESPONSES, ActionOperation
+from query_service.http.acting import Reasoned, body_of, require_acts_allowed
+from query_service.http.operator_openapi import ALWAYS_DONE, ActionOperation
 from query_service.http.requests import QueryRequest
 from shared.messages.process_acts import ActName, ActOnProcess, ProcessActed
 from shared.processes import NAMES
@@ -19,11 +19,8 @@ from shared.processes import NAMES
 Id = Annotated[str, PathParameter(description="The process's id, as its process manager chose it: e.g. the order's.")]
 
 
-class ProcessActBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ProcessActBody(Reasoned):
     name: str = Field(max_length=100, description=f"Its process manager: {', '.join(NAMES)}.")
-    reason: str = Field(min_length=1, max_length=2000, description="Why, for the audit.")
 
 
 class ProcessActOperation(ActionOperation):
@@ -33,7 +30,7 @@ class ProcessActOperation(ActionOperation):
 _ACT: Final[dict[str, Any]] = {
     "needs": "processes:act",
     "operation_class": ProcessActOperation,
-    "responses": {status: each for status, each in ACTION_RESPONSES.items() if status != 202},
+    "responses": ALWAYS_DONE,
     "status_code": 200,
     "tags": ["operations"],
 }
@@ -63,8 +60,7 @@ async def _act(request: QueryRequest, process_id: str, act: ActName) -> Response
     asked = ActOnProcess.model_validate({**values, "actor": operators.acting(request)["actor"]})
     await require_acts_allowed(request)
     done = await request.operators.ask_process_manager(asked, request_id)
-    body: Any = done.model_dump_json().encode()
-    return Response(body, media_type=MediaType.JSON, headers=operators.response_headers(request_id))
+    return operators.answer(done.model_dump_json().encode(), request_id)
 
 
 ROUTES: Final = (

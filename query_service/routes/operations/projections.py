@@ -10,7 +10,7 @@ from litestar.params import PathParameter
 from pydantic import BaseModel, Field
 
 from query_service.http.conditional import conditional_response
-from query_service.http.openapi import INVALID, RESPONSES, problem_response
+from query_service.http.openapi import UNREAD, problem_response
 from query_service.http.parameters import parse_id
 from query_service.http.problems import StoreDownError
 from query_service.http.requests import QueryRequest
@@ -95,7 +95,7 @@ _NO_PROJECTION: Final = problem_response(
 @get(
     "/projections",
     needs="projections:read",
-    responses={304: RESPONSES[304], 400: INVALID},
+    responses=UNREAD,
     tags=["operations"],
     summary="Read models and their generations",
 )
@@ -108,7 +108,7 @@ async def projections(request: QueryRequest) -> Response[ProjectionsView]:
 @get(
     "/projections/{name:str}",
     needs="projections:read",
-    responses={304: RESPONSES[304], 400: INVALID, 404: _NO_PROJECTION},
+    responses={**UNREAD, 404: _NO_PROJECTION},
     tags=["operations"],
     summary="One read model and its generations",
 )
@@ -121,7 +121,7 @@ async def projection(request: QueryRequest, name: Name) -> Response[ProjectionVi
 @get(
     "/stream-positions/{kind:str}/{stream_id:str}",
     needs="projections:read",
-    responses={304: RESPONSES[304], 400: INVALID, 404: _NO_PROJECTION},
+    responses={**UNREAD, 404: _NO_PROJECTION},
     tags=["operations"],
     summary="Which version of a stream each read model has",
 )

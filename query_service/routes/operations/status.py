@@ -13,7 +13,7 @@ from litestar import Response, get
 from pydantic import BaseModel, Field
 
 from query_service.http.conditional import conditional_response
-from query_service.http.openapi import RESPONSES
+from query_service.http.openapi import UNREAD
 from query_service.http.problems import StoreDownError
 from query_service.http.requests import QueryRequest
 from query_service.routes.operations.freshness import ProcessReport, freshness_of, process_reports
@@ -59,7 +59,7 @@ class StatusView(BaseModel):
 @get(
     "/status",
     needs="operations:read",
-    responses={key: RESPONSES[key] for key in (304, 400)},
+    responses=UNREAD,
     tags=["operations"],
     summary="What is lost, held, growing, late or stopped",
 )

@@ -16,7 +16,7 @@ from typing import Final
 from shared.http.identities.api_keys import ApiKey
 from shared.http.identities.guard import CredentialsUncheckedError, UnauthorisedError
 from shared.http.identities.identity import Identity
-from shared.runtime.postgres import Database, is_outage, reading
+from shared.runtime.postgres import Connection, Database, is_outage
 from shared.runtime.stalls import StallDetector
 from shared.views.operations import SCHEMA
 
@@ -112,7 +112,7 @@ class ApiKeyCache:
         self._tried_at = began = self._clock()
         try:
             async with asyncio.timeout(READ_DEADLINE_S):
-                await reading(self._refresh)
+                await self._database.read(self._refresh)
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -120,14 +120,12 @@ class ApiKeyCache:
         self._confirmed_at = began
         return None
 
-    async def _refresh(self) -> None:
-        pool = await self._database.pool()
-        async with pool.acquire() as connection:
-            if await connection.fetchval(REVISION) == self._revision:
-                return
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                revision = await connection.fetchval(REVISION)
-                rows = await connection.fetch(VALID_KEYS)
+    async def _refresh(self, connection: Connection) -> None:
+        if await connection.fetchval(REVISION) == self._revision:
+            return
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            revision = await connection.fetchval(REVISION)
+            rows = await connection.fetch(VALID_KEYS)
         self._keys = {
             row["id"]: StoredKey(row["subject"], row["digest"], frozenset(row["scopes"]), row["expires_at"])
             for row in rows

@@ -3,7 +3,7 @@
     connection ──▶ Screen ──▶ Admission ──▶ application
                      ├── 414, 431   the target or the head is too large
                      ├── 400, 421   ``Host`` is not one of the service's (hosts.py); health checks may use any
-     ├── 400        a header that says whose request it is, or what its body is, comes twice
+                     ├── 400        a header that says whose request it is, or what its body is, comes twice
                      ├── 403        a foreign page changes something, or opens a WebSocket (origins.py)
                      └── 204        the preflight request of a listed origin
 

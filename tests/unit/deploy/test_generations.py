@@ -9,7 +9,7 @@ import typer
 from deploy.cli.projections import generation_choice
 from deploy.cli.projections.following import RebuildRate, describe_phase
 from deploy.compare.comparison import differences, unchanged_differences
-from shared.views.generations import Generation, GenerationState
+from shared.views.generations import Generation, GenerationState, next_free
 
 BEGUN = datetime(2026, 4, 1, tzinfo=UTC)
 
@@ -60,8 +60,8 @@ def test_where_there_is_no_such_generation_the_command_ends(
 
 
 def test_numbers_that_are_free_follow_the_highest_there_is() -> None:
-    assert generation_choice.next_free([one(1, active=True)]) == 2
-    assert generation_choice.next_free([one(2), one(5, active=True)]) == 6
+    assert next_free([one(1, active=True)]) == 2
+    assert next_free([one(2), one(5, active=True)]) == 6
 
 
 def test_a_pace_is_that_of_the_last_seconds() -> None:
