@@ -28,6 +28,7 @@ pytestmark = pytest.mark.timeout(120)
 PLACE = "orders.place-order"
 READERS = {"summary", "analytics", "search"}
 DECIDE, RELAY = "process commands", "send events"
+INGRESS = "POST /commands/{command_type}"
 
 
 def order(order_id: str, **more: Any) -> dict[str, Any]:
@@ -48,12 +49,14 @@ def process_spans(spans: Sequence[ReceivedSpan], *, failed: bool = False) -> dic
     }
 
 
-async def complete(receiver: Receiver, trace: str, readers: Collection[str] = READERS) -> list[ReceivedSpan]:
-    """The spans of a trace once it is decided, published, and applied in these projections."""
+async def complete(
+    receiver: Receiver, trace: str, readers: Collection[str] = READERS, *, begins: str = DECIDE
+) -> list[ReceivedSpan]:
+    """The spans of a trace once it is begun, decided, published, and applied in these projections: each process sends its own."""
 
     def found() -> list[ReceivedSpan]:
         spans = receiver.of(trace)
-        whole = process_spans(spans).keys() >= set(readers) and {DECIDE, RELAY} <= {span.name for span in spans}
+        whole = process_spans(spans).keys() >= set(readers) and {begins, DECIDE, RELAY} <= {span.name for span in spans}
         return spans if whole else []
 
     spans: list[ReceivedSpan] = await arrived(receiver, found)
@@ -71,7 +74,7 @@ async def test_a_command_over_http_is_one_trace_until_it_is_visible_in_each_proj
         headers={"traceparent": traceparent, "tracestate": "vendor=1", "Prefer": "wait=10"},
     )
     assert response.status_code == 200, response.text
-    spans = await complete(traces, trace)
+    spans = await complete(traces, trace, begins=INGRESS)
     [ingress] = [span for span in spans if span.kind == "SERVER"]
     [decide] = [span for span in spans if span.name == DECIDE]
     [relay] = [span for span in spans if span.name == RELAY]
