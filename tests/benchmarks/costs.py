@@ -1,12 +1,15 @@
 """``python -m tests.benchmarks.costs``: what metrics, tracing, authentication and sealed personal data cost, as one JSON document.
 
-    bare, metrics, authentication …, bare, metrics, authentication …: the variants of ``tests.benchmarks.variants`` take turns, on the same
-    servers, with the same commands, stores empty and processes new each time ──▶ ratios of the medians to the variant each is compared with
+Each variant of ``tests.benchmarks.variants`` is compared with the one it is compared with there, as a pair: both systems run at once, each
+on servers of its own, and a thousand commands go to one, then to the other, and so on in turns:
 
-Orders are those of ``tests.benchmarks.end_to_end``; where personal data are compared, customers are registered. ``cpu_ms`` is that of
-Tidemark's processes for each command, ``with_servers_ms`` with PostgreSQL, Redis and RabbitMQ. A ratio is followed by the least and
-the most of the single rounds: where these are far apart, it says little. Empties the stores, so it runs on servers that it has started
-itself and on no others. It begins no round that it could not finish within ``--minutes``.
+    A B B A A B B A …: CPU and rate of each turn ──▶ the ratio of each two that follow each other ──▶ the median of these ratios
+
+A machine whose speed changes from minute to minute, as a shared one does, is about as fast for both turns of a ratio. Half the rounds have
+the systems on each other's servers. Orders are those of ``tests.benchmarks.end_to_end``; where personal data are compared, customers are
+registered. ``cpu_ms`` is that of Tidemark's processes for each command, ``with_servers_ms`` with PostgreSQL, Redis and RabbitMQ. A ratio is
+followed by the quartiles of the single ones: where these are far apart, it says little. Empties the stores, so it runs on servers that
+it has started itself and on no others. It begins no pair that it could not finish within ``--minutes``.
 """
 
 import argparse
@@ -37,7 +40,7 @@ from deploy.services import store as services
 from shared.messages.envelope import CommandEnvelope
 from shared.observability import targets
 from tests.benchmarks import measuring
-from tests.benchmarks.end_to_end import DISTURBED, capacity, environment, write_orders
+from tests.benchmarks.end_to_end import capacity, environment, write_orders
 from tests.benchmarks.measuring import WARM_UP, Costs, Orders, Send, run_sender, server_pids, throughput
 from tests.benchmarks.pipelines import Probe, purge
 from tests.benchmarks.posting import API_KEY
@@ -78,76 +81,112 @@ def write_own_orders(file: Path, count: int) -> Orders:
     return orders
 
 
-class Bench:
-    def __init__(self, servers: Servers, variants: Sequence[Variant], folder: Path, count: int, sink: Sink) -> None:
-        self.count = count
-        self.runs: list[dict[str, Any]] = []
-        self._servers = servers
-        self._variants = variants
-        self._sink = sink
-        self._orders = write_own_orders(folder / "orders", WARM_UP + count)
-        self._customers = write_customers(folder / "customers", WARM_UP + count)
-        self._user = self._user_url = self._key = ""
+class Place:
+    """Servers for one system at a time, with a service and an API key that may send orders."""
+
+    def __init__(self, servers: Servers) -> None:
+        self.servers = servers
+        self.user = self.user_url = self.key = ""
 
     async def prepare(self) -> None:
-        """Databases, queues, and somebody who may send: a service on the bus, and an API key."""
-        await Varied(self._servers, self._variants[0], {}).prepare()
-        settings = settings_for(self._servers)
+        await Varied(self.servers, VARIANTS[0], {}).prepare()
+        settings = settings_for(self.servers)
         service = await services.create(settings, NAME, ("orders.*",), actor=NAME, reason="")
-        self._user, self._user_url = service.name, service.url
+        self.user, self.user_url = service.name, service.url
         async with keys.operations_database(settings) as connection:
             scopes = ["commands:orders.*"]
             made = await keys.create(connection, NAME, scopes, None, actor=NAME, reason="")
-        self._key = str(made.key)
+        self.key = str(made.key)
 
-    async def round(self) -> None:
-        for variant in self._variants:
-            await purge(self._servers.rabbitmq_url)
-            self.runs.append(await self._run(variant))
-            print(f"{variant.name}: {self.runs[-1]['orders_per_second']} a second", file=sys.stderr)
+    async def forget_persons(self) -> None:
+        """So that every run makes the keys that it needs."""
+        connection = await asyncpg.connect(self.servers.keys_db_url)
+        await connection.execute(EMPTY_KEYS)
+        await connection.close()
 
-    async def _run(self, variant: Variant) -> dict[str, Any]:
+
+class System:
+    """One variant that runs at a place."""
+
+    def __init__(self, variant: Variant, place: Place, probe: Probe, supervisor: Supervisor, port: str) -> None:
+        self.variant = variant
+        self._place = place
+        self._probe = probe
+        self._supervisor = supervisor
+        self._url = f"http://127.0.0.1:{port}" if variant.over_http else place.servers.rabbitmq_url
+        if variant.identified and not variant.over_http:
+            self._url = place.user_url
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, variant: Variant, place: Place, sink: Sink) -> AsyncIterator["System"]:
+        await purge(place.servers.rabbitmq_url)
         port = str(free_port())
         own = {"TIDEMARK_COMMAND_PORT": port, "TIDEMARK_RATE_LIMIT": "0"} if variant.over_http else {}
-        own["OTEL_EXPORTER_OTLP_ENDPOINT"] = self._sink.url
-        self._sink.requests = self._sink.size = 0
-        pipeline = Varied(self._servers, variant, own)
-        url = f"http://127.0.0.1:{port}" if variant.over_http else self._servers.rabbitmq_url
-        if variant.identified and not variant.over_http:
-            url = self._user_url
-        commands, send = self._customers if variant.customers else self._orders, self._send(variant)
+        own["OTEL_EXPORTER_OTLP_ENDPOINT"] = sink.url
+        pipeline = Varied(place.servers, variant, own)
         probe = await Probe.open(pipeline)
         probe.stores = variant.stores
         try:
             await probe.empty()
-            await self._forget_persons()
+            await place.forget_persons()
             async with Supervisor(output=None) as supervisor:
                 await supervisor.start(pipeline.programs())
-                await send(probe, url, commands, 0, WARM_UP, 0)
-                await probe.wait_for(WARM_UP)
-                begin = partial(Costs, supervisor, variant.roles, server_pids(self._servers))
                 async with scraping(pipeline.targets if variant.scraped else ""):
-                    run = await throughput(probe, url, commands, self.count, begin, send)
-            return run | {"trace_requests": self._sink.requests, "trace_bytes": self._sink.size}
+                    yield cls(variant, place, probe, supervisor, port)
         finally:
             await probe.close()
 
-    def _send(self, variant: Variant) -> Send:
-        if variant.over_http:
-            return partial(post, key=self._key if variant.identified else "")
-        if not variant.identified:
+    async def warm_up(self, commands: Orders) -> None:
+        await self._send(self._probe, self._url, commands, 0, WARM_UP, 0)
+        await self._probe.wait_for(WARM_UP)
+
+    async def turn(self, commands: Orders, first: int, count: int) -> dict[str, Any]:
+        begin = partial(Costs, self._supervisor, self.variant.roles, server_pids(self._place.servers))
+        return await throughput(self._probe, self._url, commands, first, count, begin, self._send)
+
+    @property
+    def _send(self) -> Send:
+        if self.variant.over_http:
+            return partial(post, key=self._place.key if self.variant.identified else "")
+        if not self.variant.identified:
             return measuring.send
 
         async def send(probe: Probe, url: str, orders: Orders, first: int, count: int, rate: float) -> dict[str, Any]:
-            return await measuring.send(probe, url, orders, first, count, rate, self._user)
+            return await measuring.send(probe, url, orders, first, count, rate, self._place.user)
 
         return send
 
-    async def _forget_persons(self) -> None:
-        """So that every run makes the keys that it needs."""
-        connection = await asyncpg.connect(self._servers.keys_db_url)
-        await connection.execute(EMPTY_KEYS)
-        await connection.close()
+
+class Bench:
+    """``turns``: of each system in each round, of ``count`` commands each."""
+
+    def __init__(self, places: Sequence[Place], folder: Path, count: int, turns: int, sink: Sink) -> None:
+        self.pairs: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+        """Turns of a variant, each with the neighbouring turn of what it is compared with."""
+        self._places = places
+        self._sink = sink
+        self._count = count
+        self._turns = turns
+        total = WARM_UP + turns * count
+        self._orders = write_own_orders(folder / "orders", total)
+        self._customers = write_customers(folder / "customers", total)
+
+    async def round(self, variant: Variant, *, swapped: bool) -> None:
+        one, other = reversed(self._places) if swapped else self._places
+        commands = self._customers if variant.customers else self._orders
+        async with (
+            System.started(BY_NAME[variant.beside], one, self._sink) as beside,
+            System.started(variant, other, self._sink) as varied,
+        ):
+            for system in (beside, varied):
+                await system.warm_up(commands)
+            for turn in range(self._turns):
+                first = WARM_UP + turn * self._count
+                order = (beside, varied) if turn % 2 == 0 else (varied, beside)
+                taken = {system.variant.name: await system.turn(commands, first, self._count) for system in order}
+                pair = taken[variant.name], taken[variant.beside]
+                self.pairs.setdefault(variant.name, []).append(pair)
 
 
 async def post(_: Probe, url: str, orders: Orders, first: int, count: int, _rate: float, *, key: str) -> dict[str, Any]:
@@ -180,107 +219,95 @@ async def scraping(where: str) -> AsyncIterator[None]:
                 await task
 
 
-def report(runs: Sequence[Mapping[str, Any]], roles: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Medians for each variant, and each bar with what was found. ``roles``: the processes of each variant that are Tidemark's."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for run in runs:
-        mine = found.setdefault(run["pipeline"], {"rate": [], "cpu_ms": [], "with_servers_ms": []})
-        spent = {
-            name: seconds / run["orders"] * 1000 for name, seconds in run["cpu_seconds"].items() if name != "sender"
+def report(pairs: Mapping[str, Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]]) -> list[dict[str, Any]]:
+    """Each variant's bar with what was found."""
+    return [_compared(BY_NAME[name], turns) for name, turns in pairs.items()]
+
+
+def _compared(variant: Variant, turns: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"variant": variant.name, "beside": variant.beside, "turns": len(turns)}
+    mine = [_measures(turn, variant) for turn, _ in turns]
+    others = [_measures(turn, BY_NAME[variant.beside]) for _, turn in turns]
+    for measure in mine[0]:
+        ratios = [a[measure] / b[measure] for a, b in zip(mine, others, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        found[measure] = {
+            "ratio": [round(each, 3) for each in (middle, low, high)],
+            variant.name: round(statistics.median(each[measure] for each in mine), 3),
+            variant.beside: round(statistics.median(each[measure] for each in others), 3),
         }
-        mine["rate"].append(run["orders_per_second"])
-        mine["cpu_ms"].append(sum(spent[role] for role in roles[run["pipeline"]]))
-        mine["with_servers_ms"].append(sum(spent.values()))
-    return {
-        "medians": {
-            name: {measure: round(statistics.median(values), 3) for measure, values in mine.items()}
-            for name, mine in found.items()
-        },
-        "compared": [
-            _compared(BY_NAME[name], mine, found[BY_NAME[name].beside])
-            for name, mine in found.items()
-            if BY_NAME[name].beside in found
-        ],
-    }
-
-
-def _compared(
-    variant: Variant, mine: Mapping[str, Sequence[float]], others: Mapping[str, Sequence[float]]
-) -> dict[str, Any]:
-    ratios: dict[str, Any] = {"variant": variant.name, "beside": variant.beside}
-    for measure, values in mine.items():
-        rounds = [a / b for a, b in zip(values, others[measure], strict=True)]
-        ratio = statistics.median(values) / statistics.median(others[measure])
-        ratios[measure] = [round(each, 3) for each in (ratio, min(rounds), max(rounds))]
     if variant.cpu_at_most is not None:
-        ratios |= {"bar": f"cpu <= {variant.cpu_at_most}", "met": ratios["cpu_ms"][0] <= variant.cpu_at_most}
+        met = found["cpu_ms"]["ratio"][0] <= variant.cpu_at_most
+        found |= {"bar": f"cpu <= {variant.cpu_at_most}", "met": met}
     if variant.rate_at_least is not None:
-        ratios |= {"bar": f"rate >= {variant.rate_at_least}", "met": ratios["rate"][0] >= variant.rate_at_least}
-    return ratios
+        met = found["rate"]["ratio"][0] >= variant.rate_at_least
+        found |= {"bar": f"rate >= {variant.rate_at_least}", "met": met}
+    return found
 
 
-async def measure(make: Callable[[Sink], Bench], rounds: int, until: float) -> list[dict[str, Any]]:
-    """The runs; of the round that was not complete in time, or in which something timed out, some."""
+def _measures(turn: Mapping[str, Any], variant: Variant) -> dict[str, float]:
+    spent = {name: seconds / turn["orders"] * 1000 for name, seconds in turn["cpu_seconds"].items() if name != "sender"}
+    own = sum(spent[role] for role in variant.roles)
+    return {"rate": turn["orders_per_second"], "cpu_ms": own, "with_servers_ms": sum(spent.values())}
+
+
+async def measure(
+    make: Callable[[Sink], Bench], places: Sequence[Place], variants: Sequence[Variant], rounds: int, until: float
+) -> Bench:
+    """Half the rounds swapped. What is not complete in time, or times out, is left out."""
     async with sink() as traces:
         bench = make(traces)
-        try:
-            await _measure(bench, rounds, until)
-        except TimeoutError:
-            print("the last round is not complete:", traceback.format_exc(), file=sys.stderr)
-        return bench.runs
-
-
-async def _measure(bench: Bench, rounds: int, until: float) -> None:
-    """Raises TimeoutError."""
-    took = 0.0
-    async with asyncio.timeout(until - time.monotonic()):
-        await bench.prepare()
-        for number in range(rounds):
-            began = time.monotonic()
-            if began + 1.15 * took > until:
-                break
-            await bench.round()
-            took = time.monotonic() - began
-            print(f"round {number + 1}: {took:.0f} s", file=sys.stderr)
+        for place in places:
+            await place.prepare()
+        took = 0.0
+        for variant in variants:
+            for number in range(rounds):
+                began = time.monotonic()
+                if began + 1.15 * took > until:
+                    return bench
+                try:
+                    async with asyncio.timeout(until - began):
+                        await bench.round(variant, swapped=number % 2 == 1)
+                except TimeoutError:
+                    print(f"{variant.name}: not complete: {traceback.format_exc()}", file=sys.stderr)
+                took = time.monotonic() - began
+                print(f"{variant.name}, round {number + 1}: {took:.0f} s", file=sys.stderr)
+        return bench
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--orders", type=int, default=4000, help="commands in each run (default 4000)")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each variant, at most (default 5)")
-    parser.add_argument("--minutes", type=float, default=9.0, help="how long it may take (default 9)")
-    parser.add_argument("--only", help=f"some of {','.join(BY_NAME)}; what each is compared with is added")
+    parser.add_argument("--orders", type=int, default=1000, help="commands in each turn (default 1000)")
+    parser.add_argument("--turns", type=int, default=16, help="turns of each system in a round (default 16)")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of each pair, at most (default 2)")
+    parser.add_argument("--minutes", type=float, default=15.0, help="how long it may take (default 15)")
+    parser.add_argument("--only", help=f"some of {','.join(each.name for each in VARIANTS if each.beside)}")
     options = parser.parse_args()
     began, until = time.time(), time.monotonic() + options.minutes * 60
-    wanted = set((options.only or ",".join(BY_NAME)).split(","))
-    if unknown := wanted - BY_NAME.keys():
-        parser.error(f"there is no variant {', '.join(sorted(unknown))}")
-    wanted |= {BY_NAME[name].beside for name in wanted}
-    skipped = {name: why for name in wanted & BY_NAME.keys() if (why := BY_NAME[name].needs())}
-    variants = [variant for variant in VARIANTS if variant.name in wanted - skipped.keys()]
-    with tempfile.TemporaryDirectory() as folder, provide() as servers:
-        if servers.origin == "environment":
+    compared = {variant.name: variant for variant in VARIANTS if variant.beside}
+    wanted = options.only.split(",") if options.only else list(compared)
+    if unknown := set(wanted) - compared.keys():
+        parser.error(f"there is no variant {', '.join(sorted(unknown))} that is compared with another")
+    variants = [compared[name] for name in wanted]
+    with tempfile.TemporaryDirectory() as folder, provide() as one, provide() as other:
+        if "environment" in (one.origin, other.origin):
             print("it empties the stores it runs on: unset TIDEMARK_*_URL, it starts its own", file=sys.stderr)
             return 2
-        facts = environment(servers, began)
-        make = partial(Bench, servers, variants, Path(folder), options.orders)
-        runs = uvloop.run(measure(make, options.rounds, until))
-    complete = len(runs) // len(variants) * len(variants)
-    runs = runs[:complete]
+        facts = environment(one, began)
+        places = [Place(one), Place(other)]
+        make = partial(Bench, places, Path(folder), options.orders, options.turns)
+        bench = uvloop.run(measure(make, places, variants, options.rounds, until))
+    turns = [turn for pairs in bench.pairs.values() for pair in pairs for turn in pair]
     document = {
         "environment": facts,
         "commands": options.orders,
-        "rounds": complete // len(variants),
-        "skipped": skipped,
-        **report(runs, {variant.name: variant.roles for variant in variants}),
-        "disturbed": any(run["machine"]["others"] > DISTURBED * capacity(run) for run in runs),
-        "others_share": round(sum(run["machine"]["others"] for run in runs) / sum(map(capacity, runs)), 3)
-        if runs
+        "compared": report(bench.pairs),
+        "others_share": round(sum(turn["machine"]["others"] for turn in turns) / sum(map(capacity, turns)), 3)
+        if turns
         else 0,
-        "runs": runs,
     }
     print(json.dumps(document | {"took_seconds": round(time.time() - began, 1)}, indent=2))
-    return 0 if runs else 1
+    return 0 if turns else 1
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ async def _run(
             await send(probe, servers.rabbitmq_url, orders, 0, WARM_UP, 0)
             await probe.wait_for(WARM_UP)
             begin = partial(Costs, supervisor, ROLES, server_pids(servers))
-            run = await throughput(probe, servers.rabbitmq_url, orders, count, begin)
+            run = await throughput(probe, servers.rabbitmq_url, orders, WARM_UP, count, begin)
             lags: dict[str, Any] = {}
             if before is not None:
                 half = _median([*before, run], pipeline.name) / 2

@@ -109,15 +109,15 @@ async def run_sender(module: str, *arguments: str, environ: Mapping[str, str]) -
 
 
 async def throughput(
-    probe: Probe, url: str, orders: Orders, count: int, begin: Callable[[], Costs], send: Send = send
+    probe: Probe, url: str, orders: Orders, first: int, count: int, begin: Callable[[], Costs], send: Send = send
 ) -> dict[str, Any]:
     """Orders a second from the first publication to the last order in the last store, everything at full speed.
 
-    ``url``: where ``send`` sends them, RabbitMQ's by default.
+    ``url``: where ``send`` sends them, RabbitMQ's by default. ``first``: so many were sent before, and are in the stores.
     """
     cost = begin()
-    report = await send(probe, url, orders, WARM_UP, count, 0)
-    visible = await probe.wait_for(WARM_UP + count)
+    report = await send(probe, url, orders, first, count, 0)
+    visible = await probe.wait_for(first + count)
     began = report["published"][0]
     seconds = max(visible.values()) - began
     spent = cost.spent() | {"sender": ResourceUsage(0.0, report["cpu_s"])}

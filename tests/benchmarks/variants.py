@@ -16,14 +16,12 @@ from deploy.servers.ports import free_port
 from deploy.servers.provide import Servers
 from shared.observability import targets
 from shared.read_models import READ_MODELS
-from shared.runtime.settings import Settings
 from tests.benchmarks.pipelines import Tidemark
 from tests.benchmarks.yardstick import ROLES
 from tests.shop import WITH_ORDERS
 
 ON: Final = {"TIDEMARK_AUTH": "on"}
 WITH_CUSTOMERS: Final = tuple(model.name for model in READ_MODELS if "customers" in model.kinds)
-TRACES: Final = "traces"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +55,6 @@ class Variant:
     @property
     def stores(self) -> Sequence[str]:
         return WITH_CUSTOMERS if self.customers else WITH_ORDERS
-
-    def needs(self) -> str:
-        """Why it cannot run; empty: it can."""
-        if self.name.startswith(TRACES) and TRACES not in Settings.model_fields:
-            return "this version of Tidemark has no setting TIDEMARK_TRACES"
-        return ""
 
 
 def _traces(ratio: str) -> dict[str, str]:
