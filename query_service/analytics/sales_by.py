@@ -44,18 +44,22 @@ async def sales_by(store: RedisStore, dimension: Dimension, currency: str, spans
 async def buyers_by(store: RedisStore, dimension: Dimension, currency: str, month: str) -> tuple[Counter[str], int]:
     """The number of different customers in each region or category, and in all of them together.
 
-    Reads every pair of a customer and a region or category, in steps: a shop with many of them waits, and other clients of Redis do not.
+    Reads and counts every pair of a customer and a region or category, in steps: a shop with many of them waits, but neither other clients
+    of Redis nor the other requests of this process do.
     """
     key, cursor = store.keys.buyers_by(dimension, currency, month), 0
     pairs: set[str] = set()  # a scan may return a member twice
+    counts: Counter[str] = Counter()
+    customers: set[str] = set()
     while True:
         ((following, found),) = await store.ask(("HSCAN", key, cursor, "COUNT", SCAN_COUNT))
+        new = [pair.partition(" ") for pair in found if pair not in pairs]
         pairs.update(found)
+        counts.update(value for _, _, value in new)
+        customers.update(customer for customer, _, _ in new)
         cursor = int(following)
         if not cursor:
-            break
-    split = [pair.partition(" ") for pair in pairs]
-    return Counter(value for _, _, value in split), len({customer for customer, _, _ in split})
+            return counts, len(customers)
 
 
 async def require_complete(store: RedisStore) -> None:

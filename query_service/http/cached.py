@@ -23,20 +23,24 @@ ACCEPT: Final = "accept"
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """``stream``: the pattern of a stream whose change messages drop the answer, with the names of path parameters in braces."""
+    """``projection``: the read model that the answer is read from, or which one it is for these parameters.
 
-    projection: str
+    ``stream``: the pattern of a stream whose change messages drop the answer, with the names of path parameters in braces.
+    """
+
+    projection: str | Callable[[Mapping[str, Any]], str]
     stream: str | None = None
 
 
 async def answer_from_cache(cached: Cached, handler: Handler, given: Mapping[str, Any]) -> Response[Any]:
     """The response of ``handler`` called with ``given``, or the same as another request was answered with. Raises what it raises."""
     request: QueryRequest = given["request"]
-    active = request.stores.of(cached.projection)
+    projection = cached.projection if isinstance(cached.projection, str) else cached.projection(given)
+    active = request.stores.of(projection)
     generation = (await active.store()).number
     headers = request.headers
     query = request.scope["query_string"].decode("latin-1")
-    key = Key(cached.projection, generation, (request.scope["path"], query, headers.get(ACCEPT, "")))
+    key = Key(projection, generation, (request.scope["path"], query, headers.get(ACCEPT, "")))
     answers = request.stores.answers
     if headers.getall(tokens.HEADER, []):
         response = await handler(**given)

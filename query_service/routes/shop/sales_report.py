@@ -12,6 +12,7 @@ from query_service.analytics.parameters import Currency
 from query_service.analytics.ranges import Granularity
 from query_service.analytics.report import By, Figures, as_csv, as_json, figures, report
 from query_service.analytics.sales_by import buyers_by, sales_by
+from query_service.http.cached import Cached
 from query_service.http.conditional import conditional_response
 from query_service.http.negotiation import ACCEPT, VARY, chosen
 from query_service.http.openapi import problem_response
@@ -55,6 +56,7 @@ GROUP BY 1
     tags=["analytics"],
     summary="The monthly sales report",
     responses={406: _NOT_ACCEPTABLE},
+    cached=Cached(lambda given: "summary" if given["by"] is By.SEGMENT else "analytics"),
 )
 async def sales_report(
     request: QueryRequest,

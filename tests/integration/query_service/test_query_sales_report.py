@@ -21,6 +21,9 @@ from projectors.stores.migrations import migrate
 from projectors.stores.port import Commit, LaneProgress
 from query_service.app import create_app
 from query_service.http.requests import Stores
+from query_service.routes.shop import sales_report
+from query_service.stores import answer_cache
+from query_service.stores.answer_cache import CAPACITY, AnswerCache
 from query_service.stores.postgres_store import PostgresStore
 from query_service.stores.redis_store import RedisStore
 from shared.contracts.orders import OrderPlaced
@@ -40,6 +43,7 @@ class Sales:
     """What was sold, and the query service over stores that have applied it."""
 
     client: httpx.AsyncClient
+    stores: Stores
     redis: Any
     orders: list[OrderPlaced]
     cancelled: set[str]
@@ -107,7 +111,7 @@ async def sales(servers: Servers) -> AsyncIterator[Sales]:
         app = create_app(stores)
         transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://query", event_hooks=checked(app)) as client:
-            yield Sales(client, redis, orders, {order.order_id for order in gone})
+            yield Sales(client, stores, redis, orders, {order.order_id for order in gone})
         await stores.close()
     await analytics.close()
     async for key in redis.scan_iter(f"{PREFIX}*", count=1000):
@@ -188,6 +192,22 @@ async def test_the_report_comes_as_csv_to_who_asks_for_it(sales: Sales) -> None:
     refused = await sales.client.get(path, headers={"Accept": "text/html"})
     assert (refused.status_code, refused.json()["code"]) == (406, "not-acceptable")
     assert refused.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/csv"])
+@pytest.mark.parametrize("by", ["category", "segment"])
+async def test_a_report_that_was_costly_is_kept_for_a_time(
+    sales: Sales, by: str, accept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sales.stores, "answers", AnswerCache(CAPACITY))
+    monkeypatch.setattr(answer_cache, "WORTH_S", 0.0)
+    monkeypatch.setattr(answer_cache, "KEPT_PER_COST", 1e9)
+    path, form = f"/analytics/report?month=2026-02&currency=EUR&by={by}", {"Accept": accept}
+    first = await sales.client.get(path, headers=form)
+    monkeypatch.delattr(sales_report, "report")  # what is not kept cannot be answered any more
+    kept = await sales.client.get(path, headers=form)
+    assert (kept.status_code, kept.content, kept.headers["etag"]) == (200, first.content, first.headers["etag"])
+    assert (kept.headers["vary"], kept.headers["content-type"]) == ("Accept", first.headers["content-type"])
 
 
 async def test_a_report_without_a_currency_is_in_the_shop_s_first_and_names_the_others(sales: Sales) -> None:
