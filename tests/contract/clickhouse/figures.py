@@ -49,9 +49,9 @@ SELECT {month} AS span, currency, concat(customer_id, ' ', value) AS member, toS
 FROM {source} GROUP BY span, currency, member HAVING sum(sign) <> 0
 """
 NAMES: Final = (
-    "SELECT product_id AS member, argMax(name, version) AS name FROM journal FINAL WHERE kind = 'name' GROUP BY 1"
+    "SELECT product_id AS member, argMax(name, version) AS latest FROM journal FINAL WHERE kind = 'name' GROUP BY 1"
 )
-LINE_NAMES: Final = f"SELECT product_id AS member, max(name) AS name FROM {_LINES} WHERE name <> '' GROUP BY 1"  # noqa: S608
+LINE_NAMES: Final = f"SELECT product_id AS member, max(name) AS latest FROM {_LINES} WHERE name <> '' GROUP BY 1"  # noqa: S608
 SEEN: Final = f"SELECT DISTINCT currency, {_DAY} AS day FROM {_ORDERS}"  # noqa: S608
 
 Cells = dict[str, dict[str, Value]]
@@ -85,7 +85,7 @@ async def figures_in(database: Database, layout: Keys) -> Cells:
             add(layout.buyers_by(dimension, row["currency"], row["span"]), row["member"], _number(row["sum"]))
     for key, statement in ((layout.names, NAMES), (layout.line_names, LINE_NAMES)):
         for row in await database.read(statement):
-            add(key, row["member"], row["name"])
+            add(key, row["member"], row["latest"])
     for row in await database.read(SEEN):
         add(layout.currencies, row["currency"], 1)
         add(layout.days, row["day"], int(row["day"]))
