@@ -5,10 +5,10 @@ BIN := .venv/bin
 STAMP := .tidemark/setup
 PROCESSES ?= 2
 
-.PHONY: help setup test demo drill drill-alerts drill-fulfilment drill-rebuild up bench bench-costs bench-letters bench-pages test-faults lint format console test-console audit-packages sbom compose-env clean
+.PHONY: help setup test demo drill drill-alerts drill-fulfilment drill-rebuild up bench bench-costs bench-letters bench-pages test-faults lint format console test-console test-clickhouse audit-packages sbom compose-env clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the locked dependencies
 
@@ -66,6 +66,10 @@ console: $(STAMP) ## build the console's pages into query_service/console (needs
 
 test-console: $(STAMP) ## every page of the console in a browser, on a running system
 	$(BIN)/pytest tests/browser -m "" -p no:xdist $(ARGS)
+
+test-clickhouse: $(STAMP) ## the contract of read stores on ClickHouse, in the process (installs 181 MB, once)
+	@deploy/packages.sh clickhouse
+	$(BIN)/pytest tests/contract/clickhouse -p no:xdist $(ARGS)
 
 audit-packages: $(STAMP) ## look every locked package up in a database of known vulnerabilities (exit code 3: unreachable)
 	@deploy/packages.sh audit

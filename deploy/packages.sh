@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the system is built from, as uv.lock has it: `packages.sh audit` looks every locked package up in a database of known
 # vulnerabilities (OSV), `packages.sh sbom [FILE]` writes a bill of materials (CycloneDX 1.5, JSON, with the hash of every file).
+# `packages.sh clickhouse` installs the extra `clickhouse` into .venv.
 #
 # Exit codes of audit: 0 none is known, 1 some are (they are listed), 3 the database cannot be reached: nothing is known.
 # TIDEMARK_OSV_URL: another server of the OSV API, such as a mirror.
@@ -27,8 +28,11 @@ case "${1:-}" in
     "$uv" export --locked --no-dev --extra telemetry --quiet --preview-features sbom-export --format cyclonedx1.5 --output-file "$file"
     echo "wrote $file"
     ;;
+  clickhouse)
+    "$uv" sync --locked --quiet --python .venv/bin/python --extra clickhouse
+    ;;
   *)
-    echo "usage: deploy/packages.sh audit | sbom [FILE]" >&2
+    echo "usage: deploy/packages.sh audit | sbom [FILE] | clickhouse" >&2
     exit 2
     ;;
 esac

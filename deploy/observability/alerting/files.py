@@ -42,7 +42,7 @@ def _rules() -> Iterator[str]:
             yield "        labels:"
             yield f"          severity: {alert.severity}"
             yield "        annotations:"
-            for key, value in _annotations(alert).items():
+            for key, value in annotations(alert).items():
                 yield f"          {key}: {_quoted(value)}"
 
 
@@ -67,15 +67,13 @@ def _case(alert: Alert, case: Case, what: str) -> Iterator[str]:
         yield "        exp_alerts: []"
         return
     labels = {"severity": alert.severity, **case.labels}
-    annotations = {
-        key: LABEL.sub(lambda found: case.labels[found[1]], text) for key, text in _annotations(alert).items()
-    }
+    expected = {key: LABEL.sub(lambda found: case.labels[found[1]], text) for key, text in annotations(alert).items()}
     yield "        exp_alerts:"
     yield f"          - exp_labels: {json.dumps(labels)}"
-    yield f"            exp_annotations: {json.dumps(annotations, ensure_ascii=False)}"
+    yield f"            exp_annotations: {json.dumps(expected, ensure_ascii=False)}"
 
 
-def _annotations(alert: Alert) -> Mapping[str, str]:
+def annotations(alert: Alert) -> Mapping[str, str]:
     return {"summary": alert.summary, "description": alert.meaning, "runbook": alert.runbook}
 
 

@@ -53,9 +53,9 @@ def user_of(deployable: str) -> str:
 
 def acl(passwords: Mapping[str, str]) -> str:
     """The lines of an ACL file, with hashes of the passwords."""
-    users = (f"user {user} on {_hash(passwords[user])} {rules}" for user, rules in RULES.items())
+    users = (f"user {user} on {hash_of(passwords[user])} {rules}" for user, rules in RULES.items())
     return "\n".join((DEFAULT_USER, *users, ""))
 
 
-def _hash(password: str) -> str:
+def hash_of(password: str) -> str:
     return "#" + hashlib.sha256(password.encode()).hexdigest()
