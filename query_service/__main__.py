@@ -12,6 +12,7 @@ from query_service.http.console_files import ConsoleFiles
 from query_service.http.operators import Operators
 from query_service.live.change_listener import ChangeListener
 from query_service.live.listener_limits import Listeners
+from query_service.sign_in import Client, SignIn
 from shared.http.identities.credentials import Authentication
 from shared.http.rate_limits import rate_limits
 from shared.http.screening.configuration import screening
@@ -50,6 +51,7 @@ async def run(settings: Settings) -> int:
         limits=rate_limits(settings),
         report_denial=denials.note if settings.rabbitmq_url else None,
         console=_console(settings),
+        sign_in=_sign_in(settings, authentication),
     )
     server = HttpServer(app, settings.host, settings.query_port, screening=screening(settings), websockets=True)
     listener = ChangeListener(settings.rabbitmq_url, stores)
@@ -101,9 +103,19 @@ def _console(settings: Settings) -> ConsoleFiles | None:
     if not settings.console:
         return None
     try:
-        return ConsoleFiles(commands=settings.console_commands)
+        return ConsoleFiles(commands=settings.console_commands, sign_in=bool(settings.oidc_client_id))
     except ValueError as error:
         raise CannotStartError(f"TIDEMARK_CONSOLE_COMMANDS: {error}") from error
+
+
+def _sign_in(settings: Settings, authentication: Authentication) -> SignIn | None:
+    """Raises CannotStartError: the provider's tokens would not be accepted."""
+    if not settings.oidc_client_id:
+        return None
+    if authentication.tokens is None:
+        raise CannotStartError("TIDEMARK_OIDC_CLIENT_ID needs TIDEMARK_AUTH=on and TIDEMARK_JWT_ISSUER, too")
+    client = Client(settings.oidc_client_id, settings.oidc_client_secret, settings.oidc_scope)
+    return SignIn(client, settings.jwt_issuer, authentication.tokens)
 
 
 def show_freshness(monitors: Mapping[str, FreshnessMonitor]) -> None:

@@ -25,6 +25,7 @@ from query_service.http.parameters import validate_http_request
 from query_service.http.problems import on_wrong_method
 from query_service.http.requests import HEAD, QueryRequest, Stores
 from query_service.live.listener_limits import SLOTS, Listeners
+from query_service.sign_in import SignIn
 from query_service.stores.answer_cache import CAPACITY, AnswerCache
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
@@ -86,12 +87,13 @@ def create_app(
     limits: RateLimits | None = None,
     report_denial: ReportDenial | None = None,
     console: ConsoleFiles | None = None,
+    sign_in: SignIn | None = None,
 ) -> Litestar:
     """The application over ``stores``, which it closes at shutdown. Without ``operators``, none can be carried out.
 
     ``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded.
     ``limits``: of requests of one identity; default: none.
-    ``console``: the console's page; default: there is none.
+    ``console``: the console's page; default: there is none. ``sign_in``: with an OpenID provider; default: with API keys only.
     ``currency``: the default currency of analytics queries; empty: the currency of the first order seen.
     """
 
@@ -111,6 +113,7 @@ def create_app(
             RATE_LIMITS: limits,
             REPORT_DENIAL: report_denial,
             "console": console,
+            "sign_in": sign_in,
         }
     )
     return QueryService(

@@ -142,6 +142,12 @@ class Settings(_ReadModelUrls):
     """The algorithms that tokens may be signed with, separated by commas."""
     jwt_leeway_s: Annotated[float, Field(ge=0, le=300)] = 30.0
     """By how many seconds the issuer's clock may differ."""
+    oidc_client_id: str = ""
+    """As what the console is registered with the issuer, for people to sign in with it; empty: they sign in with API keys."""
+    oidc_client_secret: str = ""
+    """Of a confidential client; empty: it is a public one."""
+    oidc_scope: str = "openid"
+    """What the console asks for: ``openid``, and whatever makes the issuer give access tokens for this service."""
     runtime_dir: str = ""
     """The directory of the health files; empty: none is written."""
 
