@@ -1,7 +1,8 @@
-"""An OpenID provider for tests: metadata, a page on which a person allows the sign-in, codes with PKCE, tokens, and an end of the session."""
+"""An OpenID provider for tests: metadata, a page on which a person allows the sign-in, codes with PKCE, tokens, an end of the session."""
 
 import hashlib
 import secrets
+import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ ALLOW = "Allow"
 
 @dataclass
 class Provider:
-    """``person``: claims of the access tokens. ``wrong``: what it answers wrongly: ``state``, ``issuer``, ``nonce``, ``audience``, ``client``."""
+    """``person``: claims of the access tokens. ``wrong``: what is wrong in its answers: state, issuer, nonce, audience or client."""
 
     url: str = ""
     key: SigningKey = field(default_factory=lambda: signing_key("provider"))
@@ -51,6 +52,10 @@ class Provider:
         )
         link = f'<a href="{asked["redirect_uri"]}?{back}">{ALLOW}</a>'.replace("&", "&amp;")
         return web.Response(text=f"<!doctype html><title>Provider</title>{link}", content_type="text/html")
+
+    @staticmethod
+    def seconds_from_now(seconds: int) -> int:
+        return int(time.time()) + seconds
 
     def code_for(self, asked: dict[str, str]) -> str:
         code = secrets.token_urlsafe()

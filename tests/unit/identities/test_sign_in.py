@@ -26,7 +26,8 @@ async def service(found: Provider, issuer: str = "") -> AsyncIterator[httpx.Asyn
         TokenRules(issuer or found.url, AUDIENCE, ["ES256"], 0), Jwks(f"{found.url}/jwks.json", ["ES256"])
     )
     app = create_app(stores(), sign_in=SignIn(Client(CLIENT, "", "openid"), issuer or found.url, tokens))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://console.example") as client:
+    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://console.example") as client:
         yield client
 
 
@@ -106,7 +107,7 @@ async def test_without_its_provider_one_learns_that_a_key_still_works() -> None:
 
 
 async def test_where_it_is_not_set_up_there_is_no_sign_in() -> None:
-    transport = httpx.ASGITransport(app=create_app(stores()))
+    transport = httpx.ASGITransport(app=create_app(stores()))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://console.example") as client:
         assert (await client.get("/console/sign-in")).status_code == 404
         assert (await client.post("/console/sign-in", json={})).status_code == 404
