@@ -11,6 +11,7 @@ from typing import Final
 
 from projectors.dead_letters import figures, outage, queue_figures, retention
 from projectors.dead_letters.inbox import PREFETCH, QUEUES, Inbox
+from projectors.dead_letters.queue_depths import QueueDepths
 from projectors.dead_letters.replaying.engine import ReplayEngine
 from projectors.dead_letters.sealing import Sealing
 from shared.messaging import topology
@@ -27,7 +28,7 @@ from shared.views.operations import SCHEMA
 
 NAME: Final = "dead_letters"
 LETTERS_EVERY_S: Final = 15.0
-QUEUES_EVERY_S: Final = 10.0
+QUEUES_EVERY_S: Final = 5.0
 WRITTEN_TO: Final = (
     *map(topology.control_queue, topology.SUBSCRIBERS),
     topology.RESEND_QUEUE,
@@ -49,6 +50,7 @@ async def run(settings: Settings) -> int:
     inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), Sealing(keys), on_change=engine.wake)
     letters = figures.OperationsFigures(database)
     census = queue_figures.QueueFigures(publisher.connected, settings.lanes)
+    depths = QueueDepths(database, lambda: census.latest)
     try:
         return await process.run(
             {
@@ -61,6 +63,7 @@ async def run(settings: Settings) -> int:
                 "queues": queues.run,
                 "figures": Figures(letters.read, *figures.FAMILIES, every_s=LETTERS_EVERY_S).run,
                 "queue figures": Figures(census.read, *queue_figures.FAMILIES, every_s=QUEUES_EVERY_S).run,
+                "queue depths": Figures(depths.keep, every_s=QUEUES_EVERY_S).run,
             },
             probes={
                 "consumer": lambda: consumer.trouble,

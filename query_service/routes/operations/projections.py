@@ -1,8 +1,8 @@
-"""Generations of read models, and how far each read model has come with one stream. Acts on generations are in ``generation_acts``."""
+"""Generations and lanes of read models, and how far each has come with one stream. Acts on generations are in ``generation_acts``."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from litestar import Response, get
@@ -15,11 +15,13 @@ from query_service.http.parameters import parse_id
 from query_service.http.problems import StoreDownError
 from query_service.http.requests import QueryRequest
 from query_service.stores.active_generation import ActiveGeneration
-from query_service.stores.port import promptly
+from query_service.stores.port import LaneProgress, promptly
 from shared.contracts.registry import KINDS
 from shared.http.problems import Problem
+from shared.messaging import topology
 from shared.read_models import NAMES, StoreKind, named
 from shared.views.generations import Generation, GenerationState, has
+from shared.views.operations_queries import QUEUE_DEPTHS
 
 Name = Annotated[str, PathParameter(description=f"A projection: {', '.join(NAMES)}.")]
 Kind = Annotated[str, PathParameter(description=f"The kind of stream: {', '.join(KINDS)}.")]
@@ -48,6 +50,22 @@ class GenerationView(BaseModel):
     kinds: list[str] = Field(description="The kinds of stream that it has.")
 
 
+class LaneView(BaseModel):
+    """A lane, as the active generation has it, and its queue."""
+
+    lane: int
+    as_of: datetime | None = Field(
+        description="Everything of the lane that was committed before is applied, or held; null: nothing has arrived."
+    )
+    lag_seconds: float | None = Field(description="The age of `as_of`; heartbeats come once a second.")
+    events_applied: int
+    messages: int | None = Field(
+        description="Messages that wait in its queue, without those that the projector has; null: not known."
+    )
+    consumers: int | None = Field(description="Processes that may read the queue, of which one does; null: not known.")
+    counted_at: datetime | None = Field(description="When these were counted: every few seconds.")
+
+
 class ProjectionView(BaseModel):
     """A read model and its generations, by number."""
 
@@ -55,6 +73,7 @@ class ProjectionView(BaseModel):
     store: StoreKind
     kinds: list[str] = Field(description="The kinds of stream that it reads.")
     generations: list[GenerationView]
+    lanes: list[LaneView] = Field(description="By number.")
     error: str | None = Field(description="Why its store does not answer; null: it does.")
 
 
@@ -100,8 +119,11 @@ _NO_PROJECTION: Final = problem_response(
     summary="Read models and their generations",
 )
 async def projections(request: QueryRequest) -> Response[ProjectionsView]:
-    """Every generation with its state, and how far a rebuild has come. A store that does not answer is named in its own entry."""
-    found = await asyncio.gather(*(_view(active) for active in request.stores.all))
+    """Every generation with its state, and how far a rebuild has come; each lane with its lag, and what waits in its queue.
+
+    A store that does not answer is named in its own entry.
+    """
+    found = await asyncio.gather(*(_view(request, active) for active in request.stores.all))
     return conditional_response(request, ProjectionsView(items=found).model_dump_json().encode(), {})
 
 
@@ -113,8 +135,8 @@ async def projections(request: QueryRequest) -> Response[ProjectionsView]:
     summary="One read model and its generations",
 )
 async def projection(request: QueryRequest, name: Name) -> Response[ProjectionView]:
-    """The generations of one read model."""
-    found = await _view(named_projection(request, name))
+    """The generations and the lanes of one read model."""
+    found = await _view(request, named_projection(request, name))
     return conditional_response(request, found.model_dump_json().encode(), {})
 
 
@@ -146,11 +168,12 @@ def named_projection(request: QueryRequest, name: str) -> ActiveGeneration[Any]:
     raise Problem(f"there is no projection {name}; there are {there_are}", status=404, code="projection-not-found")
 
 
-async def _view(active: ActiveGeneration[Any]) -> ProjectionView:
+async def _view(request: QueryRequest, active: ActiveGeneration[Any]) -> ProjectionView:
     error = None
     generations: Sequence[Generation] = ()
+    progress: Sequence[LaneProgress] = ()
     try:
-        generations = await promptly(_generations(active), active.projection)
+        generations, progress = await promptly(_read(active), active.projection)
     except StoreDownError as down:
         error = down.reason
     model = named(active.projection)
@@ -159,13 +182,45 @@ async def _view(active: ActiveGeneration[Any]) -> ProjectionView:
         store=model.store,
         kinds=list(model.kinds),
         generations=[_generation(one) for one in generations],
+        lanes=_lanes(progress, await _depths(request, active.projection), datetime.now(UTC)),
         error=error,
     )
 
 
-async def _generations(active: ActiveGeneration[Any]) -> Sequence[Generation]:
+async def _read(active: ActiveGeneration[Any]) -> tuple[Sequence[Generation], Sequence[LaneProgress]]:
     store = await active.store()
-    found: list[Generation] = await store.generations()
+    generations: Sequence[Generation]
+    lanes: Sequence[LaneProgress]
+    generations, lanes = await asyncio.gather(store.generations(), store.lanes())
+    return generations, lanes
+
+
+async def _depths(request: QueryRequest, projection: str) -> Mapping[int, Mapping[str, Any]]:
+    """Lane → its queue, as counted last; empty while the operations database does not answer."""
+    queues = {topology.lane_queue(projection, lane): lane for lane in range(topology.MAX_LANES)}
+    try:
+        rows = await promptly(request.stores.operations.fetch(QUEUE_DEPTHS, list(queues)), projection)
+    except StoreDownError:
+        return {}
+    return {queues[row["queue"]]: dict(row) for row in rows}
+
+
+def _lanes(progress: Sequence[LaneProgress], depths: Mapping[int, Mapping[str, Any]], now: datetime) -> list[LaneView]:
+    known = {each.lane: each for each in progress}
+    found = []
+    for lane in sorted(known.keys() | depths.keys()):
+        reached, depth = known.get(lane) or LaneProgress(lane, None, 0), depths.get(lane, {})
+        found.append(
+            LaneView(
+                lane=lane,
+                as_of=reached.as_of,
+                lag_seconds=None if reached.as_of is None else round((now - reached.as_of).total_seconds(), 3),
+                events_applied=reached.events_applied,
+                messages=depth.get("messages"),
+                consumers=depth.get("consumers"),
+                counted_at=depth.get("counted_at"),
+            )
+        )
     return found
 
 

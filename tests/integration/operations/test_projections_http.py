@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import httpx
 
+from deploy.servers.provide import Servers
 from shared.messages.control import Activate, Rebuild, Request
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
@@ -93,6 +95,32 @@ async def test_generations_are_listed_and_acts_reach_the_projector(
     unknown = await ann.post("/projections/summary/rollback", json={"reason": "x", "generation": 1})
     assert unknown.status_code == 422
     assert (await reader.post("/projections/summary/rollback", json={"reason": "x"})).status_code == 403
+
+
+async def test_each_lane_has_its_queue_and_its_lag(
+    ann: httpx.AsyncClient, db: asyncpg.Connection, servers: Servers
+) -> None:
+    await db.execute("INSERT INTO queue_depths VALUES ('summary.1', 7, 2, $1), ('summary.dead', 9, 1, $1)", NOW)
+    summary = await asyncpg.connect(servers.stores["summary"], server_settings={"search_path": "summary"})
+    heard = datetime.now(UTC) - timedelta(seconds=90)
+    await summary.execute("DELETE FROM progress")
+    await summary.execute("INSERT INTO progress VALUES (0, $1, 30, $1), (1, NULL, 0, $1)", heard)
+    try:
+        first, second = (await ann.get("/projections/summary")).json()["lanes"]
+        assert (first["lane"], first["events_applied"], first["messages"], first["counted_at"]) == (0, 30, None, None)
+        assert 90 <= first["lag_seconds"] < 150
+        assert second == {
+            "lane": 1,
+            "as_of": None,
+            "lag_seconds": None,
+            "events_applied": 0,
+            "messages": 7,
+            "consumers": 2,
+            "counted_at": "2026-03-01T00:00:00Z",
+        }
+    finally:
+        await summary.execute("DELETE FROM progress")
+        await summary.close()
 
 
 async def test_a_stream_has_its_version_in_each_read_model(ann: httpx.AsyncClient) -> None:
