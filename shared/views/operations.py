@@ -147,6 +147,12 @@ class JobView(BaseModel):
     selection: dict[str, Any]
     rate: float | None
     canary: int
+    ramp: list[int]
+    """Steps after the canary, in percent of the letters; then all."""
+    steps_over: int
+    """How many of these steps are behind it."""
+    up_to: int
+    """How many letters it sends before it waits for what comes of them: the canary, the step, or all."""
     concurrency: int
     stop_after: int | None
     state: JobState

@@ -90,7 +90,8 @@ WHERE origin = $1 AND stream = $2 AND live ORDER BY version LIMIT 1
 """The letter that holds a stream in a projection, if any."""
 
 JOBS: Final = """
-SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary, concurrency, stop_after, state, why, total,
+SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary, ramp, steps_over, up_to, concurrency,
+    stop_after, state, why, total,
     total - under_way - succeeded - failed - skipped AS queued, under_way, succeeded, failed, skipped, same,
     created_at, started_at, finished_at
 FROM jobs WHERE id < $1 ORDER BY id DESC LIMIT $2
@@ -98,7 +99,8 @@ FROM jobs WHERE id < $1 ORDER BY id DESC LIMIT $2
 """$1: the last id of the previous page, or MAX_ID; $2: the limit."""
 
 JOB: Final = """
-SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary, concurrency, stop_after, state, why, total,
+SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary, ramp, steps_over, up_to, concurrency,
+    stop_after, state, why, total,
     total - under_way - succeeded - failed - skipped AS queued, under_way, succeeded, failed, skipped, same,
     created_at, started_at, finished_at
 FROM jobs WHERE id = $1
