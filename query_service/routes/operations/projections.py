@@ -1,4 +1,4 @@
-"""Generations and lanes of read models, and how far each has come with one stream. Acts on generations are in ``generation_acts``."""
+"""Generations and lanes of read models. Acts on generations are in ``generation_acts``."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,10 @@ from pydantic import BaseModel, Field
 
 from query_service.http.conditional import conditional_response
 from query_service.http.openapi import UNREAD, problem_response
-from query_service.http.parameters import parse_id
 from query_service.http.problems import StoreDownError
 from query_service.http.requests import QueryRequest
 from query_service.stores.active_generation import ActiveGeneration
 from query_service.stores.port import LaneProgress, promptly
-from shared.contracts.registry import KINDS
 from shared.http.problems import Problem
 from shared.messaging import topology
 from shared.read_models import NAMES, StoreKind, named
@@ -24,8 +22,6 @@ from shared.views.generations import Generation, GenerationState, has
 from shared.views.operations_queries import QUEUE_DEPTHS
 
 Name = Annotated[str, PathParameter(description=f"A projection: {', '.join(NAMES)}.")]
-Kind = Annotated[str, PathParameter(description=f"The kind of stream: {', '.join(KINDS)}.")]
-StreamId = Annotated[str, PathParameter(description="The id in it.")]
 
 
 class GenerationView(BaseModel):
@@ -81,31 +77,6 @@ class ProjectionsView(BaseModel):
     items: list[ProjectionView]
 
 
-class HeldView(BaseModel):
-    """Why a stream does not advance."""
-
-    status: str
-    version: int = Field(description="The version that holds it.")
-    reason: str
-    seen: int = Field(description="The highest version that waits behind it.")
-
-
-class StreamPositionView(BaseModel):
-    """How far one read model has come with a stream."""
-
-    projection: str
-    generation: int | None
-    version: int | None = Field(description="0: no event of it has been applied; null: the store does not answer.")
-    held: HeldView | None
-    letter_id: int | None = Field(description="The dead letter that holds it, if it is dead.")
-    error: str | None
-
-
-class StreamPositionsView(BaseModel):
-    stream: str
-    items: list[StreamPositionView] = Field(description="Of the read models that read streams of its kind.")
-
-
 _NO_PROJECTION: Final = problem_response(
     404, "There is no such projection.", "projection-not-found", "there is no projection x", "/projections/x"
 )
@@ -138,25 +109,6 @@ async def projection(request: QueryRequest, name: Name) -> Response[ProjectionVi
     """The generations and the lanes of one read model."""
     found = await _view(request, named_projection(request, name))
     return conditional_response(request, found.model_dump_json().encode(), {})
-
-
-@get(
-    "/stream-positions/{kind:str}/{stream_id:str}",
-    needs="projections:read",
-    responses={**UNREAD, 404: _NO_PROJECTION},
-    tags=["operations"],
-    summary="Which version of a stream each read model has",
-)
-async def stream_positions(request: QueryRequest, kind: Kind, stream_id: StreamId) -> Response[StreamPositionsView]:
-    """For each read model that reads streams of this kind: its version of the stream, and what holds it."""
-    if kind not in KINDS:
-        detail = f"there is no kind of stream {kind}; there are {', '.join(KINDS)}"
-        raise Problem(detail, status=404, code="unknown-kind")
-    stream = f"{kind}/{parse_id('stream_id', stream_id)}"
-    readers = [active for active in request.stores.all if active.reads(stream)]
-    found = await asyncio.gather(*(_position(request, active, stream) for active in readers))
-    body = StreamPositionsView(stream=stream, items=found).model_dump_json().encode()
-    return conditional_response(request, body, {})
 
 
 def named_projection(request: QueryRequest, name: str) -> ActiveGeneration[Any]:
@@ -236,26 +188,7 @@ def _generation(one: Generation) -> GenerationView:
     )
 
 
-async def _position(request: QueryRequest, active: ActiveGeneration[Any], stream: str) -> StreamPositionView:
-    name = active.projection
-    try:
-        store = await promptly(active.store(), name)
-        position = (await promptly(store.positions([stream]), name)).get(stream)
-    except StoreDownError as down:
-        return StreamPositionView(
-            projection=name, generation=None, version=None, held=None, letter_id=None, error=down.reason
-        )
-    hold = position.hold if position is not None else None
-    held = HeldView(status=hold.status, version=hold.version, reason=hold.reason, seen=hold.seen) if hold else None
-    letter_id = await request.stores.operations.holding(name, stream, hold.version) if hold and hold.dead else None
-    applied = position.applied if position is not None else 0
-    return StreamPositionView(
-        projection=name, generation=store.number, version=applied, held=held, letter_id=letter_id, error=None
-    )
-
-
 ROUTES: Final = (
     projections,
     projection,
-    stream_positions,
 )

@@ -26,6 +26,7 @@ from shared.views.generations import (
     GenerationState,
 )
 from tests.integration.dead_letters.harness import Harness
+from tests.integration.operations.conftest import client_of
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TWO = Generation(number=2, state=GenerationState.BUILDING, active=False, begun_at=NOW, updated_at=NOW)
@@ -121,6 +122,19 @@ async def test_each_lane_has_its_queue_and_its_lag(
     finally:
         await summary.execute("DELETE FROM progress")
         await summary.close()
+
+
+async def test_what_a_store_has_of_a_stream_needs_the_scope_of_its_routes(
+    nobody: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    async with client_of(nobody, db, "viewer", "projections:read") as viewer:
+        found = (await viewer.get("/stream-positions/orders/o-1")).json()["items"]
+    assert {one["projection"]: one["document_hidden"] for one in found} == {
+        "summary": "queries:orders",
+        "analytics": None,
+        "search": "queries:orders",
+    }
+    assert {one["document"] for one in found} == {None}
 
 
 async def test_a_stream_has_its_version_in_each_read_model(ann: httpx.AsyncClient) -> None:
