@@ -19,6 +19,7 @@ from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.messaging.reports import Reports, started
 from shared.observability.sampling import Figures
 from shared.privacy.key_database import KeyDatabase
 from shared.runtime.postgres import Database
@@ -61,6 +62,7 @@ async def run(settings: Settings) -> int:
             background={
                 "consumer": consumer.run,
                 "queues": queues.run,
+                "reports": Reports(publisher, started(NAME, settings.build)).run,
                 "figures": Figures(letters.read, *figures.FAMILIES, every_s=LETTERS_EVERY_S).run,
                 "queue figures": Figures(census.read, *queue_figures.FAMILIES, every_s=QUEUES_EVERY_S).run,
                 "queue depths": Figures(depths.keep, every_s=QUEUES_EVERY_S).run,
