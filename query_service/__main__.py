@@ -19,6 +19,7 @@ from shared.http.screening.configuration import screening
 from shared.http.server import HttpServer, max_connections
 from shared.messaging.broker import Publisher
 from shared.messaging.denials import Denials
+from shared.messaging.reports import Reports, started
 from shared.observability import metrics
 from shared.runtime import priority
 from shared.runtime.health import Probe
@@ -39,6 +40,7 @@ async def run(settings: Settings) -> int:
     authentication = Authentication(settings)
     publisher = Publisher(settings.rabbitmq_url, "query denials")
     denials = Denials("query_service", publisher)
+    reports = Reports(publisher, *([started("query", settings.build)] if settings.rabbitmq_url else []))
     # A quarter of the connections stays free for ordinary requests.
     listeners = Listeners(min(settings.listeners, max_connections() * 3 // 4), settings.listeners_per_client)
     app = create_app(
@@ -89,7 +91,12 @@ async def run(settings: Settings) -> int:
                 "draining": drain,
                 "denials": lambda: denials.run(process.stopping),
             },
-            background={"news": listener.run, "watch": stores.watch, **authentication.background},
+            background={
+                "news": listener.run,
+                "watch": stores.watch,
+                "reports": reports.run,
+                **authentication.background,
+            },
             probes=probes,
             starts_without=probes.keys() - {"server"},
         )

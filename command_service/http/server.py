@@ -15,6 +15,7 @@ from shared.messaging import topology
 from shared.messaging.broker import Publisher
 from shared.messaging.denials import Denials
 from shared.messaging.queue_watch import QueueWatch
+from shared.messaging.reports import Reports, started
 from shared.runtime.health import Probe
 from shared.runtime.process import Process
 from shared.runtime.settings import Settings
@@ -40,6 +41,7 @@ async def run(settings: Settings) -> int:
     authentication = Authentication(settings)
     probes |= authentication.probes
     denials = Denials("command_service", publisher)
+    reports = Reports(publisher, started("http", settings.build))
     streams = Streams(StreamReader(write_db_url))
     # Without the keys' database the known keys go on.
     ingress = Ingress(publisher, outcomes, probes, serves_without={WORKER, *authentication.probes})
@@ -60,6 +62,7 @@ async def run(settings: Settings) -> int:
             background={
                 "replies": outcomes.run,
                 "queues": queues.run,
+                "reports": reports.run,
                 "database": outcomes.watch,
                 **authentication.background,
             },

@@ -20,7 +20,7 @@ from shared.runtime.setting_values import FILE, from_file, variable
 OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
 API_KEY: Final = "TIDEMARK_API_KEY"
 """A client's key, with which commands and examples use a running system: no deployable receives it."""
-CLIENT_SECRET: Final = "TIDEMARK_OIDC_CLIENT_SECRET"
+CLIENT_CREDENTIAL: Final = "TIDEMARK_OIDC_CLIENT_SECRET"
 """Of the console as a client of the provider that people sign in with: only the query service receives it."""
 JWKS: Final = "TIDEMARK_JWT_JWKS_URL"
 PRIVATE: Final[dict[str, str]] = {"TIDEMARK_AUTH": "off", "TIDEMARK_HOST": "127.0.0.1"}
@@ -63,8 +63,8 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
         kept.pop(OPERATOR_KEY, None)
         kept.pop(OPERATOR_KEY + FILE, None)
     if name != QUERY:
-        kept.pop(CLIENT_SECRET, None)
-        kept.pop(CLIENT_SECRET + FILE, None)
+        kept.pop(CLIENT_CREDENTIAL, None)
+        kept.pop(CLIENT_CREDENTIAL + FILE, None)
     kept |= metrics_port(name, inherited)
     return kept | _urls(name, servers, inherited) | {"PYTHONUNBUFFERED": "1"}
 

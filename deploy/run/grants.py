@@ -96,6 +96,8 @@ OPERATIONS_GRANTS: Final = Grants(
             "group_notes": CHANGE,
             "operators_acts": "UPDATE",
             "checks": EDIT,
+            "queue_depths": EDIT,
+            "builds": CHANGE,
             # The audit is added to by one function, which chains it, and cut off by another, as its retention says.
             "record_audit()": CALL,
             "prune_audit()": CALL,

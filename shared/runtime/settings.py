@@ -42,6 +42,9 @@ class Settings(_ReadModelUrls):
 
     model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
 
+    build: Annotated[str, Field(max_length=100)] = ""
+    """What is deployed, as those who deploy it name it: a commit, the tag of an image. It is part of the version in the audit."""
+
     rabbitmq_url: str = ""
     rabbitmq_management_url: str = ""
     """The administrator's, of RabbitMQ's management API, for ``tidemark migrate`` and ``tidemark services``."""

@@ -1,5 +1,7 @@
 """Signing in to the console through an OpenID provider, out again, and what happens when something does not fit, or the time is over."""
 
+from pathlib import Path
+
 import pytest
 from playwright.async_api import Browser, expect
 
@@ -19,11 +21,16 @@ async def sign_in(found: Visit) -> None:
     await found.page.get_by_role("link", name=ALLOW).click(timeout=SHOWN_WITHIN_MS)
 
 
-async def test_a_person_signs_in_with_the_provider_and_out_again(browser: Browser, console: ConsoleSystem) -> None:
+async def test_a_person_signs_in_with_the_provider_and_out_again(
+    browser: Browser, console: ConsoleSystem, pictures: Path
+) -> None:
     console.provider.person = OPERATOR
     async with visit(browser, console, role="") as found:
         page = found.page
         await page.goto(f"{console.url}/console/projections?of=this")
+        await expect(page.get_by_label("API key")).to_be_visible(timeout=SHOWN_WITHIN_MS)
+        assert await found.serious() == []
+        await page.screenshot(path=pictures / "sign-in.png")
         await sign_in(found)
         await found.read()
         assert page.url == f"{console.url}/console/projections?of=this"

@@ -153,6 +153,7 @@ def audit(
         act=act,
         limit=limit,
         output=output,
+        kind=None,
         projection=None,
         request=None,
         since=None,

@@ -17,7 +17,7 @@ import pytest
 
 from deploy.demo.system import settings_for
 from deploy.keys import store
-from deploy.run.deployables import environment
+from deploy.run.deployables import DEPLOYABLES, environment
 from deploy.run.supervisor import Supervisor
 from shared.http.identities.scopes import OPERATOR
 from tests.e2e.authenticated.secured import NEW, OLD, OPERATORS_KEY, Secured, bearer, subject
@@ -300,6 +300,25 @@ async def test_a_refusal_is_in_the_audit_with_the_subject_and_the_scope(secured:
     ]
     trail = await secured.queries.get(f"/dead-letters/audit?actor={reader}&act=denied", headers=headers)
     assert {one["details"]["count"] for one in trail.json()["items"]} == {1, 3}
+
+
+async def test_every_deployable_that_has_started_and_the_epoch_are_in_the_audit(secured: Secured) -> None:
+    headers = bearer(OPERATORS_KEY)
+
+    async def of_kind(kind: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = (await secured.queries.get(f"/audit?kind={kind}", headers=headers)).json()[
+            "items"
+        ]
+        return items
+
+    async def all_there() -> bool:
+        return {one["details"]["process"] for one in await of_kind("deployment")} >= set(DEPLOYABLES) - {
+            "payment_provider"
+        }
+
+    await soon(all_there)
+    (first,) = await of_kind("epoch")
+    assert (first["act"], first["actor"], first["reason"]) == ("begin-epoch", "tidemark", "the first")
 
 
 async def test_the_operators_key_is_one_identity_with_the_operators_scopes(secured: Secured) -> None:

@@ -90,7 +90,20 @@ async def test_a_replay_that_is_waited_for_says_how_it_ended(harness: Harness) -
     assert "failed letter" in await said("jobs", str(stopped["id"]))
     harness.broken = set()
     assert "completed: 4 of 4 succeeded" in await said(
-        *("replay", "--like", "3", "--rate", "1000", "--concurrency", "2", "--stop-after", "0", "--wait")
+        *(
+            "replay",
+            "--like",
+            "3",
+            "--rate",
+            "1000",
+            "--concurrency",
+            "2",
+            "--ramp",
+            "25,50",
+            "--stop-after",
+            "0",
+            "--wait",
+        )
     )
     assert [job["id"] for job in (await json_of("jobs"))["items"]] == [3, 2, 1]
     assert (await json_of("jobs", "1"))["state"] == "completed"
@@ -197,6 +210,8 @@ WRONG = [
     (["replay", "1", "--rate", "0"], "--rate"),
     (["replay", "1", "--rate", "nan"], "--rate"),
     (["replay", "1", "--canary", "-1"], "--canary"),
+    (["replay", "1", "--ramp", "50,10"], "--ramp"),
+    (["replay", "1", "--ramp", "ten"], "--ramp"),
     (["replay", "1", "--concurrency", "0"], "--concurrency"),
     (["replay", "1", "--stop-after", "-1"], "--stop-after"),
     (["replay", "1", "--actor", ""], "--actor"),
