@@ -71,7 +71,7 @@ async def ensure_current(connection: Connection) -> Epoch:
 
 
 async def as_act(connection: Connection, epoch: Epoch) -> Acted:
-    """How it began, for the audit, which has it once however often it is told."""
+    """How it began, for the audit, which records it once however often it is reported."""
     reason, actor, begun_at = await connection.fetchrow(BEGUN, epoch.number)  # type: ignore[misc]
     return Acted(
         projection=COMMANDS,

@@ -7,6 +7,7 @@ from command_service.http.ingress import Ingress, create_app
 from command_service.http.outcome_waiting import OutcomeReader
 from command_service.http.stream_reading import StreamReader
 from command_service.http.streams import Streams
+from command_service.scheduling.acts_switch import ActsSwitch
 from shared.http.identities.credentials import Authentication
 from shared.http.rate_limits import rate_limits
 from shared.http.screening.configuration import screening
@@ -43,6 +44,7 @@ async def run(settings: Settings) -> int:
     denials = Denials("command_service", publisher)
     reports = Reports(publisher, started("http", settings.build))
     streams = Streams(StreamReader(write_db_url))
+    acts = ActsSwitch(settings.operations_db_url) if settings.operations_db_url else None
     # Without the keys' database the known keys go on.
     ingress = Ingress(publisher, outcomes, probes, serves_without={WORKER, *authentication.probes})
     app = create_app(
@@ -52,6 +54,7 @@ async def run(settings: Settings) -> int:
         authenticator=authentication.authenticator,
         limits=rate_limits(settings),
         report_denial=denials.note,
+        acts=acts,
     )
     server = HttpServer(app, settings.host, settings.command_port, screening=screening(settings))
     probes["server"] = lambda: server.trouble
@@ -73,4 +76,6 @@ async def run(settings: Settings) -> int:
         await publisher.close()
         await outcomes.close()
         await streams.reader.close()
+        if acts is not None:
+            await acts.close()
         await authentication.close()

@@ -102,7 +102,7 @@ OPERATIONS_GRANTS: Final = Grants(
             "record_audit()": CALL,
             "prune_audit()": CALL,
         },
-        "http": {"api_keys": READ, "api_keys_revision": READ},
+        "http": {"api_keys": READ, "api_keys_revision": READ, "operators_acts": READ},
         "query": ALL_READABLE,
     },
 )

@@ -70,7 +70,7 @@ def _subscriber(name: str, process: str) -> Access:
 
 def _of_process(process: str) -> tuple[str, ...]:
     """What a process says of itself: that it has started, and its state."""
-    return topology.started_key(process), topology.process_key(process)
+    return topology.report_key(process, "started"), topology.process_key(process)
 
 
 def _projector(name: str) -> Access:
@@ -116,7 +116,7 @@ ACCESS: Final[Mapping[str, Access]] = {
         publishes={
             OUTCOMES: (ANY,),
             DEAD: (COMMANDS,),
-            CHANGES: (*_of_process("worker"), topology.denied_key("worker")),
+            CHANGES: (*_of_process("worker"), topology.report_key("worker", "denied")),
             DEFAULT_EXCHANGE: NO_KEYS,
         },
         watches=(topology.dead_queue(COMMANDS),),
@@ -138,7 +138,7 @@ ACCESS: Final[Mapping[str, Access]] = {
     "http": Access(
         publishes={
             COMMANDS: (ANY,),
-            CHANGES: ("command_service.denied", topology.acted_key(COMMANDS), topology.started_key("http")),
+            CHANGES: ("command_service.denied", topology.acted_key(COMMANDS), topology.report_key("http", "started")),
         },
         owns=(BROKER_NAMED,),
         listens={CHANGES: (topology.process_key("worker"),)},
@@ -174,7 +174,7 @@ ACCESS: Final[Mapping[str, Access]] = {
                     for verb in topology.GENERATION_VERBS
                 ),
             ),
-            CHANGES: ("query_service.denied", topology.started_key("query")),
+            CHANGES: ("query_service.denied", topology.report_key("query", "started")),
         },
         owns=(BROKER_NAMED,),
         listens={

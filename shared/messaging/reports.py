@@ -65,5 +65,5 @@ def started(process: str, build: str) -> Outgoing:
             process=process, version=f"{own}+{build}" if build else own, host=socket.gethostname()[:200] or "?"
         ),
     )
-    key, body = topology.started_key(process), report.model_dump_json().encode()
+    key, body = topology.report_key(process, "started"), report.model_dump_json().encode()
     return Outgoing(topology.CHANGES, key, body, CONTENT_TYPE, type=STARTED)

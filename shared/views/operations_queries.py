@@ -166,7 +166,7 @@ class AuditKind(StrEnum):
     """What kind of thing an entry of the audit is."""
 
     ACT = "act"
-    """What somebody did; all that is none of the others."""
+    """What a person or a service did; all that is none of the others."""
     DEPLOYMENT = "deployment"
     ALERT = "alert"
     EPOCH = "epoch"
