@@ -22,6 +22,7 @@ from shared.messaging.announcing import INCOMPLETE, Announcer
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.messaging.reports import Reports, started
 from shared.observability import metrics, sampling
 from shared.privacy.key_cache import KeyCache
 from shared.privacy.key_database import KeyDatabase
@@ -110,6 +111,7 @@ async def run(name: str, settings: Settings) -> int:
                 "consumer": consumer.run,
                 "history consumer": history.run,
                 "queues": queues.run,
+                "reports": Reports(publisher, started(name, settings.build)).run,
                 "figures": sampling.Figures(gauges.read_held, metrics.HELD).run,
             },
             probes={

@@ -12,12 +12,14 @@ from query_service.http.console_files import ConsoleFiles
 from query_service.http.operators import Operators
 from query_service.live.change_listener import ChangeListener
 from query_service.live.listener_limits import Listeners
+from query_service.sign_in import Client, SignIn
 from shared.http.identities.credentials import Authentication
 from shared.http.rate_limits import rate_limits
 from shared.http.screening.configuration import screening
 from shared.http.server import HttpServer, max_connections
 from shared.messaging.broker import Publisher
 from shared.messaging.denials import Denials
+from shared.messaging.reports import Reports, started
 from shared.observability import metrics
 from shared.runtime import priority
 from shared.runtime.health import Probe
@@ -38,6 +40,7 @@ async def run(settings: Settings) -> int:
     authentication = Authentication(settings)
     publisher = Publisher(settings.rabbitmq_url, "query denials")
     denials = Denials("query_service", publisher)
+    reports = Reports(publisher, *([started("query", settings.build)] if settings.rabbitmq_url else []))
     # A quarter of the connections stays free for ordinary requests.
     listeners = Listeners(min(settings.listeners, max_connections() * 3 // 4), settings.listeners_per_client)
     app = create_app(
@@ -50,6 +53,7 @@ async def run(settings: Settings) -> int:
         limits=rate_limits(settings),
         report_denial=denials.note if settings.rabbitmq_url else None,
         console=_console(settings),
+        sign_in=_sign_in(settings, authentication),
     )
     server = HttpServer(app, settings.host, settings.query_port, screening=screening(settings), websockets=True)
     listener = ChangeListener(settings.rabbitmq_url, stores)
@@ -87,7 +91,12 @@ async def run(settings: Settings) -> int:
                 "draining": drain,
                 "denials": lambda: denials.run(process.stopping),
             },
-            background={"news": listener.run, "watch": stores.watch, **authentication.background},
+            background={
+                "news": listener.run,
+                "watch": stores.watch,
+                "reports": reports.run,
+                **authentication.background,
+            },
             probes=probes,
             starts_without=probes.keys() - {"server"},
         )
@@ -101,9 +110,19 @@ def _console(settings: Settings) -> ConsoleFiles | None:
     if not settings.console:
         return None
     try:
-        return ConsoleFiles(commands=settings.console_commands)
+        return ConsoleFiles(commands=settings.console_commands, sign_in=bool(settings.oidc_client_id))
     except ValueError as error:
         raise CannotStartError(f"TIDEMARK_CONSOLE_COMMANDS: {error}") from error
+
+
+def _sign_in(settings: Settings, authentication: Authentication) -> SignIn | None:
+    """Raises CannotStartError: the provider's tokens would not be accepted."""
+    if not settings.oidc_client_id:
+        return None
+    if authentication.tokens is None:
+        raise CannotStartError("TIDEMARK_OIDC_CLIENT_ID needs TIDEMARK_AUTH=on and TIDEMARK_JWT_ISSUER, too")
+    client = Client(settings.oidc_client_id, settings.oidc_client_secret, settings.oidc_scope)
+    return SignIn(client, settings.jwt_issuer, authentication.tokens)
 
 
 def show_freshness(monitors: Mapping[str, FreshnessMonitor]) -> None:

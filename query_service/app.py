@@ -4,10 +4,11 @@ Operators' actions on dead letters (``routes.operator_actions``) are sent to the
 """
 
 import functools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from importlib import import_module
 from pkgutil import walk_packages
+from types import ModuleType
 from typing import Any, Final, assert_never
 
 from litestar import Litestar
@@ -19,12 +20,14 @@ from litestar.types import Message, Send
 from query_service import routes
 from query_service.consistency.as_of import HEADER
 from query_service.http.console_files import ConsoleFiles
+from query_service.http.documents import StoredDocument
 from query_service.http.openapi import schema_plugins
 from query_service.http.operators import Operators
 from query_service.http.parameters import validate_http_request
 from query_service.http.problems import on_wrong_method
 from query_service.http.requests import HEAD, QueryRequest, Stores
 from query_service.live.listener_limits import SLOTS, Listeners
+from query_service.sign_in import SignIn
 from query_service.stores.answer_cache import CAPACITY, AnswerCache
 from query_service.stores.operations_store import OperationsStore
 from query_service.stores.postgres_store import PostgresStore
@@ -47,11 +50,21 @@ from shared.read_models import READ_MODELS, ReadModel, StoreKind
 from shared.runtime.settings import LONGEST_WAIT_S, Settings
 
 
-def _routes() -> Iterator[BaseRouteHandler]:
-    """``ROUTES`` of every module in ``query_service/routes`` and its folders."""
+def _modules() -> Iterator[ModuleType]:
+    """Every module in ``query_service/routes`` and its folders."""
     for module in sorted(walk_packages(routes.__path__, f"{routes.__name__}."), key=lambda found: found.name):
         if not module.ispkg:
-            yield from import_module(module.name).ROUTES
+            yield import_module(module.name)
+
+
+def _routes() -> Iterator[BaseRouteHandler]:
+    for module in _modules():
+        yield from module.ROUTES
+
+
+def _stored() -> Mapping[tuple[str, str], StoredDocument]:
+    """Read model and kind of stream → what it keeps for one; of those that say so."""
+    return {each: found for module in _modules() for each, found in getattr(module, "STORED", {}).items()}
 
 
 _DESCRIPTION: Final = """\
@@ -86,12 +99,13 @@ def create_app(
     limits: RateLimits | None = None,
     report_denial: ReportDenial | None = None,
     console: ConsoleFiles | None = None,
+    sign_in: SignIn | None = None,
 ) -> Litestar:
     """The application over ``stores``, which it closes at shutdown. Without ``operators``, none can be carried out.
 
     ``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded.
     ``limits``: of requests of one identity; default: none.
-    ``console``: the console's page; default: there is none.
+    ``console``: the console's page; default: there is none. ``sign_in``: with an OpenID provider; default: with API keys only.
     ``currency``: the default currency of analytics queries; empty: the currency of the first order seen.
     """
 
@@ -111,6 +125,8 @@ def create_app(
             RATE_LIMITS: limits,
             REPORT_DENIAL: report_denial,
             "console": console,
+            "sign_in": sign_in,
+            "stored_documents": _stored(),
         }
     )
     return QueryService(

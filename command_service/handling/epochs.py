@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
+from shared.messages.control import Acted
+from shared.messaging.topology import COMMANDS
 from shared.runtime.postgres import Connection
 
 log: Final = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ FROM pg_control_system()
 RETURNING number, epoch
 """
 SET_ACTOR: Final = "UPDATE epochs SET actor = $2 WHERE number = $1"
+BEGUN: Final = "SELECT reason, actor, begun_at FROM epochs WHERE number = $1"
 HAS_EPOCHS: Final = "SELECT EXISTS (SELECT FROM epochs)"
 FIRST_EPOCH: Final = "the first"
 OTHER_DATABASE: Final = "this is not the database that the last epoch belongs to: it was restored, promoted or copied"
@@ -65,6 +68,21 @@ async def ensure_current(connection: Connection) -> Epoch:
         found = Epoch(*await connection.fetchrow(BEGIN, uuid4().hex, reason))  # type: ignore[misc]
     log.warning("epoch %s of the write database begins: %s", found.name, reason)
     return found
+
+
+async def as_act(connection: Connection, epoch: Epoch) -> Acted:
+    """How it began, for the audit, which records it once however often it is reported."""
+    reason, actor, begun_at = await connection.fetchrow(BEGUN, epoch.number)  # type: ignore[misc]
+    return Acted(
+        projection=COMMANDS,
+        act="begin-epoch",
+        generation=0,
+        subject=epoch.name,
+        actor=actor or "tidemark",
+        reason=reason,
+        request_id=f"epoch/{epoch.name}",
+        asked_at=begun_at,
+    )
 
 
 async def begin(connection: Connection, reason: str, actor: str) -> Epoch:

@@ -37,6 +37,7 @@ from shared.messaging.consuming import Consumer, Delivery
 from shared.messaging.denials import Denials
 from shared.messaging.queue_watch import QueueWatch
 from shared.messaging.reply_to import reply_queue
+from shared.messaging.reports import Reports, started
 from shared.privacy.marks import MARKER
 from shared.runtime.failpoints import Failpoint, reached
 from shared.runtime.process import Process, Stopped, pause, require_loopback
@@ -151,6 +152,7 @@ async def run(settings: Settings) -> int:
     )
     queues = QueueWatch(publisher.connected, [topology.dead_queue("commands")])
     denials = Denials("worker", publisher)
+    reports = Reports(publisher, started("worker", settings.build))
     directory = SenderDirectory(handler.senders)
     gate = Gate(directory, denials, user_in(rabbitmq_url)) if settings.auth == "on" else NoGate()
     if settings.auth == "off":
@@ -165,7 +167,7 @@ async def run(settings: Settings) -> int:
                 "denials": lambda: denials.run(process.stopping),
                 "retention": lambda: pruner.run(process.stopping),
             },
-            background={"consumer": consumer.run, "queues": queues.run},
+            background={"consumer": consumer.run, "queues": queues.run, "reports": reports.run},
             probes={
                 "consumer": lambda: consumer.trouble,
                 "database": lambda: handler.trouble,

@@ -39,6 +39,7 @@ from command_service.http.senders import own_source, require_sight
 from command_service.http.streams import Streams, get_stream, get_stream_events
 from command_service.measuring.request_spans import send_traced
 from command_service.privacy.personal_data import is_keyed
+from command_service.scheduling.acts_switch import ActsSwitch
 from shared.contracts.registry import COMMANDS
 from shared.http import prefer
 from shared.http.identities.guard import (
@@ -298,9 +299,10 @@ def create_app(
     authenticator: Authenticator | None = None,
     limits: RateLimits | None = None,
     report_denial: ReportDenial | None = None,
+    acts: ActsSwitch | None = None,
 ) -> Litestar:
     """``authenticator``: whose requests they are; without one, as with ``TIDEMARK_AUTH=off``. ``report_denial``: has refusals recorded.
-    ``limits``: of requests of one identity; default: none."""
+    ``limits``: of requests of one identity; default: none. ``acts``: whether operators may act; default: they may."""
     return CommandService(
         route_handlers=[
             post_command,
@@ -320,6 +322,7 @@ def create_app(
                 AUTHENTICATOR: authenticator or AuthenticationOff(),
                 RATE_LIMITS: limits,
                 REPORT_DENIAL: report_denial,
+                "acts": acts,
             }
         ),
         exception_handlers={**EXCEPTION_HANDLERS, **DENIAL_HANDLERS},

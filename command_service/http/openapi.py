@@ -78,6 +78,7 @@ SCHEDULED_RESPONSES: Final = {
     400: problem("The request is malformed."),
     404: problem("No scheduled command with this id waits for its time."),
     409: problem("It was decided before, or several services have sent a command with this id: name one in `source`."),
+    423: problem("An administrator has forbidden operators' acts for now."),
     503: _UNREADABLE,
 }
 

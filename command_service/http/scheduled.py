@@ -24,6 +24,7 @@ from command_service.http.openapi import RESCHEDULE_RESPONSES, SCHEDULED_RESPONS
 from command_service.http.outcome_waiting import StoredOutcome
 from command_service.http.responses import outcome_response, refusal
 from command_service.http.senders import own_source, require_sight
+from command_service.scheduling.acts_switch import ActsSwitch
 from command_service.scheduling.scheduled_commands import ScheduledCommand
 from shared.contracts.validation_errors import describe
 from shared.contracts.values import Actor, Timestamp
@@ -155,7 +156,7 @@ async def reschedule(
     reason: Annotated[str, QueryParameter(description="Why, for the audit.", max_length=1000)] = "",
     source: Source = None,
 ) -> Response[Any]:
-    """Who moves it is in the audit.
+    """Who moves it is in the audit. 423: operators' acts are forbidden for now; senders still move their own.
 
     200: it is due at the new time, or decided if that has passed. 202: the worker has not done it yet. 404: it is not scheduled now.
     """
@@ -164,6 +165,7 @@ async def reschedule(
         data = NewTime.model_validate(await json_object(request))
     except ValidationError as error:
         raise refusal("validation-failed", "the new time is not valid", describe(error, NewTime), 422) from error
+    await _require_allowed(request)
     found = await _find(request, command_id, source)
     asked = found.asked("reschedule", _actor(request, ANONYMOUS), reason, notbefore=data.notbefore.isoformat())
     await ingress.publish(asked, (found.source, found.command_id))
@@ -200,10 +202,13 @@ async def cancel(
 
     200: its outcome is the refusal `cancelled` now, which its sender gets too.
 
+    423: operators' acts are forbidden for now; senders still cancel their own.
+
     409: it was decided before. 202: the worker has not done it yet. 404: it is not scheduled (any more).
     """
     ingress: Ingress = state.ingress
     actor = _actor(request)
+    await _require_allowed(request)
     found = await _find(request, command_id, source)
     key = (found.source, found.command_id)
     await ingress.publish(found.asked("cancel", actor, reason), key)
@@ -232,6 +237,13 @@ def _actor(request: Request[Any, Any, State], unnamed: str | None = None) -> str
     if not actor:
         raise InvalidParameterError(ACTOR_HEADER, "is needed: who cancels it")
     return actor
+
+
+async def _require_allowed(request: Request[Any, Any, State]) -> None:
+    """The switch is for operators: a service without the scope goes on with what it has sent itself. Raises Problem 423, 503."""
+    acts: ActsSwitch | None = request.app.state.acts
+    if acts is not None and identity_of(request).may(SCHEDULED):
+        await acts.require_allowed()
 
 
 async def _find(request: Request[Any, Any, State], command_id: str, source: str | None) -> ScheduledCommand:

@@ -7,6 +7,7 @@ from command_service.http.ingress import Ingress, create_app
 from command_service.http.outcome_waiting import OutcomeReader
 from command_service.http.stream_reading import StreamReader
 from command_service.http.streams import Streams
+from command_service.scheduling.acts_switch import ActsSwitch
 from shared.http.identities.credentials import Authentication
 from shared.http.rate_limits import rate_limits
 from shared.http.screening.configuration import screening
@@ -15,6 +16,7 @@ from shared.messaging import topology
 from shared.messaging.broker import Publisher
 from shared.messaging.denials import Denials
 from shared.messaging.queue_watch import QueueWatch
+from shared.messaging.reports import Reports, started
 from shared.runtime.health import Probe
 from shared.runtime.process import Process
 from shared.runtime.settings import Settings
@@ -40,7 +42,9 @@ async def run(settings: Settings) -> int:
     authentication = Authentication(settings)
     probes |= authentication.probes
     denials = Denials("command_service", publisher)
+    reports = Reports(publisher, started("http", settings.build))
     streams = Streams(StreamReader(write_db_url))
+    acts = ActsSwitch(settings.operations_db_url) if settings.operations_db_url else None
     # Without the keys' database the known keys go on.
     ingress = Ingress(publisher, outcomes, probes, serves_without={WORKER, *authentication.probes})
     app = create_app(
@@ -50,6 +54,7 @@ async def run(settings: Settings) -> int:
         authenticator=authentication.authenticator,
         limits=rate_limits(settings),
         report_denial=denials.note,
+        acts=acts,
     )
     server = HttpServer(app, settings.host, settings.command_port, screening=screening(settings))
     probes["server"] = lambda: server.trouble
@@ -60,6 +65,7 @@ async def run(settings: Settings) -> int:
             background={
                 "replies": outcomes.run,
                 "queues": queues.run,
+                "reports": reports.run,
                 "database": outcomes.watch,
                 **authentication.background,
             },
@@ -70,4 +76,6 @@ async def run(settings: Settings) -> int:
         await publisher.close()
         await outcomes.close()
         await streams.reader.close()
+        if acts is not None:
+            await acts.close()
         await authentication.close()

@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
+from asyncpg import Record
 from litestar import Request, Response, get
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter, QueryParameter
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from command_service.domain.aggregate import Aggregate
@@ -50,6 +51,15 @@ class StreamView(BaseModel):
     state: dict[str, Any]
 
 
+class DecidedCommand(BaseModel):
+    """The command that an event comes from, and what its sender was told."""
+
+    command_type: str
+    source: str
+    decided_at: datetime
+    outcome: dict[str, Any] = Field(description="As `GET /commands/{id}` has it.")
+
+
 class StreamEvent(BaseModel):
     """An event as it is stored; its data have the shape of its schema version."""
 
@@ -62,6 +72,7 @@ class StreamEvent(BaseModel):
     actor: str | None
     behind: str | None
     traceparent: str | None
+    command: DecidedCommand | None = Field(description="Null: its outcome is not kept any more.")
     data: dict[str, Any]
 
 
@@ -82,25 +93,34 @@ class Streams:
     raises=[],
     responses=RESPONSES,
     tags=[STREAMS_TAG],
-    summary="A stream's state and version, exactly now",
+    summary="A stream's state and version, exactly now or as of a time",
 )
 async def get_stream(
     request: Request[Any, Any, State],
     state: State,
     kind: Annotated[str, PathParameter(description="The kind of stream.", examples=[Example(value="orders")])],
     stream_id: Annotated[str, PathParameter(description="The id in it.", examples=[Example(value="o-1")])],
+    at: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=40, description="RFC 3339: the stream as it was then, its events until then replayed."
+        ),
+    ] = None,
 ) -> Response[StreamView]:
     """The state that the next command for this stream would be decided on, and its version, in one read of the write database.
 
     Use it where no other answer will do: it costs the database that decides commands, and nobody is served from a cache. `state` is
     internal: its fields follow the code, and may change with any release. For everything else there is the query service; with the
     `Tidemark-Consistency` of this response it shows this version or a later one.
+
+    With `at`, the events until that time are replayed by the rules of today: what a decision would have seen then, under these rules.
     """
     aggregate, stream = _named(kind, stream_id)
     streams: Streams = state.streams
-    found = await streams.reader.read(stream, aggregate)
+    found = await streams.reader.read(stream, aggregate, _time("at", at))
     if found is None:
-        raise Problem(f"there is no stream {stream}, at this moment", status=404, code="stream-not-found")
+        when = "at this moment" if at is None else "as of that time"
+        raise Problem(f"there is no stream {stream}, {when}", status=404, code="stream-not-found")
     body = msgspec.json.encode({"stream": stream, "version": found.version, "state": found.state})
     return _answer(request, stream, found.version, body)
 
@@ -125,22 +145,27 @@ async def get_stream_events(
     ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200, description="At most so many.")] = 50,
 ) -> Response[StreamEvents]:
-    """Each event with the id of the command that caused it: `GET /commands/{id}` has its outcome. Texts of persons are sealed.
+    """Each event with the command that it comes from, and that command's outcome. Texts of persons are sealed.
 
     `next_after` is the `after` of the next page.
     """
     _, stream = _named(kind, stream_id)
     streams: Streams = state.streams
-    rows = await streams.reader.events(stream, after, _time(until), limit + 1)
+    rows = await streams.reader.events(stream, after, _time("until", until), limit + 1)
     if not rows and not after and until is None:
         raise Problem(f"there is no stream {stream}, at this moment", status=404, code="stream-not-found")
-    items = [_event(from_json(row["envelope"])) for row in rows[:limit]]
+    items = [_event(row) for row in rows[:limit]]
     following = rows[limit - 1]["version"] if len(rows) > limit else None
     body = StreamEvents(stream=stream, items=items, next_after=following).model_dump_json().encode()
     return _answer(request, stream, items[-1].version if items else after, body)
 
 
-def _event(envelope: dict[str, Any]) -> StreamEvent:
+def _event(row: Record) -> StreamEvent:
+    envelope = from_json(row["envelope"])
+    command = None
+    if row["outcome"] is not None:
+        outcome = from_json(row["outcome"])
+        command = DecidedCommand(**{**row, "outcome": outcome})
     return StreamEvent(
         version=envelope["streamversion"],
         type=envelope["type"],
@@ -151,11 +176,12 @@ def _event(envelope: dict[str, Any]) -> StreamEvent:
         actor=envelope.get("actor"),
         behind=envelope.get("behind"),
         traceparent=envelope.get("traceparent"),
+        command=command,
         data=envelope["data"],
     )
 
 
-def _time(text: str | None) -> datetime | None:
+def _time(name: str, text: str | None) -> datetime | None:
     """Raises Problem 400."""
     if text is None:
         return None
@@ -163,7 +189,7 @@ def _time(text: str | None) -> datetime | None:
         return _TIMESTAMP.validate_python(text)
     except ValidationError as error:
         raise Problem(
-            f"until: {A_TIME}", status=400, code="invalid-parameter", errors=[FieldError("until", A_TIME)]
+            f"{name}: {A_TIME}", status=400, code="invalid-parameter", errors=[FieldError(name, A_TIME)]
         ) from error
 
 

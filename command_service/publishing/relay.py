@@ -35,10 +35,12 @@ from command_service.scheduling.scheduler import Scheduler
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messages.lanes import HEARTBEAT, Heartbeat
 from shared.messaging import topology
+from shared.messaging.acted import acted_message
 from shared.messaging.announcing import Announcer
 from shared.messaging.broker import BrokerError, BrokerUnavailableError, Outgoing, Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.messaging.reports import Reports, started
 from shared.observability import metrics, tracing
 from shared.observability.sampling import Figures
 from shared.privacy.key_database import KeyDatabase
@@ -60,7 +62,7 @@ LONGEST_LINGER_S: Final = 0.03
 
 
 class Relay:
-    def __init__(self, write_db_url: str, publisher: Publisher, *, lanes: int) -> None:
+    def __init__(self, write_db_url: str, publisher: Publisher, reports: Reports, *, lanes: int) -> None:
         self._leader = Leader(
             write_db_url,
             lock="tidemark relay, all lanes",
@@ -69,6 +71,7 @@ class Relay:
             store="the write database",
         )
         self._publisher = publisher
+        self._reports = reports
         self._lanes = lanes
         self._last_heartbeat = 0.0
         self._stuck: set[int] = set()
@@ -95,11 +98,12 @@ class Relay:
 
     async def _begin(self, connection: asyncpg.Connection) -> None:
         with self._leader.progress.step("reading the epoch of the write database"):
-            self._begin_run(await epochs.ensure_current(connection))
+            await self._begin_run(connection, await epochs.ensure_current(connection))
         log.info("the relay leads lanes 0 to %d", self._lanes - 1)
 
-    def _begin_run(self, epoch: epochs.Epoch) -> None:
-        """Restart the sequence numbers, under a new run."""
+    async def _begin_run(self, connection: asyncpg.Connection, epoch: epochs.Epoch) -> None:
+        """Restart the sequence numbers, under a new run. The epoch's beginning is reported, of which the audit takes the first report."""
+        self._reports.add(acted_message(await epochs.as_act(connection, epoch), SOURCE))
         self._epoch, self._run, self._numbers = epoch.name, topology.run_of(epoch.name, uuid4().hex), Counter()
 
     async def _round(self, connection: asyncpg.Connection) -> None:
@@ -169,7 +173,7 @@ class Relay:
         """Publish that everything committed before ``as_of`` has been published, except on stuck lanes."""
         epoch = await epochs.ensure_current(connection)
         if epoch.name != self._epoch:
-            self._begin_run(epoch)
+            await self._begin_run(connection, epoch)
         lanes = [lane for lane in range(self._lanes) if lane not in self._stuck]
         beats = [self._publisher.publish(self._heartbeat_message(lane, as_of)) for lane in lanes]
         for lane, error in zip(lanes, await asyncio.gather(*beats, return_exceptions=True), strict=True):
@@ -207,7 +211,8 @@ async def run(settings: Settings) -> int:
     rabbitmq_url, write_db_url = settings.require("rabbitmq_url"), settings.require("write_db_url")
     process = Process("relay", runtime_dir=settings.runtime_dir)
     publisher = Publisher(rabbitmq_url, "relay")
-    relay = Relay(write_db_url, publisher, lanes=settings.lanes)
+    reports = Reports(publisher, started("relay", settings.build))
+    relay = Relay(write_db_url, publisher, reports, lanes=settings.lanes)
     control = [topology.control_queue(name) for name in topology.SUBSCRIBERS]
     queues = QueueWatch(publisher.connected, [*control, topology.COMMAND_QUEUE])
     requests = Consumer(rabbitmq_url, [topology.RESEND_QUEUE], prefetch=PREFETCH, name="relay")
@@ -231,7 +236,12 @@ async def run(settings: Settings) -> int:
                 "scheduler": lambda: scheduler.run(process.stopping),
                 "eraser": lambda: eraser.run(process.stopping),
             },
-            background={"requests": requests.run, "history requests": history_requests.run, "queues": queues.run}
+            background={
+                "requests": requests.run,
+                "history requests": history_requests.run,
+                "queues": queues.run,
+                "reports": reports.run,
+            }
             | {"figures": Figures(figures.read, metrics.OUTBOX, metrics.OUTBOX_AGE, every_s=FIGURES_EVERY_S).run},
             probes={
                 "relay": lambda: relay.trouble,

@@ -51,6 +51,7 @@ app.add_typer(
     lazy_group("deploy.cli.subjects.commands", "Persons: all that is stored of one, and their erasure."),
     name="subjects",
 )
+app.add_typer(lazy_group("deploy.cli.read_only", "Forbid operators' acts over HTTP for a time."), name="read-only")
 app.add_typer(lazy_group("deploy.cli.scheduled", "Commands that wait for their time."), name="scheduled")
 app.add_typer(
     lazy_group("deploy.cli.processes.commands", "Processes that span several streams, and what they wait for."),

@@ -20,6 +20,8 @@ from shared.runtime.setting_values import FILE, from_file, variable
 OPERATOR_KEY: Final = "TIDEMARK_OPERATOR_KEY"
 API_KEY: Final = "TIDEMARK_API_KEY"
 """A client's key, with which commands and examples use a running system: no deployable receives it."""
+CLIENT_CREDENTIAL: Final = "TIDEMARK_OIDC_CLIENT_SECRET"
+"""Of the console as a client of the provider that people sign in with: only the query service receives it."""
 JWKS: Final = "TIDEMARK_JWT_JWKS_URL"
 PRIVATE: Final[dict[str, str]] = {"TIDEMARK_AUTH": "off", "TIDEMARK_HOST": "127.0.0.1"}
 """The settings of a system that only the program which starts it uses: a demo, a drill, a test, a benchmark."""
@@ -60,6 +62,9 @@ def environment(name: str, servers: Servers, base: Mapping[str, str] | None = No
     if not deployable.needs_operator_key:
         kept.pop(OPERATOR_KEY, None)
         kept.pop(OPERATOR_KEY + FILE, None)
+    if name != QUERY:
+        kept.pop(CLIENT_CREDENTIAL, None)
+        kept.pop(CLIENT_CREDENTIAL + FILE, None)
     kept |= metrics_port(name, inherited)
     return kept | _urls(name, servers, inherited) | {"PYTHONUNBUFFERED": "1"}
 

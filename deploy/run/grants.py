@@ -96,11 +96,13 @@ OPERATIONS_GRANTS: Final = Grants(
             "group_notes": CHANGE,
             "operators_acts": "UPDATE",
             "checks": EDIT,
+            "queue_depths": EDIT,
+            "builds": CHANGE,
             # The audit is added to by one function, which chains it, and cut off by another, as its retention says.
             "record_audit()": CALL,
             "prune_audit()": CALL,
         },
-        "http": {"api_keys": READ, "api_keys_revision": READ},
+        "http": {"api_keys": READ, "api_keys_revision": READ, "operators_acts": READ},
         "query": ALL_READABLE,
     },
 )

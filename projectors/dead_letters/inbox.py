@@ -1,7 +1,7 @@
 """Consumes all queues of the dead-letter worker, one delivery batch at a time; a delivery is acknowledged only after its commit.
 
     <origin>.dead ─────▶ letters ──committed──▶ inquiry to the projections: have you passed these events? ──▶ acknowledge
-    dead_letters.passed ▶ progress messages: close letters and items; reports of acts and denials: audit ──committed──▶ acknowledge
+    dead_letters.passed ▶ progress messages: close letters and items; reports of acts, denials, starts: audit ──committed──▶ acknowledge
     control.operations ─▶ requests (``requests``) ──committed──▶ reply ──▶ acknowledge
 
 Letters and progress messages use different queues, so the message that an event was passed may arrive before its letter. Therefore an
@@ -20,6 +20,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from projectors.dead_letters.actions.audit import record_reported
+from projectors.dead_letters.actions.deploying import record_deployments
 from projectors.dead_letters.letters.ingest import ingest
 from projectors.dead_letters.letters.letter import Incoming, event_identity
 from projectors.dead_letters.letters.reading import ORIGIN_OF, parse_letters, unreadable
@@ -27,6 +28,7 @@ from projectors.dead_letters.outgoing import HeldEvent, inquiries
 from projectors.dead_letters.replaying.items import resolve
 from projectors.dead_letters.requests import handle, reply
 from projectors.dead_letters.sealing import Sealing
+from shared.messages.changes import Started
 from shared.messages.control import Acted, Passed, Request
 from shared.messages.denials import Denied
 from shared.messaging import topology
@@ -40,7 +42,11 @@ from shared.runtime.process import Stopped
 log: Final = logging.getLogger(__name__)
 
 QUEUES: Final = (*ORIGIN_OF, topology.PASSED_QUEUE, topology.OPERATIONS_QUEUE)
-REPORTS: Final[dict[str, type[Request[Any]]]] = {"acted": Request[Acted], "denied": Request[Denied]}
+REPORTS: Final[dict[str, type[Request[Any]]]] = {
+    "acted": Request[Acted],
+    "denied": Request[Denied],
+    "started": Request[Started],
+}
 """By the last word of the routing key: what is recorded in the audit. All others are progress messages, ``Passed``."""
 PREFETCH: Final = 200
 MAX_DELIVERIES: Final = 500
@@ -126,13 +132,15 @@ class Inbox:
     async def _handle_progress(self, deliveries: Sequence[Delivery]) -> None:
         messages = [message for delivery in deliveries if (message := _parse(delivery)) is not None]
         passed = [each for message in messages if isinstance(message.data, Passed) for each in _events(message.data)]
-        reported = [message for message in messages if not isinstance(message.data, Passed)]
+        reported = [message for message in messages if isinstance(message.data, Acted | Denied)]
+        started = [message for message in messages if isinstance(message.data, Started)]
 
         async def step() -> int:
             pool = await self._database.pool()
             async with pool.acquire(timeout=10) as connection, connection.transaction():
                 closed = await resolve(connection, passed)
                 await record_reported(connection, reported)
+                await record_deployments(connection, started)
                 return closed
 
         closed = await self._outages.until_up(step)

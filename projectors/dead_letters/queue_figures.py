@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from shared.messaging import topology
 from shared.observability import metrics
 from shared.observability.families import Family
-from shared.status.queues import LANES, QueueStates
+from shared.status.queues import LANES, QueueDepth, QueueStates
 
 FAMILIES: Final[tuple[Family, ...]] = (metrics.QUEUE_MESSAGES, metrics.UNCONSUMED, metrics.MISSING_QUEUES)
 
@@ -27,6 +27,8 @@ class QueueFigures:
         self._connected = connected
         self._labels = {queue.name: _label(queue.name) for queue in topology.declarations(lanes).queues}
         self._with_consumer = {name for name in self._labels if not _is_delay(name)}
+        self.latest: QueueStates | None = None
+        """What ``read`` found last; None: it failed, or has not been called."""
 
     @property
     def with_consumer(self) -> set[str]:
@@ -39,7 +41,8 @@ class QueueFigures:
 
     async def read(self) -> None:
         """Set FAMILIES. Raises BrokerError, and the driver's errors."""
-        found = await self.look()
+        self.latest = None
+        found = self.latest = await self.look()
         metrics.QUEUE_MESSAGES.replace({(label,): count for label, count in found.waiting.items()})
         metrics.UNCONSUMED.replace({(label,): count for label, count in found.unconsumed.items()})
         metrics.MISSING_QUEUES.set(len(found.missing))
@@ -51,6 +54,7 @@ class QueueFigures:
         waiting: dict[str, int] = {}
         unconsumed = Counter(dict.fromkeys(self.with_consumer, 0))
         missing: list[str] = []
+        depths: dict[str, QueueDepth] = {}
         try:
             for name, label in self._labels.items():
                 if channel is None or channel.is_closed:
@@ -61,13 +65,14 @@ class QueueFigures:
                 except aiormq.exceptions.ChannelNotFoundEntity:
                     missing.append(name)
                     continue
-                waiting[label] = max(waiting.get(label, 0), found.message_count or 0)
-                if name in self._with_consumer and not found.consumer_count:
+                depth = depths[name] = QueueDepth(found.message_count or 0, found.consumer_count or 0)
+                waiting[label] = max(waiting.get(label, 0), depth.messages)
+                if name in self._with_consumer and not depth.consumers:
                     unconsumed[label] += 1
         finally:
             if channel is not None and not channel.is_closed:
                 await channel.close()
-        return QueueStates(waiting, unconsumed, missing)
+        return QueueStates(waiting, unconsumed, missing, depths)
 
 
 def _label(queue: str) -> str:

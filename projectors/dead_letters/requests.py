@@ -16,6 +16,7 @@ import asyncpg
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from projectors.dead_letters.actions.alerting import report_alerts
 from projectors.dead_letters.actions.annotating import annotate, forbid_acts
 from projectors.dead_letters.actions.checking import cancel_check, check
 from projectors.dead_letters.actions.editing import edit
@@ -28,7 +29,7 @@ from projectors.dead_letters.sealing import Sealing
 from shared.contracts.validation_errors import describe
 from shared.messages.control import ControlData, Discard, Edit, Replay, Request, Steer
 from shared.messages.envelope import CONTENT_TYPE
-from shared.messages.operator_requests import Annotate, CancelCheck, Check, ForbidActs
+from shared.messages.operator_requests import Annotate, CancelCheck, Check, ForbidActs, ReportAlerts
 from shared.messaging import topology
 from shared.messaging.broker import Outgoing
 from shared.messaging.consuming import Delivery
@@ -52,6 +53,7 @@ VERBS: Final[dict[str, tuple[type[Request[Any]], Action]]] = {
     "forbid-acts": (Request[ForbidActs], forbid_acts),
     "check": (Request[Check], check),
     "cancel-check": (Request[CancelCheck], cancel_check),
+    "alerts": (Request[ReportAlerts], report_alerts),
 }
 """Routing key → the type of the request, and the action that carries it out."""
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from projectors.dead_letters import figures, outage, queue_figures, retention
 from projectors.dead_letters.inbox import PREFETCH, QUEUES, Inbox
+from projectors.dead_letters.queue_depths import QueueDepths
 from projectors.dead_letters.replaying.engine import ReplayEngine
 from projectors.dead_letters.sealing import Sealing
 from shared.messaging import topology
@@ -18,6 +19,7 @@ from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.messaging.reports import Reports, started
 from shared.observability.sampling import Figures
 from shared.privacy.key_database import KeyDatabase
 from shared.runtime.postgres import Database
@@ -27,7 +29,7 @@ from shared.views.operations import SCHEMA
 
 NAME: Final = "dead_letters"
 LETTERS_EVERY_S: Final = 15.0
-QUEUES_EVERY_S: Final = 10.0
+QUEUES_EVERY_S: Final = 5.0
 WRITTEN_TO: Final = (
     *map(topology.control_queue, topology.SUBSCRIBERS),
     topology.RESEND_QUEUE,
@@ -49,6 +51,7 @@ async def run(settings: Settings) -> int:
     inbox = Inbox(consumer, database, publisher, outage.retry(process.stopping), Sealing(keys), on_change=engine.wake)
     letters = figures.OperationsFigures(database)
     census = queue_figures.QueueFigures(publisher.connected, settings.lanes)
+    depths = QueueDepths(database, lambda: census.latest)
     try:
         return await process.run(
             {
@@ -59,8 +62,10 @@ async def run(settings: Settings) -> int:
             background={
                 "consumer": consumer.run,
                 "queues": queues.run,
+                "reports": Reports(publisher, started(NAME, settings.build)).run,
                 "figures": Figures(letters.read, *figures.FAMILIES, every_s=LETTERS_EVERY_S).run,
                 "queue figures": Figures(census.read, *queue_figures.FAMILIES, every_s=QUEUES_EVERY_S).run,
+                "queue depths": Figures(depths.keep, every_s=QUEUES_EVERY_S).run,
             },
             probes={
                 "consumer": lambda: consumer.trouble,

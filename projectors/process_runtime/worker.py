@@ -39,6 +39,7 @@ from shared.messaging.announcing import Announcer
 from shared.messaging.broker import Publisher
 from shared.messaging.consuming import Consumer
 from shared.messaging.queue_watch import QueueWatch
+from shared.messaging.reports import Reports, started
 from shared.observability import metrics, sampling
 from shared.processes import NAMES, folder_of
 from shared.runtime.health import Probe
@@ -182,7 +183,8 @@ async def run(settings: Settings, managers: Sequence[ProcessManager] | None = No
     inbox = Inbox({each.name: each.store for each in running}, consumer, publisher, outages)
     queues = QueueWatch(publisher.connected, _publish_queues([each.name for each in running]))
     workers: dict[str, Task] = {"inbox": lambda: _until_stopped(inbox.run(stop))}
-    background: dict[str, Task] = {"consumer": consumer.run, "queues": queues.run}
+    reports = Reports(publisher, started(NAME, settings.build))
+    background: dict[str, Task] = {"consumer": consumer.run, "queues": queues.run, "reports": reports.run}
     probes: dict[str, Probe] = {
         "consumer": lambda: consumer.trouble,
         "inbox": lambda: outages.stalls.trouble,

@@ -49,13 +49,16 @@ class ConsoleFile:
 
 
 class ConsoleFiles:
-    """``commands``: the origin of the command service, if it is another one than the page's; empty: the gateway serves both."""
+    """``commands``: the origin of the command service, if it is another one than the page's; empty: the gateway serves both.
 
-    def __init__(self, folder: Path = BUILT, commands: str = "") -> None:
+    ``sign_in``: whether one can sign in with an OpenID provider.
+    """
+
+    def __init__(self, folder: Path = BUILT, commands: str = "", *, sign_in: bool = False) -> None:
         """Raises ValueError if ``commands`` is no origin."""
         self.commands = next(iter(origins(commands)), "")
         self._files = _read(folder)
-        self._files[CONFIG] = _file(CONFIG, msgspec.json.encode({"commands_url": self.commands}))
+        self._files[CONFIG] = _file(CONFIG, msgspec.json.encode({"commands_url": self.commands, "sign_in": sign_in}))
         self.security_policy: Final = "; ".join(
             (
                 *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:"),

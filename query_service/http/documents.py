@@ -1,6 +1,6 @@
 """Answers that most routes have in common: a stream's document, and a page of what happened to a stream, by version."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from litestar import Response
 
@@ -16,6 +16,16 @@ SELECT version, json_build_object('version', version, 'type', type, 'actor', act
     'at', replace(to_jsonb(at) #>> '{}', '+00:00', 'Z'))::text AS item
 FROM history WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3
 """
+
+
+class StoredDocument(NamedTuple):
+    """What a read model keeps for a stream of some kind. A module of routes may say so for what it reads, in ``STORED``:
+    (read model, kind of stream) → this. Operators see it beside the stream's versions."""
+
+    statement: str
+    """$1: the id in the stream's name; returns ``body``, JSON text."""
+    needs: str
+    """The scope that its routes need."""
 
 
 async def document(

@@ -125,11 +125,20 @@ def _body_schema(act: type[BaseModel], not_in_body: frozenset[str]) -> dict[str,
     schema = act.model_json_schema()
     definitions = schema.pop("$defs", {})
     schema["properties"] = {
-        name: definitions[found["$ref"].rpartition("/")[2]] if "$ref" in found else found
-        for name, found in schema["properties"].items()
-        if name not in not_in_body
+        name: _resolved(found, definitions) for name, found in schema["properties"].items() if name not in not_in_body
     }
     schema["required"] = [name for name in schema.get("required", []) if name not in not_in_body]
     if not schema["required"]:
         del schema["required"]
     return schema
+
+
+def _resolved(node: Any, definitions: dict[str, Any]) -> Any:
+    """With what it refers to in its place."""
+    if isinstance(node, list):
+        return [_resolved(each, definitions) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return _resolved(definitions[node["$ref"].rpartition("/")[2]], definitions)
+    return {name: _resolved(each, definitions) for name, each in node.items()}

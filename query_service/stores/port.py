@@ -60,6 +60,15 @@ class ProjectionProgress:
     held_since: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class LaneProgress:
+    """A store's progress in one lane. ``as_of``: everything of the lane that was committed before is applied, or held."""
+
+    lane: int
+    as_of: datetime | None
+    events_applied: int
+
+
 class ReadStore(Protocol):
     """The methods of any store that freshness and readiness need; each raises StoreDownError."""
 

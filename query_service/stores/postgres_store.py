@@ -15,7 +15,7 @@ import asyncpg
 from query_service.consistency.as_of import AsOf
 from query_service.http.problems import GenerationGoneError, StoreDownError
 from query_service.stores.active_generation import Pointer
-from query_service.stores.port import DEADLINE_S, Hold, Pause, ProjectionProgress, StreamPosition
+from query_service.stores.port import DEADLINE_S, Hold, LaneProgress, Pause, ProjectionProgress, StreamPosition
 from shared.runtime.postgres import connect_pool, is_outage, reading
 from shared.views.generations import FIRST, GENERATIONS, Generation, generation_name, registry_schema, stopped
 
@@ -52,6 +52,7 @@ SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END AS as_of,
        (SELECT min(first_failed_at) FROM held) AS held_since
 FROM progress
 """
+_LANES: Final = "SELECT lane, as_of, events_applied FROM progress ORDER BY lane"
 
 
 class PostgresStore:
@@ -140,6 +141,10 @@ class PostgresStore:
     async def progress(self) -> ProjectionProgress:
         (row,) = await self.fetch(_PROGRESS)
         return ProjectionProgress(row["as_of"], row["events_applied"], row["held"], row["held_since"])
+
+    async def lanes(self) -> list[LaneProgress]:
+        """By lane: those of which anything has arrived."""
+        return [LaneProgress(*row) for row in await self.fetch(_LANES)]
 
     async def ping(self) -> None:
         await self.fetch(_AS_OF)

@@ -21,7 +21,7 @@ from redis.typing import EncodableT
 from query_service.consistency.as_of import AsOf
 from query_service.http.problems import GenerationGoneError
 from query_service.stores.active_generation import Pointer
-from query_service.stores.port import DEADLINE_S, Hold, Pause, ProjectionProgress, StreamPosition
+from query_service.stores.port import DEADLINE_S, Hold, LaneProgress, Pause, ProjectionProgress, StreamPosition
 from query_service.stores.single_flight_cache import SingleFlightCache
 from shared.observability.connections import watch_redis_pool
 from shared.runtime.connecting import redis_pool
@@ -155,6 +155,19 @@ class RedisStore:
             held=held,
             held_since=await self._held_since.get() if held else None,
         )
+
+    async def lanes(self) -> list[LaneProgress]:
+        """By lane: those of which anything has arrived."""
+        (progress,) = await self._replies(("HGETALL", self.keys.progress))
+        found = sorted({int(name.partition(":")[0]) for name in progress})
+        return [
+            LaneProgress(
+                lane,
+                datetime.fromisoformat(time) if (time := progress.get(f"{lane}:as_of")) else None,
+                int(progress.get(f"{lane}:events_applied", 0)),
+            )
+            for lane in found
+        ]
 
     async def ping(self) -> None:
         await self._replies(("HLEN", self.keys.progress))

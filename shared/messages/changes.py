@@ -8,6 +8,7 @@ be lost, duplicated or late. The store has the truth about what is applied.
 from collections.abc import Mapping
 from typing import Final
 
+from shared.contracts.values import Label
 from shared.messages.control import ControlData, Request
 
 ADVANCED: Final = "projection.advanced"
@@ -59,3 +60,15 @@ class ProcessState(ControlData):
 
 class ProcessAnnounced(Request[ProcessState]):
     """The envelope of ``ProcessState``; its ``type`` is PROCESS_STATE."""
+
+
+STARTED: Final = "process.started"
+
+
+class Started(ControlData):
+    """A process has started. Recorded in the audit if the one of that name before it had another version."""
+
+    process: Label
+    version: Label
+    """The package's, and after a plus the build, where the deployment names it."""
+    host: Label

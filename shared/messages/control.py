@@ -6,9 +6,10 @@
 Every operator request has its ``actor`` and ``reason``; repeating a request with the same ``id`` is harmless.
 """
 
+from itertools import pairwise
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.contracts.values import Actor, Count, Id, SafeText, Timestamp
 from shared.messages.claimed_person import ClaimedPerson
@@ -184,7 +185,14 @@ class Selection(ControlData):
     everything: bool = False
 
 
+def _ascending(steps: tuple[int, ...]) -> tuple[int, ...]:
+    if any(later <= earlier for earlier, later in pairwise(steps)):
+        raise ValueError("each step is larger than the one before it")
+    return steps
+
+
 REPLAY: Final = "control.replay"
+Percent = Annotated[int, Field(ge=1, le=99)]
 
 
 class Replay(ClaimedPerson, ControlData):
@@ -197,6 +205,9 @@ class Replay(ClaimedPerson, ControlData):
     """Letters a second; None: limited only by their results."""
     canary: Annotated[int, Field(ge=0, le=10_000)] = 0
     """The size of the first batch; the job continues only if all of it succeeds."""
+    ramp: Annotated[tuple[Percent, ...], Field(max_length=10), AfterValidator(_ascending)] = ()
+    """After the canary, so many percent of the letters, then so many, then all. Before each step the outcomes of all letters of the one
+    before are awaited; the job stops if ``stop_after`` of these have failed again, or all."""
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = 4000
     """Maximum number of letters under way at the same time."""
     stop_after: Annotated[int, Field(ge=1)] | None = 10

@@ -95,6 +95,30 @@ class Check(ClaimedPerson, ControlData):
         return self
 
 
+ALERTS: Final = "control.alerts"
+MAX_ALERTS: Final = 1000
+
+
+class Alert(ControlData):
+    """An alert as Alertmanager tells of it."""
+
+    status: Literal["firing", "resolved"]
+    labels: dict[SafeText, SafeText]
+    annotations: dict[SafeText, SafeText]
+    starts_at: Timestamp
+    ends_at: Timestamp | None = None
+    """Of one that is over."""
+    fingerprint: Annotated[SafeText, Field(min_length=1, max_length=200)]
+    """The same for the same labels."""
+
+
+class ReportAlerts(ControlData):
+    """Record alerts in the audit."""
+
+    alerts: Annotated[tuple[Alert, ...], Field(max_length=MAX_ALERTS)]
+    actor: Actor
+
+
 CANCEL_CHECK: Final = "control.cancel-check"
 
 

@@ -59,13 +59,18 @@ def _subscriber(name: str, process: str) -> Access:
         consumes=(topology.lane_queue(name, LANE), topology.control_queue(name)),
         publishes={
             CONTROL: (topology.RESEND_KEY, topology.HEADS_KEY, topology.COMPARE_KEY),
-            CHANGES: (topology.passed_key(name), topology.acted_key(name), topology.process_key(process)),
+            CHANGES: (topology.passed_key(name), topology.acted_key(name), *_of_process(process)),
             DEAD: (name,),
             REPLIES: (ANY,),
             **{topology.retry_exchange(tier): (topology.private_lane_key(name, LANE),) for tier in tiers},
         },
         watches=(*(topology.retry_queue(name, t) for t in tiers), topology.dead_queue(name), topology.RESEND_QUEUE),
     )
+
+
+def _of_process(process: str) -> tuple[str, ...]:
+    """What a process says of itself: that it has started, and its state."""
+    return topology.report_key(process, "started"), topology.process_key(process)
 
 
 def _projector(name: str) -> Access:
@@ -111,7 +116,7 @@ ACCESS: Final[Mapping[str, Access]] = {
         publishes={
             OUTCOMES: (ANY,),
             DEAD: (COMMANDS,),
-            CHANGES: (topology.process_key("worker"), "worker.denied"),
+            CHANGES: (*_of_process("worker"), topology.report_key("worker", "denied")),
             DEFAULT_EXCHANGE: NO_KEYS,
         },
         watches=(topology.dead_queue(COMMANDS),),
@@ -126,12 +131,15 @@ ACCESS: Final[Mapping[str, Access]] = {
             ),
             CONTROL: tuple(map(topology.compared_key, topology.SUBSCRIBERS)),
             COMMANDS: (ANY,),
-            CHANGES: (topology.process_key("relay"), topology.acted_key(COMMANDS)),
+            CHANGES: (*_of_process("relay"), topology.acted_key(COMMANDS)),
         },
         watches=(*map(topology.control_queue, topology.SUBSCRIBERS), topology.COMMAND_QUEUE),
     ),
     "http": Access(
-        publishes={COMMANDS: (ANY,), CHANGES: ("command_service.denied", topology.acted_key(COMMANDS))},
+        publishes={
+            COMMANDS: (ANY,),
+            CHANGES: ("command_service.denied", topology.acted_key(COMMANDS), topology.report_key("http", "started")),
+        },
         owns=(BROKER_NAMED,),
         listens={CHANGES: (topology.process_key("worker"),)},
         watches=(topology.COMMAND_QUEUE,),
@@ -150,7 +158,7 @@ ACCESS: Final[Mapping[str, Access]] = {
                 topology.RESEND_KEY,
                 *(key(name) for name in topology.SUBSCRIBERS for key in (topology.inquire_key, topology.discard_key)),
             ),
-            CHANGES: (topology.process_key("dead_letters"),),
+            CHANGES: _of_process("dead_letters"),
             REPLIES: (ANY,),
         },
         watches=(*map(topology.control_queue, topology.SUBSCRIBERS), topology.RESEND_QUEUE, topology.COMMAND_QUEUE),
@@ -166,7 +174,7 @@ ACCESS: Final[Mapping[str, Access]] = {
                     for verb in topology.GENERATION_VERBS
                 ),
             ),
-            CHANGES: ("query_service.denied",),
+            CHANGES: ("query_service.denied", topology.report_key("query", "started")),
         },
         owns=(BROKER_NAMED,),
         listens={

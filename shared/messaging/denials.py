@@ -142,7 +142,7 @@ class Denials:
                 count=count,
             ),
         )
-        key, body = topology.denied_key(self._service), denied.model_dump_json(exclude_none=True).encode()
+        key, body = topology.report_key(self._service, "denied"), denied.model_dump_json(exclude_none=True).encode()
         return Outgoing(topology.CHANGES, key, body, CONTENT_TYPE, type=DENIED)
 
 

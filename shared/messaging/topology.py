@@ -14,7 +14,8 @@
     events ──<projector>.history──▶ <projector>.history        history, for a generation that is being built
     changes ──*.passed──▶ dead_letters.passed                   a projection has advanced past an event that held its stream,
     changes ──*.acted──▶ dead_letters.passed                    or has executed an operator's request about its generations
-    changes ──*.denied──▶ dead_letters.passed                   a service has refused what an identity asked for
+    changes ──*.denied──▶ dead_letters.passed                   a service has refused what an identity asked for; or (*.started)
+                                                                a process has started, and with which version
 
 All queues are quorum queues; those that dead-letter do so at-least-once, which RabbitMQ supports only together with
 ``overflow: reject-publish``. The services declare nothing: ``tidemark migrate`` does, from ``declarations``.
@@ -51,11 +52,13 @@ COMPARE_KEY: Final = "compare-versions"
 HISTORY_QUEUE: Final = "control.history"
 HISTORY_KEY: Final = "history"
 OPERATIONS_QUEUE: Final = "control.operations"
-OPERATIONS_KEYS: Final = ("replay", "discard", "edit", "steer", "annotate", "forbid-acts", "check", "cancel-check")
+OPERATIONS_KEYS: Final = (
+    *("replay", "discard", "edit", "steer", "annotate", "forbid-acts", "check", "cancel-check", "alerts"),
+)
 GENERATION_VERBS: Final = ("rebuild", "activate", "rollback", "adopt-epoch", "drop")
 """What operators ask of a projection about its generations."""
 PASSED_QUEUE: Final = "dead_letters.passed"
-PASSED_KEYS: Final = ("*.passed", "*.acted", "*.denied")
+PASSED_KEYS: Final = ("*.passed", "*.acted", "*.denied", "*.started")
 PROCESS_REPLIES_QUEUE: Final = "replies.processes"
 PROCESS_REQUESTS_QUEUE: Final = "control.processes"
 PROCESS_ACT_KEY: Final = "process-act"
@@ -203,9 +206,9 @@ def acted_key(projector: str) -> str:
     return f"{projector}.acted"
 
 
-def denied_key(service: str) -> str:
-    """Routing key of the message that a service has refused what an identity asked for."""
-    return f"{service}.denied"
+def report_key(process: str, what: str) -> str:
+    """Routing key of a process's report: that it has ``denied`` what an identity asked for, that it has ``started``."""
+    return f"{process}.{what}"
 
 
 def process_key(process: str) -> str:

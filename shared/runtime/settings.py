@@ -42,6 +42,9 @@ class Settings(_ReadModelUrls):
 
     model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
 
+    build: Annotated[str, Field(max_length=100)] = ""
+    """What is deployed, as those who deploy it name it: a commit, the tag of an image. It is part of the version in the audit."""
+
     rabbitmq_url: str = ""
     rabbitmq_management_url: str = ""
     """The administrator's, of RabbitMQ's management API, for ``tidemark migrate`` and ``tidemark services``."""
@@ -142,6 +145,12 @@ class Settings(_ReadModelUrls):
     """The algorithms that tokens may be signed with, separated by commas."""
     jwt_leeway_s: Annotated[float, Field(ge=0, le=300)] = 30.0
     """By how many seconds the issuer's clock may differ."""
+    oidc_client_id: str = ""
+    """As what the console is registered with the issuer, for people to sign in with it; empty: they sign in with API keys."""
+    oidc_client_secret: str = ""
+    """Of a confidential client; empty: it is a public one."""
+    oidc_scope: str = "openid"
+    """What the console asks for: ``openid``, and whatever makes the issuer give access tokens for this service."""
     runtime_dir: str = ""
     """The directory of the health files; empty: none is written."""
 

@@ -142,15 +142,25 @@ def _projection(one: Freshness) -> Iterator[Finding]:
         yield Finding(Kind.LATE, name, f"{behind}, and catching up", f"tidemark projections status {name}", see)
     if one.held:
         command = f"tidemark dead-letters groups --projector {name}"
-        yield Finding(Kind.HELD, name, f"{one.held:,} streams are held", command, f"/dead-letters/groups?origin={name}")
+        yield Finding(
+            Kind.HELD,
+            name,
+            f"{_count(one.held, 'stream')} {'is' if one.held == 1 else 'are'} held",
+            command,
+            f"/dead-letters/groups?origin={name}",
+        )
     if one.incomplete is not None:
         yield Finding(Kind.STOPPED, name, one.incomplete.detail, f"tidemark projections rebuild {name}", see)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _letters(found: Snapshot) -> Iterator[Finding]:
     for group in found.groups or ():
         since = _duration((found.at - group.since).total_seconds())
-        what = f"{group.count:,} dead letters for one cause ({group.reason}), the first {since} ago"
+        what = f"{_count(group.count, 'dead letter')} for one cause ({group.reason}), the first {since} ago"
         command, see = f"tidemark dead-letters show {group.example}", f"/dead-letters/{group.example}"
         yield Finding(Kind.HELD, group.origin, what, command, see)
         if group.recent and found.at - group.since > timedelta(minutes=GROWING_MINUTES):

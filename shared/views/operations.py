@@ -8,6 +8,7 @@
 - ``discards``: requests to skip events, until they are done. ``resent_commands``: edited commands, with the letter each replaces.
 - ``group_notes``: what operators say of a cause. ``operators_acts``: whether acts over HTTP are forbidden.
 - ``checks``: verifications and comparisons that were asked for, and what came of them.
+- ``queue_depths``: how many messages wait in each queue. ``builds``: the version of each process.
 - ``audit``: who did what, when and why; append-only, each row chained to the one before it by a hash; ``audit_head``: its end.
 
 Statements: ``shared.views.operations_queries``. Counts of a job: queued + under_way + succeeded + failed + skipped = total.
@@ -146,6 +147,12 @@ class JobView(BaseModel):
     selection: dict[str, Any]
     rate: float | None
     canary: int
+    ramp: list[int]
+    """Steps after the canary, in percent of the letters; then all."""
+    steps_over: int
+    """How many of these steps are behind it."""
+    up_to: int
+    """How many letters it sends before it waits for what comes of them: the canary, the step, or all."""
     concurrency: int
     stop_after: int | None
     state: JobState

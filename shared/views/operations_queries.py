@@ -6,6 +6,7 @@ best index depends on the criteria. ``details``, ``headers`` and ``selection`` a
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
@@ -90,7 +91,8 @@ WHERE origin = $1 AND stream = $2 AND live ORDER BY version LIMIT 1
 """The letter that holds a stream in a projection, if any."""
 
 JOBS: Final = """
-SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary, concurrency, stop_after, state, why, total,
+SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary, ramp, steps_over, up_to, concurrency,
+    stop_after, state, why, total,
     total - under_way - succeeded - failed - skipped AS queued, under_way, succeeded, failed, skipped, same,
     created_at, started_at, finished_at
 FROM jobs WHERE id < $1 ORDER BY id DESC LIMIT $2
@@ -98,7 +100,8 @@ FROM jobs WHERE id < $1 ORDER BY id DESC LIMIT $2
 """$1: the last id of the previous page, or MAX_ID; $2: the limit."""
 
 JOB: Final = """
-SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary, concurrency, stop_after, state, why, total,
+SELECT id, request_id, actor, reason, selection::text AS selection, rate, canary, ramp, steps_over, up_to, concurrency,
+    stop_after, state, why, total,
     total - under_way - succeeded - failed - skipped AS queued, under_way, succeeded, failed, skipped, same,
     created_at, started_at, finished_at
 FROM jobs WHERE id = $1
@@ -136,23 +139,46 @@ WHERE (origin, fingerprint) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """
 """What operators have said of these causes."""
 
+QUEUE_DEPTHS: Final = "SELECT queue, messages, consumers, counted_at FROM queue_depths WHERE queue = ANY ($1::text[])"
+"""How many messages wait in these queues."""
+
 AUDIT: Final = """
 SELECT id, number, at, actor, act, reason, letter_id, job_id, projection, request_id, details::text AS details,
     encode(hash, 'hex') AS hash
 FROM audit
 WHERE id < $1 AND ($2::bigint IS NULL OR letter_id = $2) AND ($3::bigint IS NULL OR job_id = $3)
-  AND ($4::text IS NULL OR actor = $4) AND ($5::text IS NULL OR act = $5)
+  AND ($4::text IS NULL OR actor = $4) AND ($5::text[] IS NULL OR act = ANY ($5))
   AND ($6::text[] IS NULL OR projection = ANY ($6)) AND ($7::text IS NULL OR request_id = $7)
   AND ($8::timestamptz IS NULL OR at >= $8) AND ($9::timestamptz IS NULL OR at < $9)
-ORDER BY id DESC LIMIT $10
+  AND ($10::text[] IS NULL OR act <> ALL ($10))
+ORDER BY id DESC LIMIT $11
 """
-"""$1: the last id of the previous page, or MAX_ID; $2 … $9: an AuditFilter's ``parameters``; $10: the limit."""
+"""$1: the last id of the previous page, or MAX_ID; $2 … $10: an AuditFilter's ``parameters``; $11: the limit."""
 
 AUDIT_CHAIN: Final = """
 SELECT number, previous, hash, at, actor, act, reason, letter_id, job_id, projection, request_id, details::text AS details, once
 FROM audit ORDER BY number
 """
 AUDIT_HEAD: Final = "SELECT number, hash FROM audit_head"
+
+
+class AuditKind(StrEnum):
+    """What kind of thing an entry of the audit is."""
+
+    ACT = "act"
+    """What a person or a service did; all that is none of the others."""
+    DEPLOYMENT = "deployment"
+    ALERT = "alert"
+    EPOCH = "epoch"
+    DENIAL = "denial"
+
+
+_ACTS_OF: Final = {
+    AuditKind.DEPLOYMENT: ["deployed"],
+    AuditKind.ALERT: ["alert-firing", "alert-resolved"],
+    AuditKind.EPOCH: ["begin-epoch"],
+    AuditKind.DENIAL: ["denied"],
+}
 
 
 class AuditFilter(BaseModel):
@@ -164,6 +190,7 @@ class AuditFilter(BaseModel):
     job_id: int | None = None
     actor: str | None = None
     act: str | None = None
+    kind: AuditKind | None = None
     projections: tuple[str, ...] | None = None
     """Only acts on these: projections, process managers, ``commands``."""
     request_id: str | None = None
@@ -172,10 +199,14 @@ class AuditFilter(BaseModel):
 
     @property
     def parameters(self) -> tuple[object, ...]:
-        """As $2 … $9 of AUDIT. Text with NUL, which no entry contains, matches nothing."""
+        """As $2 … $10 of AUDIT. Text with NUL, which no entry contains, matches nothing."""
         actor, act, request_id = (_without_nul(text) for text in (self.actor, self.act, self.request_id))
         projections = None if self.projections is None else [_without_nul(one) for one in self.projections]
-        return self.letter_id, self.job_id, actor, act, projections, request_id, self.at_from, self.at_to
+        acts = None if self.kind is None else _ACTS_OF.get(self.kind)
+        if act is not None:
+            acts = [act] if acts is None or act in acts else []
+        others = [name for names in _ACTS_OF.values() for name in names] if self.kind is AuditKind.ACT else None
+        return self.letter_id, self.job_id, actor, acts, projections, request_id, self.at_from, self.at_to, others
 
 
 Parameters = tuple[

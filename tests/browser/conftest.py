@@ -20,10 +20,13 @@ from deploy.run.migrate import migrate
 from deploy.run.supervisor import Supervisor
 from deploy.servers import packages
 from deploy.servers import programs as installed
+from shared.http.identities.scopes import ROLES
 from shared.messaging.topology import dead_queue
 from tests.browser.corpus import HOSTILE
-from tests.e2e.bus import Bus, bus_of
+from tests.e2e.bus import Bus, bus_of, encode, envelope
 from tests.e2e.system import VISIBLE_WITHIN_S, own_servers, ports
+from tests.issuer import AUDIENCE
+from tests.oidc_provider import CLIENT, Provider, provider
 
 POISONED: Final = 6
 PROJECTION: Final = "summary"
@@ -35,7 +38,7 @@ PRODUCTS: Final = ("Earl Grey", "Red mug", "Linen towel")
 
 @dataclass(frozen=True)
 class ConsoleSystem:
-    """``keys``: role → an API key with its scopes."""
+    """``keys``: role → an API key with its scopes; ``guest``: one that sees hardly more than dead letters."""
 
     url: str
     keys: Mapping[str, str]
@@ -45,6 +48,8 @@ class ConsoleSystem:
     bus: Bus
     fixed: Any
     """The poisoned projector as a program without the poison."""
+    provider: Provider
+    """Whom people can sign in with."""
 
     async def send(self, type_: str, data: Mapping[str, Any], subject: str = "", key: str = "admin") -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.keys[key]}", "Prefer": "wait=20"}
@@ -64,6 +69,22 @@ class ConsoleSystem:
                     await asyncio.sleep(0.1)
         except TimeoutError:
             pytest.fail(f"{path} did not come to what it should be; it is {answer}")
+
+    async def dead_commands(self, *names: str) -> list[int]:
+        """The letters of commands that register a customer each, and went dead."""
+        headers = {
+            "tidemark-reason": "handler-failed",
+            "tidemark-exception": f"the first of them is {names[0]}",
+            "tidemark-routing-key": "customers.register-customer",
+        }
+        for name in names:
+            body = envelope("customers.register-customer", {"customer_id": name, "name": name}, id_=name)
+            await self.bus.put(dead_queue("commands"), encode(body), headers)
+        found = await self.visible(
+            "/dead-letters?origin=commands&status=dead&limit=200",
+            lambda page: {each["command_id"] for each in page["items"]} >= set(names),
+        )
+        return [each["id"] for each in found["items"] if each["command_id"] in names]
 
     async def deploy_the_fix(self) -> None:
         await self.supervisor.kill(PROJECTION)
@@ -88,12 +109,21 @@ async def console(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Con
                 role: await store.create(database, role, scopes, None, actor="tests", reason="for a browser")
                 for role, scopes in (
                     ("admin", ["*"]),
-                    ("viewer", ["dead-letters:read", "operations:read", "queries:*"]),
+                    ("guest", ["dead-letters:read", "operations:read", "queries:*"]),
+                    *((role, sorted(each.scopes)) for role, each in ROLES.items() if role != "admin"),
                 )
             }
         keys = {role: str(one.key) for role, one in made.items()}
         log = tmp_path_factory.mktemp("console") / "output.log"
         async with AsyncExitStack() as stack:
+            signing_in = await stack.enter_async_context(provider())
+            chosen |= {
+                "TIDEMARK_JWT_ISSUER": signing_in.url,
+                "TIDEMARK_JWT_AUDIENCE": AUDIENCE,
+                "TIDEMARK_JWT_JWKS_URL": f"{signing_in.url}/jwks.json",
+                "TIDEMARK_JWT_LEEWAY_S": "0",
+                "TIDEMARK_OIDC_CLIENT_ID": CLIENT,
+            }
             output = stack.enter_context(log.open("w"))
             supervisor = await stack.enter_async_context(Supervisor(output))
             environment = dict(os.environ) | chosen
@@ -113,6 +143,7 @@ async def console(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Con
                 ),
                 await stack.enter_async_context(bus_of(servers.rabbitmq_url)),
                 program(PROJECTION, servers, environment),
+                signing_in,
             )
             await _fill(system)
             yield system

@@ -42,14 +42,16 @@ class Visit:
         self.clicks += 1
         await self.page.get_by_role(role, name=name, exact=exact).first.click(timeout=SHOWN_WITHIN_MS)  # type: ignore[arg-type]
 
-    async def act(self, name: str, reason: str, expected: str = "") -> None:
-        """Carry an act out, as soon as it can be: its dialog says ``expected``, asks for the reason, and closes after the answer."""
+    async def act(self, name: str, reason: str, expected: str = "", confirm: str = "") -> None:
+        """Carry an act out, as soon as it can be: its dialog says ``expected``, asks for the reason, and closes after the answer.
+
+        ``confirm``: what the button says that does it, if not the act's name."""
         button = self.page.locator("button:not([aria-disabled])", has_text=f"{name}…").first
         await button.click(timeout=2 * SHOWN_WITHIN_MS)
         dialog = self.page.get_by_role("dialog")
         await expect(dialog).to_contain_text(expected, timeout=SHOWN_WITHIN_MS)
         await dialog.get_by_label("Reason, for the audit").fill(reason)
-        await dialog.get_by_role("button", name=name, exact=True).click()
+        await dialog.get_by_role("button", name=confirm or name, exact=True).click()
         await expect(dialog.get_by_role("status")).to_be_visible(timeout=SHOWN_WITHIN_MS)
         await dialog.locator("button.primary", has_text="Close").click()
         await expect(dialog).to_have_count(0)
@@ -80,7 +82,7 @@ async def visit(
     height: int = 850,
     dark: bool = False,
 ) -> AsyncIterator[Visit]:
-    """Signed in as ``role`` through the sign-in page, on *Now*."""
+    """Signed in with the key of ``role`` through the sign-in page, on *Now*; empty: on the sign-in page."""
     context = await browser.new_context(
         viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", reduced_motion="reduce"
     )
@@ -100,9 +102,10 @@ async def visit(
     page.on("request", note_request)
     try:
         await page.goto(f"{system.url}/console/")
-        await page.get_by_label("API key").fill(system.keys[role])
-        await page.get_by_role("button", name="Sign in").click()
-        await found.read()
+        if role:
+            await page.get_by_label("API key").fill(system.keys[role])
+            await page.get_by_role("button", name="Sign in").click()
+            await found.read()
         yield found
     finally:
         await context.close()

@@ -97,8 +97,8 @@ async def test_what_others_wrote_stays_text(browser: Browser, console: ConsoleSy
         assert found.is_clean()
 
 
-async def test_a_viewer_sees_why_it_may_not_act(browser: Browser, console: ConsoleSystem) -> None:
-    async with visit(browser, console, "viewer") as found:
+async def test_who_lacks_a_scope_sees_why_it_may_not_act(browser: Browser, console: ConsoleSystem) -> None:
+    async with visit(browser, console, "guest") as found:
         await found.open(f"failures/letters?origin={PROJECTION}")
         await found.page.get_by_role("checkbox").first.check()
         discard = found.page.get_by_role("button", name="Discard")

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import asyncpg
+import httpx
 import pytest
 
 from deploy.sending.batches import CommandMessage, batches, command_message
@@ -64,19 +65,20 @@ async def killed_in_the_middle(cluster: Cluster, letters: Letters, job_id: int, 
         await cluster.kill_and_restart(victim)
 
 
-@pytest.mark.parametrize("victim", ["dead_letters", "summary", "relay"])
+@pytest.mark.parametrize("victim", ["dead_letters", "summary", "relay", "query"])
 async def test_a_replay_goes_on_whoever_is_killed_in_the_middle_of_it(cluster: Cluster, victim: str) -> None:
-    """The one that keeps the job, the one that applies, and the one that sends events again."""
+    """The one that keeps the job, the one that applies, the one that sends events again, and the one that shows how far it is."""
     await cluster.start_with("summary", **EVERYTHING_FAILS)
     commands = (small_order(number) for number in range(EVENTS))
     async with loading(cluster, commands, EVENTS, window=2000) as load, letters_of(cluster) as letters:
         await load.finished()
         await letters.dead(EVENTS)
         await cluster.start_with("summary")
-        job_id = await letters.replay(rate=200)
+        job_id = await letters.replay(rate=200, canary=20, ramp=(5, 30))
         await killed_in_the_middle(cluster, letters, job_id, victim, EVENTS)
         job = await letters.completed(job_id)
         assert (job["succeeded"], job["failed"], job["skipped"]) == (EVENTS, 0, 0)
+        assert await _shown(cluster, job_id) == ("completed", EVENTS, EVENTS)
         assert await letters.by_status() == {"resolved": EVENTS}
         assert await letters.failed_again() == []
         await caught_up(cluster, load)
@@ -149,6 +151,13 @@ async def _replay_the_first(cluster: Cluster, *, seconds: float) -> Done | Refus
     act = Replay(selection=Selection(letter_ids=(1,)), actor="a test")
     asked = request(act, source="tests", request_id="asked while the database is away")
     return await send_request(cluster.servers.rabbitmq_url, asked, seconds=seconds)
+
+
+async def _shown(cluster: Cluster, job_id: int) -> tuple[str, int, int]:
+    """The job as the query service shows it: its state, how many have succeeded, and how many there are."""
+    async with httpx.AsyncClient(base_url=cluster.query_url, trust_env=False, timeout=10) as client:
+        job = (await client.get(f"/dead-letters/jobs/{job_id}")).raise_for_status().json()
+    return job["state"], job["succeeded"], job["total"]
 
 
 async def _at_rest(letters: Letters) -> int:

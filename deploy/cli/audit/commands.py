@@ -14,7 +14,7 @@ from deploy.cli.dead_letters.store import open_operations_database
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
 from shared.contracts.values import Timestamp
 from shared.views.operations import AuditEntry
-from shared.views.operations_queries import MAX_ID, AuditFilter
+from shared.views.operations_queries import MAX_ID, AuditFilter, AuditKind
 
 app = typer.Typer(
     help="""Who did what, when and why: operators' acts, changes of keys, denials, erasures.
@@ -42,6 +42,7 @@ def list_(
     act: Annotated[
         str | None, typer.Option(help="Only replay, discard, edit, rebuild, activate, denied, and the like.")
     ] = None,
+    kind: Annotated[AuditKind | None, typer.Option(help="Only acts, deployments, alerts, epochs, or denials.")] = None,
     projection: Annotated[
         list[str] | None,
         typer.Option(help="Only acts on this projection, process manager, or `commands`; may be repeated."),
@@ -60,7 +61,7 @@ def list_(
     """The latest first. What other processes report appears after a short delay; denials are counted by the minute.
 
     \b
-    tidemark audit list --act denied --from 1d
+    tidemark audit list --kind denial --from 1d
     tidemark audit list --projection summary --projection fulfilment
     """
     for name, number in (("--letter", letter), ("--job", job)):
@@ -79,6 +80,7 @@ def list_(
         job_id=job,
         actor=actor,
         act=act,
+        kind=kind,
         projections=tuple(projection) if projection else None,
         request_id=request,
         at_from=_time("--from", since),

@@ -39,13 +39,23 @@ def replay(
             help="Replay this many first; continue only when all of them succeeded.", rich_help_panel=PACE_PANEL
         ),
     ] = 0,
+    ramp: Annotated[
+        str,
+        typer.Option(
+            metavar="PERCENT,…",
+            help="Then so many percent of them, then so many, then all: 10,50. Each step waits for the one before.",
+            show_default=False,
+            rich_help_panel=PACE_PANEL,
+        ),
+    ] = "",
     concurrency: Annotated[
         int, typer.Option(help="Most letters under way at any time.", rich_help_panel=PACE_PANEL)
     ] = 4000,
     stop_after: Annotated[
         int,
         typer.Option(
-            help="Stop when this many have failed again for the same cause; 0: never.", rich_help_panel=PACE_PANEL
+            help="Stop when this many have failed again for the same cause, or in one step; 0: never.",
+            rich_help_panel=PACE_PANEL,
         ),
     ] = 10,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the selected letters, and do nothing.")] = False,
@@ -68,7 +78,7 @@ def replay(
     \b
     tidemark dead-letters replay 17 --wait
     tidemark dead-letters replay --stream orders/o-17
-    tidemark dead-letters replay --like 17 --canary 5 --rate 100 --wait --reason "fixed in 1.4.2"
+    tidemark dead-letters replay --like 17 --canary 5 --ramp 10,50 --wait --reason "fixed in 1.4.2"
     tidemark dead-letters replay --all --dry-run
     """
     selection = options.selection(
@@ -82,6 +92,7 @@ def replay(
         reason=reason,
         rate=rate,
         canary=canary,
+        ramp=ramp.split(",") if ramp else (),
         concurrency=concurrency,
         stop_after=stop_after or None,
         dry_run=dry_run,

@@ -7,6 +7,7 @@ import typer
 from deploy.cli import screen
 from deploy.cli.audit.commands import list_ as list_audit
 from deploy.cli.dead_letters import actions, options, tables
+from deploy.cli.dead_letters.annotating import annotate
 from deploy.cli.dead_letters.jobs import app as jobs
 from deploy.cli.dead_letters.store import OperationsDatabase, open_operations_database
 from deploy.cli.terminal import NEGATIVE, WRONG_USE, Output, OutputOption, fail, run, settings
@@ -153,6 +154,7 @@ def audit(
         act=act,
         limit=limit,
         output=output,
+        kind=None,
         projection=None,
         request=None,
         since=None,
@@ -163,6 +165,7 @@ def audit(
 app.command()(actions.replay)
 app.command()(actions.edit)
 app.command()(actions.discard)
+app.command()(annotate)
 app.add_typer(jobs, name="jobs")
 
 

@@ -22,6 +22,7 @@ from shared.views.operations import (
     LetterDetail,
     LetterStatus,
     LetterView,
+    ReadOnlyView,
 )
 from shared.views.operations_queries import (
     AUDIT,
@@ -36,6 +37,7 @@ from shared.views.operations_queries import (
     LETTERS,
     LIVE_LETTERS,
     MAX_ID,
+    READ_ONLY,
     AuditFilter,
     parameters,
 )
@@ -102,6 +104,10 @@ class OperationsDatabase:
         failures = [FailureView(**one) for one in await self._fetch(FAILURES, letter_id)]
         edited = [EditedCommandView(**one) for one in await self._fetch(EDITED, letter_id)]
         return LetterDetail(**row, failures=failures, edited=edited)
+
+    async def read_only(self) -> ReadOnlyView:
+        rows = await self._fetch(READ_ONLY)
+        return ReadOnlyView(**rows[0]) if rows else ReadOnlyView(on=False)
 
     async def jobs(self, limit: int) -> list[JobView]:
         return [_job(row) for row in await self._fetch(JOBS, MAX_ID, limit)]

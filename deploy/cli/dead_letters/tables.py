@@ -123,6 +123,10 @@ def job(one: JobView, failed: Sequence[dict[str, Any]]) -> Iterable[Table | Text
         ("selection", json.dumps(one.selection)),
         ("rate", one.rate if one.rate is not None else "as fast as they are answered"),
         ("canary", one.canary or "none"),
+        (
+            "ramp",
+            f"{', '.join(f'{step} %' for step in one.ramp)}; now up to letter {one.up_to}" if one.ramp else "none",
+        ),
         ("concurrency", one.concurrency),
         ("stops after", one.stop_after if one.stop_after is not None else "never"),
         ("by", one.actor),

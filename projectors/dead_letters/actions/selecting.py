@@ -30,8 +30,8 @@ ORDER BY id LIMIT $10
 """
 ANY_EXISTS: Final = "SELECT EXISTS (SELECT FROM letters WHERE id = ANY ($1::bigint[]))"
 NEW_JOB: Final = """
-INSERT INTO jobs (request_id, actor, reason, selection, rate, canary, concurrency, stop_after)
-VALUES ($1, $2, $3, $4::jsonb, $5, $6, $7, $8) RETURNING id
+INSERT INTO jobs (request_id, actor, reason, selection, rate, canary, concurrency, stop_after, ramp)
+VALUES ($1, $2, $3, $4::jsonb, $5, $6, $7, $8, $9) RETURNING id
 """
 FREEZE: Final = """
 WITH frozen AS (
@@ -73,7 +73,7 @@ async def replay(connection: Connection, act: Replay, request_id: str) -> Done:
     job_id = None
     if not act.dry_run:
         selection = act.selection.model_dump_json(exclude_none=True)
-        limits = (act.rate, act.canary, act.concurrency, act.stop_after)
+        limits = (act.rate, act.canary, act.concurrency, act.stop_after, list(act.ramp))
         job_id = await connection.fetchval(NEW_JOB, request_id, act.actor, act.reason, selection, *limits)
         count = await connection.fetchval(FREEZE, *chosen, job_id)
         details = act.model_dump_json(exclude={"actor", "behind", "reason", "dry_run"}, exclude_none=True)

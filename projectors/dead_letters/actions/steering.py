@@ -12,11 +12,14 @@ from shared.views.operations import Done, JobState
 from shared.views.operations_queries import MAX_ID
 
 STATE: Final = "SELECT state FROM jobs WHERE id = $1 FOR UPDATE"
-# An operator who resumes a job that stopped itself has seen why: the canary is over, and failures are counted from here.
+# An operator who resumes a job that stopped itself has seen why: the canary is over, and failures, those of a step too, are counted
+# from here.
 STEER: Final = """
 UPDATE jobs SET
     state = $2, why = $3, canary_over = canary_over OR state = 'stopped',
     forgiven = CASE WHEN state = 'stopped' THEN same ELSE forgiven END,
+    failed_before = CASE WHEN state = 'stopped' THEN failed ELSE failed_before END,
+    succeeded_before = CASE WHEN state = 'stopped' THEN succeeded ELSE succeeded_before END,
     finished_at = CASE WHEN $2 = 'cancelled' THEN now() END
 WHERE id = $1
 """

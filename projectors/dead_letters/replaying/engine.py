@@ -19,7 +19,7 @@ from uuid import uuid4
 from projectors.dead_letters.letters.marks import delete_sent, unsent
 from projectors.dead_letters.outgoing import command, inquiries, resends
 from projectors.dead_letters.replaying import store
-from projectors.dead_letters.replaying.jobs import SENDING, State, advance
+from projectors.dead_letters.replaying.jobs import SENDING, advance
 from projectors.dead_letters.replaying.rate_limiter import RateLimiter
 from projectors.dead_letters.replaying.store import Job, TakenLetters
 from projectors.dead_letters.sender import discards_due, mark_edited_sent, unsent_edited
@@ -133,8 +133,7 @@ class ReplayEngine:
         limiter = self._rate_limiters.setdefault(job.id, RateLimiter(job.rate)) if job.rate is not None else None
         allowed = limiter.allow(time.monotonic(), capacity) if limiter is not None else capacity
         if allowed:
-            canary = job.progress.state is State.CANARY
-            taken = await store.take(connection, job, job.progress.canary if canary else 2**31 - 1, allowed)
+            taken = await store.take(connection, job, allowed)
             if taken.count:
                 reached(Failpoint.BEFORE_REPLAY)
             await self._send(connection, taken)

@@ -2,9 +2,13 @@
 
     pending ──▶ canary ──all succeeded──▶ running ──nothing left──▶ completed
        │           ├──one failed──▶ stopped    ├──the same failure came back too often──▶ stopped
+       │           │                           ├──a step of the ramp has failed──▶ stopped, else its next step
        │           ▼                           ▼
        └────────▶ paused ◀── operator ────────┘           stopped, paused ──operator──▶ running
     any of these ──operator──▶ cancelled
+
+A step of the ramp is over when every letter up to it has an outcome. It has failed if ``stop_after`` of its letters have, for whatever
+reason, or all of them. A job without ``stop_after`` never stops by itself after its canary.
 
 ``completed`` and ``cancelled`` are final. Stopped and paused jobs keep the letters that they have not sent.
 """
@@ -44,7 +48,14 @@ class JobProgress:
     stop_after: int | None
     repeated_failures: int
     """Letters that failed with the same fingerprint as before, since the job was last resumed."""
-    settled: bool
+    steps_left: int = 0
+    """Steps of the ramp that are not over."""
+    step_open: bool = False
+    """Whether letters of this step have no outcome."""
+    step_failed: int = 0
+    step_succeeded: int = 0
+    """Outcomes since the step began, or since the job was last resumed."""
+    settled: bool = True
     """Whether enough time has passed since the last command was sent for its failure to arrive."""
 
 
@@ -52,6 +63,8 @@ class JobProgress:
 class Transition:
     to: State
     why: str = ""
+    next_step: bool = False
+    """The step of the ramp is over."""
 
 
 def advance(progress: JobProgress) -> Transition | None:
@@ -74,12 +87,21 @@ def advance(progress: JobProgress) -> Transition | None:
                 )
             if not progress.open and progress.settled:
                 return Transition(State.COMPLETED)
+            if progress.steps_left and not progress.step_open and progress.settled:
+                return _after_step(progress)
         case State.PAUSED:
             if not progress.open and progress.settled:
                 return Transition(State.COMPLETED)
         case State.STOPPED | State.COMPLETED | State.CANCELLED:
             pass
     return None
+
+
+def _after_step(progress: JobProgress) -> Transition:
+    failed, succeeded = progress.step_failed, progress.step_succeeded
+    if failed and progress.stop_after is not None and (failed >= progress.stop_after or not succeeded):
+        return Transition(State.STOPPED, f"{failed} of the {failed + succeeded} letters of this step failed again")
+    return Transition(State.RUNNING, next_step=True)
 
 
 def requested_state(state: State, to: Literal["paused", "running", "cancelled"]) -> State | None:

@@ -40,6 +40,8 @@ RETRY_DISCARDS: Final = "UPDATE discards SET due_at = now() WHERE due_at IS NOT 
 OPEN_JOBS: Final = """
 SELECT id, state, rate, canary, canary_over, concurrency, stop_after, total, under_way, succeeded,
     total - under_way - succeeded - failed - skipped AS queued, same - forgiven AS same,
+    up_to, taken, cardinality(ramp) - steps_over AS steps_left,
+    failed - failed_before AS step_failed, succeeded - succeeded_before AS step_succeeded,
     coalesce(republished_at < clock_timestamp() - make_interval(secs => $1), true) AS settled
 FROM jobs WHERE state IN ('pending', 'canary', 'running', 'paused') ORDER BY id
 """
@@ -47,9 +49,16 @@ CANARY: Final = """
 SELECT count(*) FILTER (WHERE status IN ('queued', 'sent')) AS open, count(*) FILTER (WHERE status = 'failed') AS failed
 FROM job_items WHERE job_id = $1 AND ord <= $2
 """
+# All before ``taken`` have been sent.
+STEP_QUEUED: Final = """
+SELECT EXISTS (SELECT FROM job_items WHERE job_id = $1 AND ord > $2 AND ord <= $3 AND status = 'queued')
+"""
 TRANSITION: Final = """
 UPDATE jobs SET
     state = $3::text, why = $4, canary_over = canary_over OR $3::text = 'running', started_at = coalesce(started_at, now()),
+    steps_over = steps_over + $5::boolean::integer,
+    failed_before = CASE WHEN $5 OR state = 'canary' THEN failed ELSE failed_before END,
+    succeeded_before = CASE WHEN $5 OR state = 'canary' THEN succeeded ELSE succeeded_before END,
     finished_at = CASE WHEN $3::text = 'completed' THEN now() END
 WHERE id = $1 AND state = $2
 RETURNING id, jsonb_build_object('succeeded', succeeded, 'failed', failed, 'skipped', skipped, 'total', total)::text AS counts
@@ -102,6 +111,8 @@ class Job:
     under_way: int
     succeeded: int
     queued: int
+    """Those that may be sent now, at most: no letter beyond ``up_to``, which is the canary's last, or the step's."""
+    up_to: int
     progress: JobProgress
 
 
@@ -130,6 +141,8 @@ async def open_jobs(connection: Connection, settle_s: float) -> list[Job]:
         canary = None
         if row["state"] == State.CANARY:
             canary = await connection.fetchrow(CANARY, row["id"], row["canary"])
+        steps_left = max(0, row["steps_left"]) if row["state"] == State.RUNNING else 0
+        step = row["id"], row["taken"], row["up_to"]
         progress = JobProgress(
             state=State(row["state"]),
             canary=row["canary"],
@@ -139,9 +152,14 @@ async def open_jobs(connection: Connection, settle_s: float) -> list[Job]:
             open=row["queued"] + row["under_way"],
             stop_after=row["stop_after"],
             repeated_failures=row["same"],
+            steps_left=steps_left,
+            step_open=bool(steps_left and (row["under_way"] or await connection.fetchval(STEP_QUEUED, *step))),
+            step_failed=row["step_failed"],
+            step_succeeded=row["step_succeeded"],
             settled=row["settled"],
         )
-        counts = (row["under_way"], row["succeeded"], row["queued"])
+        allowed = min(row["queued"], max(0, row["up_to"] - row["taken"]))
+        counts = (row["under_way"], row["succeeded"], allowed, row["up_to"])
         jobs.append(Job(row["id"], row["rate"], row["concurrency"], *counts, progress))
     return jobs
 
@@ -149,15 +167,16 @@ async def open_jobs(connection: Connection, settle_s: float) -> list[Job]:
 async def apply_transition(connection: Connection, job: Job, transition: Transition) -> None:
     """Apply the transition, unless an operator has changed the state meanwhile. Stopping and completing are recorded in the audit."""
     async with connection.transaction():
-        row = await connection.fetchrow(TRANSITION, job.id, job.progress.state, transition.to, transition.why)
+        change = (transition.to, transition.why, transition.next_step)
+        row = await connection.fetchrow(TRANSITION, job.id, job.progress.state, *change)
         if row is not None and transition.to in (State.STOPPED, State.COMPLETED):
             await record(
                 connection, SYSTEM, f"replay-{transition.to}", transition.why, job_id=job.id, details=row["counts"]
             )
 
 
-async def take(connection: Connection, job: Job, up_to: int, count: int) -> TakenLetters:
-    rows = await connection.fetch(TAKE_ITEMS, job.id, up_to, count)
+async def take(connection: Connection, job: Job, count: int) -> TakenLetters:
+    rows = await connection.fetch(TAKE_ITEMS, job.id, job.up_to, count)
     return _taken([row for row in rows if row["goes_out"]], len(rows))
 
 

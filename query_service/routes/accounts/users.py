@@ -9,7 +9,7 @@ from litestar.params import QueryParameter
 
 from query_service.accounts.replay import AuditedChange, replayed
 from query_service.http.conditional import conditional_response
-from query_service.http.documents import document, versions_page
+from query_service.http.documents import StoredDocument, document, versions_page
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import RequiredTime, UserId, parse_time
 from query_service.http.problems import NotFoundError
@@ -145,6 +145,7 @@ def _text(moment: datetime) -> str:
     return msgspec.json.encode(moment).decode().strip('"')
 
 
+STORED: Final = {("summary", "users"): StoredDocument(USER, "queries:accounts")}
 ROUTES: Final = (
     user,
     users,

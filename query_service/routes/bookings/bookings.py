@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 
 from query_service.bookings.local_days import LOCAL_FORMAT, start_of
 from query_service.http.conditional import conditional_response
-from query_service.http.documents import history_page
+from query_service.http.documents import StoredDocument, history_page
 from query_service.http.held import HeldBy, why_held, with_letter
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import EARLIEST, LATEST, TIME_FORMAT, BookingId, IdParameter, parse_date, parse_id
@@ -207,6 +207,7 @@ async def zone_of(summary: PostgresStore, doctor_id: str) -> ZoneInfo:
     return ZoneInfo(row["time_zone"] if row else UTC_ZONE)
 
 
+STORED: Final = {("summary", "bookings"): StoredDocument(BOOKING, "queries:bookings")}
 ROUTES: Final = (
     booking,
     bookings,

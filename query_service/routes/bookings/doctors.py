@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from query_service.bookings.free_times import Span, free_times
 from query_service.bookings.local_days import start_of
 from query_service.http.conditional import conditional_response
-from query_service.http.documents import document
+from query_service.http.documents import StoredDocument, document
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page
 from query_service.http.parameters import DoctorId
 from query_service.http.problems import InvalidParameterError, NotFoundError
@@ -135,6 +135,7 @@ async def doctor_free_times(
     return conditional_response(request, msgspec.json.encode(body), as_of)
 
 
+STORED: Final = {("summary", "doctors"): StoredDocument(DOCTOR, "queries:bookings")}
 ROUTES: Final = (
     doctor,
     doctor_bookings,

@@ -4,7 +4,7 @@ from typing import Final
 
 from litestar import Response
 
-from query_service.http.documents import document
+from query_service.http.documents import StoredDocument, document
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page
 from query_service.http.parameters import PatientId
 from query_service.http.reading import read_route
@@ -43,6 +43,7 @@ async def patient_bookings(
     )
 
 
+STORED: Final = {("summary", "patients"): StoredDocument(PATIENT, "queries:bookings")}
 ROUTES: Final = (
     patient,
     patient_bookings,

@@ -10,6 +10,7 @@ from litestar.params import QueryParameter
 from pydantic import Field
 
 from query_service.http.conditional import conditional_response
+from query_service.http.documents import StoredDocument
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.problems import InvalidParameterError
 from query_service.http.reading import read_route
@@ -26,6 +27,7 @@ SELECT word FROM unnest($1::text[]) WITH ORDINALITY AS asked (word, place)
 WHERE EXISTS (SELECT FROM doctors WHERE word <% name) ORDER BY place LIMIT 1
 """
 ANY_DOCTOR: Final = "SELECT EXISTS (SELECT FROM doctors WHERE terms @@ $1::text::tsquery) AS found"
+DOCTOR_ROW: Final = "SELECT (to_jsonb(doctors) - 'terms')::text AS body FROM doctors WHERE doctor_id = $1"
 
 Mode = Literal["words", "similar", "filters"]
 _Terms = tuple[str | None, str | None, str | None, list[str]]
@@ -100,4 +102,5 @@ async def _terms_for(store: PostgresStore, mode: Mode, q: str | None) -> _Terms:
     return None, None, similar["word"] if similar else "", plain
 
 
+STORED: Final = {("search", "doctors"): StoredDocument(DOCTOR_ROW, "queries:bookings")}
 ROUTES: Final = (search_doctors,)

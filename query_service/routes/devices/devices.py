@@ -6,7 +6,7 @@ from litestar import Response
 from litestar.params import PathParameter, QueryParameter
 
 from query_service.http.conditional import conditional_response
-from query_service.http.documents import document
+from query_service.http.documents import StoredDocument, document
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.reading import read_route
 from query_service.http.requests import QueryRequest
@@ -79,4 +79,5 @@ async def devices(
     return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
+STORED: Final = {("telemetry", "devices"): StoredDocument(DEVICE, "queries:devices")}
 ROUTES: Final = (device, devices)

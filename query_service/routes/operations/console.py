@@ -1,19 +1,27 @@
-"""The console's page and its files, of ``query_service.http.console_files``. Public, and not part of the API's document."""
+"""The console's page and its files, of ``query_service.http.console_files``; and signing in to it (``query_service.sign_in``).
+
+Public, and not part of the API's document.
+"""
 
 import re
 from typing import Annotated, Any, Final
 
-from litestar import Response, get
+import msgspec
+from litestar import Response, get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import PathParameter
 
 from query_service.http.console_files import ConsoleFiles
 from query_service.http.parameters import UNCHECKED
 from query_service.http.requests import QueryRequest
+from query_service.sign_in import Code, SignIn
 from shared.http.etags import matches
 from shared.http.identities.guard import PUBLIC
+from shared.http.json_bodies import json_object
+from shared.http.problems import Problem
 
 _GZIP: Final = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:,|$|;\s*q=(?!0(?:\.0*)?\s*(?:,|$)))", re.IGNORECASE)
+_UNKEPT: Final = {"Cache-Control": "no-store"}
 
 
 @get(
@@ -44,4 +52,28 @@ async def console(request: QueryRequest, path: Annotated[str, PathParameter()] =
     return Response(body, media_type=file.media_type, headers=headers)
 
 
-ROUTES: Final = (console,)
+@get("/console/sign-in", needs=PUBLIC, include_in_schema=False)
+async def provider(request: QueryRequest) -> Response[Any]:
+    """Where to sign in, and as which client. Raises NotFoundException: with an API key only; ProviderUnavailableError."""
+    return Response(dict(await _sign_in(request).offer()), headers=_UNKEPT)
+
+
+@post("/console/sign-in", needs=PUBLIC, include_in_schema=False, status_code=200)
+async def redeem(request: QueryRequest) -> Response[Any]:
+    """An access token for the provider's code. Raises as ``provider`` does; SignInRefusedError; Problem for a malformed body."""
+    sign_in = _sign_in(request)
+    try:
+        code = msgspec.convert(await json_object(request), Code)
+    except msgspec.ValidationError as error:
+        raise Problem(str(error), status=422, code="invalid-sign-in") from error
+    return Response({"access_token": await sign_in.exchange(code)}, headers=_UNKEPT)
+
+
+def _sign_in(request: QueryRequest) -> SignIn:
+    found: SignIn | None = request.app.state.sign_in
+    if found is None:
+        raise NotFoundException
+    return found
+
+
+ROUTES: Final = (console, provider, redeem)

@@ -23,7 +23,7 @@ from query_service.http.parameters import JobId, TimeParameter, parse_time
 from query_service.http.requests import QueryRequest
 from shared.http.problems import Problem
 from shared.views.operations import AuditEntry, JobLetterView, JobView
-from shared.views.operations_queries import AUDIT, JOB, JOB_LETTERS, JOBS, MAX_ID, AuditFilter
+from shared.views.operations_queries import AUDIT, JOB, JOB_LETTERS, JOBS, MAX_ID, AuditFilter, AuditKind
 
 JSON: Final = "application/json"
 MAX_CSV: Final = 10_000
@@ -66,6 +66,13 @@ OfProjection = Annotated[
 By = Annotated[str | None, QueryParameter(max_length=200, description="Only actions of this operator or identity.")]
 OfRequest = Annotated[
     str | None, QueryParameter(max_length=300, description="Only actions of the request with this id.")
+]
+OfKind = Annotated[
+    AuditKind | None,
+    QueryParameter(
+        description="`deployment`: a process has started with another version; `alert`: it fires, or is over; `epoch`: one of the write"
+        " database has begun; `denial`: lack of a right; `act`: all else, which is what somebody did."
+    ),
 ]
 Act = Annotated[
     str | None,
@@ -149,13 +156,16 @@ async def audit(
     projection: OfProjection = None,
     actor: By = None,
     act: Act = None,
+    kind: OfKind = None,
     request_id: OfRequest = None,
     at_from: TimeParameter = None,
     at_to: TimeParameter = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response[Page[AuditEntry]]:
-    """Operators' acts, changes of keys, denials (counted by the minute) and erasures. `at_from` is inclusive, `at_to` exclusive.
+    """The timeline: acts, changes of keys, denials (counted by the minute), erasures, deployments, alerts, epochs.
+
+    `at_from` is inclusive, `at_to` exclusive.
 
     The audit is append-only, and chained by hashes: `tidemark audit verify` finds what was changed.
 
@@ -168,6 +178,7 @@ async def audit(
         job_id=job_id,
         actor=actor,
         act=act,
+        kind=kind,
         projections=None if projection is None else (projection,),
         request_id=request_id,
         at_from=None if at_from is None else parse_time("at_from", at_from),

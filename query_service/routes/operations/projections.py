@@ -1,8 +1,8 @@
-"""Generations of read models, and how far each read model has come with one stream. Acts on generations are in ``generation_acts``."""
+"""Generations and lanes of read models. Acts on generations are in ``generation_acts``."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from litestar import Response, get
@@ -11,19 +11,17 @@ from pydantic import BaseModel, Field
 
 from query_service.http.conditional import conditional_response
 from query_service.http.openapi import UNREAD, problem_response
-from query_service.http.parameters import parse_id
 from query_service.http.problems import StoreDownError
 from query_service.http.requests import QueryRequest
 from query_service.stores.active_generation import ActiveGeneration
-from query_service.stores.port import promptly
-from shared.contracts.registry import KINDS
+from query_service.stores.port import LaneProgress, promptly
 from shared.http.problems import Problem
+from shared.messaging import topology
 from shared.read_models import NAMES, StoreKind, named
 from shared.views.generations import Generation, GenerationState, has
+from shared.views.operations_queries import QUEUE_DEPTHS
 
 Name = Annotated[str, PathParameter(description=f"A projection: {', '.join(NAMES)}.")]
-Kind = Annotated[str, PathParameter(description=f"The kind of stream: {', '.join(KINDS)}.")]
-StreamId = Annotated[str, PathParameter(description="The id in it.")]
 
 
 class GenerationView(BaseModel):
@@ -48,6 +46,22 @@ class GenerationView(BaseModel):
     kinds: list[str] = Field(description="The kinds of stream that it has.")
 
 
+class LaneView(BaseModel):
+    """A lane, as the active generation has it, and its queue."""
+
+    lane: int
+    as_of: datetime | None = Field(
+        description="Everything of the lane that was committed before is applied, or held; null: nothing has arrived."
+    )
+    lag_seconds: float | None = Field(description="The age of `as_of`; heartbeats come once a second.")
+    events_applied: int
+    messages: int | None = Field(
+        description="Messages that wait in its queue, without those that the projector has; null: not known."
+    )
+    consumers: int | None = Field(description="Processes that may read the queue, of which one does; null: not known.")
+    counted_at: datetime | None = Field(description="When these were counted: every few seconds.")
+
+
 class ProjectionView(BaseModel):
     """A read model and its generations, by number."""
 
@@ -55,36 +69,12 @@ class ProjectionView(BaseModel):
     store: StoreKind
     kinds: list[str] = Field(description="The kinds of stream that it reads.")
     generations: list[GenerationView]
+    lanes: list[LaneView] = Field(description="By number.")
     error: str | None = Field(description="Why its store does not answer; null: it does.")
 
 
 class ProjectionsView(BaseModel):
     items: list[ProjectionView]
-
-
-class HeldView(BaseModel):
-    """Why a stream does not advance."""
-
-    status: str
-    version: int = Field(description="The version that holds it.")
-    reason: str
-    seen: int = Field(description="The highest version that waits behind it.")
-
-
-class StreamPositionView(BaseModel):
-    """How far one read model has come with a stream."""
-
-    projection: str
-    generation: int | None
-    version: int | None = Field(description="0: no event of it has been applied; null: the store does not answer.")
-    held: HeldView | None
-    letter_id: int | None = Field(description="The dead letter that holds it, if it is dead.")
-    error: str | None
-
-
-class StreamPositionsView(BaseModel):
-    stream: str
-    items: list[StreamPositionView] = Field(description="Of the read models that read streams of its kind.")
 
 
 _NO_PROJECTION: Final = problem_response(
@@ -100,8 +90,11 @@ _NO_PROJECTION: Final = problem_response(
     summary="Read models and their generations",
 )
 async def projections(request: QueryRequest) -> Response[ProjectionsView]:
-    """Every generation with its state, and how far a rebuild has come. A store that does not answer is named in its own entry."""
-    found = await asyncio.gather(*(_view(active) for active in request.stores.all))
+    """Every generation with its state, and how far a rebuild has come; each lane with its lag, and what waits in its queue.
+
+    A store that does not answer is named in its own entry.
+    """
+    found = await asyncio.gather(*(_view(request, active) for active in request.stores.all))
     return conditional_response(request, ProjectionsView(items=found).model_dump_json().encode(), {})
 
 
@@ -113,28 +106,9 @@ async def projections(request: QueryRequest) -> Response[ProjectionsView]:
     summary="One read model and its generations",
 )
 async def projection(request: QueryRequest, name: Name) -> Response[ProjectionView]:
-    """The generations of one read model."""
-    found = await _view(named_projection(request, name))
+    """The generations and the lanes of one read model."""
+    found = await _view(request, named_projection(request, name))
     return conditional_response(request, found.model_dump_json().encode(), {})
-
-
-@get(
-    "/stream-positions/{kind:str}/{stream_id:str}",
-    needs="projections:read",
-    responses={**UNREAD, 404: _NO_PROJECTION},
-    tags=["operations"],
-    summary="Which version of a stream each read model has",
-)
-async def stream_positions(request: QueryRequest, kind: Kind, stream_id: StreamId) -> Response[StreamPositionsView]:
-    """For each read model that reads streams of this kind: its version of the stream, and what holds it."""
-    if kind not in KINDS:
-        detail = f"there is no kind of stream {kind}; there are {', '.join(KINDS)}"
-        raise Problem(detail, status=404, code="unknown-kind")
-    stream = f"{kind}/{parse_id('stream_id', stream_id)}"
-    readers = [active for active in request.stores.all if active.reads(stream)]
-    found = await asyncio.gather(*(_position(request, active, stream) for active in readers))
-    body = StreamPositionsView(stream=stream, items=found).model_dump_json().encode()
-    return conditional_response(request, body, {})
 
 
 def named_projection(request: QueryRequest, name: str) -> ActiveGeneration[Any]:
@@ -146,11 +120,12 @@ def named_projection(request: QueryRequest, name: str) -> ActiveGeneration[Any]:
     raise Problem(f"there is no projection {name}; there are {there_are}", status=404, code="projection-not-found")
 
 
-async def _view(active: ActiveGeneration[Any]) -> ProjectionView:
+async def _view(request: QueryRequest, active: ActiveGeneration[Any]) -> ProjectionView:
     error = None
     generations: Sequence[Generation] = ()
+    progress: Sequence[LaneProgress] = ()
     try:
-        generations = await promptly(_generations(active), active.projection)
+        generations, progress = await promptly(_read(active), active.projection)
     except StoreDownError as down:
         error = down.reason
     model = named(active.projection)
@@ -159,13 +134,45 @@ async def _view(active: ActiveGeneration[Any]) -> ProjectionView:
         store=model.store,
         kinds=list(model.kinds),
         generations=[_generation(one) for one in generations],
+        lanes=_lanes(progress, await _depths(request, active.projection), datetime.now(UTC)),
         error=error,
     )
 
 
-async def _generations(active: ActiveGeneration[Any]) -> Sequence[Generation]:
+async def _read(active: ActiveGeneration[Any]) -> tuple[Sequence[Generation], Sequence[LaneProgress]]:
     store = await active.store()
-    found: list[Generation] = await store.generations()
+    generations: Sequence[Generation]
+    lanes: Sequence[LaneProgress]
+    generations, lanes = await asyncio.gather(store.generations(), store.lanes())
+    return generations, lanes
+
+
+async def _depths(request: QueryRequest, projection: str) -> Mapping[int, Mapping[str, Any]]:
+    """Lane → its queue, as counted last; empty while the operations database does not answer."""
+    queues = {topology.lane_queue(projection, lane): lane for lane in range(topology.MAX_LANES)}
+    try:
+        rows = await promptly(request.stores.operations.fetch(QUEUE_DEPTHS, list(queues)), projection)
+    except StoreDownError:
+        return {}
+    return {queues[row["queue"]]: dict(row) for row in rows}
+
+
+def _lanes(progress: Sequence[LaneProgress], depths: Mapping[int, Mapping[str, Any]], now: datetime) -> list[LaneView]:
+    known = {each.lane: each for each in progress}
+    found = []
+    for lane in sorted(known.keys() | depths.keys()):
+        reached, depth = known.get(lane) or LaneProgress(lane, None, 0), depths.get(lane, {})
+        found.append(
+            LaneView(
+                lane=lane,
+                as_of=reached.as_of,
+                lag_seconds=None if reached.as_of is None else round((now - reached.as_of).total_seconds(), 3),
+                events_applied=reached.events_applied,
+                messages=depth.get("messages"),
+                consumers=depth.get("consumers"),
+                counted_at=depth.get("counted_at"),
+            )
+        )
     return found
 
 
@@ -181,26 +188,7 @@ def _generation(one: Generation) -> GenerationView:
     )
 
 
-async def _position(request: QueryRequest, active: ActiveGeneration[Any], stream: str) -> StreamPositionView:
-    name = active.projection
-    try:
-        store = await promptly(active.store(), name)
-        position = (await promptly(store.positions([stream]), name)).get(stream)
-    except StoreDownError as down:
-        return StreamPositionView(
-            projection=name, generation=None, version=None, held=None, letter_id=None, error=down.reason
-        )
-    hold = position.hold if position is not None else None
-    held = HeldView(status=hold.status, version=hold.version, reason=hold.reason, seen=hold.seen) if hold else None
-    letter_id = await request.stores.operations.holding(name, stream, hold.version) if hold and hold.dead else None
-    applied = position.applied if position is not None else 0
-    return StreamPositionView(
-        projection=name, generation=store.number, version=applied, held=held, letter_id=letter_id, error=None
-    )
-
-
 ROUTES: Final = (
     projections,
     projection,
-    stream_positions,
 )

@@ -6,7 +6,7 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from query_service.http.conditional import conditional_response
-from query_service.http.documents import document
+from query_service.http.documents import StoredDocument, document
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import IdParameter, PaymentId, parse_id
 from query_service.http.reading import read_route
@@ -61,6 +61,7 @@ async def payments(
     return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
+STORED: Final = {("summary", "payments"): StoredDocument(PAYMENT, "queries:payments")}
 ROUTES: Final = (
     payment,
     payments,

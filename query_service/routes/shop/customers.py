@@ -4,7 +4,7 @@ from typing import Final
 
 from litestar import Response
 
-from query_service.http.documents import document
+from query_service.http.documents import StoredDocument, document
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page
 from query_service.http.parameters import CustomerId, TimeParameter
 from query_service.http.reading import read_route
@@ -48,6 +48,7 @@ async def customer_orders(
     )
 
 
+STORED: Final = {("summary", "customers"): StoredDocument(CUSTOMER, "queries:customers")}
 ROUTES: Final = (
     customer,
     customer_orders,

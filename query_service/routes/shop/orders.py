@@ -8,7 +8,7 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from query_service.http.conditional import conditional_response
-from query_service.http.documents import history_page
+from query_service.http.documents import StoredDocument, history_page
 from query_service.http.held import HeldBy, why_held, with_letter
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import EARLIEST, LATEST, IdParameter, OrderId, TimeParameter, parse_id, parse_time
@@ -158,6 +158,7 @@ async def list_orders(
     return conditional_response(request, page((row["item"] for row in rows[:limit]), following), as_of)
 
 
+STORED: Final = {("summary", "orders"): StoredDocument(ORDER, "queries:orders")}
 ROUTES: Final = (
     order,
     orders,

@@ -6,7 +6,7 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from query_service.http.conditional import conditional_response
-from query_service.http.documents import document, versions_page
+from query_service.http.documents import StoredDocument, document, versions_page
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import ProductId
 from query_service.http.reading import read_route
@@ -74,6 +74,7 @@ async def price_history(
     return await versions_page(request, summary, PRICES, "price-history", "product", product_id, limit, cursor)
 
 
+STORED: Final = {("summary", "products"): StoredDocument(PRODUCT, "queries:catalog")}
 ROUTES: Final = (
     product,
     products,

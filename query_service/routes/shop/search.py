@@ -14,6 +14,7 @@ from litestar.params import QueryParameter
 from pydantic import BaseModel, Field
 
 from query_service.http.conditional import conditional_response
+from query_service.http.documents import StoredDocument
 from query_service.http.paging import DEFAULT_LIMIT, Cursor, Limit, ListQuery, Page, SortKey, page
 from query_service.http.parameters import LATEST
 from query_service.http.problems import InvalidParameterError, RebuildRequiredError
@@ -43,6 +44,15 @@ ANY_BY_STEM: Final = "SELECT EXISTS (SELECT FROM products WHERE stems(terms, $1:
 
 # Products that older code has written: it is not known whether they match a filter by the facts of migration 0006, or where they belong.
 WITHOUT_FACTS: Final = "SELECT EXISTS (SELECT FROM products WHERE created_at IS NULL)"
+
+# What is searched, without the words themselves.
+ORDER_ROW: Final = "SELECT (to_jsonb(orders) - '{terms,words}'::text[])::text AS body FROM orders WHERE order_id = $1"
+PRODUCT_ROW: Final = (
+    "SELECT (to_jsonb(products) - '{terms,words}'::text[])::text AS body FROM products WHERE product_id = $1"
+)
+CUSTOMER_ROW: Final = (
+    "SELECT (to_jsonb(customers) - '{terms,words}'::text[])::text AS body FROM customers WHERE customer_id = $1"
+)
 
 Rank = Annotated[float, msgspec.Meta(ge=-1e16, le=1e16)]
 Mode = Literal["words", "similar", "filters"]
@@ -267,6 +277,11 @@ async def _misspelt(
     return not row[0]
 
 
+STORED: Final = {
+    ("search", "orders"): StoredDocument(ORDER_ROW, "queries:orders"),
+    ("search", "products"): StoredDocument(PRODUCT_ROW, "queries:catalog"),
+    ("search", "customers"): StoredDocument(CUSTOMER_ROW, "queries:customers"),
+}
 ROUTES: Final = (
     search_products,
     search_orders,

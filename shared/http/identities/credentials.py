@@ -97,6 +97,8 @@ class Authentication:
         self.authenticator: Authenticator = AuthenticationOff()
         self.background: Mapping[str, Callable[[], Awaitable[None]]] = {}
         self.probes: Mapping[str, Probe] = {}
+        self.tokens: TokenVerifier | None = None
+        """Of the issuer's tokens; None: none are accepted."""
         self._keys: ApiKeyCache | None = None
         if settings.auth == "off":
             require_loopback(settings.host, "TIDEMARK_HOST")
@@ -105,7 +107,7 @@ class Authentication:
             )
             return
         self._keys = keys = ApiKeyCache(settings.require("operations_db_url"))
-        tokens = _token_verifier(settings)
+        self.tokens = tokens = _token_verifier(settings)
         self.authenticator = Credentials(keys, tokens, settings.operator_key)
         self.background = {"keys": keys.run}
         self.probes = {"credentials": lambda: self.authenticator.trouble}

@@ -86,6 +86,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         {
             "read": "the state of the whole system: what is lost, held, growing, late or stopped",
             "read-only": "forbid operators' acts over HTTP for a time, and allow them again",
+            "alerts": "report alerts, as Alertmanager does, for the audit",
         }
     ),
     "processes": Family(

@@ -70,6 +70,15 @@ class TokenVerifier:
         return Identity(found.subject, found.scopes, behind, found.expires_at)
 
     async def _check(self, token: str) -> _Checked:
+        revision = self.jwks.revision
+        claims = await self.claims(token)
+        try:
+            return _Checked(_subject(claims), granted(claims), float(claims["exp"]), revision)
+        except (ValidationError, ValueError, TypeError, OverflowError) as error:
+            raise UnauthorisedError(given=True) from error
+
+    async def claims(self, token: str, *, audience: str = "") -> Mapping[str, Any]:
+        """What a valid token says; ``audience``: whom it has to be for, if not for this service. Raises as ``identify`` does."""
         try:
             header = jwt.get_unverified_header(token)
         except PyJWTError as error:
@@ -87,20 +96,19 @@ class TokenVerifier:
             raise CredentialsUncheckedError
         if key is None:
             raise UnauthorisedError(given=True)
-        revision = self.jwks.revision
         try:
-            claims = jwt.decode(
+            claims: Mapping[str, Any] = jwt.decode(
                 token,
                 key,
                 algorithms=[key.algorithm_name],
                 issuer=self._rules.issuer,
-                audience=self._rules.audience,
+                audience=audience or self._rules.audience,
                 leeway=self._rules.leeway_s,
                 options={"require": REQUIRED, "enforce_minimum_key_length": True},
             )
-            return _Checked(_subject(claims), granted(claims), float(claims["exp"]), revision)
-        except (PyJWTError, ValidationError, ValueError, TypeError, OverflowError) as error:
+        except (PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise UnauthorisedError(given=True) from error
+        return claims
 
 
 def granted(claims: Mapping[str, Any]) -> frozenset[str]:

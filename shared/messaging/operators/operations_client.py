@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from shared.messages.control import DISCARD, EDIT, REPLAY, STEER, Discard, Edit, Replay, Request, Steer
 from shared.messages.operator_requests import (
+    ALERTS,
     ANNOTATE,
     CANCEL_CHECK,
     CHECK,
@@ -14,11 +15,12 @@ from shared.messages.operator_requests import (
     CancelCheck,
     Check,
     ForbidActs,
+    ReportAlerts,
 )
 from shared.messaging import control_client
 from shared.views.operations import Done, OperationAnswer, Refused
 
-Act = Replay | Discard | Edit | Steer | Annotate | ForbidActs | Check | CancelCheck
+Act = Replay | Discard | Edit | Steer | Annotate | ForbidActs | Check | CancelCheck | ReportAlerts
 
 SHAPES: Final[dict[type[Act], tuple[str, type[Request[Any]]]]] = {
     Replay: (REPLAY, Request[Replay]),
@@ -29,6 +31,7 @@ SHAPES: Final[dict[type[Act], tuple[str, type[Request[Any]]]]] = {
     ForbidActs: (FORBID_ACTS, Request[ForbidActs]),
     Check: (CHECK, Request[Check]),
     CancelCheck: (CANCEL_CHECK, Request[CancelCheck]),
+    ReportAlerts: (ALERTS, Request[ReportAlerts]),
 }
 
 

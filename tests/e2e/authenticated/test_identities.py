@@ -17,7 +17,7 @@ import pytest
 
 from deploy.demo.system import settings_for
 from deploy.keys import store
-from deploy.run.deployables import environment
+from deploy.run.deployables import DEPLOYABLES, environment
 from deploy.run.supervisor import Supervisor
 from shared.http.identities.scopes import OPERATOR
 from tests.e2e.authenticated.secured import NEW, OLD, OPERATORS_KEY, Secured, bearer, subject
@@ -300,6 +300,45 @@ async def test_a_refusal_is_in_the_audit_with_the_subject_and_the_scope(secured:
     ]
     trail = await secured.queries.get(f"/dead-letters/audit?actor={reader}&act=denied", headers=headers)
     assert {one["details"]["count"] for one in trail.json()["items"]} == {1, 3}
+
+
+async def test_every_deployable_that_has_started_and_the_epoch_are_in_the_audit(secured: Secured) -> None:
+    headers = bearer(OPERATORS_KEY)
+
+    async def of_kind(kind: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = (await secured.queries.get(f"/audit?kind={kind}", headers=headers)).json()[
+            "items"
+        ]
+        return items
+
+    async def all_there() -> bool:
+        return {one["details"]["process"] for one in await of_kind("deployment")} >= set(DEPLOYABLES) - {
+            "payment_provider"
+        }
+
+    await soon(all_there)
+    (first,) = await of_kind("epoch")
+    assert (first["act"], first["actor"], first["reason"]) == ("begin-epoch", "tidemark", "the first")
+
+
+async def test_while_acts_are_forbidden_only_senders_change_what_is_scheduled(secured: Secured) -> None:
+    admin = await secured.headers(subject("admin"), "operations:read-only")
+    operator, sender = await secured.headers(subject("op"), "scheduled:act"), await secured.headers(subject("shop"))
+    path = "/scheduled-commands/none"
+    moved = {"notbefore": "2100-01-01T00:00:00Z"}
+    on = await secured.queries.post("/read-only/on", headers=admin, json={"reason": "moving"})
+    assert on.status_code == 200, on.text
+    try:
+        for refused in (
+            await secured.commands.delete(path, params={"reason": "x"}, headers=operator),
+            await secured.commands.patch(path, json=moved, headers=operator),
+        ):
+            assert (refused.status_code, refused.json()["code"]) == (423, "read-only")
+        assert (await secured.commands.patch(path, json=moved, headers=sender)).status_code == 404
+        assert (await secured.commands.get("/scheduled-commands", headers=operator)).status_code == 200
+    finally:
+        assert (await secured.queries.post("/read-only/off", headers=admin, json={"reason": "done"})).status_code == 200
+    assert (await secured.commands.patch(path, json=moved, headers=operator)).status_code == 404
 
 
 async def test_the_operators_key_is_one_identity_with_the_operators_scopes(secured: Secured) -> None:

@@ -64,6 +64,10 @@ async def test_the_events_of_a_stream_are_paged_and_as_of_a_time(handler: Handle
     found = first.json()
     assert [(one["version"], one["command_id"]) for one in found["items"]] == [(1, "e1"), (2, "e2")]
     assert found["items"][0]["type"] == "customers.customer-registered"
+    commands = [one["command"] for one in found["items"]]
+    assert [one["command_type"] for one in commands] == ["customers.register-customer", "customers.rename-customer"]
+    assert [one["outcome"]["data"]["version"] for one in commands] == [1, 2]
+    assert {one["outcome"]["type"] for one in commands} == {"command.accepted"}
     assert found["next_after"] == 2
     rest = (await client.get("/streams/customers/c/events?limit=2&after=2", headers=WITH_KEY)).json()
     assert [one["version"] for one in rest["items"]] == [3]
@@ -80,6 +84,33 @@ async def test_the_events_of_a_stream_are_paged_and_as_of_a_time(handler: Handle
         ("/streams/customers/c/events?limit=1000", 400),
     ):
         assert (await client.get(path, headers=WITH_KEY)).status_code == status, path
+
+
+async def test_an_event_whose_outcome_is_not_kept_any_more_has_no_command(
+    handler: Handler, client: httpx.AsyncClient, write_db: asyncpg.Connection
+) -> None:
+    await handler.handle([register("f1", "c", "ann@example.org"), rename("f2", "c", "Bea")])
+    await write_db.execute("DELETE FROM commands WHERE command_id = 'f1'")
+    found = (await client.get("/streams/customers/c/events", headers=WITH_KEY)).json()["items"]
+    assert [(one["version"], one["command"] is None) for one in found] == [(1, True), (2, False)]
+
+
+async def test_a_stream_is_shown_as_it_was_at_a_time(handler: Handler, client: httpx.AsyncClient) -> None:
+    await handler.handle([register("a1", "c", "ann@example.org"), rename("a2", "c", "Bea")])
+    events = (await client.get("/streams/customers/c/events", headers=WITH_KEY)).json()["items"]
+    await handler.handle([rename("a3", "c", "Cleo"), command("place", PLACE)])
+
+    async def at(time: str, stream: str = "customers/c") -> httpx.Response:
+        return await client.get(f"/streams/{stream}", params={"at": time}, headers=WITH_KEY)
+
+    then = (await at(events[1]["time"])).json()
+    assert (then["version"], then["state"]["name"]) == (2, events[1]["data"]["name"])
+    order = (await client.get("/streams/orders/o", headers=WITH_KEY)).json()
+    assert order["version"] == 1
+    assert (await at("2100-01-01T00:00:00Z", "orders/o")).json() == order
+    assert (await at("2100-01-01T00:00:00Z")).json()["version"] == 3
+    assert (await at("2001-01-01T00:00:00Z")).json()["code"] == "stream-not-found"
+    assert (await at("yesterday")).status_code == 400
 
 
 async def test_outdated_state_is_replayed_and_left_as_it_is(

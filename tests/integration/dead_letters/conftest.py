@@ -13,7 +13,10 @@ from shared.runtime.settings import Settings
 from shared.views.operations import SCHEMA
 from tests.integration.dead_letters.harness import Harness
 
-TABLES = "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, audit, verifications"
+TABLES = (
+    "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, audit,"
+    " verifications, queue_depths, builds"
+)
 EMPTY_CHAIN = """
 UPDATE audit_head SET number = 0, hash = decode(repeat('00', 32), 'hex'), pruned = 0, pruned_hash = decode(repeat('00', 32), 'hex')
 """

@@ -96,7 +96,9 @@ async def test_refusals_wait_for_the_broker(harness: Harness) -> None:
 async def test_a_report_that_nobody_can_read_keeps_no_other_waiting(harness: Harness) -> None:
     await harness.start()
     for body in (b"{", b'{"data": {"identity": "x"}}'):
-        await harness.publisher.publish(Outgoing(topology.CHANGES, topology.denied_key("worker"), body, CONTENT_TYPE))
+        await harness.publisher.publish(
+            Outgoing(topology.CHANGES, topology.report_key("worker", "denied"), body, CONTENT_TYPE)
+        )
     denials = Denials("worker", harness.publisher)
     denials.note("shop", "orders.pay-order", "not-allowed")
     await denials.flush()

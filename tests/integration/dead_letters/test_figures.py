@@ -8,6 +8,7 @@ import pytest
 
 from projectors.dead_letters import figures, queue_figures
 from projectors.dead_letters.figures import OperationsFigures
+from projectors.dead_letters.queue_depths import QueueDepths
 from projectors.dead_letters.queue_figures import QueueFigures
 from shared.messaging import topology
 from shared.messaging.broker import Publisher
@@ -19,6 +20,7 @@ from shared.views.operations import SCHEMA
 from tests.integration.dead_letters.harness import Harness
 from tests.proxy import Proxy
 
+KEPT = "SELECT * FROM queue_depths WHERE queue ~ '^search[.][0-9]+$' AND counted_at > current_timestamp - interval '1 minute'"
 LETTER_IS_DEAD = 'tidemark_dead_letters{projection="summary",state="dead"}'
 
 
@@ -76,6 +78,11 @@ async def test_queues_are_counted_the_lanes_of_a_projector_together(harness: Har
         for _ in range(count):
             await channel.default_exchange.publish(aio_pika.Message(b"x"), name)
     read = QueueFigures(publisher.connected, harness.settings.lanes)
+    database = Database(harness.settings.operations_db_url, schema=SCHEMA)
+    depths = QueueDepths(database, lambda: read.latest)
+    await depths.keep()
+    assert await harness.db.fetchval("SELECT count(*) FROM queue_depths") == 0, "nothing is known yet"
+    await harness.db.execute("INSERT INTO queue_depths VALUES ('search.99', 1, 1, '2026-01-01')")
 
     async def consumed() -> bool:
         await read.read()
@@ -89,6 +96,11 @@ async def test_queues_are_counted_the_lanes_of_a_projector_together(harness: Har
             "nothing ever consumes from it"
         )
         assert value("tidemark_queues_missing") == 0
+        await depths.keep()
+        kept = {row["queue"]: (row["messages"], row["consumers"]) for row in await harness.db.fetch(KEPT)}
+        assert kept == {"search.0": (1, 0), "search.1": (0, 1), "search.2": (3, 0), "search.3": (0, 0)}, (
+            "each lane for itself, and none that is not there any more"
+        )
         await channel.queue_delete("search.history")
         await read.read()
         assert value("tidemark_queues_missing") == 1
@@ -104,6 +116,7 @@ async def test_queues_are_counted_the_lanes_of_a_projector_together(harness: Har
             await (await channel.get_queue(topology.lane_queue("search", lane))).purge()
         await connection.close()
         await publisher.close()
+        await database.close()
 
 
 async def test_while_a_server_is_unavailable_its_figures_are_unknown(harness: Harness) -> None:

@@ -1,6 +1,7 @@
 """Replay jobs: a canary first, paced, bounded, stopping by themselves, steered, and the same after any crash."""
 
 import asyncio
+from itertools import accumulate
 
 from tests.integration.dead_letters.harness import Harness
 from tests.proxy import Proxy
@@ -61,6 +62,46 @@ async def test_a_canary_that_succeeds_is_followed_by_the_rest(harness: Harness) 
     await harness.job(answer["job_id"], "completed")
     assert harness.resends[0][1] == 4
     assert sum(count for _, count in harness.resends) == 20
+
+
+async def test_a_ramp_goes_up_step_by_step_after_the_canary(harness: Harness) -> None:
+    await poisoned(harness, 40)
+    answer = await harness.ask("replay", selection=ALL, canary=3, ramp=[25, 50])
+    job = await harness.job(answer["job_id"], "completed")
+    sent = set(accumulate(count for _, count in harness.resends))
+    assert {3, 10, 20, 40} <= sent, "each step waits for the outcomes of the one before"
+    assert (job["steps_over"], job["up_to"], job["succeeded"]) == (2, 40, 40)
+    assert set(harness.resent.values()) == {1}
+
+
+async def test_a_step_that_fails_stops_the_ramp_until_an_operator_goes_on(harness: Harness) -> None:
+    await poisoned(harness, 40)
+    harness.broken |= {(f"orders/o{number}", 1) for number in range(4, 10)}
+    answer = await harness.ask("replay", selection=ALL, ramp=[10, 25, 50], stop_after=20)
+    job = await harness.job(answer["job_id"], "stopped")
+    assert (job["steps_over"], job["succeeded"], job["failed"]) == (1, 4, 6), (
+        "less than stop_after, and all of the step"
+    )
+    assert job["why"] == "6 of the 6 letters of this step failed again"
+    assert sum(harness.resent.values()) == 10
+    await harness.ask("steer", job_id=1, to="running", reason="these six are known")
+    job = await harness.job(1, "completed")
+    assert (job["succeeded"], job["failed"]) == (34, 6)
+
+
+async def test_a_ramp_leaves_out_what_was_closed_meanwhile(harness: Harness) -> None:
+    await poisoned(harness, 8)
+    harness.mute = True
+    answer = await harness.ask("replay", selection=ALL, ramp=[25], stop_after=None)
+    await harness.until(lambda: _sent(harness, 2))
+    await harness.ask("discard", selection={"everything": True}, reason="all of them were tests")
+    harness.mute = False
+    job = await harness.job(answer["job_id"], "completed")
+    assert job["succeeded"] + job["skipped"] == 8
+
+
+async def _sent(harness: Harness, count: int) -> bool:
+    return len(harness.resent) == count
 
 
 async def test_a_cause_that_is_not_cured_stops_the_job_after_a_few(harness: Harness) -> None:
@@ -126,7 +167,7 @@ async def test_a_request_that_comes_twice_is_one_job_with_one_answer(harness: Ha
 
 async def test_workers_killed_at_any_time_replay_everything_once_in_effect(harness: Harness) -> None:
     await poisoned(harness, 400)
-    await harness.ask("replay", selection=ALL, concurrency=20)
+    await harness.ask("replay", selection=ALL, concurrency=20, canary=10, ramp=[10, 50])
     for delay in (0.0, 0.05, 0.1, 0.2, 0.4):
         await asyncio.sleep(delay)
         await harness.workers.pop().kill()

@@ -30,7 +30,7 @@ from tests.integration.dead_letters.harness import Harness
 KEY = "a key for tests"
 TABLES = (
     "letters, payloads, letter_failures, requests, jobs, job_items, discards, resent_commands, marks, api_keys, audit,"
-    " group_notes, checks"
+    " group_notes, checks, queue_depths, builds"
 )
 OTHERS = (topology.RESEND_QUEUE, topology.COMMAND_QUEUE, *map(topology.control_queue, topology.PROJECTORS))
 

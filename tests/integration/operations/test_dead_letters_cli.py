@@ -90,11 +90,46 @@ async def test_a_replay_that_is_waited_for_says_how_it_ended(harness: Harness) -
     assert "failed letter" in await said("jobs", str(stopped["id"]))
     harness.broken = set()
     assert "completed: 4 of 4 succeeded" in await said(
-        *("replay", "--like", "3", "--rate", "1000", "--concurrency", "2", "--stop-after", "0", "--wait")
+        *(
+            "replay",
+            "--like",
+            "3",
+            "--rate",
+            "1000",
+            "--concurrency",
+            "2",
+            "--ramp",
+            "25,50",
+            "--stop-after",
+            "0",
+            "--wait",
+        )
     )
     assert [job["id"] for job in (await json_of("jobs"))["items"]] == [3, 2, 1]
     assert (await json_of("jobs", "1"))["state"] == "completed"
     await refused("replay", "--all", code=1, says="nothing-selected")
+
+
+async def test_a_cause_is_annotated_and_acts_over_http_are_forbidden_and_allowed_again(harness: Harness) -> None:
+    await harness.die("orders/o1")
+    await harness.statuses(dead=1)
+    assert "owner" in await said(
+        *("annotate", "1", "--owner", "ann", "--bug", "https://bugs.example.org/1", "--snooze", "2h"),
+        *("--reason", "known", "--actor", "ann"),
+    )
+    row = await harness.db.fetchrow("SELECT *, snoozed_until - updated_at AS left FROM group_notes")
+    assert row is not None
+    assert (row["owner"], row["bug"], row["updated_by"]) == ("ann", "https://bugs.example.org/1", "ann")
+    assert 110 < row["left"].total_seconds() / 60 <= 121
+    await refused("annotate", "1", "--snooze", "soon", "--reason", "x", code=2, says="--snooze")
+    await refused("annotate", "99", "--reason", "x", code=1, says="no dead letter 99")
+
+    switch = Program("read-only")
+    assert "forbidden" in await switch.said("on", "--reason", "moving", "--actor", "ann")
+    found = await switch.json_of("show")
+    assert (found["on"], found["by"], found["reason"]) == (True, "ann", "moving")
+    assert "allowed" in await switch.said("off", "--reason", "done", "--actor", "ann")
+    assert not (await switch.json_of("show"))["on"]
 
 
 async def test_jobs_are_steered_and_the_audit_remembers(harness: Harness) -> None:
@@ -197,6 +232,8 @@ WRONG = [
     (["replay", "1", "--rate", "0"], "--rate"),
     (["replay", "1", "--rate", "nan"], "--rate"),
     (["replay", "1", "--canary", "-1"], "--canary"),
+    (["replay", "1", "--ramp", "50,10"], "--ramp"),
+    (["replay", "1", "--ramp", "ten"], "--ramp"),
     (["replay", "1", "--concurrency", "0"], "--concurrency"),
     (["replay", "1", "--stop-after", "-1"], "--stop-after"),
     (["replay", "1", "--actor", ""], "--actor"),

@@ -68,6 +68,8 @@ async def test_a_body_that_is_no_object_is_refused(ann: httpx.AsyncClient, body:
         ("replay", {"selection": EVERYTHING, "rate": 0}),
         ("replay", {"selection": EVERYTHING, "rate": "nan"}),
         ("replay", {"selection": EVERYTHING, "canary": -1}),
+        ("replay", {"selection": EVERYTHING, "ramp": [50, 10]}),
+        ("replay", {"selection": EVERYTHING, "ramp": [100]}),
         ("replay", {"selection": EVERYTHING, "concurrency": 0}),
         ("replay", {"selection": EVERYTHING, "stop_after": 0}),
         ("replay", {"selection": EVERYTHING, "reason": "\x00"}),

@@ -99,7 +99,7 @@ async def test_a_replay_goes_from_dry_run_to_done(harness: Harness, ann: httpx.A
     for number in range(3):
         await harness.die(f"orders/o{number}")
     await harness.statuses(dead=3)
-    body = {"selection": {"origin": "summary"}, "reason": "fixed", "canary": 1}
+    body = {"selection": {"origin": "summary"}, "reason": "fixed", "canary": 1, "ramp": [10, 50]}
     dry = await ann.post("/dead-letters/replay", json=body | {"dry_run": True})
     assert (dry.status_code, dry.json()["count"], dry.json()["dry_run"]) == (200, 3, True)
     assert "job_id" not in dry.json()

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import httpx
 
+from deploy.servers.provide import Servers
 from shared.messages.control import Activate, Rebuild, Request
 from shared.messages.envelope import CONTENT_TYPE
 from shared.messaging import topology
@@ -24,6 +26,7 @@ from shared.views.generations import (
     GenerationState,
 )
 from tests.integration.dead_letters.harness import Harness
+from tests.integration.operations.conftest import client_of
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TWO = Generation(number=2, state=GenerationState.BUILDING, active=False, begun_at=NOW, updated_at=NOW)
@@ -93,6 +96,45 @@ async def test_generations_are_listed_and_acts_reach_the_projector(
     unknown = await ann.post("/projections/summary/rollback", json={"reason": "x", "generation": 1})
     assert unknown.status_code == 422
     assert (await reader.post("/projections/summary/rollback", json={"reason": "x"})).status_code == 403
+
+
+async def test_each_lane_has_its_queue_and_its_lag(
+    ann: httpx.AsyncClient, db: asyncpg.Connection, servers: Servers
+) -> None:
+    await db.execute("INSERT INTO queue_depths VALUES ('summary.1', 7, 2, $1), ('summary.dead', 9, 1, $1)", NOW)
+    summary = await asyncpg.connect(servers.stores["summary"], server_settings={"search_path": "summary"})
+    heard = datetime.now(UTC) - timedelta(seconds=90)
+    await summary.execute("DELETE FROM progress")
+    await summary.execute("INSERT INTO progress VALUES (0, $1, 30, $1), (1, NULL, 0, $1)", heard)
+    try:
+        first, second = (await ann.get("/projections/summary")).json()["lanes"]
+        assert (first["lane"], first["events_applied"], first["messages"], first["counted_at"]) == (0, 30, None, None)
+        assert 90 <= first["lag_seconds"] < 150
+        assert second == {
+            "lane": 1,
+            "as_of": None,
+            "lag_seconds": None,
+            "events_applied": 0,
+            "messages": 7,
+            "consumers": 2,
+            "counted_at": "2026-03-01T00:00:00Z",
+        }
+    finally:
+        await summary.execute("DELETE FROM progress")
+        await summary.close()
+
+
+async def test_what_a_store_has_of_a_stream_needs_the_scope_of_its_routes(
+    nobody: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    async with client_of(nobody, db, "viewer", "projections:read") as viewer:
+        found = (await viewer.get("/stream-positions/orders/o-1")).json()["items"]
+    assert {one["projection"]: one["document_hidden"] for one in found} == {
+        "summary": "queries:orders",
+        "analytics": None,
+        "search": "queries:orders",
+    }
+    assert {one["document"] for one in found} == {None}
 
 
 async def test_a_stream_has_its_version_in_each_read_model(ann: httpx.AsyncClient) -> None:

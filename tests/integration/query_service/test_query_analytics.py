@@ -67,6 +67,15 @@ async def test_revenue_comes_day_by_day_without_holes_and_adds_up(client: httpx.
     assert answer.headers[HEADER] == "2026-04-01T00:00:00Z"
 
 
+async def test_the_lanes_of_a_store_in_redis_are_known(client: httpx.AsyncClient) -> None:
+    lanes = (await client.get("/projections/analytics")).json()["lanes"]
+    assert [(each["lane"], each["as_of"], each["events_applied"]) for each in lanes] == [
+        (0, "2026-04-01T00:00:00Z", 7),
+        (1, "2026-04-02T00:00:00Z", 0),
+    ]
+    assert {each["messages"] for each in lanes} == {None}, "without the operations database, no queue is known"
+
+
 async def test_revenue_without_a_range_is_over_all_data(client: httpx.AsyncClient) -> None:
     for granularity, count in (("day", DAYS), ("hour", DAYS * 24)):
         body = (await client.get("/analytics/revenue", params={"granularity": granularity})).json()

@@ -27,6 +27,28 @@ async def pages(client: httpx.AsyncClient, path: str, **params: Any) -> list[dic
         params["cursor"] = answer.json()["next_cursor"]
 
 
+async def test_a_stream_is_shown_with_what_each_store_has_of_it(client: httpx.AsyncClient) -> None:
+    found = {one["projection"]: one["document"] for one in await _stores(client, "orders/o01")}
+    assert found["summary"]["lines"][0]["product_id"] == "milk"
+    assert found["search"]["total"] == 848
+    assert found["search"].keys().isdisjoint({"terms", "words"})
+    assert found["analytics"] is None, "it keeps sums"
+    assert {one["document"] for one in await _stores(client, "orders/none")} == {None}
+
+
+async def test_every_kind_of_stream_is_shown(client: httpx.AsyncClient) -> None:
+    for kind in ("products", "customers", "doctors", "patients", "bookings", "users", "payments", "devices"):
+        for one in await _stores(client, f"{kind}/none"):
+            stored = client._transport.app.state.stored_documents  # type: ignore[attr-defined]
+            assert one["error"] is None
+            assert (one["projection"], kind) in stored or one["projection"] == "analytics"
+
+
+async def _stores(client: httpx.AsyncClient, stream: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.get(f"/stream-positions/{stream}")).json()["items"]
+    return found
+
+
 async def test_an_order_borrows_the_names_of_its_customer_and_of_products_its_lines_do_not_name(
     client: httpx.AsyncClient,
 ) -> None:

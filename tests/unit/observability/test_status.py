@@ -86,6 +86,7 @@ TROUBLES: Mapping[str, tuple[dict[str, Any], Kind, str, str]] = {
         "tidemark verify",
     ),
     "held": (projection(held=3), Kind.HELD, "3 streams are held", "tidemark dead-letters groups --projector summary"),
+    "one held": (projection(held=1), Kind.HELD, "1 stream is held", "tidemark dead-letters groups --projector summary"),
     "incomplete": (
         projection(incomplete=Incomplete(kinds=("users",), detail="does not have users yet")),
         Kind.STOPPED,

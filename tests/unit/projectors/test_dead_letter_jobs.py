@@ -34,6 +34,10 @@ def progress(draw: st.DrawFn) -> JobProgress:
         open=draw(COUNT),
         stop_after=draw(st.none() | st.integers(1, 50)),
         repeated_failures=draw(COUNT),
+        steps_left=draw(st.integers(0, 3)),
+        step_open=draw(st.booleans()),
+        step_failed=draw(COUNT),
+        step_succeeded=draw(COUNT),
         settled=draw(st.booleans()),
     )
 
@@ -76,7 +80,20 @@ def test_left_alone_a_job_never_goes_back(history: list[JobProgress]) -> None:
     for found in history:
         transition = advance(found)
         if transition is not None and found.state in order and transition.to in order:
-            assert order.index(transition.to) > order.index(found.state)
+            assert transition.next_step or order.index(transition.to) > order.index(found.state)
+
+
+@given(progress())
+def test_a_ramp_goes_up_only_when_its_step_is_over_and_has_not_failed(found: JobProgress) -> None:
+    transition = advance(found)
+    if transition is not None and transition.next_step:
+        assert (found.state, transition.to) == (State.RUNNING, State.RUNNING)
+        assert found.settled
+        assert found.steps_left
+        assert not found.step_open
+        few = found.stop_after is None or found.step_failed < found.stop_after
+        assert few
+        assert found.stop_after is None or not found.step_failed or found.step_succeeded
 
 
 @given(st.sampled_from(State), TO)
@@ -135,8 +152,8 @@ def test_the_wait_is_as_long_as_it_takes_for_one_more() -> None:
 def test_no_more_are_under_way_than_concurrency_and_trust_allow(
     under_way: int, concurrency: int, stop_after: int | None, succeeded: int, queued: int
 ) -> None:
-    found = JobProgress(State.RUNNING, 0, False, 0, 0, queued + under_way, stop_after, 0, True)
-    room = _capacity(Job(1, None, concurrency, under_way, succeeded, queued, found))
+    found = JobProgress(State.RUNNING, 0, False, 0, 0, queued + under_way, stop_after, 0)
+    room = _capacity(Job(1, None, concurrency, under_way, succeeded, queued, queued, found))
     assert room <= min(queued, MAX_BATCH)
     if room > 0:
         assert under_way + room <= concurrency

@@ -20,6 +20,7 @@ BOUNDED = {
     "/dead-letters/{letter_id}": "the latest 100 of each list",
     "/freshness": "one for each projection and each process",
     "/status": "one for each projection, process manager and process; of causes the largest 100, of open jobs the latest 100",
+    "/dead-letters/jobs/{job_id}": "a ramp has at most ten steps",
     "/projections": "one for each projection; at most 9,999 generations, which operators make and drop",
     "/projections/{name}": "at most 9,999 generations, which operators make and drop",
     "/stream-positions/{kind}/{stream_id}": "one for each projection",

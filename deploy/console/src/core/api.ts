@@ -1,6 +1,6 @@
 // Every request of the console goes through here, so that each has a curl twin, and a lost connection shows once.
 import { connection } from "./connection.svelte";
-import { session } from "./session.svelte";
+import { expire, session } from "./session.svelte";
 
 export type Query = Record<string, string | number | boolean | null | undefined | readonly string[]>;
 
@@ -73,7 +73,10 @@ export async function request(call: Call, signal?: AbortSignal): Promise<Respons
     const service = call.service === "commands" ? "command service" : "query service";
     throw new Problem(0, "no-connection", `The ${service} does not answer.`);
   }
-  if (call.service !== "commands") connection.found();
+  if (call.service !== "commands") {
+    connection.found();
+    if (response.status === 401 && session.me) expire();
+  }
   if (response.ok) return response;
   throw await problemOf(response);
 }

@@ -2,6 +2,11 @@
 import { untrack } from "svelte";
 import { Problem } from "./api";
 
+/** How often a page asks for what changes by itself: a change is on the screen within a second of being visible. */
+export const LIVE = 750;
+/** An answer that takes long is asked for less often: the page keeps the service busy for a fifth of the time at most. */
+const PAUSE_PER_ANSWER = 4;
+
 export class Resource<T> {
   data = $state.raw<T>();
   problem = $state.raw<Problem>();
@@ -29,10 +34,11 @@ export function poll<T>(load: (signal: AbortSignal) => Promise<T> | undefined, e
         return;
       }
       running = true;
+      const begun = performance.now();
       const promise = first ? load(controller.signal) : untrack(() => load(controller.signal));
-      untrack(() => void settle(promise));
+      untrack(() => void settle(promise, begun));
     };
-    const settle = async (promise: Promise<T> | undefined) => {
+    const settle = async (promise: Promise<T> | undefined, begun: number) => {
       resource.idle = promise === undefined;
       if (!resource.readAt) resource.waitingSince = Date.now();
       try {
@@ -46,11 +52,15 @@ export function poll<T>(load: (signal: AbortSignal) => Promise<T> | undefined, e
         resource.problem = error instanceof Problem ? error : new Problem(0, "unexpected", String(error));
       }
       running = false;
-      const slow = resource.problem && resource.problem.status >= 400 && resource.problem.status < 500;
+      const lost = resource.problem?.status === 0;
+      const refused = resource.problem !== undefined && resource.problem.status >= 400 && resource.problem.status < 500;
       if (again) {
         again = false;
         run(false);
-      } else if (every || resource.problem?.status === 0) timer = setTimeout(() => (document.hidden ? waitForSight() : run(false)), slow ? Math.max(every, 10_000) : Math.max(every, 1000));
+      } else if (every || lost) {
+        const pause = Math.max(every, PAUSE_PER_ANSWER * (performance.now() - begun), lost ? 1000 : 0, refused ? 10_000 : 0);
+        timer = setTimeout(() => (document.hidden ? waitForSight() : run(false)), pause);
+      }
     };
     const waitForSight = () => document.addEventListener("visibilitychange", () => run(false), { once: true, signal: controller.signal });
     resource.refresh = () => run(false);

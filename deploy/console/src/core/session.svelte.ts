@@ -1,28 +1,43 @@
-// Who is signed in. The key lives in sessionStorage: it ends with the tab, and is never part of a URL.
+// Who is signed in. The key, or the provider's access token, lives in sessionStorage: it ends with the tab, and is never part of a URL.
 import type { Me } from "../api/shapes";
 
 const KEY = "tidemark-key";
 const NAME = "tidemark-name";
+const PROVIDER = "tidemark-provider";
 
 export const session = $state({
   key: sessionStorage.getItem(KEY) ?? "",
   /** Who acts, for the audit, while authentication is off. */
   name: sessionStorage.getItem(NAME) ?? "",
+  /** Whether an OpenID provider gave the key. */
+  byProvider: sessionStorage.getItem(PROVIDER) === "yes",
   me: undefined as Me | undefined,
+  /** Whether the services have stopped accepting the key since it was signed in with. */
+  ended: false,
   /** Where the command service is: "" is the page's own origin. */
   commandsUrl: "",
+  /** Whether one can sign in with an OpenID provider. */
+  singleSignOn: false,
 });
 
-export function keep(key: string, name: string): void {
+export function keep(key: string, name: string, byProvider = false): void {
   session.key = key;
   session.name = name;
+  session.byProvider = byProvider;
   sessionStorage.setItem(KEY, key);
   sessionStorage.setItem(NAME, name);
+  sessionStorage.setItem(PROVIDER, byProvider ? "yes" : "");
 }
 
 export function signOut(): void {
   keep("", "");
   session.me = undefined;
+}
+
+/** The key is no longer accepted: it was revoked, or its time is over. */
+export function expire(): void {
+  signOut();
+  session.ended = true;
 }
 
 /** The rule of shared/http/identities/scopes.py: exact, or a wildcard for the family or the context. */

@@ -1,12 +1,12 @@
-// Which route of the query service shows the document of a kind of stream, and the scope that it needs.
-export const KINDS: Record<string, { path: string; scope: string; at?: boolean }> = {
-  orders: { path: "/orders/", scope: "queries:orders" },
-  products: { path: "/products/", scope: "queries:catalog" },
-  customers: { path: "/customers/", scope: "queries:customers" },
-  payments: { path: "/payments/", scope: "queries:payments" },
-  bookings: { path: "/bookings/", scope: "queries:bookings" },
-  doctors: { path: "/doctors/", scope: "queries:bookings" },
-  patients: { path: "/patients/", scope: "queries:bookings" },
-  users: { path: "/users/", scope: "queries:accounts", at: true },
-  devices: { path: "/devices/", scope: "queries:devices" },
+// The kinds of stream, and the scope that live updates of one need.
+export const SCOPE_OF_KIND: Record<string, string> = {
+  orders: "queries:orders",
+  products: "queries:catalog",
+  customers: "queries:customers",
+  payments: "queries:payments",
+  bookings: "queries:bookings",
+  doctors: "queries:bookings",
+  patients: "queries:bookings",
+  users: "queries:accounts",
+  devices: "queries:devices",
 };
