@@ -55,7 +55,7 @@ async def seen(url: str) -> tuple[int, int]:
     return commits, events
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_a_killed_process_leaves_whole_commits_and_what_it_had_confirmed(tmp_path: Path) -> None:
     url, chance = f"chdb:{tmp_path}#crashes", random.Random(7)
     committed, _ = await seen(url)
