@@ -32,6 +32,11 @@ export class Problem extends Error {
   }
 }
 
+/** What was caught, as a Problem to show. */
+export function problemFrom(error: unknown): Problem {
+  return error instanceof Problem ? error : new Problem(0, "unexpected", String(error));
+}
+
 export function url(call: Call): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(call.query ?? {})) {

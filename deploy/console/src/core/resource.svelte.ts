@@ -1,6 +1,6 @@
 // What a page shows of the system: read at once, and again every so many milliseconds while the page is visible.
 import { untrack } from "svelte";
-import { Problem } from "./api";
+import { type Problem, problemFrom } from "./api";
 
 /** How often a page asks for what changes by itself: a change is on the screen within a second of being visible. */
 export const LIVE = 750;
@@ -49,7 +49,7 @@ export function poll<T>(load: (signal: AbortSignal) => Promise<T> | undefined, e
         resource.readAt = Date.now();
       } catch (error) {
         if (controller.signal.aborted) return;
-        resource.problem = error instanceof Problem ? error : new Problem(0, "unexpected", String(error));
+        resource.problem = problemFrom(error);
       }
       running = false;
       const lost = resource.problem?.status === 0;
