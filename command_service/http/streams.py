@@ -52,7 +52,7 @@ class StreamView(BaseModel):
 
 
 class DecidedCommand(BaseModel):
-    """The command that an event comes from, and what its sender was told."""
+    """The command that an event comes from, and its outcome, which its sender has received."""
 
     command_type: str
     source: str

@@ -91,8 +91,10 @@ def run_by(deployable: str) -> dict[tuple[str, str], Mapping[str, str]]:
         case "http":
             names = {name: text for name, text in written().items() if name.endswith(OF_HTTP)}
             assert len(names) == len(OF_HTTP)
-            keys = statements("shared.http.identities.key_cache")
-            return {write: names, ("operations_db_url", OPERATIONS): keys}
+            read = statements("shared.views.operations_queries").items()
+            switch = {name: text for name, text in read if name.endswith(".READ_ONLY")}
+            keys = statements("shared.http.identities.key_cache") | switch
+            return {write: names | statements("command_service.http"), ("operations_db_url", OPERATIONS): keys}
         case "dead_letters":
             own = statements("projectors.dead_letters")
             return {("operations_db_url", OPERATIONS): own, KEYS: of_keys(*MAKES_KEYS)}
