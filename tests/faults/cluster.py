@@ -31,7 +31,7 @@ from shared.messaging import topology
 TABLES: Final = """
 SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
 WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
-  AND tablename NOT IN ('migrations', 'epochs', 'audit_head', 'operators_acts')
+  AND tablename NOT IN ('migrations', 'epochs', 'audit_head', 'api_keys_revision', 'operators_acts', 'sealing')
 """
 
 
