@@ -1,4 +1,5 @@
-// What a page shows of the system: read at once, and again every so many milliseconds while the page is visible.
+// What a page shows of the system: read at once, and again every so many milliseconds while the page is visible and no dialog is open:
+// nothing changes under who is deciding.
 import { untrack } from "svelte";
 import { type Problem, problemFrom } from "./api";
 
@@ -59,7 +60,12 @@ export function poll<T>(load: (signal: AbortSignal) => Promise<T> | undefined, e
         run(false);
       } else if (every || lost) {
         const pause = Math.max(every, PAUSE_PER_ANSWER * (performance.now() - begun), lost ? 1000 : 0, refused ? 10_000 : 0);
-        timer = setTimeout(() => (document.hidden ? waitForSight() : run(false)), pause);
+        const next = () => {
+          if (document.hidden) waitForSight();
+          else if (!lost && document.querySelector("dialog[open]")) timer = setTimeout(next, pause);
+          else run(false);
+        };
+        timer = setTimeout(next, pause);
       }
     };
     const waitForSight = () => document.addEventListener("visibilitychange", () => run(false), { once: true, signal: controller.signal });
