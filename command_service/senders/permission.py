@@ -7,7 +7,8 @@
 The broker checks a message's routing key; a batch, or a body of another type, only we can check. Nothing is kept under a refused
 command's key: a sender that may not send it must not be able to take the key from one that may. Once it is permitted, it is decided.
 
-A scheduled command is checked again when it is due: its sender may have been revoked.
+A scheduled command is checked again when it is due, and a dead one when it is sent again: its sender may have been revoked. The first
+is refused for good, the second becomes a dead letter again, so that it can be replayed once its sender may send it.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ NO_USER: Final = "anonymous"
 UNKNOWN_TYPE: Final = "(unknown type)"
 NO_USER_ID: Final = "a command needs the AMQP property user-id, with the name of the user that publishes it"
 OTHER_WAY: Final = f"a command is published to the exchange {topology.COMMANDS}"
+DEAD_LETTERS: Final = user_of("dead_letters")
 _BROKERS_OWN: Final = ("amq.gen-", "amq.rabbitmq.reply-to.")
 
 
@@ -87,6 +89,11 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
     delivery = received if name == received.user_id else replace(received, user_id=name)
     trusted = received.user_id in TRUSTED or received.user_id == own_user
     is_due = trusted and received.headers.get(topology.SCHEDULED_HEADER) == topology.DUE
+    is_replayed = (
+        received.user_id == DEAD_LETTERS
+        and name != received.user_id
+        and topology.DEAD_COMMAND_HEADER not in received.headers  # it is to be given up, not tried
+    )
     if received.exchange not in COMMAND_EXCHANGES:
         return _refused(delivery, message, name, OTHER_WAY)
     if name in TRUSTED or name == own_user:
@@ -94,7 +101,7 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
     sender = DEPLOYABLES.get(name) or senders.get(name)
     if sender is None:
         why = f"{shown(name)} is not a service that may send commands" if name else NO_USER_ID
-        return _refused(delivery, message, name, why, is_due=is_due)
+        return _refused(delivery, message, name, why, is_due=is_due, is_replayed=is_replayed)
     if sender.source is None:
         return Checked(delivery, message, trusted=True)
     parts: list[Command | Undecodable] = []
@@ -103,7 +110,7 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
         if not isinstance(part, Command):
             parts.append(part)
         elif refusal := sender.refusal(part.envelope):
-            parts.append(_refusal(part, refusal, is_due=is_due))
+            parts.append(_refusal(part, refusal, is_due=is_due, is_replayed=is_replayed))
             denials.append(_denial(name, part))
         else:
             envelope = _as_sent_by(name, part.envelope)
@@ -114,21 +121,27 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
     return Checked(own, Message(tuple(parts), message.batch), trusted, tuple(denials))
 
 
-def _refused(delivery: Delivery, message: Message, name: str, why: str, *, is_due: bool = False) -> Checked:
+def _refused(
+    delivery: Delivery, message: Message, name: str, why: str, *, is_due: bool = False, is_replayed: bool = False
+) -> Checked:
     """All commands refused; other parts are what they are. One who does not say who it is gets no reply at a queue that has an owner."""
-    parts = tuple(_refusal(part, why, is_due=is_due) if isinstance(part, Command) else part for part in message.parts)
+    parts = tuple(
+        _refusal(part, why, is_due=is_due, is_replayed=is_replayed) if isinstance(part, Command) else part
+        for part in message.parts
+    )
     denials = tuple(_denial(name or NO_USER, part) for part in message.parts if isinstance(part, Command))
     own = replace(delivery, reply_to=_own_queue(name, delivery.reply_to))
     return Checked(own, replace(message, parts=parts), trusted=False, denials=denials)
 
 
-def _refusal(command: Command, why: str, *, is_due: bool) -> Command | Undecodable:
-    """``is_due``: it was permitted when it was scheduled, so its key is its sender's, and the refusal is its outcome, which is kept."""
+def _refusal(command: Command, why: str, *, is_due: bool, is_replayed: bool) -> Command | Undecodable:
+    """``is_due``: it was permitted when it was scheduled, so its key is its sender's, and the refusal is its outcome, which is kept.
+    ``is_replayed``: it is a dead letter that an operator has sent again, and becomes one again."""
     if is_due:
         return replace(command, task=Invalid(NOT_PERMITTED, why))
     envelope = command.envelope
     body = envelope.model_dump_json(exclude_none=True).encode()
-    return Undecodable(body, NOT_PERMITTED, why, envelope.id, envelope.type, is_dead_letter=False)
+    return Undecodable(body, NOT_PERMITTED, why, envelope.id, envelope.type, is_dead_letter=is_replayed)
 
 
 def _denial(name: str, command: Command) -> Denial:

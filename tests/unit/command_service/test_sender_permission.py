@@ -155,6 +155,25 @@ def test_a_copy_of_ours_is_checked_as_its_original_sender_s() -> None:
     assert codes(checked(envelope(), user_of("dead_letters"), headers=unknown)) == [NOT_PERMITTED]
 
 
+@pytest.mark.parametrize("sender", ["gone", "", "shop"])
+def test_a_replayed_command_whose_sender_may_not_send_it_becomes_a_dead_letter_again(sender: str) -> None:
+    payment = envelope("payments.capture-payment")
+    replayed = {topology.SENDER_HEADER: sender}
+
+    def is_dead_letter(user: str, headers: dict[str, Any]) -> bool:
+        found = checked(payment, user, headers=headers)
+        [part] = found.message.parts
+        assert isinstance(part, Undecodable)
+        assert (part.code, part.command_id, json.loads(part.body)["type"]) == (NOT_PERMITTED, "k1", payment["type"])
+        assert (len(found.denials), found.delivery.user_id) == (1, sender if user == user_of("dead_letters") else user)
+        return part.is_dead_letter
+
+    assert is_dead_letter(user_of("dead_letters"), replayed)
+    given_up = {**replayed, topology.DEAD_COMMAND_HEADER: topology.DISCARDED}
+    assert not is_dead_letter(user_of("dead_letters"), given_up)
+    assert not is_dead_letter("stranger", replayed), "a sender that is refused leaves nothing behind"
+
+
 @pytest.mark.parametrize("forged", [user_of("http"), "ops", "tidemark"])
 def test_a_sender_cannot_name_another_one(forged: str) -> None:
     headers = {topology.SENDER_HEADER: forged}
