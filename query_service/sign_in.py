@@ -34,7 +34,7 @@ METADATA: Final = "/.well-known/openid-configuration"
 METADATA_KEPT_S: Final = 300.0
 DEADLINE_S: Final = 5.0
 MAX_AT_ONCE: Final = 8
-"""Exchanges under way: whoever has no credential yet must not be able to have the provider asked without end."""
+"""Exchanges under way: those without a credential must not be able to have the provider asked without end."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 

@@ -34,7 +34,7 @@ IMAGES: Final = (
 
 
 def _settings() -> Object:
-    """What every process is told besides its URLs; overlays add to it."""
+    """The settings of every process besides its URLs; overlays add to it."""
     data = {"TIDEMARK_LANES": str(LANES), "TIDEMARK_LOG_FORMAT": "json", "TIDEMARK_ALLOWED_HOSTS": "query,http"}
     return made("v1", "ConfigMap", pods.SETTINGS, {"data": data}, PART_OF)
 

@@ -21,7 +21,8 @@ from deploy.run.supervisor import Supervisor
 from deploy.servers import packages
 from deploy.servers import programs as installed
 from shared.http.identities.scopes import ROLES
-from shared.messaging.topology import dead_queue
+from shared.messaging.access import ADMINISTRATOR, user_of
+from shared.messaging.topology import SENDER_HEADER, dead_queue
 from tests.browser.corpus import HOSTILE
 from tests.e2e.bus import Bus, bus_of, encode, envelope
 from tests.e2e.system import VISIBLE_WITHIN_S, own_servers, ports
@@ -76,10 +77,11 @@ class ConsoleSystem:
             "tidemark-reason": "handler-failed",
             "tidemark-exception": f"the first of them is {names[0]}",
             "tidemark-routing-key": "customers.register-customer",
+            SENDER_HEADER: user_of("http"),
         }
         for name in names:
             body = envelope("customers.register-customer", {"customer_id": name, "name": name}, id_=name)
-            await self.bus.put(dead_queue("commands"), encode(body), headers)
+            await self.bus.put(dead_queue("commands"), encode(body), headers, user_id=ADMINISTRATOR)
         found = await self.visible(
             "/dead-letters?origin=commands&status=dead&limit=200",
             lambda page: {each["command_id"] for each in page["items"]} >= set(names),

@@ -73,3 +73,5 @@ async def test_the_figures_of_a_replay_are_right_after_the_query_service_was_kil
         assert before["succeeded"] - A_SECOND <= int(shown[1]) <= after["succeeded"]
         await expect(main).to_contain_text(f"{LETTERS} of {LETTERS} have a result", timeout=4 * SHOWN_WITHIN_MS)
         await expect(main).to_contain_text(f"Done: {LETTERS} letters applied", timeout=SHOWN_WITHIN_MS)
+    for number in range(LETTERS):
+        await console.visible(f"/customers/replayed-{number}", lambda one: one["version"] == 1)

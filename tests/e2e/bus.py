@@ -70,9 +70,12 @@ class Bus:
         assert found["type"] == "command.accepted", found
         return found
 
-    async def put(self, queue: str, body: bytes, headers: Mapping[str, Any] | None = None) -> None:
-        """Straight into a queue, past every exchange."""
-        await self._channel.default_exchange.publish(aio_pika.Message(body, headers=dict(headers or {})), queue)
+    async def put(
+        self, queue: str, body: bytes, headers: Mapping[str, Any] | None = None, *, user_id: str | None = None
+    ) -> None:
+        """Straight into a queue, past every exchange. ``user_id``: our own user, for headers that only some may give."""
+        message = aio_pika.Message(body, headers=dict(headers or {}), user_id=user_id)
+        await self._channel.default_exchange.publish(message, queue)
 
     async def depth(self, queue: str) -> int:
         declared = await self._channel.declare_queue(queue, passive=True)
