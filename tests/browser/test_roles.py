@@ -223,10 +223,10 @@ async def is_refused(found: Visit, button: Locator, scope: str) -> None:
 
 
 async def check_forms(found: Visit, role: str, where: Places) -> None:
-    """The replay wizard, and a command's form."""
+    """The replay wizard, for a letter that is still live: the last of the paused job, and a command's form."""
     main = found.page.locator("main")
     granted = ROLES[role].scopes
-    await found.open(f"failures/replay?letters={where.letters[0]}")
+    await found.open(f"failures/replay?letters={where.letters[2]}")
     dry_run = "Dry run" if allows(granted, OWN_FORMS["Replay.svelte"]) else OWN_FORMS["Replay.svelte"]
     await expect(main).to_contain_text(dry_run, timeout=SHOWN_WITHIN_MS)
     needed = OWN_FORMS["Command.svelte"]
