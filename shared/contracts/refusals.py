@@ -64,6 +64,7 @@ HTTP_REFUSALS: Final[Mapping[str, Refusal]] = {
     "state-unreadable": Refusal("The stream's state is of older code, and replaying its events failed.", Retry.LATER),
     "unauthorised": Refusal("There is no credential, or none that is valid.", Retry.SAME_ID),
     "forbidden": Refusal("The credential lacks a scope; `scopes` names it.", Retry.SAME_ID),
+    "read-only": Refusal("An administrator has forbidden operators' acts; the message says who and why.", Retry.LATER),
     "credentials-unchecked": Refusal("Whether the credential is valid cannot be checked at the moment.", Retry.LATER),
     "not-ready": Refusal("Something that commands depend on makes no progress; the message says what.", Retry.LATER),
     "not-serving": Refusal("No command can be accepted at the moment; the message says why.", Retry.LATER),

@@ -31,11 +31,12 @@ async def audited(system: System, acts: list[str], built: int) -> None:
     """Each act once, the latest first, for whoever asks from the terminal and over HTTP."""
     where = "/dead-letters/audit"
     await system.visible(where, lambda found: len(found["items"]) >= len(acts), projection="search")
-    items = (await tidemark(system, "audit", "search"))["items"]
+    everything = (await tidemark(system, "audit", "search"))["items"]
+    items = [item for item in everything if item["act"] != "deployed"]  # a process that was restarted may stand there, too
     assert [item["act"] for item in items] == acts
     assert [item["details"]["generation"] for item in items] == [built, 1, built, built]
     assert (items[1]["reason"], items[-1]["actor"], items[-1]["reason"]) == ("it was a mistake", "ann", "to see it")
-    assert (await system.get(where, projection="search"))["items"] == items
+    assert (await system.get(where, projection="search"))["items"] == everything
     assert {item["projection"] for item in (await tidemark(system, "audit", "summary"))["items"]} <= {"summary"}
     assert (await system.get(where, act="rollback"))["items"] == items[1:2]
 

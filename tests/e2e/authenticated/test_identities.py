@@ -323,7 +323,8 @@ async def test_every_deployable_that_has_started_and_the_epoch_are_in_the_audit(
 
 async def test_while_acts_are_forbidden_only_senders_change_what_is_scheduled(secured: Secured) -> None:
     admin = await secured.headers(subject("admin"), "operations:read-only")
-    operator, sender = await secured.headers(subject("op"), "scheduled:act"), await secured.headers(subject("shop"))
+    operator = await secured.headers(subject("op"), "scheduled:act")
+    sender = await secured.headers(subject("shop"), "commands:customers.*")
     path = "/scheduled-commands/none"
     moved = {"notbefore": "2100-01-01T00:00:00Z"}
     on = await secured.queries.post("/read-only/on", headers=admin, json={"reason": "moving"})

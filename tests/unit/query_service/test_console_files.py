@@ -77,10 +77,10 @@ async def test_a_page_that_has_not_changed_is_not_sent_again(client: httpx.Async
 async def test_the_page_learns_where_commands_go_and_may_connect_there(built: Path) -> None:
     async with client_of(ConsoleFiles(built, "http://127.0.0.1:8081")) as client:
         answer = await client.get("/console/config.json")
-        assert answer.json() == {"commands_url": "http://127.0.0.1:8081"}
+        assert answer.json() == {"commands_url": "http://127.0.0.1:8081", "sign_in": False}
         assert "connect-src 'self' http://127.0.0.1:8081;" in answer.headers["content-security-policy"]
     async with client_of(ConsoleFiles(built)) as client:
-        assert (await client.get("/console/config.json")).json() == {"commands_url": ""}
+        assert (await client.get("/console/config.json")).json() == {"commands_url": "", "sign_in": False}
     with pytest.raises(ValueError, match="is not an origin"):
         ConsoleFiles(built, "http://127.0.0.1:8081/commands; script-src *")
 
