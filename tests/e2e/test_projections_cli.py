@@ -32,7 +32,9 @@ async def audited(system: System, acts: list[str], built: int) -> None:
     where = "/dead-letters/audit"
     await system.visible(where, lambda found: len(found["items"]) >= len(acts), projection="search")
     everything = (await tidemark(system, "audit", "search"))["items"]
-    items = [item for item in everything if item["act"] != "deployed"]  # a process that was restarted may stand there, too
+    items = [
+        item for item in everything if item["act"] != "deployed"
+    ]  # a process that was restarted may stand there, too
     assert [item["act"] for item in items] == acts
     assert [item["details"]["generation"] for item in items] == [built, 1, built, built]
     assert (items[1]["reason"], items[-1]["actor"], items[-1]["reason"]) == ("it was a mistake", "ann", "to see it")
