@@ -44,7 +44,7 @@ TIMEOUT_S: Final = 30.0
 SET_SEARCH_PATH: Final = "SELECT set_config('search_path', quote_ident($1) || ', public', true)"
 PROGRESS: Final = """
 SELECT
-    (SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress) AS as_of,
+    (SELECT CASE WHEN count(*) = count(*) FILTER (WHERE as_of >= '1971-01-01Z') THEN min(as_of) END FROM progress) AS as_of,
     (SELECT count(*) FROM positions) AS streams,
     (SELECT count(*) FROM held) AS held
 """

@@ -91,6 +91,11 @@ def amtool() -> Path:
     return _required("amtool")
 
 
+def alertmanager() -> Path:
+    """From the same package, whose name it has in Debian. Raises ``ProgramMissingError``."""
+    return find("prometheus-alertmanager") or _required("alertmanager")
+
+
 def epmd() -> Path:
     """Erlang's port mapper, which every node needs. Raises ``ProgramMissingError``."""
     if found := find("epmd"):

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -210,6 +210,8 @@ class Projector:
         as_of = await self._check_as_of()
         for lane in self._gaps.due_requests(now):
             state = self._gaps.lanes[lane]
+            if not state.request_id:
+                await self._mark(lane, as_of.get(lane))
             # as_of does not advance while a lane is suspect, so the store's value is from before the suspicion.
             state.request_id, request = heads_request(self.name, lane, None if state.all_streams else as_of.get(lane))
             state.requested_at = now
@@ -241,6 +243,14 @@ class Projector:
         self._confirmed_for = active
         self._confirmed_as_of = {lane: time for lane, time in as_of.items() if time is not None}
         return as_of
+
+    async def _mark(self, lane: int, as_of: datetime | None) -> None:
+        """Advance the lane's ``as_of`` by a microsecond before heads are compared, so that a store that loses data from then on goes back
+        in time, also if an earlier loss has left it nothing that could. (Heads are requested from two minutes before ``as_of``.)"""
+        marked = (as_of or UNIX_EPOCH) + timedelta.resolution
+        active = self._generations.active
+        await self._generations.run_step(active, partial(active.applier.progress, {lane: marked}))
+        self._confirmed_as_of[lane] = marked
 
     async def _request_overdue(self, hosted: HostedGeneration) -> None:
         """Request a resend of overdue events, and of those that died while the generation was not active: they need letters now."""

@@ -20,6 +20,7 @@ from shared.observability import metrics, tracing
 from shared.observability import trace_names as names
 from shared.observability.spans import Recorder, SpanKind
 from shared.observability.tracing import is_sampled
+from shared.views.progress import SEEN_SINCE
 
 WINDOW: Final = 240
 """Heartbeats: one a second for each lane."""
@@ -63,6 +64,8 @@ def count_commit(projector: str, role: Role, commit: Commit, now: datetime) -> N
 
 def show_lanes(projector: str, as_of: Mapping[int, datetime], now: datetime) -> None:
     for lane, time in as_of.items():
+        if time < SEEN_SINCE:
+            continue
         metrics.LAG.set((now - time).total_seconds(), projector, str(lane))
 
 

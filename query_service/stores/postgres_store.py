@@ -31,7 +31,10 @@ _SESSION: Final = {
 }
 
 _POINTER: Final = "SELECT number, epoch, kinds, moving_to, ahead, examples FROM generations WHERE active"
-_AS_OF: Final = "SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END FROM progress"
+# Before 1971: see SEEN_SINCE in shared/views/progress.py.
+_AS_OF: Final = """
+SELECT CASE WHEN count(*) = count(*) FILTER (WHERE as_of >= '1971-01-01Z') THEN min(as_of) END FROM progress
+"""
 # LIMIT makes each of them an index lookup, regardless of the statistics; the subquery hides the number of streams from the planner,
 # which would otherwise plan again for each number.
 _POSITIONS: Final = """
@@ -46,13 +49,15 @@ LEFT JOIN LATERAL (
 WHERE position.applied IS NOT NULL OR hold.status IS NOT NULL
 """
 _PROGRESS: Final = """
-SELECT CASE WHEN count(*) = count(as_of) THEN min(as_of) END AS as_of,
+SELECT CASE WHEN count(*) = count(*) FILTER (WHERE as_of >= '1971-01-01Z') THEN min(as_of) END AS as_of,
        coalesce(sum(events_applied), 0)::bigint AS events_applied,
        (SELECT count(*) FROM held) AS held,
        (SELECT min(first_failed_at) FROM held) AS held_since
 FROM progress
 """
-_LANES: Final = "SELECT lane, as_of, events_applied FROM progress ORDER BY lane"
+_LANES: Final = """
+SELECT lane, CASE WHEN as_of >= '1971-01-01Z' THEN as_of END AS as_of, events_applied FROM progress ORDER BY lane
+"""
 
 
 class PostgresStore:

@@ -27,6 +27,7 @@ from shared.observability.connections import watch_redis_pool
 from shared.runtime.connecting import redis_pool
 from shared.views.analytics import Keys
 from shared.views.generations import ACTIVE_FIELD, FIRST, Generation, generation_name, registry_key, stopped
+from shared.views.progress import SEEN_SINCE
 
 CONNECTIONS: Final = 8
 HOLDS_AT_ONCE: Final = 1000
@@ -163,7 +164,7 @@ class RedisStore:
         return [
             LaneProgress(
                 lane,
-                datetime.fromisoformat(time) if (time := progress.get(f"{lane}:as_of")) else None,
+                _seen(progress, lane),
                 int(progress.get(f"{lane}:events_applied", 0)),
             )
             for lane in found
@@ -216,8 +217,12 @@ def _position(applied: int, text: str | None) -> StreamPosition:
 
 def oldest(progress: Mapping[str, str]) -> datetime | None:
     """The oldest ``as_of`` of all lanes; None while a lane that has events has had no heartbeat."""
-    lanes = {name.partition(":")[0] for name in progress}
-    times = [progress.get(f"{lane}:as_of") for lane in lanes]
-    if not times or not all(times):
-        return None
-    return min(datetime.fromisoformat(time) for time in times if time)
+    times = [_seen(progress, int(lane)) for lane in {name.partition(":")[0] for name in progress}]
+    known = [time for time in times if time is not None]
+    return min(known, default=None) if len(known) == len(times) else None
+
+
+def _seen(progress: Mapping[str, str], lane: int) -> datetime | None:
+    time = progress.get(f"{lane}:as_of")
+    found = datetime.fromisoformat(time) if time else None
+    return found if found is not None and found >= SEEN_SINCE else None

@@ -3,12 +3,17 @@
 PostgreSQL stores keep it in the tables ``positions``, ``held`` and ``progress``; DDL in ``projectors/stores/positions.sql``.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Final
 
 from pydantic import BaseModel
 
 from shared.views.generations import Incomplete, Stopped
+
+SEEN_SINCE: Final = datetime(1971, 1, 1, tzinfo=UTC)
+"""An ``as_of`` before this says nothing to readers: a projector writes it into a store that has none, and then compares that store with
+the event store; if it is gone afterwards, the store has lost its data meanwhile."""
 
 
 class FreshnessStatus(StrEnum):

@@ -31,6 +31,8 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 BUS = "rabbitmq_url"
 SECRET = re.compile(r"\$\{(\w+):\?[^}]*\}")
 
+EXPORTER = "tidemark_exporter"
+"""For the metrics of PostgreSQL, which only compose has."""
 ROLES_THERE = """
 SELECT rolname AS role, rolsuper, rolcreaterole, rolcanlogin, setconfig,
     ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = pg_roles.oid ORDER BY 1) AS member_of
@@ -75,7 +77,7 @@ def test_every_deployable_is_a_service_and_its_role_is_made() -> None:
         for store in ("write-db", "read-db")
         for role in SERVICES[store]["environment"]["TIDEMARK_ROLES"].split(",")
     }
-    assert made | {OWNER} == set(ROLES)
+    assert made | {OWNER} == {*ROLES, EXPORTER}
     assert set(ACCOUNTS) - set(SERVICES) <= {"payment_provider"}
 
 
@@ -123,7 +125,7 @@ def clusters(tmp_path: Path) -> Iterator[tuple[Postgres, Postgres]]:
 @pytest.mark.timeout(240)
 async def test_compose_makes_what_private_servers_have(clusters: tuple[Postgres, Postgres]) -> None:
     bare, _ = clusters
-    passwords = {f"{role.upper()}_DB_PASSWORD": f'password of {role}\'s "own"' for role in ROLES}
+    passwords = {f"{role.upper()}_DB_PASSWORD": f'password of {role}\'s "own"' for role in (*ROLES, EXPORTER)}
     names = (WRITE, READ, OPERATIONS, PROCESSES, KEYS)
     environ = {
         "PATH": os.environ["PATH"],
@@ -155,6 +157,35 @@ async def test_compose_makes_what_private_servers_have(clusters: tuple[Postgres,
             with refused:
                 url = f"postgresql://{role}:{quote(password)}@127.0.0.1:{bare.port}/{database}"
                 await (await asyncpg.connect(url)).close()
+        environ["TIDEMARK_ROLES"] += f",{EXPORTER}"
+        again = await asyncio.create_subprocess_exec(ROOT / "deploy/postgres/init.sh", env=environ | passwords)
+        assert await again.wait() == 0
+        await _the_exporter_sees_figures_alone(bare.port, quote(passwords[f"{EXPORTER.upper()}_DB_PASSWORD"]))
+
+
+async def _the_exporter_sees_figures_alone(port: int, password: str) -> None:
+    exporter = await asyncpg.connect(f"postgresql://{EXPORTER}:{password}@127.0.0.1:{port}/postgres")
+    try:
+        member_of = await exporter.fetch(
+            "SELECT roleid::regrole::text FROM pg_auth_members WHERE member = $1::regrole", EXPORTER
+        )
+        assert [role for (role,) in member_of] == ["pg_monitor"]
+        assert await exporter.fetchval("SELECT count(*) FROM pg_ls_waldir()") > 0
+        assert await exporter.fetchval("SELECT pg_database_size($1)", WRITE) > 0
+        await exporter.execute("SET default_transaction_read_only = off")
+        for forbidden in (
+            "CREATE TEMPORARY TABLE x ()",
+            "SELECT passwd FROM pg_shadow",
+            "SET ROLE tidemark",
+            "SELECT pg_read_file('PG_VERSION')",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await exporter.execute(forbidden)
+    finally:
+        await exporter.close()
+    for database in (WRITE, READ, OPERATIONS, PROCESSES, KEYS):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await asyncpg.connect(f"postgresql://{EXPORTER}:{password}@127.0.0.1:{port}/{database}")
 
 
 async def _answers(port: int, password: str) -> bool:

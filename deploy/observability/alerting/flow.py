@@ -62,7 +62,8 @@ ALERTS: Final = (
         lasts="30s",
         summary="events have waited in the outbox for more than 30 seconds",
         meaning="The commands are decided and committed, but their events do not reach RabbitMQ: no projection learns of them. "
-        "Nothing is lost; the outbox is part of the write database.",
+        "Nothing is lost; the outbox is part of the write database. It is the relay that measures this: while the relay itself is down, "
+        "TidemarkProcessDown fires instead, and this alert ends.",
         steps=(
             "The relay says why:",
             "$ tidemark health relay",

@@ -15,7 +15,8 @@ ALERTS: Final = (
         lasts="30s",
         summary="{{ $labels.deployable }} does not answer at {{ $labels.instance }}",
         meaning="Prometheus cannot read the metrics of this process: it is not running, or frozen. Nothing is lost: what "
-        "it has not acknowledged is delivered again.",
+        "it has not acknowledged is delivered again. What only this process measures is unknown meanwhile: without the relay, how long "
+        "events have waited in the outbox.",
         steps=(
             "$ tidemark health DEPLOYABLE",
             "Start it again; its last lines say why it ended (`core task … ended`, or an error in one line).",
@@ -89,7 +90,8 @@ ALERTS: Final = (
     Alert(
         name="TidemarkQueueWithoutConsumer",
         severity="page",
-        expression="max by (queue) (tidemark_queues_without_consumer) > 0",
+        # The label lets Alertmanager hold it back while that very process is down.
+        expression='label_replace(max by (queue) (tidemark_queues_without_consumer) > 0, "deployable", "$1", "queue", "(.+) lanes")',
         lasts="45s",
         summary="nothing consumes from {{ $labels.queue }}",
         meaning="A lane of a projection, or another queue, has no consumer: what it carries waits. A projector that runs "
@@ -105,7 +107,7 @@ ALERTS: Final = (
         fires=Case(
             {'tidemark_queues_without_consumer{job="tidemark",queue="summary lanes"}': "0+0x4 1+0x20"},
             "4m",
-            {"queue": "summary lanes"},
+            {"queue": "summary lanes", "deployable": "summary"},
         ),
         silent=Case(
             {'tidemark_queues_without_consumer{job="tidemark",queue="summary lanes"}': "0+0x8 4+0x1 0+0x20"}, "4m"

@@ -186,11 +186,16 @@ def test_the_servers_own_exporters_are_in_compose_and_scraped() -> None:
     assert {"rabbitmq:15692", "redis-exporter:9121", "write-db-exporter:9187", "read-db-exporter:9187"} <= scraped
 
 
-def test_amtool_accepts_the_routes() -> None:
+@pytest.fixture(scope="session")
+def routing() -> None:
     try:
         packages.install_missing(packages.ROUTING)
     except ProgramMissingError as error:
-        pytest.skip(f"amtool cannot be had: {error}")
+        pytest.skip(f"Alertmanager cannot be had: {error}")
+
+
+@pytest.mark.usefixtures("routing")
+def test_amtool_accepts_the_routes() -> None:
     done = run(programs.amtool(), "check-config", str(generate.FOLDER / "alertmanager" / "alertmanager.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 receivers" in done.stdout

@@ -135,11 +135,12 @@ class Histories(RuleBasedStateMachine):
     def the_store_goes_away_for_a_while(self, calls: int) -> None:
         self.simulation.unavailable_calls = calls
 
-    @rule(worker=A_WORKER)
-    def the_store_is_emptied(self, worker: int) -> None:
-        """Under a worker that trusts its lanes: it has to notice by itself."""
-        self.minute(worker)
-        self.minute(worker)
+    @rule(worker=A_WORKER, minutes=st.integers(0, 2))
+    def the_store_is_emptied(self, worker: int, minutes: int) -> None:
+        """After two minutes under a worker that trusts its lanes: it has to notice by itself. After fewer, at any moment: perhaps while
+        it compares what an earlier loss has left, or when it has just done so."""
+        for _ in range(minutes):
+            self.minute(worker)
         self.simulation.empty_the_store()
 
     @rule(seconds=st.integers(1, 40))
