@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,7 +62,7 @@ def _until_ready(client: httpx.Client) -> None:
             return
 
 
-def held_back(client: httpx.Client, alerts: list[Mapping[str, str]]) -> list[bool]:
+def held_back(client: httpx.Client, alerts: Sequence[Mapping[str, str]]) -> list[bool]:
     """Of each of these, which fire together, whether Alertmanager holds it back."""
     client.post("/api/v2/alerts", json=[{"labels": labels} for labels in alerts]).raise_for_status()
     until = time.monotonic() + WITHIN_S
