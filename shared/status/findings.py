@@ -118,7 +118,7 @@ def _verified(found: Snapshot) -> Iterator[Finding]:
     last = found.verified
     if last is not None and last.differences:
         ago = _duration((found.at - last.finished_at).total_seconds())
-        what = f"the last verification, {ago} ago, found {last.differences:,} differences"
+        what = f"the last verification, {ago} ago, found {_count(last.differences, 'difference')}"
         yield Finding(Kind.LOST, "verify", what, "tidemark verify", "/checks")
 
 
@@ -175,7 +175,7 @@ def _letters(found: Snapshot) -> Iterator[Finding]:
 
 def _outbox(found: Snapshot) -> Iterator[Finding]:
     if found.outbox is not None and found.outbox.oldest_s > OUTBOX_S:
-        what = f"{found.outbox.pending:,} events wait in the outbox, the oldest for {_duration(found.outbox.oldest_s)}"
+        what = f"{_count(found.outbox.pending, 'event')} in the outbox, the oldest for {_duration(found.outbox.oldest_s)}"
         yield Finding(Kind.LATE, "relay", what, "tidemark health relay")
 
 
@@ -216,14 +216,14 @@ def _reported(found: Snapshot) -> Iterator[Finding]:
 def _process_manager(one: ProcessFigures) -> Iterator[Finding]:
     of_manager = f"/processes?name={one.name}"
     if one.failed:
-        what = f"{one.failed:,} processes have failed, and wait for a retry"
+        what = f"{'1 process has' if one.failed == 1 else f'{one.failed:,} processes have'} failed, waiting for a retry"
         command, see = f"tidemark processes list --name {one.name} --state failed", f"{of_manager}&state=failed"
         yield Finding(Kind.HELD, one.name, what, command, see)
     if one.timers_overdue:
-        what = f"{one.timers_overdue:,} timers are overdue"
+        what = f"{_count(one.timers_overdue, 'timer')} overdue"
         yield Finding(Kind.LATE, one.name, what, "tidemark health processes", of_manager)
     if one.commands_overdue:
-        what = f"{one.commands_overdue:,} commands were sent again and have no outcome yet"
+        what = f"{_count(one.commands_overdue, 'command')} sent again, without an outcome yet"
         yield Finding(Kind.LATE, one.name, what, f"tidemark processes list --name {one.name}", of_manager)
 
 

@@ -42,34 +42,34 @@ async def channel_to(cluster: Cluster) -> AsyncIterator[AbstractChannel]:
 
 
 async def lane_queues(channel: AbstractChannel, lane: int) -> list[AbstractQueue]:
-    return [await channel.get_queue(topology.lane_queue(name, lane), ensure=False) for name in topology.PROJECTORS]
+    return [await channel.get_queue(topology.lane_queue(name, lane), ensure=False) for name in topology.SUBSCRIBERS]
 
 
 async def test_events_that_cannot_be_routed_wait_and_hold_back_no_other_lane(cluster: Cluster) -> None:
     lane = cluster.random.randrange(LANES)
-    async with channel_to(cluster) as channel, loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load:
-        await load.reaches(0.2)
+    async with channel_to(cluster) as channel:
         queues = await lane_queues(channel, lane)
         for queue in queues:
             await queue.unbind(topology.EVENTS, topology.lane_key(lane))
-        await load.finished()
-        await the_relay_is_ill(cluster, "UnroutableError")
-        url = cluster.servers.write_db_url
-        await until(lambda: fetch(url, LANES_IN_OUTBOX), lambda rows: [row["lane"] for row in rows] == [lane])
-        for queue in queues:
-            await queue.bind(topology.EVENTS, topology.lane_key(lane))
-        await everything_comes(cluster, load)
+        async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load:
+            await load.finished()
+            await the_relay_is_ill(cluster, "UnroutableError")
+            url = cluster.servers.write_db_url
+            await until(lambda: fetch(url, LANES_IN_OUTBOX), lambda rows: [row["lane"] for row in rows] == [lane])
+            for queue in queues:
+                await queue.bind(topology.EVENTS, topology.lane_key(lane))
+            await everything_comes(cluster, load)
 
 
 async def test_a_missing_exchange_is_waited_for(cluster: Cluster) -> None:
-    async with channel_to(cluster) as channel, loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load:
-        await load.reaches(0.2)
+    async with channel_to(cluster) as channel:
         await channel.exchange_delete(topology.EVENTS)
-        await load.finished()
-        await the_relay_is_ill(cluster)
-        assert await in_outbox(cluster.servers.write_db_url) > 0
-        await declare(cluster.servers.rabbitmq_url, LANES)
-        await everything_comes(cluster, load)
+        async with loading(cluster, demo_commands(ORDERS), demo_size(ORDERS)) as load:
+            await load.finished()
+            await the_relay_is_ill(cluster)
+            assert await in_outbox(cluster.servers.write_db_url) > 0
+            await declare(cluster.servers.rabbitmq_url, LANES)
+            await everything_comes(cluster, load)
 
 
 async def test_events_that_a_full_queue_refuses_wait_in_the_outbox(cluster: Cluster) -> None:

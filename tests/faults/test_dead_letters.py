@@ -59,7 +59,8 @@ async def without_operations(
 
 
 async def killed_in_the_middle(cluster: Cluster, letters: Letters, job_id: int, victim: str, total: int) -> None:
-    for share in (0.1, 0.5):
+    # The job does not wait for the query service: it may have ended before that is back.
+    for share in (0.1,) if victim == "query" else (0.1, 0.5):
         await letters.reaches(job_id, (share + cluster.random.uniform(0, 0.2)) * total)
         assert (await letters.job(job_id))["state"] == "running"
         await cluster.kill_and_restart(victim)

@@ -165,12 +165,13 @@ def _note(report: Report, event: ScenarioFinished) -> None:
 
 
 def _sources(response: Any) -> Iterator[str]:
-    """The senders that an answer about commands names."""
+    """The senders that an answer about commands names. Of an outcome, the ``source`` is the service that has decided."""
     if "json" not in response.headers.get("content-type", [""])[0]:
         return
     body = json.loads(response.content)
     for one in [body, *body.get("items", [])] if isinstance(body, dict) else ():
-        yield from (one[name] for name in ("source", "commandsource") if name in one)
+        name = "commandsource" if "specversion" in one else "source"
+        yield from (one[name],) if name in one else ()
 
 
 def _config(

@@ -114,7 +114,7 @@ TROUBLES: Mapping[str, tuple[dict[str, Any], Kind, str, str]] = {
     "outbox": (
         {"outbox": Outbox(9000, 61.0)},
         Kind.LATE,
-        "9,000 events wait in the outbox, the oldest for 61 s",
+        "9,000 events in the outbox, the oldest for 61 s",
         "tidemark health relay",
     ),
     "no consumer": (
@@ -162,13 +162,13 @@ TROUBLES: Mapping[str, tuple[dict[str, Any], Kind, str, str]] = {
     "overdue timer": (
         {"process_managers": [FIGURES.model_copy(update={"timers_overdue": 1})]},
         Kind.LATE,
-        "1 timers are overdue",
+        "1 timer overdue",
         "tidemark health processes",
     ),
     "overdue command": (
         {"process_managers": [FIGURES.model_copy(update={"commands_overdue": 1})]},
         Kind.LATE,
-        "1 commands were sent again",
+        "1 command sent again",
         "tidemark processes list --name fulfilment",
     ),
     "differences": (
