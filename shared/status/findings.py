@@ -175,7 +175,9 @@ def _letters(found: Snapshot) -> Iterator[Finding]:
 
 def _outbox(found: Snapshot) -> Iterator[Finding]:
     if found.outbox is not None and found.outbox.oldest_s > OUTBOX_S:
-        what = f"{_count(found.outbox.pending, 'event')} in the outbox, the oldest for {_duration(found.outbox.oldest_s)}"
+        what = (
+            f"{_count(found.outbox.pending, 'event')} in the outbox, the oldest for {_duration(found.outbox.oldest_s)}"
+        )
         yield Finding(Kind.LATE, "relay", what, "tidemark health relay")
 
 
