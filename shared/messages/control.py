@@ -9,7 +9,7 @@ Every operator request has its ``actor`` and ``reason``; repeating a request wit
 from itertools import pairwise
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.contracts.values import Actor, Count, Id, SafeText, Timestamp
 from shared.messages.claimed_person import ClaimedPerson
@@ -17,8 +17,6 @@ from shared.messages.claimed_person import ClaimedPerson
 MAX_STREAMS: Final = 1000
 
 Reason = Annotated[SafeText, Field(max_length=2000)]
-Number = Annotated[int, Strict()]
-"""Of operators' requests: neither ``true`` nor a text of digits."""
 
 
 class ControlData(BaseModel):
@@ -174,7 +172,7 @@ class Passed(ControlData):
 class Selection(ControlData):
     """The dead letters that a request is about: those that meet all given criteria. ``everything`` must be explicit."""
 
-    letter_ids: tuple[Number, ...] | None = None
+    letter_ids: tuple[int, ...] | None = None
     origin: str | None = None
     """A projector's name, or ``commands``."""
     fingerprint: str | None = None
@@ -194,7 +192,7 @@ def _ascending(steps: tuple[int, ...]) -> tuple[int, ...]:
 
 
 REPLAY: Final = "control.replay"
-Percent = Annotated[Number, Field(ge=1, le=99)]
+Percent = Annotated[int, Field(ge=1, le=99)]
 
 
 class Replay(ClaimedPerson, ControlData):
@@ -205,14 +203,14 @@ class Replay(ClaimedPerson, ControlData):
     reason: Reason = ""
     rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Letters a second; None: limited only by their results."""
-    canary: Annotated[Number, Field(ge=0, le=10_000)] = 0
+    canary: Annotated[int, Field(ge=0, le=10_000)] = 0
     """The size of the first batch; the job continues only if all of it succeeds."""
     ramp: Annotated[tuple[Percent, ...], Field(max_length=10), AfterValidator(_ascending)] = ()
     """After the canary, so many percent of the letters, then so many, then all. Before each step the outcomes of all letters of the one
     before are awaited; the job stops if ``stop_after`` of these have failed again, or all."""
-    concurrency: Annotated[Number, Field(ge=1, le=10_000)] = 4000
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 4000
     """Maximum number of letters under way at the same time."""
-    stop_after: Annotated[Number, Field(ge=1)] | None = 10
+    stop_after: Annotated[int, Field(ge=1)] | None = 10
     """The job stops when this many of its letters fail again with their previous fingerprint; None: never."""
     dry_run: bool = False
 
@@ -235,7 +233,7 @@ EDIT: Final = "control.edit"
 class Edit(ClaimedPerson, ControlData):
     """Send a dead command again with other data, under a new id; the original is kept, and both refer to each other."""
 
-    letter_id: Number
+    letter_id: int
     command_id: Id | None = None
     """The new command's id; generated if missing."""
     type: str | None = None
@@ -253,7 +251,7 @@ STEER: Final = "control.steer"
 class Steer(ClaimedPerson, ControlData):
     """Pause, resume or cancel a replay job."""
 
-    job_id: Number
+    job_id: int
     to: Literal["paused", "running", "cancelled"]
     actor: Actor
     reason: Reason = ""
@@ -266,7 +264,7 @@ class Rebuild(ControlData):
     """To a projector: build this generation from history, beside the existing ones. Resumes by itself after any crash."""
 
     projection: str
-    generation: Annotated[Number, Field(ge=2, le=9999)]
+    generation: Annotated[int, Field(ge=2, le=9999)]
     rate: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     """Maximum number of events a second; None: as fast as live events allow."""
     actor: Actor
@@ -277,7 +275,7 @@ class OfGeneration(ControlData):
     """A request about an existing generation."""
 
     projection: str
-    generation: Annotated[Number, Field(ge=1, le=9999)]
+    generation: Annotated[int, Field(ge=1, le=9999)]
     actor: Actor
     reason: Reason = ""
 
