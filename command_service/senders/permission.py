@@ -13,6 +13,7 @@ is refused for good, the second becomes a dead letter again, so that it can be r
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Final
 
 from command_service.handling.parsing import Command, Invalid, Message, Undecodable
@@ -30,6 +31,16 @@ NO_USER_ID: Final = "a command needs the AMQP property user-id, with the name of
 OTHER_WAY: Final = f"a command is published to the exchange {topology.COMMANDS}"
 DEAD_LETTERS: Final = user_of("dead_letters")
 _BROKERS_OWN: Final = ("amq.gen-", "amq.rabbitmq.reply-to.")
+
+
+class Kept(Enum):
+    """What is kept of a command that is refused."""
+
+    NOTHING = "nothing"
+    OUTCOME = "outcome"
+    """The refusal: the command was permitted when it was scheduled, so its key is its sender's."""
+    DEAD_LETTER = "dead letter"
+    """Itself: it is a dead letter that an operator has sent again, and becomes one again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +99,6 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
     name = sent_by(received.user_id, received.headers, own_user)
     delivery = received if name == received.user_id else replace(received, user_id=name)
     trusted = received.user_id in TRUSTED or received.user_id == own_user
-    is_due = trusted and received.headers.get(topology.SCHEDULED_HEADER) == topology.DUE
-    is_replayed = (
-        received.user_id == DEAD_LETTERS
-        and name != received.user_id
-        and topology.DEAD_COMMAND_HEADER not in received.headers  # it is to be given up, not tried
-    )
     if received.exchange not in COMMAND_EXCHANGES:
         return _refused(delivery, message, name, OTHER_WAY)
     if name in TRUSTED or name == own_user:
@@ -101,7 +106,7 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
     sender = DEPLOYABLES.get(name) or senders.get(name)
     if sender is None:
         why = f"{shown(name)} is not a service that may send commands" if name else NO_USER_ID
-        return _refused(delivery, message, name, why, is_due=is_due, is_replayed=is_replayed)
+        return _refused(delivery, message, name, why, _kept(received, name, trusted))
     if sender.source is None:
         return Checked(delivery, message, trusted=True)
     parts: list[Command | Undecodable] = []
@@ -110,7 +115,7 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
         if not isinstance(part, Command):
             parts.append(part)
         elif refusal := sender.refusal(part.envelope):
-            parts.append(_refusal(part, refusal, is_due=is_due, is_replayed=is_replayed))
+            parts.append(_refusal(part, refusal, _kept(received, name, trusted)))
             denials.append(_denial(name, part))
         else:
             envelope = _as_sent_by(name, part.envelope)
@@ -121,27 +126,28 @@ def check(received: Delivery, message: Message, senders: Mapping[str, Sender], o
     return Checked(own, Message(tuple(parts), message.batch), trusted, tuple(denials))
 
 
-def _refused(
-    delivery: Delivery, message: Message, name: str, why: str, *, is_due: bool = False, is_replayed: bool = False
-) -> Checked:
+def _kept(received: Delivery, name: str, trusted: bool) -> Kept:
+    if trusted and received.headers.get(topology.SCHEDULED_HEADER) == topology.DUE:
+        return Kept.OUTCOME
+    is_replayed = received.user_id == DEAD_LETTERS and name != received.user_id
+    # With a mark it is to be given up, not tried.
+    return Kept.DEAD_LETTER if is_replayed and topology.DEAD_COMMAND_HEADER not in received.headers else Kept.NOTHING
+
+
+def _refused(delivery: Delivery, message: Message, name: str, why: str, kept: Kept = Kept.NOTHING) -> Checked:
     """All commands refused; other parts are what they are. One who does not say who it is gets no reply at a queue that has an owner."""
-    parts = tuple(
-        _refusal(part, why, is_due=is_due, is_replayed=is_replayed) if isinstance(part, Command) else part
-        for part in message.parts
-    )
+    parts = tuple(_refusal(part, why, kept) if isinstance(part, Command) else part for part in message.parts)
     denials = tuple(_denial(name or NO_USER, part) for part in message.parts if isinstance(part, Command))
     own = replace(delivery, reply_to=_own_queue(name, delivery.reply_to))
     return Checked(own, replace(message, parts=parts), trusted=False, denials=denials)
 
 
-def _refusal(command: Command, why: str, *, is_due: bool, is_replayed: bool) -> Command | Undecodable:
-    """``is_due``: it was permitted when it was scheduled, so its key is its sender's, and the refusal is its outcome, which is kept.
-    ``is_replayed``: it is a dead letter that an operator has sent again, and becomes one again."""
-    if is_due:
+def _refusal(command: Command, why: str, kept: Kept) -> Command | Undecodable:
+    if kept is Kept.OUTCOME:
         return replace(command, task=Invalid(NOT_PERMITTED, why))
     envelope = command.envelope
     body = envelope.model_dump_json(exclude_none=True).encode()
-    return Undecodable(body, NOT_PERMITTED, why, envelope.id, envelope.type, is_dead_letter=is_replayed)
+    return Undecodable(body, NOT_PERMITTED, why, envelope.id, envelope.type, is_dead_letter=kept is Kept.DEAD_LETTER)
 
 
 def _denial(name: str, command: Command) -> Denial:
