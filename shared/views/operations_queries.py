@@ -139,8 +139,8 @@ WHERE (origin, fingerprint) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """
 """What operators have said of these causes."""
 
-QUEUE_DEPTHS: Final = "SELECT queue, messages, consumers, counted_at FROM queue_depths WHERE queue = ANY ($1::text[])"
-"""How many messages wait in these queues."""
+QUEUE_DEPTHS: Final = "SELECT queue, messages, consumers, counted_at FROM queue_depths"
+"""How many messages wait in each queue."""
 
 AUDIT: Final = """
 SELECT id, number, at, actor, act, reason, letter_id, job_id, projection, request_id, details::text AS details,

@@ -77,6 +77,11 @@ class ProjectionsView(BaseModel):
     items: list[ProjectionView]
 
 
+Depths = Mapping[tuple[str, int], Mapping[str, Any]]
+"""Projection and lane → its queue."""
+_LANE_OF: Final = {
+    topology.lane_queue(name, lane): (name, lane) for name in NAMES for lane in range(topology.MAX_LANES)
+}
 _NO_PROJECTION: Final = problem_response(
     404, "There is no such projection.", "projection-not-found", "there is no projection x", "/projections/x"
 )
@@ -94,7 +99,8 @@ async def projections(request: QueryRequest) -> Response[ProjectionsView]:
 
     A store that does not answer is named in its own entry.
     """
-    found = await asyncio.gather(*(_view(request, active) for active in request.stores.all))
+    depths = await _depths(request)
+    found = await asyncio.gather(*(_view(active, depths) for active in request.stores.all))
     return conditional_response(request, ProjectionsView(items=found).model_dump_json().encode(), {})
 
 
@@ -107,7 +113,7 @@ async def projections(request: QueryRequest) -> Response[ProjectionsView]:
 )
 async def projection(request: QueryRequest, name: Name) -> Response[ProjectionView]:
     """The generations and the lanes of one read model."""
-    found = await _view(request, named_projection(request, name))
+    found = await _view(named_projection(request, name), await _depths(request))
     return conditional_response(request, found.model_dump_json().encode(), {})
 
 
@@ -120,7 +126,7 @@ def named_projection(request: QueryRequest, name: str) -> ActiveGeneration[Any]:
     raise Problem(f"there is no projection {name}; there are {there_are}", status=404, code="projection-not-found")
 
 
-async def _view(request: QueryRequest, active: ActiveGeneration[Any]) -> ProjectionView:
+async def _view(active: ActiveGeneration[Any], depths: Depths) -> ProjectionView:
     error = None
     generations: Sequence[Generation] = ()
     progress: Sequence[LaneProgress] = ()
@@ -134,7 +140,7 @@ async def _view(request: QueryRequest, active: ActiveGeneration[Any]) -> Project
         store=model.store,
         kinds=list(model.kinds),
         generations=[_generation(one) for one in generations],
-        lanes=_lanes(progress, await _depths(request, active.projection), datetime.now(UTC)),
+        lanes=_lanes(active.projection, progress, depths, datetime.now(UTC)),
         error=error,
     )
 
@@ -147,18 +153,18 @@ async def _read(active: ActiveGeneration[Any]) -> tuple[Sequence[Generation], Se
     return generations, lanes
 
 
-async def _depths(request: QueryRequest, projection: str) -> Mapping[int, Mapping[str, Any]]:
-    """Lane → its queue, as counted last; empty while the operations database does not answer."""
-    queues = {topology.lane_queue(projection, lane): lane for lane in range(topology.MAX_LANES)}
+async def _depths(request: QueryRequest) -> Depths:
+    """As counted last; empty while the operations database does not answer."""
     try:
-        rows = await promptly(request.stores.operations.fetch(QUEUE_DEPTHS, list(queues)), projection)
+        rows = await promptly(request.stores.operations.fetch(QUEUE_DEPTHS), "operations")
     except StoreDownError:
         return {}
-    return {queues[row["queue"]]: dict(row) for row in rows}
+    return {_LANE_OF[row["queue"]]: dict(row) for row in rows if row["queue"] in _LANE_OF}
 
 
-def _lanes(progress: Sequence[LaneProgress], depths: Mapping[int, Mapping[str, Any]], now: datetime) -> list[LaneView]:
+def _lanes(projection: str, progress: Sequence[LaneProgress], counted: Depths, now: datetime) -> list[LaneView]:
     known = {each.lane: each for each in progress}
+    depths = {lane: depth for (name, lane), depth in counted.items() if name == projection}
     found = []
     for lane in sorted(known.keys() | depths.keys()):
         reached, depth = known.get(lane) or LaneProgress(lane, None, 0), depths.get(lane, {})
