@@ -5,7 +5,7 @@ from typing import Final
 from command_service.http.responses import available_within
 from shared.http.problems import Problem
 from shared.runtime.postgres import Database
-from shared.views.operations import SCHEMA
+from shared.views.operations import SCHEMA, ReadOnlyView
 from shared.views.operations_queries import READ_ONLY
 
 DEADLINE_S: Final = 3.0
@@ -19,9 +19,9 @@ class ActsSwitch:
     async def require_allowed(self) -> None:
         """Raises Problem: 423 while acts are forbidden, 503 while that cannot be read."""
         async with available_within(DEADLINE_S, UNKNOWN):
-            row = await self._database.read(lambda connection: connection.fetchrow(READ_ONLY))
-        if row is not None and row["on"]:
-            detail = f"operators' acts are forbidden by {row['by']}: {row['reason']}"
+            found = ReadOnlyView.of(await self._database.read(lambda connection: connection.fetchrow(READ_ONLY)))
+        if found.on:
+            detail = f"operators' acts are forbidden by {found.by}: {found.reason}"
             raise Problem(detail, status=423, code="read-only")
 
     async def close(self) -> None:

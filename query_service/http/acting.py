@@ -30,8 +30,7 @@ class Reasoned(BaseModel):
 
 async def read_only(request: QueryRequest) -> ReadOnlyView:
     """Whether acts are forbidden. Raises StoreDownError: then no act is let through, either."""
-    row = await request.stores.operations.fetchrow(READ_ONLY)
-    return ReadOnlyView(**row) if row is not None else ReadOnlyView(on=False)
+    return ReadOnlyView.of(await request.stores.operations.fetchrow(READ_ONLY))
 
 
 async def require_acts_allowed(request: QueryRequest) -> None:

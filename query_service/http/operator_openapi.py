@@ -56,6 +56,8 @@ ACTION_RESPONSES: Final = {
 }
 ALWAYS_DONE: Final = {status: each for status, each in ACTION_RESPONSES.items() if status != 202}
 """Of an act whose only success is the status that its route declares."""
+NEVER_FORBIDDEN: Final = {status: each for status, each in ALWAYS_DONE.items() if status != 423}
+"""Of one that is carried out while operators' acts are forbidden, too."""
 
 
 @dataclass

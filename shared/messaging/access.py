@@ -138,7 +138,11 @@ ACCESS: Final[Mapping[str, Access]] = {
     "http": Access(
         publishes={
             COMMANDS: (ANY,),
-            CHANGES: ("command_service.denied", topology.acted_key(COMMANDS), topology.report_key("http", "started")),
+            CHANGES: (
+                topology.report_key("command_service", "denied"),
+                topology.acted_key(COMMANDS),
+                topology.report_key("http", "started"),
+            ),
         },
         owns=(BROKER_NAMED,),
         listens={CHANGES: (topology.process_key("worker"),)},
@@ -174,7 +178,7 @@ ACCESS: Final[Mapping[str, Access]] = {
                     for verb in topology.GENERATION_VERBS
                 ),
             ),
-            CHANGES: ("query_service.denied", topology.report_key("query", "started")),
+            CHANGES: (topology.report_key("query_service", "denied"), topology.report_key("query", "started")),
         },
         owns=(BROKER_NAMED,),
         listens={

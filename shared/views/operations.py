@@ -128,6 +128,11 @@ class ReadOnlyView(BaseModel):
     by: str | None = None
     reason: str | None = None
 
+    @classmethod
+    def of(cls, row: Any) -> "ReadOnlyView":
+        """From READ_ONLY's row, a mapping; None: they have never been forbidden."""
+        return cls(on=False) if row is None else cls(**row)
+
 
 class JobState(StrEnum):
     PENDING = "pending"

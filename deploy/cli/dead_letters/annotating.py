@@ -14,7 +14,6 @@ from deploy.cli.terminal import NEGATIVE, fail, run, settings
 from shared.messages.operator_requests import Annotate
 
 _AHEAD: Final = re.compile(r"(\d{1,4})(m|h|d)", re.ASCII)
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def annotate(
@@ -57,4 +56,4 @@ def _until(text: str | None) -> str | None:
     found = _AHEAD.fullmatch(text or "")
     if found is None:
         return text
-    return (datetime.now(UTC) + timedelta(**{_UNITS[found[2]]: int(found[1])})).isoformat()
+    return (datetime.now(UTC) + timedelta(**{options.UNITS[found[2]]: int(found[1])})).isoformat()

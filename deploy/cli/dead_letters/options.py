@@ -80,7 +80,7 @@ Model = TypeVar("Model", bound=BaseModel)
 MAX_AGO: Final = 300_000
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _AGO: Final = re.compile(r"(\d{1,6})(s|m|h|d)", re.ASCII)
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _OPTIONS: Final = {
     "failed_from": "--from",
     "failed_to": "--to",
@@ -138,7 +138,7 @@ def parse_time(text: str | None) -> str | None:
     if text is None:
         return None
     if ago := _AGO.fullmatch(text):
-        age = timedelta(**{_UNITS[ago[2]]: min(int(ago[1]), MAX_AGO)})
+        age = timedelta(**{UNITS[ago[2]]: min(int(ago[1]), MAX_AGO)})
         return max(datetime.now(UTC) - age, EARLIEST).isoformat()
     return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
 

@@ -106,8 +106,7 @@ class OperationsDatabase:
         return LetterDetail(**row, failures=failures, edited=edited)
 
     async def read_only(self) -> ReadOnlyView:
-        rows = await self._fetch(READ_ONLY)
-        return ReadOnlyView(**rows[0]) if rows else ReadOnlyView(on=False)
+        return ReadOnlyView.of(next(iter(await self._fetch(READ_ONLY)), None))
 
     async def jobs(self, limit: int) -> list[JobView]:
         return [_job(row) for row in await self._fetch(JOBS, MAX_ID, limit)]

@@ -10,7 +10,7 @@ from query_service.http import operators
 from query_service.http.acting import act_of, read_only
 from query_service.http.conditional import conditional_response
 from query_service.http.openapi import RESPONSES, UNREAD
-from query_service.http.operator_openapi import ALWAYS_DONE, ActionOperation
+from query_service.http.operator_openapi import NEVER_FORBIDDEN, ActionOperation
 from query_service.http.problems import StoreDownError
 from query_service.http.requests import QueryRequest
 from shared.http.identities.guard import AUTHENTICATED
@@ -50,7 +50,7 @@ class ForbidOperation(ActionOperation):
 
 
 _ACT: Final[dict[str, Any]] = {
-    "responses": {status: each for status, each in ALWAYS_DONE.items() if status != 423},
+    "responses": NEVER_FORBIDDEN,
     "status_code": 200,
     "tags": ["operations"],
 }
