@@ -4,6 +4,7 @@ A deployable may reach the servers of its own settings, and names' addresses; a 
 reached from the gateway's namespace, metrics from the monitoring's.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from deploy.k8s.objects import DEPLOYABLE, PART_OF, SERVER, Object, namespaces, pods, policy, tcp
@@ -50,7 +51,7 @@ def policies() -> list[Object]:
     ]
 
 
-def _leaving(name: str, deployable: str, servers: "list[Server] | tuple[Server, ...]") -> Object:
+def _leaving(name: str, deployable: str, servers: Sequence[Server]) -> Object:
     rules = [
         {
             "to": [pods(SERVER, server.name)],

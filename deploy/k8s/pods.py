@@ -78,8 +78,17 @@ def _volumes(temporary: str) -> tuple[list[Object], list[Object]]:
     )
 
 
-def pod(name: str, container: Object, volumes: list[Object], *, user: int = USER, **more: Any) -> Object:
-    """The template of a pod that has no rights; ``more``: of its spec."""
+def pod(
+    name: str,
+    container: Object,
+    volumes: list[Object],
+    *,
+    labels: Mapping[str, str] | None = None,
+    user: int = USER,
+    security: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Object:
+    """The template of a pod that has no rights. ``labels``: if not a deployable's; ``security``, ``more``: of its spec."""
     spec = {
         "automountServiceAccountToken": False,
         # Kubernetes would add a variable for each service, in names that settings may have.
@@ -89,13 +98,14 @@ def pod(name: str, container: Object, volumes: list[Object], *, user: int = USER
             "runAsUser": user,
             "runAsGroup": user,
             "fsGroup": user,
+            **(security or {}),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **more,
         "containers": [{"name": name, **container, "securityContext": RESTRICTED}],
         "volumes": volumes,
     }
-    return {"metadata": {"labels": labels_of(name)}, "spec": spec}
+    return {"metadata": {"labels": dict(labels or labels_of(name))}, "spec": spec}
 
 
 def resources(cpu: int, memory: int) -> Object:
@@ -200,14 +210,13 @@ def migration() -> Object:
 
 def databases(server: Server) -> Object:
     """Makes the databases and roles in one server, as its superuser, with what docker compose does it with."""
-    superuser = f"{server.name}-superuser"
     roles = roles_of(server)
     container = {
         "image": "postgres",
         "command": ["bash", "/usr/local/share/tidemark/init.sh"],
         "env": [
-            from_secret("POSTGRES_USER", superuser, "username"),
-            from_secret("PGPASSWORD", superuser, "password"),
+            from_secret("POSTGRES_USER", server.superuser, "username"),
+            from_secret("PGPASSWORD", server.superuser, "password"),
             {"name": "PGHOST", "value": server.host},
             {"name": "TIDEMARK_DATABASES", "value": " ".join(server.databases)},
             {"name": "TIDEMARK_ROLES", "value": ",".join(roles)},

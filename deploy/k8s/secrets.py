@@ -15,7 +15,7 @@ from deploy.checks.program import NAME as CHECKS
 from deploy.k8s.objects import Object, made
 from deploy.k8s.pods import ADMINISTRATOR, PASSWORDS, password_of
 from deploy.k8s.servers import OWNER_SECRET, REDIS_SECRET, password_variables
-from deploy.k8s.table import BROKER, DATABASE_OF, POSTGRES, REDIS, STORES, WORKLOADS, Workload, server_of
+from deploy.k8s.table import BROKER, POSTGRES, REDIS, STORES, WORKLOADS, Workload, server_of
 from deploy.servers.accounts import redis_users
 from deploy.servers.accounts.urls import RABBITMQ, ROLES
 from shared.messaging.access import user_of
@@ -39,7 +39,7 @@ def objects(*, operators: bool) -> list[Object]:
             user = redis_users.user_of(deployable) if deployable else OWNER
             return f"redis://{user}:{redis[user]}@{REDIS.host}:{REDIS.port}/0"
         role = role_of(deployable) if deployable else OWNER
-        return f"postgresql://{role}:{roles[role]}@{server.host}:{server.port}/{DATABASE_OF[setting]}"
+        return f"postgresql://{role}:{roles[role]}@{server.host}:{server.port}/{server.settings[setting]}"
 
     def of(workload: Workload) -> Object:
         name = None if workload.name == CHECKS else workload.name
@@ -68,8 +68,7 @@ def objects(*, operators: bool) -> list[Object]:
     ]
     if not operators:
         found += [
-            _secret(f"{server.name}-superuser", {"username": "postgres", "password": _password()}, BASIC)
-            for server in POSTGRES
+            _secret(server.superuser, {"username": "postgres", "password": _password()}, BASIC) for server in POSTGRES
         ]
         found.append(_secret(ADMINISTRATOR, {"username": "tidemark", "password": _password()}, BASIC))
     return found

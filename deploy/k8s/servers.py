@@ -5,11 +5,11 @@ administrator and PostgreSQL's superusers are made by the operators.
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import deploy
 from deploy.k8s.objects import SERVER, Object, made, spread
-from deploy.k8s.pods import ADMINISTRATOR, RESTRICTED, from_secret, resources, scripts
+from deploy.k8s.pods import ADMINISTRATOR, from_secret, pod, resources, scripts
 from deploy.k8s.table import BROKER, MANAGEMENT_PORT, POSTGRES, REDIS, Server
 from deploy.servers.accounts.redis_users import RULES
 
@@ -48,23 +48,16 @@ def _single(server: Server, container: Object, volumes: list[Object], ports: dic
     """A StatefulSet of one, and the service with the name at which the server is known."""
     label = {SERVER: server.name}
     named = [{"name": name, "containerPort": port} for name, port in ports.items()]
-    security = {
-        "runAsNonRoot": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "fsGroup": USER,
+    template = pod(
+        server.name,
+        {**container, "ports": named},
+        [{"name": "temporary", "emptyDir": {}}, *volumes],
+        labels=label,
+        user=USER,
         # PostgreSQL's data and Erlang's cookie are their owner's alone: they are given away once, when the volume is new.
-        "fsGroupChangePolicy": "OnRootMismatch",
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    spec = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 60,
-        "securityContext": security,
-        "containers": [{"name": server.name, **container, "ports": named, "securityContext": RESTRICTED}],
-        "volumes": [{"name": "temporary", "emptyDir": {}}, *volumes],
-    }
+        security={"fsGroupChangePolicy": "OnRootMismatch"},
+        terminationGracePeriodSeconds=60,
+    )
     claim = {
         "metadata": {"name": "data"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
@@ -73,7 +66,7 @@ def _single(server: Server, container: Object, volumes: list[Object], ports: dic
         "replicas": 1,
         "serviceName": server.host,
         "selector": {"matchLabels": label},
-        "template": {"metadata": {"labels": label}, "spec": spec},
+        "template": template,
         "volumeClaimTemplates": [claim],
     }
     service = {
@@ -87,19 +80,14 @@ def _single(server: Server, container: Object, volumes: list[Object], ports: dic
 
 
 def _probe(*command: str) -> Object:
+    asked: Object = {"exec": {"command": list(command)}, "timeoutSeconds": 10}
     return {
-        "readinessProbe": {"exec": {"command": list(command)}, "periodSeconds": 10, "timeoutSeconds": 10},
-        "startupProbe": {
-            "exec": {"command": list(command)},
-            "periodSeconds": 5,
-            "timeoutSeconds": 10,
-            "failureThreshold": 60,
-        },
+        "readinessProbe": {**asked, "periodSeconds": 10},
+        "startupProbe": {**asked, "periodSeconds": 5, "failureThreshold": 60},
     }
 
 
 def _single_postgres(server: Server) -> list[Object]:
-    superuser = f"{server.name}-superuser"
     container = {
         "image": "postgres",
         "args": [
@@ -107,8 +95,8 @@ def _single_postgres(server: Server) -> list[Object]:
             *(part for name, value in POSTGRES_PARAMETERS.items() for part in ("-c", f"{name}={value}")),
         ],
         "env": [
-            from_secret("POSTGRES_USER", superuser, "username"),
-            from_secret("POSTGRES_PASSWORD", superuser, "password"),
+            from_secret("POSTGRES_USER", server.superuser, "username"),
+            from_secret("POSTGRES_PASSWORD", server.superuser, "password"),
             {"name": "POSTGRES_INITDB_ARGS", "value": "--encoding=UTF8 --locale=C.UTF-8"},
             {"name": "PGDATA", "value": "/var/lib/postgresql/data/pgdata"},
         ],
@@ -168,7 +156,10 @@ def by_operators() -> list[Object]:
 
 def _rabbitmq_cluster() -> Object:
     label = {SERVER: BROKER.name}
-    template: Any = {"metadata": {"labels": label}, "spec": {"containers": []}}
+    template: Object = {
+        "metadata": {"labels": label},
+        "spec": {"containers": [], "topologySpreadConstraints": spread("app.kubernetes.io/name", BROKER.host)},
+    }
     spec = {
         "replicas": 3,
         "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "2Gi"}},
@@ -177,19 +168,7 @@ def _rabbitmq_cluster() -> Object:
             "additionalPlugins": ["rabbitmq_prometheus"],
             "additionalConfig": "cluster_partition_handling = pause_minority\nvm_memory_high_watermark.relative = 0.5\n",
         },
-        "override": {
-            "statefulSet": {
-                "spec": {
-                    "template": {
-                        **template,
-                        "spec": {
-                            "containers": [],
-                            "topologySpreadConstraints": spread("app.kubernetes.io/name", BROKER.host),
-                        },
-                    }
-                }
-            }
-        },
+        "override": {"statefulSet": {"spec": {"template": template}}},
         "affinity": {
             "podAntiAffinity": {
                 "requiredDuringSchedulingIgnoredDuringExecution": [

@@ -69,16 +69,25 @@ class Workload:
         return f"tidemark-{self.object}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Server:
     """A server that deployables use, by the name of the service at which it answers, whichever component runs it."""
 
     name: str
     host: str
     port: int
-    settings: Sequence[str]
-    databases: Sequence[str] = ()
-    """Those in it, the one that it is made with first; empty: it is not PostgreSQL."""
+    settings: Mapping[str, str]
+    """The settings with its URLs → the database; empty: it is not PostgreSQL."""
+
+    @property
+    def databases(self) -> Sequence[str]:
+        """The one that it is made with first."""
+        return tuple(dict.fromkeys(filter(None, self.settings.values())))
+
+    @property
+    def superuser(self) -> str:
+        """The Secret with username and password of PostgreSQL's superuser."""
+        return f"{self.name}-superuser"
 
 
 _SCALING: Final[Mapping[str, Scaling]] = {
@@ -129,30 +138,26 @@ OF_SUBSCRIBERS: Final[Mapping[str, Sequence[str]]] = {
 }
 """Workload that shares lanes → whose lanes these are."""
 
-BROKER: Final = Server("rabbitmq", "rabbitmq", 5672, (RABBITMQ,))
+BROKER: Final = Server("rabbitmq", "rabbitmq", 5672, {RABBITMQ: ""})
 MANAGEMENT_PORT: Final = 15672
 REDIS: Final = Server(
-    "redis", "redis-master", 6379, tuple(model.setting for model in READ_MODELS if model.store is StoreKind.REDIS)
+    "redis", "redis-master", 6379, {model.setting: "" for model in READ_MODELS if model.store is StoreKind.REDIS}
 )
 POSTGRES: Final = (
-    Server("write-db", "write-db-rw", 5432, (WRITE,), (databases.WRITE,)),
-    Server("keys-db", "keys-db-rw", 5432, (KEYS,), (databases.KEYS,)),
+    Server("write-db", "write-db-rw", 5432, {WRITE: databases.WRITE}),
+    Server("keys-db", "keys-db-rw", 5432, {KEYS: databases.KEYS}),
     Server(
         "read-db",
         "read-db-rw",
         5432,
-        (*(model.setting for model in IN_POSTGRES), OPERATIONS, PROCESSES),
-        (databases.READ, databases.OPERATIONS, databases.PROCESSES),
+        {
+            **{model.setting: databases.READ for model in IN_POSTGRES},
+            OPERATIONS: databases.OPERATIONS,
+            PROCESSES: databases.PROCESSES,
+        },
     ),
 )
 SERVERS: Final = (*POSTGRES, REDIS, BROKER)
-DATABASE_OF: Final[Mapping[str, str]] = {
-    WRITE: databases.WRITE,
-    KEYS: databases.KEYS,
-    OPERATIONS: databases.OPERATIONS,
-    PROCESSES: databases.PROCESSES,
-    **{model.setting: databases.READ for model in IN_POSTGRES},
-}
 
 
 def server_of(setting: str) -> Server:
