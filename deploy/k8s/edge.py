@@ -4,7 +4,7 @@ from typing import Final
 
 from deploy.k8s.objects import PART_OF, Object, made
 from deploy.k8s.table import LANES, METRICS_PORT, OF_SUBSCRIBERS, WORKLOADS, Scaling, Workload
-from deploy.observability.alerting.files import GROUPS, annotations
+from deploy.observability.alerting.files import groups
 from shared.status.queues import LANES as ALL_LANES
 
 COMMAND_PATHS: Final = ("/commands", "/scheduled-commands", "/streams", "/contracts", "/schema/commands")
@@ -106,21 +106,8 @@ def monitoring() -> list[Object]:
         "podTargetLabels": ["deployable"],
         "endpoints": [{"port": "metrics", "interval": "15s"}],
     }
-    groups = []
-    for name, alerts in GROUPS.items():
-        rules = [
-            {
-                "alert": alert.name,
-                "expr": alert.expression,
-                **({"for": alert.lasts} if alert.lasts else {}),
-                "labels": {"severity": alert.severity},
-                "annotations": dict(annotations(alert)),
-            }
-            for alert in alerts
-        ]
-        groups.append({"name": name, "rules": rules})
     return [
         made("v1", "Service", "metrics", {"spec": service}, label),
         made("monitoring.coreos.com/v1", "ServiceMonitor", "tidemark", {"spec": monitor}, PART_OF),
-        made("monitoring.coreos.com/v1", "PrometheusRule", "tidemark", {"spec": {"groups": groups}}, PART_OF),
+        made("monitoring.coreos.com/v1", "PrometheusRule", "tidemark", {"spec": {"groups": groups()}}, PART_OF),
     ]

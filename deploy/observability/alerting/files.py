@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from deploy.observability.alerting import flow, system
 from deploy.observability.alerting.alert import EVERY_S, SLOW_S, Alert, Case
@@ -30,19 +30,34 @@ def files() -> Iterator[tuple[str, str]]:
         yield f"runbooks/{alert.name}.md", "\n".join([*_runbook(alert), ""])
 
 
+def groups() -> list[dict[str, Any]]:
+    """All rules, as Prometheus's file and Kubernetes's PrometheusRule have them."""
+    return [{"name": name, "rules": [_rule(alert) for alert in alerts]} for name, alerts in GROUPS.items()]
+
+
+def _rule(alert: Alert) -> dict[str, Any]:
+    return {
+        "alert": alert.name,
+        "expr": alert.expression,
+        **({"for": alert.lasts} if alert.lasts else {}),
+        "labels": {"severity": alert.severity},
+        "annotations": dict(_annotations(alert)),
+    }
+
+
 def _rules() -> Iterator[str]:
-    for name, alerts in GROUPS.items():
-        yield f"  - name: {name}"
+    for group in groups():
+        yield f"  - name: {group['name']}"
         yield "    rules:"
-        for alert in alerts:
-            yield f"      - alert: {alert.name}"
-            yield f"        expr: {_quoted(alert.expression)}"
-            if alert.lasts:
-                yield f"        for: {alert.lasts}"
+        for rule in group["rules"]:
+            yield f"      - alert: {rule['alert']}"
+            yield f"        expr: {_quoted(rule['expr'])}"
+            if "for" in rule:
+                yield f"        for: {rule['for']}"
             yield "        labels:"
-            yield f"          severity: {alert.severity}"
+            yield f"          severity: {rule['labels']['severity']}"
             yield "        annotations:"
-            for key, value in annotations(alert).items():
+            for key, value in rule["annotations"].items():
                 yield f"          {key}: {_quoted(value)}"
 
 
@@ -67,13 +82,13 @@ def _case(alert: Alert, case: Case, what: str) -> Iterator[str]:
         yield "        exp_alerts: []"
         return
     labels = {"severity": alert.severity, **case.labels}
-    expected = {key: LABEL.sub(lambda found: case.labels[found[1]], text) for key, text in annotations(alert).items()}
+    expected = {key: LABEL.sub(lambda found: case.labels[found[1]], text) for key, text in _annotations(alert).items()}
     yield "        exp_alerts:"
     yield f"          - exp_labels: {json.dumps(labels)}"
     yield f"            exp_annotations: {json.dumps(expected, ensure_ascii=False)}"
 
 
-def annotations(alert: Alert) -> Mapping[str, str]:
+def _annotations(alert: Alert) -> Mapping[str, str]:
     return {"summary": alert.summary, "description": alert.meaning, "runbook": alert.runbook}
 
 
