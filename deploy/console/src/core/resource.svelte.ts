@@ -20,8 +20,9 @@ export class Resource<T> {
   refresh: () => void = () => {};
 }
 
-/** `load` is called again when what it reads synchronously changes. Call while a component is initialised. */
-export function poll<T>(load: (signal: AbortSignal) => Promise<T> | undefined, every = 0): Resource<T> {
+/** `load` is called again when what it reads synchronously changes. Call while a component is initialised. `every`: 0: only then; a function, where
+    that depends on what the page shows. */
+export function poll<T>(load: (signal: AbortSignal) => Promise<T> | undefined, every: number | (() => number) = 0): Resource<T> {
   const resource = new Resource<T>();
   $effect(() => {
     const controller = new AbortController();
@@ -58,8 +59,11 @@ export function poll<T>(load: (signal: AbortSignal) => Promise<T> | undefined, e
       if (again) {
         again = false;
         run(false);
-      } else if (every || lost) {
-        const pause = Math.max(every, PAUSE_PER_ANSWER * (performance.now() - begun), lost ? 1000 : 0, refused ? 10_000 : 0);
+        return;
+      }
+      const usual = typeof every === "number" ? every : untrack(every);
+      if (usual || lost) {
+        const pause = Math.max(usual, PAUSE_PER_ANSWER * (performance.now() - begun), lost ? 1000 : 0, refused ? 10_000 : 0);
         const next = () => {
           if (document.hidden) waitForSight();
           else if (!lost && document.querySelector("dialog[open]")) timer = setTimeout(next, pause);
